@@ -1,0 +1,1 @@
+"""Dockerfiles: text to instructions.  No I/O, no meaning: ``build/`` gives them that."""

@@ -1,0 +1,269 @@
+"""The image configuration: what an image is apart from its layers.
+
+Specification: OCI image-spec v1.1, config.md, and the fields that Docker adds to it
+(``Healthcheck``, ``OnBuild``, ``Shell``).  A pure value: no I/O, no clock.
+
+Reading is tolerant, as the tools that write configurations are many: null stands for absent, and
+what this module does not know is kept and written back.  A known field of the wrong type is an
+error.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+
+from sundog.errors import SundogError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    # What json.loads returns for an object; checked key by key below.
+    JsonObject = dict[str, Any]
+
+_Strings = tuple[str, ...]
+
+
+class ImageConfigError(SundogError):
+    """An image configuration is not what the specification says."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """How one layer, or one change of the configuration alone (``empty_layer``), came about."""
+
+    created: str = ""
+    created_by: str = ""
+    empty_layer: bool = False
+    comment: str = ""
+    author: str = ""
+
+    @classmethod
+    def from_json(cls, value: object) -> HistoryEntry:
+        """Read one entry of ``history``; raise ImageConfigError."""
+        fields = _Fields(value, "history entry")
+        return cls(
+            created=fields.string("created"),
+            created_by=fields.string("created_by"),
+            empty_layer=fields.boolean("empty_layer"),
+            comment=fields.string("comment"),
+            author=fields.string("author"),
+        )
+
+    def to_json(self) -> JsonObject:
+        """Return the entry as the specification writes it, empty fields left out."""
+        return _without_empty(
+            created=self.created,
+            created_by=self.created_by,
+            empty_layer=self.empty_layer,
+            comment=self.comment,
+            author=self.author,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """An image's configuration.
+
+    ``cmd``, ``entrypoint`` and ``shell`` are None where the image does not set them.  ``env`` holds
+    the entries as they are, ``NAME=VALUE`` as a rule.  ``diff_ids`` may hold "" where a layer's is
+    not known yet.  ``unknown`` and ``unknown_config`` keep what this module does not know of the
+    object and of its ``config``.
+    """
+
+    architecture: str = ""
+    os: str = "linux"
+    variant: str = ""
+    created: str = ""
+    author: str = ""
+
+    env: _Strings = ()
+    cmd: _Strings | None = None
+    entrypoint: _Strings | None = None
+    user: str = ""
+    working_dir: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    exposed_ports: _Strings = ()
+    volumes: _Strings = ()
+    stop_signal: str = ""
+    shell: _Strings | None = None
+    healthcheck: JsonObject | None = field(default=None, hash=False)
+    on_build: _Strings = ()
+
+    diff_ids: _Strings = ()
+    history: tuple[HistoryEntry, ...] = ()
+
+    unknown: JsonObject = field(default_factory=dict, hash=False, repr=False)
+    unknown_config: JsonObject = field(default_factory=dict, hash=False, repr=False)
+
+    @classmethod
+    def from_json(cls, source: bytes | str | Mapping[str, object]) -> ImageConfig:
+        """Read a configuration from JSON text or the object in it; raise ImageConfigError."""
+        if isinstance(source, bytes | str):
+            try:
+                source = json.loads(source)
+            except ValueError as error:  # UnicodeDecodeError too
+                raise ImageConfigError(f"image configuration: not JSON: {error}") from error
+        top = _Fields(source, "image configuration")
+        config = _Fields(top.take("config") or {}, "image configuration: config")
+        rootfs = _Fields(top.take("rootfs") or {}, "image configuration: rootfs")
+        return cls(
+            architecture=top.string("architecture"),
+            os=top.string("os") or "linux",
+            variant=top.string("variant"),
+            created=top.string("created"),
+            author=top.string("author"),
+            env=config.strings("Env") or (),
+            cmd=config.strings("Cmd"),
+            entrypoint=config.strings("Entrypoint"),
+            user=config.string("User"),
+            working_dir=config.string("WorkingDir"),
+            labels=config.string_map("Labels"),
+            exposed_ports=tuple(config.mapping("ExposedPorts")),
+            volumes=tuple(config.mapping("Volumes")),
+            stop_signal=config.string("StopSignal"),
+            shell=config.strings("Shell"),
+            healthcheck=config.mapping("Healthcheck") or None,
+            on_build=config.strings("OnBuild") or (),
+            diff_ids=rootfs.strings("diff_ids") or (),
+            history=tuple(HistoryEntry.from_json(entry) for entry in top.array("history") or ()),
+            unknown=top.rest,
+            unknown_config=config.rest,
+        )
+
+    def to_json(self) -> JsonObject:
+        """Return the object that the specification describes, in its order of keys."""
+        config = _without_empty(
+            User=self.user,
+            ExposedPorts={port: {} for port in self.exposed_ports},
+            Env=list(self.env),
+            WorkingDir=self.working_dir,
+            Labels=dict(self.labels),
+            Volumes={volume: {} for volume in self.volumes},
+            StopSignal=self.stop_signal,
+            Healthcheck=self.healthcheck,
+            OnBuild=list(self.on_build),
+        )
+        # An empty one is not the same as none: it resets what a base image sets.
+        for key, words in (
+            ("Entrypoint", self.entrypoint),
+            ("Cmd", self.cmd),
+            ("Shell", self.shell),
+        ):
+            if words is not None:
+                config[key] = list(words)
+        identity = _without_empty(
+            created=self.created,
+            author=self.author,
+            architecture=self.architecture,
+            variant=self.variant,
+            os=self.os,
+        )
+        return {
+            **identity,
+            "config": {**config, **self.unknown_config},
+            "rootfs": {"type": "layers", "diff_ids": list(self.diff_ids)},
+            "history": [entry.to_json() for entry in self.history],
+            **self.unknown,
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of ``env`` by name: the last entry of a name wins, one without "=" is empty."""
+        pairs = (entry.partition("=") for entry in self.env)
+        return {name: value for name, _, value in pairs if name}
+
+    def with_env(self, name: str, value: str) -> Self:
+        """Return a copy in which the variable has this value, in its old place if it was set."""
+        entries = {entry.partition("=")[0]: entry for entry in self.env}
+        entries[name] = f"{name}={value}"
+        return replace(self, env=tuple(entries.values()))
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with these fields changed."""
+        return replace(self, **changes)
+
+
+class _Fields:
+    """A JSON object whose known fields are taken out one by one; ``rest`` is what is left."""
+
+    def __init__(self, value: object, what: str) -> None:
+        if not isinstance(value, dict):
+            raise ImageConfigError(f"{what}: expected an object, found {_kind(value)}")
+        self.rest: JsonObject = dict(value)
+        self.what = what
+
+    def take(self, key: str) -> object:
+        """Remove a field and return its value, None when it is absent."""
+        return self.rest.pop(key, None)
+
+    def string(self, key: str) -> str:
+        value = self.take(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.wrong(key, "a string", value)
+        return value
+
+    def boolean(self, key: str) -> bool:
+        value = self.take(key)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false", value)
+        return value
+
+    def array(self, key: str) -> list[object] | None:
+        value = self.take(key)
+        if value is None or isinstance(value, list):
+            return value
+        raise self.wrong(key, "a list", value)
+
+    def strings(self, key: str) -> _Strings | None:
+        value = self.take(key)
+        if value is None:
+            return None
+        if isinstance(value, str):  # Docker itself reads a lone string as a list of one
+            return (value,)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.wrong(key, "a list of strings", value)
+        return tuple(value)
+
+    def mapping(self, key: str) -> JsonObject:
+        value = self.take(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object", value)
+        return value
+
+    def string_map(self, key: str) -> dict[str, str]:
+        value = self.mapping(key)
+        for name, item in value.items():
+            if not isinstance(item, str):
+                raise self.wrong(f"{key}: {name}", "a string", item)
+        return value
+
+    def wrong(self, key: str, expected: str, value: object) -> ImageConfigError:
+        return ImageConfigError(f"{self.what}: {key}: expected {expected}, found {_kind(value)}")
+
+
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+def _without_empty(**fields: Any) -> JsonObject:
+    return {key: value for key, value in fields.items() if value}

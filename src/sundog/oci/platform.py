@@ -1,0 +1,104 @@
+"""Platforms: operating system, architecture and variant, in Go's terms.
+
+Specification: OCI image-spec v1.1, image-index.md §Platform Variants, and the text form that
+``FROM --platform`` and ``--arch`` take.  Must not import the standard library's ``platform`` (slow,
+and it runs programs).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sundog.errors import UsageError
+
+# uname -m, or another common spelling, → architecture and variant as registries list them.
+_MACHINES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "i386": ("386", ""),
+    "i486": ("386", ""),
+    "i586": ("386", ""),
+    "i686": ("386", ""),
+    "aarch64": ("arm64", ""),
+    "arm64": ("arm64", ""),
+    "armv8l": ("arm", "v7"),  # a 32-bit process on a 64-bit kernel
+    "armv8b": ("arm", "v7"),
+    "aarch32": ("arm", "v7"),
+    "armhf": ("arm", "v7"),
+    "armv7l": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "armv6l": ("arm", "v6"),
+    "armv5l": ("arm", "v5"),
+    "armv5tel": ("arm", "v5"),
+    "armv5tejl": ("arm", "v5"),
+    "ppc64le": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+    "riscv64": ("riscv64", ""),
+    "loongarch64": ("loong64", ""),
+    "mips64": ("mips64le", ""),  # uname does not tell the byte order; big-endian images are no more
+    "mips64le": ("mips64le", ""),
+}
+
+# Variants that say no more than the architecture alone.
+_IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1"), ("amd64", "1")}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What an image runs on; ``variant`` is "" where the architecture says it all."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read ``os/architecture[/variant]`` or ``architecture[/variant]``; raise UsageError.
+
+        Spellings of uname are understood, and the variant that the architecture implies is dropped:
+        ``linux/aarch64`` and ``arm64/v8`` are both ``linux/arm64``.
+        """
+        parts = text.lower().split("/")
+        if not all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
+            raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
+        match parts:
+            case [name] if name in _OPERATING_SYSTEMS:
+                return cls(name, cls.of_host().architecture, cls.of_host().variant)
+            case [name]:
+                return _normalized("linux", name, "")
+            case [os_name, name] if os_name in _OPERATING_SYSTEMS:
+                return _normalized(os_name, name, "")
+            case [name, variant]:
+                return _normalized("linux", name, variant)
+            case [os_name, name, variant]:
+                return _normalized(os_name, name, variant)
+            case _:
+                raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
+
+    @classmethod
+    def of_host(cls) -> Platform:
+        """Tell this machine's platform from uname(2)."""
+        return cls.of_machine(os.uname().machine)
+
+    @classmethod
+    def of_machine(cls, machine: str) -> Platform:
+        """Translate uname's ``machine``; one that is unknown stands for itself."""
+        return _normalized("linux", machine.lower(), "")
+
+    def __str__(self) -> str:
+        parts = (self.os, self.architecture, self.variant)
+        return "/".join(part for part in parts if part)
+
+
+_OPERATING_SYSTEMS = frozenset(["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd"])
+
+
+def _normalized(os_name: str, name: str, variant: str) -> Platform:
+    architecture, implied = _MACHINES.get(name, (name, ""))
+    variant = variant or implied
+    if (architecture, variant) in _IMPLIED_VARIANTS:
+        variant = ""
+    if architecture == "arm":
+        variant = f"v{variant}" if variant.isdigit() else variant or "v7"
+    return Platform(os_name, architecture, variant)

@@ -1,0 +1,58 @@
+"""Image references as values: ``[registry/]repository[:tag][@digest]``.
+
+Specification: the grammar of the distribution project's ``reference`` package, which
+``record.names`` implements for the whole house (``ch-run`` needs it too); this module only names
+the parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.oci.digest import Digest
+from sundog.record.names import DEFAULT_REGISTRY, split_reference
+
+_OFFICIAL_PREFIX = "library/"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference in full; only ``tag`` and ``digest`` may be None, and never both of them."""
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read a reference as people type it; raise ReferenceSyntaxError.
+
+        ``alpine`` is ``docker.io/library/alpine:latest``.
+        """
+        registry, repository, tag, digest = split_reference(text)
+        return cls(registry, repository, tag or None, Digest.parse(digest) if digest else None)
+
+    @property
+    def name(self) -> str:
+        """Registry and repository."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def canonical(self) -> str:
+        """The one text that stands for all spellings of this reference."""
+        tag = f":{self.tag}" if self.tag is not None else ""
+        digest = f"@{self.digest}" if self.digest is not None else ""
+        return f"{self.name}{tag}{digest}"
+
+    @property
+    def familiar(self) -> str:
+        """The short text for people: Docker Hub and its official namespace left out."""
+        hub, _, text = self.canonical.partition(f"{DEFAULT_REGISTRY}/")
+        if hub or not text:
+            return self.canonical
+        official = text.removeprefix(_OFFICIAL_PREFIX)
+        return text if "/" in official else official
+
+    def __str__(self) -> str:
+        return self.canonical
