@@ -1,0 +1,1 @@
+"""The on-disk formats that ``ch-run`` must read: image names, image stacks, owners manifests."""

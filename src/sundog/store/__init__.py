@@ -1,0 +1,1 @@
+"""The storage directory: layers, images, build cache, garbage collection, snapshot drivers."""

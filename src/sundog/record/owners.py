@@ -1,0 +1,143 @@
+"""``layers/ID/owners``: what the inodes of a layer's tree do not show.
+
+An ordinary user's files all belong to him, so a layer's manifest records what real root would
+have seen: owners other than 0:0, device nodes (an empty regular file with the device's mode bits
+holds their place), extended attributes that the inode cannot carry, and, as data, the whiteouts
+and opaque marks of the OCI image specification (layer.md, "Whiteouts").  Mode bits are not here:
+the inode alone decides them.
+
+Format: the line ``sundog-owners 1``, then ``path NUL attributes NUL`` for each path, sorted.  The
+attributes are words: kind, uid, gid, then any of ``dev=MAJOR:MINOR``, ``opaque`` and
+``xattr=NAME:VALUE`` in hexadecimal.  Layers repeat a few attribute strings over and over: equal
+ones are parsed once and share one value.
+
+Floor 0: imports the standard library's start-up modules and ``sundog.errors`` only.
+"""
+
+import os
+
+from sundog.errors import StoreError
+
+OWNERS_MAGIC = b"sundog-owners 1\n"
+OWNER_KINDS = "fdlcbpw"
+
+
+class OwnerRecord:
+    """What one path of a layer is; immutable, shared between paths.
+
+    kind    ``f`` file, ``d`` directory, ``l`` symlink, ``c`` and ``b`` devices, ``p`` FIFO, or
+            ``w``: the path is deleted from the layers below
+    uid, gid, rdev
+            as ``stat`` would show them; ``rdev`` as os.makedev makes it, 0 for other kinds
+    xattrs  (name, value) pairs in order of name
+    opaque  the layers below show nothing in this directory
+    """
+
+    __slots__ = ("gid", "kind", "opaque", "rdev", "uid", "xattrs")
+
+    def __init__(
+        self,
+        kind: str,
+        uid: int = 0,
+        gid: int = 0,
+        *,
+        rdev: int = 0,
+        xattrs: tuple[tuple[bytes, bytes], ...] = (),
+        opaque: bool = False,
+    ) -> None:
+        self.kind = kind
+        self.uid = uid
+        self.gid = gid
+        self.rdev = rdev
+        self.xattrs = tuple(sorted(xattrs))
+        self.opaque = opaque
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OwnerRecord) and self.pack() == other.pack()
+
+    def __hash__(self) -> int:
+        return hash(self.pack())
+
+    def __repr__(self) -> str:
+        return f"OwnerRecord({self.pack().decode()!r})"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the record says nothing that the inode would not say by itself."""
+        return self.kind in "fdlp" and not (self.uid or self.gid or self.xattrs or self.opaque)
+
+    def pack(self) -> bytes:
+        """Return the attribute words of the record."""
+        words = [b"%s %d %d" % (self.kind.encode(), self.uid, self.gid)]
+        if self.kind in "cb":
+            words.append(b"dev=%d:%d" % (os.major(self.rdev), os.minor(self.rdev)))
+        if self.opaque:
+            words.append(b"opaque")
+        words.extend(
+            b"xattr=%s:%s" % (name.hex().encode(), value.hex().encode())
+            for name, value in self.xattrs
+        )
+        return b" ".join(words)
+
+    @classmethod
+    def unpack(cls, attributes: bytes) -> "OwnerRecord":
+        """Return the record of some attribute words.  Raises ValueError on anything else."""
+        kind, uid, gid, *words = attributes.decode("ascii").split(" ")
+        if len(kind) != 1 or kind not in OWNER_KINDS:
+            raise ValueError(f"unknown kind {kind!r}")
+        rdev, opaque = 0, False
+        xattrs = []
+        for word in words:
+            key, _, value = word.partition("=")
+            left, _, right = value.partition(":")
+            if key == "dev":
+                rdev = os.makedev(int(left), int(right))
+            elif key == "xattr":
+                xattrs.append((bytes.fromhex(left), bytes.fromhex(right)))
+            elif word == "opaque":
+                opaque = True
+            else:
+                raise ValueError(f"unknown attribute {word!r}")
+        return cls(kind, int(uid), int(gid), rdev=rdev, xattrs=tuple(xattrs), opaque=opaque)
+
+
+# Path → record.  A path is relative to the layer's root, without a leading "/" or "./"; the root
+# itself is b"".
+OwnersManifest = dict[bytes, OwnerRecord]
+
+
+def pack_owners(manifest: OwnersManifest) -> bytes:
+    """Return the bytes of the file that holds ``manifest``; equal manifests give equal bytes."""
+    packed: dict[int, bytes] = {}  # by identity: records are shared between paths
+    parts = [OWNERS_MAGIC]
+    for path in sorted(manifest):
+        record = manifest[path]
+        attributes = packed.get(id(record))
+        if attributes is None:
+            attributes = packed[id(record)] = record.pack()
+        parts.append(b"%s\0%s\0" % (path, attributes))
+    return b"".join(parts)
+
+
+def unpack_owners(data: bytes) -> OwnersManifest:
+    """Return the manifest that ``data`` holds.  Raises ValueError on anything else."""
+    if not data.startswith(OWNERS_MAGIC):
+        raise ValueError("no owners manifest of version 1")
+    fields = data[len(OWNERS_MAGIC) :].split(b"\0")
+    if len(fields) % 2 == 0 or fields.pop():
+        raise ValueError("cut in the middle of a record")
+    records: dict[bytes, OwnerRecord] = {}
+    for attributes in set(fields[1::2]):
+        records[attributes] = OwnerRecord.unpack(attributes)
+    return dict(zip(fields[::2], map(records.__getitem__, fields[1::2]), strict=True))
+
+
+def read_owners(path: bytes) -> OwnersManifest:
+    """Read the manifest ``path``.  Raises OSError, or StoreError when it is damaged."""
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return unpack_owners(data)
+    except ValueError as error:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise StoreError(f"damaged layer in storage: {shown}: {error}") from error

@@ -1,0 +1,90 @@
+"""``images/REF/stack``: what ``ch-run`` must know to mount an image and to run its default command.
+
+A separate small file beside ``config.json``, so that a start costs one read and one split.  Format:
+the magic ``sundog-stack 1``, the tree, the working directory, then three lists (layers, entrypoint,
+command), each as its length followed by its items; every field ends in NUL, so any byte that can
+stand in an ``argv`` can stand here.
+
+Floor 0: imports the standard library's start-up modules and ``sundog.errors`` only.
+"""
+
+import os
+
+from sundog.errors import StoreError
+
+STACK_MAGIC = b"sundog-stack 1"
+
+
+class ImageStack:
+    """The layers of an image as they are mounted, and its default command.
+
+    layers      IDs below ``layers/``, topmost first, cut below a layer whose root is opaque
+    tree        ID below ``trees/`` when the ``copy`` driver flattened the layers, else empty
+    entrypoint, command, workdir
+                ENTRYPOINT, CMD and WORKDIR of the image's config (may be empty)
+    """
+
+    __slots__ = ("command", "entrypoint", "layers", "tree", "workdir")
+
+    def __init__(
+        self,
+        layers: list[bytes],
+        tree: bytes = b"",
+        entrypoint: list[bytes] | None = None,
+        command: list[bytes] | None = None,
+        workdir: bytes = b"",
+    ) -> None:
+        self.layers = layers
+        self.tree = tree
+        self.entrypoint = entrypoint or []
+        self.command = command or []
+        self.workdir = workdir
+
+
+def pack_stack(stack: ImageStack) -> bytes:
+    """Return the bytes of the file.  Raises StoreError when a field holds a NUL byte."""
+    fields = [STACK_MAGIC, stack.tree, stack.workdir]
+    for items in (stack.layers, stack.entrypoint, stack.command):
+        fields.append(b"%d" % len(items))
+        fields.extend(items)
+    for field in fields:
+        if b"\0" in field:
+            text = os.fsdecode(field).encode("utf-8", "backslashreplace").decode()
+            raise StoreError(f"a NUL byte in the image's command or working directory: {text!r}")
+    return b"".join(field + b"\0" for field in fields)
+
+
+def unpack_stack(data: bytes) -> ImageStack:
+    """Return what ``pack_stack`` packed into ``data``.  Raises ValueError or IndexError."""
+    fields = data.split(b"\0")
+    magic, tree, workdir = fields[:3]
+    if magic != STACK_MAGIC:
+        raise ValueError("no stack of version 1")
+    lists = []
+    position = 3
+    for _ in range(3):
+        end = position + 1 + int(fields[position])
+        lists.append(fields[position + 1 : end])
+        position = end
+    if fields[position:] != [b""]:
+        raise ValueError("trailing fields or a cut file")
+    return ImageStack(lists[0], tree, lists[1], lists[2], workdir)
+
+
+def read_stack(dirfd: int, name: bytes = b"stack") -> ImageStack:
+    """Read the stack ``name`` below the image directory ``dirfd``.
+
+    Raises OSError when it cannot be read, StoreError when it is damaged.
+    """
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
+    try:
+        data = os.read(fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+    try:
+        return unpack_stack(data)
+    except (ValueError, IndexError) as error:
+        raise StoreError(
+            f"damaged image in storage: {os.fsdecode(name)}: {error}",
+            "import or build the image again",
+        ) from error
