@@ -1,0 +1,95 @@
+"""Call the C library and the kernel through ``_ctypes``, and turn a failure into a KernelError.
+
+``ctypes`` itself would cost each start 3 ms, so this module uses the extension module below it.
+Results follow the kernel's own convention: zero or more, or a negated errno; nothing here raises
+but ``checked``.  Must not import: ctypes, struct.
+"""
+
+import os
+import sys
+from _ctypes import (
+    FUNCFLAG_CDECL,
+    FUNCFLAG_USE_ERRNO,
+    CFuncPtr,
+    _SimpleCData,
+    dlopen,
+    dlsym,
+    get_errno,
+)
+
+from sundog.errors import KernelError
+
+
+class Long(_SimpleCData):  # type: ignore[type-arg]
+    """C's ``long``: a bare Python int would be passed as a 32-bit ``int``."""
+
+    _type_ = "l"
+
+
+class CharPointer(_SimpleCData):  # type: ignore[type-arg]
+    """C's ``char *`` to the contents of a bytes object, which it keeps alive."""
+
+    _type_ = "z"
+
+
+class LibcFunction(CFuncPtr):
+    """A function of the C library that takes words and pointers, returns a long, sets errno."""
+
+    _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
+    _restype_ = Long
+
+
+# What is in this process already: the interpreter and the C library it is linked with.
+LIBC_HANDLE = dlopen(None, 0)  # type: ignore[arg-type]
+LIBC_FUNCTIONS: dict[str, LibcFunction] = {}
+
+
+def libc_call(name: str, *args: int | bytes | None) -> int:
+    """Call the C library's function ``name``; return its result, or a negated errno.
+
+    An int is passed as a long, bytes as a pointer to their first byte (a NUL follows the last),
+    None as a null pointer.  The interpreter lock is released during the call.
+    """
+    function = LIBC_FUNCTIONS.get(name)
+    if function is None:
+        function = LIBC_FUNCTIONS[name] = LibcFunction(dlsym(LIBC_HANDLE, name))
+    result: int = function(*[Long(arg) if isinstance(arg, int) else arg for arg in args])
+    return -get_errno() if result == -1 else result
+
+
+def syscall(number: int, *args: int | bytes | None) -> int:
+    """Make system call ``number``; return its result, or a negated errno (as libc_call)."""
+    return libc_call("syscall", number, *args)
+
+
+def checked(result: int, call: str, subject: bytes, action: str = "") -> int:
+    """Return ``result`` of ``call`` on ``subject``; raise KernelError if it is a negated errno.
+
+    The message says "can't ``action``", which defaults to the call and its subject.
+    """
+    if result < 0:
+        reason = os.strerror(-result)
+        action = action or f"{call} {printable(subject)}"
+        raise KernelError(call, os.fsdecode(subject), -result, f"can't {action}: {reason}")
+    return result
+
+
+def printable(name: bytes) -> str:
+    """Return ``name`` fit for one line of a message: what cannot be printed is escaped."""
+    text = name.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def descriptor_path(fd: int) -> bytes:
+    """Return what the open file ``fd`` is called now, for a message."""
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % fd)
+    except OSError:
+        return b"file descriptor %d" % fd
+
+
+def u64_struct(*values: int) -> bytes:
+    """Lay out ``values`` as a C struct of 64-bit integers in this machine's byte order."""
+    return b"".join([value.to_bytes(8, sys.byteorder) for value in values])

@@ -1,0 +1,70 @@
+"""Namespaces: unshare(2), setns(2) and the ID maps of user_namespaces(7)."""
+
+import os
+
+from sundog.kernel.libc import checked, libc_call
+
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+NAMESPACE_NAMES = (
+    (CLONE_NEWUSER, "user"),
+    (CLONE_NEWNS, "mount"),
+    (CLONE_NEWPID, "pid"),
+    (CLONE_NEWIPC, "ipc"),
+    (CLONE_NEWUTS, "uts"),
+    (CLONE_NEWNET, "net"),
+    (CLONE_NEWCGROUP, "cgroup"),
+    (CLONE_NEWTIME, "time"),
+)
+
+
+def unshare(flags: int) -> None:
+    """Move the calling process into new namespaces of the kinds in ``flags`` (CLONE_NEW*).
+
+    CLONE_NEWUSER fails with EINVAL while the process has threads; CLONE_NEWPID takes effect for
+    the children only.
+    """
+    checked(libc_call("unshare", flags), "unshare", namespaces_subject(flags))
+
+
+def setns(fd: int, flags: int) -> None:
+    """Join the namespaces of ``flags`` that ``fd`` refers to: a namespace's file or a pidfd."""
+    checked(libc_call("setns", fd, flags), "setns", namespaces_subject(flags))
+
+
+def namespaces_subject(flags: int) -> bytes:
+    """Say which namespaces ``flags`` stands for: ``user+mount namespaces``."""
+    names = [name for flag, name in NAMESPACE_NAMES if flags & flag]
+    return ("+".join(names) + (" namespace" if len(names) == 1 else " namespaces")).encode()
+
+
+def write_id_maps(uid: int, gid: int, outside_uid: int, outside_gid: int) -> None:
+    """Map one uid and one gid into the calling process's new user namespace.
+
+    Denies setgroups(2) first, without which an unprivileged process may not map a gid.  The
+    outside IDs must be the effective IDs that the process had before unshare.
+    """
+    write_proc(b"/proc/self/uid_map", b"%d %d 1\n" % (uid, outside_uid))
+    write_proc(b"/proc/self/setgroups", b"deny\n")
+    write_proc(b"/proc/self/gid_map", b"%d %d 1\n" % (gid, outside_gid))
+
+
+def write_proc(path: bytes, text: bytes) -> None:
+    """Write ``text`` to a file of proc(5) in one write(2), as those files require."""
+    result = 0
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        result = -(error.errno or 0)
+    checked(result, "write", path)

@@ -1,0 +1,54 @@
+"""System call numbers of the calls that ``kernel/`` makes by number, per ABI.
+
+Sources: the kernel's ``scripts/syscall.tbl`` and ``arch/*/syscall*.tbl``.  Calls added since Linux
+5.1 have one number on every architecture that Sundog knows.  The calls that root emulation fakes
+are ``emulation.syscalls``'s business.
+
+An ABI is named as its architecture: x86_64 i386 aarch64 arm ppc64le s390x riscv64 loongarch64.
+"""
+
+import os
+import sys
+
+OPEN_TREE = 428
+MOVE_MOUNT = 429
+OPENAT2 = 437
+MOUNT_SETATTR = 442
+
+RENAMEAT2 = {
+    "x86_64": 316,
+    "i386": 353,
+    "aarch64": 276,
+    "arm": 382,
+    "ppc64le": 357,
+    "s390x": 347,
+    "riscv64": 276,
+    "loongarch64": 276,
+}
+
+# What uname(2) calls the machine, and the ABI of a 64-bit and of a 32-bit process on it.  Under
+# personality(2) PER_LINUX32 a 64-bit process, too, sees the 32-bit name.
+ABIS = {
+    "x86_64": ("x86_64", "i386"),
+    "i686": ("x86_64", "i386"),
+    "i586": ("x86_64", "i386"),
+    "i486": ("x86_64", "i386"),
+    "i386": ("x86_64", "i386"),
+    "aarch64": ("aarch64", "arm"),
+    "armv8l": ("aarch64", "arm"),
+    "armv7l": ("aarch64", "arm"),
+    "armv6l": ("aarch64", "arm"),
+    "ppc64le": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+    "riscv64": ("riscv64", ""),
+    "loongarch64": ("loongarch64", ""),
+}
+
+
+def process_abi(machine: str = "", *, wide: bool = sys.maxsize > 1 << 32) -> str:
+    """Return the ABI by which this process makes system calls, or "" when Sundog has no table.
+
+    ``machine`` defaults to what uname(2) says; ``wide`` says that pointers have 64 bits.
+    """
+    wide_abi, narrow_abi = ABIS.get(machine or os.uname().machine, ("", ""))
+    return wide_abi if wide else narrow_abi
