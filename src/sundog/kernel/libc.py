@@ -20,8 +20,14 @@ from _ctypes import (
 from sundog.errors import KernelError
 
 
+class Int(_SimpleCData):  # type: ignore[type-arg]
+    """C's ``int``."""
+
+    _type_ = "i"
+
+
 class Long(_SimpleCData):  # type: ignore[type-arg]
-    """C's ``long``: a bare Python int would be passed as a 32-bit ``int``."""
+    """C's ``long``: as an argument without a type, a Python int would be a 32-bit ``int``."""
 
     _type_ = "l"
 
@@ -33,7 +39,14 @@ class CharPointer(_SimpleCData):  # type: ignore[type-arg]
 
 
 class LibcFunction(CFuncPtr):
-    """A function of the C library that takes words and pointers, returns a long, sets errno."""
+    """A function of the C library that returns an int and sets errno."""
+
+    _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
+    _restype_ = Int
+
+
+class SyscallFunction(CFuncPtr):
+    """The C library's syscall(2): the same, but it returns a long."""
 
     _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
     _restype_ = Long
@@ -42,6 +55,7 @@ class LibcFunction(CFuncPtr):
 # What is in this process already: the interpreter and the C library it is linked with.
 LIBC_HANDLE = dlopen(None, 0)  # type: ignore[arg-type]
 LIBC_FUNCTIONS: dict[str, LibcFunction] = {}
+SYSCALL_FUNCTION = SyscallFunction(dlsym(LIBC_HANDLE, "syscall"))
 
 
 def libc_call(name: str, *args: int | bytes | None) -> int:
@@ -53,13 +67,22 @@ def libc_call(name: str, *args: int | bytes | None) -> int:
     function = LIBC_FUNCTIONS.get(name)
     if function is None:
         function = LIBC_FUNCTIONS[name] = LibcFunction(dlsym(LIBC_HANDLE, name))
-    result: int = function(*[Long(arg) if isinstance(arg, int) else arg for arg in args])
-    return -get_errno() if result == -1 else result
+    return negated_errno(function(*map(as_word, args)))
 
 
 def syscall(number: int, *args: int | bytes | None) -> int:
-    """Make system call ``number``; return its result, or a negated errno (as libc_call)."""
-    return libc_call("syscall", number, *args)
+    """Make system call ``number``; arguments and result are those of libc_call."""
+    return negated_errno(SYSCALL_FUNCTION(Long(number), *map(as_word, args)))
+
+
+def as_word(arg: int | bytes | None) -> Long | bytes | None:
+    """Return ``arg`` as an argument that fills a whole register."""
+    return Long(arg) if isinstance(arg, int) else arg
+
+
+def negated_errno(result: int) -> int:
+    """Translate the C library's way to report an error, -1 and errno, into the kernel's."""
+    return -get_errno() if result == -1 else result
 
 
 def checked(result: int, call: str, subject: bytes, action: str = "") -> int:
