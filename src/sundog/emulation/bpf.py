@@ -1,0 +1,113 @@
+"""An assembler for the classic BPF programs of seccomp(2), with labels, and its inverse.
+
+A program is an array of ``struct sock_filter``: u16 code, u8 jt, u8 jf, u32 k, in this machine's
+byte order.  Jumps go forwards only and count the instructions that they skip; a compare reaches
+255 ahead.  Specification: linux/filter.h, linux/bpf_common.h, linux/seccomp.h.
+"""
+
+import sys
+
+# Operations: BPF_LD|BPF_W|BPF_ABS and so on.
+LOAD = 0x20
+AND = 0x54
+JUMP = 0x05
+COMPARE = 0x15
+RETURN = 0x06
+LABEL = -1  # not an instruction: names the next one
+
+OPERATION_NAMES = {LOAD: "load", AND: "and", JUMP: "jump", COMPARE: "compare", RETURN: "return"}
+
+# Offsets in struct seccomp_data.
+DATA_NR = 0
+DATA_ARCH = 4
+DATA_ARGS = 16
+
+SECCOMP_RET_ERRNO = 0x00050000
+SECCOMP_RET_ALLOW = 0x7FFF0000
+
+MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
+
+# A line of source: operation, constant, and the labels to go to if equal, and if not; "" is the
+# next instruction.
+Line = tuple[int, int, str, str]
+# An instruction: code, jt, jf, k.
+Instruction = tuple[int, int, int, int]
+
+
+def load(offset: int) -> Line:
+    """Load the 32-bit word at ``offset`` of struct seccomp_data into the accumulator."""
+    return (LOAD, offset, "", "")
+
+
+def bitwise_and(mask: int) -> Line:
+    """Keep the accumulator's bits in ``mask``."""
+    return (AND, mask, "", "")
+
+
+def compare(value: int, equal: str = "", unequal: str = "") -> Line:
+    """Go to ``equal`` or ``unequal``, depending on whether the accumulator is ``value``."""
+    return (COMPARE, value, equal, unequal)
+
+
+def jump(target: str) -> Line:
+    """Go to ``target``."""
+    return (JUMP, 0, target, "")
+
+
+def verdict(action: int) -> Line:
+    """End with ``action`` (SECCOMP_RET_*)."""
+    return (RETURN, action, "", "")
+
+
+def label(name: str) -> Line:
+    """Name the next instruction."""
+    return (LABEL, 0, name, "")
+
+
+def assemble(source: list[Line]) -> bytes:
+    """Return the program that ``source`` describes.
+
+    Raises ValueError for a label that is missing, double, behind or out of a compare's reach, and
+    for a program that is too long.
+    """
+    places: dict[str, int] = {}
+    lines: list[Line] = []
+    for line in source:
+        if line[0] != LABEL:
+            lines.append(line)
+        elif places.setdefault(line[2], len(lines)) != len(lines):
+            raise ValueError(f"label {line[2]} is there twice")
+    if len(lines) > MAX_INSTRUCTIONS:
+        raise ValueError(f"{len(lines)} instructions are more than {MAX_INSTRUCTIONS}")
+
+    def distance(index: int, target: str, reach: int) -> int:
+        if not target:
+            return 0
+        skipped = places.get(target, -1) - index - 1
+        if not 0 <= skipped <= reach:
+            raise ValueError(f"instruction {index} can't reach label {target!r}")
+        return skipped
+
+    program = bytearray()
+    for index, (code, constant, equal, unequal) in enumerate(lines):
+        if code == JUMP:
+            jt, jf, k = 0, 0, distance(index, equal, MAX_INSTRUCTIONS)
+        else:
+            jt, jf, k = distance(index, equal, 255), distance(index, unequal, 255), constant
+        program += code.to_bytes(2, sys.byteorder)
+        program += bytes((jt, jf))
+        program += k.to_bytes(4, sys.byteorder)
+    return bytes(program)
+
+
+def disassemble(program: bytes) -> list[Instruction]:
+    """Return the instructions of ``program`` as tuples of code, jt, jf and k."""
+    return [
+        (
+            int.from_bytes(program[at : at + 2], sys.byteorder),
+            program[at + 2],
+            program[at + 3],
+            int.from_bytes(program[at + 4 : at + 8], sys.byteorder),
+        )
+        for at in range(0, len(program), 8)
+    ]
