@@ -32,6 +32,18 @@ class SundogError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross from child processes, and subclasses are not made from ``args`` alone.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[SundogError], args: tuple[object, ...], attributes: dict[str, object]
+) -> SundogError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class UsageError(SundogError):
     """The command line asks for something that cannot be."""
