@@ -1,0 +1,1 @@
+"""Builds: what a Dockerfile's instructions do to an image in the store."""
