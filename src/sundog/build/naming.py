@@ -1,0 +1,34 @@
+"""The name that an image gets without ``-t``: from the Dockerfile's name or the context's.
+
+Follows Charliecloud: ``Dockerfile.EXT`` names EXT, ``NAME.df`` and ``NAME.dockerfile`` name NAME,
+and everything else is named after the context directory.
+"""
+
+from __future__ import annotations
+
+import os
+
+_EXTENSIONS = (".df", ".dockerfile")
+_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
+
+
+def inferred_name(dockerfile: str, context: str) -> str:
+    """Return a name for the image; "" where nothing of the letters that names have is left.
+
+    Either path may be ``-`` (standard input), which names nothing.
+    """
+    file_name = os.path.basename(dockerfile)
+    stem, dot, extension = file_name.partition(".")
+    if stem == "Dockerfile" and dot and extension:
+        return _sanitized(extension)
+    for suffix in _EXTENSIONS:
+        if file_name.endswith(suffix) and file_name != suffix:
+            return _sanitized(file_name.removesuffix(suffix))
+    if context == "-":
+        return ""
+    return _sanitized(os.path.basename(os.path.abspath(context)) or "root")
+
+
+def _sanitized(text: str) -> str:
+    """Drop what a reference cannot hold; it starts and ends with a letter or digit."""
+    return "".join(char for char in text.lower() if char in _ALLOWED).strip("_.-")

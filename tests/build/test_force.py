@@ -1,0 +1,41 @@
+"""``build.force``: modes, tags and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from sundog.build.force import Force
+from sundog.build.inject import DEFAULT_HOOKS, Hook
+from sundog.errors import UsageError
+
+HOOK = Hook("dnf", ("-x",))
+
+
+def test_seccomp_has_the_apt_hook() -> None:
+    force = Force.choose("seccomp")
+    assert (force.instruction, force.seccomp, force.hooks) == ("RUN.S", True, DEFAULT_HOOKS)
+
+
+def test_force_cmd_replaces_the_apt_hook() -> None:
+    assert Force.choose("seccomp", [HOOK]).hooks == (HOOK,)
+
+
+def test_none_emulates_nothing() -> None:
+    force = Force.choose("none")
+    assert (force.instruction, force.seccomp, force.hooks) == ("RUN.N", False, ())
+
+
+@pytest.mark.parametrize(
+    ("mode", "hooks", "message"),
+    [
+        ("fakeroot", [], "--force=fakeroot: the LD_PRELOAD helper is not in this version"),
+        ("notify", [], "--force=notify: the supervisor is not in this version"),
+        ("x", [], "--force=x: no such mode"),
+        ("none", [HOOK], "--force-cmd and --force=none are incompatible"),
+    ],
+)
+def test_refused(mode: str, hooks: list[Hook], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Force.choose(mode, hooks)
+    assert caught.value.message == message
+    assert caught.value.hint
