@@ -1,0 +1,1 @@
+"""One layer of an image: tar in, tar out, whiteouts, owners, compression, differences."""
