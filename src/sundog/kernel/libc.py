@@ -86,15 +86,19 @@ def negated_errno(result: int) -> int:
 
 
 def checked(result: int, call: str, subject: bytes, action: str = "") -> int:
-    """Return ``result`` of ``call`` on ``subject``; raise KernelError if it is a negated errno.
-
-    The message says "can't ``action``", which defaults to the call and its subject.
-    """
+    """Return ``result`` of ``call`` on ``subject``; raise KernelError if it is a negated errno."""
     if result < 0:
-        reason = os.strerror(-result)
-        action = action or f"{call} {printable(subject)}"
-        raise KernelError(call, os.fsdecode(subject), -result, f"can't {action}: {reason}")
+        raise kernel_error(call, subject, -result, action)
     return result
+
+
+def kernel_error(call: str, subject: bytes, errno: int, action: str = "") -> KernelError:
+    """Return the error that says "can't ``action``": by default, ``call`` the ``subject``.
+
+    For an OSError that the kernel or the site may be the cause of, too: kernel.refusal explains.
+    """
+    action = action or f"{call} {printable(subject)}"
+    return KernelError(call, os.fsdecode(subject), errno, f"can't {action}: {os.strerror(errno)}")
 
 
 def printable(name: bytes) -> str:

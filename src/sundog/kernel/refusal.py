@@ -1,0 +1,274 @@
+"""Why the kernel or the site refuses a call, and what to do: the hint of a KernelError.
+
+A table of call, errno and cause; a cause looks at the state of the system and is silent where it
+does not apply.  That state is read from proc(5), for which a test can give a directory of
+fixtures, and only when an error is about to be printed.
+"""
+
+import errno
+import os
+
+from sundog.errors import KernelError
+from sundog.kernel.libc import printable
+from sundog.kernel.namespaces import NAMESPACE_NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # The calls it is about (none: all), the errnos, and the function that returns the hint.
+    Cause = tuple[tuple[str, ...], tuple[int, ...], Callable[[KernelError, bytes], str]]
+    # ID, mount point, type of file system.
+    Mount = tuple[str, bytes, str]
+
+LINUX_NEEDED = (5, 12)
+ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
+
+
+def explain(error: KernelError, proc: bytes = b"/proc") -> str:
+    """Return the hint on ``error``: the cause, if it can be told, and what to do; or "".
+
+    ``proc`` is where proc(5) is mounted.  State that cannot be read is no error: then it is not
+    known to be the cause.
+    """
+    for calls, errnos, cause in CAUSES:
+        if error.errno in errnos and (not calls or error.call in calls):
+            hint = cause(error, proc)
+            if hint:
+                return hint
+    return ""
+
+
+def old_kernel(error: KernelError, proc: bytes) -> str:
+    """Tell a kernel that is too old from one that hides the call."""
+    release = read_state(proc, b"sys/kernel/osrelease")
+    version = tuple(int(part) for part in release.split("-")[0].split(".") if part.isdigit())
+    if version and version < LINUX_NEEDED:
+        return f"Linux {LINUX_NEEDED[0]}.{LINUX_NEEDED[1]} or newer is needed; this is {release}"
+    return f"a seccomp profile hides {error.call}, or the kernel was built without it"
+
+
+def namespace_limit(error: KernelError, proc: bytes) -> str:
+    """Find the limit of namespaces(7) that is zero; if none is, one is reached."""
+    kinds = error.subject.split(" ")[0].split("+")
+    for _, kind in NAMESPACE_NAMES:
+        name = "max_mnt_namespaces" if kind == "mount" else f"max_{kind}_namespaces"
+        if kind in kinds and read_state(proc, f"sys/user/{name}".encode()) == "0":
+            return (
+                f"{kind} namespaces are switched off here: user.{name} is 0; "
+                f"ask the administrator for: sysctl -w user.{name}=10000"
+            )
+    return (
+        "a limit of namespaces is reached, here or around this container (sysctl user.max_*); "
+        "end what holds them, or nest less deeply"
+    )
+
+
+def reserved_to_root(_: KernelError, proc: bytes) -> str:
+    """Find Debian's switch that reserves user namespaces to root."""
+    name = "unprivileged_userns_clone"
+    if read_state(proc, f"sys/kernel/{name}".encode()) != "0":
+        return ""
+    return (
+        f"user namespaces are reserved to root here: kernel.{name} is 0; "
+        f"ask the administrator for: sysctl -w kernel.{name}=1"
+    )
+
+
+def inside_chroot(_: KernelError, proc: bytes) -> str:
+    """Find out whether this process is in a chroot: there, clone(2) forbids user namespaces.
+
+    After chroot(2) into a plain directory no mount is at "/"; after one into a mount, that mount
+    is at "/" for this process and elsewhere for process 1.
+    """
+    mounts = read_mounts(proc, b"self")
+    roots = [mount_id for mount_id, point, _ in mounts if point == b"/"]
+    elsewhere = [mount_id for mount_id, point, _ in read_mounts(proc, b"1") if point != b"/"]
+    if not mounts or (roots and roots[-1] not in elsewhere):
+        return ""
+    return (
+        "this is inside a chroot, where Linux allows no user namespaces; start outside of it, or "
+        "enter its tree with pivot_root(2) instead, as bwrap does"
+    )
+
+
+def seccomp_profile(error: KernelError, proc: bytes) -> str:
+    """Find a seccomp filter on this process: mode 2 in proc_pid_status(5)."""
+    if "Seccomp:\t2" not in read_state(proc, b"self/status").split("\n"):
+        return ""
+    return (
+        f"a seccomp profile is in force here and seems to forbid {error.call}; if a container is "
+        "around: start that one with --security-opt seccomp=unconfined"
+    )
+
+
+def apparmor_switch(_: KernelError, proc: bytes) -> str:
+    """Find Ubuntu's switch that leaves new user namespaces without capabilities."""
+    name = "apparmor_restrict_unprivileged_userns"
+    if read_state(proc, f"sys/kernel/{name}".encode()) != "1":
+        return ""
+    return (
+        f"AppArmor restricts user namespaces here: kernel.{name} is 1; ask the administrator for "
+        f'an AppArmor profile with the rule "userns," or for: sysctl -w kernel.{name}=0'
+    )
+
+
+def apparmor_profile(error: KernelError, proc: bytes) -> str:
+    """Find an AppArmor profile on this process."""
+    profile, _, mode = read_state(proc, b"self/attr/current").rpartition(" ")
+    if mode != "(enforce)":
+        return ""
+    return (
+        f"the AppArmor profile {profile} is in force here and seems to forbid {error.call}; if a "
+        "container is around: start that one with --security-opt apparmor=unconfined"
+    )
+
+
+def threads_or_configuration(_: KernelError, proc: bytes) -> str:
+    """Say why unshare(2) does not take these flags."""
+    if "Threads:\t1" not in read_state(proc, b"self/status").split("\n"):
+        return "a process with threads cannot enter a user namespace; please report this bug"
+    return "the kernel was built without one of these kinds of namespaces"
+
+
+def forbidden(_: KernelError, _proc: bytes) -> str:
+    """Say what remains where nothing was found."""
+    return (
+        "a security module, a container around this one or a chroot forbids it; "
+        "ask the administrator whether users may have user namespaces"
+    )
+
+
+def no_proc(error: KernelError, _: bytes) -> str:
+    """Say that the file is missing because proc(5) is."""
+    return "/proc is not mounted here" if error.subject.startswith("/proc/") else ""
+
+
+def unknown_file_system(_: KernelError, _proc: bytes) -> str:
+    """Say that the kernel does not know the type of file system."""
+    return "the kernel lacks this file system; ask the administrator to load its module"
+
+
+def mount_limit(_: KernelError, proc: bytes) -> str:
+    """Say that ENOSPC of a mount is no matter of disk space."""
+    limit = read_state(proc, b"sys/fs/mount-max") or "unknown"
+    return f"not the disk is full: the limit of mounts is reached (fs.mount-max is {limit})"
+
+
+def root_is_initramfs(_: KernelError, proc: bytes) -> str:
+    """Find the one root that pivot_root(2) cannot leave."""
+    roots = [fstype for _, point, fstype in read_mounts(proc, b"self") if point == b"/"]
+    if roots != ["rootfs"]:
+        return ""
+    return (
+        "this node runs from its initial ramfs, which pivot_root(2) cannot leave; "
+        "ask the administrator to let its boot do switch_root to a tmpfs"
+    )
+
+
+def no_seccomp_filters(_: KernelError, _proc: bytes) -> str:
+    """Say why the kernel takes no filter."""
+    return (
+        "the kernel was built without CONFIG_SECCOMP_FILTER; do without: "
+        "ch-run without --seccomp, ch-image build --force=none"
+    )
+
+
+def mounted_noexec(error: KernelError, proc: bytes) -> str:
+    """Find a mount from which no program runs."""
+    try:
+        if not os.statvfs(existing_part(error)).f_flag & os.ST_NOEXEC:
+            return ""
+    except OSError:
+        return ""
+    return f"{file_system(error, proc)} is mounted noexec: no program there runs; {ELSEWHERE}"
+
+
+def mounted_read_only(error: KernelError, proc: bytes) -> str:
+    """Name the file system that is read-only."""
+    return f"{file_system(error, proc)} is mounted read-only; {ELSEWHERE}"
+
+
+def full(error: KernelError, proc: bytes) -> str:
+    """Name the file system that is full, and tell space from inodes."""
+    try:
+        state = os.statvfs(existing_part(error))
+    except OSError:
+        return ""
+    lack = "inode" if state.f_bavail and state.f_files and not state.f_favail else "space"
+    size = state.f_blocks * state.f_frsize >> 20
+    return (
+        f"no {lack} is left on {file_system(error, proc)}, {size} MiB in all; "
+        f"make room there, or {ELSEWHERE}"
+    )
+
+
+def over_quota(error: KernelError, proc: bytes) -> str:
+    """Name the file system where the user's quota is used up."""
+    return f"your quota on {file_system(error, proc)} is used up (quota -s shows it); {ELSEWHERE}"
+
+
+NAMESPACE_CALLS = ("unshare", "write", "mount", "umount2", "pivot_root", "open_tree", "move_mount")
+REFUSED = (errno.EPERM, errno.EACCES)
+
+# The first that applies is the hint.
+CAUSES: "tuple[Cause, ...]" = (
+    ((), (errno.ENOSYS,), old_kernel),
+    (("unshare",), (errno.ENOSPC, errno.EUSERS), namespace_limit),
+    (("unshare",), (errno.EPERM,), reserved_to_root),
+    (("unshare",), (errno.EPERM,), inside_chroot),
+    (("unshare",), (errno.EINVAL,), threads_or_configuration),
+    (NAMESPACE_CALLS, REFUSED, seccomp_profile),
+    (NAMESPACE_CALLS, REFUSED, apparmor_switch),
+    (NAMESPACE_CALLS, REFUSED, apparmor_profile),
+    (("unshare",), REFUSED, forbidden),
+    (("prctl",), (errno.EINVAL,), no_seccomp_filters),
+    ((), (errno.ENOENT,), no_proc),
+    (("mount",), (errno.ENODEV,), unknown_file_system),
+    (("mount", "open_tree", "move_mount"), (errno.ENOSPC,), mount_limit),
+    (("pivot_root",), (errno.EINVAL,), root_is_initramfs),
+    (("execve",), (errno.EACCES,), mounted_noexec),
+    ((), (errno.EROFS,), mounted_read_only),
+    ((), (errno.ENOSPC,), full),
+    ((), (errno.EDQUOT,), over_quota),
+)
+
+
+def read_state(proc: bytes, name: bytes) -> str:
+    """Return what a file of proc(5) says, each byte a character, or "" if it cannot be read."""
+    try:
+        with open(os.path.join(proc, name), encoding="latin-1") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":
+    """Return the mounts that ``process`` can reach, as proc_pid_mountinfo(5) lists them."""
+    mounts = []
+    # A name may hold any of the characters that splitlines() would split at.
+    for line in filter(None, read_state(proc, process + b"/mountinfo").split("\n")):
+        fields = line.split(" ")
+        # Blanks and backslashes of a name are octal escapes.
+        point = fields[4].encode("latin-1").decode("unicode_escape").encode("latin-1")
+        mounts.append((fields[0], point, fields[fields.index("-") + 1]))
+    return mounts
+
+
+def existing_part(error: KernelError) -> bytes:
+    """Return the path that ``error`` is about, or the nearest directory above that is there."""
+    path = os.fsencode(error.subject)
+    while path and not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path or b"."
+
+
+def file_system(error: KernelError, proc: bytes) -> str:
+    """Name the file system that ``error`` is about: the topmost mount over its path."""
+    path = os.path.realpath(existing_part(error))
+    name, over = f"the file system of {printable(path)}", b""
+    for _, point, fstype in read_mounts(proc, b"self"):
+        covers = path == point or path.startswith(point.rstrip(b"/") + b"/")
+        if covers and len(point) >= len(over):
+            name, over = f"the {fstype} file system at {printable(point)}", point
+    return name
