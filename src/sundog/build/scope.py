@@ -1,0 +1,100 @@
+"""Which variables an instruction sees: ARG, ENV and what is predefined.
+
+Specification: the Dockerfile reference, ARG, “Scope”, “Using ARG variables”, “Predefined ARGs”,
+“Automatic platform ARGs in the global scope”.  An ENV always wins over an ARG of the same name.
+
+Pure: the process's environment and its platform are handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sundog.oci.platform import Platform
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# In the environment of RUN without being declared; neither in the image nor in a key.
+PROXY_ARGS = frozenset(
+    spelling
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for spelling in (name, name.lower())
+)
+
+
+def platform_args(platform: Platform) -> dict[str, str]:
+    """Return the automatic ARGs: stages are built for the platform that they are built on."""
+    values = {
+        "PLATFORM": str(platform),
+        "OS": platform.os,
+        "ARCH": platform.architecture,
+        "VARIANT": platform.variant,
+    }
+    return {
+        f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in values.items()
+    }
+
+
+@dataclass
+class GlobalScope:
+    """ARGs before the first FROM, and what ``--build-arg`` gives.
+
+    ``values`` is what FROM sees; a stage sees one of them only after it has declared it.
+    ``declared`` are the names that any ARG of the file has, for ``unused``.
+    """
+
+    given: Mapping[str, str]
+    automatic: Mapping[str, str]
+    environment: Mapping[str, str]
+    values: dict[str, str] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.values.update(self.automatic)
+
+    def declare(self, name: str, default: str | None) -> str | None:
+        """Take an ARG before the first FROM; return its value, None if it has none."""
+        value = self.given.get(name, default)
+        if value is not None:
+            self.values[name] = value
+        return value
+
+    def proxies(self) -> dict[str, str]:
+        """Return the proxy variables of RUN: of ``--build-arg``, else of the environment."""
+        return {
+            name: value
+            for name in sorted(PROXY_ARGS)
+            if (value := self.given.get(name, self.environment.get(name))) is not None
+        }
+
+    def unused(self) -> list[str]:
+        """Return what ``--build-arg`` gives and no ARG declares."""
+        return sorted(self.given.keys() - self.declared - PROXY_ARGS - self.automatic.keys())
+
+
+@dataclass
+class StageScope:
+    """The ARGs of a stage, in the order of their declaration."""
+
+    outer: GlobalScope
+    args: dict[str, str] = field(default_factory=dict)
+
+    def declare(self, name: str, default: str | None) -> str | None:
+        """Take an ARG; return its value, None if it has none."""
+        if name in self.outer.given:
+            value: str | None = self.outer.given[name]
+        elif default is not None:
+            value = default
+        else:
+            value = self.outer.values.get(name)
+        if value is not None:
+            self.args[name] = value
+        return value
+
+    def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return what substitution sees, ``environment`` being the image's."""
+        return {"PATH": DEFAULT_PATH, **self.args, **environment}
