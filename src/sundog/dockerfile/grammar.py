@@ -1,0 +1,348 @@
+"""The grammar of each instruction: statements to values.
+
+Specification: the Dockerfile reference; BuildKit where the reference leaves room.  The table
+``GRAMMAR`` at the end is the list of the language's instructions.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sundog.dockerfile.flags import Flags, did_you_mean
+from sundog.dockerfile.heredocs import Heredoc, parse_marker
+from sundog.dockerfile.instructions import (
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Env,
+    Expose,
+    From,
+    Healthcheck,
+    Instruction,
+    Label,
+    Maintainer,
+    Onbuild,
+    Place,
+    Run,
+    Shell,
+    Stopsignal,
+    User,
+    Volume,
+    Workdir,
+)
+from sundog.dockerfile.statement import Statement, Word, json_strings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Grammar = Callable[[Statement, Place], Instruction]
+
+# Instructions whose arguments may announce heredocs.
+HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
+
+_ALIAS = re.compile(r"[a-z][a-z0-9._-]*")
+_ALIAS_HINT = "a stage's name is a letter, then letters, digits, '.', '_', '-'"
+_NOT_TRIGGERS = ("ONBUILD", "FROM", "MAINTAINER")
+
+
+def build_instruction(statement: Statement, place: Place) -> Instruction:
+    """Turn a statement into its instruction; raise Fault."""
+    grammar = GRAMMAR.get(statement.name)
+    if grammar is None:
+        raise statement.keyword.fault(
+            f"unknown instruction: {statement.keyword.text}",
+            hint=did_you_mean(statement.name, GRAMMAR) or _continuation_hint(statement),
+        )
+    return grammar(statement, place)
+
+
+def _continuation_hint(statement: Statement) -> str:
+    return f"if it belongs to the line above, that line must end with {statement.escape}"
+
+
+def _from(statement: Statement, place: Place) -> From:
+    flags = Flags(statement)
+    match [word.text for word in statement.separated()]:
+        case [image]:
+            alias = ""
+        case [image, keyword, name] if keyword.upper() == "AS":
+            alias = name.lower()
+            if not _ALIAS.fullmatch(alias):
+                word = statement.separated()[2]
+                raise word.fault(f"not a name for a stage: {name!r}", hint=_ALIAS_HINT)
+        case _:
+            raise statement.fault(
+                "FROM needs an image, and AS and a name at most",
+                hint="FROM [--platform=PLATFORM] IMAGE [AS NAME]",
+            )
+    return From(place=place, image_text=image, alias=alias, platform=flags.text("platform"))
+
+
+def _arg(statement: Statement, place: Place) -> Arg:
+    Flags(statement)
+    words = statement.quoted()
+    if not words:
+        raise statement.fault("ARG needs a name", hint="ARG NAME[=DEFAULT]")
+    variables = []
+    for word in words:
+        name, equals, default = word.text.partition("=")
+        if not name:
+            raise word.fault("ARG: no name before '='")
+        variables.append((name, default if equals else None))
+    return Arg(place=place, variables=tuple(variables))
+
+
+def _env(statement: Statement, place: Place) -> Env:
+    Flags(statement)
+    return Env(place=place, pairs=tuple(statement.pairs()))
+
+
+def _label(statement: Statement, place: Place) -> Label:
+    Flags(statement)
+    return Label(place=place, pairs=tuple(statement.pairs()))
+
+
+def _command(arguments: Word) -> tuple[tuple[str, ...], bool]:
+    """Read a command: its arguments and True, or its text for the shell and False."""
+    strings = json_strings(arguments)
+    return ((arguments.text,), False) if strings is None else (tuple(strings), True)
+
+
+def _cmd(statement: Statement, place: Place) -> Cmd:
+    Flags(statement)
+    args, is_exec = _command(statement.string())
+    return Cmd(place=place, args=args, is_exec=is_exec)
+
+
+def _entrypoint(statement: Statement, place: Place) -> Entrypoint:
+    Flags(statement)
+    args, is_exec = _command(statement.string())
+    return Entrypoint(place=place, args=args, is_exec=is_exec)
+
+
+def _run(statement: Statement, place: Place) -> Run:
+    flags = Flags(statement)
+    args, is_exec = _command(statement.string())
+    if not args:
+        raise statement.fault("RUN needs a command", hint='as in RUN ["/bin/true"]')
+    return Run(
+        place=place,
+        args=args,
+        is_exec=is_exec,
+        heredocs=statement.heredocs,
+        mounts=flags.texts("mount"),
+        network=flags.text("network"),
+        security=flags.text("security"),
+        devices=flags.texts("device"),
+    )
+
+
+def _copy(statement: Statement, place: Place) -> Copy:
+    flags = Flags(statement)
+    sources, heredocs, destination = _files(statement)
+    return Copy(
+        place=place,
+        sources=sources,
+        heredocs=heredocs,
+        destination=destination,
+        chown=flags.text("chown"),
+        chmod=flags.text("chmod"),
+        link=flags.switch("link"),
+        excludes=flags.texts("exclude"),
+        from_=flags.text("from"),
+        parents=flags.switch("parents"),
+    )
+
+
+def _add(statement: Statement, place: Place) -> Add:
+    flags = Flags(statement)
+    sources, heredocs, destination = _files(statement)
+    return Add(
+        place=place,
+        sources=sources,
+        heredocs=heredocs,
+        destination=destination,
+        chown=flags.text("chown"),
+        chmod=flags.text("chmod"),
+        link=flags.switch("link"),
+        excludes=flags.texts("exclude"),
+        checksum=flags.text("checksum"),
+        keep_git_dir=flags.switch("keep-git-dir"),
+        unpack=flags.switch_if_given("unpack"),
+    )
+
+
+def _files(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:
+    """Read sources, those that are heredocs apart, and the destination."""
+    *words, destination = statement.list_or_json() or [Word("", 0)]
+    if not words:
+        raise statement.fault(
+            f"{statement.name} needs a source and a destination",
+            hint=f"{statement.name} SOURCE… DESTINATION",
+        )
+    by_name = {heredoc.name: heredoc for heredoc in statement.heredocs}
+    if by_name and _heredoc_of(destination, by_name):
+        raise destination.fault("a heredoc cannot be the destination")
+    sources = tuple(word.text for word in words if not _heredoc_of(word, by_name))
+    heredocs = tuple(filter(None, (_heredoc_of(word, by_name) for word in words)))
+    return sources, heredocs, destination.text
+
+
+def _heredoc_of(word: Word, by_name: dict[str, Heredoc]) -> Heredoc | None:
+    """Return the heredoc that ``word`` announces."""
+    marker = parse_marker(word.text) if by_name else None
+    return by_name.get(marker.name) if marker else None
+
+
+def _workdir(statement: Statement, place: Place) -> Workdir:
+    Flags(statement)
+    return Workdir(place=place, path=statement.string().text)
+
+
+def _user(statement: Statement, place: Place) -> User:
+    Flags(statement)
+    return User(place=place, user=statement.string().text)
+
+
+def _stopsignal(statement: Statement, place: Place) -> Stopsignal:
+    Flags(statement)
+    return Stopsignal(place=place, signal=statement.string().text)
+
+
+def _maintainer(statement: Statement, place: Place) -> Maintainer:
+    Flags(statement)
+    return Maintainer(place=place, maintainer=statement.string().text)
+
+
+def _shell(statement: Statement, place: Place) -> Shell:
+    Flags(statement)
+    strings = json_strings(statement.arguments)
+    if not strings:
+        raise statement.fault(
+            "SHELL needs a JSON array of strings", hint='as in SHELL ["/bin/bash", "-c"]'
+        )
+    return Shell(place=place, shell=tuple(strings))
+
+
+def _expose(statement: Statement, place: Place) -> Expose:
+    Flags(statement)
+    statement.string()
+    return Expose(place=place, ports=tuple(word.text for word in statement.separated()))
+
+
+def _volume(statement: Statement, place: Place) -> Volume:
+    Flags(statement)
+    words = statement.list_or_json()
+    if not words or not all(word.text.strip() for word in words):
+        raise statement.fault("VOLUME needs a path", hint="VOLUME PATH…")
+    return Volume(place=place, volumes=tuple(word.text.strip() for word in words))
+
+
+def _healthcheck(statement: Statement, place: Place) -> Healthcheck:
+    flags = Flags(statement)
+    kind, command = _first_word(statement.string())
+    if kind.text.upper() == "NONE":
+        if command.text:
+            raise command.fault("HEALTHCHECK NONE takes no arguments")
+        return Healthcheck(place=place, test=("NONE",))
+    if kind.text.upper() != "CMD":
+        raise kind.fault(f"HEALTHCHECK takes CMD or NONE, not {kind.text}")
+    args, is_exec = _command(command)
+    if not any(args):
+        raise statement.fault("HEALTHCHECK CMD needs a command")
+    return Healthcheck(
+        place=place,
+        test=("CMD" if is_exec else "CMD-SHELL", *args),
+        interval=_duration(flags, "interval"),
+        timeout=_duration(flags, "timeout"),
+        start_period=_duration(flags, "start-period"),
+        start_interval=_duration(flags, "start-interval"),
+        retries=_count(flags, "retries"),
+    )
+
+
+def _first_word(arguments: Word) -> tuple[Word, Word]:
+    """Split the first word off; what follows may be empty."""
+    first, *_ = arguments.text.split(maxsplit=1)
+    rest = arguments.text[len(first) :].lstrip()
+    return Word(first, arguments.start), Word(rest, arguments.end - len(rest))
+
+
+# Units of time, in nanoseconds; the micro sign and the Greek letter are both in use.
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "\N{MICRO SIGN}s": 1_000,
+    "\N{GREEK SMALL LETTER MU}s": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_AMOUNT = re.compile(
+    rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})"
+)
+
+
+def _duration(flags: Flags, name: str) -> int:
+    """Return a flag's time in nanoseconds, 0 when it is not given."""
+    flag = flags.find(name)
+    if flag is None or flag.value == "0":
+        return 0
+    text = (flag.value or "").removeprefix("+")
+    amounts = list(_AMOUNT.finditer(text))
+    if not amounts or "".join(found[0] for found in amounts) != text:
+        raise flag.word.fault(f"--{name}: not a time: {flag.value!r}", hint="as in 1m30s or 500ms")
+    nanoseconds = int(sum(float(found[1]) * _UNITS[found[2]] for found in amounts))
+    if 0 < nanoseconds < _UNITS["ms"]:
+        raise flag.word.fault(f"--{name}: {flag.value} is less than 1ms")
+    return nanoseconds
+
+
+def _count(flags: Flags, name: str) -> int:
+    """Return a flag's number, 0 when it is not given."""
+    flag = flags.find(name)
+    if flag is None:
+        return 0
+    if not (flag.value or "").isdecimal():
+        raise flag.word.fault(f"--{name}: not a number: {flag.value!r}")
+    return int(flag.value or "")
+
+
+def _onbuild(statement: Statement, place: Place) -> Onbuild:
+    Flags(statement)
+    nested = statement.nested()
+    nested.heredocs = statement.heredocs
+    if nested.name in _NOT_TRIGGERS:
+        raise nested.keyword.fault(f"{nested.name} cannot be an ONBUILD trigger")
+    bodies = (f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
+    return Onbuild(
+        place=place,
+        trigger=build_instruction(nested, place),
+        trigger_text=statement.arguments.text + "".join(bodies),
+    )
+
+
+GRAMMAR: dict[str, Grammar] = {
+    "ADD": _add,
+    "ARG": _arg,
+    "CMD": _cmd,
+    "COPY": _copy,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "FROM": _from,
+    "HEALTHCHECK": _healthcheck,
+    "LABEL": _label,
+    "MAINTAINER": _maintainer,
+    "ONBUILD": _onbuild,
+    "RUN": _run,
+    "SHELL": _shell,
+    "STOPSIGNAL": _stopsignal,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+}

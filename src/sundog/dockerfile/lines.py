@@ -1,0 +1,158 @@
+"""Physical lines to logical ones: parser directives, comments, continuations, heredoc bodies.
+
+Specification: the Dockerfile reference, “Format”, “Parser directives” and “Here-Documents”.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from sundog.dockerfile.blanks import BLANKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.dockerfile.source import Fault, Source
+    from sundog.errors import DockerfileError
+
+DEFAULT_ESCAPE = "\\"
+ESCAPES = ("\\", "`")
+DIRECTIVES = ("syntax", "escape", "check")
+
+_DIRECTIVE = re.compile(r"#\s*([a-z][a-z0-9]*)\s*=\s*(.+?)\s*", re.ASCII | re.IGNORECASE)
+
+# An escape character at the end, unless another one stands before it.
+_CONTINUATIONS = {
+    escape: re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*\Z")
+    for escape in ESCAPES
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """A parser directive: ``# name=value``, the name in lower case."""
+
+    name: str
+    value: str
+    line: int
+
+
+class LogicalLine:
+    """One instruction's lines, joined; knows where each of its characters came from.
+
+    ``line`` and ``end_line`` are those of the first and the last physical line, heredocs included
+    once they are read.
+    """
+
+    __slots__ = ("_columns", "_lines", "_offsets", "end_line", "line", "source", "text")
+
+    def __init__(self, source: Source, line: int) -> None:
+        self.source = source
+        self.line = line
+        self.end_line = line
+        self.text = ""
+        self._offsets: list[int] = []
+        self._lines: list[int] = []
+        self._columns: list[int] = []
+
+    def append(self, text: str, line: int, column: int) -> None:
+        """Add a piece that stands at ``line`` and ``column`` of the source."""
+        self._offsets.append(len(self.text))
+        self._lines.append(line)
+        self._columns.append(column)
+        self.text += text
+
+    def locate(self, offset: int) -> tuple[int, int]:
+        """Return the physical line and column of a character of ``text``."""
+        piece = max(0, bisect_right(self._offsets, offset) - 1)
+        return self._lines[piece], self._columns[piece] + offset - self._offsets[piece]
+
+    def error(self, fault: Fault) -> DockerfileError:
+        """Turn a fault into the error that shows its place; of several lines, the first."""
+        line, start = self.locate(fault.start)
+        end_line, end = self.locate(max(fault.start, fault.end - 1))
+        end = end + 1 if end_line == line else len(self.source.lines[line - 1])
+        return self.source.error(fault.message, line, start, end, fault.hint)
+
+
+class LineReader:
+    """Reads a source's logical lines in order, and on demand the heredocs between them."""
+
+    __slots__ = ("_continuation", "_next", "escape", "source")
+
+    def __init__(self, source: Source, escape: str) -> None:
+        self.source = source
+        self.escape = escape
+        self._continuation = _CONTINUATIONS[escape]
+        self._next = 0
+
+    def read(self) -> LogicalLine | None:
+        """Return the next logical line, None at the end of the source."""
+        lines = self.source.lines
+        while self._next < len(lines):
+            physical = lines[self._next].rstrip("\r")
+            self._next += 1
+            text = physical.lstrip(BLANKS)
+            if text and text[0] != "#":
+                logical = LogicalLine(self.source, self._next)
+                if self._append(logical, text, len(physical) - len(text)):
+                    self._continue(logical)
+                logical.end_line = self._next
+                return logical
+        return None
+
+    def _continue(self, logical: LogicalLine) -> None:
+        """Add the lines that continue the first; comments and empty lines among them vanish."""
+        lines = self.source.lines
+        while self._next < len(lines):
+            text = lines[self._next].rstrip("\r")
+            self._next += 1
+            content = text.lstrip(BLANKS)
+            if content and content[0] != "#" and not self._append(logical, text, 0):
+                return
+
+    def _append(self, logical: LogicalLine, text: str, column: int) -> bool:
+        """Add a piece of the current line; tell whether the next line continues it."""
+        continuation = self._continuation.search(text)
+        if continuation:
+            text = text[: continuation.start()]
+        logical.append(text, self._next, column)
+        return continuation is not None
+
+    def read_heredoc(self, terminator: str, *, strip_tabs: bool) -> tuple[str, int] | None:
+        """Return a heredoc's body as it stands and the line of its end; None if it has no end."""
+        lines = self.source.lines
+        for index in range(self._next, len(lines)):
+            line = lines[index].rstrip("\r")
+            if (line.lstrip("\t") if strip_tabs else line) == terminator:
+                body = "".join(line + "\n" for line in lines[self._next : index])
+                self._next = index + 1
+                return body, self._next
+        return None
+
+
+def read_directives(source: Source) -> tuple[Directive, ...]:
+    """Read the parser directives at the top; raise DockerfileError.
+
+    The first line that is not one ends them; from there on, what looks like one is a comment.
+    """
+    directives: dict[str, Directive] = {}
+    for number, line in enumerate(source.lines, 1):
+        found = _DIRECTIVE.fullmatch(line.rstrip("\r").lstrip(BLANKS))
+        name = found[1].lower() if found else ""
+        if not found or name not in DIRECTIVES:
+            break
+        if name in directives:
+            raise source.error(
+                f"parser directive {name!r} is given twice, first in line {directives[name].line}",
+                number,
+            )
+        if name == "escape" and found[2] not in ESCAPES:
+            raise source.error(
+                f"parser directive 'escape': {found[2]!r} is not an escape character",
+                number,
+                hint="the escape character is \\ or `",
+            )
+        directives[name] = Directive(name, found[2], number)
+    return tuple(directives.values())

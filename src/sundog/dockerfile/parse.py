@@ -1,0 +1,133 @@
+"""The parser of Dockerfiles: text to a ``Dockerfile``.
+
+Specification: the Dockerfile reference (docker/dockerfile 1.x); where it is silent, BuildKit's
+parser, against which the tests compare this one.  No I/O: the caller reads the file.
+
+    physical lines → ``lines`` → logical lines → ``statement`` → keyword, flags, arguments
+                   → ``heredocs``              → ``grammar``   → ``instructions``
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from sundog.dockerfile.expansion import expand_instruction
+from sundog.dockerfile.grammar import HEREDOC_INSTRUCTIONS, build_instruction
+from sundog.dockerfile.heredocs import find_markers
+from sundog.dockerfile.instructions import Arg, From, Instruction, Place
+from sundog.dockerfile.lines import DEFAULT_ESCAPE, Directive, LineReader, read_directives
+from sundog.dockerfile.source import Fault, Source
+from sundog.dockerfile.statement import Statement, json_strings
+from sundog.dockerfile.words import SubstitutionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sundog.dockerfile.expansion import InstructionT
+    from sundog.dockerfile.heredocs import Heredoc
+    from sundog.dockerfile.lines import LogicalLine
+    from sundog.errors import DockerfileError
+
+
+@dataclass(frozen=True, slots=True)
+class Dockerfile:
+    """A Dockerfile that follows the grammar: ``ARG``… and then at least one ``FROM``."""
+
+    path: str
+    directives: tuple[Directive, ...]
+    instructions: tuple[Instruction, ...]
+    source: Source = field(compare=False, repr=False)
+
+    @property
+    def escape(self) -> str:
+        r"""The escape character, ``\`` or a backquote."""
+        return self.directive("escape") or DEFAULT_ESCAPE
+
+    def directive(self, name: str) -> str:
+        """Return the value of a parser directive, "" when it is not given."""
+        values = (directive.value for directive in self.directives if directive.name == name)
+        return next(values, "")
+
+    def expand(self, instruction: InstructionT, variables: Mapping[str, str]) -> InstructionT:
+        """Substitute variables where the instruction allows it; raise DockerfileError."""
+        try:
+            return expand_instruction(instruction, variables, self.escape)
+        except SubstitutionError as error:
+            raise self.error(instruction, error.message, hint=error.hint) from error
+
+    def error(
+        self, instruction: Instruction, message: str, *, near: str = "", hint: str = ""
+    ) -> DockerfileError:
+        """Make the error that shows ``instruction``, the marker below ``near`` where it is found.
+
+        For the faults that show only when the build gives the instruction its meaning.
+        """
+        for line in range(instruction.place.line, instruction.place.end_line + 1) if near else ():
+            start = self.source.lines[line - 1].find(near)
+            if start >= 0:
+                return self.source.error(message, line, start, start + len(near), hint)
+        return self.source.error(message, instruction.line, hint=hint)
+
+
+def parse(text: str | bytes, *, path: str) -> Dockerfile:
+    """Parse a Dockerfile; raise DockerfileError at the first fault.
+
+    ``path`` is for messages only.  Bytes are read as UTF-8, and what is not UTF-8 passes through
+    as lone surrogates.
+    """
+    source = Source(text, path)
+    directives = read_directives(source)
+    escapes = [directive.value for directive in directives if directive.name == "escape"]
+    reader = LineReader(source, escapes[0] if escapes else DEFAULT_ESCAPE)
+    instructions = tuple(_instructions(reader))
+    if not instructions:
+        raise source.error("no instructions found", len(source.lines) + 1)
+    if not any(isinstance(instruction, From) for instruction in instructions):
+        raise source.error("no FROM instruction", instructions[-1].place.end_line)
+    return Dockerfile(path, directives, instructions, source)
+
+
+def _instructions(reader: LineReader) -> Iterator[Instruction]:
+    in_stage = False
+    while line := reader.read():
+        try:
+            instruction = _instruction(line, reader)
+        except Fault as fault:
+            raise line.error(fault) from fault
+        in_stage = in_stage or isinstance(instruction, From)
+        if not in_stage and not isinstance(instruction, Arg):
+            raise reader.source.error(
+                f"{instruction.name} before the first FROM",
+                instruction.line,
+                hint="only ARG may stand before the first FROM",
+            )
+        yield instruction
+
+
+def _instruction(line: LogicalLine, reader: LineReader) -> Instruction:
+    statement = Statement(line.text, reader.escape)
+    host = statement
+    if statement.name == "ONBUILD" and statement.arguments.text:
+        host = statement.nested()
+    if host.name in HEREDOC_INSTRUCTIONS and json_strings(host.arguments) is None:
+        statement.heredocs = _read_heredocs(line, reader)
+    return build_instruction(statement, Place(line.line, line.end_line, line.text))
+
+
+def _read_heredocs(line: LogicalLine, reader: LineReader) -> tuple[Heredoc, ...]:
+    """Read the bodies of the heredocs that ``line`` announces, which moves its end."""
+    heredocs = []
+    for marker, heredoc in find_markers(line.text):
+        found = reader.read_heredoc(heredoc.name, strip_tabs=heredoc.strip_tabs)
+        if found is None:
+            start = max(0, line.text.find(marker))
+            raise Fault(
+                f"heredoc {marker} is not terminated",
+                start,
+                start + len(marker),
+                hint=f"a line of its own must read {heredoc.name}",
+            )
+        content, line.end_line = found
+        heredocs.append(replace(heredoc, content=content))
+    return tuple(heredocs)

@@ -1,0 +1,221 @@
+"""A logical line to its parts: keyword, flags, arguments; and the forms that arguments take.
+
+Specification: the Dockerfile reference, “Format”, “Exec form”, “Shell form”; BuildKit's parser for
+what is quoted how: flags lose their quotes here, arguments keep theirs for ``words``.  Knows no
+single instruction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+
+from sundog.dockerfile.blanks import BLANKS, SEPARATORS
+from sundog.dockerfile.source import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.dockerfile.heredocs import Heredoc
+
+_SEPARATOR = re.compile(f"[{SEPARATORS}]+")
+_ARGUMENT = re.compile(f"[^{SEPARATORS}]+")
+_FLAG = re.compile(
+    rf"""(?: [^{BLANKS}"'\\]+ | \\(?:.|\Z) | '(?:[^'\\]|\\(?:.|\Z))*(?:'|\Z)
+           | "(?:[^"\\]|\\(?:.|\Z))*(?:"|\Z) )+""",
+    re.DOTALL | re.VERBOSE,
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")  # "\\ud800" is JSON, but not text
+_QUOTE_OR_ESCAPED = re.compile(r"\\(.?)|[\"']", re.DOTALL)
+
+
+class Word:
+    """A piece of a logical line and where it stands there."""
+
+    __slots__ = ("start", "text")
+
+    def __init__(self, text: str, start: int) -> None:
+        self.text = text
+        self.start = start
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.start + len(self.text)
+
+    def fault(self, message: str, hint: str = "") -> Fault:
+        """Make the fault that marks this word."""
+        return Fault(message, self.start, self.end, hint)
+
+
+class Flag:
+    """``--name`` (then ``value`` is None) or ``--name=value``; ``word`` is as written."""
+
+    __slots__ = ("name", "value", "word")
+
+    def __init__(self, word: Word) -> None:
+        self.word = word
+        name, equals, value = _unquoted(word.text).partition("=")
+        self.name = name[2:]
+        self.value = value if equals else None
+
+
+class Statement:
+    """An instruction split into its parts; ``arguments`` is all that follows keyword and flags.
+
+    ``text`` is the logical line, which the offsets are for.
+    """
+
+    __slots__ = ("arguments", "escape", "flags", "heredocs", "keyword", "text")
+
+    def __init__(self, text: str, escape: str, start: int = 0) -> None:
+        """Split ``text`` from ``start`` on; raise Fault if it is blank."""
+        end = len(text.rstrip(BLANKS))
+        start += len(text[start:]) - len(text[start:].lstrip(BLANKS))
+        keyword = _ARGUMENT.match(text, start, end)
+        if not keyword:
+            raise Fault("no instruction follows the line continuation", 0, len(text))
+        self.text = text
+        self.escape = escape
+        self.keyword = Word(keyword[0], start)
+        self.flags: list[Flag] = []
+        self.heredocs: tuple[Heredoc, ...] = ()
+        position = self._read_flags(_skip(text, keyword.end(), end), end)
+        self.arguments = Word(text[position:end], position)
+
+    def _read_flags(self, position: int, end: int) -> int:
+        """Read the flags from ``position`` on and return where the arguments begin."""
+        while self.text.startswith("--", position):
+            found = _FLAG.match(self.text, position, end)
+            if not found:
+                break
+            position = _skip(self.text, found.end(), end)
+            if _unquoted(found[0]) == "--":
+                break
+            self.flags.append(Flag(Word(found[0], found.start())))
+        return position
+
+    @property
+    def name(self) -> str:
+        """The keyword in upper case."""
+        return self.keyword.text.upper()
+
+    def fault(self, message: str, hint: str = "") -> Fault:
+        """Make the fault that marks the arguments, or the place where they are missing."""
+        if self.arguments.text:
+            return self.arguments.fault(message, hint)
+        end = self.flags[-1].word.end if self.flags else self.keyword.end
+        return Fault(message, end, end, hint)
+
+    def string(self) -> Word:
+        """Return the arguments as one text; raise Fault if there is none."""
+        if not self.arguments.text:
+            raise self.fault(f"{self.name} needs an argument")
+        return self.arguments
+
+    def nested(self) -> Statement:
+        """Split the arguments as a statement of their own; raise Fault if there are none."""
+        return Statement(self.text, self.escape, self.string().start)
+
+    def separated(self) -> list[Word]:
+        """Split the arguments at blanks, quoted or not."""
+        start = self.arguments.start
+        found = _ARGUMENT.finditer(self.arguments.text)
+        return [Word(match[0], start + match.start()) for match in found]
+
+    def quoted(self) -> list[Word]:
+        """Split the arguments at blanks that are neither quoted nor escaped."""
+        start = self.arguments.start
+        found = _quoted_word(self.escape).finditer(self.arguments.text)
+        return [Word(match[0], start + match.start()) for match in found]
+
+    def list_or_json(self) -> list[Word]:
+        """Read the arguments as a JSON array of strings, or else split them at blanks."""
+        strings = json_strings(self.arguments)
+        if strings is None:
+            return self.separated()
+        return [Word(text, self.arguments.start) for text in strings]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Read ``name=value…``, or the older ``name value`` with one value to the line's end."""
+        words = self.quoted()
+        if not words:
+            raise self.fault(f"{self.name} needs an argument", hint=f"{self.name} NAME=VALUE")
+        if "=" not in words[0].text:
+            name, *rest = _SEPARATOR.split(self.arguments.text, maxsplit=1)
+            if not rest:
+                raise words[0].fault(
+                    f"{self.name} needs a value for {name}", hint=f"{self.name} {name}=VALUE"
+                )
+            return [(name, rest[0])]
+        pairs = []
+        for word in words:
+            name, equals, value = word.text.partition("=")
+            if not equals:
+                raise word.fault(
+                    f"{self.name}: no '=' in {word.text!r}",
+                    hint="a value with blanks needs quotes",
+                )
+            if not name:
+                raise word.fault(f"{self.name}: no name before '='")
+            pairs.append((name, value))
+        return pairs
+
+
+def json_strings(arguments: Word) -> list[str] | None:
+    """Read a JSON array of strings; None if the text is not a JSON array.
+
+    Raises Fault for an array of something else.
+    """
+    if not arguments.text.startswith("["):
+        return None
+    try:
+        array = json.loads(arguments.text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+    if not all(isinstance(item, str) for item in array):
+        raise arguments.fault("a JSON array must hold strings only", hint='as in ["/bin/ls", "-l"]')
+    return [_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", item) for item in array]
+
+
+def _skip(text: str, position: int, end: int) -> int:
+    """Return the offset of the next character that is no blank."""
+    return end - len(text[position:end].lstrip(BLANKS))
+
+
+def _unquoted(text: str) -> str:
+    r"""Remove quotes and escapes as in flags, where the escape character is always ``\``."""
+    if '"' not in text and "'" not in text and "\\" not in text:
+        return text
+    result = ""
+    quote = ""
+    position = 0
+    for found in _QUOTE_OR_ESCAPED.finditer(text):
+        result += text[position : found.start()]
+        position = found.end()
+        if found[1] is not None:
+            result += found[1]
+        elif quote in ("", found[0]):
+            quote = "" if quote else found[0]
+        else:
+            result += found[0]  # the other kind of quote
+    return result + text[position:]
+
+
+@cache
+def _quoted_word(escape: str) -> re.Pattern[str]:
+    """Compile the pattern of a word with quotes kept; an escape at the very end is no part of it.
+
+    A quote that is not closed takes in the rest of the line: ``words`` reports it.
+    """
+    e = re.escape(escape)
+    return re.compile(
+        rf"""(?: [^{BLANKS}'"{e}]+ | {e}. | '[^']*(?:'|\Z)
+               | "(?:[^"{e}]|{e}.)*(?:"|(?={e}?\Z)) )+""",
+        re.DOTALL | re.VERBOSE,
+    )
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and Infinity are Python's own; JSON has no such thing."""
+    raise ValueError(name)

@@ -1,0 +1,322 @@
+r"""Words: quotes, escapes and the substitution of variables.
+
+Specification: the Dockerfile reference, “Environment replacement”, and where it is silent, what
+BuildKit's shell lexer does:
+
+* ``'…'`` is literal.  In ``"…"`` the escape character escapes ``"``, ``$`` and itself, and stays
+  before anything else.  Outside quotes it escapes any character.
+* ``$name`` and ``${name}`` are the variable's value, empty when it is unset.  Values are not read
+  again for quotes or variables.
+* ``${name:-word}`` ``${name:+word}`` ``${name:?word}`` and the same without the colon, as in sh.
+* ``${name#pattern}`` ``##`` ``%`` ``%%`` ``${name/pattern/replacement}`` ``//``, with patterns of
+  ``*`` and ``?``.  Other than in sh, quotes do not take a ``*`` its meaning; ``\*`` does.
+
+Pure: no I/O, no knowledge of instructions.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sundog.dockerfile.blanks import BLANKS
+from sundog.errors import SundogError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    # A piece of an expanded word; a literal one is not split at blanks.
+    Fragment = tuple[str, bool]
+
+_BLANKS = re.compile(f"[{BLANKS}]+")
+_NAME = re.compile(r"[^\W\d]\w*|\d+|[@*#?$!-]")
+_MODIFIERS = "-+?#%"
+
+
+class SubstitutionError(SundogError):
+    """A word cannot be expanded: bad syntax, or a variable that ``${name:?word}`` demands."""
+
+
+def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
+    """Expand ``text`` as one word, blanks and all; raise SubstitutionError."""
+    if not _is_special(text, escape):
+        return text
+    fragments = _Lexer(text, variables, escape).fragments()
+    return "".join(fragment for fragment, _ in fragments)
+
+
+def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
+    """Expand ``text`` and split it at blanks that are not quoted; raise SubstitutionError.
+
+    Blanks from a variable's value split too, as in sh; empty words vanish, even quoted ones.
+    """
+    return _split(_Lexer(text, variables, escape).fragments())
+
+
+def expand_document(text: str, variables: Mapping[str, str]) -> str:
+    r"""Expand the body of a heredoc, where quotes mean nothing; raise SubstitutionError.
+
+    The escape character is ``\`` here, whatever the file's parser directive says.
+    """
+    fragments = _Lexer(text, variables, "\\", quotes="").fragments()
+    return "".join(fragment for fragment, _ in fragments)
+
+
+def raw_words(text: str) -> list[str]:
+    """Split ``text`` at unquoted blanks, quotes, escapes and variables staying as they are.
+
+    For the search for heredocs in commands of any shell: a text that is no word in the sense of
+    this module has no words.
+    """
+    try:
+        return _split(_Lexer(text, {}, "\\", raw=True).fragments(keep_escapes=True))
+    except SubstitutionError:
+        return []
+
+
+def unquoted_words(text: str) -> list[str]:
+    """Split ``text`` at unquoted blanks, quotes and escapes resolved but variables left alone."""
+    return _split(_Lexer(text, {}, "\\", keep_unset=True).fragments())
+
+
+def _is_special(text: str, escape: str) -> bool:
+    return "$" in text or '"' in text or "'" in text or escape in text
+
+
+def _split(fragments: list[Fragment]) -> list[str]:
+    words = []
+    word = ""
+    for fragment, is_literal in fragments:
+        if is_literal:
+            word += fragment
+            continue
+        first, *rest = _BLANKS.split(fragment)
+        word += first
+        for piece in rest:
+            if word:
+                words.append(word)
+            word = piece
+    if word:
+        words.append(word)
+    return words
+
+
+class _Lexer:
+    """A recursive-descent reader of one text; ``position`` is where it stands.
+
+    ``raw`` keeps quotes and variables in the result.
+    """
+
+    __slots__ = ("escape", "keep_quotes", "keep_unset", "position", "quotes", "text", "variables")
+
+    def __init__(
+        self,
+        text: str,
+        variables: Mapping[str, str],
+        escape: str,
+        *,
+        quotes: str = "'\"",
+        raw: bool = False,
+        keep_unset: bool = False,
+    ) -> None:
+        self.text = text
+        self.variables = variables
+        self.escape = escape
+        self.quotes = quotes
+        self.keep_quotes = raw
+        self.keep_unset = raw or keep_unset
+        self.position = 0
+
+    def fragments(self, stop: str = "", *, keep_escapes: bool = False) -> list[Fragment]:
+        """Read up to the character ``stop`` and over it, to the end of the text if it is empty."""
+        fragments: list[Fragment] = []
+        ordinary = re.compile(f"[^{re.escape('$' + self.escape + self.quotes + stop)}]+")
+        while self.position < len(self.text):
+            if run := ordinary.match(self.text, self.position):
+                self.position = run.end()
+                fragments.append((run[0], False))
+                continue
+            char = self.take()
+            if char == stop:
+                return fragments
+            if char == "$":
+                fragments.append((self.parameter(), False))
+            elif char == "'":
+                fragments.append((self.single_quoted(), True))
+            elif char == '"':
+                fragments.append((self.double_quoted(keep_escapes=keep_escapes), True))
+            else:
+                kept = char if keep_escapes else ""
+                fragments.append((kept + self.take(), True))
+        if stop:
+            raise SubstitutionError(f"{self.text}: missing {stop!r}")
+        return fragments
+
+    def until(self, stop: str, *, keep_escapes: bool) -> str:
+        """Read and expand up to the character ``stop`` and over it."""
+        fragments = self.fragments(stop, keep_escapes=keep_escapes)
+        return "".join(fragment for fragment, _ in fragments)
+
+    def single_quoted(self) -> str:
+        """Read on from behind a single quote to behind the next."""
+        end = self.text.find("'", self.position)
+        if end < 0:
+            raise SubstitutionError(f"{self.text}: the single quote is not closed")
+        inside = self.text[self.position : end]
+        self.position = end + 1
+        return f"'{inside}'" if self.keep_quotes else inside
+
+    def double_quoted(self, *, keep_escapes: bool) -> str:
+        """Read on from behind a double quote to behind the next, expanding variables."""
+        inside = ""
+        while char := self.take():
+            if char == '"':
+                return f'"{inside}"' if self.keep_quotes else inside
+            if char == "$":
+                inside += self.parameter()
+                continue
+            if char == self.escape:
+                if keep_escapes:
+                    inside += char
+                if self.peek() in ("$", '"', self.escape):
+                    char = self.take()
+            inside += char
+        raise SubstitutionError(f"{self.text}: the double quote is not closed")
+
+    def parameter(self) -> str:
+        """Read on from behind a ``$`` and return what stands there instead."""
+        if self.peek() == "{":
+            self.take()
+            return self.braced()
+        name = self.name()
+        if not name:
+            return "$"
+        value = self.variables.get(name)
+        if value is None:
+            return f"${name}" if self.keep_unset else ""
+        return value
+
+    def braced(self) -> str:
+        """Read on from behind ``${`` to behind its ``}``."""
+        start = self.position
+        name = self.name()
+        operator = self.take()
+        if not operator:
+            raise SubstitutionError(f"{self.text}: missing '}}'")
+        if operator in "{}:" and self.position == start + 1:
+            raise SubstitutionError(f"{self.text}: bad substitution: no name after '${{'")
+        value = self.variables.get(name)
+        if operator == "}":
+            if value is None:
+                return f"${{{name}}}" if self.keep_unset else ""
+            return value
+        if operator == "/":
+            return self.replaced(name, value)
+        colon = ""
+        if operator == ":":
+            colon, operator = ":", self.take()
+        # Where variables stay as they are, ${name:anything} does: ${name:0:3} is for the shell.
+        if (not operator or operator not in _MODIFIERS) and not (colon and self.keep_unset):
+            raise SubstitutionError(
+                f"{self.text}: unsupported modifier: ${{{name}{colon}{operator}…",
+                hint="modifiers are :- - :+ + :? ? # ## % %% / //",
+            )
+        word = self.until("}", keep_escapes=operator in ("#", "%"))
+        if value is None and self.keep_unset:
+            return f"${{{name}{colon}{operator}{word}}}"
+        return _modified(name, value, colon, operator, word)
+
+    def replaced(self, name: str, value: str | None) -> str:
+        """Read on from behind ``${name/`` to behind its ``}``."""
+        everywhere = self.peek() == "/"
+        if everywhere:
+            self.take()
+        pattern = self.until("/", keep_escapes=True)
+        replacement = self.until("}", keep_escapes=True)
+        if value is None:
+            return f"${{{name}/{pattern}/{replacement}}}" if self.keep_unset else ""
+        return _substituted(value, pattern, replacement, everywhere=everywhere)
+
+    def name(self) -> str:
+        """Read a name, digits, or one of sh's special parameters; "" when there is none."""
+        found = _NAME.match(self.text, self.position)
+        if not found:
+            return ""
+        self.position = found.end()
+        return found[0]
+
+    def peek(self) -> str:
+        """Return the next character, "" at the end."""
+        return self.text[self.position : self.position + 1]
+
+    def take(self) -> str:
+        """Read the next character, "" at the end."""
+        char = self.text[self.position : self.position + 1]
+        self.position += len(char)
+        return char
+
+
+def _modified(name: str, value: str | None, colon: str, operator: str, word: str) -> str:
+    """Apply one of the modifiers that are a single character, with a colon or without."""
+    is_missing = value is None or (colon != "" and value == "")
+    match operator:
+        case "-":
+            return word if value is None or is_missing else value
+        case "+":
+            return "" if is_missing else word
+        case "?":
+            if value is None:
+                raise SubstitutionError(f"{name}: {word or 'is not allowed to be unset'}")
+            if is_missing:
+                raise SubstitutionError(f"{name}: {word or 'is not allowed to be empty'}")
+            return value
+    longest = word.startswith(operator)
+    atoms = _atoms(word[1:] if longest else word, longest=longest)
+    if operator == "#":
+        return _without_prefix(value or "", atoms)
+    # A search finds the leftmost match; from the end, that of everything reversed is the one.
+    return _without_prefix((value or "")[::-1], atoms[::-1])[::-1]
+
+
+def _without_prefix(value: str, atoms: list[str]) -> str:
+    found = re.match("".join(atoms), value)
+    return value[found.end() :] if found else value
+
+
+def _substituted(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
+    result = ""
+    end = -1
+    for found in re.finditer("".join(_atoms(pattern, longest=True)), value):
+        if found.end() == found.start() == end:
+            continue  # an empty match right behind the last one
+        result += value[max(end, 0) : found.start()] + replacement
+        end = found.end()
+        if not everywhere:
+            break
+    return result + value[max(end, 0) :]
+
+
+def _atoms(pattern: str, *, longest: bool) -> list[str]:
+    r"""Translate a pattern to regular expressions, one for each character that it matches.
+
+    A backslash is for ``*``, ``?`` and itself; that before ``}`` or ``/`` only kept the lexer from
+    stopping there.
+    """
+    atoms = []
+    chars = iter(pattern)
+    for char in chars:
+        if char == "*":
+            atoms.append(".*" if longest else ".*?")
+        elif char == "?":
+            atoms.append(".")
+        elif char == "\\":
+            escaped = next(chars, "")
+            if not escaped or escaped not in "*?\\}/":
+                raise SubstitutionError(
+                    f"pattern {pattern}: invalid escape: \\{escaped}",
+                    hint=r"patterns know \*, \? and \\",
+                )
+            atoms.append(re.escape(escaped))
+        else:
+            atoms.append(re.escape(char))
+    return atoms
