@@ -1,0 +1,139 @@
+"""Instructions that change an image's configuration and none of its files.
+
+Specification: the Dockerfile reference, and OCI image-spec v1.1, config.md, for where each of them
+is kept.  Pure: an instruction after substitution and a configuration in, the same out.
+"""
+
+from __future__ import annotations
+
+import json
+
+from sundog.dockerfile.instructions import (
+    Cmd,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Label,
+    Maintainer,
+    Shell,
+    Stopsignal,
+    User,
+    Volume,
+)
+from sundog.errors import BuildError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.dockerfile.instructions import CommandInstruction, Instruction
+    from sundog.oci.config import ImageConfig
+
+    # How an instruction is announced, and the configuration after it.
+    Change = tuple[str, ImageConfig]
+
+DEFAULT_SHELL = ("/bin/sh", "-c")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_PORT_LIMIT = 65535
+
+
+def changes(instruction: Instruction, config: ImageConfig) -> list[Change] | None:
+    """Return what an instruction changes, one entry for each line that announces it.
+
+    None for an instruction that is of another kind.  Raises BuildError for a port that is none.
+    """
+    match instruction:
+        case Env():
+            return _env(instruction, config)
+        case Label():
+            return _label(instruction, config)
+        case Cmd() | Entrypoint():
+            return [_command(instruction, config)]
+        case Shell(shell=shell):
+            return [(f"SHELL {list(shell)!r}", config.replace(shell=shell))]
+        case User(user=user):
+            return [(f"USER {user}", config.replace(user=user))]
+        case Stopsignal(signal=signal):
+            return [(f"STOPSIGNAL {signal}", config.replace(stop_signal=signal))]
+        case Maintainer(maintainer=maintainer):
+            return [(f"MAINTAINER {maintainer}", config.replace(author=maintainer))]
+        case Expose():
+            return [_expose(instruction, config)]
+        case Volume(volumes=volumes):
+            merged = tuple(dict.fromkeys([*config.volumes, *volumes]))
+            return [(f"VOLUME {' '.join(volumes)}", config.replace(volumes=merged))]
+        case Healthcheck():
+            return [_healthcheck(instruction, config)]
+    return None
+
+
+def command_text(instruction: CommandInstruction, keyword: str) -> str:
+    """Return a command as it is announced: exec form as JSON, shell form as it stands."""
+    if instruction.is_exec:
+        return f"{keyword} {json.dumps(instruction.args, ensure_ascii=False)}"
+    return f"{keyword} {instruction.args[0]}"
+
+
+def pair_text(keyword: str, name: str, value: str | None) -> str:
+    """Return ``KEYWORD NAME='VALUE'``, without quotes where there is no value."""
+    return f"{keyword} {name}={'' if value is None else repr(value)}"
+
+
+def _env(instruction: Env, config: ImageConfig) -> list[Change]:
+    result = []
+    for name, value in instruction.pairs:
+        config = config.with_env(name, value)
+        result.append((pair_text(instruction.name, name, value), config))
+    return result
+
+
+def _label(instruction: Label, config: ImageConfig) -> list[Change]:
+    result = []
+    for name, value in instruction.pairs:
+        config = config.replace(labels={**config.labels, name: value})
+        result.append((pair_text(instruction.name, name, value), config))
+    return result
+
+
+def _command(instruction: Cmd | Entrypoint, config: ImageConfig) -> Change:
+    argv = tuple(instruction.argv(config.shell or DEFAULT_SHELL))
+    text = command_text(instruction, instruction.name)
+    if isinstance(instruction, Cmd):
+        return text, config.replace(cmd=argv)
+    return text, config.replace(entrypoint=argv)
+
+
+def _expose(instruction: Expose, config: ImageConfig) -> Change:
+    ports = [port for word in instruction.ports for port in _ports(word)]
+    merged = dict.fromkeys([*config.exposed_ports, *ports])
+    text = f"EXPOSE {' '.join(instruction.ports)}"
+    return text, config.replace(exposed_ports=tuple(merged))
+
+
+def _ports(word: str) -> list[str]:
+    """Write out ``PORT[-PORT][/PROTOCOL]`` as the configuration has it."""
+    numbers, _, protocol = word.partition("/")
+    first, dash, last = numbers.partition("-")
+    protocol = protocol.lower() or _PROTOCOLS[0]
+    if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+        raise _bad_port(word)
+    low, high = int(first), int(last or first)
+    if not low <= high <= _PORT_LIMIT or protocol not in _PROTOCOLS:
+        raise _bad_port(word)
+    return [f"{port}/{protocol}" for port in range(low, high + 1)]
+
+
+def _bad_port(word: str) -> BuildError:
+    return BuildError(f"not a port: {word}", "EXPOSE takes PORT[-PORT][/tcp|/udp|/sctp]")
+
+
+def _healthcheck(instruction: Healthcheck, config: ImageConfig) -> Change:
+    healthcheck: dict[str, object] = {"Test": list(instruction.test)}
+    options = {
+        "Interval": instruction.interval,
+        "Timeout": instruction.timeout,
+        "StartPeriod": instruction.start_period,
+        "StartInterval": instruction.start_interval,
+        "Retries": instruction.retries,
+    }
+    healthcheck.update((name, value) for name, value in options.items() if value)
+    return instruction.text, config.replace(healthcheck=healthcheck)
