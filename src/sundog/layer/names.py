@@ -1,0 +1,48 @@
+"""Names in layers: how they are normalised, which are whiteouts, how they are shown.
+
+Whiteouts as in the OCI image specification, layer.md, "Whiteouts": ``.wh.NAME`` deletes NAME from
+the layers below, ``.wh..wh..opq`` all that they have in its directory.  The other names that begin
+with ``.wh..wh.`` belonged to AUFS and mean nothing.
+
+Must not import anything of ``sundog`` but ``errors``.
+"""
+
+from __future__ import annotations
+
+from sundog.errors import ArchiveError
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+AUFS = b".wh..wh."
+_SHOWN = 200
+
+
+def normalised(name: bytes) -> bytes:
+    """Return the path of a member relative to the layer's root; the root itself is b"".
+
+    An absolute name counts from the root too.  Raises ArchiveError on a ".." or a NUL.
+    """
+    parts = name.split(b"/")
+    if b"" in parts or b"." in parts:
+        parts = [part for part in parts if part not in (b"", b".")]
+        name = b"/".join(parts)
+    if b".." in parts:
+        raise ArchiveError('the name has a ".." in it')
+    if b"\0" in name:
+        raise ArchiveError("the name has a NUL in it")
+    return name
+
+
+def joined(directory: bytes, name: bytes) -> bytes:
+    """Return the path of ``name`` in ``directory``, which may be the root, b""."""
+    return b"%s/%s" % (directory, name) if directory else name
+
+
+def display(name: bytes) -> str:
+    """Return ``name`` fit for one line of a message, shortened in the middle when it is long."""
+    text = name.decode("utf-8", "backslashreplace")
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode("ascii")
+    if len(text) > _SHOWN:
+        text = f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"
+    return text or "/"

@@ -1,0 +1,96 @@
+"""Remove a tree, however it looks: modes such as 0000, any depth, the workdir of an overlay.
+
+As an ordinary user the modes of directories are changed where they are in the way; in the tree
+worker they never are.
+
+Must not import anything of ``sundog``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+
+def remove_tree(path: bytes, *, dir_fd: int | None = None) -> None:
+    """Remove ``path``, whatever it is, and all below it; what is gone already is no error.
+
+    Links are not followed.  Not atomic: after an OSError, part of the tree is still there.
+    """
+    try:
+        if stat.S_ISDIR(os.lstat(path, dir_fd=dir_fd).st_mode):
+            fd = _open(path, dir_fd)
+        else:
+            os.unlink(path, dir_fd=dir_fd)
+            return
+    except FileNotFoundError:
+        return
+    _empty(fd)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path, dir_fd=dir_fd)
+
+
+def _empty(fd: int) -> None:
+    """Remove all that is in the directory ``fd``, and close it.
+
+    One descriptor is open at a time and nothing recurses: a tree may be as deep as it likes.
+    """
+    # From the top down: (the directory's identity, its subdirectories yet to be removed)
+    trail = [(_identity(fd), _remove_files(fd))]
+    try:
+        while True:
+            identity, subdirectories = trail[-1]
+            if subdirectories:
+                child = _open(subdirectories[-1], fd)
+                os.close(fd)
+                fd = child
+                trail.append((_identity(fd), _remove_files(fd)))
+                continue
+            trail.pop()
+            if not trail:
+                return
+            parent = os.open(b"..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+            os.close(fd)
+            fd = parent
+            identity, subdirectories = trail[-1]
+            if _identity(fd) != identity:
+                raise RuntimeError("a directory was moved while its tree was being removed")
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(subdirectories.pop(), dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _open(name: bytes, dir_fd: int | None) -> int:
+    """Open the directory ``name`` such that its entries can be listed and removed."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=dir_fd)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=dir_fd)
+        fd = os.open(name, flags, dir_fd=dir_fd)
+    if os.fstat(fd).st_mode & 0o700 != 0o700:
+        os.fchmod(fd, 0o700)
+    return fd
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _remove_files(fd: int) -> list[bytes]:
+    """Unlink all but directories in the directory ``fd``; return the names of those."""
+    subdirectories = []
+    with os.scandir(fd) as entries:
+        listed = [
+            (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries
+        ]
+    for name, is_directory in listed:
+        if is_directory:
+            subdirectories.append(name)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
+    return subdirectories

@@ -1,0 +1,92 @@
+"""Where the data of a sparse member of a tar archive belong.
+
+Specification: GNU tar's manual, "Storing Sparse Files": the old GNU format keeps the map in the
+header and in blocks after it, pax 0.0 and 0.1 in the extended header, pax 1.0 in front of the data.
+A map is a list of (offset, size), in order of offset.
+
+Must not import anything of ``sundog`` but ``errors`` and the parts of ``layer.tar``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sundog.errors import ArchiveError
+from sundog.layer.header import BLOCK, parse_field
+from sundog.layer.pax import parse_number
+
+if TYPE_CHECKING:
+    from sundog.layer.source import Source
+
+Map = list[tuple[int, int]]
+
+_LIMIT = 1 << 20  # bytes of a map; Go's archive/tar stops there too
+_OLD_ENTRIES = slice(386, 482)
+_OLD_EXTENDED = 482
+_OLD_REAL_SIZE = slice(483, 495)
+_OLD_BLOCK_ENTRIES = slice(0, 504)
+_OLD_BLOCK_EXTENDED = 504
+
+
+def old_map(block: bytes, source: Source) -> tuple[Map, int]:
+    """Return the map of an old GNU header and the file's size; take its further blocks."""
+    entries = _old_entries(block[_OLD_ENTRIES])
+    more = block[_OLD_EXTENDED]
+    taken = 0
+    while more:
+        taken += BLOCK
+        if taken > _LIMIT:
+            raise ArchiveError("its map of holes is too long")
+        extension = source.take(BLOCK)
+        entries += _old_entries(extension[_OLD_BLOCK_ENTRIES])
+        more = extension[_OLD_BLOCK_EXTENDED]
+    return entries, parse_field(block[_OLD_REAL_SIZE])
+
+
+def pax_map(text: bytes) -> Map:
+    """Return the map that pax 0.0 and 0.1 have in the extended header: numbers between commas."""
+    numbers = [parse_number(number) for number in text.split(b",") if text]
+    if len(numbers) % 2:
+        raise ArchiveError("its map of holes is damaged")
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def data_map(source: Source) -> tuple[Map, int]:
+    """Take the map that pax 1.0 has in front of the data; return it and how many bytes it was.
+
+    It is numbers in lines, the first the count of pairs, padded to whole blocks.
+    """
+    text = bytearray()
+    lines, wanted = 0, 1
+    while lines < wanted:
+        if len(text) >= _LIMIT:
+            raise ArchiveError("its map of holes is too long")
+        block = source.take(BLOCK)
+        text += block
+        lines += block.count(b"\n")
+        if wanted == 1 and lines:
+            wanted += 2 * parse_number(bytes(text.partition(b"\n")[0]))
+    numbers = bytes(text).split(b"\n")[1:wanted]
+    return pax_map(b",".join(numbers)), len(text)
+
+
+def check_map(entries: Map, size: int, data: int) -> None:
+    """Raise ArchiveError unless ``entries`` fit a file of ``size`` and take ``data`` bytes."""
+    end = total = 0
+    for offset, length in entries:
+        if offset < end or length < 0 or offset + length > size:
+            raise ArchiveError("its map of holes is damaged")
+        end = offset + length
+        total += length
+    if total != data:
+        raise ArchiveError("its map of holes does not fit its data")
+
+
+def _old_entries(fields: bytes) -> Map:
+    entries = []
+    for start in range(0, len(fields), 24):
+        if not fields[start + 12]:
+            break
+        entry = fields[start : start + 24]
+        entries.append((parse_field(entry[:12]), parse_field(entry[12:])))
+    return entries
