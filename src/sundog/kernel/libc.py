@@ -98,7 +98,9 @@ def kernel_error(call: str, subject: bytes, errno: int, action: str = "") -> Ker
     For an OSError that the kernel or the site may be the cause of, too: kernel.refusal explains.
     """
     action = action or f"{call} {printable(subject)}"
-    return KernelError(call, os.fsdecode(subject), errno, f"can't {action}: {os.strerror(errno)}")
+    # Not os.fsdecode: ch-run meets missing files at each start, and has no other need of ``os``.
+    name = subject.decode(sys.getfilesystemencoding(), "surrogateescape")
+    return KernelError(call, name, errno, f"can't {action}: {os.strerror(errno)}")
 
 
 def printable(name: bytes) -> str:
