@@ -1,0 +1,5 @@
+"""``ch-run``: options, the plan of mounts, the environment, and the exec that ends it.
+
+Floor 0: the standard library's light modules only, because every MPI rank starts one.  ``step.py``
+alone is for builds, and may import more.
+"""

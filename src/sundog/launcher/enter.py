@@ -1,0 +1,104 @@
+"""Enter a container: its user and mount namespaces, and its root file system.
+
+One user namespace with one uid and one gid mapped, so that no helper is needed
+(user_namespaces(7)).  All mounts are made on top of the host's "/", which is there on every
+machine and covers nothing: the process's own root stays below, and only the lookup of ".." in it
+arrives at the topmost mount.  So neither the host's /tmp nor /srv nor an empty directory is needed,
+and until ``change_root`` all of the host's paths stay as they are.
+
+Floor 0.
+"""
+
+import errno
+import os
+
+from sundog.errors import KernelError
+from sundog.kernel.mounts import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MNT_DETACH,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_NODEV,
+    MS_NOSUID,
+    MS_RDONLY,
+    OPEN_TREE_CLONE,
+    mount,
+    mount_setattr,
+    move_mount,
+    open_tree,
+    pivot_root,
+    umount2,
+)
+from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
+from sundog.kernel.overlay import overlay_data
+from sundog.launcher.root import DirectoryRoot, OverlayRoot
+
+SCRATCH_SIZE = b"1m"
+
+
+def enter_namespaces(uid: int, gid: int, more: int = 0) -> None:
+    """Move this process into a new user and a new mount namespace, and those of ``more``.
+
+    Its effective IDs become ``uid`` and ``gid`` there.  File descriptors opened before cannot be
+    mounted from any more, because they belong to the old mount namespace.
+    """
+    outside_uid, outside_gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | CLONE_NEWNS | more)
+    write_id_maps(uid, gid, outside_uid, outside_gid)
+
+
+def mount_scratch(size: bytes = SCRATCH_SIZE) -> int:
+    """Mount a tmpfs that this mount namespace alone sees; return its directory.
+
+    ``size`` is that of tmpfs(5): bytes with a suffix, or a percentage of the memory.
+    """
+    mount(b"sundog", b"/", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=" + size)
+    return topmost_mount()
+
+
+def mount_root(root: DirectoryRoot | OverlayRoot, *, writable: bool = False) -> int:
+    """Mount a root file system; return its directory.
+
+    An overlay without an upper is read-only, and a directory is unless it is to be ``writable``:
+    with all mounts below it.  The binds of a DirectoryRoot are the plan's business.  Changes the
+    working directory.
+    """
+    if isinstance(root, DirectoryRoot):
+        tree = open_tree(AT_FDCWD, root.path, OPEN_TREE_CLONE | AT_RECURSIVE)
+        if not writable:
+            mount_setattr(tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
+        move_mount(tree, b"", AT_FDCWD, b"/", MOVE_MOUNT_F_EMPTY_PATH)
+        return tree
+    os.chdir(root.base)
+    # xino: inode numbers stay unique when the upper is on another file system.
+    xino = root.upper is not None
+    data = overlay_data(root.lowers, root.upper, root.work, volatile=root.volatile, xino=xino)
+    mount(b"sundog", b"/", b"overlay", 0 if root.upper else MS_RDONLY, data)
+    return topmost_mount()
+
+
+def topmost_mount() -> int:
+    """Return the root directory of the mount that lies on top of all others at "/"."""
+    return os.open(b"/..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def change_root(directory: int) -> None:
+    """Make ``directory``, the topmost mount, this process's root and take the host's away.
+
+    The scratch tmpfs goes too; what was mounted from it remains.
+    """
+    os.fchdir(directory)
+    try:
+        pivot_root(b".", b".")
+    except KernelError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # The initial ramfs cannot be moved: pivot_root(2).  It stays below, out of reach.
+        os.chroot(b".")
+    else:
+        # The scratch tmpfs lies on the host's root, which lies on the new one.
+        umount2(b".", MNT_DETACH)
+        umount2(b".", MNT_DETACH)
+    os.chdir(b"/")

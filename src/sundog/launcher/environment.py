@@ -1,0 +1,159 @@
+"""The command's environment: what ``ch-run`` sets by itself, and --set-env and --unset-env.
+
+The rules are Charliecloud 0.39's: HOME, PATH and TMPDIR first, then the changes of the command line
+in its order, then CH_RUNNING.  All else of the host's environment passes through.
+
+Floor 0.  Names and values are bytes.  All of it but reading a file that the user names happens in
+the container: ``/root`` and ``/ch/environment`` are the image's.
+"""
+
+import os
+
+from sundog.errors import SundogError
+from sundog.kernel.libc import libc_call, printable
+from sundog.launcher.messages import Messages
+
+FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
+
+# What an image says about its environment; written by ch-image.
+IMAGE_ENVIRONMENT = b"/ch/environment"
+
+HOME_DEFAULT = b"/root"
+
+
+class SetVariables:
+    """--set-env with an argument: the variables given, or those of a file of the host."""
+
+    __slots__ = ("variables",)
+
+    def __init__(self, variables: list[tuple[bytes, bytes]]) -> None:
+        self.variables = variables
+
+
+class SetFromImage:
+    """--set-env without an argument: the variables of the image's ``/ch/environment``."""
+
+    __slots__ = ("delimiter",)
+
+    def __init__(self, delimiter: bytes) -> None:
+        self.delimiter = delimiter
+
+
+class UnsetMatching:
+    """--unset-env: drop the variables whose names match a fnmatch(3) pattern."""
+
+    __slots__ = ("pattern",)
+
+    def __init__(self, pattern: bytes) -> None:
+        self.pattern = pattern
+
+
+EnvironmentChange = SetVariables | SetFromImage | UnsetMatching
+
+
+def command_environment(
+    host: dict[bytes, bytes],
+    changes: list[EnvironmentChange],
+    messages: Messages,
+    *,
+    expand: bool = True,
+) -> dict[bytes, bytes]:
+    """Return the environment of the command, made from the ``host``'s, whose order it keeps.
+
+    Called in the container.  Raises SundogError when ``/ch/environment`` is wanted and cannot be
+    read.
+    """
+    environment = dict(host)
+    environment[b"HOME"] = HOME_DEFAULT if exists(HOME_DEFAULT) else b"/"
+    path = environment.get(b"PATH")
+    if path is None:
+        messages.warning("$PATH not set")
+    elif not path.startswith(b"/bin") and b":/bin" not in path:
+        # A merged-/usr host may leave /bin out, where the image keeps its programs.
+        environment[b"PATH"] = path + b":/bin"
+        messages.verbose(f"new $PATH: {printable(environment[b'PATH'])}")
+    environment.pop(b"TMPDIR", None)  # it was a path of the host
+    environment.pop(b"", None)  # "=value": execve(2) takes it, Python's does not
+    for change in changes:
+        if isinstance(change, UnsetMatching):
+            for name in [name for name in environment if matches(change.pattern, name)]:
+                del environment[name]
+                messages.verbose(f"environment: unset {printable(name)}")
+            continue
+        if isinstance(change, SetFromImage):
+            variables = read_variables(IMAGE_ENVIRONMENT, change.delimiter)
+        else:
+            variables = change.variables
+        for name, text in variables:
+            value = expanded(text, environment) if expand else text
+            environment[name] = value
+            messages.verbose(f"environment: {printable(name)}={printable(value)}")
+    environment[b"CH_RUNNING"] = b"Weird Al Yankovic"
+    return environment
+
+
+def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the variables in the file ``path``, one to a record that ``delimiter`` ends.
+
+    A newline at the end of a record is dropped even where NUL is the delimiter; empty records are
+    skipped.  There are neither comments nor escapes.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise SundogError(
+            f"can't open: {printable(path)}: {os.strerror(error.errno or 0)}"
+        ) from None
+    variables = []
+    for number, record in enumerate(data.split(delimiter), 1):
+        text = record.removesuffix(b"\n")
+        if text:
+            variables.append(parse_variable(text, f"{printable(path)}:{number}"))
+    return variables
+
+
+def parse_variable(text: bytes, place: str) -> tuple[bytes, bytes]:
+    """Split ``NAME=VALUE``, and take one pair of single quotes off the value.
+
+    ``place`` tells the user where the text stands.
+    """
+    name, equals, value = text.partition(b"=")
+    if not equals:
+        raise SundogError(f"can't parse variable: no delimiter: {place}")
+    if not name:
+        raise SundogError(f"can't parse variable: empty name: {place}")
+    if len(value) >= 2 and value.startswith(b"'") and value.endswith(b"'"):
+        value = value[1:-1]
+    return name, value
+
+
+def expanded(value: bytes, environment: dict[bytes, bytes]) -> bytes:
+    """Replace each item ``$NAME`` of a colon-separated ``value`` by that variable's value.
+
+    An item whose variable is unset or empty goes, with one colon.  Only whole items are variables:
+    ``a$NAME`` and ``$`` stay, and what comes out is not looked at again.
+    """
+    items = []
+    for item in value.split(b":"):
+        if item.startswith(b"$") and len(item) > 1:
+            found = environment.get(item[1:])
+            if found:
+                items.append(found)
+        else:
+            items.append(item)
+    return b":".join(items)
+
+
+def matches(pattern: bytes, name: bytes) -> bool:
+    """Tell whether ``name`` matches a shell ``pattern``: fnmatch(3), extended where it can."""
+    return libc_call("fnmatch", pattern, name, FNM_EXTMATCH) == 0
+
+
+def exists(path: bytes) -> bool:
+    """Tell whether ``path`` leads to a file of any kind."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True

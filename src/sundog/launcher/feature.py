@@ -1,0 +1,70 @@
+"""``ch-run --feature``: what works on this machine, found by trying it.
+
+The process that asks ends afterwards, so a probe may leave it in namespaces or under a filter.
+
+Floor 0.
+"""
+
+import os
+
+from sundog.emulation.filter import install_fake_root
+from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
+from sundog.kernel.libc import printable
+from sundog.kernel.process import set_no_new_privs
+from sundog.launcher.enter import enter_namespaces, mount_root, mount_scratch
+from sundog.launcher.environment import matches
+from sundog.launcher.root import OverlayRoot
+
+
+def feature_status(name: bytes) -> int:
+    """Return the exit status of --feature ``name``: 0 if it works here.
+
+    Raises SundogError for a name that is none.
+    """
+    if name not in FEATURES:
+        known = b", ".join(FEATURES).decode()
+        raise SundogError(f"unknown feature: {printable(name)}", f"the features are: {known}")
+    probe, absent = FEATURES[name]
+    try:
+        return 0 if probe() else absent
+    except (SundogError, OSError):
+        return absent
+
+
+def has_extglob() -> bool:
+    """Tell whether --unset-env takes extended patterns: a property of the C library."""
+    return matches(b"@(a|b)", b"a")
+
+
+def has_overlay() -> bool:
+    """Tell whether an ordinary user may mount an overlay, as -W does."""
+    enter_namespaces(os.getuid(), os.getgid())
+    scratch = mount_scratch()
+    for name in (b"lower", b"upper", b"work"):
+        os.mkdir(name, dir_fd=scratch)
+    base = b"/proc/self/fd/%d" % scratch
+    mount_root(OverlayRoot(base, [b"lower"], b"upper", b"work", volatile=True))
+    return True
+
+
+def has_seccomp() -> bool:
+    """Tell whether root emulation works on this architecture and kernel."""
+    set_no_new_privs()
+    install_fake_root()
+    return True
+
+
+def has_tmpfs_xattrs() -> bool:
+    """Tell whether a tmpfs keeps user.* (Linux 6.6), which -W needs to replace a directory."""
+    enter_namespaces(os.getuid(), os.getgid())
+    os.setxattr(b"/proc/self/fd/%d" % mount_scratch(), b"user.sundog", b"1")
+    return True
+
+
+# name → the probe, and the exit status that says no
+FEATURES = {
+    b"extglob": (has_extglob, EXIT_RUN),
+    b"overlayfs": (has_overlay, EXIT_ERROR),
+    b"seccomp": (has_seccomp, EXIT_RUN),
+    b"tmpfs-xattrs": (has_tmpfs_xattrs, EXIT_ERROR),
+}

@@ -1,0 +1,126 @@
+"""Find an image: by its name in the storage directory, or as a directory.
+
+Of the storage ``ch-run`` knows only the layout and the formats of ``record/``:
+
+    images/NAME/stack   which layers, and what runs by default
+    images/NAME/root/   what the image says about itself, in ch/
+    layers/ID/tree/     the files of a layer
+    trees/ID/           or all layers of an image flattened
+    skeleton/           the mount points that every container has
+
+Called in the container's own mount namespace, because what is opened here is mounted later.
+
+Floor 0.
+"""
+
+import os
+
+from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
+from sundog.kernel.libc import kernel_error, printable
+from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.record.names import canonical_name, name_to_directory
+from sundog.record.stack import read_stack
+
+OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Image:
+    """An image's root file system, and what runs in it by default.
+
+    ``command`` is ENTRYPOINT and CMD in one, empty if the image has neither, and ``workdir`` is
+    where they start.  ``named`` tells an image in storage from a directory.
+    """
+
+    __slots__ = ("command", "named", "root", "workdir")
+
+    def __init__(
+        self,
+        root: DirectoryRoot | OverlayRoot,
+        command: list[bytes],
+        workdir: bytes,
+        *,
+        named: bool,
+    ) -> None:
+        self.root = root
+        self.command = command
+        self.workdir = workdir
+        self.named = named
+
+
+def find_image(reference: bytes, storage: bytes, *, unsafe: bool = False) -> Image:
+    """Return the image that ``reference`` names; a name in storage beats a directory.
+
+    A directory inside the storage is refused unless ``unsafe``.  Raises NotInStorage if there is
+    neither.
+    """
+    storage = absolute(storage)
+    image = find_stored(reference, storage)
+    return image or find_directory(reference, storage, unsafe=unsafe)
+
+
+def find_stored(reference: bytes, storage: bytes) -> Image | None:
+    """Return the image of the name ``reference`` in ``storage``, if there is one."""
+    try:
+        name = name_to_directory(canonical_name(reference.decode("ascii")))
+    except (ReferenceSyntaxError, UnicodeDecodeError):
+        return None  # perhaps a path
+    try:
+        directory = os.open(storage + b"/images/" + name.encode(), OPEN_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    # From here on everything is read through this descriptor, so that an image that replaces this
+    # one in the meantime is not mixed with it.
+    stack = read_stack(directory)
+    own = b"/proc/self/fd/%d/root" % directory
+    root: DirectoryRoot | OverlayRoot
+    if stack.tree:
+        root = DirectoryRoot(storage + b"/trees/" + stack.tree, ((own + b"/ch", b"ch"),))
+    else:
+        layers = [b"layers/%s/tree" % layer for layer in stack.layers]
+        root = OverlayRoot(storage, [own, *layers, b"skeleton"])
+    return Image(root, stack.entrypoint + stack.command, stack.workdir or b"/", named=True)
+
+
+def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
+    """Return the image that is the directory ``reference``."""
+    shown = printable(reference)
+    try:
+        path = real_path(reference)
+    except FileNotFoundError:
+        raise NotInStorage(
+            f"image not found: {shown}: neither in storage nor a directory",
+            f"the storage is {printable(storage)}; see: ch-image list",
+        ) from None
+    except NotADirectoryError:
+        raise SundogError(
+            f"unknown image type: {shown}",
+            "an image is a name in storage or a directory; see: ch-image import",
+        ) from None
+    except OSError as error:
+        raise kernel_error("open", reference, error.errno or 0) from None
+    if not unsafe and is_below(path, storage):
+        raise SundogError("can't run directory images from storage", "run by name")
+    return Image(DirectoryRoot(path), [], b"/", named=False)
+
+
+def is_below(path: bytes, storage: bytes) -> bool:
+    """Tell whether the directory ``path`` is in the ``storage`` directory, or is it."""
+    try:
+        top = real_path(storage)
+    except OSError:
+        return False
+    return path == top or path.startswith(top + b"/")
+
+
+def real_path(directory: bytes) -> bytes:
+    """Return the path of a directory without symbolic links.  Raises OSError."""
+    fd = os.open(directory, OPEN_DIRECTORY)
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % fd)
+    finally:
+        os.close(fd)
+
+
+def absolute(path: bytes) -> bytes:
+    """Return ``path`` as it is from any working directory."""
+    return path if path.startswith(b"/") else os.getcwdb() + b"/" + path

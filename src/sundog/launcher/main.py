@@ -1,0 +1,209 @@
+"""``ch-run``: run a command in an image, by becoming that command.
+
+The order of things: read the command line and what only the host knows (a file of variables, the
+name service), enter the namespaces, find and mount the image, change the root, then what the image
+knows (its environment), and execve(2).  There is no parent left: the command has the process ID
+that ``ch-run`` had, and its death by a signal is seen as such.
+
+After the change of root nothing must be imported: it would come from the image.
+
+Floor 0.
+"""
+
+import errno
+import os
+import sys
+from posix import environ
+
+from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
+from sundog.errors import (
+    EXIT_ERROR,
+    EXIT_EXEC,
+    EXIT_RUN,
+    EXIT_RUN_USAGE,
+    KernelError,
+    SundogError,
+    UsageError,
+)
+from sundog.kernel.libc import printable
+from sundog.kernel.process import set_no_new_privs
+from sundog.kernel.refusal import explain
+from sundog.launcher.accounts import group_text, passwd_text
+from sundog.launcher.enter import enter_namespaces
+from sundog.launcher.environment import SetFromImage, command_environment, exists
+from sundog.launcher.execute import execute, failure_hint, quoted
+from sundog.launcher.image import Image, find_image
+from sundog.launcher.inherited import encode_text, restore_environment, restore_signals
+from sundog.launcher.messages import STDERR_FILENO, Messages
+from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
+from sundog.launcher.plan import build_plan, enter
+from sundog.record.location import default_storage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.launcher.plan import Operation
+
+STDOUT_FILENO = 1
+
+
+def start(words: list[str], *, ignored: str = "", program: str = "") -> None:
+    """Be ``ch-run`` with the arguments ``words``; end this process, one way or the other.
+
+    The stub says which signals were ``ignored`` when it started and by what name it was called.
+    """
+    restore_signals(ignored)
+    restore_environment(environ, encode_text(program))
+    os._exit(run(list(map(encode_text, words)), environ, Messages()))
+
+
+def start_from_stub() -> None:
+    """Be ``ch-run`` with the arguments that the stub script hands on."""
+    ignored, program, *words = sys.argv[1:]
+    start(words, ignored=ignored, program=program)
+
+
+def run(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messages) -> int:
+    """Run ``ch-run``; return its exit status if it does not become the command."""
+    try:
+        return launch(arguments, environment, messages)
+    except Finished as finished:
+        os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
+        return finished.status
+    except SundogError as error:
+        hint = error.hint
+        if isinstance(error, KernelError):
+            hint = hint or explain(error)
+        messages.error(error.message, hint)
+        status = EXIT_RUN_USAGE if isinstance(error, UsageError) else EXIT_RUN
+    except OSError as error:
+        messages.error(f"can't use {error.filename!r}: {error.strerror}")
+        status = EXIT_RUN
+    messages.reprint_warnings()
+    return status
+
+
+def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messages) -> int:
+    """Do what ``arguments`` ask for; return only if that is not to run a command.
+
+    Raises SundogError, OSError and Finished.
+    """
+    refuse_set_id()
+    if not arguments:
+        os.write(STDERR_FILENO, help_text().encode())
+        return EXIT_ERROR
+    line = CommandLine(messages)
+    line.read(arguments, permute=b"POSIXLY_CORRECT" not in environment)
+    if not line.operands:
+        raise command_missing()
+    storage = line.storage
+    if storage is None:
+        storage = default_storage(environment)
+    elif not exists(storage):
+        messages.warning(f"storage directory not found: {printable(storage)}")
+    uid = os.geteuid() if line.uid is None else line.uid
+    gid = os.getegid() if line.gid is None else line.gid
+    messages.verbose(f"verbosity: {messages.verbosity}")
+    messages.verbose(f"image: {printable(line.operands[0])}")
+    messages.verbose(f"storage: {printable(storage)}")
+    messages.verbose(f"container uid: {uid}")
+    messages.verbose(f"container gid: {gid}")
+    messages.verbose(f"private /tmp: {line.private_tmp:d}")
+    messages.verbose(f"seccomp: {line.seccomp:d}")
+    messages.verbose(f"unsafe: {line.unsafe:d}")
+
+    accounts = None
+    if line.passwd:
+        accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))
+    host_tmp = None if line.private_tmp else environment.get(b"TMPDIR", b"/tmp")
+    enter_namespaces(uid, gid)
+    image, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
+    command, changes, workdir = line.operands[1:], line.changes, b"/"
+    if not command:
+        command, workdir = image.command, image.workdir
+        changes = [SetFromImage(b"\n"), *changes]
+    enter(directory, operations, messages.verbose)
+    environment = command_environment(environment, changes, messages, expand=line.expand)
+    change_directory(line.directory or workdir)
+    messages.verbose(f"executing: {quoted(command)}")
+    set_no_new_privs()
+    if line.seccomp:
+        if messages.verbosity >= 2:
+            for text in describe_program(fake_root_program()):
+                messages.debug(text)
+        install_fake_root()
+    silence(messages.verbosity)
+    failure = execute(command, environment)
+    messages.error(
+        f"can't execve(2): {printable(command[0])}: {failure.strerror}", failure_hint(failure)
+    )
+    messages.reprint_warnings()
+    return EXIT_EXEC
+
+
+def refuse_set_id() -> None:
+    """Raise SundogError if ``ch-run`` was given privileges, which it neither needs nor guards."""
+    uids, gids = os.getresuid(), os.getresgid()
+    if len(set(uids)) > 1 or len(set(gids)) > 1:
+        raise SundogError(
+            "ch-run is installed set-user-ID or set-group-ID",
+            "it needs no privileges; take them away: chmod ug-s, on ch-run or its interpreter",
+        )
+
+
+def command_missing() -> SundogError:
+    """Print the usage, as the reference does, and return the error."""
+    os.write(STDOUT_FILENO, f"usage: {USAGE}\n".encode())
+    return SundogError("IMAGE and/or COMMAND not specified")
+
+
+def mount_image(
+    line: CommandLine,
+    storage: bytes,
+    accounts: tuple[bytes, bytes] | None,
+    host_tmp: bytes | None,
+    messages: Messages,
+) -> "tuple[Image, int, list[Operation]]":
+    """Find the image and mount it; return it with what ``enter`` wants."""
+    for again in (True, False):
+        try:
+            image = find_image(line.operands[0], storage, unsafe=line.unsafe)
+            if line.write and image.named:
+                raise SundogError(
+                    "--write invalid when running by name",
+                    "the layers of an image never change; -W lets COMMAND write to a copy",
+                )
+            if len(line.operands) == 1 and not image.command:
+                raise command_missing()
+            plan = build_plan(
+                image.root,
+                writable=line.write,
+                overlay_size=line.overlay_size,
+                host_tmp=host_tmp,
+                accounts=accounts,
+                binds=line.binds,
+            )
+            for text in plan.describe():
+                messages.debug(text)
+            return image, *plan.mount(messages.verbose)
+        except (KernelError, FileNotFoundError) as error:
+            # The image was replaced or deleted between two looks at it: there may be a new one.
+            if not again or error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
+    raise AssertionError
+
+
+def change_directory(path: bytes) -> None:
+    """Change to the directory in which the command starts."""
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise SundogError(f"can't cd to {printable(path)}: {error.strerror}") from None
+
+
+def silence(verbosity: int) -> None:
+    """Throw away what the command says on standard output (-q) and standard error (-qqq)."""
+    if verbosity < 0:
+        null = os.open(b"/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, STDOUT_FILENO)
+        if verbosity <= -3:
+            os.dup2(null, STDERR_FILENO)

@@ -1,0 +1,361 @@
+"""The plan of mounts: what a container's file system is made of, as data, and how it is made.
+
+A plan is built without a system call, so that it can be printed (-vv) and tested; executing it
+needs the namespaces of ``enter.py``.  It runs in two phases, on either side of the change of root:
+``acquire`` takes hold of what the host has to show, ``attach`` mounts it where the container wants
+it.  By then "/" is the container's, so a symbolic link in the image, absolute or not, leads where
+its programs would see it lead, and never to a path of the host.
+
+Floor 0.
+"""
+
+import errno
+import os
+
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.mounts import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MNT_DETACH,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_SYMLINKS,
+    MS_NODEV,
+    MS_NOSUID,
+    OPEN_TREE_CLONE,
+    mount,
+    mount_setattr,
+    move_mount,
+    open_tree,
+    umount2,
+)
+from sundog.launcher.enter import change_root, mount_root, mount_scratch
+from sundog.launcher.mountpoint import make_mount_point
+from sundog.launcher.root import DirectoryRoot, OverlayRoot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    class Operation(Protocol):
+        """A step of a plan."""
+
+        need: str
+
+        def describe(self) -> str: ...  # noqa: D102
+        def acquire(self, scratch: int, /) -> None: ...  # noqa: D102
+        def attach(self) -> None: ...  # noqa: D102
+
+
+# What if a mount point is missing?
+OPTIONAL = "optional"  # skip the mount, and likewise if its source is missing
+REQUIRED = "required"  # fail
+CREATED = "created"  # make it
+
+MISMATCH_HINT = "a file can only be bound over a file, a directory over a directory"
+MISSING_HINT = "create it in the image; or -W lets it be created for this one run"
+MISSING_HINTS = {
+    b"/etc/passwd": "--no-passwd does without; or " + MISSING_HINT,
+    b"/etc/group": "--no-passwd does without; or " + MISSING_HINT,
+}
+
+# File types in st_mode: inode(7).
+TYPE_MASK = 0o170000
+DIRECTORY = 0o040000
+
+# What of the host a container sees, in this order.  All are read-write, as far as the user may.
+DEFAULT_BINDS = (
+    (b"/dev", REQUIRED),
+    (b"/proc", REQUIRED),
+    (b"/sys", REQUIRED),
+    (b"/etc/hosts", OPTIONAL),
+    (b"/etc/machine-id", OPTIONAL),
+    (b"/etc/resolv.conf", OPTIONAL),
+    # HPC sites: huge pages, Cray's workload manager and network, Slurm.
+    (b"/var/lib/hugetlbfs", OPTIONAL),
+    (b"/etc/opt/cray/wlm_detect", OPTIONAL),
+    (b"/opt/cray/wlm_detect", OPTIONAL),
+    (b"/opt/cray/alps", OPTIONAL),
+    (b"/opt/cray/udreg", OPTIONAL),
+    (b"/opt/cray/ugni", OPTIONAL),
+    (b"/opt/cray/xpmem", OPTIONAL),
+    (b"/var/opt/cray/alps", OPTIONAL),
+    (b"/var/spool/slurmd", OPTIONAL),
+)
+
+
+class Detached:
+    """A mount that is taken hold of on the host's side and attached on the container's.
+
+    ``need`` is OPTIONAL, REQUIRED or CREATED.
+    """
+
+    __slots__ = ("destination", "need", "tree")
+
+    def __init__(self, destination: bytes, need: str) -> None:
+        self.destination = destination
+        self.need = need
+        self.tree = -1  # the detached mount, from acquire to attach
+
+    def attach(self) -> None:
+        """Mount it at its destination, from the container's point of view."""
+        attach_at(self.destination, self.need, self.is_directory, self.move)
+        os.close(self.tree)
+
+    def is_directory(self) -> bool:
+        """Tell whether it has to be mounted on a directory."""
+        return os.fstat(self.tree).st_mode & TYPE_MASK == DIRECTORY
+
+    def move(self) -> None:
+        """Mount it at its destination, which exists; symbolic links there are followed."""
+        flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
+        move_mount(self.tree, b"", AT_FDCWD, self.destination, flags)
+
+
+class Bind(Detached):
+    """Show ``source``, a file or directory of the host and all mounts below, in the container."""
+
+    __slots__ = ("source", "writable")
+
+    def __init__(
+        self, source: bytes, destination: bytes, need: str = REQUIRED, *, writable: bool = True
+    ) -> None:
+        super().__init__(destination, need)
+        self.source = source
+        self.writable = writable
+
+    def describe(self) -> str:
+        """Say in one line what it does."""
+        how = self.need if self.writable else f"{self.need}, read-only"
+        return f"bind {printable(self.source)} at {printable(self.destination)} ({how})"
+
+    def acquire(self, _scratch: int) -> None:
+        """Take a copy of the source's mounts."""
+        try:
+            self.tree = open_tree(AT_FDCWD, self.source, OPEN_TREE_CLONE | AT_RECURSIVE)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                raise SundogError(f"can't bind: source not found: {printable(self.source)}") from None
+            raise kernel_error(
+                error.call, self.source, error.errno, f"bind {printable(self.source)}"
+            ) from None
+        if not self.writable:
+            mount_setattr(self.tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
+
+
+class GeneratedFile(Detached):
+    """Show a file with ``contents``, which exists nowhere on the host, at ``destination``."""
+
+    __slots__ = ("contents",)
+
+    def __init__(self, contents: bytes, destination: bytes, need: str = REQUIRED) -> None:
+        super().__init__(destination, need)
+        self.contents = contents
+
+    def describe(self) -> str:
+        """Say in one line what it does."""
+        size = len(self.contents)
+        return f"bind a file of {size} bytes at {printable(self.destination)} ({self.need})"
+
+    def acquire(self, scratch: int) -> None:
+        """Write the file to the scratch tmpfs."""
+        name = self.destination.replace(b"/", b"%")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o644, dir_fd=scratch)
+        os.write(fd, self.contents)
+        os.close(fd)
+        self.tree = open_tree(scratch, name, OPEN_TREE_CLONE)
+
+
+class Tmpfs:
+    """Mount an empty tmpfs of the default size and mode at ``destination``."""
+
+    __slots__ = ("destination", "need")
+
+    def __init__(self, destination: bytes, need: str = REQUIRED) -> None:
+        self.destination = destination
+        self.need = need
+
+    def describe(self) -> str:
+        """Say in one line what it does."""
+        return f"mount tmpfs at {printable(self.destination)} ({self.need})"
+
+    def acquire(self, _scratch: int) -> None:
+        """Do nothing: it needs nothing of the host."""
+
+    def attach(self) -> None:
+        """Mount it, from the container's point of view."""
+        attach_at(self.destination, self.need, lambda: True, self.mount)
+
+    def mount(self) -> None:
+        """Mount it at its destination, which exists; symbolic links there are followed."""
+        mount(b"sundog", self.destination, b"tmpfs", MS_NOSUID | MS_NODEV, None)
+
+
+class Plan:
+    """All mounts of a container: the root, then the ``operations`` in their order.
+
+    ``overlay_size`` puts a tmpfs of that size over the root, which makes it writable until the end
+    of the container.
+    """
+
+    __slots__ = ("operations", "overlay_size", "root", "writable")
+
+    def __init__(
+        self,
+        root: DirectoryRoot | OverlayRoot,
+        operations: "list[Operation]",
+        *,
+        writable: bool = False,
+        overlay_size: bytes | None = None,
+    ) -> None:
+        self.root = root
+        self.operations = operations
+        self.writable = writable
+        self.overlay_size = overlay_size
+
+    def describe(self) -> list[str]:
+        """Return the plan in lines, in the order of execution."""
+        lines = [describe_root(self.root, writable=self.writable)]
+        if self.overlay_size is not None:
+            lines.append(f"overlay it with a tmpfs of size {printable(self.overlay_size)}")
+        return lines + [operation.describe() for operation in self.operations]
+
+    def mount(self, skipped: "Callable[[str], None]") -> "tuple[int, list[Operation]]":
+        """Take hold of all that the host has to show, and mount the root, on top of the host's.
+
+        The process is in the namespaces of ``enter_namespaces``.  Returns what ``enter`` wants; if
+        it fails, nothing of it stays, and it may be tried again.  ``skipped`` is told what was left
+        out, and why.  Raises KernelError and SundogError.
+        """
+        scratch = self.mount_scratch()
+        try:
+            operations = each(self.operations, lambda step: step.acquire(scratch), skipped)
+            root = self.root if self.overlay_size is None else overlaid(self.root, scratch)
+            return mount_root(root, writable=self.writable), operations
+        except SundogError:
+            umount2(b"/", MNT_DETACH)
+            raise
+
+    def mount_scratch(self) -> int:
+        """Mount the tmpfs for -W and for generated files; return its directory."""
+        if self.overlay_size is None:
+            return mount_scratch()
+        try:
+            return mount_scratch(self.overlay_size)
+        except KernelError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            size = printable(self.overlay_size)
+            raise SundogError(
+                f"can't mount tmpfs for -W: not a size: {size}",
+                "SIZE is a number of bytes, perhaps with k, m or g, or a percentage of the memory",
+            ) from None
+
+
+def enter(directory: int, operations: "list[Operation]", skipped: "Callable[[str], None]") -> None:
+    """Make what ``Plan.mount`` mounted this process's root, and finish the plan inside."""
+    change_root(directory)
+    each(operations, lambda step: step.attach(), skipped)
+
+
+def build_plan(
+    root: DirectoryRoot | OverlayRoot,
+    *,
+    writable: bool = False,
+    overlay_size: bytes | None = None,
+    host_tmp: bytes | None = b"/tmp",
+    accounts: tuple[bytes, bytes] | None = None,
+    binds: list[tuple[bytes, bytes]],
+) -> Plan:
+    """Return the plan of an ordinary ``ch-run``.
+
+    ``host_tmp`` is bound at /tmp; without it /tmp is a tmpfs.  ``accounts`` are the contents of
+    /etc/passwd and /etc/group; without them the image keeps its own.  ``binds`` are the user's:
+    source and destination, made if missing.
+    """
+    # Under -W a missing mount point costs the image nothing.
+    required = REQUIRED if overlay_size is None else CREATED
+    operations: list[Operation] = []
+    if isinstance(root, DirectoryRoot):
+        operations += [Bind(source, b"/" + inside, writable=False) for source, inside in root.binds]
+    for path, need in DEFAULT_BINDS:
+        operations.append(Bind(path, path, required if need == REQUIRED else need))
+    if accounts is not None:
+        passwd, group = accounts
+        operations.append(GeneratedFile(passwd, b"/etc/passwd", required))
+        operations.append(GeneratedFile(group, b"/etc/group", required))
+    operations.append(Tmpfs(b"/tmp") if host_tmp is None else Bind(host_tmp, b"/tmp", required))
+    operations += [Bind(source, destination, CREATED) for source, destination in binds]
+    return Plan(root, operations, writable=writable, overlay_size=overlay_size)
+
+
+def describe_root(root: DirectoryRoot | OverlayRoot, *, writable: bool) -> str:
+    """Say in one line what the root is made of."""
+    if isinstance(root, DirectoryRoot):
+        return f"mount {printable(root.path)} at / ({'read-write' if writable else 'read-only'})"
+    layers = f"overlay {len(root.lowers)} directories of {printable(root.base)} at /"
+    return f"{layers} ({'read-only' if root.upper is None else 'read-write'})"
+
+
+def overlaid(root: DirectoryRoot | OverlayRoot, scratch: int) -> OverlayRoot:
+    """Return ``root`` under an upper in the ``scratch`` tmpfs, made with the mode of the root."""
+    if isinstance(root, DirectoryRoot):
+        base, lowers = b"/", [root.path]
+    else:
+        base, lowers = root.base, root.lowers
+    os.chdir(base)
+    for name in (b"upper", b"work"):
+        os.mkdir(name, dir_fd=scratch)
+    directory = b"/proc/self/fd/%d/" % scratch
+    os.chmod(directory + b"upper", os.stat(lowers[0]).st_mode & 0o7777)
+    return OverlayRoot(base, lowers, directory + b"upper", directory + b"work", volatile=True)
+
+
+def each(
+    operations: "list[Operation]",
+    act: "Callable[[Operation], None]",
+    skipped: "Callable[[str], None]",
+) -> "list[Operation]":
+    """Call ``act`` with each operation in turn; return those where it succeeded.
+
+    The failure of an optional one is only told to ``skipped``.
+    """
+    done = []
+    for operation in operations:
+        try:
+            act(operation)
+        except SundogError as error:
+            if operation.need != OPTIONAL:
+                raise
+            skipped(f"skipped: {error}")
+        else:
+            done.append(operation)
+    return done
+
+
+def attach_at(
+    destination: bytes,
+    need: str,
+    is_directory: "Callable[[], bool]",
+    attach: "Callable[[], None]",
+) -> None:
+    """Call ``attach``; if its ``destination`` is missing and is to be CREATED, make it first."""
+    try:
+        attach()
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            action = f"bind to {printable(destination)}"
+            failure = kernel_error(error.call, destination, error.errno, action)
+            failure.hint = MISMATCH_HINT if error.errno == errno.ENOTDIR else ""
+            raise failure from None
+        if need != CREATED:
+            raise SundogError(
+                f"can't bind: destination not found: {printable(destination)}",
+                MISSING_HINTS.get(destination, MISSING_HINT),
+            ) from None
+        make_mount_point(destination, is_directory=is_directory())
+        attach()
