@@ -1,0 +1,102 @@
+"""The ordinary users that all of Sundog runs as, and running a program as one of them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from scripts.place import WorkshopError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Let through to a user's programs: how this machine reaches its package registries.
+PASSED_ON = (
+    "PIP_",
+    "SSL_",
+    "REQUESTS_CA_BUNDLE",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "TERM",
+    "CI",
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of this machine."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+
+    @classmethod
+    def of(cls, entry: pwd.struct_passwd) -> Account:
+        """Take what is needed of a passwd entry."""
+        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir))
+
+
+def current() -> Account:
+    """Return the account of this process, whether or not $USER is set."""
+    return Account.of(pwd.getpwuid(os.geteuid()))
+
+
+def ordinary(name: str) -> Account:
+    """Return the ordinary user of that name, made by root if need be, without subordinate ids."""
+    try:
+        return Account.of(pwd.getpwnam(name))
+    except KeyError:
+        pass
+    command = ["useradd", "--create-home", "--shell", "/bin/bash", "--user-group"]
+    none = ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0"]
+    done = subprocess.run([*command, *none, name], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WorkshopError(f"cannot make the user {name}: {done.stderr.strip()}")
+    return Account.of(pwd.getpwnam(name))
+
+
+def environment(account: Account, programs: Path) -> dict[str, str]:
+    """Return the environment of a fresh login, with a directory of programs first in PATH."""
+    kept = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
+    return kept | {
+        "HOME": str(account.home),
+        "LANG": "C.UTF-8",
+        "LOGNAME": account.name,
+        "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "USER": account.name,
+    }
+
+
+def run(
+    account: Account,
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    output: IO[str] | None = None,
+) -> int:
+    """Run a program as an account and return its exit status.
+
+    From root the drop is complete: user, group and supplementary groups. Output goes where this
+    process's goes, or, both streams in order, to the file given.
+    """
+    drop = account.uid != os.geteuid()
+    return subprocess.run(
+        command,
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        user=account.uid if drop else None,
+        group=account.gid if drop else None,
+        extra_groups=[] if drop else None,
+        umask=0o022,
+        check=False,
+    ).returncode

@@ -1,0 +1,25 @@
+"""Debian with an apt that works inside as it does on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scripts.bases.bootstrap import apt_settings, bootstrap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# In the tree whose path is $1: apt's settings, no services started by packages, and no trace of
+# the machine that made it.
+HOOK = r"""
+cd "$1"
+printf '%s' "$APT_SETTINGS" >etc/apt/apt.conf.d/99mirror
+printf '#!/bin/sh\nexit 101\n' >usr/sbin/policy-rc.d
+chmod 755 usr/sbin/policy-rc.d
+rm -f etc/hostname etc/resolv.conf
+"""
+
+
+def make(out: Path) -> None:
+    """Write the tarball."""
+    bootstrap(out, variant="apt", hooks=[HOOK], environment={"APT_SETTINGS": apt_settings()})

@@ -1,0 +1,66 @@
+"""The table of base images, and making one of them unless it is already there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts import packages
+from scripts.bases import alpine, bootstrap, busybox, debian, rpm
+from scripts.place import WorkshopError, atomically, digest, find, own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How one base image comes to be: its Debian packages, its sources, and the function."""
+
+    needs: Sequence[str]
+    sources: Sequence[str]
+    make: Callable[[Path], None]
+
+
+MAKERS = {
+    "alpine": Maker(alpine.NEEDS, ("alpine.py", "apk.py"), alpine.make),
+    "busybox": Maker(busybox.NEEDS, ("busybox.py",), busybox.make),
+    "debian": Maker(bootstrap.needs(), ("debian.py", "bootstrap.py"), debian.make),
+    "rpm": Maker(rpm.NEEDS, ("rpm.py", "bootstrap.py", "rpm/*"), rpm.make),
+}
+
+
+def tarball(name: str) -> str:
+    """Return the file name of a base image, which changes with its maker."""
+    sources = [path for pattern in MAKERS[name].sources for path in HERE.glob(pattern)]
+    return f"{name}-{digest(sources)}.tar"
+
+
+def needs(names: Sequence[str]) -> list[str]:
+    """Return the Debian packages for making those of the base images that are not there yet."""
+    absent = [name for name in names if find("bases", tarball(name)) is None]
+    return sorted({package for name in absent for package in MAKERS[name].needs})
+
+
+def base(name: str) -> Path:
+    """Return the path of a base image's tarball, made now unless it was made before."""
+    if name not in MAKERS:
+        raise WorkshopError(f"no such base image: {name}\nhint: one of {' '.join(MAKERS)}")
+    found = find("bases", tarball(name))
+    if found is not None:
+        return found
+    packages.require(MAKERS[name].needs)
+    started = time.monotonic()
+    target = own("bases") / tarball(name)
+    with atomically(target) as part:
+        MAKERS[name].make(part)
+    for old in target.parent.glob(f"{name}-????????????.tar"):
+        if old != target:
+            old.unlink()
+    size = target.stat().st_size / 1e6
+    print(f"  made {target} ({size:.0f} MB) in {time.monotonic() - started:.0f} s", flush=True)
+    return target

@@ -1,0 +1,132 @@
+"""A distribution whose packages are RPMs: dnf, zypper and rpm, with a repository of our own.
+
+No public RPM distribution is to be had from Debian's mirror, but the package managers are. The
+userland below them is Debian's, told to rpm by one package (rpm/rpmdistro-base.spec), and /srv/repo
+holds packages made here from rpm/*.spec, with the owners that make Enterprise Linux's openssh
+fail to install without privilege.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.bases.bootstrap import TOOLS, bootstrap, needs
+from scripts.place import WorkshopError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SPECS = Path(__file__).parent / "rpm"
+NEEDS = ("createrepo-c", "rpm", *needs())
+INCLUDE = ("dnf", "rpm", "zypper", "passwd", "libgssapi-krb5-2", "libssl3t64")
+DATABASE = "var/lib/rpm"
+
+# A payload that any rpm reads, and the same bytes on every machine.
+MACROS = {
+    "_binary_payload": "w9.gzdio",
+    "debug_package": "%{nil}",
+    "__os_install_post": "%{nil}",
+    "_build_id_links": "none",
+    "use_source_date_epoch_as_buildtime": "1",
+    "build_mtime_policy": "clamp_to_source_date_epoch",
+    "_buildhost": "localhost",
+}
+
+REPOSITORY = """\
+[local]
+name=packages made for Sundog
+baseurl=file:///srv/repo
+enabled=1
+autorefresh=1
+gpgcheck=0
+"""
+# Of the Enterprise Linux family, but under a name that nothing takes for a real one.
+RELEASE = """\
+NAME="RPM test distribution"
+ID=rpmdistro
+ID_LIKE="rhel fedora"
+VERSION_ID=8
+PRETTY_NAME="RPM test distribution 8 (Debian userland)"
+"""
+FILES = {
+    "etc/dnf/vars/releasever": "8\n",
+    "etc/os-release": RELEASE,
+    "etc/redhat-release": "RPM test distribution release 8\n",
+    "etc/yum.repos.d/local.repo": REPOSITORY,
+    "etc/zypp/repos.d/local.repo": REPOSITORY,
+}
+
+# $1 is the userland's tree; $ADDED holds what goes over it.
+HOOK = r"""
+rm -f "$1/etc/os-release" "$1/etc/hostname" "$1/etc/resolv.conf"
+tar -C "$ADDED" --owner=0 --group=0 -c . | tar -C "$1" --no-overwrite-dir -x
+grep -q ^nobody: "$1/etc/group" || echo nobody:x:99: >>"$1/etc/group"
+"""
+
+
+def make(out: Path) -> None:
+    """Write the tarball."""
+    with tempfile.TemporaryDirectory(prefix="sundog-rpm.") as directory:
+        work = Path(directory)
+        added = work / "added"
+        for name, text in FILES.items():
+            (added / name).parent.mkdir(parents=True, exist_ok=True)
+            (added / name).write_text(text)
+        repository = added / "srv/repo"
+        repository.mkdir(parents=True)
+        _build(work, repository)
+        _run(
+            ["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", "srv/repo"], added
+        )
+        _fill_database(added / DATABASE, repository)
+        # Where root works, mmdebstrap's helpers may be other users.
+        for path in (work, *work.rglob("*")):
+            path.chmod(path.stat().st_mode | 0o444 | (0o111 if path.is_dir() else 0))
+        bootstrap(
+            out,
+            variant="essential",
+            include=INCLUDE,
+            hooks=[HOOK],
+            environment={"ADDED": str(added)},
+        )
+
+
+def _build(work: Path, repository: Path) -> None:
+    """Build the packages, around the programs of the mirror's own openssh-client."""
+    sources = work / "SOURCES"
+    sources.mkdir()
+    _run(["apt-get", "-qq", "download", "openssh-client"], sources)
+    (archive,) = sources.glob("*.deb")
+    _run(["dpkg-deb", "-x", str(archive), str(sources / "openssh-client")], sources)
+    macros = MACROS | {"_topdir": str(work), "_rpmdir": str(repository)}
+    defines = [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
+    for spec in sorted(SPECS.glob("*.spec")):
+        _run(["rpmbuild", "-bb", "--quiet", *defines, str(spec)], work)
+
+
+def _fill_database(database: Path, repository: Path) -> None:
+    """Enter the package that stands for the userland into a fresh rpm database."""
+    database.mkdir(parents=True)
+    rpm = ["rpm", "--dbpath", str(database)]
+    _run([*rpm, "--initdb"], database)
+    (base,) = repository.rglob("rpmdistro-base-*.rpm")
+    _run([*rpm, "--install", "--justdb", "--nodeps", "--noscripts", str(base)], database)
+
+
+def _run(command: Sequence[str], cwd: Path) -> None:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | TOOLS | {"HOME": str(cwd), "SOURCE_DATE_EPOCH": "1600000000"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise WorkshopError(f"{' '.join(command)}: exit status {done.returncode}\n{tail}")

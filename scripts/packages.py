@@ -1,0 +1,50 @@
+"""Debian packages that the workshop needs: installed when root asks, named when a user does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from scripts.place import WorkshopError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INSTALL = ("apt-get", "install", "-y", "--no-install-recommends")
+
+
+def missing(packages: Sequence[str]) -> list[str]:
+    """Return those of the packages that dpkg does not have installed."""
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages]
+    if shutil.which("dpkg-query") is None:
+        raise WorkshopError(
+            "this needs Debian's packages (or those of a derivative): no dpkg-query in PATH"
+        )
+    answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    installed = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package not in installed]
+
+
+def require(packages: Sequence[str]) -> None:
+    """Install what is missing as root; as anyone else, stop with the one line that helps."""
+    wanted = missing(packages)
+    if not wanted:
+        return
+    if os.geteuid() != 0:
+        raise WorkshopError(
+            f"missing on this machine: {' '.join(wanted)}\n"
+            f"hint: as root: {' '.join(INSTALL)} {' '.join(wanted)}"
+        )
+    print(f"  installing with apt-get: {' '.join(wanted)}", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    patient = ("-qq", "-o", "DPkg::Lock::Timeout=600")
+    for command in (
+        ["apt-get", *patient, "update"],
+        [INSTALL[0], *patient, *INSTALL[1:], *wanted],
+    ):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
+            raise WorkshopError(f"{' '.join(command)}: exit status {done.returncode}\n{tail}")

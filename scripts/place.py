@@ -1,0 +1,98 @@
+"""Where things that outlive a run are kept: outside of the checkout, readable to ordinary users.
+
+What root makes lies in /var/tmp/sundog-KIND, so that whoever runs the demo or the tests shares
+it; what a user makes lies in his ~/.cache/sundog/KIND, for nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class WorkshopError(Exception):
+    """Something that the person at the keyboard can mend; its text is all that is printed."""
+
+
+def shared(kind: str) -> Path:
+    """Return where root keeps things of a kind; it need not exist."""
+    return Path(f"/var/tmp/sundog-{kind}")
+
+
+def is_trusted(path: Path) -> bool:
+    """Tell whether a directory is root's or this user's and closed to other writers.
+
+    /var/tmp is everybody's: without this check, another user could plant images and programs.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid()) and not writable
+
+
+def own(kind: str) -> Path:
+    """Create if need be, and return, the directory where this process keeps things of a kind."""
+    root = os.geteuid() == 0
+    path = shared(kind) if root else Path.home() / ".cache/sundog" / kind
+    path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if root and not is_trusted(path):
+        raise WorkshopError(f"{path} is not root's alone: remove it, then run this again")
+    if root:
+        path.chmod(0o755)
+    return path
+
+
+def find(kind: str, name: str) -> Path | None:
+    """Return a kept thing by name, this user's own before root's; None where there is none."""
+    for directory in (own(kind), shared(kind)):
+        if is_trusted(directory) and (directory / name).exists():
+            return directory / name
+    return None
+
+
+def digest(paths: Iterable[Path], *more: str) -> str:
+    """Return 12 hexadecimal digits that change when a file's content or name, or a text, does."""
+    state = hashlib.sha256()
+    for path in sorted(paths):
+        state.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    state.update("\0".join(more).encode())
+    return state.hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def atomically(target: Path) -> Iterator[Path]:
+    """Give a path to write to; on success it becomes the target, world-readable, else it goes."""
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield part
+        part.chmod(0o644)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def copy_checkout(target: Path) -> None:
+    """Copy what the tests and the demo need of the checkout to where an ordinary user can read it.
+
+    A checkout below /root (mode 0700) is out of his reach. Caches and git's data stay behind.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    leave = shutil.ignore_patterns(
+        ".git", "__pycache__", ".*_cache", ".hypothesis", ".venv*", "dist"
+    )
+    shutil.copytree(CHECKOUT, target, ignore=leave, symlinks=True)
+    for path in [target, *target.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
