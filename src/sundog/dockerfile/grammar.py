@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from sundog.dockerfile.blanks import BLANKS
 from sundog.dockerfile.flags import Flags, did_you_mean
 from sundog.dockerfile.heredocs import Heredoc, parse_marker
 from sundog.dockerfile.instructions import (
@@ -33,6 +34,7 @@ from sundog.dockerfile.instructions import (
     Workdir,
 )
 from sundog.dockerfile.statement import Statement, Word, json_strings
+from sundog.dockerfile.words import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,8 +194,11 @@ def _files(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], 
 
 
 def _heredoc_of(word: Word, by_name: dict[str, Heredoc]) -> Heredoc | None:
-    """Return the heredoc that ``word`` announces."""
-    marker = parse_marker(word.text) if by_name else None
+    """Return the heredoc that ``word`` announces, None if it is a path."""
+    try:
+        marker = parse_marker(word.text) if by_name else None
+    except SubstitutionError:  # a half of <<"two words", which are two arguments here
+        return None
     return by_name.get(marker.name) if marker else None
 
 
@@ -236,14 +241,16 @@ def _expose(statement: Statement, place: Place) -> Expose:
 def _volume(statement: Statement, place: Place) -> Volume:
     Flags(statement)
     words = statement.list_or_json()
-    if not words or not all(word.text.strip() for word in words):
+    if not words or not all(word.text.strip(BLANKS) for word in words):
         raise statement.fault("VOLUME needs a path", hint="VOLUME PATH…")
-    return Volume(place=place, volumes=tuple(word.text.strip() for word in words))
+    return Volume(place=place, volumes=tuple(word.text.strip(BLANKS) for word in words))
 
 
 def _healthcheck(statement: Statement, place: Place) -> Healthcheck:
     flags = Flags(statement)
-    kind, command = _first_word(statement.string())
+    kind, *_ = statement.separated() or [statement.string()]
+    rest = statement.text[kind.end : statement.arguments.end].lstrip(BLANKS)
+    command = Word(rest, statement.arguments.end - len(rest))
     if kind.text.upper() == "NONE":
         if command.text:
             raise command.fault("HEALTHCHECK NONE takes no arguments")
@@ -262,13 +269,6 @@ def _healthcheck(statement: Statement, place: Place) -> Healthcheck:
         start_interval=_duration(flags, "start-interval"),
         retries=_count(flags, "retries"),
     )
-
-
-def _first_word(arguments: Word) -> tuple[Word, Word]:
-    """Split the first word off; what follows may be empty."""
-    first, *_ = arguments.text.split(maxsplit=1)
-    rest = arguments.text[len(first) :].lstrip()
-    return Word(first, arguments.start), Word(rest, arguments.end - len(rest))
 
 
 # Units of time, in nanoseconds; the micro sign and the Greek letter are both in use.

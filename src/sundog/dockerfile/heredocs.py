@@ -7,13 +7,9 @@ for which words of a line are markers.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from sundog.dockerfile.words import raw_words, unquoted_words
-
-_MARKER = re.compile(r"([0-9]*)<<(-?)([^<]+)")
-_LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +29,21 @@ class Heredoc:
     @property
     def body(self) -> str:
         """The content as the command sees it, leading tabs stripped for ``<<-``."""
-        return _LEADING_TABS.sub("", self.content) if self.strip_tabs else self.content
+        if not self.strip_tabs:
+            return self.content
+        return "\n".join(line.lstrip("\t") for line in self.content.split("\n"))
 
 
 def parse_marker(word: str) -> Heredoc | None:
-    """Read ``word`` as ``[fd]<<[-]NAME``: a heredoc without content; None if it is not that."""
-    found = _MARKER.fullmatch(word)
-    if not found:
+    """Read ``word`` as ``[fd]<<[-]NAME``: a heredoc without content; None if it is not that.
+
+    Raises SubstitutionError if NAME is not a word.
+    """
+    digits, mark, name_text = word.partition("<<")
+    strip_tabs = name_text.startswith("-")
+    name_text = name_text.removeprefix("-")
+    if not mark or "<" in name_text or digits.strip("0123456789"):
         return None
-    file_descriptor, dash, name_text = found.groups()
     names = unquoted_words(name_text)
     if len(names) != 1:
         return None
@@ -49,13 +51,16 @@ def parse_marker(word: str) -> Heredoc | None:
         name=names[0],
         # An escaped quote stays in the name: only where quotes went away is a part quoted.
         expand=_quotes(names[0]) == _quotes(name_text),
-        strip_tabs=dash == "-",
-        file_descriptor=int(file_descriptor or 0),
+        strip_tabs=strip_tabs,
+        file_descriptor=int(digits or 0),
     )
 
 
 def find_markers(line: str) -> list[tuple[str, Heredoc]]:
-    """Return the markers in a line as written, with the heredocs that they announce."""
+    """Return the markers in a line as written, with the heredocs that they announce.
+
+    Raises SubstitutionError if the name of one is not a word.
+    """
     if "<<" not in line:
         return []
     found = ((word, parse_marker(word)) for word in raw_words(line) if "<<" in word)

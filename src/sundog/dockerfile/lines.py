@@ -5,7 +5,6 @@ Specification: the Dockerfile reference, “Format”, “Parser directives” a
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
 DEFAULT_ESCAPE = "\\"
 ESCAPES = ("\\", "`")
 DIRECTIVES = ("syntax", "escape", "check")
-
-_DIRECTIVE = re.compile(r"#\s*([a-z][a-z0-9]*)\s*=\s*(.+?)\s*", re.ASCII | re.IGNORECASE)
-
-# An escape character at the end, unless another one stands before it.
-_CONTINUATIONS = {
-    escape: re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*\Z")
-    for escape in ESCAPES
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +70,11 @@ class LogicalLine:
 class LineReader:
     """Reads a source's logical lines in order, and on demand the heredocs between them."""
 
-    __slots__ = ("_continuation", "_next", "escape", "source")
+    __slots__ = ("_next", "escape", "source")
 
     def __init__(self, source: Source, escape: str) -> None:
         self.source = source
         self.escape = escape
-        self._continuation = _CONTINUATIONS[escape]
         self._next = 0
 
     def read(self) -> LogicalLine | None:
@@ -114,11 +104,10 @@ class LineReader:
 
     def _append(self, logical: LogicalLine, text: str, column: int) -> bool:
         """Add a piece of the current line; tell whether the next line continues it."""
-        continuation = self._continuation.search(text)
-        if continuation:
-            text = text[: continuation.start()]
-        logical.append(text, self._next, column)
-        return continuation is not None
+        body = text.rstrip(" \t")
+        is_continued = body.endswith(self.escape) and not body.endswith(self.escape * 2)
+        logical.append(body[:-1] if is_continued else text, self._next, column)
+        return is_continued
 
     def read_heredoc(self, terminator: str, *, strip_tabs: bool) -> tuple[str, int] | None:
         """Return a heredoc's body as it stands and the line of its end; None if it has no end."""
@@ -139,20 +128,20 @@ def read_directives(source: Source) -> tuple[Directive, ...]:
     """
     directives: dict[str, Directive] = {}
     for number, line in enumerate(source.lines, 1):
-        found = _DIRECTIVE.fullmatch(line.rstrip("\r").lstrip(BLANKS))
-        name = found[1].lower() if found else ""
-        if not found or name not in DIRECTIVES:
+        name, _, value = line.strip(BLANKS).removeprefix("#").partition("=")
+        name, value = name.strip(BLANKS).lower(), value.strip(BLANKS)
+        if not line.lstrip(BLANKS).startswith("#") or name not in DIRECTIVES or not value:
             break
         if name in directives:
             raise source.error(
                 f"parser directive {name!r} is given twice, first in line {directives[name].line}",
                 number,
             )
-        if name == "escape" and found[2] not in ESCAPES:
+        if name == "escape" and value not in ESCAPES:
             raise source.error(
-                f"parser directive 'escape': {found[2]!r} is not an escape character",
+                f"parser directive 'escape': {value!r} is not an escape character",
                 number,
                 hint="the escape character is \\ or `",
             )
-        directives[name] = Directive(name, found[2], number)
+        directives[name] = Directive(name, value, number)
     return tuple(directives.values())

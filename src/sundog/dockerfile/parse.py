@@ -80,7 +80,7 @@ def parse(text: str | bytes, *, path: str) -> Dockerfile:
     directives = read_directives(source)
     escapes = [directive.value for directive in directives if directive.name == "escape"]
     reader = LineReader(source, escapes[0] if escapes else DEFAULT_ESCAPE)
-    instructions = tuple(_instructions(reader))
+    instructions = tuple(_read_instructions(reader))
     if not instructions:
         raise source.error("no instructions found", len(source.lines) + 1)
     if not any(isinstance(instruction, From) for instruction in instructions):
@@ -88,11 +88,11 @@ def parse(text: str | bytes, *, path: str) -> Dockerfile:
     return Dockerfile(path, directives, instructions, source)
 
 
-def _instructions(reader: LineReader) -> Iterator[Instruction]:
+def _read_instructions(reader: LineReader) -> Iterator[Instruction]:
     in_stage = False
-    while line := reader.read():
+    for line, statement in read_statements(reader):
         try:
-            instruction = _instruction(line, reader)
+            instruction = build_instruction(statement, Place(line.line, line.end_line, line.text))
         except Fault as fault:
             raise line.error(fault) from fault
         in_stage = in_stage or isinstance(instruction, From)
@@ -105,20 +105,37 @@ def _instructions(reader: LineReader) -> Iterator[Instruction]:
         yield instruction
 
 
-def _instruction(line: LogicalLine, reader: LineReader) -> Instruction:
-    statement = Statement(line.text, reader.escape)
-    host = statement
+def read_statements(reader: LineReader) -> Iterator[tuple[LogicalLine, Statement]]:
+    """Read the statements one by one, heredocs attached; raise DockerfileError."""
+    while line := reader.read():
+        try:
+            statement = Statement(line.text, reader.escape)
+            if _may_hold_heredocs(statement):
+                statement.heredocs = _read_heredocs(line, reader)
+        except Fault as fault:
+            raise line.error(fault) from fault
+        yield line, statement
+
+
+def _may_hold_heredocs(statement: Statement) -> bool:
     if statement.name == "ONBUILD" and statement.arguments.text:
-        host = statement.nested()
-    if host.name in HEREDOC_INSTRUCTIONS and json_strings(host.arguments) is None:
-        statement.heredocs = _read_heredocs(line, reader)
-    return build_instruction(statement, Place(line.line, line.end_line, line.text))
+        statement = statement.nested()
+    return (
+        statement.name in HEREDOC_INSTRUCTIONS
+        and "<<" in statement.text
+        and json_strings(statement.arguments) is None
+    )
 
 
 def _read_heredocs(line: LogicalLine, reader: LineReader) -> tuple[Heredoc, ...]:
     """Read the bodies of the heredocs that ``line`` announces, which moves its end."""
+    try:
+        markers = find_markers(line.text)
+    except SubstitutionError as error:
+        start = line.text.find("<<")
+        raise Fault(f"heredoc: {error.message}", start, len(line.text)) from error
     heredocs = []
-    for marker, heredoc in find_markers(line.text):
+    for marker, heredoc in markers:
         found = reader.read_heredoc(heredoc.name, strip_tabs=heredoc.strip_tabs)
         if found is None:
             start = max(0, line.text.find(marker))

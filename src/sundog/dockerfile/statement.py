@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 
 from sundog.dockerfile.blanks import BLANKS, SEPARATORS
 from sundog.dockerfile.source import Fault
@@ -20,13 +19,7 @@ if TYPE_CHECKING:
 
 _SEPARATOR = re.compile(f"[{SEPARATORS}]+")
 _ARGUMENT = re.compile(f"[^{SEPARATORS}]+")
-_FLAG = re.compile(
-    rf"""(?: [^{BLANKS}"'\\]+ | \\(?:.|\Z) | '(?:[^'\\]|\\(?:.|\Z))*(?:'|\Z)
-           | "(?:[^"\\]|\\(?:.|\Z))*(?:"|\Z) )+""",
-    re.DOTALL | re.VERBOSE,
-)
 _SURROGATE = re.compile("[\ud800-\udfff]")  # "\\ud800" is JSON, but not text
-_QUOTE_OR_ESCAPED = re.compile(r"\\(.?)|[\"']", re.DOTALL)
 
 
 class Word:
@@ -86,13 +79,13 @@ class Statement:
     def _read_flags(self, position: int, end: int) -> int:
         """Read the flags from ``position`` on and return where the arguments begin."""
         while self.text.startswith("--", position):
-            found = _FLAG.match(self.text, position, end)
-            if not found:
-                break
-            position = _skip(self.text, found.end(), end)
-            if _unquoted(found[0]) == "--":
-                break
-            self.flags.append(Flag(Word(found[0], found.start())))
+            start = position
+            stop = min(_word_end(self.text, start, end, "\\"), end)
+            position = _skip(self.text, stop, end)
+            flag = Flag(Word(self.text[start:stop], start))
+            if not flag.name and flag.value is None:
+                break  # "--" ends the flags
+            self.flags.append(flag)
         return position
 
     @property
@@ -124,10 +117,20 @@ class Statement:
         return [Word(match[0], start + match.start()) for match in found]
 
     def quoted(self) -> list[Word]:
-        """Split the arguments at blanks that are neither quoted nor escaped."""
-        start = self.arguments.start
-        found = _quoted_word(self.escape).finditer(self.arguments.text)
-        return [Word(match[0], start + match.start()) for match in found]
+        """Split the arguments at blanks that are neither quoted nor escaped.
+
+        A quote that is not closed takes in the rest of the line: ``words`` reports it.
+        """
+        words = []
+        position, end = self.arguments.start, self.arguments.end
+        while position < end:
+            stop = _word_end(self.text, position, end, self.escape, is_literal="'")
+            if stop > end:
+                end -= 1  # an escape character that escapes nothing is no part of the word
+            if position < end:
+                words.append(Word(self.text[position : min(stop, end)], position))
+            position = _skip(self.text, stop, end)
+        return words
 
     def list_or_json(self) -> list[Word]:
         """Read the arguments as a JSON array of strings, or else split them at blanks."""
@@ -180,40 +183,52 @@ def json_strings(arguments: Word) -> list[str] | None:
 
 def _skip(text: str, position: int, end: int) -> int:
     """Return the offset of the next character that is no blank."""
-    return end - len(text[position:end].lstrip(BLANKS))
+    while position < end and text[position] in BLANKS:
+        position += 1
+    return min(position, end)
+
+
+def _word_end(text: str, start: int, end: int, escape: str, *, is_literal: str = "") -> int:
+    """Return where the word from ``start`` on ends: at a blank that is neither quoted nor escaped.
+
+    ``is_literal`` is the quote inside which the escape character means nothing.  A result greater
+    than ``end`` says that the last character is an escape character that escapes nothing.
+    """
+    quote = ""
+    position = start
+    while position < end:
+        char = text[position]
+        if char == escape and not (quote and quote == is_literal):
+            position += 1
+        elif quote:
+            if char == quote:
+                quote = ""
+        elif char in "'\"":
+            quote = char
+        elif char in BLANKS:
+            break
+        position += 1
+    return position
 
 
 def _unquoted(text: str) -> str:
     r"""Remove quotes and escapes as in flags, where the escape character is always ``\``."""
-    if '"' not in text and "'" not in text and "\\" not in text:
-        return text
     result = ""
     quote = ""
-    position = 0
-    for found in _QUOTE_OR_ESCAPED.finditer(text):
-        result += text[position : found.start()]
-        position = found.end()
-        if found[1] is not None:
-            result += found[1]
-        elif quote in ("", found[0]):
-            quote = "" if quote else found[0]
+    chars = iter(text)
+    for char in chars:
+        if char == "\\":
+            result += next(chars, "")
+        elif quote:
+            if char == quote:
+                quote = ""
+            else:
+                result += char
+        elif char in "'\"":
+            quote = char
         else:
-            result += found[0]  # the other kind of quote
-    return result + text[position:]
-
-
-@cache
-def _quoted_word(escape: str) -> re.Pattern[str]:
-    """Compile the pattern of a word with quotes kept; an escape at the very end is no part of it.
-
-    A quote that is not closed takes in the rest of the line: ``words`` reports it.
-    """
-    e = re.escape(escape)
-    return re.compile(
-        rf"""(?: [^{BLANKS}'"{e}]+ | {e}. | '[^']*(?:'|\Z)
-               | "(?:[^"{e}]|{e}.)*(?:"|(?={e}?\Z)) )+""",
-        re.DOTALL | re.VERBOSE,
-    )
+            result += char
+    return result
 
 
 def _refuse_constant(name: str) -> None:

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     # A piece of an expanded word; a literal one is not split at blanks.
     Fragment = tuple[str, bool]
 
-_BLANKS = re.compile(f"[{BLANKS}]+")
-_NAME = re.compile(r"[^\W\d]\w*|\d+|[@*#?$!-]")
+_SPECIAL_PARAMETERS = "@*#?$!-"  # of sh; none is ever set here
 _MODIFIERS = "-+?#%"
 
 
@@ -90,12 +89,12 @@ def _split(fragments: list[Fragment]) -> list[str]:
         if is_literal:
             word += fragment
             continue
-        first, *rest = _BLANKS.split(fragment)
-        word += first
-        for piece in rest:
-            if word:
+        for char in fragment:
+            if char not in BLANKS:
+                word += char
+            elif word:
                 words.append(word)
-            word = piece
+                word = ""
     if word:
         words.append(word)
     return words
@@ -130,11 +129,12 @@ class _Lexer:
     def fragments(self, stop: str = "", *, keep_escapes: bool = False) -> list[Fragment]:
         """Read up to the character ``stop`` and over it, to the end of the text if it is empty."""
         fragments: list[Fragment] = []
-        ordinary = re.compile(f"[^{re.escape('$' + self.escape + self.quotes + stop)}]+")
+        special = "$" + self.escape + self.quotes + stop
         while self.position < len(self.text):
-            if run := ordinary.match(self.text, self.position):
-                self.position = run.end()
-                fragments.append((run[0], False))
+            start = self.position
+            self.skip_to(special)
+            if self.position > start:
+                fragments.append((self.text[start : self.position], False))
                 continue
             char = self.take()
             if char == stop:
@@ -239,11 +239,23 @@ class _Lexer:
 
     def name(self) -> str:
         """Read a name, digits, or one of sh's special parameters; "" when there is none."""
-        found = _NAME.match(self.text, self.position)
-        if not found:
-            return ""
-        self.position = found.end()
-        return found[0]
+        start = self.position
+        first = self.peek()
+        if first and first in _SPECIAL_PARAMETERS:
+            self.take()
+        elif first.isdecimal():
+            while self.peek().isdecimal():
+                self.take()
+        else:
+            while (char := self.peek()).isalpha() or char.isdecimal() or char == "_":
+                self.take()
+        return self.text[start : self.position]
+
+    def skip_to(self, chars: str) -> None:
+        """Move to the next of ``chars``, or to the end."""
+        end = len(self.text)
+        while self.position < end and self.text[self.position] not in chars:
+            self.position += 1
 
     def peek(self) -> str:
         """Return the next character, "" at the end."""
