@@ -7,6 +7,7 @@ is kept.  Pure: an instruction after substitution and a configuration in, the sa
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from sundog.dockerfile.instructions import (
     Cmd,
@@ -137,3 +138,9 @@ def _healthcheck(instruction: Healthcheck, config: ImageConfig) -> Change:
     }
     healthcheck.update((name, value) for name, value in options.items() if value)
     return instruction.text, config.replace(healthcheck=healthcheck)
+
+
+def without_times(config: ImageConfig) -> ImageConfig:
+    """Return what two builds of the same have in common."""
+    history = tuple(replace(entry, created="") for entry in config.history)
+    return config.replace(created="", history=history)

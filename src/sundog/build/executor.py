@@ -1,0 +1,96 @@
+"""Carry out a Dockerfile: its stages one after the other, then put the image in place.
+
+Specification: the Dockerfile reference for what is done; Charliecloud for what is printed.  The
+image appears under its name when its last instruction is done, in one step; until then nothing but
+the build cache knows of it.
+"""
+
+from __future__ import annotations
+
+from sundog.build.graph import stage_graph
+from sundog.build.metadata import pair_text, without_times
+from sundog.build.report import NOT_APPLICABLE
+from sundog.build.scope import GlobalScope, platform_args
+from sundog.build.stage import BuildState, StageBuild, timestamp
+from sundog.build.unsupported import refuse_unsupported
+from sundog.dockerfile.instructions import Copy
+from sundog.errors import BuildError, NotInStorage
+from sundog.oci.platform import Platform
+from sundog.record.names import canonical_name
+from sundog.store.images import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.build.graph import Stage
+    from sundog.build.options import BuildOptions
+    from sundog.build.report import Report
+    from sundog.build.stage import StageResult
+    from sundog.dockerfile.parse import Dockerfile
+    from sundog.store.store import Store
+
+
+def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report) -> None:
+    """Build an image and put it in place under ``options.tag``.
+
+    Raises DockerfileError, BuildError and what the store raises; the image that had the tag is then
+    as it was.  Only the error about build arguments that nothing declares comes after that, with
+    the image complete.
+    """
+    reference = canonical_name(options.tag)
+    scope = GlobalScope(options.build_args, platform_args(Platform.of_host()), options.environment)
+    graph = stage_graph(dockerfile, scope)
+    stages = graph.needed()
+    refuse_unsupported(dockerfile, stages)
+    _warn(dockerfile, stages, options, report)
+
+    state = BuildState(store, dockerfile, options, report, scope)
+    for instruction, name, value in graph.arguments:
+        state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
+    for stage in stages:
+        state.results[stage.index] = StageBuild(state, stage).run()
+
+    mode = options.run.force.mode
+    if state.misses and mode != "none":
+        report.info(f"--force={mode}: modified {state.modified} RUN instructions")
+    if options.dry_run:
+        report.info("dry run: nothing was built")
+    else:
+        _put(store, reference, options.tag, state.results[stages[-1].index])
+        report.info(f"grown in {state.instructions} instructions: {options.tag}")
+    if unused := scope.unused():
+        raise BuildError(
+            f"--build-arg: not consumed: {' '.join(unused)}", "no ARG instruction declares it"
+        )
+
+
+def _put(store: Store, reference: str, tag: str, result: StageResult) -> None:
+    """Write the image, unless the one in place is the same but for times."""
+    assert result.layers is not None
+    image = Image(reference, tag, result.config, result.layers, "ch-image build")
+    try:
+        old = store.images.get(tag)
+    except NotInStorage:
+        pass
+    else:
+        same = old.typed == tag and old.layers == image.layers
+        if same and without_times(old.config) == without_times(image.config):
+            return
+    config = result.config.replace(created=timestamp())
+    store.images.put(Image(reference, tag, config, result.layers, image.origin))
+
+
+def _warn(
+    dockerfile: Dockerfile, stages: list[Stage], options: BuildOptions, report: Report
+) -> None:
+    """Tell once what is not as the Dockerfile's author may expect it."""
+    copies = [
+        instruction
+        for stage in stages
+        for instruction in stage.instructions
+        if isinstance(instruction, Copy)
+    ]
+    if any(copy.chown for copy in copies):
+        report.warning("not supported yet, ignored: COPY --chown; all files belong to root")
+    ignore_file = options.context.ignore_file(dockerfile.path)
+    if ignore_file and any(not copy.from_ for copy in copies):
+        report.warning(f"not supported yet, ignored: {ignore_file}")

@@ -1,0 +1,48 @@
+"""What a build is asked to do, apart from the Dockerfile itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sundog.build.context import BuildContext
+    from sundog.build.force import Force
+
+CACHE_ENABLED = "enabled"
+CACHE_REBUILD = "rebuild"  # every instruction is done again, and remembered
+CACHE_DISABLED = "disabled"  # nothing is looked up or remembered
+CACHE_MODES = (CACHE_ENABLED, CACHE_REBUILD, CACHE_DISABLED)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How RUN's commands are run.
+
+    ``binds`` are (source, destination) pairs; ``stdout`` and ``stderr`` the file descriptors that
+    the commands get; ``real_sync`` leaves them their fsync(2) and relatives.
+    """
+
+    force: Force
+    binds: tuple[tuple[bytes, bytes], ...] = ()
+    stdout: int = 1
+    stderr: int = 2
+    real_sync: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What one build is to do.
+
+    ``tag`` names the result, as the user typed it; proxies are taken from ``environment``.
+    """
+
+    tag: str
+    context: BuildContext
+    run: RunOptions
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cache_mode: str = CACHE_ENABLED
+    dry_run: bool = False

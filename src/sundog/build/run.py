@@ -1,0 +1,86 @@
+"""RUN: a command, run in the image as root or as what it takes for root."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+from sundog.build.keys import cache_key
+from sundog.build.tree_step import encoded
+from sundog.errors import BuildError
+from sundog.launcher.step import Step, run_step
+from sundog.store.faults import file_system_of, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sundog.build.options import RunOptions
+    from sundog.store.drivers import Snapshot
+    from sundog.store.store import Store
+
+_FULL = 1 << 20  # bytes left on a file system that is as good as full
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """RUN: ``argv`` is with the hooks' arguments, ``environment`` without the proxies."""
+
+    text: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    proxies: Mapping[str, str]
+    working_dir: str
+    options: RunOptions
+    store: Store
+
+    def key(self, layers: Sequence[str]) -> str:
+        """Return the key: the command, its environment and directory, and the emulation."""
+        return cache_key(
+            "run",
+            layers,
+            self.argv,
+            dict(self.environment),
+            self.working_dir,
+            self.options.force.mode,
+        )
+
+    def execute(self, snapshot: Snapshot) -> None:
+        """Run the command; raise BuildError if it fails."""
+        environment = {**self.proxies, **self.environment}
+        status = run_step(
+            Step(
+                snapshot.root,
+                [encoded(word) for word in self.argv],
+                {encoded(name): encoded(value) for name, value in environment.items()},
+                encoded(self.working_dir),
+                seccomp=self.options.force.seccomp,
+                fake_sync=snapshot.fake_sync,
+                binds=list(self.options.binds),
+                stdout=self.options.stdout,
+                stderr=self.options.stderr,
+            )
+        )
+        if status:
+            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._full())
+
+    def _full(self) -> str:
+        """Return a hint if the storage's file system is full, which the command may have hidden."""
+        space = os.statvfs(self.store.path)
+        if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
+            return ""
+        return (
+            f"no space left on {file_system_of(self.store.path)}: "
+            f"storage directory {shown(self.store.path)}"
+        )
+
+
+def _outcome(status: int) -> str:
+    """Say how a command ended, from what os.waitstatus_to_exitcode makes of it."""
+    if status >= 0:
+        return f"exited with {status}"
+    try:
+        return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"was killed by signal {-status}"

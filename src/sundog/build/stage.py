@@ -1,0 +1,283 @@
+"""One stage of a build: each instruction looked up in the cache, or done and remembered."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+from sundog.build.copy import ContextFiles, CopyStep, ImageFiles
+from sundog.build.graph import SCRATCH
+from sundog.build.inject import inject
+from sundog.build.keys import cache_key
+from sundog.build.metadata import DEFAULT_SHELL, changes, command_text, pair_text
+from sundog.build.options import CACHE_DISABLED, CACHE_ENABLED
+from sundog.build.report import HIT, MISS, instruction_line
+from sundog.build.run import RunStep
+from sundog.build.scope import PROXY_ARGS, StageScope
+from sundog.build.workdir import WorkdirStep
+from sundog.dockerfile.instructions import Arg, Cmd, Copy, Entrypoint, Run, Workdir
+from sundog.errors import BuildError, SundogError
+from sundog.oci.config import HistoryEntry, ImageConfig
+from sundog.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.build.graph import Base, Stage
+    from sundog.build.options import BuildOptions
+    from sundog.build.report import Report
+    from sundog.build.scope import GlobalScope
+    from sundog.build.tree_step import TreeStep
+    from sundog.dockerfile.instructions import Instruction
+    from sundog.dockerfile.parse import Dockerfile
+    from sundog.store.cache import CacheHit
+    from sundog.store.store import Store
+
+_HOME = "/root"
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage made.  ``layers`` is None where a dry run cannot tell them."""
+
+    layers: tuple[str, ...] | None
+    config: ImageConfig
+
+
+@dataclass
+class BuildState:
+    """What the stages of a build share.
+
+    ``results`` are those of earlier stages by index; then come counts of all instructions, of those
+    that were not in the cache, and of RUNs that hooks changed.
+    """
+
+    store: Store
+    dockerfile: Dockerfile
+    options: BuildOptions
+    report: Report
+    scope: GlobalScope
+    results: dict[int, StageResult] = field(default_factory=dict)
+    instructions: int = 0
+    misses: int = 0
+    modified: int = 0
+
+    def announce(self, instruction: Instruction, status: str, text: str) -> None:
+        """Print the line of an instruction and count it."""
+        self.report.info(instruction_line(instruction.line, status, text))
+        self.instructions += 1
+
+
+class StageBuild:
+    """A stage while it is built."""
+
+    def __init__(self, state: BuildState, stage: Stage) -> None:
+        self._state = state
+        self._stage = stage
+        self._store = state.store
+        self._scope = StageScope(state.scope)
+        self._layers: tuple[str, ...] | None = ()
+        self._config = ImageConfig()
+        self._has_own_cmd = False
+
+    def run(self) -> StageResult:
+        """Carry out the stage's instructions."""
+        self._timed(self._stage.start, self._from)
+        for instruction in self._stage.instructions:
+            self._timed(instruction, partial(self._instruction, instruction))
+        return StageResult(self._layers, self._config)
+
+    def _timed(self, instruction: Instruction, action: Callable[[], None]) -> None:
+        start = time.perf_counter()
+        action()
+        milliseconds = (time.perf_counter() - start) * 1000
+        self._state.report.verbose(f"     {instruction.name} took {milliseconds:.1f} ms")
+
+    def _from(self) -> None:
+        base = self._stage.base
+        if isinstance(base, int):
+            result = self._state.results[base]
+            self._layers, self._config = result.layers, result.config
+        elif base == SCRATCH:
+            host = Platform.of_host()
+            self._config = ImageConfig(
+                architecture=host.architecture, variant=host.variant, os=host.os
+            )
+        else:
+            image = self._store.images.get(base)
+            self._layers, self._config = image.layers, image.config
+        start = self._stage.start
+        alias = f" AS {start.alias}" if start.alias else ""
+        self._state.announce(start, HIT, f"FROM {start.image_text}{alias}")
+        if self._config.on_build:
+            raise self._state.dockerfile.error(
+                start, f"not supported yet: ONBUILD, which {start.image_text} has"
+            )
+
+    def _instruction(self, written: Instruction) -> None:
+        variables = self._scope.variables(self._config.environment)
+        instruction = self._state.dockerfile.expand(written, variables)
+        match instruction:
+            case Arg():
+                self._arg(instruction)
+            case Run():
+                self._run(instruction)
+            case Copy():
+                self._copy(instruction)
+            case Workdir():
+                self._workdir(instruction)
+            case _:
+                self._configure(instruction)
+
+    def _arg(self, instruction: Arg) -> None:
+        for name, default in instruction.variables:
+            text = pair_text("ARG", name, self._scope.declare(name, default))
+            if name in PROXY_ARGS:
+                self._change(instruction, f"{text} [special]", self._config, f"ARG {name}")
+            else:
+                self._change(instruction, text, self._config)
+
+    def _configure(self, instruction: Instruction) -> None:
+        try:
+            entries = changes(instruction, self._config)
+        except BuildError as error:
+            raise self._state.dockerfile.error(
+                instruction, error.message, hint=error.hint
+            ) from error
+        if isinstance(instruction, Entrypoint) and not self._has_own_cmd:
+            # The base image's CMD is for another entrypoint.
+            entries = [(text, config.replace(cmd=None)) for text, config in entries or ()]
+        for text, config in entries or ():
+            self._change(instruction, text, config)
+        self._has_own_cmd |= isinstance(instruction, Cmd)
+
+    def _run(self, instruction: Run) -> None:
+        options = self._state.options.run
+        argv = tuple(instruction.argv(self._config.shell or DEFAULT_SHELL))
+        hooked = inject(argv, options.force.hooks)
+        step = RunStep(
+            command_text(instruction, options.force.instruction),
+            hooked,
+            {"HOME": _HOME, **self._scope.variables(self._config.environment)},
+            self._state.scope.proxies(),
+            self._config.working_dir or "/",
+            options,
+            self._store,
+        )
+        notice = f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
+        self._step(instruction, step, notice)
+
+    def _copy(self, instruction: Copy) -> None:
+        sources, destination = instruction.sources, instruction.destination
+        origin: ContextFiles | ImageFiles = ContextFiles(self._state.options.context)
+        option = ""
+        if instruction.from_:
+            option = f" --from={instruction.from_}"
+            layers = self._layers_of(self._stage.copied[instruction.from_])
+            if layers is None:
+                self._layers = None
+            origin = ImageFiles(layers or (), self._store)
+        text = f"COPY{option} {list(sources)!r} -> {destination!r}"
+        is_directory = posixpath.basename(destination) in ("", ".", "..")
+        step = CopyStep(
+            text, sources, self._absolute(destination), is_directory, origin, self._store
+        )
+        self._step(instruction, step)
+
+    def _layers_of(self, base: Base) -> tuple[str, ...] | None:
+        if isinstance(base, int):
+            return self._state.results[base].layers
+        return self._store.images.get(base).layers
+
+    def _workdir(self, instruction: Workdir) -> None:
+        path = self._absolute(instruction.path)
+        step = WorkdirStep(f"WORKDIR {path}", path, self._store)
+        self._step(instruction, step)
+        self._config = self._config.replace(working_dir=path)
+
+    def _absolute(self, path: str) -> str:
+        """Return a path in the image, relative to the working directory, without ``..``."""
+        joined = posixpath.join("/", self._config.working_dir, path)
+        return "/" + posixpath.normpath(joined).lstrip("/")
+
+    def _change(
+        self, instruction: Instruction, text: str, config: ImageConfig, identity: str = ""
+    ) -> None:
+        """Take over a change of the configuration alone.
+
+        It is in the cache only to tell the user whether it is new; ``identity`` stands for it there
+        when ``text`` is not to.
+        """
+        status = MISS
+        if self._layers is not None:
+            variables = self._scope.args if not identity else {}
+            key = cache_key("config", self._layers, _digested(config), variables, identity or text)
+            if self._remembered(key) is not None:
+                status = HIT
+            else:
+                self._remember(key, None)
+        self._state.announce(instruction, status, text)
+        self._config = config
+        self._record(text, None)
+
+    def _step(self, instruction: Instruction, step: TreeStep, notice: str = "") -> None:
+        """Find the result of an instruction that changes files, or make it.
+
+        ``notice`` tells, in the latter case, how hooks changed it.
+        """
+        if self._layers is None:
+            self._state.announce(instruction, MISS, step.text)
+            return
+        try:
+            key = step.key(self._layers)
+        except SundogError:
+            self._state.announce(instruction, MISS, step.text)
+            raise
+        hit = self._remembered(key)
+        self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
+        if hit is not None:
+            self._record(step.text, hit.layer)
+            return
+        self._state.misses += 1
+        if notice:
+            self._state.report.info(notice)
+            self._state.modified += 1
+        if self._state.options.dry_run:
+            self._layers = None
+            return
+        with self._store.driver.begin(self._layers) as snapshot:
+            step.execute(snapshot)
+            layer = snapshot.commit()
+        self._remember(key, layer)
+        self._record(step.text, layer)
+
+    def _remembered(self, key: str) -> CacheHit | None:
+        if self._state.options.cache_mode != CACHE_ENABLED:
+            return None
+        return self._store.cache.get(key)
+
+    def _remember(self, key: str, layer: str | None) -> None:
+        if self._state.options.cache_mode != CACHE_DISABLED and not self._state.options.dry_run:
+            self._store.cache.put(key, layer)
+
+    def _record(self, text: str, layer: str | None) -> None:
+        """Add what an instruction made to the image."""
+        entry = HistoryEntry(timestamp(), text, empty_layer=layer is None)
+        self._config = self._config.replace(history=(*self._config.history, entry))
+        if layer is not None and self._layers is not None:
+            self._layers = (*self._layers, layer)
+            self._config = self._config.replace(diff_ids=(*self._config.diff_ids, ""))
+
+
+def _digested(config: ImageConfig) -> str:
+    """Return all of a configuration but its history as text."""
+    return json.dumps(config.replace(created="", history=(), diff_ids=()).to_json(), sort_keys=True)
+
+
+def timestamp() -> str:
+    """Return the time as image configurations have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

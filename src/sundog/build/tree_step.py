@@ -1,0 +1,34 @@
+"""What RUN, COPY and WORKDIR have in common: they change an image's files.
+
+Each is a value that tells its cache key without touching an image, and is carried out on a snapshot
+of one.  What they add to the configuration is the executor's business.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.store.drivers import Snapshot
+
+
+def encoded(text: str) -> bytes:
+    """Return text of a Dockerfile, or of an image's configuration, as the bytes that it was."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+class TreeStep(Protocol):
+    """What the executor knows of such an instruction."""
+
+    @property
+    def text(self) -> str:
+        """The instruction as it is announced and recorded."""
+
+    def key(self, layers: Sequence[str]) -> str:
+        """Return its cache key on top of ``layers``."""
+
+    def execute(self, snapshot: Snapshot) -> None:
+        """Do it; raise BuildError if it fails."""

@@ -1,0 +1,65 @@
+"""What the Dockerfile language has and this version cannot do yet: refused before anything is done.
+
+Delete an entry here when ``executor`` learns it.
+"""
+
+from __future__ import annotations
+
+from sundog.dockerfile.instructions import Add, Copy, From, Onbuild, Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sundog.build.graph import Stage
+    from sundog.dockerfile.instructions import Instruction
+    from sundog.dockerfile.parse import Dockerfile
+
+# (What is meant, the text near which the marker goes, what to do instead.)
+Refusal = tuple[str, str, str]
+
+_HEREDOC_HINT = "put the text in a file of the context"
+# What RUN does without the flag as well.
+_NETWORKS = ("", "default", "host")
+
+
+def refuse_unsupported(dockerfile: Dockerfile, stages: list[Stage]) -> None:
+    """Raise DockerfileError for the first thing in ``stages`` that this version cannot do."""
+    for stage in stages:
+        for instruction in (stage.start, *stage.instructions):
+            for what, near, hint in _refusals(instruction):
+                raise dockerfile.error(
+                    instruction, f"not supported yet: {what}", near=near, hint=hint
+                )
+
+
+def _refusals(instruction: Instruction) -> Iterator[Refusal]:
+    match instruction:
+        case From():
+            if instruction.platform:
+                hint = "images are built for this machine's platform"
+                yield "FROM --platform", "--platform", hint
+        case Run():
+            if instruction.heredocs:
+                yield "RUN with a heredoc", "<<", "join the commands with && and \\"
+            if instruction.mounts:
+                yield "RUN --mount", "--mount", "COPY the files, or bind a directory with build -b"
+            if instruction.network not in _NETWORKS:
+                yield "RUN --network", "--network", "RUN has the host's network"
+            if instruction.security:
+                yield "RUN --security", "--security", ""
+            if instruction.devices:
+                yield "RUN --device", "--device", ""
+        case Copy():
+            if instruction.heredocs:
+                yield "COPY with a heredoc", "<<", _HEREDOC_HINT
+            if instruction.chmod:
+                yield "COPY --chmod", "--chmod", "use RUN chmod"
+            if instruction.parents:
+                yield "COPY --parents", "--parents", "copy each directory by itself"
+            if instruction.excludes:
+                yield "COPY --exclude", "--exclude", "remove the files in a RUN"
+        case Add():
+            yield "ADD", "ADD", "use COPY, and RUN for what has to be fetched or unpacked"
+        case Onbuild():
+            yield "ONBUILD", "ONBUILD", ""

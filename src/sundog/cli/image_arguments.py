@@ -1,0 +1,180 @@
+"""``ch-image``'s command line.
+
+Options that all subcommands have may stand before or after the subcommand; those after it replace
+those before it.  Must not import what a subcommand does: ``--help`` needs none of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sundog import __version__
+from sundog.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn, TextIO
+
+
+class ImageArguments(argparse.Namespace):
+    """What was asked for; a subcommand finds its own options and the common ones."""
+
+    subcommand: str | None = None
+    storage: str | None = None
+    verbose: int = 0
+    quiet: int = 0
+    cache: str | None = None
+    debug: bool = False
+
+    bind: Sequence[str] = ()
+    build_arg: Sequence[str] = ()
+    context: str
+    dry_run: bool = False
+    file: str | None = None
+    force: str
+    force_cmd: Sequence[str] = ()
+    parse_only: bool = False
+    real_sync: bool = False
+    tag: str | None = None
+
+    globs: Sequence[str]
+    key: str
+    long: bool
+    path: str
+    reference: str
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help")
+
+
+def parse_arguments(argv: Sequence[str]) -> ImageArguments:
+    """Read the command line; raise UsageError.  ``--help`` and ``--version`` exit."""
+    arguments = _parser().parse_args(argv, namespace=ImageArguments())
+    if arguments.subcommand is None:
+        raise UsageError("CMD not specified", "ch-image --help")
+    if arguments.quiet and arguments.verbose:
+        raise UsageError('"--quiet" incompatible with "--verbose"', "leave out one of them")
+    return arguments
+
+
+def print_help(stream: TextIO) -> None:
+    """Print the help, for a command line without anything."""
+    _parser().print_help(stream)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="ch-image",
+        description="Build and manage images, completely unprivileged.",
+        parents=[_common_options(hidden=False)],
+    )
+    parser.add_argument(
+        "--version", action="version", version=__version__, help="print the version and exit"
+    )
+    subcommands = parser.add_subparsers(dest="subcommand", metavar="CMD", title="subcommands")
+
+    def subcommand(name: str, summary: str) -> argparse.ArgumentParser:
+        return subcommands.add_parser(
+            name, help=summary, description=f"{summary}.", parents=[_common_options(hidden=True)]
+        )
+
+    _build_options(subcommand("build", "build an image from a Dockerfile"))
+
+    delete = subcommand("delete", "delete images from storage")
+    delete.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
+
+    gestalt = subcommand("gestalt", "tell something about this installation")
+    gestalt.add_argument(
+        "key", metavar="KEY", choices=["storage-path"], help="storage-path: where images are kept"
+    )
+
+    import_ = subcommand("import", "import a tar archive or a directory as an image")
+    import_.add_argument(
+        "path", metavar="PATH", help="tar archive, perhaps compressed, or directory"
+    )
+    import_.add_argument("reference", metavar="IMAGE", help="name of the new image")
+
+    list_ = subcommand("list", "list the images in storage")
+    list_.add_argument("-l", "--long", action="store_true", help="with the time of their creation")
+
+    subcommand("reset", "delete everything in storage")
+    return parser
+
+
+def _common_options(*, hidden: bool) -> _Parser:
+    """Return the options that may stand before or after the subcommand."""
+    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = parser.add_argument_group("common options, before or after CMD")
+
+    def option(*names: str, help: str, **settings: object) -> None:  # noqa: A002 - argparse's word
+        group.add_argument(
+            *names,
+            help=argparse.SUPPRESS if hidden else help,
+            **settings,  # type: ignore[arg-type]
+        )
+
+    def cache_option(name: str, mode: str, help: str) -> None:  # noqa: A002
+        option(name, dest="cache", action="store_const", const=mode, help=help)
+
+    cache_option("--cache", "enabled", "use the build cache (default; $CH_IMAGE_CACHE)")
+    cache_option("--no-cache", "disabled", "neither read nor write the build cache")
+    cache_option("--rebuild", "rebuild", "run all instructions again, and remember the results")
+    option("--debug", action="store_true", help="show a stack trace with an error")
+    option("-q", "--quiet", action="count", help="say less (repeat for still less)")
+    option("-s", "--storage", metavar="DIR", help="storage directory ($CH_IMAGE_STORAGE)")
+    option("-v", "--verbose", action="count", help="say more (repeat for still more)")
+    return parser
+
+
+def _build_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-b",
+        "--bind",
+        metavar="SRC[:DST]",
+        action="append",
+        default=[],
+        help="show SRC of the host at DST while RUN runs (default: the same path)",
+    )
+    parser.add_argument(
+        "--build-arg",
+        metavar="ARG[=VAL]",
+        action="append",
+        default=[],
+        help="set a build-time variable (default: its value in the environment)",
+    )
+    parser.add_argument(
+        "-f", "--file", metavar="DOCKERFILE", help="default: CONTEXT/Dockerfile; - for stdin"
+    )
+    parser.add_argument(
+        "--force",
+        metavar="MODE",
+        nargs="?",
+        const="seccomp",
+        default="seccomp",
+        help="emulation of root for RUN: seccomp (default) or none",
+    )
+    parser.add_argument(
+        "--force-cmd",
+        metavar="CMD,ARG1[,ARG2...]",
+        action="append",
+        default=[],
+        help="put ARGs behind CMD in RUN; replaces what is done to apt",
+    )
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="tell what would be done, and do nothing"
+    )
+    parser.add_argument("--parse-only", action="store_true", help="stop after parsing")
+    parser.add_argument(
+        "--real-sync", action="store_true", help="do not suppress RUN's fsync(2) and the like"
+    )
+    parser.add_argument("-t", "--tag", metavar="TAG", help="name of the image (default: inferred)")
+    parser.add_argument("context", metavar="CONTEXT", help="directory to copy from; - for none")
+
+
+def storage_path(arguments: ImageArguments) -> str | None:
+    """Return the storage directory that was asked for, None if that was not done."""
+    return None if arguments.storage is None else os.path.abspath(arguments.storage)

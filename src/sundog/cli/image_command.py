@@ -1,0 +1,108 @@
+"""From a command line of ``ch-image`` to an exit status: dispatch, errors, signals.
+
+Exit statuses: 0; 1, it failed; 2, the command line is wrong.  Must not import what only one
+subcommand needs: a start is to be fast.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+
+from sundog.cli.image_arguments import parse_arguments, print_help
+from sundog.cli.report import Report
+from sundog.errors import EXIT_ERROR, EXIT_USAGE, KernelError, SundogError, UsageError
+from sundog.kernel.refusal import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from sundog.cli.image_arguments import ImageArguments
+
+
+class Terminated(BaseException):
+    """SIGTERM came: unwind as for ^C."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run ``ch-image`` with these arguments; return the exit status."""
+    report = Report()
+    if not argv:
+        print_help(sys.stderr)
+        return EXIT_ERROR
+    try:
+        arguments = parse_arguments(argv)
+    except UsageError as error:
+        report.error(error)
+        return EXIT_USAGE
+    report.level = arguments.verbose - arguments.quiet
+    if report.hides_stdout:
+        _silence_stdout()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = _run_subcommand(arguments, report)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        status = EXIT_ERROR
+    return status
+
+
+def _run_subcommand(arguments: ImageArguments, report: Report) -> int:
+    try:
+        module = import_module(f"sundog.cli.image_{arguments.subcommand}")
+        status: int = module.run(arguments, report)
+    except UsageError as error:
+        _explain(error, arguments, report)
+        return EXIT_USAGE
+    except SundogError as error:
+        _explain(error, arguments, report)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _explain(_in_words(error), arguments, report)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        report.fatal("interrupted (SIGINT)")
+        return EXIT_ERROR
+    except Terminated:
+        report.fatal("terminated (SIGTERM)")
+        return EXIT_ERROR
+    report.finish()
+    return status
+
+
+def _explain(error: SundogError, arguments: ImageArguments, report: Report) -> None:
+    """Print why the command failed, after the warnings that may have told it before."""
+    if isinstance(error, KernelError) and not error.hint:
+        error.hint = explain(error)
+    if arguments.debug:
+        import traceback  # noqa: PLC0415 - for whoever asked for it
+
+        traceback.print_exception(error)
+    report.finish()
+    report.error(error)
+
+
+def _in_words(error: OSError) -> SundogError:
+    """Return what the operating system refused as an error for the user."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return SundogError(reason)
+    return SundogError(f"{os.fsdecode(error.filename)}: {reason}")
+
+
+def _terminate(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - as signal(2) has it
+    raise Terminated
+
+
+def _silence_stdout() -> None:
+    """Let what is still to be written to standard output go nowhere."""
+    fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(fd, sys.stdout.fileno())
+    os.close(fd)

@@ -1,0 +1,24 @@
+"""``ch-image import``: a tar or a directory becomes an image."""
+
+from __future__ import annotations
+
+from sundog.cli.image_arguments import storage_path
+from sundog.record.names import canonical_name
+from sundog.store.importer import import_image
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Import an image; return the exit status."""
+    canonical_name(arguments.reference)  # a bad name is told before the work
+    report.info(f"importing:    {arguments.path}")
+    report.info(f"destination:  {arguments.reference}")
+    with Store.open(storage_path(arguments)) as store:
+        import_image(store, arguments.path, arguments.reference)
+    report.info("done")
+    return 0
