@@ -115,7 +115,9 @@ def _ports(word: str) -> list[str]:
     numbers, _, protocol = word.partition("/")
     first, dash, last = numbers.partition("-")
     protocol = protocol.lower() or _PROTOCOLS[0]
-    if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+    if not (first.isascii() and first.isdigit()) or (
+        dash and not (last.isascii() and last.isdigit())
+    ):
         raise _bad_port(word)
     low, high = int(first), int(last or first)
     if not low <= high <= _PORT_LIMIT or protocol not in _PROTOCOLS:

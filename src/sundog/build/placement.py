@@ -5,7 +5,7 @@ source that is a directory are copied; existing directories get the modes of the
 the destination itself; files replace what is not a directory.  Symlinks of the image are followed
 within its root, wherever they point to, also by a directory that is copied onto one (BuildKit
 refuses that).  All that is made belongs to the process; who owns it in the image is not this
-module's business.  Runs as root over the tree, in a process of its own, with umask 0.
+module's business.  Runs as root over the tree; the umask is of no account.
 """
 
 from __future__ import annotations
@@ -53,10 +53,17 @@ def make_directories(root: int, path: bytes, *, links: int = _SYMLINK_LIMIT) -> 
                 return make_directories(
                     root, os.path.join(parent_path, target), links=_one_less(links, path)
                 )
-            os.mkdir(name, _DIRECTORY_MODE, dir_fd=parent)
+            return _new_directory(parent, name)
         return os.open(name or b".", _OPEN_DIRECTORY, dir_fd=parent)
     finally:
         os.close(parent)
+
+
+def _new_directory(parent: int, name: bytes) -> int:
+    os.mkdir(name, _DIRECTORY_MODE, dir_fd=parent)
+    fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+    os.fchmod(fd, _DIRECTORY_MODE)
+    return fd
 
 
 def copy_into(
@@ -136,7 +143,8 @@ class _Copier:
                     _set_times(name, info, target)
                 case stat.S_IFIFO:
                     _remove_file(target, name, path)
-                    os.mkfifo(name, stat.S_IMODE(info.st_mode), dir_fd=target)
+                    os.mkfifo(name, dir_fd=target)
+                    os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=target)
                     _set_times(name, info, target)
                 case stat.S_IFSOCK:
                     pass  # means nothing without the process behind it
