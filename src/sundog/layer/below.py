@@ -1,0 +1,166 @@
+"""What shows through from the layers below, as overlayfs merges them, without a mount.
+
+The rules are those of Documentation/filesystems/overlayfs.rst: the topmost entry of a name shows;
+directories of one name merge until one of them is opaque or a layer has something else there; a
+whiteout ends the search.  The manifests say what is a whiteout and what is opaque.
+
+Must not import anything of ``sundog`` but ``record`` and ``layer.xattrs``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from sundog.layer.xattrs import get_xattrs
+from sundog.record.owners import OwnerRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sundog.layer.xattrs import Pairs
+    from sundog.record.owners import OwnersManifest
+
+_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
+
+
+def kind_of(mode: int) -> str:
+    """Return the kind, as in a record, of an inode of ``mode``; "" if it has none."""
+    return _KINDS.get(stat.S_IFMT(mode), "")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTree:
+    """One unpacked layer: the path of its tree, and its manifest."""
+
+    tree: bytes
+    owners: OwnersManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry of some tree: its path from the directory ``root``, lstat(2), its record.
+
+    Good as long as that descriptor is.
+    """
+
+    root: int
+    path: bytes
+    status: os.stat_result
+    record: OwnerRecord | None
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.status.st_mode)
+
+    @property
+    def mode(self) -> int:
+        """Its permission and set-id bits."""
+        return stat.S_IMODE(self.status.st_mode)
+
+    def xattrs(self) -> Pairs:
+        """Return the extended attributes that its inode carries for the image."""
+        return get_xattrs(b"/proc/self/fd/%d/%s" % (self.root, self.path))
+
+    def handed_down(self, left: Pairs = ()) -> OwnerRecord | None:
+        """Return the record of a copy in a layer above, whose inode lacks the xattrs ``left``."""
+        kind, uid, gid, rdev, xattrs = kind_of(self.status.st_mode), 0, 0, 0, left
+        if (record := self.record) is not None:
+            kind, uid, gid, rdev = record.kind, record.uid, record.gid, record.rdev
+            xattrs = tuple({**dict(record.xattrs), **dict(left)}.items())
+        copy = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs)
+        return None if copy.is_plain else copy
+
+
+class Below:
+    """The view of ``layers``, the topmost first; a context manager that keeps their roots open.
+
+    Paths are canonical: relative to the root, b"" itself, no symlink on the way.
+    """
+
+    def __init__(self, layers: Sequence[LayerTree]) -> None:
+        self._layers: list[LayerTree] = []
+        for layer in layers:
+            self._layers.append(layer)
+            root = layer.owners.get(b"")
+            if root is not None and root.opaque:
+                break
+        self._roots: list[int] = []
+        # Directory → the layers that show in it, as indexes; empty for all that is none.
+        self._holders = {b"": tuple(range(len(self._layers)))}
+
+    def __enter__(self) -> Self:
+        for layer in self._layers:
+            self._roots.append(os.open(layer.tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._roots:
+            os.close(self._roots.pop())
+
+    def __bool__(self) -> bool:
+        return bool(self._layers)
+
+    def lookup(self, path: bytes) -> Found | None:
+        """Return the entry that shows at ``path``, if any."""
+        for index in self.holders(path.rpartition(b"/")[0]):
+            record = self._layers[index].owners.get(path)
+            if record is not None and record.kind == "w":
+                return None
+            status = self._status(index, path)
+            if status is not None:
+                if stat.S_ISCHR(status.st_mode):
+                    return None  # the mark of a whiteout: devices have placeholders
+                return Found(self._roots[index], path, status, record)
+        return None
+
+    def record(self, path: bytes) -> OwnerRecord | None:
+        """Return the record of what shows at ``path``, if it has one."""
+        if not any(path in layer.owners for layer in self._layers):
+            return None  # which spares most paths the look
+        found = self.lookup(path)
+        return found.record if found else None
+
+    def holders(self, path: bytes) -> tuple[int, ...]:
+        """Return which layers show in the directory ``path``, as indexes, the topmost first."""
+        known = path
+        while known not in self._holders:
+            known = known.rpartition(b"/")[0]
+        while known != path:
+            end = path.find(b"/", len(known) + 1)
+            child = path if end < 0 else path[:end]
+            self._holders[child] = self._holders_of_child(self._holders[known], child)
+            known = child
+        return self._holders[path]
+
+    def _holders_of_child(self, parents: tuple[int, ...], path: bytes) -> tuple[int, ...]:
+        holders = []
+        for index in parents:
+            record = self._layers[index].owners.get(path)
+            if record is not None and record.kind == "w":
+                break
+            status = self._status(index, path)
+            if status is None:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                break
+            holders.append(index)
+            if record is not None and record.opaque:
+                break
+        return tuple(holders)
+
+    def _status(self, index: int, path: bytes) -> os.stat_result | None:
+        # On the way there are only directories of this very layer: none of them is a symlink.
+        try:
+            return os.lstat(path or b".", dir_fd=self._roots[index])
+        except FileNotFoundError:
+            return None

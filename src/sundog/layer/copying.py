@@ -1,0 +1,134 @@
+"""Copy single entries of one tree into another: data, mode, times, attributes.
+
+Data are shared with the source where the file system can (FICLONE, ioctl_ficlonerange(2)), else the
+kernel copies them (copy_file_range(2)); holes stay holes.  Owners are not copied: all that an
+ordinary user makes is his.
+
+Must not import anything of ``sundog`` but ``layer.xattrs``.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+
+from sundog.layer.xattrs import Pairs, get_xattrs, set_xattrs
+
+_COPY_SIZE = 1 << 30  # at most so much in one call
+_BUFFER_SIZE = 256 * 1024
+_SECTOR = 512  # the unit of st_blocks
+
+# _IOW(0x94, 9, int): most architectures have 1 for "write" in the top bits, PowerPC has 4.
+_FICLONE = 0x80049409 if os.uname().machine.startswith("ppc") else 0x40049409
+
+# The file systems can't, or not between these two files.
+_NO_CLONE = frozenset(
+    {
+        errno.EOPNOTSUPP,
+        errno.ENOTTY,
+        errno.EXDEV,
+        errno.EINVAL,
+        errno.EPERM,
+        errno.EBADF,
+        errno.ENOSYS,
+        errno.ETXTBSY,
+    }
+)
+
+
+class Copier:
+    """Copies entries; remembers what the file systems at hand can't do."""
+
+    def __init__(self) -> None:
+        self._clones = True
+        self._copies_ranges = True
+
+    def copy(
+        self, source: int, name: bytes, status: os.stat_result, target: int, new_name: bytes
+    ) -> Pairs:
+        """Copy ``name`` in the directory ``source`` to ``new_name`` in the directory ``target``.
+
+        It is no directory itself; ``status`` is lstat's.  Return the extended attributes that the
+        copy could not get.
+        Raises OSError; FileExistsError when there is something of that name.
+        """
+        kind = stat.S_IFMT(status.st_mode)
+        times = (status.st_atime_ns, status.st_mtime_ns)
+        if kind == stat.S_IFREG:
+            return self._copy_file(source, name, target, new_name)
+        if kind == stat.S_IFLNK:
+            os.symlink(os.readlink(name, dir_fd=source), new_name, dir_fd=target)
+        else:
+            os.mknod(new_name, kind | 0o600, status.st_rdev, dir_fd=target)
+            os.chmod(new_name, stat.S_IMODE(status.st_mode), dir_fd=target)
+        os.utime(new_name, ns=times, dir_fd=target, follow_symlinks=False)
+        return ()
+
+    def _copy_file(self, source: int, name: bytes, target: int, new_name: bytes) -> Pairs:
+        flags = os.O_NOFOLLOW | os.O_CLOEXEC
+        # Should it have become a FIFO since it was looked at, opening it does not block.
+        original = os.open(name, os.O_RDONLY | os.O_NONBLOCK | flags, dir_fd=source)
+        try:
+            status = os.fstat(original)
+            copy = os.open(
+                new_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target
+            )
+            try:
+                self._copy_data(original, copy, status)
+                left = set_xattrs(copy, get_xattrs(original))
+                os.fchmod(copy, stat.S_IMODE(status.st_mode))
+                os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+            finally:
+                os.close(copy)
+        finally:
+            os.close(original)
+        return left
+
+    def _copy_data(self, source: int, target: int, status: os.stat_result) -> None:
+        size = status.st_size
+        if not size or (self._clones and self._clone(source, target)):
+            return
+        if status.st_blocks * _SECTOR >= size:
+            self._copy_range(source, target, 0, size)
+            return
+        os.ftruncate(target, size)
+        position = 0
+        while position < size:
+            try:
+                start = os.lseek(source, position, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
+                    raise
+                break
+            position = os.lseek(source, start, os.SEEK_HOLE)
+            self._copy_range(source, target, start, position)
+
+    def _clone(self, source: int, target: int) -> bool:
+        try:
+            fcntl.ioctl(target, _FICLONE, source)
+        except OSError as error:
+            if error.errno not in _NO_CLONE:
+                raise
+            self._clones = False
+            return False
+        return True
+
+    def _copy_range(self, source: int, target: int, start: int, end: int) -> None:
+        """Copy the bytes from ``start`` to ``end``; a file that has become shorter ends early."""
+        while start < end and self._copies_ranges:
+            try:
+                copied = os.copy_file_range(
+                    source, target, min(end - start, _COPY_SIZE), start, start
+                )
+            except OSError as error:
+                if error.errno not in _NO_CLONE:
+                    raise
+                self._copies_ranges = False
+                break
+            if not copied:
+                return
+            start += copied
+        while start < end and (data := os.pread(source, min(end - start, _BUFFER_SIZE), start)):
+            start += os.pwrite(target, data, start)
