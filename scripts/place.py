@@ -84,15 +84,18 @@ def atomically(target: Path) -> Iterator[Path]:
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy what the tests and the demo need of the checkout to where an ordinary user can read it.
+    """Copy the checkout, without caches and git's data, to where an ordinary user can read it."""
+    copy_tree(CHECKOUT, target)
 
-    A checkout below /root (mode 0700) is out of his reach. Caches and git's data stay behind.
-    """
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Replace a directory by a copy of another that everyone can read, whatever the umask is."""
     shutil.rmtree(target, ignore_errors=True)
     leave = shutil.ignore_patterns(
         ".git", "__pycache__", ".*_cache", ".hypothesis", ".venv*", "dist"
     )
-    shutil.copytree(CHECKOUT, target, ignore=leave, symlinks=True)
+    shutil.copytree(source, target, ignore=leave, symlinks=True)
     for path in [target, *target.rglob("*")]:
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)

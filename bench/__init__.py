@@ -1,0 +1,1 @@
+"""Benchmarks: Sundog beside its peers, in one run, on one machine. Started by `make bench`."""

@@ -1,0 +1,148 @@
+"""`make test` and `make lint`: lint and run the tests, as an ordinary user.
+
+As root: prepares what only root can (packages, users, references, the root helper), and drops.
+As anyone else: the same without that; what needs it is skipped with "needs root". The tests run
+from a copy of the checkout, so that its caches and permissions do not matter, against the wheel
+as pip installs it: on the newest Python all of them, on the oldest those not marked slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts import account, install, packages, references, root_helper
+from scripts.bases import makers
+from scripts.place import WorkshopError, copy_checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+USERS = ("sundog", "sundog-second")
+# Beside what makes the base images: what tests compile with, compare with and look with.
+NEEDS = (
+    "acl", "attr", "busybox-static", "bzip2", "gcc", "gcc-multilib", "libarchive-tools",
+    "libseccomp2", "musl-tools", "strace", "tar", "xz-utils", "zstd",
+)  # fmt: skip
+LINT_NEEDS = ("shellcheck",)
+LINT = (
+    ("ruff", "check", "--quiet", "."),
+    ("ruff", "format", "--quiet", "--check", "."),
+    ("mypy", "src", "tests", "scripts", "bench"),
+    ("lint-imports",),
+    ("shellcheck", ".ci/run"),
+)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A run's own directory, the user that the tests run as, and his environment."""
+
+    path: Path
+    user: account.Account
+
+    @property
+    def checkout(self) -> Path:
+        """Return the copy of the checkout."""
+        return self.path / "checkout"
+
+    def run(self, programs: Path, command: list[str], **more: str) -> bool:
+        """Run a command as the user, in the copy; tell whether it succeeded."""
+        temporary = str(self.path / "tmp")
+        environment = account.environment(self.user, programs) | more
+        environment |= {
+            "HYPOTHESIS_STORAGE_DIRECTORY": f"{temporary}/hypothesis",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": temporary,
+        }
+        print(f"== {' '.join(command)}  [{programs.parent.name}]", flush=True)
+        return account.run(self.user, command, env=environment, cwd=self.checkout) == 0
+
+
+@contextlib.contextmanager
+def workplace(user: account.Account) -> Iterator[Workplace]:
+    """Make a run's own directory, with a copy of the checkout, and remove it afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="sundog-test.", dir="/var/tmp"))
+    try:
+        path.chmod(0o755)
+        copy_checkout(path / "checkout")
+        temporary = path / "tmp"
+        temporary.mkdir()
+        if user.uid != os.geteuid():
+            os.chown(temporary, user.uid, user.gid)
+        yield Workplace(path, user)
+    finally:
+        # Tests leave directories of mode 0000.
+        subprocess.run(["chmod", "-R", "u+rwX", path], capture_output=True, check=False)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def lint(place: Workplace, programs: Path) -> bool:
+    """Run every linter, all of them even if one complains; tell whether none did."""
+    verdicts = [place.run(programs, list(command)) for command in LINT]
+    return all(verdicts)
+
+
+def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> bool:
+    """Run pytest on each venv, the first with all tests; tell whether all passed."""
+    pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(os.cpu_count())]
+    quick = ["-m", "not slow"]
+    with contextlib.ExitStack() as stack:
+        given: dict[str, str] = {}
+        if os.geteuid() == 0:
+            references.make(place.path / "references", place.user)
+            second = account.ordinary(USERS[1])
+            socket = stack.enter_context(root_helper.running(place.user, second))
+            given = {
+                "SUNDOG_REFERENCES": str(place.path / "references"),
+                "SUNDOG_ROOT_HELPER": str(socket),
+            }
+        verdicts = [
+            place.run(programs, [*pytest, *(quick if index else []), *arguments], **given)
+            for index, programs in enumerate(venvs)
+        ]
+    return all(verdicts)
+
+
+def main() -> int:
+    """Parse the command line, prepare, run; an exit status."""
+    parser = argparse.ArgumentParser(prog="python3 -m scripts.check")
+    parser.add_argument("--lint", action="store_true", help="lint only")
+    parser.add_argument("arguments", nargs="*", help="for pytest, after --")
+    options = parser.parse_args()
+    try:
+        needs = {*install.NEEDS, *LINT_NEEDS}
+        if not options.lint:
+            needs |= {*NEEDS, *makers.needs(list(makers.MAKERS))}
+        packages.require(sorted(needs))
+        user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
+        found = list(install.pythons().values())
+        # The newest first, for all; then the oldest.
+        pythons = found[:1] if options.lint else list(dict.fromkeys([found[0], found[-1]]))
+        venvs = [
+            install.environment(f"test-{python.name}", python, groups=["test"], extra="[fast]")
+            for python in pythons
+        ]
+        if not options.lint:
+            for name in makers.MAKERS:
+                makers.base(name)
+        with workplace(user) as place:
+            passed = lint(place, venvs[0])
+            if not options.lint:
+                passed = test(place, venvs, options.arguments) and passed
+    except WorkshopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

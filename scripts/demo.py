@@ -1,0 +1,182 @@
+"""`make demo`: build Dockerfiles that need root as an ordinary user, and run the results.
+
+As root: installs what is missing, makes the base images and an ordinary user, and drops to him
+for all that Sundog does. As anyone else: the same without what only root can do. Whatever does
+not go as told here ends the demonstration with exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scripts import account, install, packages
+from scripts.bases import makers
+from scripts.place import CHECKOUT, WorkshopError, copy_tree, own
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER = "sundog"
+# Base image, and the name that the Dockerfiles have for it.
+IMAGES = {"debian": "debian:trixie", "rpm": "rpmdistro:8", "alpine": "alpine:3.23"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, whether it is to succeed, a pattern for what it must print, and why it does."""
+
+    command: str
+    succeeds: bool
+    pattern: str
+    why: str
+
+
+def twin(tag: str, dockerfile: str, *, refusal: str, why: str, run: Step) -> list[Step]:
+    """Return the steps of one Dockerfile: without root emulation, with it, and the result."""
+    build = f"-t {tag} -f examples/openssh/Dockerfile.{dockerfile} ."
+    grown = rf"grown in \d+ instructions: {tag}"
+    none, seccomp = (f"ch-image build --force={mode} {build}" for mode in ("none", "seccomp"))
+    done = "the same Dockerfile, untouched: calls that need root are answered with success"
+    return [Step(none, False, refusal, why), Step(seccomp, True, grown, done), run]
+
+
+def ssh(tag: str) -> Step:
+    """Return the step that runs the SSH client of an image."""
+    return Step(f"ch-run {tag} -- ssh -V", True, r"OpenSSH_\S+", "the result runs")
+
+
+BUILDS = {
+    "Debian: apt and dpkg": [
+        *twin(
+            "ssh",
+            "debian",
+            refusal=r"^E: set(?:e?[ug]id|groups) .*(?:Operation not permitted|Invalid argument)",
+            why="apt wants to become the user _apt, but you have only yourself to become",
+            run=ssh("ssh"),
+        )[:1],
+        Step(
+            "ch-image build --force=none -t ssh -f examples/openssh/Dockerfile.debian-none .",
+            False,
+            r"error setting ownership of .*: Invalid argument",
+            "told not to, it gets further: now dpkg gives a file to a group that you are not in",
+        ),
+        *twin("ssh", "debian", refusal="", why="", run=ssh("ssh"))[1:],
+    ],
+    "An RPM distribution: dnf": twin(
+        "ssh-rpm",
+        "rpm",
+        refusal=r"ssh-keysign.*chown failed",
+        why="the package has a program of a group that only the package makes",
+        run=ssh("ssh-rpm"),
+    ),
+    "The same by zypper": twin(
+        "ssh-zypper",
+        "zypper",
+        refusal=r"ssh-keysign.*chown failed",
+        why="another front end to the same rpm",
+        run=ssh("ssh-zypper"),
+    ),
+    "Alpine: apk": twin(
+        "secret",
+        "alpine",
+        refusal=r"failed to preserve .*: owner",
+        why="the package has files of group shadow and user mail",
+        run=Step(
+            "ch-run secret -- cat /usr/share/ownership-demo/secret",
+            True,
+            r"of group shadow",
+            "installed, and readable: to your programs all of the image is yours",
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where, as whom and with which programs the demonstration runs."""
+
+    user: account.Account
+    programs: Path
+    cwd: Path
+    log: Path
+
+    def run(self, step: Step) -> None:
+        """Run a step and print what happened and why, or raise WorkshopError."""
+        print(f"$ {step.command}", flush=True)
+        started = time.monotonic()
+        with self.log.open("w+", errors="replace") as log:
+            status = account.run(
+                self.user,
+                shlex.split(step.command),
+                env=account.environment(self.user, self.programs),
+                cwd=self.cwd,
+                output=log,
+            )
+            log.seek(0)
+            output = log.read()
+        seconds = time.monotonic() - started
+        found = re.search(f".*(?:{step.pattern}).*", output, re.M)
+        if found is None or (status == 0) != step.succeeds:
+            tail = "".join(f"  | {line}\n" for line in output.splitlines()[-25:])
+            wanted = "succeeds" if step.succeeds else "fails"
+            raise WorkshopError(
+                f"not as told: exit status {status}, but this {wanted} and prints"
+                f" /{step.pattern}/. What it printed last:\n{tail}"
+            )
+        verdict = "" if step.succeeds else f"fails with exit status {status}: "
+        print(f"  {found.group().strip()}\n  -> {verdict}{step.why} ({seconds:.1f} s)", flush=True)
+
+
+def prepare() -> Stage:
+    """Get all that the demonstration needs, from packages to the user it runs as."""
+    packages.require(sorted({*install.NEEDS, *makers.needs(list(IMAGES))}))
+    root = os.geteuid() == 0
+    user = account.ordinary(USER) if root else account.current()
+    who = f"{user.name} (uid {user.uid})"
+    print(f"All that Sundog does here is done by {who}, an ordinary user.", flush=True)
+    place = own("demo")
+    cwd = CHECKOUT
+    if root:  # the checkout may lie where only root can read
+        cwd = place / "checkout"
+        copy_tree(CHECKOUT / "examples", cwd / "examples")
+    tarballs = {name: makers.base(name) for name in IMAGES}
+    programs = install.environment("demo", install.SYSTEM_PYTHON, extra="[fast]")
+    stage = Stage(user, programs, cwd, place / "log")
+    print("\nBase images, made from this machine's package sources", flush=True)
+    for name, reference in IMAGES.items():
+        tarball = shlex.quote(str(tarballs[name]))
+        line = Step(f"ch-image import {tarball} {reference}", True, "", "in storage")
+        stage.run(line)
+    return stage
+
+
+def main() -> int:
+    """Run the demonstration; an exit status."""
+    started = time.monotonic()
+    try:
+        stage = prepare()
+        for title, steps in BUILDS.items():
+            print(f"\n{title}", flush=True)
+            for step in steps:
+                stage.run(step)
+    except WorkshopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"\nAll went as told, in {time.monotonic() - started:.0f} s. To go on by hand:\n")
+    if os.geteuid() == 0:
+        print(f"  su - {stage.user.name}")
+    print(f"  export PATH={stage.programs}:$PATH; cd {stage.cwd}")
+    print("  ch-image list                            # what is in your storage")
+    print("  ch-run -W ssh -- sh                      # a shell; changes go when you leave")
+    print("  ch-image build -t mine -f Dockerfile .   # yours: FROM debian:trixie and go on")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

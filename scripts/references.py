@@ -1,0 +1,57 @@
+"""What tests compare with or start from, and only root can make."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scripts.account import Account
+
+# path, what it is, owner, group, mode; owner and group None: the tester's own
+FOREIGN = (
+    ("bin", "directory", 0, 0, 0o755),
+    ("bin/program", "file", 0, 0, 0o755),
+    ("bin/set-user-id", "file", 8, 8, 0o4755),
+    ("bin/set-group-id", "file", 0, 42, 0o2755),
+    ("home", "directory", None, None, 0o750),
+    ("home/mine", "file", None, None, 0o600),
+    ("spool", "directory", 8, 12, 0o2775),
+    ("spool/letter", "file", 8, 12, 0o644),
+    ("null", "character device", 0, 0, 0o666),
+    ("disk", "block device", 0, 6, 0o664),
+)
+# These a tester may not read; they go beside, so that the rest can be imported.
+UNREADABLE = (
+    ("readable", "file", 0, 0, 0o644),
+    ("secret", "file", 0, 0, 0o600),
+    ("locked", "directory", 0, 0, 0o700),
+    ("locked/inside", "file", 0, 0, 0o644),
+    ("open", "directory", 0, 0, 0o755),
+    ("open/other-secret", "file", 0, 42, 0o640),
+)
+DEVICES = {
+    "character device": (stat.S_IFCHR, os.makedev(1, 3)),
+    "block device": (stat.S_IFBLK, os.makedev(7, 0)),
+}
+
+
+def make(place: Path, tester: Account) -> None:
+    """Make `foreign` and `unreadable` below a directory, as root."""
+    for name, entries in (("foreign", FOREIGN), ("unreadable", UNREADABLE)):
+        top = place / name
+        top.mkdir(parents=True)
+        for relative, kind, uid, gid, mode in entries:
+            path = top / relative
+            if kind == "directory":
+                path.mkdir()
+            elif kind == "file":
+                path.write_text(f"{relative}\n")
+            else:
+                file_type, number = DEVICES[kind]
+                os.mknod(path, file_type | 0o600, number)
+            os.chown(path, tester.uid if uid is None else uid, tester.gid if gid is None else gid)
+            path.chmod(mode)  # after chown, which clears the set-id bits

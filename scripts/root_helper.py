@@ -1,0 +1,153 @@
+"""A small server that does, as root, the few named actions that tests ask for.
+
+`make test` as root starts it before it drops to an ordinary user. It listens on a Unix socket,
+serves only that user (SO_PEERCRED), one request a connection: a JSON object with an "action",
+answered by a JSON object, with "error" where it was refused. It ends with the process that
+started it, and unmounts what it mounted.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scripts import account
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PR_SET_PDEATHSIG = 1
+# Options that a test may want of a small file system, over nosuid and nodev.
+OPTIONS = frozenset({"", "noexec", "ro"})
+
+
+@dataclass(frozen=True)
+class Server:
+    """The actions, for one user who runs the tests and another that he may act as."""
+
+    tester: account.Account
+    second: account.Account
+    mounts: Path
+    mounted: set[str] = field(default_factory=set)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what is asked for; every failure is an answer."""
+        actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "as-second-user": self._as_second_user,
+            "drop-caches": self._drop_caches,
+            "mount-tmpfs": self._mount_tmpfs,
+            "unmount": self._unmount,
+        }
+        try:
+            return actions[request["action"]](request)
+        except (KeyError, TypeError, ValueError, OSError, subprocess.SubprocessError) as error:
+            return {"error": f"{request.get('action')}: {type(error).__name__}: {error}"}
+
+    def _as_second_user(self, request: dict[str, Any]) -> dict[str, Any]:
+        environment = account.environment(self.second, Path("/usr/bin")) | request["env"]
+        done = subprocess.run(
+            request["argv"],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            user=self.second.uid,
+            group=self.second.gid,
+            extra_groups=[],
+            timeout=60,
+            check=False,
+        )
+        return {
+            "status": done.returncode,
+            "stdout": base64.b64encode(done.stdout).decode(),
+            "stderr": base64.b64encode(done.stderr).decode(),
+        }
+
+    def _drop_caches(self, request: dict[str, Any]) -> dict[str, Any]:
+        del request
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        return {}
+
+    def _mount_tmpfs(self, request: dict[str, Any]) -> dict[str, Any]:
+        size, extra = int(request["kibibytes"]), request["options"]
+        if extra not in OPTIONS:
+            raise ValueError(f"option {extra!r} is not one of {sorted(OPTIONS)}")
+        path = tempfile.mkdtemp(dir=self.mounts)
+        options = f"size={size}k,mode=0700,uid={self.tester.uid},gid={self.tester.gid},nosuid,nodev"
+        if extra:
+            options += f",{extra}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "sundog-test", path], check=True)
+        self.mounted.add(path)
+        return {"path": path}
+
+    def _unmount(self, request: dict[str, Any]) -> dict[str, Any]:
+        path = request["path"]
+        if path not in self.mounted:
+            raise ValueError(f"{path} was not mounted here")
+        subprocess.run(["umount", "--lazy", path], check=True)
+        self.mounted.discard(path)
+        Path(path).rmdir()
+        return {}
+
+    def serve(self, listener: socket.socket) -> None:
+        """Answer requests, one after the other, until killed."""
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError, ValueError):
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                if struct.unpack("iII", peer)[1] != self.tester.uid:
+                    continue
+                with connection.makefile("rb") as stream:
+                    request = json.loads(stream.read(1 << 20))
+                connection.sendall(json.dumps(self.answer(request)).encode())
+
+
+@contextlib.contextmanager
+def running(tester: account.Account, second: account.Account) -> Iterator[Path]:
+    """Run the server in a child process; give the path of its socket."""
+    with tempfile.TemporaryDirectory(prefix="sundog-root.", dir="/run") as directory:
+        place = Path(directory)
+        place.chmod(0o711)
+        mounts = place / "mounts"
+        mounts.mkdir()
+        path = place / "socket"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(path))
+            os.chown(path, tester.uid, tester.gid)
+            path.chmod(0o600)
+            listener.listen(8)
+            sys.stdout.flush()
+            child = os.fork()
+            if child == 0:
+                _serve(Server(tester, second, mounts), listener)
+        try:
+            yield path
+        finally:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+
+
+def _serve(server: Server, listener: socket.socket) -> None:
+    """Serve until SIGTERM, or the parent's end, then unmount what is left; never return."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        server.serve(listener)
+    finally:
+        for path in server.mounted:
+            subprocess.run(["umount", "--lazy", path], check=False)
+        os._exit(0)

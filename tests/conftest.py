@@ -1,0 +1,232 @@
+"""Fixtures that all tests share: images, storage, the commands as installed, the root helper.
+
+A test may skip for two reasons only: ``needs root`` (it wants a reference or an action that only
+root can provide; `make test` as root provides all of them) and ``kernel: …`` (in the kernel's own
+words). Any other skip is reported as a failure, so that no test drops out unseen.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import pytest
+from scripts.bases.makers import base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+SKIPS = ("needs root", "kernel: ")
+# Elsewhere than on the machines that the project's own tests run on, oracles may be lacking.
+STRICT = platform.machine() == "x86_64"
+
+HELPER = os.environ.get("SUNDOG_ROOT_HELPER", "")
+REFERENCES = os.environ.get("SUNDOG_REFERENCES", "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of tests that the second run, on another Python, leaves out."""
+    config.addinivalue_line("markers", "slow: takes seconds; run on one Python version only")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip for any reason but the two into a failure."""
+    report = yield
+    if report.skipped and STRICT and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith(SKIPS):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid}: skipped for a reason that is none: {reason}"
+    return report
+
+
+def skip_needs_root() -> NoReturn:
+    """Skip: this needs what only root can make, or do."""
+    pytest.skip("needs root")
+
+
+# Images
+
+
+@pytest.fixture(scope="session")
+def busybox_tar() -> Path:
+    """Return a tarball of a root file system of static programs."""
+    return base("busybox")
+
+
+@pytest.fixture(scope="session")
+def debian_tar() -> Path:
+    """Return a tarball of Debian, in which apt works."""
+    return base("debian")
+
+
+@pytest.fixture(scope="session")
+def rpm_tar() -> Path:
+    """Return a tarball with dnf, zypper and a repository of RPMs."""
+    return base("rpm")
+
+
+@pytest.fixture(scope="session")
+def alpine_tar() -> Path:
+    """Return a tarball of Alpine, with a repository of one package."""
+    return base("alpine")
+
+
+@pytest.fixture
+def busybox_tree(tmp_path: Path, busybox_tar: Path) -> Path:
+    """Return a directory that holds a root file system of static programs, all the test's own."""
+    tree = tmp_path / "busybox"
+    with tarfile.open(busybox_tar) as tar:
+        tar.extractall(tree, filter="tar")
+    return tree
+
+
+# Commands
+
+Completed = subprocess.CompletedProcess[str]
+
+
+class Runner(Protocol):
+    """Runs a command; by default its failure fails the test."""
+
+    def __call__(
+        self,
+        *arguments: str | os.PathLike[str],
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120,
+    ) -> Completed: ...
+
+
+IN_PLACE = {
+    "ch-image": [sys.executable, "-m", "sundog.cli.image"],
+    "ch-run": [sys.executable, "-m", "sundog.launcher"],
+}
+
+
+def command(name: str) -> list[str]:
+    """Return the argv of a command: the installed one, or in a checkout the module."""
+    installed = Path(sys.executable).with_name(name)
+    return [str(installed)] if installed.exists() else IN_PLACE[name]
+
+
+def _runner(name: str, storage: Path) -> Runner:
+    def run(
+        *arguments: str | os.PathLike[str],
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120,
+    ) -> Completed:
+        done = subprocess.run(
+            [*command(name), *map(os.fspath, arguments)],
+            env=os.environ | {"CH_IMAGE_STORAGE": str(storage)} | dict(env or {}),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    return run
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """Return where this test's storage directory is to be; it does not exist yet."""
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def run_ch_image(storage: Path) -> Runner:
+    """Run ch-image on the test's own storage."""
+    return _runner("ch-image", storage)
+
+
+@pytest.fixture
+def run_ch_run(storage: Path) -> Runner:
+    """Run ch-run on the test's own storage."""
+    return _runner("ch-run", storage)
+
+
+# Root
+
+
+@dataclass(frozen=True)
+class RootHelper:
+    """A client of scripts/root_helper.py: the few named actions of root that tests need."""
+
+    path: str
+
+    def ask(self, action: str, **arguments: Any) -> dict[str, Any]:
+        """Ask for an action and return its answer; a refusal fails the test."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(self.path)
+            connection.sendall(json.dumps({"action": action, **arguments}).encode() + b"\n")
+            connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as stream:
+                answer: dict[str, Any] = json.loads(stream.read())
+        if "error" in answer:
+            pytest.fail(f"root helper: {answer['error']}")
+        return answer
+
+    def as_second_user(
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command as another ordinary user than the one who runs the tests."""
+        answer = self.ask("as-second-user", argv=list(argv), env=dict(env or {}))
+        streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
+        return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
+
+    def drop_caches(self) -> None:
+        """Empty the kernel's caches of pages, dentries and inodes."""
+        self.ask("drop-caches")
+
+
+@pytest.fixture
+def root_helper() -> RootHelper:
+    """Return the client of the root helper, or skip where none was started."""
+    if not HELPER:
+        skip_needs_root()
+    return RootHelper(HELPER)
+
+
+@pytest.fixture
+def small_tmpfs(root_helper: RootHelper) -> Generator[Callable[[int, str], Path]]:
+    """Mount tmpfs of so many KiB with further options, owned by the test's user."""
+    mounted: list[str] = []
+
+    def mount(kibibytes: int, options: str = "") -> Path:
+        path = root_helper.ask("mount-tmpfs", kibibytes=kibibytes, options=options)["path"]
+        mounted.append(path)
+        return Path(path)
+
+    yield mount
+    for path in mounted:
+        root_helper.ask("unmount", path=path)
+
+
+@pytest.fixture(scope="session")
+def foreign_tree() -> Path:
+    """Return a directory, made by root, of other users' files; see scripts/references.py."""
+    if not REFERENCES:
+        skip_needs_root()
+    return Path(REFERENCES) / "foreign"
