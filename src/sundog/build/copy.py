@@ -89,7 +89,7 @@ class ImageFiles:
             found = _checked(tree, sources, directory=directory)
             copy_into(tree, found, roots[0], destination, directory=directory)
 
-        root = self.store.driver.root(self.layers, with_passwd=False)
+        root = self.store.driver.root(self.layers)
         in_root([snapshot.root, root], copy)
 
 

@@ -22,21 +22,21 @@ class RunOptions:
     """How RUN's commands are run.
 
     ``binds`` are (source, destination) pairs; ``stdout`` and ``stderr`` the file descriptors that
-    the commands get; ``real_sync`` leaves them their fsync(2) and relatives.
+    the commands get.
     """
 
     force: Force
     binds: tuple[tuple[bytes, bytes], ...] = ()
     stdout: int = 1
     stderr: int = 2
-    real_sync: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """What one build is to do.
 
-    ``tag`` names the result, as the user typed it; proxies are taken from ``environment``.
+    ``tag`` names the result, as the user typed it; proxies are taken from ``environment``;
+    ``real_sync`` leaves RUN its fsync(2) and the like.
     """
 
     tag: str
@@ -46,3 +46,4 @@ class BuildOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
     cache_mode: str = CACHE_ENABLED
     dry_run: bool = False
+    real_sync: bool = False

@@ -249,7 +249,8 @@ class StageBuild:
         if self._state.options.dry_run:
             self._layers = None
             return
-        with self._store.driver.begin(self._layers) as snapshot:
+        real_sync = self._state.options.real_sync
+        with self._store.driver.begin(self._layers, real_sync=real_sync) as snapshot:
             step.execute(snapshot)
             layer = snapshot.commit()
         self._remember(key, layer)

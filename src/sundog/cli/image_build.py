@@ -41,7 +41,6 @@ def run(arguments: ImageArguments, report: Report) -> int:
         tuple(_bind(text) for text in arguments.bind),
         stdout=_devnull() if report.hides_stdout else _STDOUT,
         stderr=_devnull() if report.hides_stderr else _STDERR,
-        real_sync=arguments.real_sync,
     )
     build_args = _build_args(arguments.build_arg, os.environ)
     cache_mode = _cache_mode(arguments.cache, os.environ)
@@ -50,7 +49,14 @@ def run(arguments: ImageArguments, report: Report) -> int:
         return 0
     tag = arguments.tag or _infer_tag(path, arguments.context, report)
     options = BuildOptions(
-        tag, context, run_options, build_args, os.environ, cache_mode, arguments.dry_run
+        tag,
+        context,
+        run_options,
+        build_args,
+        os.environ,
+        cache_mode,
+        dry_run=arguments.dry_run,
+        real_sync=arguments.real_sync,
     )
     with Store.open(storage_path(arguments)) as store:
         report.verbose(f"storage directory: {os.fsdecode(store.path)}")

@@ -1,0 +1,111 @@
+"""``cli.image_arguments``: the command line of ch-image."""
+
+from __future__ import annotations
+
+import pytest
+
+from sundog.cli.image_arguments import ImageArguments, parse_arguments, storage_path
+from sundog.errors import UsageError
+
+
+def parsed(text: str) -> ImageArguments:
+    return parse_arguments(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "verbose", "storage"),
+    [
+        ("list", 0, None),
+        ("-v list", 1, None),
+        ("list -v", 1, None),
+        ("-vv list -v", 1, None),
+        ("-v list -vv", 2, None),
+        ("-s /a list", 0, "/a"),
+        ("list -s /b", 0, "/b"),
+        ("-s /a list --storage /b", 0, "/b"),
+        ("--verb list", 1, None),
+    ],
+)
+def test_common_options_stand_anywhere_and_later_ones_win(
+    text: str, verbose: int, storage: str | None
+) -> None:
+    arguments = parsed(text)
+    assert (arguments.verbose, arguments.storage) == (verbose, storage)
+
+
+@pytest.mark.parametrize(
+    ("text", "cache"),
+    [
+        ("build .", None),
+        ("--no-cache build .", "disabled"),
+        ("build --rebuild .", "rebuild"),
+        ("--rebuild build --cache .", "enabled"),
+    ],
+)
+def test_cache_mode(text: str, cache: str | None) -> None:
+    assert parsed(text).cache == cache
+
+
+def test_storage_path_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/usr")
+    assert storage_path(parsed("-s lib list")) == "/usr/lib"
+    assert storage_path(parsed("list")) is None
+
+
+def test_build_defaults() -> None:
+    arguments = parsed("build ctx")
+    assert (arguments.context, arguments.force, arguments.tag) == ("ctx", "seccomp", None)
+    assert (arguments.dry_run, arguments.parse_only, arguments.real_sync) == (False,) * 3
+    assert list(arguments.bind) == list(arguments.build_arg) == list(arguments.force_cmd) == []
+
+
+def test_build_options() -> None:
+    arguments = parsed(
+        "build -t x -f D --build-arg A=1 --build-arg B -b /s -b /t:/u "
+        "--force=none --force-cmd d,e -n ."
+    )
+    assert (arguments.tag, arguments.file, arguments.force, arguments.dry_run) == (
+        "x",
+        "D",
+        "none",
+        True,
+    )
+    assert arguments.build_arg == ["A=1", "B"]
+    assert arguments.bind == ["/s", "/t:/u"]
+    assert arguments.force_cmd == ["d,e"]
+
+
+def test_force_without_a_mode_is_seccomp() -> None:
+    assert parsed("build --force -t x .").force == "seccomp"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-v", "CMD not specified"),
+        ("bogus", "invalid choice: 'bogus'"),
+        ("build", "the following arguments are required: CONTEXT"),
+        ("build --force .", "the following arguments are required: CONTEXT"),
+        ("list --bogus", "unrecognized arguments: --bogus"),
+        ("-v list -q", '"--quiet" incompatible with "--verbose"'),
+        ("gestalt x", "invalid choice"),
+        ("delete", "the following arguments are required: GLOB"),
+    ],
+)
+def test_usage_errors(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(text)
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("subcommand", ["build", "delete", "gestalt", "import", "list", "reset"])
+def test_help_of_subcommands_leaves_out_common_options(
+    subcommand: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parsed(f"{subcommand} --help")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "--storage" not in text
+    assert "common options" not in text
