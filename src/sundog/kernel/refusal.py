@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     Mount = tuple[str, bytes, str]
 
 LINUX_NEEDED = (5, 12)
+MOUNTINFO_ESCAPES = (
+    (b"\\011", b"\t"),
+    (b"\\012", b"\n"),
+    (b"\\040", b" "),
+    (b"\\043", b"#"),
+    (b"\\134", b"\\"),  # the last, or it would make new ones
+)
 ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
 
 
@@ -235,10 +242,13 @@ CAUSES: "tuple[Cause, ...]" = (
 
 
 def read_state(proc: bytes, name: bytes) -> str:
-    """Return what a file of proc(5) says, each byte a character, or "" if it cannot be read."""
+    """Return what a file of proc(5) says, each byte a character, or "" if it cannot be read.
+
+    Works inside a container, too, from where no codec could be imported.
+    """
     try:
-        with open(os.path.join(proc, name), encoding="latin-1") as file:
-            return file.read().rstrip("\n")
+        with open(os.path.join(proc, name), "rb") as file:
+            return file.read().rstrip(b"\n").decode("latin-1")
     except OSError:
         return ""
 
@@ -249,8 +259,9 @@ def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":
     # A name may hold any of the characters that splitlines() would split at.
     for line in filter(None, read_state(proc, process + b"/mountinfo").split("\n")):
         fields = line.split(" ")
-        # Blanks and backslashes of a name are octal escapes.
-        point = fields[4].encode("latin-1").decode("unicode_escape").encode("latin-1")
+        point = fields[4].encode("latin-1")
+        for escape, character in MOUNTINFO_ESCAPES:
+            point = point.replace(escape, character)
         mounts.append((fields[0], point, fields[fields.index("-") + 1]))
     return mounts
 

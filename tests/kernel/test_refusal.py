@@ -1,0 +1,443 @@
+"""What users are told when the kernel or the site refuses: in real situations where possible."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.emulation.bpf import (
+    DATA_NR,
+    SECCOMP_RET_ALLOW,
+    SECCOMP_RET_ERRNO,
+    assemble,
+    compare,
+    label,
+    load,
+    verdict,
+)
+from sundog.errors import KernelError
+from sundog.kernel.libc import kernel_error
+from sundog.kernel.mounts import (
+    AT_FDCWD,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_RDONLY,
+    MS_BIND,
+    MS_REC,
+    mount,
+    mount_setattr,
+)
+from sundog.kernel.namespaces import (
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    unshare,
+    write_id_maps,
+)
+from sundog.kernel.numbers import process_abi
+from sundog.kernel.process import install_seccomp_filter, set_no_new_privs
+from sundog.kernel.refusal import explain
+
+from . import libseccomp
+from .child import in_child, in_namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
+FORBIDDEN = (
+    "a security module, a container around this one or a chroot forbids it; "
+    "ask the administrator whether users may have user namespaces"
+)
+
+
+def told(function: Callable[[], object], call: str = "", path: bytes = b"") -> tuple[str, str]:
+    """Return message and hint of what ``function`` raises; an OSError as that of ``call``."""
+    try:
+        function()
+    except KernelError as error:
+        return error.message, explain(error)
+    except OSError as error:
+        refused = kernel_error(call, path, error.errno or 0)
+        return refused.message, explain(refused)
+    raise AssertionError("not refused")
+
+
+def unshare_user() -> None:
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+
+
+# Real situations.
+
+
+def test_user_namespaces_switched_off() -> None:
+    def attempt() -> tuple[str, str]:
+        with open("/proc/sys/user/max_user_namespaces", "w") as file:
+            file.write("0")
+        return told(unshare_user)
+
+    hint = (
+        "user namespaces are switched off here: user.max_user_namespaces is 0; "
+        "ask the administrator for: sysctl -w user.max_user_namespaces=10000"
+    )
+    message = "can't unshare user+mount namespaces: No space left on device"
+    assert in_namespaces(attempt) == (message, hint)
+
+
+def test_user_namespaces_at_the_limit_of_the_container_around() -> None:
+    def attempt() -> tuple[str, str]:
+        with open("/proc/sys/user/max_user_namespaces", "w") as file:
+            file.write("1")
+        unshare_user()
+        return told(unshare_user)
+
+    hint = (
+        "a limit of namespaces is reached, here or around this container (sysctl user.max_*); "
+        "end what holds them, or nest less deeply"
+    )
+    message = "can't unshare user+mount namespaces: No space left on device"
+    assert in_namespaces(attempt) == (message, hint)
+
+
+def deny(call: str, error: int) -> None:
+    """Install a seccomp profile that answers ``call`` with ``error``, as Docker's does."""
+    number = libseccomp.number(call, process_abi())
+    assert number is not None
+    set_no_new_privs()
+    install_seccomp_filter(
+        assemble(
+            [
+                load(DATA_NR),
+                compare(number, "deny"),
+                verdict(SECCOMP_RET_ALLOW),
+                label("deny"),
+                verdict(SECCOMP_RET_ERRNO | error),
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize("call", ["unshare", "mount"])
+def test_seccomp_profile(call: str) -> None:
+    def attempt() -> tuple[str, str]:
+        deny(call, errno.EPERM)
+        if call == "unshare":
+            return told(unshare_user)
+        return told(lambda: mount(b"none", b"/", b"tmpfs", 0, None))
+
+    action = "mount tmpfs on /" if call == "mount" else "unshare user+mount namespaces"
+    hint = (
+        f"a seccomp profile is in force here and seems to forbid {call}; if a container is "
+        "around: start that one with --security-opt seccomp=unconfined"
+    )
+    assert in_namespaces(attempt) == (f"can't {action}: Operation not permitted", hint)
+
+
+def test_seccomp_profile_that_hides_a_call() -> None:
+    def attempt() -> tuple[str, str]:
+        deny("mount_setattr", errno.ENOSYS)
+        return told(lambda: mount_setattr(AT_FDCWD, b"/", 0, MOUNT_ATTR_RDONLY))
+
+    assert in_namespaces(attempt) == (
+        "can't mount_setattr /: Function not implemented",
+        "a seccomp profile hides mount_setattr, or the kernel was built without it",
+    )
+
+
+CHROOT = (
+    "this is inside a chroot, where Linux allows no user namespaces; start outside of it, "
+    "or enter its tree with pivot_root(2) instead, as bwrap does"
+)
+
+
+def test_inside_a_chroot(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+
+    def attempt() -> tuple[str, str]:
+        mount(b"/proc", os.fsencode(tmp_path / "proc"), None, MS_BIND | MS_REC, None)
+        os.chroot(tmp_path)
+        return told(unshare_user)
+
+    message = "can't unshare user+mount namespaces: Operation not permitted"
+    assert in_namespaces(attempt) == (message, CHROOT)
+
+
+def test_inside_a_chroot_into_a_mount_point(tmp_path: Path) -> None:
+    root = os.fsencode(tmp_path)
+
+    def chrooted() -> str:
+        os.chroot(root)
+        return told(unshare_user)[1]
+
+    def process_1() -> str:
+        mount(b"none", root, b"tmpfs", 0, None)
+        os.mkdir(root + b"/proc")
+        mount(b"proc", root + b"/proc", b"proc", 0, None)
+        return in_child(chrooted)
+
+    def attempt() -> str:
+        unshare(CLONE_NEWPID)
+        return in_child(process_1)
+
+    assert in_namespaces(attempt) == CHROOT
+
+
+def test_inside_a_chroot_without_proc(tmp_path: Path) -> None:
+    def attempt() -> tuple[str, str]:
+        os.chroot(tmp_path)
+        return told(unshare_user)
+
+    assert in_namespaces(attempt)[1] == FORBIDDEN
+
+
+def test_proc_is_not_mounted(tmp_path: Path) -> None:
+    def attempt() -> tuple[str, str]:
+        os.chroot(tmp_path)
+        return told(lambda: write_id_maps(0, 0, 0, 0))
+
+    assert in_namespaces(attempt) == (
+        "can't write /proc/self/uid_map: No such file or directory",
+        "/proc is not mounted here",
+    )
+
+
+def test_threads() -> None:
+    def attempt() -> tuple[str, str]:
+        done = threading.Event()
+        threading.Thread(target=done.wait).start()
+        try:
+            return told(unshare_user)
+        finally:
+            done.set()
+
+    assert in_child(attempt) == (
+        "can't unshare user+mount namespaces: Invalid argument",
+        "a process with threads cannot enter a user namespace; please report this bug",
+    )
+
+
+def test_unknown_file_system() -> None:
+    assert in_namespaces(lambda: told(lambda: mount(b"none", b"/tmp", b"nosuchfs", 0, None))) == (
+        "can't mount nosuchfs on /tmp: No such device",
+        "the kernel lacks this file system; ask the administrator to load its module",
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return where a test mounts its storage directory; blanks and backslashes are meant."""
+    path = tmp_path / "a b\\c"
+    path.mkdir()
+    return path
+
+
+def test_read_only_store(store: Path) -> None:
+    layers = store / "layers/new"
+
+    def attempt() -> tuple[str, str]:
+        mount(b"none", os.fsencode(store), b"tmpfs", 0, None)
+        mount_setattr(AT_FDCWD, os.fsencode(store), 0, MOUNT_ATTR_RDONLY)
+        return told(lambda: os.mkdir(store / "layers"), "mkdir", os.fsencode(layers))
+
+    assert in_namespaces(attempt) == (
+        f"can't mkdir {layers}: Read-only file system",
+        f"the tmpfs file system at {store} is mounted read-only; {ELSEWHERE}",
+    )
+
+
+def fill(path: Path) -> None:
+    with open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_full_store(store: Path) -> None:
+    blob = store / "blob"
+
+    def attempt() -> tuple[str, str]:
+        mount(b"none", os.fsencode(store), b"tmpfs", 0, b"size=1m")
+        return told(lambda: fill(blob), "write", os.fsencode(blob))
+
+    hint = (
+        f"no space is left on the tmpfs file system at {store}, 1 MiB in all; "
+        f"make room there, or {ELSEWHERE}"
+    )
+    assert in_namespaces(attempt) == (f"can't write {blob}: No space left on device", hint)
+
+
+def test_store_without_inodes(store: Path) -> None:
+    def attempt() -> tuple[str, str]:
+        mount(b"none", os.fsencode(store), b"tmpfs", 0, b"size=1m,nr_inodes=2")
+        os.mkdir(store / "one")
+        return told(lambda: os.mkdir(store / "two"), "mkdir", os.fsencode(store / "two"))
+
+    hint = (
+        f"no inode is left on the tmpfs file system at {store}, 1 MiB in all; "
+        f"make room there, or {ELSEWHERE}"
+    )
+    assert in_namespaces(attempt) == (f"can't mkdir {store}/two: No space left on device", hint)
+
+
+def test_noexec_store(store: Path) -> None:
+    program = os.fsencode(store / "program")
+
+    def attempt() -> tuple[str, str]:
+        mount(b"none", os.fsencode(store), b"tmpfs", 0, None)
+        shutil.copy("/bin/true", os.fsdecode(program))
+        assert in_child(lambda: os.spawnv(os.P_WAIT, program, [program])) == 0
+        mount_setattr(AT_FDCWD, os.fsencode(store), 0, MOUNT_ATTR_NOEXEC)
+        return told(lambda: os.execv(program, [program]), "execve", program)
+
+    assert in_namespaces(attempt) == (
+        f"can't execve {store}/program: Permission denied",
+        f"the tmpfs file system at {store} is mounted noexec: no program there runs; {ELSEWHERE}",
+    )
+
+
+def test_program_without_permission_is_not_explained(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.touch(0o644)
+    refused = kernel_error("execve", os.fsencode(program), errno.EACCES)
+    assert explain(refused) == ""
+
+
+# Situations that only a fixture can make here: files of proc(5) as such a system shows them.
+
+
+def explained(files: dict[str, str], root: Path, call: str, subject: bytes, number: int) -> str:
+    """Return the hint where proc(5) says what ``files`` say, and no seccomp filter is there."""
+    for name, text in {"self/status": "Threads:\t1\nSeccomp:\t0\n", **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return explain(kernel_error(call, subject, number), os.fsencode(root))
+
+
+ROOT_MOUNT = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+
+
+def test_reserved_to_root(tmp_path: Path) -> None:
+    files = {"sys/kernel/unprivileged_userns_clone": "0\n", "self/mountinfo": ROOT_MOUNT}
+    assert explained(files, tmp_path, "unshare", b"user namespace", errno.EPERM) == (
+        "user namespaces are reserved to root here: kernel.unprivileged_userns_clone is 0; "
+        "ask the administrator for: sysctl -w kernel.unprivileged_userns_clone=1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "subject", "number"),
+    [
+        ("unshare", b"user+mount namespaces", errno.EPERM),
+        ("write", b"/proc/self/uid_map", errno.EPERM),
+        ("mount", b"/mnt", errno.EACCES),
+    ],
+)
+def test_apparmor_switch(tmp_path: Path, call: str, subject: bytes, number: int) -> None:
+    files = {
+        "sys/kernel/apparmor_restrict_unprivileged_userns": "1\n",
+        "sys/kernel/unprivileged_userns_clone": "1\n",
+        "self/mountinfo": ROOT_MOUNT,
+        "self/attr/current": "unprivileged_userns (enforce)\n",
+    }
+    assert explained(files, tmp_path, call, subject, number) == (
+        "AppArmor restricts user namespaces here: kernel.apparmor_restrict_unprivileged_userns is "
+        '1; ask the administrator for an AppArmor profile with the rule "userns," or for: '
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    )
+
+
+def test_apparmor_profile(tmp_path: Path) -> None:
+    files = {
+        "sys/kernel/apparmor_restrict_unprivileged_userns": "0\n",
+        "self/attr/current": "docker-default (enforce)\n",
+    }
+    assert explained(files, tmp_path, "mount", b"/mnt", errno.EACCES) == (
+        "the AppArmor profile docker-default is in force here and seems to forbid mount; if a "
+        "container is around: start that one with --security-opt apparmor=unconfined"
+    )
+
+
+def test_switches_that_are_off_are_not_blamed(tmp_path: Path) -> None:
+    files = {
+        "sys/kernel/apparmor_restrict_unprivileged_userns": "0\n",
+        "sys/kernel/unprivileged_userns_clone": "1\n",
+        "self/attr/current": "unconfined\n",
+        "self/mountinfo": ROOT_MOUNT,
+        "1/mountinfo": ROOT_MOUNT,
+    }
+    hint = explained(files, tmp_path, "unshare", b"user namespace", errno.EPERM)
+    assert hint == FORBIDDEN
+
+
+def test_namespaces_of_another_kind_switched_off(tmp_path: Path) -> None:
+    files = {"sys/user/max_user_namespaces": "9\n", "sys/user/max_mnt_namespaces": "0\n"}
+    hint = explained(files, tmp_path, "unshare", b"user+mount namespaces", errno.ENOSPC)
+    assert hint == (
+        "mount namespaces are switched off here: user.max_mnt_namespaces is 0; "
+        "ask the administrator for: sysctl -w user.max_mnt_namespaces=10000"
+    )
+
+
+@pytest.mark.parametrize("release", ["4.18.0-553.el8_10.x86_64", "5.10.0-28-amd64", "5.11"])
+def test_old_kernel(tmp_path: Path, release: str) -> None:
+    files = {"sys/kernel/osrelease": f"{release}\n"}
+    assert explained(files, tmp_path, "mount_setattr", b"/", errno.ENOSYS) == (
+        f"Linux 5.12 or newer is needed; this is {release}"
+    )
+
+
+@pytest.mark.parametrize("release", ["5.12.0", "5.14.0-427.el9.x86_64", "6.1.0-18-amd64", "10.0"])
+def test_new_kernel_is_not_called_old(tmp_path: Path, release: str) -> None:
+    files = {"sys/kernel/osrelease": f"{release}\n"}
+    assert explained(files, tmp_path, "mount_setattr", b"/", errno.ENOSYS) == (
+        "a seccomp profile hides mount_setattr, or the kernel was built without it"
+    )
+
+
+def test_root_is_initramfs(tmp_path: Path) -> None:
+    files = {"self/mountinfo": "1 1 0:2 / / rw - rootfs none rw\n"}
+    assert explained(files, tmp_path, "pivot_root", b".", errno.EINVAL) == (
+        "this node runs from its initial ramfs, which pivot_root(2) cannot leave; "
+        "ask the administrator to let its boot do switch_root to a tmpfs"
+    )
+
+
+def test_mount_limit(tmp_path: Path) -> None:
+    files = {"sys/fs/mount-max": "100000\n"}
+    assert explained(files, tmp_path, "mount", b"/mnt", errno.ENOSPC) == (
+        "not the disk is full: the limit of mounts is reached (fs.mount-max is 100000)"
+    )
+
+
+def test_no_seccomp_filters(tmp_path: Path) -> None:
+    assert explained({}, tmp_path, "prctl", b"PR_SET_SECCOMP", errno.EINVAL) == (
+        "the kernel was built without CONFIG_SECCOMP_FILTER; do without: "
+        "ch-run without --seccomp, ch-image build --force=none"
+    )
+
+
+def test_over_quota(tmp_path: Path) -> None:
+    root = tmp_path / "h\u00e5\u0085ome"  # a character that str.splitlines splits at
+    root.mkdir()
+    mounts = f"{ROOT_MOUNT}30 27 0:40 / {root} rw - nfs server:/home rw\n"
+    hint = explained(
+        {"self/mountinfo": mounts}, tmp_path, "write", os.fsencode(root / "no/such"), errno.EDQUOT
+    )
+    assert hint == (
+        f"your quota on the nfs file system at {tmp_path}/h\u00e5\\x85ome is used up "
+        f"(quota -s shows it); {ELSEWHERE}"
+    )
+
+
+def test_what_is_not_known_is_not_explained(tmp_path: Path) -> None:
+    assert explained({}, tmp_path, "umount2", b"/mnt", errno.EBUSY) == ""
+
+
+def test_a_missing_proc_is_no_error(tmp_path: Path) -> None:
+    for number in errno.errorcode:
+        explain(kernel_error("unshare", b"user namespace", number), os.fsencode(tmp_path / "none"))
