@@ -39,8 +39,14 @@ DEVICES = {
 }
 
 
+PROJECT_GROUP = 100  # one that the tester is not in
+
+
 def make(place: Path, tester: Account) -> None:
-    """Make `foreign` and `unreadable` below a directory, as root."""
+    """Make `foreign`, `unreadable` and `project` below a directory, as root.
+
+    `project` is for the tester to write in: what is made there gets another group than his.
+    """
     for name, entries in (("foreign", FOREIGN), ("unreadable", UNREADABLE)):
         top = place / name
         top.mkdir(parents=True)
@@ -55,3 +61,7 @@ def make(place: Path, tester: Account) -> None:
                 os.mknod(path, file_type | 0o600, number)
             os.chown(path, tester.uid if uid is None else uid, tester.gid if gid is None else gid)
             path.chmod(mode)  # after chown, which clears the set-id bits
+    project = place / "project"
+    project.mkdir()
+    os.chown(project, 0, PROJECT_GROUP)
+    project.chmod(0o3777)
