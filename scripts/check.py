@@ -37,7 +37,7 @@ LINT = (
     ("ruff", "check", "--quiet", "."),
     ("ruff", "format", "--quiet", "--check", "."),
     ("mypy", "src", "tests", "scripts", "bench"),
-    ("lint-imports",),
+    ("lint-imports", "--no-cache"),
     ("shellcheck", ".ci/run"),
 )
 
@@ -60,7 +60,9 @@ class Workplace:
         environment = account.environment(self.user, programs) | more
         environment |= {
             "HYPOTHESIS_STORAGE_DIRECTORY": f"{temporary}/hypothesis",
+            "MYPY_CACHE_DIR": f"{temporary}/mypy",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "RUFF_CACHE_DIR": f"{temporary}/ruff",
             "TMPDIR": temporary,
         }
         print(f"== {' '.join(command)}  [{programs.parent.name}]", flush=True)

@@ -132,7 +132,7 @@ def _runner(name: str, storage: Path) -> Runner:
         timeout: float = 120,
     ) -> Completed:
         done = subprocess.run(
-            [*command(name), *map(os.fspath, arguments)],
+            [*command(name), *(os.fspath(argument) for argument in arguments)],
             env=os.environ | {"CH_IMAGE_STORAGE": str(storage)} | dict(env or {}),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
