@@ -73,5 +73,6 @@ def _expanded(value: Any, variables: Mapping[str, str], escape: str) -> Any:
     if isinstance(value, tuple):
         return tuple(_expanded(item, variables, escape) for item in value)
     if isinstance(value, Heredoc) and value.expand:
-        return replace(value, content=expand_document(value.content, variables))
+        # The tabs go first: those of a value stay.
+        return replace(value, content=expand_document(value.body, variables), strip_tabs=False)
     return value

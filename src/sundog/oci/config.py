@@ -107,8 +107,8 @@ class ImageConfig:
             except ValueError as error:  # UnicodeDecodeError too
                 raise ImageConfigError(f"image configuration: not JSON: {error}") from error
         top = _Fields(source, "image configuration")
-        config = _Fields(top.take("config") or {}, "image configuration: config")
-        rootfs = _Fields(top.take("rootfs") or {}, "image configuration: rootfs")
+        config = _Fields(top.mapping("config"), "image configuration: config")
+        rootfs = _Fields(top.mapping("rootfs"), "image configuration: rootfs")
         return cls(
             architecture=top.string("architecture"),
             os=top.string("os") or "linux",
@@ -171,7 +171,7 @@ class ImageConfig:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of ``env`` by name: the last entry of a name wins, one without "=" is empty."""
+        """The variables of ``env`` by name; the last of a name wins, one without "=" is empty."""
         pairs = (entry.partition("=") for entry in self.env)
         return {name: value for name, _, value in pairs if name}
 

@@ -1,0 +1,35 @@
+"""Digests: syntax and verification."""
+
+import pytest
+
+from sundog.oci.digest import Digest, DigestMismatch, DigestSyntaxError
+
+EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_digest_of_content() -> None:
+    assert str(Digest.of(b"")) == EMPTY
+    assert Digest.parse(EMPTY) == Digest.of(b"")
+    assert len(Digest.of(b"", "sha512").encoded) == 128
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sha256", EMPTY[:-1], EMPTY + "0", EMPTY.upper(), EMPTY[7:], "md5:" + "0" * 32]
+)
+def test_what_is_no_digest_is_refused(text: str) -> None:
+    with pytest.raises(DigestSyntaxError, match="digest"):
+        Digest.parse(text)
+
+
+def test_verification() -> None:
+    Digest.of(b"a").verify(b"a")
+    with pytest.raises(DigestMismatch, match=f"layer: content has digest {EMPTY}, expected sha"):
+        Digest.of(b"a").verify(b"", "layer")
+
+
+def test_stream_is_verified_by_its_hasher() -> None:
+    digest = Digest.of(b"abc")
+    hasher = digest.hasher()
+    for piece in (b"a", b"bc"):
+        hasher.update(piece)
+    digest.check(hasher.hexdigest(), "stream")
