@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from sundog.layer.xattrs import get_xattrs
+from sundog.layer.xattrs import entry_path, get_xattrs
 from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Found:
 
     def xattrs(self) -> Pairs:
         """Return the extended attributes that its inode carries for the image."""
-        return get_xattrs(b"/proc/self/fd/%d/%s" % (self.root, self.path))
+        return get_xattrs(entry_path(self.root, self.path))
 
     def handed_down(self, left: Pairs = ()) -> OwnerRecord | None:
         """Return the record of a copy in a layer above, whose inode lacks the xattrs ``left``."""

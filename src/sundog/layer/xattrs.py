@@ -83,12 +83,23 @@ def get_xattrs(file: int | bytes) -> Pairs:
     return tuple(pairs)
 
 
-def strip_overlay(fd: int) -> frozenset[bytes]:
-    """Take overlayfs's own attributes from the file or directory ``fd``; return their names."""
-    names = frozenset(name for name in _names(fd) if name.startswith(OVERLAY))
+def overlay_xattrs(file: int | bytes) -> dict[bytes, bytes]:
+    """Return what overlayfs keeps on a file or directory.  A path is not followed."""
+    return {name: _value(file, name) for name in _names(file) if name.startswith(OVERLAY)}
+
+
+def remove_xattrs(file: int | bytes, names: Iterable[bytes]) -> None:
+    """Take the attributes ``names`` from a file or directory.  A path is not followed."""
     for name in names:
-        os.removexattr(fd, name)
-    return names
+        os.removexattr(file, name, follow_symlinks=isinstance(file, int))
+
+
+def entry_path(fd: int, path: bytes) -> bytes:
+    """Return a path for ``path`` in the directory ``fd``: no xattr call takes the two (xattr(7)).
+
+    The calls of Linux 6.13 would.
+    """
+    return b"/proc/self/fd/%d/%s" % (fd, path)
 
 
 def portable_capability(value: bytes) -> bytes:

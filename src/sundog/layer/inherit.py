@@ -1,0 +1,107 @@
+"""What a step of a build takes over from the layers below it: owners, and nothing for the skeleton.
+
+A file that an ordinary user makes or changes is his, so who owned it is lost on its inode.  The
+rule: the record of the same path below, if it is of the same type; else root's.  Extended
+attributes of the record go only to the very file that had them, changed in place; a new file in its
+place must not have its capabilities.
+
+The skeleton is what is mounted under an image that lacks ``/dev``, ``/etc`` and their like: what is
+in a layer only because of it goes.
+
+Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Self
+
+from sundog.layer.below import Below, LayerTree, kind_of
+from sundog.record.owners import OwnerRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+_BUFFER_SIZE = 64 * 1024
+
+
+class Base:
+    """What a step began with: the layers below it and the skeleton.  A context manager."""
+
+    def __init__(self, below: Sequence[LayerTree], skeleton: bytes) -> None:
+        self.below = Below(below)
+        self._skeleton = Below([LayerTree(skeleton, {})])
+
+    def __enter__(self) -> Self:
+        self.below.__enter__()
+        self._skeleton.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._skeleton.__exit__(kind, error, trace)
+        self.below.__exit__(kind, error, trace)
+
+    @property
+    def root_mode(self) -> int:
+        """The permission bits of ``/`` at the beginning."""
+        root = self.below.lookup(b"")
+        return root.mode if root else 0o755
+
+    def record(
+        self, path: bytes, status: os.stat_result, *, same_file: bool, opaque: bool = False
+    ) -> OwnerRecord | None:
+        """Return the record of the entry ``path`` of the new layer, None if it needs none.
+
+        ``same_file`` says that it is the one below, changed in place.
+        """
+        kind = kind_of(status.st_mode)
+        if not kind:
+            return None  # a socket: nobody's, and in no archive
+        record = OwnerRecord(kind, opaque=opaque)
+        old = self.below.record(path)
+        if old is not None:
+            if old.kind == kind:
+                xattrs = old.xattrs if same_file else ()
+                record = OwnerRecord(kind, old.uid, old.gid, xattrs=xattrs, opaque=opaque)
+            elif old.kind in "cb" and kind == "f" and same_file and not status.st_size:
+                return old  # the file that holds a device's place
+        return None if record.is_plain else record
+
+    def only_skeleton(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> bool:
+        """Tell whether ``name`` in the directory ``fd`` is no more than the skeleton has.
+
+        ``path`` and ``status`` are the entry's.  Of a directory the mode is compared, of a file
+        the data too.
+        """
+        there = self._skeleton.lookup(path)
+        if there is None or there.status.st_mode != status.st_mode or self.below.lookup(path):
+            return False
+        if stat.S_ISREG(status.st_mode):
+            return there.status.st_size == status.st_size and _same_data(
+                (there.root, there.path), (fd, name)
+            )
+        return stat.S_ISDIR(status.st_mode)
+
+
+def _same_data(one: tuple[int, bytes], other: tuple[int, bytes]) -> bool:
+    """Compare two files, given as directory and path, of one size."""
+    fds = []
+    try:
+        for directory, path in (one, other):
+            fds.append(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory))
+        while True:
+            data, others = (os.read(fd, _BUFFER_SIZE) for fd in fds)
+            if data != others:
+                return False
+            if not data:
+                return True
+    finally:
+        for fd in fds:
+            os.close(fd)

@@ -1,0 +1,50 @@
+"""Go through the directories of a tree in one fixed order.
+
+Must not import anything of ``sundog`` but floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from sundog.layer.names import joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sundog.layer.directories import Directories
+
+Entries = list[tuple[bytes, os.stat_result]]
+
+
+def walk(
+    directories: Directories, on_error: Callable[[bytes, OSError], None] | None = None
+) -> Iterator[tuple[bytes, int, Entries]]:
+    """Yield each directory: its path, a descriptor, its entries with lstat(2) in order of name.
+
+    A directory comes before those in it.  An entry that is taken from the list is not entered.
+    Raises OSError for a directory that cannot be read, or tells ``on_error`` and leaves it out.
+    """
+    ahead = [b""]
+    while ahead:
+        path = ahead.pop()
+        try:
+            fd = directories.open(path)
+            entries = list_directory(fd)
+        except OSError as error:
+            if on_error is None:
+                raise
+            on_error(path, error)
+            continue
+        yield path, fd, entries
+        ahead += [
+            joined(path, name) for name, status in reversed(entries) if stat.S_ISDIR(status.st_mode)
+        ]
+
+
+def list_directory(fd: int) -> Entries:
+    """Return the entries of the directory ``fd`` with lstat(2), in order of name."""
+    names = sorted(os.fsencode(name) for name in os.listdir(fd))
+    return [(name, os.lstat(name, dir_fd=fd)) for name in names]
