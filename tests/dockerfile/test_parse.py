@@ -7,7 +7,10 @@ import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sundog.dockerfile.grammar import GRAMMAR
 from sundog.dockerfile.heredocs import Heredoc
 from sundog.dockerfile.instructions import (
     Add,
@@ -154,8 +157,6 @@ def test_instruction_becomes_its_value(text: str) -> None:
 
 
 def test_every_instruction_of_the_language_is_tested() -> None:
-    from sundog.dockerfile.grammar import GRAMMAR
-
     assert {each.name for each in INSTRUCTIONS.values()} == set(GRAMMAR)
 
 
@@ -192,6 +193,15 @@ def test_bytes_that_are_not_utf8_pass_through() -> None:
     ]
 
 
+def test_bytes_that_are_not_utf8_pass_through_json() -> None:
+    run = parse(b'FROM a\nRUN ["caf\xe9", "\\ud800"]\n', path="Dockerfile").instructions[1]
+    assert isinstance(run, Run)
+    assert [os.fsencode(arg) for arg in run.args] == [
+        b"caf\xe9",
+        "\N{REPLACEMENT CHARACTER}".encode(),
+    ]
+
+
 def test_argv_has_the_shell_in_shell_form_only() -> None:
     shell = ("/bin/sh", "-c")
     run = instruction("RUN a b")
@@ -222,7 +232,7 @@ FAULTS = [
     ),
     ("FROM", 1, "FROM needs an image", "", "FROM .*IMAGE"),
     ("FROM a b", 1, "FROM needs an image", "a b", ""),
-    ("FROM a # b", 1, "FROM needs an image", "a # b", ""),
+    ("FROM a # b", 1, "FROM needs an image", "a # b", "comment needs a line of its own"),
     ("FROM a AS 1b", 1, "not a name for a stage: '1b'", "1b", "a letter"),
     ("FROM --plattform=x a", 1, "no flag --plattform", "--plattform=x", "did you mean --platform?"),
     ("FROM --platform x", 1, "--platform needs a value", "--platform", "--platform=VALUE"),
@@ -242,6 +252,7 @@ FAULTS = [
     ("FROM a\nENV", 2, "ENV needs an argument", "", "ENV NAME=VALUE"),
     ("FROM a\nENV b", 2, "ENV needs a value for b", "b", "ENV b=VALUE"),
     ("FROM a\nENV b=c \\\n# x\n  d", 4, "no '=' in 'd'", "d", "quotes"),
+    ("FROM a\nENV b=c # d", 2, "no '=' in '#'", "#", "comment needs a line of its own"),
     ("FROM a\nLABEL =b", 2, "LABEL: no name before '='", "=b", ""),
     ("FROM a\nARG =b", 2, "ARG: no name before '='", "=b", ""),
     ("FROM a\nARG", 2, "ARG needs a name", "", ""),
@@ -336,6 +347,46 @@ def test_error_of_the_build_marks_what_it_is_about() -> None:
     assert marked_text(error.excerpt) == ("  nonesuch /c", "nonesuch")
     error = dockerfile.error(dockerfile.instructions[1], "what", near="not there")
     assert marked_text(error.excerpt) == ("COPY b \\", "COPY b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"HEALTHCHECK --timeout={'9' * 400}h CMD b",
+        f"HEALTHCHECK --retries={'9' * 5000} CMD b",
+        f"RUN [{'[' * 100_000}",
+        f"RUN {'9' * 5000}<<E",
+        f"RUN {'${a:-' * 10_000} <<E",
+        f"ENV a={'${a:-' * 10_000}",
+        f"COPY {'<' * 10_000} b",
+        f"RUN [{'9' * 5000}]",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_excess_is_no_crash(text: str) -> None:
+    error = fault_of(f"FROM a\n{text}\n")
+    if error is not None:
+        assert len(error.excerpt) < 300
+
+
+def fault_of(text: str) -> DockerfileError | None:
+    """Parse and expand; any other exception is a bug."""
+    try:
+        dockerfile = parsed(text)
+        for each in dockerfile.instructions:
+            dockerfile.expand(each, {"a": "b"})
+    except DockerfileError as error:
+        return error
+    return None
+
+
+@given(st.lists(st.sampled_from([*GRAMMAR, *"\n\n\n \\`$\"'[]{}<-=#,:/a1\t\r\xff", "<<E", "--"])))
+def test_any_text_is_parsed_or_refused(pieces: list[str]) -> None:
+    text = "FROM a\n" + "".join(pieces)
+    error = fault_of(text)
+    if error is not None:
+        assert 1 <= error.line <= text.count("\n") + 1
+        assert "\n" not in error.message
 
 
 def test_parsing_is_fast() -> None:

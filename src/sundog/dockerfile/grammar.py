@@ -33,7 +33,7 @@ from sundog.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from sundog.dockerfile.statement import Statement, Word, json_strings
+from sundog.dockerfile.statement import Statement, Word, comment_hint, json_strings
 from sundog.dockerfile.words import SubstitutionError
 
 TYPE_CHECKING = False
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 # Instructions whose arguments may announce heredocs.
 HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
 
-_ALIAS = re.compile(r"[a-z][a-z0-9._-]*")
+_ALIAS = r"[a-z][a-z0-9._-]*"
 _ALIAS_HINT = "a stage's name is a letter, then letters, digits, '.', '_', '-'"
 _NOT_TRIGGERS = ("ONBUILD", "FROM", "MAINTAINER")
 
@@ -67,18 +67,18 @@ def _continuation_hint(statement: Statement) -> str:
 
 def _from(statement: Statement, place: Place) -> From:
     flags = Flags(statement)
-    match [word.text for word in statement.separated()]:
+    words = statement.separated()
+    match [word.text for word in words]:
         case [image]:
             alias = ""
         case [image, keyword, name] if keyword.upper() == "AS":
             alias = name.lower()
-            if not _ALIAS.fullmatch(alias):
-                word = statement.separated()[2]
-                raise word.fault(f"not a name for a stage: {name!r}", hint=_ALIAS_HINT)
+            if not re.fullmatch(_ALIAS, alias):
+                raise words[2].fault(f"not a name for a stage: {name!r}", hint=_ALIAS_HINT)
         case _:
             raise statement.fault(
                 "FROM needs an image, and AS and a name at most",
-                hint="FROM [--platform=PLATFORM] IMAGE [AS NAME]",
+                hint=comment_hint(words) or "FROM [--platform=PLATFORM] IMAGE [AS NAME]",
             )
     return From(place=place, image_text=image, alias=alias, platform=flags.text("platform"))
 
@@ -282,9 +282,8 @@ _UNITS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_AMOUNT = re.compile(
-    rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})"
-)
+_AMOUNT = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})"
+_MOST = 2**63  # what Docker counts nanoseconds in
 
 
 def _duration(flags: Flags, name: str) -> int:
@@ -293,10 +292,11 @@ def _duration(flags: Flags, name: str) -> int:
     if flag is None or flag.value == "0":
         return 0
     text = (flag.value or "").removeprefix("+")
-    amounts = list(_AMOUNT.finditer(text))
-    if not amounts or "".join(found[0] for found in amounts) != text:
+    amounts = list(re.finditer(_AMOUNT, text))
+    total = sum(float(found[1]) * _UNITS[found[2]] for found in amounts)
+    if not amounts or "".join(found[0] for found in amounts) != text or total >= _MOST:
         raise flag.word.fault(f"--{name}: not a time: {flag.value!r}", hint="as in 1m30s or 500ms")
-    nanoseconds = int(sum(float(found[1]) * _UNITS[found[2]] for found in amounts))
+    nanoseconds = int(total)
     if 0 < nanoseconds < _UNITS["ms"]:
         raise flag.word.fault(f"--{name}: {flag.value} is less than 1ms")
     return nanoseconds
@@ -307,9 +307,10 @@ def _count(flags: Flags, name: str) -> int:
     flag = flags.find(name)
     if flag is None:
         return 0
-    if not (flag.value or "").isdecimal():
-        raise flag.word.fault(f"--{name}: not a number: {flag.value!r}")
-    return int(flag.value or "")
+    text = flag.value or ""
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise flag.word.fault(f"--{name}: not a number: {text!r}")
+    return int(text)
 
 
 def _onbuild(statement: Statement, place: Place) -> Onbuild:

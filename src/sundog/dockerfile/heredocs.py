@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from sundog.dockerfile.words import raw_words, unquoted_words
 
+_MAX_DIGITS = 9  # of a file descriptor
+
 
 @dataclass(frozen=True, slots=True)
 class Heredoc:
@@ -42,7 +44,7 @@ def parse_marker(word: str) -> Heredoc | None:
     digits, mark, name_text = word.partition("<<")
     strip_tabs = name_text.startswith("-")
     name_text = name_text.removeprefix("-")
-    if not mark or "<" in name_text or digits.strip("0123456789"):
+    if not mark or "<" in name_text or digits.strip("0123456789") or len(digits) > _MAX_DIGITS:
         return None
     names = unquoted_words(name_text)
     if len(names) != 1:

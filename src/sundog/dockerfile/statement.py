@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _SEPARATOR = re.compile(f"[{SEPARATORS}]+")
 _ARGUMENT = re.compile(f"[^{SEPARATORS}]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")  # "\\ud800" is JSON, but not text
+# "\\ud800" is JSON, but not text.  Left out are those that stand for bytes that are not UTF-8.
+_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Word:
@@ -124,7 +125,7 @@ class Statement:
         words = []
         position, end = self.arguments.start, self.arguments.end
         while position < end:
-            stop = _word_end(self.text, position, end, self.escape, is_literal="'")
+            stop = _word_end(self.text, position, end, self.escape, literal_quote="'")
             if stop > end:
                 end -= 1  # an escape character that escapes nothing is no part of the word
             if position < end:
@@ -155,10 +156,8 @@ class Statement:
         for word in words:
             name, equals, value = word.text.partition("=")
             if not equals:
-                raise word.fault(
-                    f"{self.name}: no '=' in {word.text!r}",
-                    hint="a value with blanks needs quotes",
-                )
+                hint = comment_hint([word]) or "a value with blanks needs quotes"
+                raise word.fault(f"{self.name}: no '=' in {word.text!r}", hint)
             if not name:
                 raise word.fault(f"{self.name}: no name before '='")
             pairs.append((name, value))
@@ -181,6 +180,12 @@ def json_strings(arguments: Word) -> list[str] | None:
     return [_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", item) for item in array]
 
 
+def comment_hint(words: list[Word]) -> str:
+    """Return a hint if one of the arguments is meant to begin a comment, else ""."""
+    is_comment = any(word.text.startswith("#") for word in words)
+    return "a comment needs a line of its own" if is_comment else ""
+
+
 def _skip(text: str, position: int, end: int) -> int:
     """Return the offset of the next character that is no blank."""
     while position < end and text[position] in BLANKS:
@@ -188,17 +193,17 @@ def _skip(text: str, position: int, end: int) -> int:
     return min(position, end)
 
 
-def _word_end(text: str, start: int, end: int, escape: str, *, is_literal: str = "") -> int:
+def _word_end(text: str, start: int, end: int, escape: str, *, literal_quote: str = "") -> int:
     """Return where the word from ``start`` on ends: at a blank that is neither quoted nor escaped.
 
-    ``is_literal`` is the quote inside which the escape character means nothing.  A result greater
-    than ``end`` says that the last character is an escape character that escapes nothing.
+    ``literal_quote`` is the quote inside which the escape character means nothing.  A result
+    greater than ``end`` says that the last character is an escape that escapes nothing.
     """
     quote = ""
     position = start
     while position < end:
         char = text[position]
-        if char == escape and not (quote and quote == is_literal):
+        if char == escape and not (quote and quote == literal_quote):
             position += 1
         elif quote:
             if char == quote:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _SPECIAL_PARAMETERS = "@*#?$!-"  # of sh; none is ever set here
 _MODIFIERS = "-+?#%"
+_MAX_DEPTH = 50  # Python's stack is not endless
+_SHOWN = 200  # characters of a text in an error
 
 
 class SubstitutionError(SundogError):
@@ -106,7 +108,16 @@ class _Lexer:
     ``raw`` keeps quotes and variables in the result.
     """
 
-    __slots__ = ("escape", "keep_quotes", "keep_unset", "position", "quotes", "text", "variables")
+    __slots__ = (
+        "depth",
+        "escape",
+        "keep_quotes",
+        "keep_unset",
+        "position",
+        "quotes",
+        "text",
+        "variables",
+    )
 
     def __init__(
         self,
@@ -125,6 +136,7 @@ class _Lexer:
         self.keep_quotes = raw
         self.keep_unset = raw or keep_unset
         self.position = 0
+        self.depth = 0
 
     def fragments(self, stop: str = "", *, keep_escapes: bool = False) -> list[Fragment]:
         """Read up to the character ``stop`` and over it, to the end of the text if it is empty."""
@@ -149,19 +161,23 @@ class _Lexer:
                 kept = char if keep_escapes else ""
                 fragments.append((kept + self.take(), True))
         if stop:
-            raise SubstitutionError(f"{self.text}: missing {stop!r}")
+            raise self.error(f"missing {stop!r}")
         return fragments
 
     def until(self, stop: str, *, keep_escapes: bool) -> str:
         """Read and expand up to the character ``stop`` and over it."""
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise self.error(f"more than {_MAX_DEPTH} substitutions inside of each other")
         fragments = self.fragments(stop, keep_escapes=keep_escapes)
+        self.depth -= 1
         return "".join(fragment for fragment, _ in fragments)
 
     def single_quoted(self) -> str:
         """Read on from behind a single quote to behind the next."""
         end = self.text.find("'", self.position)
         if end < 0:
-            raise SubstitutionError(f"{self.text}: the single quote is not closed")
+            raise self.error("the single quote is not closed")
         inside = self.text[self.position : end]
         self.position = end + 1
         return f"'{inside}'" if self.keep_quotes else inside
@@ -181,7 +197,7 @@ class _Lexer:
                 if self.peek() in ("$", '"', self.escape):
                     char = self.take()
             inside += char
-        raise SubstitutionError(f"{self.text}: the double quote is not closed")
+        raise self.error("the double quote is not closed")
 
     def parameter(self) -> str:
         """Read on from behind a ``$`` and return what stands there instead."""
@@ -202,9 +218,9 @@ class _Lexer:
         name = self.name()
         operator = self.take()
         if not operator:
-            raise SubstitutionError(f"{self.text}: missing '}}'")
+            raise self.error("missing '}'")
         if operator in "{}:" and self.position == start + 1:
-            raise SubstitutionError(f"{self.text}: bad substitution: no name after '${{'")
+            raise self.error("bad substitution: no name after '${'")
         value = self.variables.get(name)
         if operator == "}":
             if value is None:
@@ -217,8 +233,8 @@ class _Lexer:
             colon, operator = ":", self.take()
         # Where variables stay as they are, ${name:anything} does: ${name:0:3} is for the shell.
         if (not operator or operator not in _MODIFIERS) and not (colon and self.keep_unset):
-            raise SubstitutionError(
-                f"{self.text}: unsupported modifier: ${{{name}{colon}{operator}…",
+            raise self.error(
+                f"unsupported modifier: ${{{name}{colon}{operator}…",
                 hint="modifiers are :- - :+ + :? ? # ## % %% / //",
             )
         word = self.until("}", keep_escapes=operator in ("#", "%"))
@@ -257,6 +273,10 @@ class _Lexer:
         while self.position < end and self.text[self.position] not in chars:
             self.position += 1
 
+    def error(self, what: str, hint: str = "") -> SubstitutionError:
+        """Make the error that shows the text and what is wrong with it."""
+        return SubstitutionError(f"{_shown(self.text)}: {what}", hint)
+
     def peek(self) -> str:
         """Return the next character, "" at the end."""
         return self.text[self.position : self.position + 1]
@@ -266,6 +286,11 @@ class _Lexer:
         char = self.text[self.position : self.position + 1]
         self.position += len(char)
         return char
+
+
+def _shown(text: str) -> str:
+    """Return a text, or its beginning, on one line for a message."""
+    return " ".join((text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…").split())
 
 
 def _modified(name: str, value: str | None, colon: str, operator: str, word: str) -> str:
@@ -278,9 +303,9 @@ def _modified(name: str, value: str | None, colon: str, operator: str, word: str
             return "" if is_missing else word
         case "?":
             if value is None:
-                raise SubstitutionError(f"{name}: {word or 'is not allowed to be unset'}")
+                raise SubstitutionError(f"{name}: {_shown(word) or 'is not allowed to be unset'}")
             if is_missing:
-                raise SubstitutionError(f"{name}: {word or 'is not allowed to be empty'}")
+                raise SubstitutionError(f"{name}: {_shown(word) or 'is not allowed to be empty'}")
             return value
     longest = word.startswith(operator)
     atoms = _atoms(word[1:] if longest else word, longest=longest)
@@ -325,7 +350,7 @@ def _atoms(pattern: str, *, longest: bool) -> list[str]:
             escaped = next(chars, "")
             if not escaped or escaped not in "*?\\}/":
                 raise SubstitutionError(
-                    f"pattern {pattern}: invalid escape: \\{escaped}",
+                    f"pattern {_shown(pattern)}: invalid escape: \\{_shown(escaped)}",
                     hint=r"patterns know \*, \? and \\",
                 )
             atoms.append(re.escape(escaped))
