@@ -1,0 +1,24 @@
+"""Root emulation, mode ``notify``: a supervisor that remembers every answer it gave.
+
+The filter of ``program`` stops the calls in which root differs from an ordinary user, and those
+that show the difference; seccomp(2) hands them to a supervisor (``supervisor``), which answers from
+what it remembers, or lets the kernel answer.
+
+    abi          numbers and layouts of one architecture
+    program      the BPF program: which calls are notified
+    listener     seccomp(2)'s user notification: install, receive, reply
+    memory       read and write the tracee's memory
+    files        the supervisor's own view of a file
+    paths        the name in a call → a location the supervisor can use
+    records      inode → what real root would have made of it
+    acl          POSIX access control lists
+    capabilities, credentials, tags
+                 who a process thinks it is; the kernel carries that per process
+    handlers/    one module per family of calls
+    supervisor   the loop
+    persist      records ↔ the owners manifests of layers
+
+Not a security boundary: the tracee may do what the user may do.  Not joined into ``ch-run``'s file,
+and loaded only in this mode, so names need not be unique on floor 0; but it starts with the same
+light modules of the standard library.
+"""

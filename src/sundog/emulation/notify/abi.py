@@ -1,0 +1,140 @@
+"""What differs between architectures: system call numbers and the layout of structures.  Data only.
+
+The supervisor and its tracees have the same ABI; calls of others (32-bit programs) are not
+notified.  An architecture is one ``NotifyAbi``; everything else in this package is common to all.
+Sources: ``arch/*/entry/syscalls/syscall*.tbl``, ``arch/*/include/uapi/asm/stat.h``.
+"""
+
+
+class StatLayout:
+    """Where ``struct stat`` has what the emulation changes.
+
+    Device, inode and rdev are 64 bits wide, mode, uid and gid 32.
+    """
+
+    __slots__ = ("device", "gid", "inode", "mode", "rdev", "size", "uid")
+
+    def __init__(
+        self, *, size: int, device: int, inode: int, mode: int, uid: int, gid: int, rdev: int
+    ) -> None:
+        self.size = size
+        self.device = device
+        self.inode = inode
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.rdev = rdev
+
+
+class NotifyAbi:
+    """One architecture on which ``notify`` works.
+
+    name    as in ``emulation.syscalls``
+    numbers of every call that the filter or the supervisor names; one that is missing does not
+            exist here
+    stat    what stat, lstat, fstat and newfstatat write
+    clone_flags
+            which argument of clone(2) has the flags
+    """
+
+    __slots__ = ("clone_flags", "name", "numbers", "stat")
+
+    def __init__(
+        self, name: str, numbers: dict[str, int], stat: StatLayout, *, clone_flags: int
+    ) -> None:
+        self.name = name
+        self.numbers = numbers
+        self.stat = stat
+        self.clone_flags = clone_flags
+
+
+# Calls of Linux 5.1 and later have one number everywhere.
+COMMON_NUMBERS = {
+    "io_uring_setup": 425,
+    "clone3": 435,
+    "openat2": 437,
+    "pidfd_getfd": 438,
+    "fchmodat2": 452,
+    "setxattrat": 463,
+    "getxattrat": 464,
+    "listxattrat": 465,
+    "removexattrat": 466,
+}
+
+X86_64 = NotifyAbi(
+    "x86_64",
+    {
+        **COMMON_NUMBERS,
+        "open": 2,
+        "stat": 4,
+        "fstat": 5,
+        "lstat": 6,
+        "getsockopt": 55,
+        "clone": 56,
+        "execve": 59,
+        "getdents": 78,
+        "mkdir": 83,
+        "creat": 85,
+        "symlink": 88,
+        "chmod": 90,
+        "fchmod": 91,
+        "chown": 92,
+        "fchown": 93,
+        "lchown": 94,
+        "getrlimit": 97,
+        "getuid": 102,
+        "getgid": 104,
+        "setuid": 105,
+        "setgid": 106,
+        "geteuid": 107,
+        "getegid": 108,
+        "setreuid": 113,
+        "setregid": 114,
+        "getgroups": 115,
+        "setgroups": 116,
+        "setresuid": 117,
+        "getresuid": 118,
+        "setresgid": 119,
+        "getresgid": 120,
+        "setfsuid": 122,
+        "setfsgid": 123,
+        "capget": 125,
+        "capset": 126,
+        "mknod": 133,
+        "pivot_root": 155,
+        "prctl": 157,
+        "setrlimit": 160,
+        "chroot": 161,
+        "setxattr": 188,
+        "lsetxattr": 189,
+        "fsetxattr": 190,
+        "getxattr": 191,
+        "lgetxattr": 192,
+        "fgetxattr": 193,
+        "listxattr": 194,
+        "llistxattr": 195,
+        "flistxattr": 196,
+        "removexattr": 197,
+        "lremovexattr": 198,
+        "fremovexattr": 199,
+        "getdents64": 217,
+        "kexec_load": 246,
+        "openat": 257,
+        "mkdirat": 258,
+        "mknodat": 259,
+        "fchownat": 260,
+        "newfstatat": 262,
+        "symlinkat": 266,
+        "fchmodat": 268,
+        "unshare": 272,
+        "prlimit64": 302,
+        "setns": 308,
+        "seccomp": 317,
+        "execveat": 322,
+        "statx": 332,
+    },
+    StatLayout(size=144, device=0, inode=8, mode=24, uid=28, gid=32, rdev=40),
+    clone_flags=0,
+)
+
+NOTIFY_ABIS = {abi.name: abi for abi in (X86_64,)}

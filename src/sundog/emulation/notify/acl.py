@@ -1,0 +1,82 @@
+"""POSIX access control lists as extended attributes carry them.
+
+Specification: acl(5), linux/posix_acl_xattr.h; the rules follow fs/posix_acl.c.  A list is a tuple
+of (tag, permissions, id), sorted as the kernel wants it.
+"""
+
+from struct import Struct
+
+ACL_ACCESS = b"system.posix_acl_access"
+ACL_DEFAULT = b"system.posix_acl_default"
+
+VERSION = 2
+HEADER = Struct("<I")
+ENTRY = Struct("<HHI")
+NO_ID = 0xFFFFFFFF
+
+USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+
+AclEntry = tuple[int, int, int]
+Acl = tuple[AclEntry, ...]
+
+
+def parse_acl(value: bytes) -> Acl | None:
+    """Return the list that ``value`` holds, or None if the kernel would say EINVAL."""
+    if len(value) < HEADER.size or (len(value) - HEADER.size) % ENTRY.size:
+        return None
+    if HEADER.unpack_from(value)[0] != VERSION:
+        return None
+    acl = tuple(ENTRY.iter_unpack(value[HEADER.size :]))
+    return acl if is_valid(acl) else None
+
+
+def is_valid(acl: Acl) -> bool:
+    """Tell whether ``acl`` has its entries in order, each where it must or may be."""
+    tags = [tag for tag, _, _ in acl]
+    named = USER in tags or GROUP in tags
+    return (
+        tags == sorted(tags)
+        and all(tag in (USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER) for tag in tags)
+        and all(tags.count(tag) == 1 for tag in (USER_OBJ, GROUP_OBJ, OTHER))
+        and tags.count(MASK) <= 1
+        and (MASK in tags or not named)
+        and all(permissions <= 7 for _, permissions, _ in acl)
+        and all(who != NO_ID for tag, _, who in acl if tag in (USER, GROUP))
+    )
+
+
+def pack_acl(acl: Acl) -> bytes:
+    """Return the attribute value of ``acl``."""
+    return HEADER.pack(VERSION) + b"".join([ENTRY.pack(*entry) for entry in acl])
+
+
+def named_ids(acl: Acl) -> set[int]:
+    """Return the users and groups that ``acl`` names."""
+    return {who for tag, _, who in acl if tag in (USER, GROUP)}
+
+
+def mode_of(acl: Acl) -> int:
+    """Return the nine permission bits of a file with the access list ``acl``."""
+    permissions = {tag: bits for tag, bits, _ in acl}
+    group = permissions.get(MASK, permissions[GROUP_OBJ])
+    return permissions[USER_OBJ] << 6 | group << 3 | permissions[OTHER]
+
+
+def with_mode(acl: Acl, mode: int) -> Acl:
+    """Return ``acl`` after a chmod(2) to ``mode``, whose group bits go to the mask."""
+    group = MASK if any(tag == MASK for tag, _, _ in acl) else GROUP_OBJ
+    bits = {USER_OBJ: mode >> 6 & 7, group: mode >> 3 & 7, OTHER: mode & 7}
+    return tuple((tag, bits.get(tag, permissions), who) for tag, permissions, who in acl)
+
+
+def inherited(default: Acl, mode: int) -> Acl:
+    """Return the access list of a file made with ``mode`` where ``default`` is the default list.
+
+    The umask has no say then.
+    """
+    return with_mode(default, mode_of(default) & mode)
+
+
+def is_extended(acl: Acl) -> bool:
+    """Tell whether ``acl`` says more than nine permission bits can."""
+    return len(acl) > 3

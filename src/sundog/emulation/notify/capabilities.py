@@ -1,0 +1,80 @@
+"""Capability sets as the kernel computes them: capabilities(7), security/commoncap.c.
+
+A set is an int, bit n for capability n.
+"""
+
+from struct import Struct, error
+
+CAP_CHOWN = 1 << 0
+CAP_DAC_OVERRIDE = 1 << 1
+CAP_DAC_READ_SEARCH = 1 << 2
+CAP_FOWNER = 1 << 3
+CAP_FSETID = 1 << 4
+CAP_SETGID = 1 << 6
+CAP_SETUID = 1 << 7
+CAP_SETPCAP = 1 << 8
+CAP_LINUX_IMMUTABLE = 1 << 9
+CAP_SYS_CHROOT = 1 << 18
+CAP_SYS_ADMIN = 1 << 21
+CAP_MKNOD = 1 << 27
+CAP_SETFCAP = 1 << 31
+CAP_MAC_OVERRIDE = 1 << 32
+
+# Those that setfsuid(2) takes away and gives back.
+FILE_SYSTEM_SET = (
+    CAP_CHOWN
+    | CAP_DAC_OVERRIDE
+    | CAP_DAC_READ_SEARCH
+    | CAP_FOWNER
+    | CAP_FSETID
+    | CAP_LINUX_IMMUTABLE
+    | CAP_MKNOD
+    | CAP_MAC_OVERRIDE
+)
+
+LAST_CAPABILITY = b"/proc/sys/kernel/cap_last_cap"
+
+SECURITY_CAPABILITY = b"security.capability"
+VFS_CAP_REVISION_MASK = 0xFF000000
+VFS_CAP_FLAGS_EFFECTIVE = 0x000001
+VFS_CAP_REVISION_1, VFS_CAP_REVISION_2, VFS_CAP_REVISION_3 = 0x01000000, 0x02000000, 0x03000000
+# magic, then permitted and inheritable, low words first; revision 3 adds the root user's ID, which
+# the kernel leaves out for a reader who is that root.
+VFS_CAP_DATA_1 = Struct("<III")
+VFS_CAP_DATA_2 = Struct("<IIIII")
+
+
+def all_capabilities(last_capability: bytes = LAST_CAPABILITY) -> int:
+    """Return the set of all capabilities that this kernel knows."""
+    with open(last_capability, "rb") as file:
+        return (1 << int(file.read()) + 1) - 1
+
+
+class FileCapabilities:
+    """What the attribute security.capability of a program grants."""
+
+    __slots__ = ("effective", "inheritable", "permitted")
+
+    def __init__(self, *, permitted: int, inheritable: int, effective: bool) -> None:
+        self.permitted = permitted
+        self.inheritable = inheritable
+        self.effective = effective
+
+
+def parse_file_capabilities(value: bytes) -> FileCapabilities | None:
+    """Return the meaning of the attribute ``value``, or None if it has none."""
+    try:
+        magic, permitted, inheritable = VFS_CAP_DATA_1.unpack_from(value)
+        if magic & VFS_CAP_REVISION_MASK in (VFS_CAP_REVISION_2, VFS_CAP_REVISION_3):
+            _, _, _, high_permitted, high_inheritable = VFS_CAP_DATA_2.unpack_from(value)
+            permitted |= high_permitted << 32
+            inheritable |= high_inheritable << 32
+        elif magic & VFS_CAP_REVISION_MASK != VFS_CAP_REVISION_1:
+            return None
+    except error:
+        return None
+    return FileCapabilities(
+        permitted=permitted,
+        inheritable=inheritable,
+        effective=bool(magic & VFS_CAP_FLAGS_EFFECTIVE),
+    )

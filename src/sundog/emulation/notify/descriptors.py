@@ -1,0 +1,61 @@
+"""Descriptors of tracees: a duplicate of one, what may be done with it, and proc(5)'s status.
+
+Needs the right to trace the process, as ``memory`` does.
+"""
+
+import errno
+import os
+
+from sundog.emulation.notify.abi import NotifyAbi
+from sundog.emulation.notify.files import Files
+from sundog.emulation.notify.listener import KernelAnswers
+from sundog.emulation.notify.paths import U32
+from sundog.kernel.libc import syscall
+
+PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+READ_OR_WRITE = 0o600
+
+
+def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
+    """Return a duplicate of descriptor ``fd`` of ``thread``; raise KernelAnswers if it has none."""
+    try:
+        try:
+            process = os.pidfd_open(thread, PIDFD_THREAD)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            process = os.pidfd_open(int(status_field(thread, b"Tgid")))
+    except OSError as error:
+        raise KernelAnswers from error
+    try:
+        taken = syscall(abi.numbers["pidfd_getfd"], process, fd & U32, 0)
+    finally:
+        os.close(process)
+    if taken < 0:
+        raise KernelAnswers
+    return taken
+
+
+def is_open_for_io(files: Files, thread: int, fd: int) -> bool:
+    """Tell whether ``fd`` of ``thread`` was opened without O_PATH.
+
+    The mode of the link in /proc/PID/fd shows how the descriptor was opened.
+    """
+    link = b"%d/fd/%d" % (thread, fd & U32)
+    return bool(files.status(link, follow=False).mode & READ_OR_WRITE)
+
+
+def status_field(process: int, name: bytes) -> bytes:
+    """Return the value of ``name`` in /proc/PID/status.  Raises OSError if the process is gone."""
+    fd = os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    _, _, rest = text.partition(b"\n%s:" % name)
+    return rest.partition(b"\n")[0].strip()
+
+
+def inner_id(process: int) -> int:
+    """Return the ID of ``process`` in its own PID namespace."""
+    return int(status_field(process, b"NSpid").split()[-1])

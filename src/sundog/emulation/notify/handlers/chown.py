@@ -1,0 +1,200 @@
+"""What changes an owner or a mode: chown(2), chmod(2) and their families.
+
+Nothing is changed on the inode but what the user may change: a chown(2) to -1:-1, which does all
+that a real one does besides (it clears set-ID bits and capabilities, sets the change time, copies
+the file up on an overlay), and the mode where the file is the user's.
+"""
+
+import errno
+import os
+
+from sundog.emulation.notify.capabilities import (
+    CAP_CHOWN,
+    CAP_FOWNER,
+    CAP_FSETID,
+    SECURITY_CAPABILITY,
+)
+from sundog.emulation.notify.credentials import UNCHANGED, Credentials
+from sundog.emulation.notify.descriptors import is_open_for_io
+from sundog.emulation.notify.files import Status
+from sundog.emulation.notify.listener import CONTINUE, Answer
+from sundog.emulation.notify.paths import CWD, descriptor
+from sundog.emulation.notify.records import (
+    DIRECTORY,
+    MODE_MASK,
+    SET_GROUP_ID,
+    SYMLINK,
+    TYPE_MASK,
+)
+from sundog.emulation.notify.state import U32, State
+from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.state import Handler
+
+# Errors of the -1:-1 chown that a real one would get as well.
+REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
+
+def may_change_owner(
+    who: Credentials, owner: int, group: int, new_owner: int, new_group: int
+) -> bool:
+    """Tell whether chown(2) is allowed (fs/attr.c, chown_ok and chgrp_ok)."""
+    if who.can(CAP_CHOWN):
+        return True
+    if new_owner != UNCHANGED and not who.fsuid == owner == new_owner:
+        return False
+    return new_group == UNCHANGED or (
+        who.fsuid == owner and (new_group == group or who.is_member(new_group))
+    )
+
+
+def may_change_mode(who: Credentials, owner: int) -> bool:
+    """Tell whether chmod(2) is allowed, and setting an access control list."""
+    return who.fsuid == owner or who.can(CAP_FOWNER)
+
+
+def allowed_mode(who: Credentials, mode: int, group: int) -> int:
+    """Return ``mode`` without the set-group-ID bit, if ``who`` may not set it for ``group``."""
+    return mode if who.is_member(group) or who.can(CAP_FSETID) else mode & ~SET_GROUP_ID
+
+
+class OwnerHandlers:
+    """Change records, and modes on inodes."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._paths = state.paths
+
+    def calls(self) -> "dict[str, Handler]":
+        """Return the handlers by name of call."""
+        return {
+            "chown": self.chown,
+            "lchown": self.lchown,
+            "fchown": self.fchown,
+            "fchownat": self.fchownat,
+            "chmod": self.chmod,
+            "fchmod": self.fchmod,
+            "fchmodat": self.fchmodat,
+            "fchmodat2": self.fchmodat2,
+        }
+
+    def chown(self, thread: int, args: list[int]) -> Answer:
+        """int chown(const char *path, uid_t owner, gid_t group)."""
+        location = self._paths.named(thread, CWD, args[0])
+        return self._change_owner(thread, location, args[1], args[2], follow=True)
+
+    def lchown(self, thread: int, args: list[int]) -> Answer:
+        """int lchown(const char *path, uid_t owner, gid_t group)."""
+        location = self._paths.named(thread, CWD, args[0])
+        return self._change_owner(thread, location, args[1], args[2], follow=False)
+
+    def fchown(self, thread: int, args: list[int]) -> Answer:
+        """int fchown(int fd, uid_t owner, gid_t group)."""
+        if not is_open_for_io(self._state.files, thread, args[0]):
+            return CONTINUE
+        location = descriptor(thread, args[0])
+        return self._change_owner(thread, location, args[1], args[2], follow=True)
+
+    def fchownat(self, thread: int, args: list[int]) -> Answer:
+        """int fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags)."""
+        if args[4] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+            return CONTINUE
+        location, follow = self._paths.at(thread, args[0], args[1], args[4])
+        return self._change_owner(thread, location, args[2], args[3], follow=follow)
+
+    def chmod(self, thread: int, args: list[int]) -> Answer:
+        """int chmod(const char *path, mode_t mode)."""
+        location = self._paths.named(thread, CWD, args[0])
+        return self._change_mode(thread, location, args[1], follow=True)
+
+    def fchmod(self, thread: int, args: list[int]) -> Answer:
+        """int fchmod(int fd, mode_t mode)."""
+        if not is_open_for_io(self._state.files, thread, args[0]):
+            return CONTINUE
+        return self._change_mode(thread, descriptor(thread, args[0]), args[1], follow=True)
+
+    def fchmodat(self, thread: int, args: list[int]) -> Answer:
+        """int fchmodat(int dirfd, const char *path, mode_t mode), without flags in the kernel."""
+        location = self._paths.named(thread, args[0], args[1])
+        return self._change_mode(thread, location, args[2], follow=True)
+
+    def fchmodat2(self, thread: int, args: list[int]) -> Answer:
+        """int fchmodat2(int dirfd, const char *path, mode_t mode, int flags)."""
+        if args[3] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+            return CONTINUE
+        location, follow = self._paths.at(thread, args[0], args[1], args[3])
+        return self._change_mode(thread, location, args[2], follow=follow)
+
+    def _change_owner(
+        self, thread: int, location: bytes, owner: int, group: int, *, follow: bool
+    ) -> Answer:
+        owner &= U32
+        group &= U32
+        state = self._state
+        before = state.files.status(location, follow=follow)
+        record = state.records.find(before)
+        now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
+        who = state.tags.credentials(thread)
+        if not may_change_owner(who, *now, owner, group):
+            return -errno.EPERM
+        changes = owner not in (UNCHANGED, now[0]) or group not in (UNCHANGED, now[1])
+        if record is None and not changes and before.uid == 0:
+            return CONTINUE  # the kernel can do that
+        state.listener.confirm()
+        refusal = touch_owner(location, follow=follow)
+        if refusal in REAL_REFUSALS:
+            return -refusal
+        # After a copy-up the inode may be another one, so what is known has to be carried over.
+        after = state.files.status(location, follow=follow)
+        changed = state.records.make(after)
+        if record is not None and changed is not record:
+            changed.copy_from(record)
+        changed.uid = now[0] if owner == UNCHANGED else owner
+        changed.gid = now[1] if group == UNCHANGED else group
+        if changed.xattrs and after.mode & TYPE_MASK != DIRECTORY:
+            changed.xattrs.pop(SECURITY_CAPABILITY, None)
+        state.records.keep(after, changed)
+        return 0
+
+    def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
+        state = self._state
+        status = state.files.status(location, follow=follow)
+        if status.mode & TYPE_MASK == SYMLINK:
+            return CONTINUE
+        owner, group = state.owner(status)
+        who = state.tags.credentials(thread)
+        if not may_change_mode(who, owner):
+            return -errno.EPERM
+        wanted = mode & MODE_MASK
+        allowed = allowed_mode(who, wanted, group)
+        if status.uid == 0 and allowed == wanted:
+            return CONTINUE
+        state.listener.confirm()
+        return set_mode(state, location, status, allowed)
+
+
+def touch_owner(location: bytes, *, follow: bool) -> int:
+    """Do what chown(2) does besides changing the owner; return 0 or an errno."""
+    try:
+        os.chown(location, -1, -1, follow_symlinks=follow)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
+    """Set the mode of a file that is no symbolic link, on the inode or else in its record.
+
+    Returns 0 or a negated errno.  A file of somebody else's on the host only seems to change.
+    """
+    try:
+        os.chmod(location, mode)
+    except OSError as error:
+        if error.errno != errno.EPERM or status.uid == 0:
+            return -(error.errno or errno.EIO)
+        record = state.records.make(status)
+        record.permissions = mode
+        state.records.keep(status, record)
+    return 0

@@ -1,0 +1,107 @@
+"""execve(2) and execveat(2): who the process will be.
+
+The kernel runs the program; it starts nobody else's, since no other user exists here.  What a
+set-user-ID bit, recorded owners and file capabilities make of the caller goes into its tag before
+the call: the supervisor does not hear of its success, and so first looks whether it can succeed.
+"""
+
+import errno
+import os
+
+from sundog.emulation.notify.capabilities import (
+    SECURITY_CAPABILITY,
+    FileCapabilities,
+    parse_file_capabilities,
+)
+from sundog.emulation.notify.credentials import execute
+from sundog.emulation.notify.files import Status
+from sundog.emulation.notify.listener import CONTINUE, Answer
+from sundog.emulation.notify.paths import CWD, located
+from sundog.emulation.notify.records import SET_GROUP_ID, TYPE_MASK
+from sundog.emulation.notify.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.state import Handler
+
+REGULAR = 0o100000
+SET_USER_ID = 0o4000
+EXECUTE = 0o111
+GROUP_EXECUTE = 0o010
+
+ELF_MAGIC = b"\x7fELF"
+MAX_INTERPRETERS = 5
+HEAD = 256  # BINPRM_BUF_SIZE
+
+
+class ExecuteHandlers:
+    """Change credentials as a program starts."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def calls(self) -> "dict[str, Handler]":
+        """Return the handlers by name of call."""
+        return {"execve": self.execve, "execveat": self.execveat}
+
+    def execve(self, thread: int, args: list[int]) -> Answer:
+        """int execve(const char *path, char *const argv[], char *const envp[])."""
+        return self._execute(thread, self._state.paths.named(thread, CWD, args[0]), follow=True)
+
+    def execveat(self, thread: int, args: list[int]) -> Answer:
+        """int execveat(int dirfd, const char *path, char *const argv[], char *const[], int)."""
+        location, follow = self._state.paths.at(thread, args[0], args[1], args[4])
+        return self._execute(thread, location, follow=follow)
+
+    def _execute(self, thread: int, location: bytes, *, follow: bool) -> Answer:
+        state = self._state
+        index = state.tags.index(thread)
+        if index == 0 and state.files.find_inode(location, 0) not in state.records.by_inode:
+            return CONTINUE  # root stays root
+        program = self._program(thread, location, follow=follow)
+        if not program:
+            return CONTINUE
+        status = state.files.status(program)
+        owner, group = state.owner(status)
+        old = state.tags.table[index]
+        new = execute(
+            old,
+            owner if status.mode & SET_USER_ID else None,
+            group if status.mode & SET_GROUP_ID and status.mode & GROUP_EXECUTE else None,
+            self._file_capabilities(program, status) if index else None,
+        )
+        if isinstance(new, int):
+            return new
+        state.listener.confirm()
+        return CONTINUE if state.tags.set(thread, new) else -errno.ENOMEM
+
+    def _file_capabilities(self, program: bytes, status: Status) -> FileCapabilities | None:
+        """Return what the attribute security.capability of ``program`` grants, if it has one."""
+        record = self._state.records.find(status)
+        recorded = record.xattrs.get(SECURITY_CAPABILITY) if record and record.xattrs else None
+        try:
+            return parse_file_capabilities(recorded or os.getxattr(program, SECURITY_CAPABILITY))
+        except OSError:
+            return None
+
+    def _program(self, thread: int, location: bytes, *, follow: bool) -> bytes:
+        """Return the program that the kernel will start, which decides about IDs; b"": none.
+
+        For a script that is its interpreter.
+        """
+        for _ in range(MAX_INTERPRETERS):
+            status = self._state.files.status(location, follow=follow)
+            if status.mode & TYPE_MASK != REGULAR or not status.mode & EXECUTE:
+                return b""
+            fd = os.open(location, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                head = os.read(fd, HEAD)
+            finally:
+                os.close(fd)
+            if head.startswith(ELF_MAGIC):
+                return location
+            words = head[2:].partition(b"\n")[0].split(None, 1)
+            if not head.startswith(b"#!") or not words:
+                return b""
+            location, follow = located(thread, CWD, words[0]), True
+        return b""

@@ -1,0 +1,174 @@
+"""The user notifications of seccomp(2): install a listener, pass it on, receive, reply.
+
+Specification: seccomp_unotify(2), linux/seccomp.h.  Linux 5.14 for ADDFD_FLAG_SEND, 5.19 for
+WAIT_KILLABLE_RECV.
+"""
+
+import errno
+import os
+import sys
+from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
+from fcntl import ioctl
+from select import POLLHUP, POLLIN, poll
+from struct import Struct
+
+from sundog.kernel.libc import CharPointer, checked, syscall
+
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
+SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
+SECCOMP_ADDFD_FLAG_SEND = 1 << 1
+SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
+
+# _IOC(direction, '!', number, size) as asm-generic/ioctl.h has it.
+SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
+SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
+SECCOMP_IOCTL_NOTIF_ID_VALID = 0x40082102
+SECCOMP_IOCTL_NOTIF_ADDFD = 0x40182103
+SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
+
+# struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, instruction_pointer,
+# args[6].
+NOTIFICATION = Struct("=QIIiIQ6Q")
+# RECV wants a zeroed structure, and fcntl.ioctl returns a filled copy of a bytes object.
+EMPTY_NOTIFICATION = bytes(NOTIFICATION.size)
+# struct seccomp_notif_resp: id, val, error, flags.
+RESPONSE = Struct("=QqiI")
+# struct seccomp_notif_addfd: id, flags, srcfd, newfd, newfd_flags.
+ADDED_DESCRIPTOR = Struct("=QIIII")
+COOKIE = Struct("=Q")
+
+# What a handler answers: a result, a negated errno, None for "let the kernel answer", or ANSWERED
+# when the reply has been sent with a descriptor.
+Answer = int | None
+CONTINUE = None
+ANSWERED = -(1 << 62)
+
+# Since then RECV fails when no process is left that the filter applies to; before, it waits for
+# ever, and only poll(2) tells.
+RECEIVE_ENDS = (6, 11)
+
+
+class KernelAnswers(Exception):
+    """Leave the call to the kernel: what it will say of its own is right."""
+
+
+def install_listener(program: bytes, number: int) -> int:
+    """Put this process and its children under ``program``; return the listener's descriptor.
+
+    ``number`` is seccomp(2)'s.  The caller has set no_new_privs or has CAP_SYS_ADMIN in its user
+    namespace.  Raises KernelError, with EBUSY when another listener is further up already.  The
+    calls that the program notifies block from now on until a supervisor answers.
+    """
+    pointer = CharPointer(program)
+    address = bytes(memoryview(pointer))
+    # struct sock_fprog: unsigned short len; struct sock_filter *filter;
+    fprog = (len(program) // 8).to_bytes(2, sys.byteorder).ljust(len(address), b"\0") + address
+    result = -errno.EINVAL
+    for flags in (
+        SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+        SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    ):
+        result = syscall(number, SECCOMP_SET_MODE_FILTER, flags, fprog)
+        if result != -errno.EINVAL:
+            break
+    return checked(result, "seccomp", b"SECCOMP_SET_MODE_FILTER")
+
+
+def send_descriptor(channel: int, fd: int) -> None:
+    """Send ``fd`` through the connected Unix socket ``channel``."""
+    with _borrowed(channel) as connection:
+        connection.sendmsg([b"\0"], [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))])
+
+
+def receive_descriptor(channel: int) -> int:
+    """Return the descriptor that comes through ``channel``, closed on exec; -1 if none will."""
+    with _borrowed(channel) as connection:
+        _, control, _, _ = connection.recvmsg(1, 64)
+    for level, kind, data in control:
+        if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+            fd = int.from_bytes(data[:4], sys.byteorder)
+            os.set_inheritable(fd, False)
+            return fd
+    return -1
+
+
+class _borrowed:  # noqa: N801 - a context manager that reads as an adjective
+    """A socket object around a descriptor that stays the caller's."""
+
+    def __init__(self, fd: int) -> None:
+        self.socket = socket(AF_UNIX, SOCK_STREAM, 0, fd)
+
+    def __enter__(self) -> socket:
+        return self.socket
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.detach()
+
+
+class Listener:
+    """The supervisor's end.
+
+    fd          the listener
+    must_poll   whether only ``wait`` tells that nobody is left
+    cookie      the kernel's number for the call being handled
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.must_poll = kernel_version() < RECEIVE_ENDS
+        self.cookie = 0
+        self._poll = poll()
+        self._poll.register(fd, POLLIN)
+        try:
+            # Linux 6.6: wake the other side on this CPU.  The two never run at the same time, so
+            # that is far cheaper than waking an idle one.
+            ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+
+    def wait(self) -> bool:
+        """Wait for a notification; return False if no process is left that could send one."""
+        return bool(self._poll.poll()[0][1] & POLLIN)
+
+    def is_over(self, error: OSError) -> bool:
+        """Tell whether the ``error`` of a RECV means that no process is left.
+
+        Raises it if it means something else than "try again".
+        """
+        if error.errno == errno.ENOENT:
+            # Either that, or the caller died before its call could be read.
+            return any(events & POLLHUP for _, events in self._poll.poll(0))
+        if error.errno != errno.EINTR:
+            raise error
+        return False
+
+    def confirm(self) -> None:
+        """Raise KernelAnswers if the caller has died, and its thread ID may be another's by now.
+
+        Called after what was found by that ID has been looked at, before it is acted upon.
+        """
+        try:
+            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, COOKIE.pack(self.cookie))
+        except OSError as error:
+            raise KernelAnswers from error
+
+    def reply_with_descriptor(self, fd: int, flags: int) -> Answer:
+        """Reply with a copy of ``fd`` as a new descriptor of the caller; ``flags``: O_CLOEXEC.
+
+        Returns ANSWERED, or a negated errno and no reply has been sent.
+        """
+        added = ADDED_DESCRIPTOR.pack(self.cookie, SECCOMP_ADDFD_FLAG_SEND, fd, 0, flags)
+        try:
+            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
+        except OSError as error:
+            return -(error.errno or errno.EIO)
+        return ANSWERED
+
+
+def kernel_version() -> tuple[int, int]:
+    """Return the first two numbers of the running kernel's release."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(filter(str.isdigit, minor)))

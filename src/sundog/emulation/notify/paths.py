@@ -1,0 +1,103 @@
+"""From the names in a tracee's calls to locations that mean the same to the supervisor.
+
+The supervisor is in the tracee's mount namespace and has the same root, so an absolute path needs
+no translation, and the kernel walks it.  What is relative, or a descriptor, goes through proc(5):
+``PID/cwd/x``, ``PID/fd/3``, ``PID/fd/3/x``.  The supervisor's working directory is the /proc of its
+own PID namespace, opened before the container's mounts hid it, since the IDs in notifications are
+of that namespace.
+
+A tracee whose root is elsewhere (chroot(2), a mount namespace of its own) is followed there:
+``chroot("PID/root")`` for as long as its call is handled.
+"""
+
+import os
+
+from sundog.emulation.notify.listener import KernelAnswers
+from sundog.emulation.notify.memory import Memory
+from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+
+U32 = 0xFFFFFFFF
+CWD = AT_FDCWD & U32
+
+# Symbolic links that every container has in /dev: names for the caller's own descriptors.
+STANDARD_STREAMS = {b"/dev/stdin": 0, b"/dev/stdout": 1, b"/dev/stderr": 2}
+
+
+class Paths:
+    """Reads names from ``memory`` and locates them.
+
+    ``elsewhere`` says that some tracee may have another root.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._read_string = memory.read_string
+        self.elsewhere = False
+        self._root = -1
+
+    def named(self, thread: int, dirfd: int, address: int) -> bytes:
+        """Return the location of the path at ``address``, relative to ``dirfd``.
+
+        Raises KernelAnswers for the empty path, which names nothing.
+        """
+        path = self._read_string(thread, address)
+        if not path:
+            raise KernelAnswers
+        return located(thread, dirfd, path)
+
+    def at(self, thread: int, dirfd: int, address: int, flags: int) -> tuple[bytes, bool]:
+        """Return the location for a call of the ``*at`` family, and whether to follow a link.
+
+        Raises KernelAnswers for an empty path without AT_EMPTY_PATH.
+        """
+        path = self._read_string(thread, address) if address else b""
+        if path:
+            return located(thread, dirfd, path), not flags & AT_SYMLINK_NOFOLLOW
+        if not flags & AT_EMPTY_PATH:
+            raise KernelAnswers
+        if dirfd & U32 == CWD:
+            return b"%d/cwd" % thread, True
+        return b"%d/fd/%d" % (thread, dirfd & U32), True
+
+    def enter_root(self, thread: int) -> None:
+        """Take the root of ``thread`` for the supervisor's own."""
+        if self._root < 0:
+            self._root = os.open(b"self/root", os.O_PATH | os.O_CLOEXEC)
+        os.chroot(b"%d/root" % thread)
+
+    def leave_root(self) -> None:
+        """Go back to the supervisor's own root."""
+        os.chroot(b"self/fd/%d" % self._root)
+
+
+def located(thread: int, dirfd: int, path: bytes) -> bytes:
+    """Return where the supervisor finds ``path`` of ``thread``, relative to ``dirfd``."""
+    if path.startswith(b"/"):
+        if path.startswith((b"/proc/", b"/dev/")):
+            return own_entry(thread, path)
+        return path
+    dirfd &= U32
+    if dirfd == CWD:
+        return b"%d/cwd/%s" % (thread, path)
+    return b"%d/fd/%d/%s" % (thread, dirfd, path)
+
+
+def own_entry(thread: int, path: bytes) -> bytes:
+    """Put ``thread`` for the links in /proc and /dev that lead each process to itself."""
+    for prefix in (b"/proc/self/", b"/proc/thread-self/"):
+        if path.startswith(prefix):
+            return b"%d/%s" % (thread, path[len(prefix) :])
+    if path.startswith(b"/dev/fd/"):
+        return b"%d/fd/%s" % (thread, path[len(b"/dev/fd/") :])
+    stream = STANDARD_STREAMS.get(path)
+    return path if stream is None else b"%d/fd/%d" % (thread, stream)
+
+
+def descriptor(thread: int, fd: int) -> bytes:
+    """Return the location of what descriptor ``fd`` of ``thread`` refers to."""
+    return b"%d/fd/%d" % (thread, fd & U32)
+
+
+def parent(location: bytes) -> bytes:
+    """Return the location of the directory that the last component of ``location`` is in."""
+    directory, slash, _ = location.rstrip(b"/").rpartition(b"/")
+    return directory or slash

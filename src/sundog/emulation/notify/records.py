@@ -1,0 +1,185 @@
+"""Inode → what real root would have made of it.
+
+Records are found by inode number.  A hard link and a rename leave the inode alone, so they need no
+care.  A file that was removed and whose inode number went to another is told by its birth time,
+where the file system has one (statx(2), STATX_BTIME).  An overlay keeps the inode number of a file
+with one link when it copies it up, but not its birth time: so what a run records is recorded after
+the copy-up, and records loaded for lower layers, whose inodes are never freed, match any time.
+
+A million records take less than 300 bytes each, as a test measures: hence slots and shared
+integers.
+"""
+
+from sundog.emulation.notify.acl import ACL_DEFAULT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sundog.emulation.notify.files import Status
+
+TYPE_MASK = 0o170000
+MODE_MASK = 0o7777
+DIRECTORY = 0o040000
+SYMLINK = 0o120000
+SET_GROUP_ID = 0o2000
+
+ANY_TIME = -1  # as ``born``: the inode's number is not given to another file
+INODE_DECIDES = -1  # as ``permissions``
+
+
+class Record:
+    """What stat(2) and getxattr(2) say about one inode, where the inode says something else.
+
+    device, born    the file system's device number, and the inode's birth time: with the inode
+                    number they identify the inode
+    uid, gid        its owner and group
+    device_type     S_IFCHR or S_IFBLK if a device is emulated, else 0; ``rdev`` is its number
+    permissions     the twelve mode bits, if they could not be set on the inode
+    xattrs          attributes that the inode can't carry
+    other           the record of an inode with the same number on another file system
+    """
+
+    __slots__ = (
+        "born",
+        "device",
+        "device_type",
+        "gid",
+        "other",
+        "permissions",
+        "rdev",
+        "uid",
+        "xattrs",
+    )
+
+    def __init__(self, device: int, born: int, uid: int, gid: int) -> None:
+        self.device = device
+        self.born = born
+        self.uid = uid
+        self.gid = gid
+        self.device_type = 0
+        self.rdev = 0
+        self.permissions = INODE_DECIDES
+        self.xattrs: dict[bytes, bytes] | None = None
+        self.other: Record | None = None
+
+    def emulated_mode(self, mode: int) -> int:
+        """Return the mode that the file has, if the inode's is ``mode``."""
+        if self.device_type:
+            mode = mode & MODE_MASK | self.device_type
+        if self.permissions != INODE_DECIDES:
+            mode = mode & TYPE_MASK | self.permissions
+        return mode
+
+    def copy_from(self, other: "Record") -> None:
+        """Take over all that ``other`` says, but not which inode it is about."""
+        self.uid = other.uid
+        self.gid = other.gid
+        self.device_type = other.device_type
+        self.rdev = other.rdev
+        self.permissions = other.permissions
+        self.xattrs = None if other.xattrs is None else dict(other.xattrs)
+
+    def says_something(self, status: "Status") -> bool:
+        """Tell whether the record differs from the inode that ``status`` describes."""
+        return bool(
+            (self.uid, self.gid) != (status.uid, status.gid)
+            or self.device_type
+            or self.permissions != INODE_DECIDES
+            or self.xattrs
+        )
+
+
+class Records:
+    """All records of a container.
+
+    by_inode    the first record of each inode number: a number that is not in here has none
+    bequests    some directory may pass its group or its default ACL on to what is made in it
+    attributes  some record has extended attributes
+    devices     some record is a device
+    The last three never become false again; they only spare work.
+    """
+
+    def __init__(self) -> None:
+        self.by_inode: dict[int, Record] = {}
+        self.bequests = False
+        self.attributes = False
+        self.devices = False
+        self._shared: dict[int, int] = {}
+
+    def __iter__(self) -> "Iterator[tuple[int, Record]]":
+        """Return pairs of inode number and record."""
+        for inode, first in self.by_inode.items():
+            record: Record | None = first
+            while record is not None:
+                yield inode, record
+                record = record.other
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def find(self, status: "Status") -> Record | None:
+        """Return the record of the file that ``status`` describes.
+
+        Forgets the record of an inode that was there before under the same number.
+        """
+        record = self.by_inode.get(status.inode)
+        while record is not None:
+            if record.device == status.device:
+                if record.born in (ANY_TIME, status.born):
+                    return record
+                self._remove(status.inode, record)
+                return None
+            record = record.other
+        return None
+
+    def make(self, status: "Status", *, born: int | None = None) -> Record:
+        """Return the file's record, or a new one that ``keep`` has to be called for.
+
+        ``born``, if given, replaces the inode's own birth time.
+        """
+        found = self.find(status)
+        if found is not None:
+            return found
+        share = self._shared.setdefault
+        return Record(
+            share(status.device, status.device),
+            status.born if born is None else born,
+            share(status.uid, status.uid),
+            share(status.gid, status.gid),
+        )
+
+    def keep(self, status: "Status", record: Record) -> None:
+        """Put a new or changed ``record`` in its place, or forget it if it says nothing."""
+        present = self.find(status)
+        if not record.says_something(status):
+            if present is not None:
+                self._remove(status.inode, record)
+            return
+        share = self._shared.setdefault
+        record.uid = share(record.uid, record.uid)
+        record.gid = share(record.gid, record.gid)
+        if present is None:
+            record.other = self.by_inode.get(status.inode)
+            self.by_inode[status.inode] = record
+        xattrs = record.xattrs
+        if status.mode & TYPE_MASK == DIRECTORY and (
+            record.gid or (xattrs and ACL_DEFAULT in xattrs)
+        ):
+            self.bequests = True
+        self.attributes = self.attributes or bool(xattrs)
+        self.devices = self.devices or bool(record.device_type)
+
+    def _remove(self, inode: int, record: Record) -> None:
+        """Take ``record`` out of the chain of ``inode``."""
+        previous = self.by_inode[inode]
+        if previous is record:
+            if record.other is None:
+                del self.by_inode[inode]
+            else:
+                self.by_inode[inode] = record.other
+            return
+        while previous.other is not None and previous.other is not record:
+            previous = previous.other
+        if previous.other is record:
+            previous.other = record.other

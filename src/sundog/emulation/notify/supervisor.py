@@ -1,0 +1,182 @@
+"""The supervisor: receive a call, have it answered, reply; until nobody is left.
+
+Nothing that a tracee does can end it.  A handler that fails unexpectedly leaves its call to the
+kernel; that is counted, and reported at the end.
+"""
+
+import errno
+import gc
+import time
+from fcntl import ioctl
+
+from sundog.emulation.notify.handlers.chown import OwnerHandlers
+from sundog.emulation.notify.handlers.create import CreateHandlers
+from sundog.emulation.notify.handlers.exec import ExecuteHandlers
+from sundog.emulation.notify.handlers.ids import IdentityHandlers
+from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
+from sundog.emulation.notify.handlers.stat import StatHandlers
+from sundog.emulation.notify.handlers.xattr import AttributeHandlers
+from sundog.emulation.notify.listener import (
+    ANSWERED,
+    CONTINUE,
+    EMPTY_NOTIFICATION,
+    NOTIFICATION,
+    RESPONSE,
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+    Answer,
+    KernelAnswers,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.emulation.notify.state import Handler, State
+
+FAMILIES = (
+    StatHandlers,
+    IdentityHandlers,
+    ExecuteHandlers,
+    OwnerHandlers,
+    CreateHandlers,
+    AttributeHandlers,
+    MiscellaneousHandlers,
+)
+
+# What a handler may well run into, because the caller made it up, or has just died.
+EXPECTED_ERRORS = frozenset(
+    (
+        *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG),
+        *(errno.EBADF, errno.ESRCH, errno.EFAULT, errno.EINVAL, errno.EROFS, errno.ENXIO),
+        *(errno.EOVERFLOW, errno.EISDIR, errno.EXDEV, errno.EOPNOTSUPP, errno.ENODEV, errno.ESTALE),
+    )
+)
+
+
+class Statistics:
+    """What the supervisor did.
+
+    calls       notifications by name of call
+    incidents   unexpected failures of handlers
+    cpu, wall   seconds spent by the supervisor, and passed
+    """
+
+    def __init__(self, calls: dict[str, int], incidents: int, cpu: float, wall: float) -> None:
+        self.calls = calls
+        self.incidents = incidents
+        self.cpu = cpu
+        self.wall = wall
+
+    def lines(self) -> list[str]:
+        """Return a report for people."""
+        total = sum(self.calls.values())
+        share = 100 * self.cpu / self.wall if self.wall else 0.0
+        often = sorted(self.calls.items(), key=lambda call: (-call[1], call[0]))
+        return [
+            f"notify: {total} notifications, {self.cpu:.2f} s ({share:.0f} %) in the supervisor",
+            "notify: " + " ".join(f"{name}={count}" for name, count in often),
+        ]
+
+
+class Supervisor:
+    """Answers the calls of one container's processes.
+
+    The process is in the container's user and mount namespaces, has its root, and the /proc of its
+    own PID namespace as its working directory.  ``report`` gets a line for each unexpected failure
+    of a handler.
+    """
+
+    def __init__(self, state: "State", report: "Callable[[str], None]") -> None:
+        self._state = state
+        self._report = report
+        self._handlers: dict[int, Handler] = {}
+        self._names: dict[int, str] = {}
+        self._counts: dict[int, int] = {}
+        self._incidents = 0
+        for family in FAMILIES:
+            for name, handler in family(state).calls().items():
+                number = state.abi.numbers.get(name)
+                if number is not None:
+                    self._handlers[number] = handler
+                    self._names[number] = name
+                    self._counts[number] = 0
+
+    def serve(self) -> Statistics:
+        """Answer until no process is left."""
+        # The records are many, live long, and know no cycles.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        cpu, wall = time.process_time(), time.monotonic()
+        self._loop()
+        return Statistics(
+            {self._names[number]: count for number, count in self._counts.items() if count},
+            self._incidents,
+            time.process_time() - cpu,
+            time.monotonic() - wall,
+        )
+
+    def _loop(self) -> None:
+        """Do the work; this is where the time goes, so names are local and nothing is called."""
+        listener, paths = self._state.listener, self._state.paths
+        fd, must_poll = listener.fd, listener.must_poll
+        handlers, counts = self._handlers, self._counts
+        unpack, pack = NOTIFICATION.unpack, RESPONSE.pack
+        while True:
+            if must_poll and not listener.wait():
+                return
+            try:
+                raw = ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, EMPTY_NOTIFICATION)
+            except OSError as error:
+                if listener.is_over(error):
+                    return
+                continue
+            cookie, thread, _, number, _, _, *args = unpack(raw)
+            counts[number] += 1
+            listener.cookie = cookie
+            try:
+                if paths.elsewhere:
+                    answer = self._answer_elsewhere(handlers[number], thread, args)
+                else:
+                    answer = handlers[number](thread, args)
+            except KernelAnswers:
+                answer = CONTINUE
+            except OSError as error:
+                if error.errno not in EXPECTED_ERRORS:
+                    self._note_incident(number, error)
+                answer = CONTINUE
+            except Exception as error:
+                self._note_incident(number, error)
+                answer = CONTINUE
+            if answer is CONTINUE:
+                response = pack(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+            elif answer >= 0:
+                response = pack(cookie, answer, 0, 0)
+            elif answer == ANSWERED:
+                continue
+            else:
+                response = pack(cookie, 0, answer, 0)
+            try:
+                ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, response)
+            except OSError as error:
+                if error.errno != errno.ENOENT:  # the caller has died
+                    raise
+
+    def _answer_elsewhere(self, handler: "Handler", thread: int, args: list[int]) -> Answer:
+        """Answer with the caller's root for the supervisor's own."""
+        paths = self._state.paths
+        paths.enter_root(thread)
+        try:
+            return handler(thread, args)
+        finally:
+            paths.leave_root()
+
+    def _note_incident(self, number: int, error: Exception) -> None:
+        self._incidents += 1
+        trace, where = error.__traceback__, ""
+        while trace is not None:
+            where = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        self._report(f"notify: {self._names[number]}: {error!r} at {where}")
