@@ -48,3 +48,10 @@ def require(packages: Sequence[str]) -> None:
         if done.returncode:
             tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
             raise WorkshopError(f"{' '.join(command)}: exit status {done.returncode}\n{tail}")
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the installed packages' upstream versions."""
+    query = ["dpkg-query", "-W", "-f", "${Package} ${source:Upstream-Version}\n", *packages]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines())

@@ -1,0 +1,140 @@
+"""Builds and imports: the same Dockerfiles and tarballs for every tool."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from typing import TYPE_CHECKING
+
+from bench import inputs
+from bench.measure import Cost, disk
+from bench.report import Row, Table
+from bench.tools import Sundog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.measure import Bench
+    from bench.report import Results
+    from bench.tools import Tool
+
+ROUNDS = 3
+AGAIN = 5
+FILES = 50
+MEGABYTE = 1e6
+
+
+def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results) -> None:
+    """Build five instructions cold, cached and with the last line changed, in fresh storage."""
+    costs: dict[str, dict[str, list[Cost]]] = {tool.name: {} for tool in tools}
+    space: dict[str, int] = {}
+    context = bench.directory("context")
+    bench.directory("context/files")
+    for number in range(FILES):
+        (context / "files" / f"{number}").write_bytes(b"%d\n" % number * 500)
+
+    for turn in range(ROUNDS):
+        for kind in tools:
+            tool = type(kind)(kind.name, bench, bench.place / f"storage-{kind.name}-{turn}")
+            stages = costs[tool.name]
+
+            def timed(stage: str, argv: Sequence[str], tool: Tool = tool, rounds: int = 1) -> None:
+                cost = bench.time([argv], rounds=rounds, env=tool.environment)[0]
+                costs[tool.name].setdefault(stage, []).append(cost)
+
+            dockerfile = context / f"Dockerfile.{tool.name}"
+            dockerfile.write_text(inputs.DOCKERFILE.format(base=tool.base, last=""))
+            timed("import of the base", tool.importing(tarball))
+            timed("cold build", tool.building(dockerfile))
+            space[tool.name] = disk(tool.storage)
+            timed("cached rebuild", tool.building(dockerfile), rounds=AGAIN)
+            for change in range(AGAIN):
+                dockerfile.write_text(inputs.DOCKERFILE.format(base=tool.base, last=f"{change}"))
+                timed("last line changed", tool.building(dockerfile))
+            dockerfile.write_text(inputs.INSTALL.format(base=tool.base))
+            timed("install, no cache", tool.building(dockerfile, cache=False))
+            del stages
+
+    names = [tool.name for tool in tools]
+    median = {
+        name: {stage: statistics.median(cost.wall for cost in runs) for stage, runs in row.items()}
+        for name, row in costs.items()
+    }
+    rows = [
+        Row((stage, *(f"{median[name][stage]:.2f}" for name in names)))
+        for stage in next(iter(median.values()))
+    ]
+    rows.append(Row(("disk after the cold build, MB", *(f"{space[n] / 1e6:.0f}" for n in names))))
+    examples = [" ".join(tool.building(context / f"Dockerfile.{tool.name}")) for tool in tools]
+    results.tables.append(
+        Table(
+            "Build",
+            f"`apt-get install {inputs.PACKAGES}` from a repository in the image, COPY of {FILES}"
+            f" files, two more RUN; seconds of wall time, medians of {ROUNDS} rounds"
+            f" ({ROUNDS * AGAIN} of those that change little), each in fresh storage.",
+            ("stage", *names),
+            rows,
+            commands=examples,
+        )
+    )
+    own, peers = median["sundog"], median
+    results.target("cached rebuild, s", own["cached rebuild"], 0.15)
+    results.target("last line changed, s", own["last line changed"], 0.25)
+    for peer, limit in (("buildah", 0.8), ("charliecloud", 0.35)):
+        ratio = own["cold build"] / peers[peer]["cold build"]
+        results.target(f"cold build ÷ {peer}'s", ratio, limit)
+    results.target("disk ÷ buildah's", space["sundog"] / space["buildah"], 1.0)
+
+
+def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results) -> None:
+    """Import a big compressed tarball, beside plain unpacking by bsdtar and GNU tar."""
+    costs: dict[str, list[Cost]] = {}
+    for turn in range(2):
+        for tool in tools:
+            fresh = type(tool)(tool.name, bench, bench.place / f"storage-big-{tool.name}-{turn}")
+            argv = fresh.importing(tarball, "big")
+            costs.setdefault(tool.name, []).extend(bench.time([argv], env=fresh.environment))
+        for program in ("bsdtar", "tar"):
+            target = bench.directory(f"big-{program}-{turn}")
+            argv = [program, "-C", str(target), "-xf", str(tarball)]
+            costs.setdefault(f"{program} -xf", []).extend(bench.time([argv]))
+    cpu = {name: min(cost.cpu for cost in runs) for name, runs in costs.items()}
+    peak = {name: max(cost.resident for cost in runs) / 1024 for name, runs in costs.items()}
+    rows = [
+        Row((
+            name,
+            f"{min(cost.wall for cost in runs):.1f}",
+            f"{cpu[name]:.1f}",
+            f"{peak[name]:.0f}",
+        ))
+        for name, runs in costs.items()
+    ]  # fmt: skip
+    results.tables.append(
+        Table(
+            "Import of a big image",
+            f"{tarball.stat().st_size / MEGABYTE:.0f} MB of tar.gz, {inputs.BIG / MEGABYTE:.0f} MB"
+            " unpacked: this machine's own /usr. The better of two runs, CPU time of all processes,"
+            " peak memory of the greatest one.",
+            ("by", "wall, s", "CPU, s", "peak, MiB"),
+            rows,
+            commands=[" ".join(tools[0].importing(tarball, "big")), f"bsdtar -xf {tarball}"],
+        )
+    )
+    results.target("import: CPU ÷ bsdtar's", cpu["sundog"] / cpu["bsdtar -xf"], 1.3)
+    results.target("import: peak memory, MiB", peak["sundog"], 150)
+    _from_big(bench, results)
+
+
+def _from_big(bench: Bench, results: Results) -> None:
+    """Read what FROM of the big image costs by Sundog's own timer."""
+    tool = Sundog("sundog", bench, bench.place / "storage-big-sundog-0")
+    context = bench.directory("context")
+    dockerfile = context / "Dockerfile.big"
+    dockerfile.write_text("FROM big\nRUN true\n")
+    command = tool.building(dockerfile)
+    verbose = [*command[:2], "-v", *command[2:]]
+    text = bench.run(["sh", "-c", '"$@" 2>&1', "sh", *verbose], tool.environment)
+    found = re.search(r"FROM big.*?([\d.]+) ms", text, re.S)
+    if found:
+        results.target("FROM of the big image, ms by `-v`", float(found.group(1)), 10)

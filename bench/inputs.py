@@ -1,0 +1,124 @@
+"""What is built, imported and run: made on the spot, the same for all tools."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.bases.bootstrap import bootstrap
+from scripts.place import atomically, digest, own
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BIG = 900_000_000
+PACKAGES = "openssh-server"
+
+# A repository of all that the install needs, in the image: no network in what is measured.
+REPOSITORY = rf"""
+set -e
+chroot "$1" apt-get -qq update
+mkdir -p "$1/aptrepo/partial"
+chroot "$1" apt-get -qq -o Dir::Cache::archives=/aptrepo --no-install-recommends \
+    --download-only -y install {PACKAGES} >/dev/null
+(cd "$1/aptrepo" && rm -rf partial lock && dpkg-scanpackages -m . >Packages 2>/dev/null)
+rm -rf "$1"/etc/apt/sources.list.d/* "$1"/var/lib/apt/lists/* "$1"/etc/apt/sources.list
+echo 'deb [trusted=yes] file:/aptrepo ./' >"$1/etc/apt/sources.list"
+printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d"
+chmod 755 "$1/usr/sbin/policy-rc.d"
+"""
+
+DOCKERFILE = f"""\
+FROM {{base}}
+RUN apt-get update && apt-get install -y --no-install-recommends {PACKAGES}
+COPY files /srv/files
+RUN touch /srv/one
+RUN true {{last}}
+"""
+
+INSTALL = f"""\
+FROM {{base}}
+RUN apt-get update && apt-get install -y --no-install-recommends {PACKAGES}
+"""
+
+SYSCALLS = r"""
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  struct sock_filter allow[] = {{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+  struct sock_fprog program = {1, allow};
+  if (argc > 1 && !strcmp(argv[1], "one")) {
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 1;
+  }
+  double best = 1e9;
+  for (int round = 0; round < 7; round++) {
+    struct timespec a, b;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    for (int i = 0; i < 500000; i++) syscall(SYS_getppid);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    double ns = ((b.tv_sec - a.tv_sec) * 1e9 + (b.tv_nsec - a.tv_nsec)) / 500000;
+    if (ns < best) best = ns;
+  }
+  printf("%.1f\n", best);
+}
+"""
+
+
+def debian() -> Path:
+    """Return a Debian tarball with a package repository in it."""
+    target = own("bases") / f"bench-{digest([Path(__file__)])}.tar"
+    if not target.exists():
+        with atomically(target) as part:
+            bootstrap(part, variant="apt", hooks=[REPOSITORY])
+    return target
+
+
+def big() -> Path:
+    """Return a gzipped tarball of 900 MB of this machine's own files, about 300 MB."""
+    target = own("bases") / f"big-{digest([Path(__file__)])}.tar.gz"
+    if not target.exists():
+        with (
+            atomically(target) as part,
+            part.open("wb") as out,
+            subprocess.Popen(["gzip", "-6"], stdin=subprocess.PIPE, stdout=out) as gzip,
+        ):
+            with tarfile.open(fileobj=gzip.stdin, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+                for path in _files(BIG):
+                    tar.add(path, str(path).lstrip("/"), recursive=False, filter=_roots)
+            assert gzip.stdin is not None
+            gzip.stdin.close()
+    return target
+
+
+def _files(size: int) -> Iterator[Path]:
+    """Give directories, files and links below /usr until their size is reached."""
+    total = 0
+    for directory, subdirectories, names in os.walk("/usr"):
+        subdirectories.sort()
+        yield Path(directory)
+        for name in sorted(names):
+            path = Path(directory, name)
+            status = path.lstat()
+            # One file of gigabytes would be another benchmark.
+            if status.st_size > 50_000_000 or not status.st_mode & 0o004:
+                continue
+            yield path
+            total += status.st_size
+            if total >= size:
+                return
+
+
+def _roots(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry

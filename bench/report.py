@@ -1,0 +1,96 @@
+"""The page that a benchmark run writes."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Row:
+    """A table's row, ready to print."""
+
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was measured, how, and the numbers."""
+
+    title: str
+    text: str
+    head: tuple[str, ...]
+    rows: Sequence[Row]
+    commands: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """Return the table as a section of the page."""
+        lines = [f"## {self.title}", "", self.text, ""]
+        lines.append(f"| {' | '.join(self.head)} |")
+        lines.append(f"|{'|'.join('---' if i == 0 else '--:' for i in range(len(self.head)))}|")
+        lines += [f"| {' | '.join(row.cells)} |" for row in self.rows]
+        if self.commands:
+            lines += ["", "```", *self.commands, "```"]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that Sundog is to reach: at most the limit."""
+
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def reached(self) -> bool:
+        """Tell whether it is."""
+        return self.value <= self.limit
+
+
+@dataclass
+class Results:
+    """All that one run measured."""
+
+    tables: list[Table] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+
+    def target(self, name: str, value: float, limit: float) -> None:
+        """Enter a figure beside its limit."""
+        self.targets.append(Target(name, value, limit))
+
+
+def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
+    """Return docs/benchmarks.md."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    peers = ", ".join(f"{name} {version}" for name, version in versions.items())
+    figures = Table(
+        "Figures to reach",
+        "Each is an upper limit; the tables below have what it comes from.",
+        ("figure", "measured", "limit", ""),
+        [
+            Row((
+                target.name,
+                f"{target.value:.3g}",
+                f"{target.limit:g}",
+                "reached" if target.reached else "**missed**",
+            ))
+            for target in results.targets
+        ],
+    )  # fmt: skip
+    introduction = (
+        f"Written by `make bench` on {today}: {machine}. One run, all tools side by side, on a"
+        " fresh ext4 in a loop-mounted file, as an ordinary user. Peers are Debian's packages: "
+        f"{peers}. buildah has subordinate ids, which Sundog and Charliecloud do without."
+    )
+    parts = [
+        "# Benchmarks",
+        introduction,
+        figures.markdown(),
+        *(table.markdown() for table in results.tables),
+    ]
+    return "\n\n".join(parts) + "\n"

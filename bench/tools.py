@@ -1,0 +1,118 @@
+"""The tools under test: how each imports, builds, and where it keeps what it made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.measure import Bench
+
+BASE = "bench-base"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool with a storage directory of its own."""
+
+    name: str
+    bench: Bench
+    storage: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what the tool needs in the environment."""
+        return {}
+
+    @property
+    def base(self) -> str:
+        """Return how FROM names the base image."""
+        return BASE
+
+    def importing(self, tarball: Path, name: str = BASE) -> list[str]:
+        """Return the command that makes a tarball an image."""
+        raise NotImplementedError
+
+    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+        """Return the command that builds a Dockerfile in the context directory."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Sundog(Tool):
+    """This project."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return its storage directory."""
+        return {"CH_IMAGE_STORAGE": str(self.storage)}
+
+    def importing(self, tarball: Path, name: str = BASE) -> list[str]:
+        """Import."""
+        return [str(self.bench.programs / "ch-image"), "import", str(tarball), name]
+
+    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+        """Build under the filter."""
+        command = [str(self.bench.programs / "ch-image"), "build", "--force=seccomp"]
+        command += [] if cache else ["--no-cache"]
+        return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+
+
+@dataclass(frozen=True)
+class Charliecloud(Tool):
+    """Debian's charliecloud, its build cache switched on."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return its storage directory, and that it is to cache as the others do."""
+        return {"CH_IMAGE_STORAGE": str(self.storage), "CH_IMAGE_CACHE": "enabled"}
+
+    def importing(self, tarball: Path, name: str = BASE) -> list[str]:
+        """Import."""
+        return ["/usr/bin/ch-image", "import", str(tarball), name]
+
+    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+        """Build under its filter."""
+        command = ["/usr/bin/ch-image", "build", "--force=seccomp"]
+        command += [] if cache else ["--no-cache"]
+        return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+
+
+@dataclass(frozen=True)
+class Buildah(Tool):
+    """Debian's buildah, rootless: subordinate ids, and the kernel's own overlay."""
+
+    @property
+    def base(self) -> str:
+        """Return the name that needs no registry."""
+        return f"localhost/{BASE}"
+
+    @property
+    def _command(self) -> list[str]:
+        root, run = self.storage / "root", self.storage / "run"
+        driver = ["--storage-driver", "overlay"]
+        return ["/usr/bin/buildah", "--root", str(root), "--runroot", str(run), *driver]
+
+    def importing(self, tarball: Path, name: str = BASE) -> list[str]:
+        """Import: add the tarball to an empty container and commit that."""
+        buildah = " ".join(self._command)
+        script = (
+            f"c=$({buildah} from scratch) && {buildah} add -q $c {tarball} / && "
+            f"{buildah} commit -q $c {name} && {buildah} rm $c"
+        )
+        return ["sh", "-c", script]
+
+    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+        """Build in a chroot, without a network of its own."""
+        command = [*self._command, "build", "--isolation", "chroot", "--network", "host"]
+        command += ["--layers"] if cache else ["--layers", "--no-cache"]
+        return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+
+
+KINDS: dict[str, type[Tool]] = {
+    "sundog": Sundog,
+    "charliecloud": Charliecloud,
+    "buildah": Buildah,
+}
