@@ -4,7 +4,8 @@ The rules are those of Documentation/filesystems/overlayfs.rst: the topmost entr
 directories of one name merge until one of them is opaque or a layer has something else there; a
 whiteout ends the search.  The manifests say what is a whiteout and what is opaque.
 
-Must not import anything of ``sundog`` but ``record`` and ``layer.xattrs``.
+Must not import anything of ``sundog`` but ``record``, ``layer.names`` and
+``layer.xattrs``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from sundog.layer.names import joined
 from sundog.layer.xattrs import entry_path, get_xattrs
 from sundog.record.owners import OwnerRecord
 
@@ -79,15 +81,16 @@ class Found:
 class Below:
     """The view of ``layers``, the topmost first; a context manager that keeps their roots open.
 
-    Paths are canonical: relative to the root, b"" itself, no symlink on the way.
+    Paths are canonical: relative to the root, b"" itself, no symlink on the way.  With
+    ``cut_at_root`` nothing shows below a layer whose root is opaque.
     """
 
-    def __init__(self, layers: Sequence[LayerTree]) -> None:
+    def __init__(self, layers: Sequence[LayerTree], *, cut_at_root: bool = True) -> None:
         self._layers: list[LayerTree] = []
         for layer in layers:
             self._layers.append(layer)
             root = layer.owners.get(b"")
-            if root is not None and root.opaque:
+            if cut_at_root and root is not None and root.opaque:
                 break
         self._roots: list[int] = []
         # Directory → the layers that show in it, as indexes; empty for all that is none.
@@ -118,10 +121,24 @@ class Below:
                 return None
             status = self._status(index, path)
             if status is not None:
-                if stat.S_ISCHR(status.st_mode):
-                    return None  # the mark of a whiteout: devices have placeholders
-                return Found(self._roots[index], path, status, record)
+                return self._found(index, path, status)
         return None
+
+    def entries(self, directory: bytes) -> list[tuple[bytes, Found]]:
+        """Return the entries that show in ``directory``, in order of name."""
+        shown: dict[bytes, Found | None] = {}
+        for index in self.holders(directory):
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(directory or b".", flags, dir_fd=self._roots[index])
+            try:
+                names = [os.fsencode(name) for name in os.listdir(fd)]
+            finally:
+                os.close(fd)
+            for name in names:
+                if name not in shown:
+                    path = joined(directory, name)
+                    shown[name] = self._found(index, path, self._status(index, path))
+        return [(name, found) for name, found in sorted(shown.items()) if found]
 
     def record(self, path: bytes) -> OwnerRecord | None:
         """Return the record of what shows at ``path``, if it has one."""
@@ -157,6 +174,11 @@ class Below:
             if record is not None and record.opaque:
                 break
         return tuple(holders)
+
+    def _found(self, index: int, path: bytes, status: os.stat_result | None) -> Found | None:
+        if status is None or stat.S_ISCHR(status.st_mode):
+            return None  # a whiteout's mark: devices have placeholders
+        return Found(self._roots[index], path, status, self._layers[index].owners.get(path))
 
     def _status(self, index: int, path: bytes) -> os.stat_result | None:
         # On the way there are only directories of this very layer: none of them is a symlink.

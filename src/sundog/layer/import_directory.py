@@ -1,0 +1,167 @@
+"""Copy a directory that holds a whole image, as its only layer.
+
+The user's own files become root's, whatever their group; the owners of other files are recorded.
+Devices get a placeholder and a record, sockets are left out.
+
+In a user namespace every foreign owner looks the same.  So who they are is found out outside, by
+``foreign_owners``, while the copy is made in the tree worker, where the modes of the user's own
+files are no obstacle.
+
+Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sundog.errors import SundogError
+from sundog.layer.below import kind_of
+from sundog.layer.copying import Copier
+from sundog.layer.directories import Directories
+from sundog.layer.names import display, joined
+from sundog.layer.walk import walk
+from sundog.layer.write_tar import write_tar
+from sundog.layer.xattrs import get_xattrs, set_xattrs
+from sundog.record.owners import OwnerRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sundog.layer.xattrs import Pairs
+    from sundog.record.owners import OwnersManifest
+
+Owner = tuple[int, int]
+
+_SHOWN = 50  # unreadable files that are named
+_DEVICES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of a copy: the manifest, and the digest of the archive that the layer makes."""
+
+    owners: OwnersManifest
+    digest: str
+
+
+def foreign_owners(source: bytes) -> dict[bytes, Owner]:
+    """Return uid and gid of what is not the user's own in ``source``, by path.
+
+    To be called outside of any user namespace.  Raises OSError if ``source`` is no directory.
+    """
+    own = os.geteuid()
+    foreign = {}
+    with Directories(source) as directories:
+        for path, fd, entries in walk(directories, on_error=lambda _path, _error: None):
+            found = [(path, os.fstat(fd))] if not path else []
+            found += [(joined(path, name), status) for name, status in entries]
+            for entry, status in found:
+                # To real root all files are his own, and their groups as good as any.
+                if (status.st_uid != own or own == 0) and (status.st_uid or status.st_gid):
+                    foreign[entry] = (status.st_uid, status.st_gid)
+    return foreign
+
+
+def import_directory(source: bytes, tree: bytes, foreign: Mapping[bytes, Owner]) -> Imported:
+    """Copy ``source`` into ``tree``, an empty directory; ``foreign`` is from ``foreign_owners``.
+
+    Raises SundogError naming all that cannot be read, OSError when ``tree`` cannot be written.
+    """
+    with Directories(source) as there, Directories(tree) as here:
+        copy = _DirectoryCopy(there, here, foreign)
+        copy.run()
+    if copy.unreadable:
+        shown = ", ".join(map(display, sorted(copy.unreadable)[:_SHOWN]))
+        more = len(copy.unreadable) - _SHOWN
+        raise SundogError(
+            f"cannot read in {display(source)}: {shown}{f' and {more} more' if more > 0 else ''}",
+            "make them readable, or import a tar made by somebody who may read them",
+        )
+    with open(os.devnull, "wb") as nowhere:
+        return Imported(copy.owners, write_tar(nowhere, tree, copy.owners))
+
+
+class _DirectoryCopy:
+    """One copy on its way."""
+
+    def __init__(
+        self, there: Directories, here: Directories, foreign: Mapping[bytes, Owner]
+    ) -> None:
+        self.owners: OwnersManifest = {}
+        self.unreadable: set[bytes] = set()
+        self._there = there
+        self._here = here
+        self._foreign = foreign
+        self._copier = Copier()
+        self._linked: dict[tuple[int, int], bytes] = {}  # inodes with several names → one copy
+
+    def run(self) -> None:
+        target = os.fstat(self._here.open(b""))
+        statuses: dict[bytes, os.stat_result] = {}  # of the directories, parents first
+        for path, fd, entries in walk(self._there, lambda path, _: self.unreadable.add(path)):
+            statuses[path] = os.fstat(fd)
+            if os.path.samestat(statuses[path], target):
+                raise SundogError(f"{display(self._there.root)} contains the storage directory")
+            self._make_directory(path, fd)
+            for name, status in entries:
+                if not stat.S_ISDIR(status.st_mode):
+                    self._copy(path, fd, name, status)
+        for path, status in reversed(statuses.items()):
+            fd = self._here.open(path)
+            os.fchmod(fd, stat.S_IMODE(status.st_mode))
+            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def _make_directory(self, path: bytes, original: int) -> None:
+        parent, _, name = path.rpartition(b"/")
+        if path:
+            os.mkdir(name, 0o700, dir_fd=self._here.open(parent))
+        self._record(path, "d", set_xattrs(self._here.open(path), get_xattrs(original)))
+
+    def _copy(self, directory: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
+        """Copy an entry that is not a directory."""
+        path = joined(directory, name)
+        target = self._here.open(directory)
+        identity = (status.st_dev, status.st_ino)
+        first = self._linked.get(identity)
+        if first is not None:
+            parent, _, first_name = first.rpartition(b"/")
+            source = self._here.open(parent)
+            os.link(first_name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+            if first in self.owners:
+                self.owners[path] = self.owners[first]
+            return
+        kind = _DEVICES.get(stat.S_IFMT(status.st_mode)) or kind_of(status.st_mode)
+        if not kind:
+            return  # a socket
+        left: Pairs = ()
+        if kind in "cb":
+            _hold_place(target, name, status)
+        else:
+            try:
+                left = self._copier.copy(fd, name, status, target, name)
+            except (PermissionError, FileNotFoundError):
+                self.unreadable.add(path)
+                return
+        self._record(path, kind, left, status.st_rdev if kind in "cb" else 0)
+        if status.st_nlink > 1:
+            self._linked[identity] = path
+
+    def _record(self, path: bytes, kind: str, xattrs: Pairs, rdev: int = 0) -> None:
+        uid, gid = self._foreign.get(path, (0, 0))
+        record = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs)
+        if not record.is_plain:
+            self.owners[path] = record
+
+
+def _hold_place(directory: int, name: bytes, status: os.stat_result) -> None:
+    """Make the empty file that stands for a device."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, 0o600, dir_fd=directory)
+    try:
+        os.fchmod(fd, stat.S_IMODE(status.st_mode))
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(fd)

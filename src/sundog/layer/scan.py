@@ -1,0 +1,211 @@
+"""Find what a step changed in a plain tree, and make a layer of it: the ``copy`` driver's way.
+
+The tree is looked at right after it was copied and again after the step.  An entry has changed when
+its inode, ctime, size or mode has: never its mtime alone, which programs set as they please.  The
+layer is what overlayfs would have gathered, with whiteouts for what is gone.
+
+Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sundog.layer.copying import Copier
+from sundog.layer.directories import Directories
+from sundog.layer.inherit import Base
+from sundog.layer.marks import WHITEOUT_RECORD, place_marks
+from sundog.layer.names import joined
+from sundog.layer.walk import walk
+from sundog.layer.xattrs import get_xattrs, set_xattrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.layer.below import LayerTree
+    from sundog.record.owners import OwnerRecord, OwnersManifest
+
+# Seconds: between looks at a file system's clock, and the most that one stands still.
+_TICK = 0.001
+_SLOWEST_CLOCK = 2.5
+
+# Links that the file system refuses are made as copies.
+_NO_LINK = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV})
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """How a tree looked: path → (inode, ctime in ns, size, mode with its type)."""
+
+    entries: dict[bytes, tuple[int, int, int, int]]
+
+
+def scan(tree: bytes) -> Scan:
+    """Note how ``tree`` looks.  Raises OSError.
+
+    Returns only when the file system's clock has gone on, so that whatever is changed from now on
+    gets another ctime.
+    """
+    entries = {}
+    with Directories(tree) as directories:
+        for path, fd, listed in walk(directories):
+            entries[path] = _signature(os.fstat(fd))
+            for name, status in listed:
+                if not stat.S_ISDIR(status.st_mode):
+                    entries[joined(path, name)] = _signature(status)
+        newest = max(ctime for _, ctime, _, _ in entries.values())
+        root = directories.open(b"")
+        deadline = time.monotonic() + _SLOWEST_CLOCK
+        while entries[b""][1] <= newest and time.monotonic() < deadline:
+            time.sleep(_TICK)
+            status = os.fstat(root)
+            os.utime(root, ns=(status.st_atime_ns, status.st_mtime_ns))  # sets the ctime
+            entries[b""] = _signature(os.fstat(root))
+    return Scan(entries)
+
+
+def diff(
+    work: bytes, before: Scan, out_tree: bytes, below: Sequence[LayerTree], skeleton: bytes
+) -> OwnersManifest | None:
+    """Make a layer of what changed in ``work`` since ``before``, in the empty ``out_tree``.
+
+    ``below`` are the layers that were copied to ``work``, the topmost first, and ``skeleton`` the
+    directory that was under them.  Files of ``work`` become links in ``out_tree``: no byte is
+    copied, and what remains of ``work`` may go or be kept, but not be changed any more.
+
+    Returns the layer's manifest, None if nothing was changed.  Raises OSError.
+    """
+    with (
+        Directories(work) as source,
+        Directories(out_tree) as target,
+        Base(below, skeleton) as base,
+    ):
+        return _Difference(source, before.entries, target, base).make()
+
+
+def _signature(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode
+
+
+class _Difference:
+    """One layer on its way."""
+
+    def __init__(
+        self,
+        source: Directories,
+        before: dict[bytes, tuple[int, int, int, int]],
+        target: Directories,
+        base: Base,
+    ) -> None:
+        self._source = source
+        self._before = before
+        self._target = target
+        self._base = base
+        self._copier = Copier()
+        self._owners: OwnersManifest = {}
+        self._fresh: set[bytes] = set()  # directories that did not exist before
+        self._now: dict[bytes, os.stat_result] = {}
+        self._made: dict[bytes, None] = {}  # directories of the layer, parents first
+
+    def make(self) -> OwnersManifest | None:
+        for path, fd, entries in walk(self._source):
+            status = os.fstat(fd)
+            self._now[path] = status
+            self._compare_directory(path, status)
+            for name, entry in entries:
+                if not stat.S_ISDIR(entry.st_mode):
+                    self._now[joined(path, name)] = entry
+                    self._compare(path, name, entry)
+        for path in self._before.keys() - self._now.keys():
+            self._compare_missing(path)
+        if not self._made:
+            return None
+        place_marks(self._target, self._owners, self._base.below)
+        for path in reversed(self._made):
+            status = self._now[path]
+            fd = self._target.open(path)
+            set_xattrs(fd, get_xattrs(self._source.open(path)))
+            os.fchmod(fd, stat.S_IMODE(status.st_mode))
+            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return self._owners
+
+    def _compare_directory(self, path: bytes, status: os.stat_result) -> None:
+        if not path:
+            if stat.S_IMODE(status.st_mode) != self._base.root_mode:
+                self._have(path)
+            return
+        parent, _, name = path.rpartition(b"/")
+        if parent in self._fresh or not self._is_same(path, status):
+            self._fresh.add(path)
+            self._have(path)
+        elif _signature(status) != self._before[path] and not self._base.only_skeleton(
+            path, status, self._source.open(parent), name
+        ):
+            self._have(path)
+
+    def _compare(self, directory: bytes, name: bytes, status: os.stat_result) -> None:
+        """Take an entry that is not a directory into the layer, if it has changed."""
+        path = joined(directory, name)
+        if directory not in self._fresh and _signature(status) == self._before.get(path):
+            return
+        same_file = self._is_same(path, status)
+        if same_file:
+            fd = self._source.open(directory)
+            if self._base.only_skeleton(path, status, fd, name):
+                return
+        self._have(directory)
+        self._link(directory, name, status)
+        self._record(path, self._base.record(path, status, same_file=same_file))
+
+    def _compare_missing(self, path: bytes) -> None:
+        """Record that ``path`` is gone, unless its directory says that already."""
+        parent = path.rpartition(b"/")[0]
+        directory = self._now.get(parent)
+        if directory is None or not stat.S_ISDIR(directory.st_mode) or parent in self._fresh:
+            return
+        if self._base.below.lookup(path):
+            self._have(parent)
+            self._owners[path] = WHITEOUT_RECORD
+
+    def _is_same(self, path: bytes, status: os.stat_result) -> bool:
+        """Whether the inode at ``path`` was there before."""
+        inode, _, _, mode = self._before.get(path, (0, 0, 0, 0))
+        return inode == status.st_ino and stat.S_IFMT(mode) == stat.S_IFMT(status.st_mode)
+
+    def _have(self, path: bytes) -> None:
+        """See to it that the layer has the directory ``path`` and those above it."""
+        missing: list[bytes] = []
+        while path not in self._made and path not in missing[-1:]:
+            missing.append(path)
+            path = path.rpartition(b"/")[0]  # of the root: the root
+        for path in reversed(missing):
+            parent, _, name = path.rpartition(b"/")
+            if path:
+                os.mkdir(name, 0o700, dir_fd=self._target.open(parent))
+            self._made[path] = None
+            status = self._now[path]
+            same = self._is_same(path, status)
+            opaque = (
+                path in self._fresh
+                and parent not in self._fresh
+                and bool(self._base.below.holders(path))
+            )
+            self._record(path, self._base.record(path, status, same_file=same, opaque=opaque))
+
+    def _link(self, directory: bytes, name: bytes, status: os.stat_result) -> None:
+        source, target = self._source.open(directory), self._target.open(directory)
+        try:
+            os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            self._copier.copy(source, name, status, target, name)
+
+    def _record(self, path: bytes, record: OwnerRecord | None) -> None:
+        if record is not None:
+            self._owners[path] = record

@@ -1,0 +1,215 @@
+"""Write a layer as a tar archive, the same bytes whenever the layer is the same.
+
+Owners, devices and attributes come from the manifest where the inodes lack them, whiteouts from the
+manifest alone.  Directories come in order of path, in each first what it hides, as the OCI image
+specification wants it (layer.md, "Whiteouts").  Format: ustar, with a pax header in front of a
+member that does not fit (POSIX.1-2024, pax).  Sockets are left out: tar has no type for them.
+
+Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from sundog.errors import ArchiveError
+from sundog.layer.below import kind_of
+from sundog.layer.directories import Directories
+from sundog.layer.header import BLOCK, NANOSECONDS, format_header
+from sundog.layer.names import OPAQUE, WHITEOUT, display, joined
+from sundog.layer.pax import format_records, format_time, xattr_record
+from sundog.layer.walk import walk
+from sundog.layer.xattrs import get_xattrs
+from sundog.record.owners import OwnerRecord
+
+if TYPE_CHECKING:
+    from sundog.layer.xattrs import Pairs
+    from sundog.record.owners import OwnersManifest
+
+_BUFFER_SIZE = 256 * 1024
+_TYPEFLAGS = {"f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6"}
+_NAME_SIZE = 100
+_PREFIX_SIZE = 155
+_ID_MAX = 0o7777777
+_SIZE_MAX = 0o77777777777
+
+
+def write_tar(
+    out: BinaryIO, tree: bytes, owners: OwnersManifest, *, mtime_clamp: int | None = None
+) -> str:
+    """Write the layer in ``tree`` to ``out`` and return the archive's digest, ``sha256:HEX``.
+
+    With ``mtime_clamp``, in seconds since 1970, nothing is younger than that.  Raises OSError, and
+    ArchiveError for a name that means a whiteout in archives.
+    """
+    with Directories(tree) as directories:
+        return _LayerWriter(out, directories, owners, mtime_clamp).write()
+
+
+class _LayerWriter:
+    """One archive on its way out."""
+
+    def __init__(
+        self,
+        out: BinaryIO,
+        directories: Directories,
+        owners: OwnersManifest,
+        mtime_clamp: int | None,
+    ) -> None:
+        self._out = out
+        self._hash = hashlib.sha256()
+        self._buffer = bytearray()
+        self._directories = directories
+        self._owners = owners
+        self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
+        self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
+
+    def write(self) -> str:
+        hidden: dict[bytes, list[bytes]] = {}  # directory → the names of its whiteouts
+        for path in sorted(path for path, record in self._owners.items() if record.kind == "w"):
+            parent, _, name = path.rpartition(b"/")
+            hidden.setdefault(parent, []).append(WHITEOUT + name)
+        for directory, fd, entries in walk(self._directories):
+            record = self._owners.get(directory) or OwnerRecord("d")
+            name = (directory or b".") + b"/"
+            self._header("d", name, os.fstat(fd), record, xattrs=get_xattrs(fd))
+            for mark in [OPAQUE] * record.opaque + hidden.get(directory, []):
+                self._whiteout(joined(directory, mark))
+            for name, status in entries:
+                if not stat.S_ISDIR(status.st_mode):
+                    self._entry(joined(directory, name), fd, name, status)
+        self._put(bytes(2 * BLOCK))
+        self._flush()
+        return "sha256:" + self._hash.hexdigest()
+
+    def _entry(self, path: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
+        """Write an entry that is not a directory."""
+        kind = kind_of(status.st_mode)
+        if not kind:
+            return  # a socket, or overlayfs's mark of a whiteout
+        if name.startswith(WHITEOUT):
+            raise ArchiveError(
+                f"{display(path)} cannot be in an archive: there it would be a whiteout",
+                "rename it: layers cannot hold names that begin with .wh.",
+            )
+        record = self._owners.get(path) or OwnerRecord(kind)
+        first = self._linked.setdefault(status.st_ino, path) if status.st_nlink > 1 else path
+        if first != path:
+            self._header("h", path, status, record, link=first)
+        elif kind == "f":
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            try:
+                kind = record.kind if record.kind in "cb" else "f"
+                self._header(kind, path, status, record, xattrs=get_xattrs(file))
+                if kind == "f":
+                    self._data(file, status.st_size)
+            finally:
+                os.close(file)
+        else:
+            link = os.readlink(name, dir_fd=fd) if kind == "l" else b""
+            self._header(kind, path, status, record, link=link)
+
+    def _whiteout(self, name: bytes) -> None:
+        status = os.stat_result((stat.S_IFREG, *(0,) * 9), {"st_mtime_ns": 0})
+        self._header("f", name, status, OwnerRecord("f"))
+
+    def _header(
+        self,
+        kind: str,
+        name: bytes,
+        status: os.stat_result,
+        record: OwnerRecord,
+        *,
+        link: bytes = b"",
+        xattrs: Pairs = (),
+    ) -> None:
+        """Write the header of a member, and before it what does not fit."""
+        pax: list[tuple[bytes, bytes]] = []
+        prefix, short_name = _split(name)
+        if len(short_name) > _NAME_SIZE:
+            pax.append((b"path", name))
+        if len(link) > _NAME_SIZE:
+            pax.append((b"linkpath", link))
+        if not all(_is_utf8(text) for _, text in pax):
+            pax.insert(0, (b"hdrcharset", b"BINARY"))
+        size = status.st_size if kind == "f" else 0
+        if size > _SIZE_MAX:
+            pax.append((b"size", b"%d" % size))
+        if record.uid > _ID_MAX:
+            pax.append((b"uid", b"%d" % record.uid))
+        if record.gid > _ID_MAX:
+            pax.append((b"gid", b"%d" % record.gid))
+        mtime_ns = status.st_mtime_ns
+        if self._mtime_limit is not None:
+            mtime_ns = min(mtime_ns, self._mtime_limit)
+        mtime = mtime_ns // NANOSECONDS
+        if mtime_ns % NANOSECONDS or not 0 <= mtime <= _SIZE_MAX:
+            pax.append((b"mtime", format_time(mtime_ns)))
+        if kind != "h":
+            merged = {**dict(xattrs), **dict(record.xattrs)}
+            pax += [xattr_record(*pair) for pair in sorted(merged.items())]
+        if pax:
+            data = format_records(pax)
+            label = b"PaxHeaders/" + name.rstrip(b"/").rpartition(b"/")[2]
+            self._put(format_header(label[:_NAME_SIZE], typeflag=b"x", mode=0o644, size=len(data)))
+            self._put(data)
+            self._put(bytes(-len(data) % BLOCK))
+        self._put(
+            format_header(
+                short_name[:_NAME_SIZE],
+                typeflag=_TYPEFLAGS[kind],
+                mode=stat.S_IMODE(status.st_mode),
+                uid=record.uid if record.uid <= _ID_MAX else 0,
+                gid=record.gid if record.gid <= _ID_MAX else 0,
+                size=size if size <= _SIZE_MAX else 0,
+                mtime=min(max(mtime, 0), _SIZE_MAX),
+                link=link[:_NAME_SIZE],
+                major=os.major(record.rdev),
+                minor=os.minor(record.rdev),
+                prefix=prefix,
+            )
+        )
+
+    def _data(self, file: int, size: int) -> None:
+        """Write the data of a file and what fills the last block."""
+        left = size
+        while left:
+            data = os.read(file, min(left, _BUFFER_SIZE))
+            if not data:
+                raise OSError(errno.EIO, "a file of a layer has become shorter")
+            self._put(data)
+            left -= len(data)
+        self._put(bytes(-size % BLOCK))
+
+    def _put(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) >= _BUFFER_SIZE:
+            self._flush()
+
+    def _flush(self) -> None:
+        data, self._buffer = bytes(self._buffer), bytearray()
+        self._hash.update(data)
+        while data:
+            data = data[self._out.write(data) :]  # a raw file may take less than all
+
+
+def _split(name: bytes) -> tuple[bytes, bytes]:
+    """Return prefix and name for a header; the name is too long if there is no way."""
+    if len(name) <= _NAME_SIZE:
+        return b"", name
+    slash = name.rfind(b"/", 0, min(_PREFIX_SIZE + 1, len(name) - 1))
+    if slash <= 0 or len(name) - slash - 1 > _NAME_SIZE:
+        return b"", name
+    return name[:slash], name[slash + 1 :]
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
