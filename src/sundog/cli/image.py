@@ -16,3 +16,7 @@ def main() -> int:
     from sundog.cli.image_command import run  # noqa: PLC0415 - see above
 
     return run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

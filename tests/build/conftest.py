@@ -1,0 +1,104 @@
+"""What the tests of builds share: a storage with busybox in it, on each driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.conftest import Completed, Runner
+
+LINE = re.compile(r" *(\d+)([*. ]) (.*)")
+
+
+class Workshop:
+    """A context directory, a storage with the image ``bb``, and the commands on them."""
+
+    def __init__(self, directory: Path, ch_image: Runner, ch_run: Runner) -> None:
+        self.context = directory / "context"
+        self.context.mkdir()
+        self.ch_image = ch_image
+        self.ch_run = ch_run
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files into the context."""
+        for name, text in files.items():
+            path = self.context / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def build(
+        self,
+        dockerfile: str,
+        *options: str,
+        tag: str = "img",
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Build ``dockerfile``, which does not lie in the context."""
+        path = self.context.parent / "Dockerfile"
+        path.write_text(dockerfile)
+        return self.ch_image(
+            "build", "-t", tag, "-f", path, *options, self.context, check=check, env=env
+        )
+
+    def statuses(self, dockerfile: str, *options: str, tag: str = "img") -> str:
+        """Build and return the status character of each line, blanks as ``_``."""
+        done = self.build(dockerfile, *options, tag=tag)
+        return "".join(status for _, status, _ in announced(done)).replace(" ", "_")
+
+    def run(self, script: str, image: str = "img") -> str:
+        """Return what a shell script prints in an image."""
+        return self.ch_run(image, "--", "/bin/sh", "-c", script).stdout
+
+    def config(self, image: str = "img") -> dict[str, Any]:
+        """Return the configuration of an image, as OCI image-spec has it."""
+        storage = self.ch_image("gestalt", "storage-path").stdout.strip()
+        name = f"docker.io%library%{image}+latest"
+        with open(os.path.join(storage, "images", name, "config.json"), encoding="utf-8") as file:
+            config: dict[str, Any] = json.load(file)
+        return config
+
+
+def announced(done: Completed) -> list[tuple[int, str, str]]:
+    """Return the lines that announce instructions: number, status, text."""
+    found = (LINE.fullmatch(line) for line in done.stderr.splitlines())
+    return [(int(match[1]), match[2], match[3]) for match in found if match]
+
+
+@pytest.fixture(params=["overlay", "copy"])
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Use each storage driver in turn."""
+    name: str = request.param
+    monkeypatch.setenv("CH_IMAGE_DRIVER", name)
+    return name
+
+
+def make_workshop(
+    tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
+) -> Workshop:
+    run_ch_image("import", busybox_tar, "bb")
+    return Workshop(tmp_path, run_ch_image, run_ch_run)
+
+
+@pytest.fixture
+def workshop(
+    driver: str, tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
+) -> Workshop:
+    """Return a workshop on each driver."""
+    return make_workshop(tmp_path, busybox_tar, run_ch_image, run_ch_run)
+
+
+@pytest.fixture
+def any_workshop(
+    tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
+) -> Workshop:
+    """Return a workshop on whichever driver works: for what has nothing to do with it."""
+    return make_workshop(tmp_path, busybox_tar, run_ch_image, run_ch_run)

@@ -1,0 +1,195 @@
+"""Builds that fail, are interrupted or killed, on each driver."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.build.conftest import announced
+from tests.conftest import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.build.conftest import Workshop
+
+
+def left_behind(storage: Path) -> list[str]:
+    """Return what is in the store's directory for temporary files."""
+    return [name for name in os.listdir(storage / "tmp") if name != "trash"] + os.listdir(
+        storage / "tmp/trash"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command_text", "outcome"),
+    [
+        ("false", "exited with 1"),
+        ("exit 42", "exited with 42"),
+        ("nosuchcommand", "exited with 127"),
+        ("kill -9 $$", "was killed by signal 9 (SIGKILL)"),
+        ("kill -SEGV $$", "was killed by signal 11 (SIGSEGV)"),
+    ],
+)
+def test_failing_run(workshop: Workshop, storage: Path, command_text: str, outcome: str) -> None:
+    workshop.build("FROM bb\nRUN echo old >/state\n")
+    dockerfile = f"FROM bb\nRUN echo kept\nRUN echo debris >/debris; {command_text}\n"
+    done = workshop.build(dockerfile, check=False)
+    assert done.returncode == 1
+    assert f"error: build failed: RUN command {outcome}\n" in done.stderr
+    assert left_behind(storage) == []
+    assert workshop.run("cat /state; ls /debris 2>/dev/null; true") == "old\n"
+    again = workshop.build(dockerfile, check=False)
+    assert [status for _, status, _ in announced(again)] == ["*", "*", "."]
+
+
+def test_nothing_that_run_started_outlives_it(workshop: Workshop) -> None:
+    started = time.monotonic()
+    workshop.build("FROM bb\nRUN (sleep 5; echo late >/late)& true\nRUN ls /late; true\n")
+    assert time.monotonic() - started < 5
+    time.sleep(max(0, started + 6 - time.monotonic()))
+    assert workshop.run("ls /late 2>/dev/null; true") == ""
+
+
+def test_run_that_puts_itself_into_another_session(workshop: Workshop) -> None:
+    workshop.build(
+        "FROM bb\nRUN setsid sh -c '(trap \"\" HUP TERM INT; sleep 987654)' & sleep 0.1\n"
+    )
+    assert not processes("sleep 987654")
+
+
+def processes(command_line: str) -> list[int]:
+    """Return the processes whose command line holds ``command_line``."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if name.isdigit() and command_line in words and int(name) != os.getpid():
+            found.append(int(name))
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def start_build(workshop: Workshop, storage: Path, dockerfile: str) -> subprocess.Popen[str]:
+    path = workshop.context.parent / "Dockerfile"
+    path.write_text(dockerfile)
+    return subprocess.Popen(
+        [*command("ch-image"), "build", "-t", "img", "-f", str(path), str(workshop.context)],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("whole_group", [True, False])
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGINT, "error: interrupted (SIGINT)"),
+        (signal.SIGTERM, "error: terminated (SIGTERM)"),
+    ],
+)
+def test_interrupted(
+    workshop: Workshop, storage: Path, number: int, message: str, *, whole_group: bool
+) -> None:
+    """^C goes to the whole group, ``kill`` to the process alone."""
+    marker = f"sleep 98765{number}"
+    build = start_build(workshop, storage, f"FROM bb\nRUN trap '' INT TERM; {marker} & {marker}\n")
+    wait_for(lambda: len(processes(marker)) >= 2)
+    if whole_group:
+        os.killpg(build.pid, number)
+    else:
+        os.kill(build.pid, number)
+    output, _ = build.communicate(timeout=20)
+    assert build.returncode == 1
+    assert output.splitlines()[2:] == [message]
+    assert processes(marker) == []
+    assert left_behind(storage) == []
+
+
+def test_killed_build_takes_its_processes_along(workshop: Workshop, storage: Path) -> None:
+    marker = "sleep 987651"
+    build = start_build(workshop, storage, f"FROM bb\nRUN {marker} & {marker}\n")
+    wait_for(lambda: len(processes(marker)) >= 2)
+    os.kill(build.pid, signal.SIGKILL)
+    build.communicate(timeout=20)
+    wait_for(lambda: not processes(marker))
+
+
+SIX_STEPS = """\
+FROM bb
+RUN echo 1 >/1 && rm /bin/ls
+COPY d /d
+RUN mv /d/x /y && mkdir -m 0 /hidden
+WORKDIR /w
+RUN echo 2 >2
+RUN find / -xdev -name nothing; echo {n} >/n
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
+    """After each kill: list is clean, the old image runs, finished steps hit, nothing is left."""
+    workshop.write({"d/x": "x"})
+    workshop.build(SIX_STEPS.format(n="old"))
+    started = time.monotonic()
+    workshop.build(SIX_STEPS.format(n="warm"), "--no-cache", tag="warm")
+    duration = time.monotonic() - started
+    workshop.ch_image("delete", "warm")
+    chance = random.Random(7)
+    image = "old"
+    for number in range(50):
+        dockerfile = SIX_STEPS.format(n=number)
+        dockerfile = dockerfile.replace("echo 1", f"echo 1 {number}")
+        build = start_build(workshop, storage, dockerfile)
+        time.sleep(chance.uniform(0.05, duration * 1.1))
+        os.killpg(build.pid, signal.SIGKILL)
+        output, _ = build.communicate(timeout=20)
+        if f"grown in 7 instructions" in output:
+            image = str(number)
+        assert workshop.ch_image("list").stdout == "bb\nimg\n"
+        assert workshop.run("cat /n") in (f"{image}\n", f"{number}\n")
+        finished = max(0, sum(1 for _ in announced_in(output)) - 2)
+        done = workshop.build(dockerfile)
+        image = str(number)
+        assert "*" * finished in "".join(status for _, status, _ in announced(done))[1:]
+        assert workshop.run("cat /n") == f"{number}\n"
+        assert left_behind(storage) == []
+
+
+def announced_in(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line[3:4] in ("*", ".") and line[:3].strip()]
+
+
+def test_full_file_system(any_workshop: Workshop, small_tmpfs: Callable[[int, str], Path]) -> None:
+    full = small_tmpfs(8192, "")
+    storage = str(full / "storage")
+    tar = any_workshop.context.parent / "bb.tar"
+    del tar
+    any_workshop.write({"big": "x" * (8 << 20)})
+    env = {"CH_IMAGE_STORAGE": storage}
+    any_workshop.build("FROM scratch\n", tag="bb", env=env)
+    done = any_workshop.build("FROM bb\nCOPY big /\n", check=False, env=env)
+    assert done.returncode == 1
+    assert f"error: no space left on tmpfs at {full}" in done.stderr
+    assert storage in done.stderr
+    assert left_behind(full / "storage") == []

@@ -1,0 +1,153 @@
+"""Multi-stage builds and COPY --from, on each driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.build.conftest import announced
+
+if TYPE_CHECKING:
+    from tests.build.conftest import Workshop
+
+
+def test_stages_by_name_and_number_and_images(workshop: Workshop) -> None:
+    workshop.build("FROM bb\nRUN mkdir /data && echo image >/data/i\n", tag="other")
+    workshop.build(
+        """\
+FROM bb AS Build
+ENV FROM_BUILD=1
+WORKDIR /out
+RUN echo built >file && ln -s /out/file /link && mkdir dir && echo x >dir/x
+FROM build AS more
+RUN echo more >>file; echo [$FROM_BUILD] >env
+FROM bb
+COPY --from=build /link /from-link
+COPY --from=1 /out/file /out/env /
+COPY --from=more out/d*r /dir
+COPY --from=other /data/ /data
+"""
+    )
+    script = "cd /; cat from-link file env dir/x data/i; ls /out /link 2>/dev/null; env"
+    output = workshop.run(script)
+    assert output.startswith("built\nbuilt\nmore\n[1]\nx\nimage\n")
+    assert "FROM_BUILD" not in output
+
+
+def test_an_unneeded_stage_is_not_built(any_workshop: Workshop) -> None:
+    done = any_workshop.build(
+        "FROM nowhere AS a\nRUN exit 1\nADD x /\nFROM bb AS b\nRUN echo b\nFROM bb\nRUN echo c\n"
+    )
+    assert done.stdout == "c\n"
+    assert [line for line, _, _ in announced(done)] == [6, 7]
+    assert "grown in 2 instructions" in done.stderr
+
+
+def test_announcement_of_from(any_workshop: Workshop) -> None:
+    done = any_workshop.build("ARG B=bb\nFROM $B AS One\nFROM one AS two\n")
+    assert [text for _, _, text in announced(done)][1:] == ["FROM bb AS one", "FROM one AS two"]
+
+
+def test_what_from_names_is_not_there(any_workshop: Workshop) -> None:
+    done = any_workshop.build("FROM nowhere:1\n", check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        "error: not in storage: nowhere:1",
+        "hint: ch-image import PATH nowhere:1",
+    ]
+    done = any_workshop.build("FROM bb\nCOPY --from=nowhere / /\n", check=False)
+    assert "error: not in storage: nowhere" in done.stderr
+    assert any_workshop.ch_image("list").stdout == "bb\n"
+
+
+def test_copy_from_keeps_modes_and_follows_links_in_the_other_root(workshop: Workshop) -> None:
+    workshop.build(
+        """\
+FROM bb AS one
+RUN mkdir -p /d/sub && echo x >/d/x && chmod 4711 /d/x && chmod 700 /d/sub \\
+ && ln -s /etc/passwd /d/absolute && ln -s /d /link && ln /d/x /d/sub/hard && echo y >/secret \\
+ && chmod 0 /secret && mkfifo /d/fifo
+FROM bb
+COPY --from=one /link/ /copy/
+COPY --from=one /secret /link/../d/absolute /etc/
+"""
+    )
+    assert workshop.run("cd /copy; stat -c '%n %F %a %h' x sub absolute fifo | sort") == (
+        "absolute symbolic link 777 1\nfifo fifo 644 1\nsub directory 700 2\n"
+        "x regular file 4711 2\n"
+    )
+    assert workshop.run("readlink /copy/absolute; stat -c %a /etc/secret") == "/etc/passwd\n0\n"
+
+
+@pytest.mark.parametrize(
+    ("instruction", "message"),
+    [
+        ("COPY --from=one /nothing /x", "source not found: /nothing"),
+        ("COPY --from=one /../etc/pass* /x", "can't copy from outside the context"),
+        ("COPY nothing /x", "source not found: nothing"),
+        ("COPY ../Dockerfile /x", "can't copy from outside the context: ../Dockerfile"),
+        ("COPY a b /file", "several files match, and the destination is not a directory: a b"),
+        ("COPY [ab] /file", "several files match, and the destination is not a directory: [ab]"),
+        ("COPY d /bin/busybox", "not a directory in the image: /bin/busybox"),
+    ],
+)
+def test_copy_that_fails_changes_nothing(
+    any_workshop: Workshop, instruction: str, message: str
+) -> None:
+    any_workshop.write({"a": "a", "b": "b", "d/x": "x"})
+    done = any_workshop.build(f"FROM bb AS one\nRUN true\nFROM bb\n{instruction}\n", check=False)
+    assert done.returncode == 1
+    assert f"error: {message}" in done.stderr
+    assert "hint: " in done.stderr
+    assert any_workshop.ch_image("list").stdout == "bb\n"
+
+
+def test_no_context(any_workshop: Workshop) -> None:
+    path = any_workshop.context.parent / "Dockerfile"
+    path.write_text("FROM bb\nCOPY a /\n")
+    done = any_workshop.ch_image("build", "-t", "img", "-f", path, "-", check=False)
+    assert (done.returncode, done.stderr.splitlines()[-2]) == (
+        1,
+        'error: no context because "-" given',
+    )
+    path.write_text("FROM bb AS a\nRUN echo x >/f\nFROM bb\nCOPY --from=a /f /\n")
+    any_workshop.ch_image("build", "-t", "img", "-f", path, "-")
+    assert any_workshop.run("cat /f") == "x\n"
+
+
+def test_ignore_file_is_not_passed_over_in_silence(any_workshop: Workshop) -> None:
+    any_workshop.write({".dockerignore": "a\n", "a": "a"})
+    done = any_workshop.build("FROM bb\nCOPY a /\n")
+    assert (
+        done.stderr.count(f"not supported yet, ignored: {any_workshop.context}/.dockerignore") == 2
+    )
+    assert "not supported" not in any_workshop.build("FROM bb\nRUN true\n").stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "line"),
+    [
+        ("FROM bb\nADD a /", "ADD", 2),
+        ("FROM bb\nONBUILD RUN x", "ONBUILD", 2),
+        ("FROM bb\nRUN <<EOF\nx\nEOF", "RUN with a heredoc", 2),
+        ("FROM bb\nCOPY <<EOF /x\nx\nEOF", "COPY with a heredoc", 2),
+        ("FROM bb\nRUN true\nRUN --mount=type=cache,target=/x \\\n  true", "RUN --mount", 3),
+        ("FROM bb\nRUN --network=none true", "RUN --network", 2),
+        ("FROM bb\nCOPY --chmod=755 a /", "COPY --chmod", 2),
+        ("FROM --platform=linux/arm64 bb", "FROM --platform", 1),
+    ],
+)
+def test_not_supported_yet(any_workshop: Workshop, text: str, what: str, line: int) -> None:
+    done = any_workshop.build(text + "\n", check=False)
+    assert done.returncode == 1
+    assert f"Dockerfile:{line}: not supported yet: {what}\n" in done.stderr
+    assert "^" in done.stderr
+    assert announced(done) == []
+
+
+def test_chown_is_ignored_with_a_warning(any_workshop: Workshop) -> None:
+    any_workshop.write({"a": "a"})
+    done = any_workshop.build("FROM bb\nCOPY --chown=1:2 a /\n")
+    assert "warning: not supported yet, ignored: COPY --chown" in done.stderr
+    assert any_workshop.run("stat -c %u:%g /a") == "0:0\n"

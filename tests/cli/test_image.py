@@ -1,0 +1,206 @@
+"""``ch-image`` as a program: subcommands, exit statuses, what goes to which stream."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog import __version__
+from tests.conftest import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Runner
+
+
+def test_version(run_ch_image: Runner, storage: Path) -> None:
+    assert run_ch_image("--version").stdout == f"{__version__}\n"
+    assert run_ch_image("-v", "--version").stdout == f"{__version__}\n"
+    assert not storage.exists()
+
+
+def test_version_imports_next_to_nothing() -> None:
+    script = (
+        "import sys; sys.argv = ['ch-image', '--version']\n"
+        "from sundog.cli.image import main\n"
+        "main(); print(*[name for name in sys.modules if name.startswith('sundog')])\n"
+        "print('argparse' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[1:] == ["sundog sundog.cli sundog.cli.image", "False"]
+
+
+def test_no_arguments(run_ch_image: Runner) -> None:
+    done = run_ch_image(check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("usage: ch-image")
+
+
+def test_help(run_ch_image: Runner) -> None:
+    done = run_ch_image("--help")
+    assert done.stderr == ""
+    assert done.stdout.startswith("usage: ch-image")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-v"], "error: CMD not specified"),
+        (["bogus"], "invalid choice: 'bogus'"),
+        (["list", "--bogus"], "error: unrecognized arguments: --bogus"),
+        (["-q", "-v", "list"], 'error: "--quiet" incompatible with "--verbose"'),
+        (["build", "--force=fakeroot", "."], "error: --force=fakeroot: "),
+        (["build", "--force=notify", "."], "error: --force=notify: "),
+        (["build", "--force-cmd=x", "."], "error: --force-cmd: need at least one ARG"),
+        (["build", "/nowhere"], "error: context must be a directory: /nowhere"),
+        (["build", "https://x/y.git"], "error: not supported yet: URL context: https://x/y.git"),
+        (["build", "-b", ":x", "."], "error: --bind: :x: no path"),
+        (["build", "--build-arg", "=x", "."], "error: --build-arg: =x: no name"),
+    ],
+)
+def test_wrong_command_line(run_ch_image: Runner, arguments: list[str], message: str) -> None:
+    done = run_ch_image(*arguments, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "\nhint: " in done.stderr
+
+
+def test_storage_path(run_ch_image: Runner, storage: Path, tmp_path: Path) -> None:
+    assert run_ch_image("gestalt", "storage-path").stdout == f"{storage}\n"
+    done = run_ch_image("-s", "other", "gestalt", "storage-path", cwd=tmp_path)
+    assert done.stdout == f"{tmp_path}/other\n"
+    done = run_ch_image("gestalt", "storage-path", env={"CH_IMAGE_STORAGE": "", "USER": "x"})
+    assert done.stdout == "/var/tmp/x.sundog\n"
+    assert not storage.exists()
+
+
+def test_import_list_delete(run_ch_image: Runner, busybox_tar: Path) -> None:
+    done = run_ch_image("import", busybox_tar, "bb")
+    assert done.stdout == ""
+    assert done.stderr == f"importing:    {busybox_tar}\ndestination:  bb\ndone\n"
+    for name in ("a:1", "a:2", "example.com/a:3"):
+        run_ch_image("import", busybox_tar, name)
+    assert run_ch_image("list").stdout == "a:1\na:2\nbb\nexample.com/a:3\n"
+    lines = run_ch_image("list", "-l").stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines] == [
+        "a:1            ",
+        "a:2            ",
+        "bb             ",
+        "example.com/a:3",
+    ]
+    done = run_ch_image("delete", "a:*", "docker.io/library/bb")
+    assert done.stderr == "deleting image: a:1\ndeleting image: a:2\ndeleting image: bb\n"
+    assert run_ch_image("list").stdout == "example.com/a:3\n"
+
+
+def test_delete_goes_on_after_what_is_not_there(run_ch_image: Runner, busybox_tar: Path) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    done = run_ch_image("delete", "no", "BAD:", "b*", "x?", check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: no matching image, can't delete: no",
+        "error: no matching image, can't delete: BAD:",
+        "deleting image: bb",
+        "error: no matching image, can't delete: x?",
+        "error: unable to delete 3 invalid image(s)",
+        "hint: ch-image list",
+    ]
+    assert run_ch_image("list").stdout == ""
+
+
+def test_import_of_nothing_and_under_a_bad_name(run_ch_image: Runner, tmp_path: Path) -> None:
+    done = run_ch_image("import", tmp_path / "nothing", "bb", check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path}/nothing" in done.stderr.splitlines()[-1]
+    done = run_ch_image("import", tmp_path, "Bad", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: not an image reference: 'Bad'")
+
+
+def test_reset(run_ch_image: Runner, busybox_tar: Path, storage: Path, tmp_path: Path) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    done = run_ch_image("reset")
+    assert done.stderr == f"deleting everything in storage directory: {storage}\n"
+    assert run_ch_image("list").stdout == ""
+    assert os.listdir(storage / "layers") == []
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "file").write_text("precious")
+    done = run_ch_image("reset", "-s", stranger, check=False)
+    assert done.returncode == 1
+    assert "not a Sundog storage directory" in done.stderr
+    assert (stranger / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "marker"),
+    [
+        ("FROM bb\nRUNX y\n", "2: unknown instruction: RUNX", "   2 | RUNX y"),
+        ("RUN x\n", "1: RUN before the first FROM", "   1 | RUN x"),
+        ("FROM bb\nEXPOSE x\n", "2: not a port: x", "   2 | EXPOSE x"),
+        ("FROM bb\nENV A=${x\n", "2: ", "   2 | ENV A=${x"),
+    ],
+)
+def test_fault_in_a_dockerfile(
+    run_ch_image: Runner, tmp_path: Path, busybox_tar: Path, text: str, place: str, marker: str
+) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    path = tmp_path / "Dockerfile"
+    path.write_text(text)
+    done = run_ch_image("build", "-t", "x", tmp_path, check=False)
+    assert done.returncode == 1
+    assert f"error: {path}:{place}" in done.stderr
+    lines = done.stderr.splitlines()
+    shown = lines.index(marker)
+    assert lines[shown + 1].strip(" |~") == "^"
+
+
+def test_dockerfile_that_is_not_there(run_ch_image: Runner, tmp_path: Path) -> None:
+    done = run_ch_image("build", "-t", "x", tmp_path, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: can't read {tmp_path}/Dockerfile: No such file or directory",
+        "hint: name the Dockerfile with -f",
+    ]
+
+
+def test_dockerfile_on_standard_input(tmp_path: Path, storage: Path) -> None:
+    done = subprocess.run(
+        [*command("ch-image"), "build", "-t", "x", "-"],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+        input="FROM scratch\nLABEL a=b\nFROMM x\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "error: -:3: unknown instruction: FROMM" in done.stderr
+
+
+def test_reader_of_the_output_that_goes_away(storage: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*command("ch-image"), "gestalt", "storage-path"],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_stack_trace_only_on_request(run_ch_image: Runner, tmp_path: Path) -> None:
+    done = run_ch_image("build", "-t", "x", tmp_path, check=False)
+    assert "Traceback" not in done.stderr
+    done = run_ch_image("--debug", "build", "-t", "x", tmp_path, check=False)
+    assert "Traceback" in done.stderr
