@@ -118,20 +118,23 @@ def install_fake_root(*, fake_sync: bool = False) -> None:
     install_seccomp_filter(fake_root_program(fake_sync=fake_sync))
     number = syscall_numbers(FAKED_CALLS, native_abi())["kexec_load"]
     result = syscall(number, 0, 0, None, 0)
-    if result < 0:
+    if result != 0:
         raise SundogError(
-            f"root emulation has no effect: kexec_load says {os.strerror(-result)}",
+            f"root emulation has no effect: its self-test, kexec_load, returned {result}",
             NO_EMULATION_HINT,
         )
 
 
-def native_abi() -> Abi:
-    """Return the ABI of this process; raise SundogError if there is no table for it."""
-    name = process_abi()
+def native_abi(machine: str = "") -> Abi:
+    """Return the ABI of this process on ``machine``, by default the one that uname(2) names.
+
+    Raises SundogError if Sundog has no table of it.
+    """
+    machine = machine or os.uname().machine
+    name = process_abi(machine)
     for abi in SYSCALL_ABIS:
         if abi.name == name:
             return abi
-    machine = os.uname().machine
     raise SundogError(f"no root emulation for architecture {machine}", NO_EMULATION_HINT)
 
 
