@@ -132,13 +132,16 @@ def test_the_native_architecture_comes_first(native: Abi) -> None:
 @pytest.mark.parametrize("call", MODE_ARGUMENT)
 @pytest.mark.parametrize("file_type", FILE_TYPES)
 @pytest.mark.parametrize("high", [0, 0x2000, 0x6000, 0xFFFFFFFF], ids=hex)
-def test_only_devices_are_faked(abi: Abi, call: str, file_type: str, high: int) -> None:
+@pytest.mark.parametrize("permissions", [0, 0o644, 0o7777], ids=oct)
+def test_only_devices_are_faked(
+    abi: Abi, call: str, file_type: str, high: int, permissions: int
+) -> None:
     """The mode is in the low word of its argument, wherever that is; the high word is nobody's."""
     number = libseccomp.number(call, abi.name)
     if number is None:
         assert (call, abi.column) == ("mknod", SYSCALL_ABIS[-1].column)
         return
-    args = mode_args(call, high << 32 | FILE_TYPES[file_type] | 0o644)
+    args = mode_args(call, high << 32 | FILE_TYPES[file_type] | permissions)
     verdict = program().run(data(abi, number, args)).verdict
     assert verdict == (FAKE if file_type in DEVICES else ALLOW)
 
