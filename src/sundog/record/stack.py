@@ -13,6 +13,7 @@ import os
 from sundog.errors import StoreError
 
 STACK_MAGIC = b"sundog-stack 1"
+ID_LENGTH = 20  # of layers and trees: a mount names 127 of them in one page
 
 
 class ImageStack:

@@ -1,0 +1,116 @@
+"""Garbage collection: what no image and no cache entry refers to leaves the store.
+
+Layers are renamed aside while no other command uses layers (``UseLock``), which takes no time, and
+deleted afterwards.  While one does, a note in ``locks/`` says that a collection is due, and the
+command that ends last sees to it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from sundog.errors import StoreError
+from sundog.layer.remove import remove_tree
+from sundog.record.stack import read_stack
+from sundog.store.directory import FORMAT, VERSION, read_version
+from sundog.store.faults import shown
+from sundog.store.store import Store
+
+# What ``reset`` empties; the rest of the storage directory is the same in every store.
+_CONTENT = (b"images", b"cache", b"layers", b"trees", b"probe")
+
+
+def collect(store: Store) -> bool:
+    """Remove all layers and flattened trees that nothing refers to.
+
+    False when that has to wait because another command uses the store's layers.
+    """
+    with store.faults:
+        if not store.use_lock.try_exclude():
+            os.close(os.open(_note(store), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            return False
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(_note(store))
+            places = [store.scratch.aside(path) for path in _unreferenced(store)]
+        finally:
+            store.use_lock.release()
+        _dispose(store, places)
+    return True
+
+
+def is_due(store: Store) -> bool:
+    """Tell whether a collection had to wait for this command, or another one, to end."""
+    return os.path.exists(_note(store))
+
+
+def reset(path: bytes) -> None:
+    """Remove every image, layer and cache entry of the storage directory ``path``.
+
+    Containers that run go on.  A directory of another format is emptied and made anew.  Raises
+    StoreError when it is not Sundog's, or while another command uses it.
+    """
+    version = read_version(path)
+    if version is None:
+        raise StoreError(f"not a Sundog storage directory: {shown(path)}")
+    if version != FORMAT:
+        _raze(path)
+    with Store.open(os.fsdecode(path)) as store, store.faults:
+        if not store.use_lock.try_exclude():
+            raise StoreError(
+                f"storage directory {shown(path)} is in use by another command",
+                "wait for its end",
+            )
+        try:
+            places = [
+                store.scratch.aside(store.at(kind, name))
+                for kind in _CONTENT
+                for name in os.listdir(store.at(kind))
+            ]
+        finally:
+            store.use_lock.release()
+        _dispose(store, places)
+
+
+def _raze(path: bytes) -> None:
+    # The version file last: without it this would be a stranger's directory.
+    for name in sorted(os.listdir(path), key=VERSION.__eq__):
+        remove_tree(os.path.join(path, name))
+
+
+def _unreferenced(store: Store) -> list[bytes]:
+    layers = {os.fsdecode(name) for name in os.listdir(store.at(b"layers"))}
+    trees = set(os.listdir(store.at(b"trees")))
+    for image in store.images.list():
+        layers.difference_update(image.layers)
+    for directory in os.listdir(store.at(b"images")):
+        trees.discard(_tree_of(store.at(b"images", directory)))
+    for key, layer in store.cache.layers():
+        layers.discard(layer)
+        if not store.layers.exists(layer):
+            store.cache.forget(key)
+    return [store.at(b"layers", os.fsencode(layer)) for layer in layers] + [
+        store.at(b"trees", tree) for tree in trees
+    ]
+
+
+def _tree_of(image: bytes) -> bytes:
+    """Return the flattened tree that an image is run from, if it has one."""
+    with suppress(FileNotFoundError, StoreError):
+        fd = os.open(image, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return read_stack(fd).tree
+        finally:
+            os.close(fd)
+    return b""
+
+
+def _dispose(store: Store, places: list[bytes | None]) -> None:
+    for place in places:
+        if place is not None:
+            store.scratch.dispose(place)
+
+
+def _note(store: Store) -> bytes:
+    return store.at(b"locks", b"collection-due")

@@ -1,0 +1,105 @@
+"""The ``copy`` driver: a flat copy for each instruction, on any file system.
+
+    trees/ID/   the layers of an image merged, from which ``ch-run`` runs it
+
+What an instruction changed is found by inode, change time and size.  Copies share their data with
+the layers where the file system can (reflinks).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sundog.launcher.root import DirectoryRoot
+from sundog.store.layers import layer_id, random_layer_id
+from sundog.store.tree_work import extract_changes, flatten_layers, prepare_copy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from sundog.store.layers import LayerId
+    from sundog.store.store import Store
+
+
+class CopyDriver:
+    """See ``drivers.Driver``."""
+
+    name = "copy"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def root(self, layers: Sequence[LayerId]) -> DirectoryRoot:
+        """Return a view of exactly what the layers hold, to be read only."""
+        store = self._store
+        visible = store.layers.visible(layers)
+        if not visible:
+            return DirectoryRoot(store.at(b"empty"))
+        if len(visible) == 1:
+            return DirectoryRoot(store.layers.tree(visible[0]))
+        tree = self._flattened(layers, skeleton=None)
+        store.expect_garbage()  # no image refers to it
+        return DirectoryRoot(store.at(b"trees", tree))
+
+    def begin(self, layers: Sequence[LayerId], *, real_sync: bool = False) -> CopySnapshot:
+        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
+        return CopySnapshot(self._store, layers, real_sync=real_sync)
+
+    def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:
+        """Return the ID of the flattened tree from which an image is run; makes it if need be."""
+        return self._flattened(layers, skeleton=self._store.at(b"skeleton"))
+
+    def _flattened(self, layers: Sequence[LayerId], skeleton: bytes | None) -> bytes:
+        store = self._store
+        tree = layer_id("flattened", "bare" if skeleton is None else "to run", *layers).encode()
+        target = store.at(b"trees", tree)
+        if os.path.isdir(target):
+            return tree
+        store.hold()
+        with store.faults:
+            draft = store.scratch.name()
+            store.worker.call(flatten_layers, store.layers.paths(layers), skeleton, draft)
+            if skeleton is not None:
+                # Over it comes the image's own; what an image has there instead, it keeps.
+                ch = os.path.join(draft, b"ch")
+                if not os.path.lexists(ch):
+                    store.worker.call(os.mkdir, ch)
+            try:
+                os.rename(draft, target)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                store.scratch.dispose(draft)  # another process was faster
+        return tree
+
+
+class CopySnapshot:
+    """See ``drivers.Snapshot``."""
+
+    def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
+        self._store = store
+        self._layers = layers
+        self._skeleton = store.at(b"skeleton-build")
+        self.fake_sync = not real_sync
+        with store.faults:
+            self._draft = store.scratch.new()
+            paths = store.layers.paths(layers)
+            store.worker.call(prepare_copy, self._draft, paths, self._skeleton)
+        self.root = DirectoryRoot(os.path.join(self._draft, b"work"))
+
+    def commit(self) -> LayerId | None:
+        """Make a layer of what was changed; None if nothing was."""
+        store = self._store
+        with store.faults:
+            paths = store.layers.paths(self._layers)
+            info = store.worker.call(extract_changes, self._draft, paths, self._skeleton)
+            return store.layers.add(self._draft, random_layer_id(), info) if info else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.scratch.dispose(self._draft)

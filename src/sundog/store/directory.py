@@ -1,0 +1,183 @@
+"""The storage directory itself: made, recognised, refused.
+
+    version         ``sundog 1``; a directory with files but without it is somebody else's
+    images/ layers/ trees/ cache/
+                    see the modules of these names (``trees``: ``copy_driver``)
+    skeleton/       mount points below every image that ``ch-run`` mounts
+    skeleton-build/ the same for RUN, which must not find a passwd that the image lacks
+    empty/          is, and stays
+    probe/          which driver works here, one file per kernel and file system
+    tmp/            see ``scratch``
+    locks/          see ``locks``
+
+All of it belongs to one user and one group: capabilities over a file need both its owner and its
+group mapped into the user namespace (user_namespaces(7)), and only one of each ever is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+
+from sundog.errors import StoreError
+from sundog.record.location import account_name
+from sundog.store.faults import OTHER_STORAGE_HINT, shown
+
+FORMAT = b"sundog 1\n"
+_FORMAT_FAMILY = b"sundog "
+VERSION = b"version"
+_VERSION_IN_MAKING = b".version.new"
+
+_MOUNT_POINTS = (b"dev", b"etc", b"proc", b"sys", b"tmp")
+_SKELETONS = {
+    b"skeleton": (b"passwd", b"group", b"hosts", b"resolv.conf"),
+    b"skeleton-build": (b"hosts", b"resolv.conf"),
+}
+_DIRECTORIES = (b"images", b"layers", b"trees", b"cache", b"probe", b"empty", b"tmp", b"tmp/trash")
+_MADE_LAST = USE_LOCK = b"locks/use"  # by which a complete directory is known
+
+
+def open_directory(path: bytes) -> None:
+    """Make sure that ``path`` is a storage directory of this user; make it if it is not there.
+
+    An empty directory is taken over.  Raises StoreError on one that is not Sundog's, belongs to
+    another user or group, or may be entered by others; such a directory is left untouched.
+    """
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        _make(path)
+        status = os.stat(path)
+    except PermissionError as error:
+        raise StoreError(
+            f"can't reach storage directory {shown(path)}: {error.strerror}", OTHER_STORAGE_HINT
+        ) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise StoreError(f"storage directory {shown(path)} is no directory", OTHER_STORAGE_HINT)
+    if status.st_uid != os.geteuid():
+        owner = shown(account_name(status.st_uid))
+        raise StoreError(
+            f"storage directory {shown(path)} belongs to {owner}: each user has their own",
+            OTHER_STORAGE_HINT,
+        )
+    version = read_version(path)
+    if version is None:
+        _claim(path)
+    elif version != FORMAT:
+        raise StoreError(
+            f"storage directory {shown(path)} has format {shown(version.strip())!r}, this version "
+            f"of Sundog knows {shown(FORMAT.strip())!r}",
+            "ch-image reset deletes all that is in it and starts anew; or " + OTHER_STORAGE_HINT,
+        )
+    else:
+        _check_privacy(path, status)
+    if not os.path.exists(os.path.join(path, _MADE_LAST)):
+        _furnish(path)
+
+
+def read_version(path: bytes) -> bytes | None:
+    """Return what the version file of ``path`` says, None where it is not Sundog's."""
+    try:
+        with open(os.path.join(path, VERSION), "rb") as file:
+            version = file.read(64)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return version if version.startswith(_FORMAT_FAMILY) else None
+
+
+def _make(path: bytes) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError as error:
+        if os.path.islink(path) and not os.path.exists(path):
+            raise StoreError(
+                f"storage directory {shown(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
+            ) from error
+    except OSError as error:
+        raise StoreError(
+            f"can't make storage directory {shown(path)}: {error.strerror}", OTHER_STORAGE_HINT
+        ) from error
+
+
+def _claim(path: bytes) -> None:
+    """Make an empty directory a storage directory."""
+    entries = set(os.listdir(path)) - {_VERSION_IN_MAKING}
+    if entries:
+        if read_version(path) is not None:
+            return  # another process claims it at this moment
+        raise StoreError(
+            f"not a Sundog storage directory, and not empty: {shown(path)}", OTHER_STORAGE_HINT
+        )
+    # The group would be the parent's below a directory with the set-group-ID bit.
+    try:
+        os.chown(path, -1, os.getegid())
+        os.chmod(path, 0o700)
+    except OSError as error:
+        raise StoreError(
+            f"can't make storage directory {shown(path)} private: {error.strerror}",
+            OTHER_STORAGE_HINT,
+        ) from error
+    _check_privacy(path, os.stat(path))
+    making = os.path.join(path, _VERSION_IN_MAKING)
+    with open(making, "wb") as file:
+        file.write(FORMAT)
+    os.rename(making, os.path.join(path, VERSION))
+
+
+def _check_privacy(path: bytes, status: os.stat_result) -> None:
+    if status.st_mode & 0o077:
+        raise StoreError(
+            f"storage directory {shown(path)} is open to others (mode "
+            f"{stat.S_IMODE(status.st_mode):04o})",
+            f"chmod 700 {shown(path)}",
+        )
+    if status.st_gid != os.getegid():
+        raise StoreError(
+            f"storage directory {shown(path)} has group {_group_name(status.st_gid)}, but you work "
+            f"as group {_group_name(os.getegid())}, and only one group can be mapped",
+            f"newgrp {_group_name(status.st_gid)}; or {OTHER_STORAGE_HINT}",
+        )
+    if status.st_mode & stat.S_ISGID:
+        raise StoreError(
+            f"storage directory {shown(path)} has the set-group-ID bit",
+            f"chmod g-s {shown(path)}",
+        )
+
+
+def _furnish(path: bytes) -> None:
+    """Make what is in a storage directory; another process may be at it as well."""
+    for name in _DIRECTORIES:
+        _make_directory(os.path.join(path, name), 0o700)
+    for skeleton, files in _SKELETONS.items():
+        _make_directory(os.path.join(path, skeleton), 0o755)
+        for name in _MOUNT_POINTS:
+            mode = 0o1777 if name == b"tmp" else 0o755
+            _make_directory(os.path.join(path, skeleton, name), mode)
+        for name in files:
+            _make_file(os.path.join(path, skeleton, b"etc", name), 0o644)
+    _make_directory(os.path.join(path, b"locks"), 0o700)
+    _make_file(os.path.join(path, _MADE_LAST), 0o600)
+
+
+def _make_directory(path: bytes, mode: int) -> None:
+    """Make a directory with exactly this mode, whatever the umask; it may be there already."""
+    with suppress(FileExistsError):
+        os.mkdir(path)
+    os.chmod(path, mode)
+
+
+def _make_file(path: bytes, mode: int) -> None:
+    """Make an empty file with exactly this mode; it may be there already."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.fchmod(fd, mode)
+    os.close(fd)
+
+
+def _group_name(gid: int) -> str:
+    import grp  # noqa: PLC0415 - for an error message only
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

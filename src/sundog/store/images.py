@@ -1,0 +1,243 @@
+"""``images/NAME/``: what has a name.  ``/`` of the canonical name is written ``%``, ``:`` is ``+``.
+
+    image.json   the name, how it was typed, the layers, where it came from
+    config.json  the image's configuration, as OCI image-spec writes it
+    stack        what ``ch-run`` reads, see ``record.stack``
+    root/ch/     ``environment`` and ``metadata.json``: the topmost layer of a container
+
+A whole directory is replaced by one renameat2(2), so a reader, who takes no lock, finds the old
+image or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from sundog.errors import KernelError, NotInStorage, ReferenceSyntaxError, StoreError
+from sundog.kernel.files import RENAME_EXCHANGE, renameat2
+from sundog.kernel.mounts import AT_FDCWD
+from sundog.oci.config import ImageConfig, ImageConfigError
+from sundog.record.names import canonical_name, name_to_directory
+from sundog.record.stack import ImageStack, pack_stack
+from sundog.store.metadata import encoded, environment_file, metadata_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.store.layers import LayerId
+    from sundog.store.store import Store
+
+_NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in the store.
+
+    ``reference`` is the canonical name and ``typed`` what the user wrote; ``layers`` go from bottom
+    to top; ``origin`` says in words where the image came from.
+    """
+
+    reference: str
+    typed: str
+    config: ImageConfig
+    layers: tuple[LayerId, ...]
+    origin: str = ""
+
+
+class Images:
+    """The images of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, text: str) -> Image:
+        """Return the image that ``text`` names; its layers stay as long as the store is open.
+
+        Raises NotInStorage, or ReferenceSyntaxError.
+        """
+        canonical = canonical_name(text)
+        self._store.hold()
+        image = self._read(name_to_directory(canonical))
+        if image is None:
+            raise _not_in_storage(text)
+        return image
+
+    def list(self) -> Sequence[Image]:
+        """Return all images, in order of their typed names.  Takes no lock.
+
+        Of one that is damaged nothing but its name is there.
+        """
+        images = []
+        for directory in map(os.fsdecode, os.listdir(self._store.at(b"images"))):
+            try:
+                image = self._read(directory)
+            except StoreError as error:
+                name = _name_of(directory)
+                image = Image(name, name, ImageConfig(), (), error.message)
+            if image is not None:
+                images.append(image)
+        return sorted(images, key=lambda image: image.typed)
+
+    def matching(self, pattern: str) -> Sequence[Image]:
+        """Return the images that ``pattern`` names, or whose typed or canonical name it matches.
+
+        ``pattern`` is a glob of fnmatch(3).
+        """
+        try:
+            named = canonical_name(pattern)
+        except ReferenceSyntaxError:
+            named = ""
+        return [
+            image
+            for image in self.list()
+            if image.reference == named
+            or fnmatchcase(image.typed, pattern)
+            or fnmatchcase(image.reference, pattern)
+        ]
+
+    def put(self, image: Image) -> None:
+        """Write ``image`` under its reference, in place of the one that was there.  Atomic."""
+        store = self._store
+        store.hold()
+        directory = name_to_directory(image.reference)
+        stack = ImageStack(
+            [layer.encode() for layer in store.layers.visible(image.layers)],
+            store.driver.tree_of_image(image.layers),
+            [encoded(word) for word in image.config.entrypoint or ()],
+            [encoded(word) for word in image.config.cmd or ()],
+            encoded(image.config.working_dir),
+        )
+        description = {
+            "reference": image.reference,
+            "typed": image.typed,
+            "layers": image.layers,
+            "origin": image.origin,
+        }
+        files = {
+            b"image.json": json.dumps(description).encode(),
+            b"config.json": json.dumps(image.config.to_json()).encode(),
+            b"stack": pack_stack(stack),
+            b"root/ch/environment": environment_file(image.config),
+            b"root/ch/metadata.json": metadata_file(image.config),
+        }
+        with store.faults:
+            place = store.scratch.new()
+            draft = os.path.join(place, os.fsencode(directory))
+            os.makedirs(os.path.join(draft, b"root/ch"))
+            for name, data in files.items():
+                _write(os.path.join(draft, name), data)
+            os.chmod(os.path.join(draft, b"root/ch"), 0o755)
+            os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
+            if not self._layers_of(directory) <= set(image.layers):
+                store.expect_garbage()
+            self._replace(draft, store.at(b"images", os.fsencode(directory)))
+            store.scratch.dispose(place)
+
+    def delete(self, text: str) -> None:
+        """Remove the image that ``text`` names, and on ``close`` the layers that only it used.
+
+        Containers that run from it go on.  Raises NotInStorage, or ReferenceSyntaxError.
+        """
+        store = self._store
+        directory = os.fsencode(name_to_directory(canonical_name(text)))
+        with store.faults:
+            place = store.scratch.aside(store.at(b"images", directory))
+            if place is None:
+                raise _not_in_storage(text)
+            store.expect_garbage()
+            store.scratch.dispose(place)
+
+    def _layers_of(self, directory: str) -> set[LayerId]:
+        """Return the layers of the image that is about to be replaced."""
+        try:
+            image = self._read(directory)
+        except StoreError:
+            return {"unknown, as the image is damaged"}
+        return set(image.layers) if image else set()
+
+    def _replace(self, draft: bytes, target: bytes) -> None:
+        """Rename ``draft`` to ``target``; where there was one, it takes the place of ``draft``."""
+        while True:
+            try:
+                renameat2(AT_FDCWD, draft, AT_FDCWD, target, RENAME_EXCHANGE)
+                return
+            except KernelError as error:
+                if error.errno in _NO_EXCHANGE:
+                    self._store.scratch.replace(draft, target)
+                    return
+                if error.errno != errno.ENOENT:
+                    raise
+            try:
+                os.rename(draft, target)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise  # else another process was faster: exchange with its image
+
+    def _read(self, directory: str) -> Image | None:
+        """Read an image; None when there is none.  Raises StoreError on one that is damaged."""
+        path = self._store.at(b"images", os.fsencode(directory))
+        while True:
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            try:
+                return _read_image(fd)
+            except (ValueError, KeyError, TypeError, FileNotFoundError, ImageConfigError) as error:
+                if _is_at(path, fd):
+                    name = _name_of(directory)
+                    raise StoreError(
+                        f"damaged image in storage: {name}: {error}", f"ch-image delete {name}"
+                    ) from error
+                # Replaced or deleted while it was read: look again.
+            finally:
+                os.close(fd)
+
+
+def _read_image(dirfd: int) -> Image:
+    description = json.loads(_contents(dirfd, "image.json"))
+    return Image(
+        description["reference"],
+        description["typed"],
+        ImageConfig.from_json(_contents(dirfd, "config.json")),
+        tuple(description["layers"]),
+        description["origin"],
+    )
+
+
+def _contents(dirfd: int, name: str) -> bytes:
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
+    with open(fd, "rb") as file:
+        return file.read()
+
+
+def _is_at(path: bytes, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _name_of(directory: str) -> str:
+    """Return the canonical name of the image in ``directory``."""
+    return directory.replace("%", "/").replace("+", ":")
+
+
+def _not_in_storage(text: str) -> NotInStorage:
+    return NotInStorage(f"not in storage: {text}", f"ch-image import PATH {text}")
+
+
+def _write(path: bytes, data: bytes) -> None:
+    """Write a file through to the device, readable for all as files of an image are."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)

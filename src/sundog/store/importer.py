@@ -1,0 +1,52 @@
+"""Import: an image from a directory or a tarball that holds its root file system.
+
+Charliecloud's ``/ch/metadata.json`` in it is honoured.  A tarball is read once, from front to back,
+so it may be a pipe; no copy of it is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sundog.errors import StoreError
+from sundog.record.names import canonical_name
+from sundog.store.images import Image
+from sundog.store.layers import layer_id
+from sundog.store.metadata import imported_config
+from sundog.store.tree_work import copy_directory, read_in_tree, unpack_archive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.store.store import Store
+
+STANDARD_INPUT = "-"
+_METADATA_LIMIT = 16 << 20
+
+
+def import_image(store: Store, source: str, reference: str) -> Image:
+    """Import ``source``, a directory, a tarball or ``-``, as the image ``reference``.
+
+    An image of that name is replaced.  A directory's own files become root's; those of others keep
+    their owners.  Raises ReferenceSyntaxError, StoreError, or ArchiveError on a tarball that is
+    damaged or hostile.
+    """
+    canonical = canonical_name(reference)
+    store.hold()
+    path = None if source == STANDARD_INPUT else os.path.abspath(os.fsencode(source))
+    if path is not None and not os.path.lexists(path):
+        raise StoreError(f"can't import: not found: {source}")
+    with store.faults:
+        place = store.scratch.new()
+        if path is not None and os.path.isdir(path):
+            info = store.worker.call(copy_directory, path, place)
+        else:
+            info = store.worker.call(unpack_archive, path, place)
+        tree = os.path.join(place, b"tree")
+        metadata = store.worker.call(read_in_tree, tree, b"ch/metadata.json", _METADATA_LIMIT)
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        config = imported_config(metadata, created).replace(diff_ids=("",))
+        layer = store.layers.add(place, layer_id("import", info.source), info)
+    image = Image(canonical, reference, config, (layer,), origin=f"import {source}")
+    store.images.put(image)
+    return image

@@ -1,0 +1,135 @@
+"""``layers/ID/``: unpacked layers, immutable once they are there.
+
+    tree/       the files; overlayfs's own marks only where something below is hidden
+    owners      the manifest, see ``record.owners``
+    layer.json  LayerInfo
+
+IDs are short because a mount has to name all layers in one page.  A layer that came from outside is
+named after what it came from, so the same tar twice is one layer; one that an instruction made has
+a random name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+
+from sundog.kernel.files import syncfs
+from sundog.record.owners import read_owners
+from sundog.record.stack import ID_LENGTH
+from sundog.store.tree_work import LayerInfo, LayerPath, write_layer_tar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.record.owners import OwnersManifest
+    from sundog.store.store import Store
+
+LayerId = str
+
+
+def layer_id(*identity: str) -> LayerId:
+    """Return the ID of the layer that ``identity`` describes in full."""
+    import hashlib  # noqa: PLC0415 - not needed to look at a store
+
+    return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:ID_LENGTH]
+
+
+def random_layer_id() -> LayerId:
+    """Return an ID for a layer whose contents nobody has read."""
+    return os.urandom(ID_LENGTH // 2).hex()
+
+
+class Layers:
+    """The layers of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def exists(self, layer: LayerId) -> bool:
+        """Tell whether the layer is there."""
+        return os.path.isdir(self._path(layer))
+
+    def tree(self, layer: LayerId) -> bytes:
+        """Return the path of the layer's files."""
+        return self._path(layer, b"tree")
+
+    def owners(self, layer: LayerId) -> OwnersManifest:
+        """Read the layer's manifest."""
+        return read_owners(self._path(layer, b"owners"))
+
+    def info(self, layer: LayerId) -> LayerInfo:
+        """Read what is known of the layer as a whole."""
+        with open(self._path(layer, b"layer.json"), "rb") as file:
+            return LayerInfo(**json.load(file))
+
+    def visible(self, layers: Sequence[LayerId]) -> list[LayerId]:
+        """Return the layers of an image that show, topmost first: down to a root-opaque one."""
+        shown = []
+        for layer in reversed(layers):
+            shown.append(layer)
+            if self.info(layer).root_opaque:
+                break
+        return shown
+
+    def paths(self, layers: Sequence[LayerId]) -> list[LayerPath]:
+        """Return where the visible ones of ``layers`` are, topmost first."""
+        return [
+            LayerPath(self.tree(layer), self._path(layer, b"owners"))
+            for layer in self.visible(layers)
+        ]
+
+    def root_mode(self, layers: Sequence[LayerId]) -> int:
+        """Return the permission bits of ``/`` in an image of ``layers``."""
+        if not layers:
+            return 0o755
+        return os.stat(self.tree(layers[-1])).st_mode & 0o7777
+
+    def add(self, draft: bytes, layer: LayerId, info: LayerInfo) -> LayerId:
+        """Put a finished layer in place: ``draft`` holds ``tree`` and ``owners``.
+
+        It is on the device before it can be seen.  When ``layer`` is there already, the draft is
+        dropped.
+        """
+        self._store.hold()
+        with self._store.faults:
+            _write_info(os.path.join(draft, b"layer.json"), info)
+            fd = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                syncfs(fd)
+            finally:
+                os.close(fd)
+            try:
+                os.rename(draft, self._path(layer))
+            except OSError:
+                if not self.exists(layer):
+                    raise
+                self._store.scratch.dispose(draft)
+        return layer
+
+    def diff_id(self, layer: LayerId) -> str:
+        """Return the digest of the layer's tar; reads all of it the first time."""
+        info = self.info(layer)
+        if not info.diff_id:
+            digest = self._store.worker.call(write_layer_tar, self.paths([layer])[0], None)
+            info = replace(info, diff_id=digest)
+            with self._store.faults:
+                making = self._store.scratch.name()
+                _write_info(making, info)
+                os.rename(making, self._path(layer, b"layer.json"))
+        return info.diff_id
+
+    def write_tar(self, layer: LayerId, destination: bytes) -> str:
+        """Write the layer as a tar to the file ``destination`` and return its digest."""
+        path = os.path.abspath(destination)
+        return self._store.worker.call(write_layer_tar, self.paths([layer])[0], path)
+
+    def _path(self, layer: LayerId, *names: bytes) -> bytes:
+        return self._store.at(b"layers", layer.encode(), *names)
+
+
+def _write_info(path: bytes, info: LayerInfo) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(asdict(info), file)

@@ -1,0 +1,77 @@
+"""Locks of the storage directory: flock(2) on small files.
+
+A lock belongs to the open file, so it dies with the last process that holds the file open: a killed
+command, together with its children, frees its locks at once, and no lock is ever stale.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from sundog.errors import StoreError
+from sundog.store.faults import OTHER_STORAGE_HINT, file_system_of, shown
+
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+def try_lock(fd: int, path: bytes) -> bool:
+    """Lock ``fd`` for this process alone; return False when another one holds the lock.
+
+    ``path`` is for the message.  Raises StoreError on a file system without locks.
+    """
+    return _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+
+
+class UseLock:
+    """``locks/use``: shared by commands that refer to layers, exclusive for who removes layers.
+
+    A layer without a reference may be just about to get one: a build holds the lock, shared, from
+    the first layer that it looks at until its image is in place.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        self._path = path
+        self._fd = -1
+
+    def share(self) -> None:
+        """Keep layers from being removed until ``release``; waits for a removal under way."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            _flock(self._fd, fcntl.LOCK_SH, self._path)
+
+    def try_exclude(self) -> bool:
+        """Take the lock for this process alone, until ``release``; False when others use layers.
+
+        What this process shared before is given up in either case.
+        """
+        self.release()
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        if not try_lock(self._fd, self._path):
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give the lock up, whichever it is."""
+        if self._fd >= 0:
+            # Children forked since hold the open file too: closing it here would not unlock.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _flock(fd: int, operation: int, path: bytes) -> bool:
+    try:
+        fcntl.flock(fd, operation)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        raise StoreError(
+            f"no file locks on {file_system_of(path)}: {shown(path)}: {error.strerror}",
+            OTHER_STORAGE_HINT,
+        ) from error
+    return True

@@ -1,0 +1,93 @@
+"""The ``overlay`` driver: layers stacked by overlayfs, mounted by the user with ``userxattr``.
+
+Nothing is copied to start an instruction, and what it changed lies apart when it ends.
+Specification: the kernel's Documentation/filesystems/overlayfs.rst.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.store.layers import random_layer_id
+from sundog.store.tree_work import seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from sundog.store.layers import LayerId
+    from sundog.store.store import Store
+
+
+class OverlayDriver:
+    """See ``drivers.Driver``."""
+
+    name = "overlay"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def root(self, layers: Sequence[LayerId]) -> DirectoryRoot | OverlayRoot:
+        """Return a view of exactly what the layers hold, to be read only."""
+        store = self._store
+        visible = store.layers.visible(layers)
+        if not visible:
+            return DirectoryRoot(store.at(b"empty"))
+        if len(visible) == 1:  # overlayfs wants two, and below one layer nothing needs merging
+            return DirectoryRoot(store.layers.tree(visible[0]))
+        return OverlayRoot(store.at(b"layers"), _lowers(visible))
+
+    def begin(self, layers: Sequence[LayerId], *, real_sync: bool = False) -> OverlaySnapshot:
+        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
+        return OverlaySnapshot(self._store, layers, real_sync=real_sync)
+
+    def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:  # noqa: ARG002
+        """Return b"": images are run from their layers."""
+        return b""
+
+
+class OverlaySnapshot:
+    """See ``drivers.Snapshot``."""
+
+    fake_sync = False
+
+    def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
+        self._store = store
+        self._layers = layers
+        with store.faults:
+            self._draft = store.scratch.new()
+            upper = os.path.join(self._draft, b"upper")
+            work = os.path.join(self._draft, b"work")
+            os.mkdir(work, 0o700)
+            os.mkdir(upper, 0o700)
+            os.chmod(upper, store.layers.root_mode(layers))
+        # Named from the layers' directory: all names in one mount have to fit into one page.
+        base = store.at(b"layers")
+        self.root = OverlayRoot(
+            base,
+            [*_lowers(store.layers.visible(layers)), b"../skeleton-build"],
+            os.path.relpath(upper, base),
+            os.path.relpath(work, base),
+            volatile=not real_sync,
+        )
+
+    def commit(self) -> LayerId | None:
+        """Make a layer of what was changed; None if nothing was."""
+        store = self._store
+        skeleton = store.at(b"skeleton-build")
+        with store.faults:
+            paths = store.layers.paths(self._layers)
+            info = store.worker.call(seal, self._draft, paths, skeleton)
+            return store.layers.add(self._draft, random_layer_id(), info) if info else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.scratch.dispose(self._draft)
+
+
+def _lowers(layers: Sequence[LayerId]) -> list[bytes]:
+    return [layer.encode() + b"/tree" for layer in layers]

@@ -1,0 +1,115 @@
+"""The storage directory as one value: opened once per command, passed to whoever needs it.
+
+A command that only looks takes no lock.  One that refers to layers holds them (``hold``), so that
+no other command removes them before there is an image that needs them.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import cached_property
+
+from sundog.errors import SundogError
+from sundog.record.location import default_storage
+from sundog.store.cache import Cache
+from sundog.store.directory import USE_LOCK, open_directory
+from sundog.store.faults import StorageFaults
+from sundog.store.images import Images
+from sundog.store.layers import Layers
+from sundog.store.locks import UseLock
+from sundog.store.scratch import Scratch
+from sundog.store.worker import TreeWorker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from sundog.store.drivers import Driver
+
+
+class Store:
+    """An open storage directory; ``close`` it, or use it as a context manager."""
+
+    def __init__(self, path: bytes, driver: str | None) -> None:
+        self.path = path
+        self.faults = StorageFaults(path)
+        self.worker = TreeWorker()
+        self.scratch = Scratch(path)
+        self.layers = Layers(self)
+        self.images = Images(self)
+        self.cache = Cache(self)
+        self.use_lock = UseLock(self.at(USE_LOCK))
+        self._driver_name = driver
+        self._garbage = False
+
+    @classmethod
+    def open(cls, path: str | None = None, *, driver: str | None = None) -> Self:
+        """Open the storage directory ``path``, by default that of ``default_path``.
+
+        Makes it if it is not there, and disposes of what killed commands left in it.  ``driver``
+        is "overlay", "copy" or None, which means ``CH_IMAGE_DRIVER`` or what works here.  Raises
+        StoreError when the directory cannot be used.
+        """
+        directory = os.path.abspath(os.fsencode(path or default_path()))
+        with StorageFaults(directory):
+            open_directory(directory)
+        store = cls(directory, driver)
+        # A store that cannot be written can still be read.
+        with suppress(OSError, SundogError):
+            store._garbage = store.scratch.collect()
+        return store
+
+    def at(self, *names: bytes) -> bytes:
+        """Return the path of something in the storage directory."""
+        return b"/".join((self.path, *names))
+
+    @cached_property
+    def driver(self) -> Driver:
+        """The snapshot driver: what was asked for, else what works here."""
+        from sundog.store.drivers import choose_driver  # noqa: PLC0415 - a look needs none
+
+        return choose_driver(self, self._driver_name)
+
+    def hold(self) -> None:
+        """Keep every layer that is here now until the store is closed."""
+        self.use_lock.share()
+
+    def expect_garbage(self) -> None:
+        """Remember that there may be layers without use; ``close`` removes them."""
+        self._garbage = True
+
+    def close(self) -> None:
+        """Remove what this command left over, and what became useless through it."""
+        from sundog.store.collect import collect, is_due  # noqa: PLC0415 - it needs Store
+
+        try:
+            self.use_lock.release()
+            if self._garbage or is_due(self):
+                collect(self)
+            self.scratch.close()
+        finally:
+            self.worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        # Layers may have lost the image that they were made for; and one error is enough.
+        self.expect_garbage()
+        with suppress(OSError, SundogError):
+            self.close()
+
+
+def default_path() -> str:
+    """Return where the storage directory is when no option says so."""
+    return os.fsdecode(default_storage(os.environb))

@@ -1,0 +1,165 @@
+"""What the tree worker does with layers: the module-level functions behind ``TreeWorker.call``.
+
+Manifests are read and written here, so they need not cross between processes; arguments and
+results are small.  A layer in the making, a draft, is a directory of ``tmp/`` that comes to hold
+``tree`` and ``owners``.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import stat
+from dataclasses import dataclass
+
+from sundog.errors import KernelError
+from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from sundog.layer.below import LayerTree
+from sundog.layer.remove import remove_tree
+from sundog.record.owners import pack_owners, read_owners
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.record.owners import OwnersManifest
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPath:
+    """Where a layer is: its files and its manifest."""
+
+    tree: bytes
+    owners: bytes
+
+    def load(self) -> LayerTree:
+        """Read the manifest."""
+        return LayerTree(self.tree, read_owners(self.owners))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """What is known of a layer as a whole.
+
+    ``source`` is the digest of what it was made from: of a tar, uncompressed, or of a directory's
+    contents; "" for a layer that an instruction made.  ``diff_id`` is the digest of the tar that
+    ``write_layer_tar`` writes, "" until somebody asks.  Below a layer with ``root_opaque`` nothing
+    shows.
+    """
+
+    source: str = ""
+    diff_id: str = ""
+    root_opaque: bool = False
+
+
+def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
+    """Unpack a tar of a whole image, in any compression, into ``draft``; None is standard input."""
+    from sundog.layer.compression import open_decompressed  # noqa: PLC0415
+    from sundog.layer.unpack import unpack  # noqa: PLC0415
+
+    tree = _new_tree(draft)
+    with (
+        open(0 if archive is None else archive, "rb", closefd=archive is not None) as raw,
+        open_decompressed(raw) as stream,
+    ):
+        unpacked = unpack(stream, tree, import_rules=True)
+    return _finished(draft, unpacked.owners, unpacked.diff_id)
+
+
+def copy_directory(directory: bytes, draft: bytes) -> LayerInfo:
+    """Copy a directory that holds a whole image into ``draft``."""
+    from sundog.layer.import_directory import import_directory  # noqa: PLC0415
+
+    imported = import_directory(directory, _new_tree(draft))
+    return _finished(draft, imported.owners, imported.digest)
+
+
+def seal(draft: bytes, below: Sequence[LayerPath], skeleton: bytes) -> LayerInfo | None:
+    """Make a layer of the overlay ``upper`` and ``work`` in ``draft``; None if nothing changed."""
+    from sundog.layer.seal import seal_upper  # noqa: PLC0415
+
+    upper = os.path.join(draft, b"upper")
+    owners = seal_upper(upper, _loaded(below), skeleton)
+    if owners is None:
+        return None
+    remove_tree(os.path.join(draft, b"work"))
+    os.rename(upper, os.path.join(draft, b"tree"))
+    return _finished(draft, owners)
+
+
+def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: bytes) -> None:
+    """Merge ``layers``, topmost first, over the directory ``bottom`` into the new ``target``."""
+    from sundog.layer.flatten import flatten  # noqa: PLC0415
+
+    stack = _loaded(layers)[::-1]
+    if bottom is not None:
+        stack.insert(0, LayerTree(bottom, {}))
+    flatten(stack, target)
+
+
+def prepare_copy(draft: bytes, layers: Sequence[LayerPath], skeleton: bytes) -> None:
+    """Flatten ``layers`` into ``work`` in ``draft``, and note in ``before`` how it looks."""
+    from sundog.layer.scan import scan  # noqa: PLC0415
+
+    work = os.path.join(draft, b"work")
+    flatten_layers(layers, skeleton, work)
+    with open(os.path.join(draft, b"before"), "wb") as file:
+        pickle.dump(scan(work), file)
+
+
+def extract_changes(draft: bytes, below: Sequence[LayerPath], skeleton: bytes) -> LayerInfo | None:
+    """Make a layer of what changed in ``work`` since ``prepare_copy``; None if nothing did."""
+    from sundog.layer.scan import diff  # noqa: PLC0415
+
+    work, note = os.path.join(draft, b"work"), os.path.join(draft, b"before")
+    with open(note, "rb") as file:
+        before = pickle.load(file)
+    owners = diff(work, before, _new_tree(draft), _loaded(below), skeleton)
+    if owners is None:
+        return None
+    remove_tree(work)
+    os.unlink(note)
+    return _finished(draft, owners)
+
+
+def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
+    """Write a layer as a tar to a file, None is nowhere, and return the digest of the tar."""
+    from sundog.layer.write_tar import write_tar  # noqa: PLC0415
+
+    loaded = layer.load()
+    with open(os.devnull if destination is None else destination, "wb") as out:
+        return write_tar(out, loaded.tree, loaded.owners)
+
+
+def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
+    """Read up to ``limit`` bytes of a regular file in ``tree``.
+
+    None where there is none, or a symlink is in the way.
+    """
+    root = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    except KernelError:
+        return None
+    finally:
+        os.close(root)
+    with open(fd, "rb") as file:
+        return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+
+
+def _new_tree(draft: bytes) -> bytes:
+    tree = os.path.join(draft, b"tree")
+    os.mkdir(tree, 0o755)
+    return tree
+
+
+def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
+    return [layer.load() for layer in layers]
+
+
+def _finished(draft: bytes, owners: OwnersManifest, source: str = "") -> LayerInfo:
+    with open(os.path.join(draft, b"owners"), "wb") as file:
+        file.write(pack_owners(owners))
+    root = owners.get(b"")
+    return LayerInfo(source, root_opaque=root is not None and root.opaque)

@@ -1,0 +1,174 @@
+"""The tree worker: one process that is root over the store's trees.
+
+In a user namespace of its own, 0 → the user, it has CAP_DAC_OVERRIDE over the user's files, so
+modes such as 0000 are no obstacle and need not change; ``security.capability`` reads back as
+version 2, and overlayfs's ``work`` directories can be removed (user_namespaces(7)).  It is forked
+when it is first needed, serves one call at a time, and dies with the process that made it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from sundog.errors import KernelError, StoreError, SundogError
+from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
+from sundog.kernel.process import set_pdeathsig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn, ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+_LENGTH_SIZE = 8
+
+
+class TreeWorker:
+    """A process in which ``call`` runs functions; started by the first call."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._requests = -1
+        self._answers = -1
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a module-level function in the worker and return its value.
+
+        Arguments and value are pickled.  An exception of the function is raised here.  Raises
+        KernelError when user namespaces are refused, StoreError when the worker died.
+        """
+        import pickle  # noqa: PLC0415 - a cached build never gets here
+
+        if not self._pid:
+            self._start()
+        try:
+            _send(self._requests, pickle.dumps((function, args, kwargs)))
+            answer = _receive(self._answers)
+        except BrokenPipeError:
+            answer = None
+        except BaseException:  # ^C: the answer to this call must not meet the next one
+            self.close()
+            raise
+        if answer is None:
+            raise StoreError(self._obituary(function.__name__))
+        succeeded, value = pickle.loads(answer)
+        if not succeeded:
+            raise value
+        return value  # type: ignore[no-any-return]
+
+    def close(self) -> int:
+        """End the worker, if there is one, and return its exit status (negative: a signal)."""
+        if not self._pid:
+            return 0
+        os.close(self._requests)
+        os.close(self._answers)
+        # Not by the end of its requests: later children of this process hold that pipe open.
+        os.kill(self._pid, signal.SIGKILL)
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def _start(self) -> None:
+        request_read, self._requests = os.pipe()
+        self._answers, answer_write = os.pipe()
+        parent = os.getpid()
+        uid, gid = os.geteuid(), os.getegid()
+        self._pid = os.fork()
+        if not self._pid:
+            os.close(self._requests)
+            os.close(self._answers)
+            _serve(request_read, answer_write, parent, uid, gid)
+        os.close(request_read)
+        os.close(answer_write)
+
+    def _obituary(self, task: str) -> str:
+        status = self.close()
+        cause = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return f"the process that works on the storage died during {task}: {cause}"
+
+
+def _serve(requests: int, answers: int, parent: int, uid: int, gid: int) -> NoReturn:
+    """Be the worker: answer requests until their pipe ends.  Never returns."""
+    import pickle  # noqa: PLC0415
+
+    status = 1
+    try:
+        # ^C is for the parent, which decides what becomes of the call.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        refusal = _become_root(parent, uid, gid)
+        while (request := _receive(requests)) is not None:
+            if refusal is not None:
+                answer: tuple[bool, object] = (False, refusal)
+            else:
+                answer = _result(pickle.loads(request))
+            _send(answers, _pickled(answer))
+        status = 0
+    except BrokenPipeError:
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _become_root(parent: int, uid: int, gid: int) -> KernelError | None:
+    try:
+        unshare(CLONE_NEWUSER)
+        write_id_maps(0, 0, uid, gid)
+        set_pdeathsig(signal.SIGKILL)
+    except KernelError as error:
+        from sundog.kernel.refusal import explain  # noqa: PLC0415
+
+        error.hint = error.hint or explain(error)
+        return error
+    if os.getppid() != parent:
+        os._exit(0)
+    os.umask(0o022)
+    return None
+
+
+def _result(
+    request: tuple[Callable[..., object], tuple[object, ...], dict[str, object]],
+) -> tuple[bool, object]:
+    function, args, kwargs = request
+    try:
+        return True, function(*args, **kwargs)
+    except Exception as error:
+        if not isinstance(error, SundogError | OSError):
+            import traceback  # noqa: PLC0415
+
+            error.add_note("in the tree worker:\n" + traceback.format_exc())
+        return False, error
+
+
+def _pickled(answer: tuple[bool, object]) -> bytes:
+    import pickle  # noqa: PLC0415
+
+    try:
+        return pickle.dumps(answer)
+    except Exception as error:
+        return pickle.dumps((False, RuntimeError(f"not to be pickled: {answer!r}: {error}")))
+
+
+def _send(fd: int, data: bytes) -> None:
+    rest = memoryview(len(data).to_bytes(_LENGTH_SIZE, "big") + data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _receive(fd: int) -> bytes | None:
+    """Read one message; None when the other end is closed or dies in the middle."""
+    length = _read(fd, _LENGTH_SIZE)
+    return None if length is None else _read(fd, int.from_bytes(length, "big"))
+
+
+def _read(fd: int, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(fd, min(size - len(data), 1 << 20))
+        if not part:
+            return None
+        data += part
+    return bytes(data)

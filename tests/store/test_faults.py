@@ -1,0 +1,194 @@
+"""Full and read-only file systems: one clear error, the old state, and nothing half-written."""
+
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sundog.errors import KernelError, StoreError
+from sundog.store.faults import StorageFaults, file_system_of, shown
+from tests.store.conftest import write_tar
+
+# Run as root of a user namespace, with a small tmpfs mounted on the directory "fs".
+PRELUDE = """
+import os, subprocess, sys
+from sundog.errors import StoreError
+from sundog.store.importer import import_image
+from sundog.store.store import Store
+from tests.store.conftest import image
+
+def open_store():
+    return Store.open("fs/storage", driver=os.environ["DRIVER"])
+
+def fails(action, text):
+    try:
+        action()
+    except StoreError as error:
+        assert text in error.message, error.message
+        assert "tmpfs at " + os.path.realpath("fs") in error.message, error.message
+        assert "storage directory " + os.path.realpath("fs/storage") in error.message
+        assert "--storage" in error.hint
+    else:
+        raise AssertionError("no error")
+
+def names(store):
+    return [image.typed for image in store.images.list()]
+
+def fill():
+    with open("fs/fill", "wb", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while file.write(bytes(size)): pass
+            except OSError: pass
+
+def temporary():
+    return os.listdir("fs/storage/tmp"), os.listdir("fs/storage/tmp/trash")
+"""
+
+
+@pytest.fixture
+def in_small_tmpfs(tmp_path: Path, driver: str) -> Callable[..., None]:
+    """Return a function that runs a program whose working directory has a small tmpfs in it."""
+    (tmp_path / "fs").mkdir()
+    write_tar(tmp_path / "small.tar", {"usr": None, "usr/small": b"1"})
+    write_tar(tmp_path / "large.tar", {"usr": None, "usr/large": bytes(2 << 20)})
+
+    def run(program: str, options: str = "size=1m") -> None:
+        mount = f'mount -t tmpfs -o "{options}" none fs && exec "$0" -c "$1"'
+        program = PRELUDE + textwrap.dedent(program)
+        done = subprocess.run(
+            ["unshare", "-r", "-m", "sh", "-c", mount, sys.executable, program],
+            cwd=tmp_path,
+            env=os.environ | {"DRIVER": driver, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+def test_import_that_does_not_fit(in_small_tmpfs: Callable[..., None]) -> None:
+    in_small_tmpfs(
+        """
+        with open_store() as store:
+            old = import_image(store, "small.tar", "x")
+        with open_store() as store:
+            fails(lambda: import_image(store, "large.tar", "x"), "no space left on ")
+        with open_store() as store:
+            assert store.images.get("x") == old
+            assert os.listdir("fs/storage/layers") == list(old.layers)
+            import_image(store, "small.tar", "y")
+        assert temporary() == (["trash"], [])
+        """
+    )
+
+
+def test_every_write_on_a_full_file_system(in_small_tmpfs: Callable[..., None]) -> None:
+    in_small_tmpfs(
+        """
+        with open_store() as store:
+            (layer,) = import_image(store, "small.tar", "x").layers
+        fill()
+        full = "no space left on "
+        with open_store() as store:
+            fails(lambda: store.images.put(image("new", layer)), full)
+            fails(lambda: import_image(store, "small.tar", "new"), full)
+            fails(lambda: store.layers.diff_id(layer), full)
+            assert names(store) == ["x"]
+            assert store.cache.get("key") is None
+            store.images.delete("x")
+        assert temporary() == (["trash"], [])
+        os.unlink("fs/fill")
+        with open_store() as store:
+            assert names(store) == []
+            import_image(store, "small.tar", "x")
+        """
+    )
+
+
+def test_no_inodes_left(in_small_tmpfs: Callable[..., None]) -> None:
+    in_small_tmpfs(
+        """
+        with open_store() as store:
+            import_image(store, "small.tar", "x")
+        try:
+            for number in range(1000):
+                os.mkdir(f"fs/{number}")
+        except OSError: pass
+        with open_store() as store:
+            fails(lambda: import_image(store, "small.tar", "y"), "no space left on ")
+            fails(lambda: store.cache.put("key", None), "no space left on ")
+            assert names(store) == ["x"]
+        """,
+        options="size=1m,nr_inodes=120",
+    )
+
+
+def test_storage_cannot_be_made_on_a_full_file_system(in_small_tmpfs: Callable[..., None]) -> None:
+    in_small_tmpfs('fails(open_store, "no space left on ")', options="size=1m,nr_inodes=4")
+
+
+def test_read_only_file_system_can_be_read(in_small_tmpfs: Callable[..., None]) -> None:
+    in_small_tmpfs(
+        """
+        with open_store() as store:
+            old = import_image(store, "small.tar", "x")
+        subprocess.run(["mount", "-o", "remount,bind,ro", "fs"], check=True)
+        with open_store() as store:
+            assert names(store) == ["x"]
+            assert store.images.get("x") == old
+            fails(lambda: store.images.put(old), "nothing can be written")
+            fails(lambda: import_image(store, "small.tar", "x"), "nothing can be written")
+            fails(lambda: store.images.delete("x"), "nothing can be written")
+        """
+    )
+
+
+@pytest.mark.parametrize("error", [OSError, KernelError])
+def test_other_errors_pass_through(error: type[Exception]) -> None:
+    def fail() -> None:
+        if error is KernelError:
+            raise KernelError("mount", "x", errno.EPERM, "can't mount")
+        raise FileNotFoundError(errno.ENOENT, "gone", "x")
+
+    with pytest.raises(error), StorageFaults(b"/"):
+        fail()
+
+
+def test_quota_is_told_from_a_full_disk() -> None:
+    error = pytest.raises(StoreError, match=r"^disk quota exceeded on proc at /proc")
+    with error, StorageFaults(b"/proc/self"):
+        raise OSError(errno.EDQUOT, "quota")
+
+
+def test_file_system_is_found_by_the_mount_that_shows() -> None:
+    assert file_system_of(b"/proc/self/status").startswith("proc at /proc (")
+    assert file_system_of(b"/procession").endswith(")")
+    assert " at /proc" not in file_system_of(b"/procession")
+
+
+def test_mount_points_with_blanks_are_shown_as_they_are(tmp_path: Path) -> None:
+    point = tmp_path / "a b\\c"
+    point.mkdir()
+    program = (
+        "import sys; from sundog.store.faults import *; print(file_system_of(sys.argv[1].encode()))"
+    )
+    mount = 'mount -t tmpfs "a source" "$2" && exec "$0" -c "$1" "$2/x"'
+    done = subprocess.run(
+        ["unshare", "-r", "-m", "sh", "-c", mount, sys.executable, program, point],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"tmpfs at {point} (a source)\n"
+
+
+def test_paths_that_are_no_text_are_shown() -> None:
+    assert shown(b"/a\xff") == "/a\\xff"

@@ -1,0 +1,162 @@
+"""The tree worker: root over the user's files, errors that come back, a life that ends in time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from sundog.errors import DockerfileError, KernelError, StoreError
+from sundog.store.worker import TreeWorker
+
+
+@pytest.fixture
+def worker() -> Generator[TreeWorker]:
+    worker = TreeWorker()
+    yield worker
+    worker.close()
+
+
+def raise_error(error: Exception) -> None:
+    raise error
+
+
+def raise_bug() -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def die(signo: int) -> None:
+    os.kill(os.getpid(), signo)
+
+
+def unpicklable() -> object:
+    return lambda: None
+
+
+def nap(seconds: float) -> str:
+    time.sleep(seconds)
+    return "rested"
+
+
+def read_secret(path: bytes) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def test_worker_is_root_over_the_users_files(worker: TreeWorker, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"contents")
+    secret.chmod(0)
+    assert worker.call(read_secret, os.fsencode(secret)) == b"contents"
+    assert worker.call(os.getuid) == 0
+    assert secret.stat().st_mode & 0o777 == 0
+    assert os.getuid() == secret.stat().st_uid
+
+
+def test_one_process_serves_all_calls(worker: TreeWorker) -> None:
+    assert worker.call(os.getpid) == worker.call(os.getpid) != os.getpid()
+
+
+def test_large_arguments_and_values_pass(worker: TreeWorker) -> None:
+    data = os.urandom(3 << 20)
+    assert worker.call(bytes.__add__, data, b"!") == data + b"!"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file or directory", b"/\xff"),
+        StoreError("a message", "a hint"),
+        KernelError("mount", "/x", 1, "can't mount /x", "a hint"),
+        DockerfileError("wrong", path="Dockerfile", line=3, excerpt="FROM", hint="a hint"),
+    ],
+)
+def test_errors_come_back_whole(worker: TreeWorker, error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        worker.call(raise_error, error)
+    assert str(raised.value) == str(error)
+    assert vars(raised.value) == vars(error)
+    assert worker.call(os.getuid) == 0
+
+
+def test_a_bug_shows_where_it_is(worker: TreeWorker) -> None:
+    with pytest.raises(ZeroDivisionError) as raised:
+        worker.call(raise_bug)
+    assert "in raise_bug" in raised.value.__notes__[0]
+
+
+def test_a_value_that_cannot_be_sent_is_an_error_and_not_the_end(worker: TreeWorker) -> None:
+    with pytest.raises(RuntimeError, match="not to be pickled"):
+        worker.call(unpicklable)
+    assert worker.call(os.getuid) == 0
+
+
+def test_worker_killed_in_a_call_gives_one_clear_error_and_is_replaced(
+    worker: TreeWorker,
+) -> None:
+    with pytest.raises(StoreError, match=r"died during die: killed by signal 9$"):
+        worker.call(die, signal.SIGKILL)
+    assert worker.call(os.getuid) == 0
+
+
+def test_worker_killed_between_calls_gives_one_clear_error(worker: TreeWorker) -> None:
+    pid = worker.call(os.getpid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(StoreError, match="killed by signal 9"):
+        worker.call(os.getuid)
+    assert worker.call(os.getuid) == 0
+
+
+def test_interrupted_call_does_not_answer_the_next_one(worker: TreeWorker) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        worker.call(os.getuid)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            worker.call(nap, 60)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert worker.call(os.getuid) == 0
+
+
+def test_close_ends_the_worker_even_while_a_later_child_holds_its_pipes(
+    worker: TreeWorker,
+) -> None:
+    other = TreeWorker()
+    pid = worker.call(os.getpid)
+    other.call(os.getpid)  # forked with the ends of the first one's pipes
+    worker.close()
+    assert not os.path.exists(f"/proc/{pid}")
+    other.close()
+
+
+def test_worker_dies_with_its_parent() -> None:
+    program = (
+        "import os, sys, time\n"
+        "from sundog.store.worker import TreeWorker\n"
+        "worker = TreeWorker()\n"
+        "print(worker.call(os.getpid), flush=True)\n"
+        "worker.call(time.sleep, 600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    watch = os.pidfd_open(pid)
+    try:
+        parent.kill()
+        parent.wait()
+        # A pidfd is readable once the process is gone.
+        import select
+
+        assert select.select([watch], [], [], 10)[0]
+    finally:
+        os.close(watch)
+        parent.stdout.close()
