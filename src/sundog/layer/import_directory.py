@@ -53,15 +53,18 @@ def foreign_owners(source: bytes) -> dict[bytes, Owner]:
     To be called outside of any user namespace.  Raises OSError if ``source`` is no directory.
     """
     own = os.geteuid()
-    foreign = {}
+    foreign: dict[bytes, Owner] = {}
+
+    def note(path: bytes, status: os.stat_result) -> None:
+        # To real root all files are his own, and their groups as good as any.
+        if (status.st_uid != own or own == 0) and (status.st_uid or status.st_gid):
+            foreign[path] = (status.st_uid, status.st_gid)
+
     with Directories(source) as directories:
         for path, fd, entries in walk(directories, on_error=lambda _path, _error: None):
-            found = [(path, os.fstat(fd))] if not path else []
-            found += [(joined(path, name), status) for name, status in entries]
-            for entry, status in found:
-                # To real root all files are his own, and their groups as good as any.
-                if (status.st_uid != own or own == 0) and (status.st_uid or status.st_gid):
-                    foreign[entry] = (status.st_uid, status.st_gid)
+            note(path, os.fstat(fd))
+            for name, status in entries:
+                note(joined(path, name), status)
     return foreign
 
 
