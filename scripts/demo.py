@@ -20,6 +20,7 @@ from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, copy_tree, own
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 USER = "sundog"
@@ -99,10 +100,10 @@ BUILDS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """Where, as whom and with which programs the demonstration runs."""
+    """Where, as whom and in which environment the demonstration runs."""
 
     user: account.Account
-    programs: Path
+    environment: Mapping[str, str]
     cwd: Path
     log: Path
 
@@ -114,7 +115,7 @@ class Stage:
             status = account.run(
                 self.user,
                 shlex.split(step.command),
-                env=account.environment(self.user, self.programs),
+                env=self.environment,
                 cwd=self.cwd,
                 output=log,
             )
@@ -147,7 +148,7 @@ def prepare() -> Stage:
         copy_tree(CHECKOUT / "examples", cwd / "examples")
     tarballs = {name: makers.base(name) for name in IMAGES}
     programs = install.environment("demo", install.SYSTEM_PYTHON, extra="[fast]")
-    stage = Stage(user, programs, cwd, place / "log")
+    stage = Stage(user, account.environment(user, programs), cwd, place / "log")
     print("\nBase images, made from this machine's package sources", flush=True)
     for name, reference in IMAGES.items():
         tarball = shlex.quote(str(tarballs[name]))
@@ -171,7 +172,7 @@ def main() -> int:
     print(f"\nAll went as told, in {time.monotonic() - started:.0f} s. To go on by hand:\n")
     if os.geteuid() == 0:
         print(f"  su - {stage.user.name}")
-    print(f"  export PATH={stage.programs}:$PATH; cd {stage.cwd}")
+    print(f"  export PATH={stage.environment['PATH']}; cd {stage.cwd}")
     print("  ch-image list                            # what is in your storage")
     print("  ch-run -W ssh -- sh                      # a shell; changes go when you leave")
     print("  ch-image build -t mine -f Dockerfile .   # yours: FROM debian:trixie and go on")

@@ -1,0 +1,74 @@
+"""Storage is one user's: what another sees of it, and what is imported of another's files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts.references import FOREIGN, UNREADABLE
+
+from tests.conftest import command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import RootHelper, Runner
+
+
+@pytest.fixture
+def public_storage(storage: Path) -> Iterator[Path]:
+    """Return a storage directory whose parents let everyone pass."""
+    opened = [path for path in storage.parents if path.stat().st_uid == os.geteuid()]
+    modes = {path: path.stat().st_mode for path in opened}
+    for path, mode in modes.items():
+        path.chmod(mode | 0o011)
+    yield storage
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+@pytest.mark.needs_root
+def test_second_user_gets_nowhere_in_storage(
+    root_helper: RootHelper, run_ch_image: Runner, public_storage: Path, busybox_tar: Path
+) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    looked = root_helper.as_second_user(["ls", str(public_storage)])
+    assert looked.returncode == 2
+    assert b"Permission denied" in looked.stderr
+    # Not for want of a way there.
+    assert root_helper.as_second_user(["ls", "-d", str(public_storage)]).returncode == 0
+
+
+@pytest.mark.needs_root
+def test_second_user_cannot_run_from_storage(
+    root_helper: RootHelper, run_ch_image: Runner, public_storage: Path, busybox_tar: Path
+) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    run = [*command("ch-run"), "-s", str(public_storage), "bb", "--", "true"]
+    refused = root_helper.as_second_user(run)
+    assert refused.returncode == 31
+    assert b"ermission denied" in refused.stderr or b"belongs to" in refused.stderr
+    assert b"Traceback" not in refused.stderr
+
+
+@pytest.mark.needs_root
+def test_import_of_a_directory_with_others_files_in_it(
+    foreign_tree: Path, run_ch_image: Runner, run_ch_run: Runner
+) -> None:
+    run_ch_image("import", foreign_tree, "foreign")
+    listed = run_ch_run("-b", "/bin/busybox:/bin/program", "foreign", "--", "/bin/program", "find")
+    found = {line.removeprefix("./") for line in listed.stdout.splitlines()}
+    assert {name for name, *_ in FOREIGN} <= found
+
+
+@pytest.mark.needs_root
+def test_import_names_all_that_cannot_be_read(foreign_tree: Path, run_ch_image: Runner) -> None:
+    failed = run_ch_image("import", foreign_tree.with_name("unreadable"), "no", check=False)
+    assert failed.returncode == 1
+    for name, kind, _, _, mode in UNREADABLE:
+        if not mode & 0o004 and "/" not in name.removeprefix("open/"):
+            assert name in failed.stderr, kind
+    assert "readable" not in failed.stderr.replace("unreadable", "").replace("is not readable", "")
+    assert "no" not in run_ch_image("list").stdout.split()
