@@ -46,9 +46,7 @@ CMD ["/bin/cat", "/work/said"]
     ]
     assert done.stdout == ""
     assert workshop.ch_run("img").stdout == "hi you there 3\n/work\n"
-    assert workshop.run("cat /work/hello /work/uid; echo $PWD") == (
-        "hello from the context\n0\n/work\n"
-    )
+    assert workshop.run("cat /work/hello /work/uid") == "hello from the context\n0\n"
     again = workshop.build(dockerfile)
     assert [status for _, status, _ in announced(again)] == [" ", *"*********"]
     assert again.stderr.splitlines()[-1] == "grown in 10 instructions: img"
@@ -84,8 +82,8 @@ RUN /bin/busybox echo x >/made/file
     )
     done = workshop.ch_run("img", "--", "/bin/busybox", "cat", "/made/file")
     assert done.stdout == "x\n"
-    found = workshop.ch_run("img", "--", "/bin/busybox", "find", "/", "-xdev", "-type", "f")
-    assert "/made/file" in found.stdout
+    found = workshop.ch_run("img", "--", "/bin/busybox", "find", "/bin", "/made")
+    assert found.stdout == "/bin\n/bin/busybox\n/made\n/made/file\n"
 
 
 def test_output_of_run_streams_to_standard_output_and_error(any_workshop: Workshop) -> None:
@@ -223,10 +221,8 @@ def test_force_cmd_changes_the_command(any_workshop: Workshop) -> None:
         "FROM bb\nRUN echo a; echo 'echo b'\nRUN true\n", "--force-cmd=echo,-n,x y"
     )
     assert done.stdout == "x y ax y echo b"
-    assert (
-        """--force: RUN: new command: ['/bin/sh', '-c', "echo -n 'x y' a; echo -n 'x y' 'echo b'"]"""
-        in done.stderr
-    )
+    command = ["/bin/sh", "-c", "echo -n 'x y' a; echo -n 'x y' 'echo b'"]
+    assert f"--force: RUN: new command: {command!r}" in done.stderr
     assert "--force=seccomp: modified 1 RUN instructions" in done.stderr
 
 

@@ -164,7 +164,7 @@ def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
         time.sleep(chance.uniform(0.05, duration * 1.1))
         os.killpg(build.pid, signal.SIGKILL)
         output, _ = build.communicate(timeout=20)
-        if f"grown in 7 instructions" in output:
+        if "grown in 7 instructions" in output:
             image = str(number)
         assert workshop.ch_image("list").stdout == "bb\nimg\n"
         assert workshop.run("cat /n") in (f"{image}\n", f"{number}\n")

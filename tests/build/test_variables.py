@@ -48,15 +48,22 @@ TABLE: dict[str, tuple[str, list[str], str]] = {
         "/mine:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     ),
     "modifiers": (
-        "FROM bb\nENV A=one.tar.gz E=\n"
-        'ENV R="${A%.*} ${A%%.*} ${A#*.} ${A##*.} ${A/./-} ${A//./-} ${E:-d} ${E-x} ${U+y}${A:+z}"\n'
-        "RUN echo [$R]",
+        """\
+FROM bb
+ENV A=one.tar.gz E=
+ENV R="${A%.*} ${A%%.*} ${A#*.} ${A##*.} ${A/./-} ${A//./-} ${E:-d} ${E-x} ${U+y}${A:+z}"
+RUN echo [$R]
+""",
         [],
-        "[one.tar one tar.gz gz one-tar.gz one-tar-gz d  z]",
+        "[one.tar one tar.gz gz one-tar.gz one-tar-gz d z]",
     ),
     "quotes and escapes": (
-        'FROM bb\nENV A="a b" B=\'$A\' C=\\$A D=x\\ y E="\\"q\\""\nENV F the rest "of" it\n'
-        'RUN echo "[$A][$B][$C][$D][$E][$F]"',
+        """\
+FROM bb
+ENV A="a b" B='$A' C=\\$A D=x\\ y E="\\"q\\""
+ENV F the rest "of" it
+RUN echo "[$A][$B][$C][$D][$E][$F]"
+""",
         [],
         '[a b][$A][$A][x y]["q"][the rest of it]',
     ),
@@ -123,7 +130,7 @@ def test_build_arg_that_nothing_declares(any_workshop: Workshop) -> None:
 
 
 def test_demanded_variable_that_is_not_set(any_workshop: Workshop) -> None:
-    done = any_workshop.build("FROM bb\nENV A=${X:?give one}\n", check=False)
+    done = any_workshop.build('FROM bb\nENV A="${X:?give one}"\n', check=False)
     assert done.returncode == 1
     assert "Dockerfile:2: X: give one" in done.stderr
     assert any_workshop.ch_image("list").stdout == "bb\n"
