@@ -80,7 +80,7 @@ class Bench:
             text=True,
             user=self.user.uid,
             group=self.user.gid,
-            extra_groups=[],
+            extra_groups=self.user.groups,
             cwd=self.place,
             check=False,
         )
@@ -106,7 +106,7 @@ class Bench:
             text=True,
             user=self.user.uid,
             group=self.user.gid,
-            extra_groups=[],
+            extra_groups=self.user.groups,
             check=False,
         )
         if done.returncode:

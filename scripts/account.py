@@ -41,6 +41,11 @@ class Account:
         """Take what is needed of a passwd entry."""
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir))
 
+    @property
+    def groups(self) -> list[int]:
+        """Return the groups that a login has, its own among them."""
+        return os.getgrouplist(self.name, self.gid)
+
 
 def current() -> Account:
     """Return the account of this process, whether or not $USER is set."""
@@ -96,7 +101,7 @@ def run(
         stderr=subprocess.STDOUT if output else None,
         user=account.uid if drop else None,
         group=account.gid if drop else None,
-        extra_groups=[] if drop else None,
+        extra_groups=account.groups if drop else None,
         umask=0o022,
         check=False,
     ).returncode

@@ -65,7 +65,7 @@ class Server:
             capture_output=True,
             user=self.second.uid,
             group=self.second.gid,
-            extra_groups=[],
+            extra_groups=self.second.groups,
             timeout=60,
             check=False,
         )
