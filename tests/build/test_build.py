@@ -118,7 +118,7 @@ def test_run_gets_no_input_and_a_plain_environment(any_workshop: Workshop) -> No
         "http_proxy=http://proxy",
         "0022",
     ]
-    assert any("proxy" in entry for entry in any_workshop.config()["config"]["Env"]) is False
+    assert any_workshop.config()["config"]["Env"] == ["A=1"]
 
 
 def test_run_has_the_images_own_tmp(any_workshop: Workshop) -> None:
@@ -176,6 +176,14 @@ WORKDIR b
     assert sum(not entry.get("empty_layer", False) for entry in history) == len(
         config["rootfs"]["diff_ids"]
     )
+
+
+def test_run_after_user_stays_root_and_says_so(any_workshop: Workshop) -> None:
+    done = any_workshop.build("FROM bb\nUSER nobody\nRUN id -u\n")
+    assert done.stdout == "0\n"
+    assert "warning: not supported yet: RUN as another USER; it stays root\n" in done.stderr
+    done = any_workshop.build("FROM bb\nRUN id -u\nUSER nobody\n")
+    assert "warning" not in done.stderr
 
 
 def test_entrypoint_resets_the_command_of_the_base_image(any_workshop: Workshop) -> None:

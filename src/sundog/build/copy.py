@@ -39,10 +39,13 @@ class CopyStep:
 
     def execute(self, snapshot: Snapshot) -> None:
         """Copy the files; raise BuildError if one is missing or does not fit."""
-        with self.store.faults:
+        try:
             self.origin.copy(
                 self.sources, snapshot, encoded(self.destination), directory=self.directory
             )
+        except OSError:
+            with self.store.faults:
+                raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sundog.build.report import NOT_APPLICABLE
 from sundog.build.scope import GlobalScope, platform_args
 from sundog.build.stage import BuildState, StageBuild, timestamp
 from sundog.build.unsupported import refuse_unsupported
-from sundog.dockerfile.instructions import Copy
+from sundog.dockerfile.instructions import Copy, Run, User
 from sundog.errors import BuildError, NotInStorage
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
@@ -83,12 +83,12 @@ def _warn(
     dockerfile: Dockerfile, stages: list[Stage], options: BuildOptions, report: Report
 ) -> None:
     """Tell once what is not as the Dockerfile's author may expect it."""
-    copies = [
-        instruction
-        for stage in stages
-        for instruction in stage.instructions
-        if isinstance(instruction, Copy)
-    ]
+    for stage in stages:
+        kinds = [type(instruction) for instruction in stage.instructions]
+        if User in kinds and Run in kinds[kinds.index(User) :]:
+            report.warning("not supported yet: RUN as another USER; it stays root")
+    instructions = [instruction for stage in stages for instruction in stage.instructions]
+    copies = [instruction for instruction in instructions if isinstance(instruction, Copy)]
     if any(copy.chown for copy in copies):
         report.warning("not supported yet, ignored: COPY --chown; all files belong to root")
     ignore_file = options.context.ignore_file(dockerfile.path)

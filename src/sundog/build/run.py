@@ -63,10 +63,12 @@ class RunStep:
             )
         )
         if status:
-            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._full())
+            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
 
-    def _full(self) -> str:
-        """Return a hint if the storage's file system is full, which the command may have hidden."""
+    def _hint(self) -> str:
+        """Return what may have made the command fail and may not show in what it printed."""
+        if not self.options.force.seccomp:
+            return "it ran without emulation of root; --force=seccomp, the default, has it"
         space = os.statvfs(self.store.path)
         if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
             return ""

@@ -36,5 +36,8 @@ class WorkdirStep:
         def make(roots: list[int]) -> None:
             os.close(make_directories(roots[0], encoded(self.path)))
 
-        with self.store.faults:
+        try:
             in_root([snapshot.root], make)
+        except OSError:
+            with self.store.faults:
+                raise
