@@ -73,6 +73,14 @@ def test_kernel_error_says_call_and_object_by_default() -> None:
     assert str(error) == "can't mkdir /a\\nb: No space left on device"
 
 
+def test_kernel_error_names_an_open_file(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_PATH)
+    error = kernel_error("syncfs", fd, errno.EIO)
+    os.close(fd)
+    assert error.message == f"can't syncfs {tmp_path}: Input/output error"
+    assert error.subject == str(tmp_path)
+
+
 def test_printable_keeps_what_a_terminal_can_show() -> None:
     assert printable("/tmp/a b/é…".encode()) == "/tmp/a b/é…"
 

@@ -410,7 +410,7 @@ def test_root_is_initramfs(tmp_path: Path) -> None:
 def test_mount_limit(tmp_path: Path) -> None:
     files = {"sys/fs/mount-max": "100000\n"}
     assert explained(files, tmp_path, "mount", b"/mnt", errno.ENOSPC) == (
-        "not the disk is full: the limit of mounts is reached (fs.mount-max is 100000)"
+        "this is not about disk space: the limit of mounts is reached (fs.mount-max is 100000)"
     )
 
 

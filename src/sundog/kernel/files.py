@@ -1,6 +1,6 @@
 """Calls on files that ``os`` lacks.  A failure raises KernelError."""
 
-from sundog.kernel.libc import checked, descriptor_path, libc_call, printable, syscall
+from sundog.kernel.libc import checked, libc_call, printable, syscall
 from sundog.kernel.numbers import RENAMEAT2, process_abi
 
 RENAME_NOREPLACE = 1
@@ -21,4 +21,4 @@ def syncfs(fd: int) -> None:
 
     Reports write-back errors since ``fd`` was opened, which may not be with O_PATH.
     """
-    checked(libc_call("syncfs", fd), "syncfs", descriptor_path(fd))
+    checked(libc_call("syncfs", fd), "syncfs", fd)

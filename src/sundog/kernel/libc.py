@@ -85,18 +85,21 @@ def negated_errno(result: int) -> int:
     return -get_errno() if result == -1 else result
 
 
-def checked(result: int, call: str, subject: bytes, action: str = "") -> int:
+def checked(result: int, call: str, subject: bytes | int, action: str = "") -> int:
     """Return ``result`` of ``call`` on ``subject``; raise KernelError if it is a negated errno."""
     if result < 0:
         raise kernel_error(call, subject, -result, action)
     return result
 
 
-def kernel_error(call: str, subject: bytes, errno: int, action: str = "") -> KernelError:
+def kernel_error(call: str, subject: bytes | int, errno: int, action: str = "") -> KernelError:
     """Return the error that says "can't ``action``": by default, ``call`` the ``subject``.
 
-    For an OSError that the kernel or the site may be the cause of, too: kernel.refusal explains.
+    A ``subject`` is a path or another name, or an open file.  For an OSError that the kernel or
+    the site may be the cause of, too: kernel.refusal explains.
     """
+    if isinstance(subject, int):
+        subject = descriptor_path(subject)
     action = action or f"{call} {printable(subject)}"
     # Not os.fsdecode: ch-run meets missing files at each start, and has no other need of ``os``.
     name = subject.decode(sys.getfilesystemencoding(), "surrogateescape")

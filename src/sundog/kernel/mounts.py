@@ -7,7 +7,7 @@ returned are closed on exec, as all of Python's.  A failure raises KernelError.
 import errno
 import os
 
-from sundog.kernel.libc import checked, descriptor_path, libc_call, printable, syscall, u64_struct
+from sundog.kernel.libc import checked, libc_call, printable, syscall, u64_struct
 from sundog.kernel.numbers import MOUNT_SETATTR, MOVE_MOUNT, OPEN_TREE, OPENAT2
 
 MS_RDONLY = 0x1
@@ -93,7 +93,7 @@ def move_mount(
     Without MOVE_MOUNT_T_SYMLINKS a target that is a symbolic link is covered itself.
     """
     result = syscall(MOVE_MOUNT, from_dirfd, from_path, to_dirfd, to_path, flags)
-    checked(result, "move_mount", to_path or descriptor_path(to_dirfd))
+    checked(result, "move_mount", to_path or to_dirfd)
 
 
 def mount_setattr(
@@ -105,7 +105,7 @@ def mount_setattr(
     """
     attr = u64_struct(attr_set, attr_clr, propagation, 0)
     result = syscall(MOUNT_SETATTR, dirfd, path, flags, attr, len(attr))
-    checked(result, "mount_setattr", path or descriptor_path(dirfd))
+    checked(result, "mount_setattr", path or dirfd)
 
 
 def openat2(dirfd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:

@@ -51,13 +51,14 @@ def write_id_maps(uid: int, gid: int, outside_uid: int, outside_gid: int) -> Non
     Denies setgroups(2) first, without which an unprivileged process may not map a gid.  The
     outside IDs must be the effective IDs that the process had before unshare.
     """
-    write_proc(b"/proc/self/uid_map", b"%d %d 1\n" % (uid, outside_uid))
-    write_proc(b"/proc/self/setgroups", b"deny\n")
-    write_proc(b"/proc/self/gid_map", b"%d %d 1\n" % (gid, outside_gid))
+    write_map(b"uid_map", b"%d %d 1\n" % (uid, outside_uid))
+    write_map(b"setgroups", b"deny\n")
+    write_map(b"gid_map", b"%d %d 1\n" % (gid, outside_gid))
 
 
-def write_proc(path: bytes, text: bytes) -> None:
-    """Write ``text`` to a file of proc(5) in one write(2), as those files require."""
+def write_map(name: bytes, text: bytes) -> None:
+    """Write one of this process's files of user_namespaces(7), in one write(2) as they require."""
+    path = b"/proc/self/" + name
     result = 0
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

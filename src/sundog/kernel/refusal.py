@@ -83,7 +83,7 @@ def reserved_to_root(_: KernelError, proc: bytes) -> str:
 
 
 def inside_chroot(_: KernelError, proc: bytes) -> str:
-    """Find out whether this process is in a chroot: there, clone(2) forbids user namespaces.
+    """Find out whether this process is in a chroot, where user_namespaces(7) are forbidden.
 
     After chroot(2) into a plain directory no mount is at "/"; after one into a mount, that mount
     is at "/" for this process and elsewhere for process 1.
@@ -159,7 +159,7 @@ def unknown_file_system(_: KernelError, _proc: bytes) -> str:
 def mount_limit(_: KernelError, proc: bytes) -> str:
     """Say that ENOSPC of a mount is no matter of disk space."""
     limit = read_state(proc, b"sys/fs/mount-max") or "unknown"
-    return f"not the disk is full: the limit of mounts is reached (fs.mount-max is {limit})"
+    return f"this is not about disk space: the limit of mounts is reached (fs.mount-max is {limit})"
 
 
 def root_is_initramfs(_: KernelError, proc: bytes) -> str:
@@ -215,7 +215,8 @@ def over_quota(error: KernelError, proc: bytes) -> str:
     return f"your quota on {file_system(error, proc)} is used up (quota -s shows it); {ELSEWHERE}"
 
 
-NAMESPACE_CALLS = ("unshare", "write", "mount", "umount2", "pivot_root", "open_tree", "move_mount")
+MOUNT_CALLS = ("mount", "open_tree", "move_mount")
+NAMESPACE_CALLS = ("unshare", "write", *MOUNT_CALLS, "pivot_root")  # write: of the ID maps
 REFUSED = (errno.EPERM, errno.EACCES)
 
 # The first that applies is the hint.
@@ -232,7 +233,7 @@ CAUSES: "tuple[Cause, ...]" = (
     (("prctl",), (errno.EINVAL,), no_seccomp_filters),
     ((), (errno.ENOENT,), no_proc),
     (("mount",), (errno.ENODEV,), unknown_file_system),
-    (("mount", "open_tree", "move_mount"), (errno.ENOSPC,), mount_limit),
+    (MOUNT_CALLS, (errno.ENOSPC,), mount_limit),
     (("pivot_root",), (errno.EINVAL,), root_is_initramfs),
     (("execve",), (errno.EACCES,), mounted_noexec),
     ((), (errno.EROFS,), mounted_read_only),
