@@ -87,7 +87,7 @@ def parse_header(block: bytes) -> Member:
     (
         name, mode, uid, gid, size, mtime, checksum, typeflag, link, magic, major, minor, prefix
     ) = _FIELDS.unpack(block)  # fmt: skip
-    if not _is_checksum(parse_field(checksum), block):
+    if not _is_sum(parse_field(checksum), block):
         raise ArchiveError("the checksum of a header is wrong")
     member = Member()
     member.name = name.partition(b"\0")[0]
@@ -163,7 +163,7 @@ def parse_field(field: bytes) -> int:
     return int(digits, 8)
 
 
-def _is_checksum(number: int, block: bytes) -> bool:
+def _is_sum(number: int, block: bytes) -> bool:
     """Whether ``number`` is the sum of the bytes of ``block`` with its checksum blank.
 
     Some old programs took the bytes to be signed.

@@ -57,6 +57,7 @@ class TarReader:
         self._data = 0  # bytes of the member's data that are still in the stream
         self._padding = 0  # bytes between them and the next header
         self._sparse: Map | None = None
+        self._size = 0  # of the member's file, holes included
         self._globals: dict[bytes, bytes] = {}
         self._preceding: dict[bytes, bytes] = {}
         self._name: bytes | None = None
@@ -90,7 +91,7 @@ class TarReader:
                 zero_blocks += 1
                 continue
             zero_blocks = 0
-            member = parse_header(block)
+            member = self._parse(block)
             if member.typeflag in _PRECEDING:
                 self._take_preceding(member)
                 continue
@@ -107,10 +108,19 @@ class TarReader:
         if self._sparse is None:
             self._source.copy(fd, self._data)
         else:
+            os.ftruncate(fd, self._size)
             for offset, length in self._sparse:
                 os.lseek(fd, offset, os.SEEK_SET)
                 self._source.copy(fd, length)
         self._data = 0
+
+    def _parse(self, block: bytes) -> Member:
+        try:
+            return parse_header(block)
+        except ArchiveError as error:
+            if self._name is None and not self._preceding:
+                raise ArchiveError("this is not a tar archive") from error
+            raise
 
     def _take_preceding(self, header: Member) -> None:
         """Take a header that tells something of the member after it."""
@@ -154,6 +164,7 @@ class TarReader:
         self._data = 0 if member.typeflag in WITHOUT_DATA else member.size
         self._padding = -self._data % BLOCK
         self._sparse = self._take_sparse(member, block, records)
+        self._size = member.size
         if member.kind == "f" and not member.size and member.name.endswith(b"/"):
             member.kind = "d"  # V7 has no type for directories
 
