@@ -1,0 +1,348 @@
+"""Run one step of a build in an image: a command (RUN), or a function of ours (COPY, WORKDIR).
+
+A RUN gets a PID namespace with its own /proc: when its first process ends, the kernel kills all
+that is left, and only then is the step over (pid_namespaces(7)).  The processes, each forked from
+the one before:
+
+    builder ── guard, in new namespaces ── init, PID 1 of the container ── the command
+
+Where a site refuses PID namespaces or a new /proc, the guard runs the command itself, adopts what
+it leaves behind and kills until nothing is left.
+
+Not part of ``ch-run``, but made of the same parts.
+"""
+
+import os
+import signal
+
+from sundog.emulation.filter import install_fake_root
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import (
+    AT_FDCWD,
+    MNT_DETACH,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    OPEN_TREE_CLONE,
+    UMOUNT_NOFOLLOW,
+    mount,
+    move_mount,
+    open_tree,
+    umount2,
+)
+from sundog.kernel.namespaces import CLONE_NEWPID
+from sundog.kernel.process import set_child_subreaper, set_no_new_privs
+from sundog.launcher.child import Child
+from sundog.launcher.enter import enter_namespaces, mount_root
+from sundog.launcher.execute import execute, failure_hint
+from sundog.launcher.mountpoint import make_mount_point
+from sundog.launcher.plan import CREATED, OPTIONAL, REQUIRED, Bind, Detached, Plan, enter
+from sundog.launcher.root import DirectoryRoot, OverlayRoot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    from sundog.launcher.plan import Operation
+
+    T = TypeVar("T")
+
+STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO = 0, 1, 2
+
+# Of the host's network configuration a RUN sees these, whatever the image has in their place.
+NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")
+
+
+class PidNamespaceRefused(SundogError):
+    """The site refuses a PID namespace, or to mount /proc in one."""
+
+
+class Step:
+    """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` exists.
+
+    ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
+    missing.  ``fake_sync`` answers fsync(2) and its family "done" (only with ``seccomp``).
+    """
+
+    __slots__ = (
+        "argv",
+        "binds",
+        "cwd",
+        "env",
+        "fake_sync",
+        "gid",
+        "root",
+        "seccomp",
+        "stderr",
+        "stdout",
+        "uid",
+    )
+
+    def __init__(
+        self,
+        root: DirectoryRoot | OverlayRoot,
+        argv: list[bytes],
+        env: dict[bytes, bytes],
+        cwd: bytes,
+        *,
+        seccomp: bool = False,
+        fake_sync: bool = False,
+        binds: "Sequence[tuple[bytes, bytes]]" = (),
+        uid: int = 0,
+        gid: int = 0,
+        stdout: int = STDOUT_FILENO,
+        stderr: int = STDERR_FILENO,
+    ) -> None:
+        self.root = root
+        self.argv = argv
+        self.env = env
+        self.cwd = cwd
+        self.seccomp = seccomp
+        self.fake_sync = fake_sync
+        self.binds = binds
+        self.uid = uid
+        self.gid = gid
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+def run_step(step: Step) -> int:
+    """Run the command; return its exit status, or the negated number of the signal it died of.
+
+    When this returns or raises, nothing that the command started is alive.  Raises KernelError
+    where the container cannot be made, SundogError where the command cannot be started.
+    """
+    try:
+        return guarded(step, own_pids=True)
+    except PidNamespaceRefused:
+        return guarded(step, own_pids=False)
+
+
+def in_root(
+    roots: "Sequence[DirectoryRoot | OverlayRoot]", function: "Callable[[list[int]], T]"
+) -> "T":
+    """Call ``function`` with a directory of each root, as mock root in namespaces of its own.
+
+    There this user has CAP_DAC_OVERRIDE over his own files.  The first root may be written to, as
+    far as it is made for it.  The host's paths and the working directory stay as they are.  The
+    result and the exceptions have to be fit for pickling.
+    """
+
+    def inside(tie: "Callable[[], None]") -> "T":
+        here = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        enter_namespaces(0, 0)
+        tie()
+        directories = [mount_root(root, writable=not at) for at, root in enumerate(roots)]
+        os.fchdir(here)
+        return function(directories)
+
+    result: T = Child(inside).result()
+    return result
+
+
+def guarded(step: Step, *, own_pids: bool) -> int:
+    """Run the step below a guard; see the module's docstring for what ``own_pids`` changes."""
+
+    def guard(tie: "Callable[[], None]") -> int:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the builder hears it too, and says SIGTERM
+        try:
+            enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
+        except KernelError as error:
+            if own_pids and error.call == "unshare":
+                raise PidNamespaceRefused(error.message) from None
+            raise
+        tie()
+        if not own_pids:
+            set_child_subreaper()
+            signal.signal(signal.SIGTERM, lambda *_: stop_guard())
+            return container(step, own_pids=False)
+        # Until the handler knows whom to kill, the builder's SIGTERM has to wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        init = Child(lambda _tie: unblocked(lambda: container(step, own_pids=True)))
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, signal.SIGKILL))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        status: int = init.result()
+        return status
+
+    status: int = Child(guard).result(stop=signal.SIGTERM)
+    return status
+
+
+def unblocked(function: "Callable[[], int]") -> int:
+    """Call ``function`` with SIGTERM's default action, which leaves PID 1 alone."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    return function()
+
+
+def stop_guard() -> None:
+    """Kill everything below the guard, and end it."""
+    kill_children()
+    os._exit(1)
+
+
+def container(step: Step, *, own_pids: bool) -> int:
+    """Make the container, run the command in it, and clean up; return as ``run_step`` does."""
+    plan = step_plan(step, own_pids=own_pids)
+    directory, operations = plan.mount(ignore)
+    enter(directory, operations, ignore)
+    command = Child(lambda _tie: become(step))
+    try:
+        answer = command.answer()
+        status = reap_until(command.pid)
+    finally:
+        if own_pids:
+            kill_namespace()
+        else:
+            kill_children()
+    if answer is not None:
+        raise answer[1]
+    for operation in operations:
+        if isinstance(operation, StepBind):
+            operation.remove()
+    return os.waitstatus_to_exitcode(status)
+
+
+def become(step: Step) -> None:
+    """Become the command.  Raises SundogError if that fails."""
+    null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, STDIN_FILENO)
+    os.dup2(step.stdout, STDOUT_FILENO)
+    os.dup2(step.stderr, STDERR_FILENO)
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.chdir(step.cwd)
+    except OSError as error:
+        raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
+    set_no_new_privs()
+    if step.seccomp:
+        install_fake_root(fake_sync=step.fake_sync)
+    failure = execute(step.argv, step.env)
+    raise SundogError(
+        f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", failure_hint(failure)
+    )
+
+
+def reap_until(pid: int) -> int:
+    """Reap children, adopted ones too, until ``pid`` ends; return its wait status."""
+    while True:
+        ended, status = os.wait()
+        if ended == pid:
+            return status
+
+
+def kill_namespace() -> None:
+    """Kill and reap all other processes of the PID namespace whose PID 1 this process is."""
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def kill_children() -> None:
+    """Kill and reap all descendants of this process, which adopts those that lose their parent."""
+    while True:
+        with open("/proc/thread-self/children") as file:
+            children = file.read().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+class FreshProc(Detached):
+    """Show the processes of this process's PID namespace at /proc."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(b"/proc", REQUIRED)
+
+    def describe(self) -> str:
+        """Say in one line what it does."""
+        return "mount proc at /proc (required)"
+
+    def acquire(self, scratch: int) -> None:
+        """Mount it out of sight, while the host's /proc can still be seen.
+
+        Without that the kernel refuses: mount_too_revealing() in fs/namespace.c.
+        """
+        os.mkdir(b"proc", dir_fd=scratch)
+        target = b"/proc/self/fd/%d/proc" % scratch
+        try:
+            mount(b"proc", target, b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+        except KernelError as error:
+            raise PidNamespaceRefused(error.message) from None
+        self.tree = open_tree(scratch, b"proc", OPEN_TREE_CLONE)
+
+
+class StepBind(Bind):
+    """A bind whose mount point, if it was missing, goes again before the layer is committed."""
+
+    __slots__ = ("made",)
+
+    def __init__(self, source: bytes, destination: bytes, *, writable: bool = True) -> None:
+        super().__init__(source, destination, CREATED, writable=writable)
+        self.made: list[bytes] = []  # the innermost first
+
+    def attach(self) -> None:
+        """Mount it at its destination, which is made if missing."""
+        path = self.destination
+        while not os.path.lexists(path):
+            self.made.append(path)
+            path = os.path.dirname(path)
+        if self.made:
+            make_mount_point(self.destination, is_directory=self.covers_directory())
+        super().attach()
+
+    def remove(self) -> None:
+        """Unmount it and remove what was made for it, unless the command put something there."""
+        if not self.made:
+            return
+        try:
+            umount2(self.destination, MNT_DETACH | UMOUNT_NOFOLLOW)
+            for path in self.made:
+                if os.path.isdir(path):
+                    os.rmdir(path)
+                else:
+                    os.unlink(path)
+        except (KernelError, OSError):
+            return  # moved or filled by the command: then it is the command's
+
+
+class Cover(StepBind):
+    """A read-only bind over whatever is at its destination: over a symbolic link itself, too."""
+
+    __slots__ = ()
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(path, path, writable=False)
+        self.need = OPTIONAL
+
+    def move(self) -> None:
+        """Mount it at its destination, which exists; a symbolic link there is not followed."""
+        move_mount(self.tree, b"", AT_FDCWD, self.destination, MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def step_plan(step: Step, *, own_pids: bool) -> Plan:
+    """Return the plan of mounts of a step: /tmp and the accounts are the image's own."""
+    operations: list[Operation] = [Bind(b"/dev", b"/dev"), Bind(b"/sys", b"/sys")]
+    operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
+    operations += [Cover(path) for path in NETWORK_FILES]
+    operations += [StepBind(source, destination) for source, destination in step.binds]
+    return Plan(step.root, operations, writable=True)
+
+
+def ignore(_text: str) -> None:
+    """Drop a message about a mount that was left out."""
