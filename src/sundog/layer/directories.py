@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_RESOLVE = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
+_PATH_LIMIT = 4000  # PATH_MAX is 4096
 
 
 class Directories:
@@ -66,7 +68,7 @@ class Directories:
             os.close(self._open.pop(opened))
 
     def _open_below(self, path: bytes) -> int:
-        """Open ``path`` from the nearest ancestor that is open, so that its length is no limit."""
+        """Open ``path`` from the nearest ancestor that is open, piecewise if it is very long."""
         ancestor, fd = path, -1
         while ancestor and fd < 0:
             ancestor = ancestor.rpartition(b"/")[0]
@@ -74,7 +76,18 @@ class Directories:
         if fd < 0:
             fd = self._root_fd
         rest = path[len(ancestor) :].lstrip(b"/")
+        on_the_way = -1
         try:
-            return openat2(fd, rest, _FLAGS, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH)
+            while len(rest) > _PATH_LIMIT:
+                end = rest.rfind(b"/", 0, _PATH_LIMIT)
+                piece, rest = rest[:end], rest[end + 1 :]
+                fd = openat2(fd, piece, _FLAGS, _RESOLVE)
+                if on_the_way >= 0:
+                    os.close(on_the_way)
+                on_the_way = fd
+            return openat2(fd, rest, _FLAGS, _RESOLVE)
         except KernelError as error:
             raise OSError(error.errno, os.strerror(error.errno), path) from error
+        finally:
+            if on_the_way >= 0:
+                os.close(on_the_way)
