@@ -85,9 +85,9 @@ def topmost_mount() -> int:
 
 
 def change_root(directory: int) -> None:
-    """Make ``directory``, the topmost mount, this process's root and take the host's away.
+    """Make ``directory``, the topmost mount, this process's root and working directory.
 
-    The scratch tmpfs goes too; what was mounted from it remains.
+    The host's goes out of reach, and so does the scratch tmpfs; what was mounted from it remains.
     """
     os.fchdir(directory)
     try:
@@ -101,4 +101,3 @@ def change_root(directory: int) -> None:
         # The scratch tmpfs lies on the host's root, which lies on the new one.
         umount2(b".", MNT_DETACH)
         umount2(b".", MNT_DETACH)
-    os.chdir(b"/")

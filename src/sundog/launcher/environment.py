@@ -12,6 +12,7 @@ import os
 from sundog.errors import SundogError
 from sundog.kernel.libc import libc_call, printable
 from sundog.launcher.messages import Messages
+from sundog.launcher.paths import exists
 
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 
@@ -148,12 +149,3 @@ def expanded(value: bytes, environment: dict[bytes, bytes]) -> bytes:
 def matches(pattern: bytes, name: bytes) -> bool:
     """Tell whether ``name`` matches a shell ``pattern``: fnmatch(3), extended where it can."""
     return libc_call("fnmatch", pattern, name, FNM_EXTMATCH) == 0
-
-
-def exists(path: bytes) -> bool:
-    """Tell whether ``path`` leads to a file of any kind."""
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True

@@ -11,7 +11,7 @@ import os
 
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import explain
-from sundog.launcher.environment import exists
+from sundog.launcher.paths import exists
 
 DEFAULT_PATH = b"/bin:/usr/bin"  # the C library's, when $PATH is not set: exec(3)
 SCRIPT_SHELL = b"/bin/sh"

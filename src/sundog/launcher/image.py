@@ -17,6 +17,7 @@ import os
 
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
+from sundog.launcher.paths import absolute, is_directory, real_path
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import read_stack
@@ -85,42 +86,34 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
     """Return the image that is the directory ``reference``."""
     shown = printable(reference)
     try:
-        path = real_path(reference)
-    except FileNotFoundError:
+        directory = is_directory(reference)
+    except (FileNotFoundError, NotADirectoryError):
         raise NotInStorage(
             f"image not found: {shown}: neither in storage nor a directory",
             f"the storage is {printable(storage)}; see: ch-image list",
         ) from None
-    except NotADirectoryError:
+    except OSError as error:
+        raise kernel_error("stat", reference, error.errno or 0) from None
+    if not directory:
         raise SundogError(
             f"unknown image type: {shown}",
             "an image is a name in storage or a directory; see: ch-image import",
-        ) from None
-    except OSError as error:
-        raise kernel_error("open", reference, error.errno or 0) from None
-    if not unsafe and is_below(path, storage):
+        )
+    path = absolute(reference)
+    if not unsafe and is_stored(path, storage):
         raise SundogError("can't run directory images from storage", "run by name")
     return Image(DirectoryRoot(path), [], b"/", named=False)
 
 
-def is_below(path: bytes, storage: bytes) -> bool:
-    """Tell whether the directory ``path`` is in the ``storage`` directory, or is it."""
+def is_stored(path: bytes, storage: bytes) -> bool:
+    """Tell whether the directory ``path`` is in the ``storage`` directory.
+
+    Only a path that looks like it is followed through its symbolic links: this is a help for users,
+    not a barrier, and it costs a look-up.
+    """
+    if not any(b"/%s/" % name in path + b"/" for name in (b"images", b"layers", b"trees")):
+        return False
     try:
-        top = real_path(storage)
+        return real_path(path).startswith(real_path(storage) + b"/")
     except OSError:
         return False
-    return path == top or path.startswith(top + b"/")
-
-
-def real_path(directory: bytes) -> bytes:
-    """Return the path of a directory without symbolic links.  Raises OSError."""
-    fd = os.open(directory, OPEN_DIRECTORY)
-    try:
-        return os.readlink(b"/proc/self/fd/%d" % fd)
-    finally:
-        os.close(fd)
-
-
-def absolute(path: bytes) -> bytes:
-    """Return ``path`` as it is from any working directory."""
-    return path if path.startswith(b"/") else os.getcwdb() + b"/" + path

@@ -30,13 +30,14 @@ from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import explain
 from sundog.launcher.accounts import group_text, passwd_text
 from sundog.launcher.enter import enter_namespaces
-from sundog.launcher.environment import SetFromImage, command_environment, exists
+from sundog.launcher.environment import SetFromImage, command_environment
 from sundog.launcher.execute import execute, failure_hint, quoted
 from sundog.launcher.image import Image, find_image
 from sundog.launcher.inherited import encode_text, restore_environment, restore_signals
 from sundog.launcher.messages import STDERR_FILENO, Messages
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
-from sundog.launcher.plan import build_plan, enter
+from sundog.launcher.paths import exists
+from sundog.launcher.plan import CRAY_DIRECTORY, build_plan, enter
 from sundog.record.location import default_storage
 
 TYPE_CHECKING = False
@@ -123,7 +124,7 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
         changes = [SetFromImage(b"\n"), *changes]
     enter(directory, operations, messages.verbose)
     environment = command_environment(environment, changes, messages, expand=line.expand)
-    change_directory(line.directory or workdir)
+    change_directory(workdir if line.directory is None else line.directory)
     messages.verbose(f"executing: {quoted(command)}")
     set_no_new_privs()
     if line.seccomp:
@@ -181,9 +182,11 @@ def mount_image(
                 host_tmp=host_tmp,
                 accounts=accounts,
                 binds=line.binds,
+                cray=exists(CRAY_DIRECTORY),
             )
-            for text in plan.describe():
-                messages.debug(text)
+            if messages.verbosity >= 2:
+                for text in plan.describe():
+                    messages.debug(text)
             return image, *plan.mount(messages.verbose)
         except (KernelError, FileNotFoundError) as error:
             # The image was replaced or deleted between two looks at it: there may be a new one.
@@ -193,7 +196,9 @@ def mount_image(
 
 
 def change_directory(path: bytes) -> None:
-    """Change to the directory in which the command starts."""
+    """Change to the directory in which the command starts; this process is in the root."""
+    if path == b"/":
+        return
     try:
         os.chdir(path)
     except OSError as error:

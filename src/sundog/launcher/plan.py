@@ -33,6 +33,7 @@ from sundog.kernel.mounts import (
 )
 from sundog.launcher.enter import change_root, mount_root, mount_scratch
 from sundog.launcher.mountpoint import make_mount_point
+from sundog.launcher.paths import is_directory
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 
 TYPE_CHECKING = False
@@ -55,35 +56,31 @@ OPTIONAL = "optional"  # skip the mount, and likewise if its source is missing
 REQUIRED = "required"  # fail
 CREATED = "created"  # make it
 
-MISMATCH_HINT = "a file can only be bound over a file, a directory over a directory"
 MISSING_HINT = "create it in the image; or -W lets it be created for this one run"
 MISSING_HINTS = {
     b"/etc/passwd": "--no-passwd does without; or " + MISSING_HINT,
     b"/etc/group": "--no-passwd does without; or " + MISSING_HINT,
 }
 
-# File types in st_mode: inode(7).
-TYPE_MASK = 0o170000
-DIRECTORY = 0o040000
-
 # What of the host a container sees, in this order.  All are read-write, as far as the user may.
-DEFAULT_BINDS = (
-    (b"/dev", REQUIRED),
-    (b"/proc", REQUIRED),
-    (b"/sys", REQUIRED),
-    (b"/etc/hosts", OPTIONAL),
-    (b"/etc/machine-id", OPTIONAL),
-    (b"/etc/resolv.conf", OPTIONAL),
-    # HPC sites: huge pages, Cray's workload manager and network, Slurm.
-    (b"/var/lib/hugetlbfs", OPTIONAL),
-    (b"/etc/opt/cray/wlm_detect", OPTIONAL),
-    (b"/opt/cray/wlm_detect", OPTIONAL),
-    (b"/opt/cray/alps", OPTIONAL),
-    (b"/opt/cray/udreg", OPTIONAL),
-    (b"/opt/cray/ugni", OPTIONAL),
-    (b"/opt/cray/xpmem", OPTIONAL),
-    (b"/var/opt/cray/alps", OPTIONAL),
-    (b"/var/spool/slurmd", OPTIONAL),
+REQUIRED_BINDS = (b"/dev", b"/proc", b"/sys")
+OPTIONAL_BINDS = (
+    b"/etc/hosts",
+    b"/etc/machine-id",
+    b"/etc/resolv.conf",
+    b"/var/lib/hugetlbfs",
+    b"/var/spool/slurmd",
+)
+# Cray's workload manager and network.  Other machines are spared seven look-ups at each start.
+CRAY_DIRECTORY = b"/opt/cray"
+CRAY_BINDS = (
+    b"/etc/opt/cray/wlm_detect",
+    b"/opt/cray/wlm_detect",
+    b"/opt/cray/alps",
+    b"/opt/cray/udreg",
+    b"/opt/cray/ugni",
+    b"/opt/cray/xpmem",
+    b"/var/opt/cray/alps",
 )
 
 
@@ -102,12 +99,12 @@ class Detached:
 
     def attach(self) -> None:
         """Mount it at its destination, from the container's point of view."""
-        attach_at(self.destination, self.need, self.is_directory, self.move)
+        attach_at(self.destination, self.need, self.covers_directory, self.move)
         os.close(self.tree)
 
-    def is_directory(self) -> bool:
+    def covers_directory(self) -> bool:
         """Tell whether it has to be mounted on a directory."""
-        return os.fstat(self.tree).st_mode & TYPE_MASK == DIRECTORY
+        return is_directory(self.tree)
 
     def move(self) -> None:
         """Mount it at its destination, which exists; symbolic links there are followed."""
@@ -138,7 +135,9 @@ class Bind(Detached):
             self.tree = open_tree(AT_FDCWD, self.source, OPEN_TREE_CLONE | AT_RECURSIVE)
         except KernelError as error:
             if error.errno == errno.ENOENT:
-                raise SundogError(f"can't bind: source not found: {printable(self.source)}") from None
+                raise SundogError(
+                    f"can't bind: source not found: {printable(self.source)}"
+                ) from None
             raise kernel_error(
                 error.call, self.source, error.errno, f"bind {printable(self.source)}"
             ) from None
@@ -270,20 +269,22 @@ def build_plan(
     host_tmp: bytes | None = b"/tmp",
     accounts: tuple[bytes, bytes] | None = None,
     binds: list[tuple[bytes, bytes]],
+    cray: bool = False,
 ) -> Plan:
     """Return the plan of an ordinary ``ch-run``.
 
     ``host_tmp`` is bound at /tmp; without it /tmp is a tmpfs.  ``accounts`` are the contents of
     /etc/passwd and /etc/group; without them the image keeps its own.  ``binds`` are the user's:
-    source and destination, made if missing.
+    source and destination, made if missing.  ``cray`` says that the machine is one.
     """
     # Under -W a missing mount point costs the image nothing.
     required = REQUIRED if overlay_size is None else CREATED
     operations: list[Operation] = []
     if isinstance(root, DirectoryRoot):
         operations += [Bind(source, b"/" + inside, writable=False) for source, inside in root.binds]
-    for path, need in DEFAULT_BINDS:
-        operations.append(Bind(path, path, required if need == REQUIRED else need))
+    operations += [Bind(path, path, required) for path in REQUIRED_BINDS]
+    optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
+    operations += [Bind(path, path, OPTIONAL) for path in optional]
     if accounts is not None:
         passwd, group = accounts
         operations.append(GeneratedFile(passwd, b"/etc/passwd", required))
@@ -340,22 +341,25 @@ def each(
 def attach_at(
     destination: bytes,
     need: str,
-    is_directory: "Callable[[], bool]",
+    covers_directory: "Callable[[], bool]",
     attach: "Callable[[], None]",
 ) -> None:
     """Call ``attach``; if its ``destination`` is missing and is to be CREATED, make it first."""
     try:
         attach()
     except KernelError as error:
+        if error.errno == errno.EINVAL and covers_directory() != is_directory(destination):
+            raise SundogError(
+                f"can't bind to {printable(destination)}: one is a directory, the other is not",
+                "a directory can only cover a directory, a file only a file",
+            ) from None
         if error.errno != errno.ENOENT:
             action = f"bind to {printable(destination)}"
-            failure = kernel_error(error.call, destination, error.errno, action)
-            failure.hint = MISMATCH_HINT if error.errno == errno.ENOTDIR else ""
-            raise failure from None
+            raise kernel_error(error.call, destination, error.errno, action) from None
         if need != CREATED:
             raise SundogError(
                 f"can't bind: destination not found: {printable(destination)}",
                 MISSING_HINTS.get(destination, MISSING_HINT),
             ) from None
-        make_mount_point(destination, is_directory=is_directory())
+        make_mount_point(destination, is_directory=covers_directory())
         attach()

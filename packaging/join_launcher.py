@@ -1,0 +1,204 @@
+"""Join the modules that make up ``ch-run`` into one, for the wheel.
+
+Why: every MPI rank starts a ``ch-run``, and each module costs an interpreter some five look-ups of
+paths and an open, which on a cluster's file system are requests to one metadata server.
+
+The modules of floor 0 keep to rules that make this possible, and that are checked here: our own
+names are imported by ``from sundog.… import name`` without ``as``, and no name is defined at the
+top level of two modules.  What the joined module leaves out: docstrings, annotations, what is for
+type checkers only, our own imports, and what nothing needs.  ``os.name`` becomes ``posix.name``
+where that is the same object, because ``os`` takes a millisecond to import; where anything else of
+it is needed, on the way to an error message, it is imported there.
+"""
+
+import ast
+import os
+import posix
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+Block = TypeVar("Block", ast.Module, ast.ClassDef, ast.FunctionDef)
+
+ENTRY = "sundog.launcher.main"
+START = "start_from_stub()"
+
+# An import of an extension module looks into each directory of sys.path, and lists it, for files of
+# many endings.  Where ``_ctypes`` is a file, it is in the last directory and has the first ending.
+PRELUDE = """
+import sys
+import _imp
+from _frozen_importlib import ModuleSpec
+
+def preload_extension(name):
+    path = f"{sys.path[-1]}/{name}{_imp.extension_suffixes()[0]}"
+    try:
+        module = _imp.create_dynamic(ModuleSpec(name, None, origin=path))
+        _imp.exec_dynamic(module)
+    except ImportError:
+        return
+    sys.modules[name] = module
+
+preload_extension("_ctypes")
+"""
+
+# The one name that modules may share; it goes, with what stands below it.
+TYPE_CHECKING = "TYPE_CHECKING"
+
+
+class JoinError(Exception):
+    """A module does not keep to the rules of floor 0."""
+
+
+def join(source: Path) -> str:
+    """Return the text of the module that is ``ch-run``, made of the packages in ``source``."""
+    body = ast.parse(PRELUDE).body
+    imported = {ast.unparse(statement) for statement in body}
+    defined: dict[str, str] = {}
+    for module, tree in load_modules(source, ENTRY).items():
+        for statement in LeaveOut().visit(tree).body:
+            for name in defined_names(statement):
+                if name in defined:
+                    raise JoinError(f"{name} is defined in {defined[name]} and in {module}")
+                defined[name] = module
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                text = ast.unparse(statement)
+                if text in imported:
+                    continue
+                imported.add(text)
+            body.append(statement)
+    body += ast.parse(START).body
+    joined = ast.Module(needed(body), [])
+    return ast.unparse(ast.fix_missing_locations(joined)) + "\n"
+
+
+def needed(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return ``body`` without the functions, classes and constants that nothing in it names."""
+    definitions = [(set(defined_names(statement)), statement) for statement in body]
+    wanted: set[str] = set()
+    kept: list[ast.stmt] = []
+    while len(kept) < len(body):
+        found = [
+            statement
+            for names, statement in definitions
+            if statement not in kept and (not names or names & wanted)
+        ]
+        if not found:
+            break
+        kept += found
+        wanted |= {
+            node.id
+            for statement in found
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name)
+        }
+    return [statement for statement in body if statement in kept]
+
+
+def load_modules(source: Path, name: str) -> dict[str, ast.Module]:
+    """Return the module ``name`` and all of ours that it needs, each after those that it needs."""
+    modules: dict[str, ast.Module] = {}
+    begun: set[str] = set()
+
+    def load(name: str) -> None:
+        if name in begun:
+            return
+        begun.add(name)
+        tree = parse_module(source, name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and is_ours(node.module):
+                if node.level or any(alias.asname for alias in node.names):
+                    raise JoinError(f"{name}: {ast.unparse(node)}")
+                load(str(node.module))
+            elif isinstance(node, ast.Import) and any(is_ours(alias.name) for alias in node.names):
+                raise JoinError(f"{name}: {ast.unparse(node)}")
+        modules[name] = tree
+
+    load(name)
+    return modules
+
+
+def parse_module(source: Path, name: str) -> ast.Module:
+    """Return the module ``name`` of ``source`` without what is for type checkers only."""
+    path = source.joinpath(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    tree.body = [statement for statement in tree.body if not is_for_types(statement)]
+    return tree
+
+
+def is_ours(module: str | None) -> bool:
+    """Tell whether ``module`` belongs to Sundog."""
+    return module is not None and (module + ".").startswith("sundog.")
+
+
+def is_for_types(statement: ast.stmt) -> bool:
+    """Tell whether a statement is ``TYPE_CHECKING = False`` or ``if TYPE_CHECKING: …``."""
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.targets[0]) == TYPE_CHECKING
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == TYPE_CHECKING
+
+
+def defined_names(statement: ast.stmt) -> list[str]:
+    """Return the names that a statement at the top level of a module defines, but for imports."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if not isinstance(statement, ast.Assign):
+        return []
+    targets = [node for target in statement.targets for node in ast.walk(target)]
+    return [node.id for node in targets if isinstance(node, ast.Name)]
+
+
+class LeaveOut(ast.NodeTransformer):
+    """Take out of a module what a joined one does not need, and ``os`` where ``posix`` will do."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        """Drop the docstring."""
+        return self.without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        """Drop the docstring."""
+        return self.without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Drop the docstring and the annotation of the result."""
+        node.returns = None
+        return self.without_docstring(node)
+
+    def without_docstring(self, node: Block) -> Block:
+        """Return ``node`` without its docstring, and what is in it transformed."""
+        if ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        """Drop the annotation of a parameter."""
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
+        """Drop the annotation of a variable, and all of it if there is no value."""
+        self.generic_visit(node)
+        return ast.Assign([node.target], node.value) if node.value else None
+
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        """Import ``posix`` for ``os``."""
+        return ast.Import([ast.alias("posix")]) if node.names[0].name == "os" else node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        """Drop our own imports: the names are here already."""
+        return None if is_ours(node.module) or node.module == "__future__" else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        """Take what is in ``posix`` from there."""
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id == "os":
+            same = hasattr(posix, node.attr) and getattr(posix, node.attr) is getattr(os, node.attr)
+            node.value = ast.parse("posix" if same else "__import__('os')", mode="eval").body
+        return node
+
+
+if __name__ == "__main__":
+    sys.stdout.write(join(Path(sys.argv[1])))
