@@ -454,7 +454,7 @@ ENTRIES = st.builds(
     st.sampled_from(["a", "b", "a/b", "b/a", "a/.wh.b", ".wh.a", "a/.wh..wh..opq", "./", "/a/b/c"]),
     st.sampled_from("fdlhp"),
     link=st.sampled_from(["a", "b", "/a", "../b", "a/b", "/", "..", "b/../a", "/tmp"]),
-    mode=st.sampled_from([0o755, 0, 0o4711]),
+    mode=st.sampled_from([0o755, 0o700, 0o4711]),
     uid=st.integers(0, 1),
 )
 
