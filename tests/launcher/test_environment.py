@@ -1,0 +1,219 @@
+"""The rules of the command's environment; tables from Charliecloud 0.38, run side by side."""
+
+from pathlib import Path
+
+import pytest
+
+from sundog.errors import SundogError
+from sundog.launcher.environment import (
+    EnvironmentChange,
+    SetVariables,
+    UnsetMatching,
+    command_environment,
+    expanded,
+    matches,
+    parse_variable,
+    read_variables,
+)
+from sundog.launcher.messages import Messages
+from tests.launcher.conftest import ChRun, messages
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A=", ""),
+        ("A=b", "b"),
+        ("A=b=c", "b=c"),
+        ("A= b ", " b "),
+        ("A='b'", "b"),
+        ("A=''", ""),
+        ("A=''''", "''"),
+        ("A='", "'"),
+        ("A='b", "'b"),
+        ("A=b'", "b'"),
+        ('A="b"', '"b"'),
+        ("A=b\\n", "b\\n"),
+        ("A=#b", "#b"),
+    ],
+)
+def test_parse_variable(text: str, value: str) -> None:
+    assert parse_variable(text.encode(), "here") == (b"A", value.encode())
+
+
+@pytest.mark.parametrize(
+    ("value", "result"),
+    [
+        ("bar", "bar"),
+        ("$X", "x"),
+        ("$X:b", "x:b"),
+        ("a:$X:b", "a:x:b"),
+        ("$X:$Y", "x:y y"),
+        ("a$X", "a$X"),
+        ("$", "$"),
+        ("a:$", "a:$"),
+        ("$$", ""),
+        ("${X}", ""),
+        # Unset and empty variables go, with one colon.
+        ("$UNSET", ""),
+        ("$EMPTY", ""),
+        ("$UNSET:b", "b"),
+        ("a:$UNSET", "a"),
+        ("a:$UNSET:b", "a:b"),
+        (":$UNSET", ""),
+        ("::$UNSET", ":"),
+        ("$UNSET:$UNSET", ""),
+        # Empty items that stand there stay.
+        ("a::b", "a::b"),
+        (":a:", ":a:"),
+        # Once only.
+        ("$DOLLAR", "$X"),
+        ("$\xff", "bytes"),
+    ],
+)
+def test_expanded(value: str, result: str) -> None:
+    environment = {b"X": b"x", b"Y": b"y y", b"EMPTY": b"", b"DOLLAR": b"$X", b"\xff": b"bytes"}
+    assert expanded(value.encode("latin-1"), environment) == result.encode("latin-1")
+
+
+def test_file_of_variables(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_bytes(b"A=1\n\n  X=2 \nB='q'\r\nC='q'\nD=\xff")
+    assert read_variables(bytes(file), b"\n") == [
+        (b"A", b"1"),
+        (b"  X", b"2 "),
+        (b"B", b"'q'\r"),
+        (b"C", b"q"),
+        (b"D", b"\xff"),
+    ]
+    file.write_bytes(b"A=1\0B=2\n\0\0C=3\n4\0")
+    assert read_variables(bytes(file), b"\0") == [(b"A", b"1"), (b"B", b"2"), (b"C", b"3\n4")]
+
+
+def test_file_of_variables_with_a_fault_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_bytes(b"A=1\n\nnope\n")
+    with pytest.raises(SundogError, match=rf"no delimiter: {file}:3$"):
+        read_variables(bytes(file), b"\n")
+    file.write_bytes(b"=1\n")
+    with pytest.raises(SundogError, match=rf"empty name: {file}:1$"):
+        read_variables(bytes(file), b"\n")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matching"),
+    [
+        ("*", "ANY", True),
+        ("FOO", "FOO", True),
+        ("FOO", "FOOD", False),
+        ("FO?", "FOO", True),
+        ("[A-F]*", "FOO", True),
+        ("[!F]*", "FOO", False),
+        ("*", "A/B", True),
+        ("*", ".A", True),
+        ("\\*", "*", True),
+        ("\\*", "A", False),
+        ("@(A|B)", "B", True),
+        ("!(A|B)", "C", True),
+        ("!(A|B)", "A", False),
+    ],
+)
+def test_matches(pattern: str, name: str, matching: bool) -> None:
+    assert matches(pattern.encode(), name.encode()) is matching
+
+
+@pytest.mark.parametrize(
+    ("path", "result"),
+    [
+        (b"/usr/bin", b"/usr/bin:/bin"),
+        (b"", b":/bin"),
+        (b"/bin", b"/bin"),
+        (b"/binx", b"/binx"),
+        (b"/usr/bin:/bin", b"/usr/bin:/bin"),
+        (b"/usr/bin:/bin2", b"/usr/bin:/bin2"),
+        (b"/x/bin", b"/x/bin:/bin"),
+    ],
+)
+def test_path(path: bytes, result: bytes) -> None:
+    environment = command_environment({b"PATH": path}, [], Messages())
+    assert environment[b"PATH"] == result
+
+
+def test_changes_see_what_earlier_ones_did() -> None:
+    changes: list[EnvironmentChange] = [
+        SetVariables([(b"PATH", b"/image/bin")]),
+        SetVariables([(b"PATH", b"/opt/bin:$PATH")]),
+        UnsetMatching(b"A*"),
+        SetVariables([(b"B", b"$AB:$PATH"), (b"C", b"$B")]),
+    ]
+    host = {b"AB": b"1", b"Z": b"z", b"PATH": b"/bin", b"": b"nameless"}
+    environment = command_environment(host, changes, Messages())
+    assert environment[b"PATH"] == b"/opt/bin:/image/bin"
+    assert environment[b"B"] == environment[b"C"] == b"/opt/bin:/image/bin"
+    assert b"AB" not in environment
+    assert b"" not in environment
+    environment = command_environment(host, changes, Messages(), expand=False)
+    assert environment[b"B"] == b"$AB:$PATH"
+
+
+def environment_of(ch_run: ChRun, *arguments: str | Path, **env: str) -> dict[str, str]:
+    done = ch_run(*arguments, "--", "/bin/env", env=env)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
+
+
+def test_what_ch_run_sets_by_itself(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
+    environment = environment_of(ch_run, image, TMPDIR=str(tmp_path), PATH="/usr/bin", A="1")
+    assert environment == {
+        "USER": "ada",
+        "HOME": "/",
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PWD": "/",
+        "A": "1",
+        "CH_IMAGE_STORAGE": str(tmp_path / "storage"),
+        "CH_RUNNING": "Weird Al Yankovic",
+    } | {"PWD": environment["PWD"]}
+    (image / "root").mkdir()
+    assert environment_of(ch_run, image)["HOME"] == "/root"
+
+
+def test_home_may_be_a_link(ch_run: ChRun, image: Path) -> None:
+    (image / "root").symlink_to("/nowhere")
+    assert environment_of(ch_run, image)["HOME"] == "/"
+    (image / "nowhere").mkdir()
+    assert environment_of(ch_run, image)["HOME"] == "/root"
+
+
+def test_unset_all_leaves_one(ch_run: ChRun, image: Path) -> None:
+    assert environment_of(ch_run, "--unset-env=*", image) == {"CH_RUNNING": "Weird Al Yankovic"}
+
+
+def test_image_environment(ch_run: ChRun, image: Path) -> None:
+    done = ch_run("--set-env", image, "--", "/bin/env")
+    assert done.returncode == 31
+    assert messages(done) == ["error: can't open: /ch/environment: No such file or directory"]
+    (image / "ch").mkdir()
+    (image / "ch" / "environment").write_text("PATH=/image\nB=$PATH:x\n")
+    environment = environment_of(ch_run, "--set-env", "--set-env=PATH=/o:$PATH", image)
+    assert environment["PATH"] == "/o:/image"
+    assert environment["B"] == "/image:x"
+    assert environment_of(ch_run, "--env-no-expand", image, "--set-env")["B"] == "$PATH:x"
+
+
+def test_a_file_is_the_hosts(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "vars").write_text("A='b'\n")
+    assert environment_of(ch_run, "--set-env=vars", image)["A"] == "b"
+
+
+def test_no_path(ch_run: ChRun, image: Path, installed: Path) -> None:
+    done = ch_run("--unset-env=PATH", image, "--", "true")
+    assert done.returncode == 0  # exec(3) has a path of its own
+    assert messages(done) == []
+
+
+def test_verbose(ch_run: ChRun, image: Path) -> None:
+    done = ch_run("-v", "--set-env=A=1", "--unset-env=A", image, "--", "/bin/true")
+    told = messages(done)
+    assert "environment: A=1" in told
+    assert told.index("environment: A=1") < told.index("environment: unset A")
