@@ -125,13 +125,16 @@ class Stage:
         found = re.search(f".*(?:{step.pattern}).*", output, re.M)
         if found is None or (status == 0) != step.succeeds:
             tail = "".join(f"  | {line}\n" for line in output.splitlines()[-25:])
-            wanted = "succeeds" if step.succeeds else "fails"
+            wanted = "succeed" if step.succeeds else "fail"
+            expected = f" and to print /{step.pattern}/" if step.pattern else ""
             raise WorkshopError(
-                f"not as told: exit status {status}, but this {wanted} and prints"
-                f" /{step.pattern}/. What it printed last:\n{tail}"
+                f"not as told: this was to {wanted}{expected}, and has exit status {status}."
+                f" What it printed last:\n{tail}"
             )
-        verdict = "" if step.succeeds else f"fails with exit status {status}: "
-        print(f"  {found.group().strip()}\n  -> {verdict}{step.why} ({seconds:.1f} s)", flush=True)
+        if step.pattern:
+            print(f"  {found.group().strip()}")
+        verdict = "" if step.succeeds else f"fails, as it should (exit status {status}): "
+        print(f"  -> {verdict}{step.why} ({seconds:.1f} s)", flush=True)
 
 
 def prepare() -> Stage:
@@ -172,10 +175,11 @@ def main() -> int:
     print(f"\nAll went as told, in {time.monotonic() - started:.0f} s. To go on by hand:\n")
     if os.geteuid() == 0:
         print(f"  su - {stage.user.name}")
-    print(f"  export PATH={stage.environment['PATH']}; cd {stage.cwd}")
+    print(f"  export PATH={stage.environment['PATH'].split(':')[0]}:$PATH")
     print("  ch-image list                            # what is in your storage")
     print("  ch-run -W ssh -- sh                      # a shell; changes go when you leave")
     print("  ch-image build -t mine -f Dockerfile .   # yours: FROM debian:trixie and go on")
+    print("\ndocs/tutorial.md goes on from here.")
     return 0
 
 
