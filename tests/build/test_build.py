@@ -121,6 +121,18 @@ def test_run_gets_no_input_and_a_plain_environment(any_workshop: Workshop) -> No
     assert any_workshop.config()["config"]["Env"] == ["A=1"]
 
 
+def test_umask_of_the_user_is_of_no_account(workshop: Workshop) -> None:
+    workshop.write({"d/sub/file": ""})
+    umask = os.umask(0o077)
+    try:
+        workshop.build("FROM bb\nRUN mkdir /made && touch /made/file\nWORKDIR /w\nCOPY d /c/d\n")
+    finally:
+        os.umask(umask)
+    assert workshop.run("stat -c %a /made /made/file /w /c /c/d /c/d/sub /c/d/sub/file") == (
+        "755\n644\n755\n755\n755\n755\n644\n"
+    )
+
+
 def test_run_has_the_images_own_tmp(any_workshop: Workshop) -> None:
     any_workshop.build("FROM bb\nRUN echo x >/tmp/mine\n")
     done = any_workshop.ch_run("img", "-t", "--", "/bin/true")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sundog.store.drivers import Snapshot
     from sundog.store.store import Store
 
+_UMASK = 0o022
 _FULL = 1 << 20  # bytes left on a file system that is as good as full
 
 
@@ -49,19 +50,23 @@ class RunStep:
     def execute(self, snapshot: Snapshot) -> None:
         """Run the command; raise BuildError if it fails."""
         environment = {**self.proxies, **self.environment}
-        status = run_step(
-            Step(
-                snapshot.root,
-                [encoded(word) for word in self.argv],
-                {encoded(name): encoded(value) for name, value in environment.items()},
-                encoded(self.working_dir),
-                seccomp=self.options.force.seccomp,
-                fake_sync=snapshot.fake_sync,
-                binds=list(self.options.binds),
-                stdout=self.options.stdout,
-                stderr=self.options.stderr,
+        umask = os.umask(_UMASK)  # the user's own is no part of what a build depends on
+        try:
+            status = run_step(
+                Step(
+                    snapshot.root,
+                    [encoded(word) for word in self.argv],
+                    {encoded(name): encoded(value) for name, value in environment.items()},
+                    encoded(self.working_dir),
+                    seccomp=self.options.force.seccomp,
+                    fake_sync=snapshot.fake_sync,
+                    binds=self.options.binds,
+                    stdout=self.options.stdout,
+                    stderr=self.options.stderr,
+                )
             )
-        )
+        finally:
+            os.umask(umask)
         if status:
             raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
 
