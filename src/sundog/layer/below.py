@@ -4,8 +4,7 @@ The rules are those of Documentation/filesystems/overlayfs.rst: the topmost entr
 directories of one name merge until one of them is opaque or a layer has something else there; a
 whiteout ends the search.  The manifests say what is a whiteout and what is opaque.
 
-Must not import anything of ``sundog`` but ``record``, ``layer.names`` and
-``layer.xattrs``.
+Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from sundog.layer.directories import Directories
 from sundog.layer.names import joined
+from sundog.layer.walk import walk
 from sundog.layer.xattrs import entry_path, get_xattrs
 from sundog.record.owners import OwnerRecord
 
@@ -63,6 +64,10 @@ class Found:
     def mode(self) -> int:
         """Its permission and set-id bits."""
         return stat.S_IMODE(self.status.st_mode)
+
+    def is_same(self, other: Found) -> bool:
+        """Tell whether both are one inode."""
+        return os.path.samestat(self.status, other.status)
 
     def xattrs(self) -> Pairs:
         """Return the extended attributes that its inode carries for the image."""
@@ -146,6 +151,17 @@ class Below:
             return None  # which spares most paths the look
         found = self.lookup(path)
         return found.record if found else None
+
+    def names(self, found: Found) -> list[bytes]:
+        """Return every path that the inode of ``found`` has in its layer."""
+        layer = self._layers[self._roots.index(found.root)]
+        with Directories(layer.tree) as directories:
+            return [
+                joined(path, name)
+                for path, _, entries in walk(directories)
+                for name, status in entries
+                if status.st_ino == found.status.st_ino
+            ]
 
     def holders(self, path: bytes) -> tuple[int, ...]:
         """Return which layers show in the directory ``path``, as indexes, the topmost first."""

@@ -13,6 +13,7 @@ Must not import anything of ``sundog`` but ``errors``, ``record``, ``kernel`` an
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -23,7 +24,7 @@ from sundog.errors import ArchiveError
 from sundog.layer.below import Below, Found
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
-from sundog.layer.marks import WHITEOUT_RECORD, is_cut_off, place_marks
+from sundog.layer.marks import WHITEOUT_RECORD, place_marks
 from sundog.layer.names import AUFS, OPAQUE, WHITEOUT, display, joined, normalised
 from sundog.layer.remove import remove_tree
 from sundog.layer.tar import TarReader
@@ -252,13 +253,7 @@ class _LayerInMaking:
             self._copy_up(target, found)
         if target == path:
             return
-        target_parent, _, target_name = target.rpartition(b"/")
-
-        def link(name: bytes, fd: int) -> None:
-            source = self._directories.open(target_parent)
-            os.link(target_name, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
-
-        self._make(path, link)
+        self._make(path, lambda name, fd: self._link(target, name, fd))
         self._set_record(path, self.owners.get(target))
 
     def _add_whiteout(self, member: Member, path: bytes) -> bool:
@@ -342,8 +337,13 @@ class _LayerInMaking:
 
     def _lookup_below(self, path: bytes) -> Found | None:
         """Return what shows at ``path`` from the layers below through this one."""
-        if self.owners.get(path) is WHITEOUT_RECORD or is_cut_off(path, self._opaque):
+        if self.owners.get(path) is WHITEOUT_RECORD:
             return None
+        above = path
+        while above:
+            above = above.rpartition(b"/")[0]
+            if above in self._opaque or self.owners.get(above) is WHITEOUT_RECORD:
+                return None
         return self._below.lookup(path)
 
     # Making entries.
@@ -386,12 +386,29 @@ class _LayerInMaking:
         self._set_record(path, found.handed_down(left))
 
     def _copy_up(self, path: bytes, found: Found) -> None:
-        """Copy what is not a directory from a layer below to ``path`` in this tree."""
+        """Copy what is not a directory from a layer below to ``path``, with all its names."""
         self.needs_below = True
         parent, _, name = path.rpartition(b"/")
         fd = self._directories.open(parent)
         left = self._copier.copy(found.root, found.path, found.status, fd, name)
         self._set_record(path, found.handed_down(left))
+        if found.status.st_nlink == 1:
+            return
+        for other in self._below.names(found):
+            shown = self._lookup_below(other)
+            if other == path or shown is None or not shown.is_same(found):
+                continue
+            directory, _, name = other.rpartition(b"/")
+            with contextlib.suppress(ArchiveError, FileExistsError):  # this layer hides it
+                if self._enter(directory, found.status.st_mtime_ns) == directory:
+                    self._link(path, name, self._directories.open(directory))
+                    self._set_record(other, shown.handed_down(left))
+
+    def _link(self, target: bytes, name: bytes, fd: int) -> None:
+        """Give the file ``target`` of this tree another name in the directory ``fd``."""
+        parent, _, old_name = target.rpartition(b"/")
+        source = self._directories.open(parent)
+        os.link(old_name, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
 
     def _remove(self, path: bytes) -> None:
         """Remove an entry of this tree that another member replaces."""
