@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from sundog.errors import SundogError
+from sundog.kernel.libc import libc_call
+from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.launcher.step import Step, guarded, in_root, run_step
+
+PATH = {b"PATH": b"/bin"}
+
+
+@pytest.fixture(params=["own_pids", "adopted"])
+def own_pids(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "own_pids")
+
+
+def root_of(tree: Path) -> DirectoryRoot:
+    return DirectoryRoot(os.fsencode(tree))
+
+
+def shell(tree: Path, script: str, **more: object) -> tuple[int, str]:
+    """Run ``script`` as a step in ``tree``; return its status and what it printed."""
+    output = tree.parent / "output"
+    own_pids = bool(more.pop("own_pids", True))
+    with output.open("wb") as file:
+        step = Step(
+            root_of(tree),
+            [b"sh", b"-c", script.encode()],
+            PATH,
+            b"/",
+            stdout=file.fileno(),
+            stderr=file.fileno(),
+            **more,  # type: ignore[arg-type]
+        )
+        status = guarded(step, own_pids=own_pids)
+    return status, output.read_text()
+
+
+def test_status_and_output_come_back(busybox_tree: Path, own_pids: bool) -> None:
+    assert shell(busybox_tree, "echo out; exit 7", own_pids=own_pids) == (7, "out\n")
+
+
+def test_death_by_a_signal_comes_back_as_such(busybox_tree: Path, own_pids: bool) -> None:
+    assert shell(busybox_tree, "kill -USR1 $$", own_pids=own_pids) == (-signal.SIGUSR1, "")
+
+
+def test_nothing_survives_the_command(busybox_tree: Path, own_pids: bool) -> None:
+    # The child has closed everything and left the session: only being killed can stop it.
+    script = "setsid sh -c 'while :; do :; done' <&- >&- 2>&- & echo $!"
+    marker = f"survivor-{os.getpid()}-{own_pids}"
+    status, _ = shell(
+        busybox_tree, script.replace("while", f": {marker}; while"), own_pids=own_pids
+    )
+    assert status == 0
+    alive = subprocess.run(["pgrep", "-f", marker], capture_output=True, check=False)
+    assert alive.stdout == b""
+
+
+def test_orphans_of_orphans_do_not_survive(busybox_tree: Path, own_pids: bool) -> None:
+    script = "for i in 1 2 3 4 5; do (setsid sh -c 'sleep 1000 & sleep 1000 & wait' &) ; done; true"
+    status, _ = shell(busybox_tree, script, own_pids=own_pids)
+    assert status == 0
+    alive = subprocess.run(
+        ["pgrep", "-U", str(os.getuid()), "-fx", "sleep 1000"], capture_output=True, check=False
+    )
+    assert alive.stdout == b""
+
+
+def test_a_late_write_never_happens(busybox_tree: Path) -> None:
+    status, _ = shell(busybox_tree, "(sleep 5; echo late >/late) & true")
+    assert status == 0
+    # Everything that could write is dead by now, which the tests above prove.
+    assert not (busybox_tree / "late").exists()
+
+
+def test_proc_shows_the_step_alone(busybox_tree: Path) -> None:
+    assert shell(busybox_tree, "cd /proc; echo [0-9]*; echo $$") == (0, "1 2\n2\n")
+
+
+def test_pid_namespaces_refused_is_no_obstacle(busybox_tree: Path) -> None:
+    """A site that sets user.max_pid_namespaces to 0, here in a user namespace of the test's."""
+    script = textwrap.dedent("""
+        import os, sys
+        from sundog.launcher.enter import enter_namespaces
+        from sundog.launcher.root import DirectoryRoot
+        from sundog.launcher.step import Step, run_step
+        enter_namespaces(0, 0)
+        with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
+            limit.write("0")
+        argv = [b"sh", b"-c", b"sleep 1000 & exit 3"]
+        step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
+        assert run_step(step) == 3
+    """)
+    subprocess.run([sys.executable, "-c", script, busybox_tree], check=True, timeout=60)
+
+
+def test_stdin_is_empty(busybox_tree: Path) -> None:
+    assert shell(busybox_tree, "cat; readlink /proc/self/fd/0") == (0, "/dev/null\n")
+
+
+def test_the_commands_signals_are_ordinary(busybox_tree: Path) -> None:
+    none = "0000000000000000"
+    _, output = shell(busybox_tree, "grep -E 'Sig(Ign|Blk)' /proc/self/status")
+    assert output.split() == ["SigBlk:", none, "SigIgn:", none]
+
+
+def test_the_command_inherits_no_descriptor_of_ours(busybox_tree: Path) -> None:
+    (busybox_tree / "ours").touch()
+    with (busybox_tree / "ours").open() as ours:
+        _, output = shell(busybox_tree, "readlink /proc/self/fd/*")
+        assert ours.name not in output
+    assert "pipe:" not in output
+
+
+def test_command_that_cannot_run_is_an_error_of_ours(busybox_tree: Path) -> None:
+    step = Step(root_of(busybox_tree), [b"/no/such"], PATH, b"/")
+    with pytest.raises(SundogError, match=r"can't execve\(2\): /no/such: No such file"):
+        run_step(step)
+
+
+def test_missing_working_directory_is_an_error_of_ours(busybox_tree: Path) -> None:
+    step = Step(root_of(busybox_tree), [b"true"], PATH, b"/not/there")
+    with pytest.raises(SundogError, match="can't cd to /not/there: No such file"):
+        run_step(step)
+
+
+def test_missing_root_is_an_error_of_ours(tmp_path: Path) -> None:
+    step = Step(root_of(tmp_path / "none"), [b"true"], PATH, b"/")
+    with pytest.raises(SundogError, match="No such file or directory"):
+        run_step(step)
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        pytest.param("rm -f etc/resolv.conf", id="missing"),
+        pytest.param("ln -sf ../run/none/stub.conf etc/resolv.conf", id="dangling"),
+        pytest.param("ln -sf /etc/passwd etc/resolv.conf", id="absolute symlink"),
+        pytest.param("ln -sf resolv.conf etc/resolv.conf", id="loop"),
+    ],
+)
+def test_host_network_files_are_seen_and_leave_no_trace(busybox_tree: Path, prepare: str) -> None:
+    subprocess.run(["sh", "-c", prepare], cwd=busybox_tree, check=True)
+    before = sorted(
+        (entry.name, os.readlink(entry) if entry.is_symlink() else entry.read_bytes())
+        for entry in (busybox_tree / "etc").iterdir()
+    )
+    _, output = shell(busybox_tree, "cat /etc/resolv.conf")
+    assert output == Path("/etc/resolv.conf").read_text()
+    after = sorted(
+        (entry.name, os.readlink(entry) if entry.is_symlink() else entry.read_bytes())
+        for entry in (busybox_tree / "etc").iterdir()
+    )
+    assert after == before
+
+
+def test_host_network_files_cannot_be_changed(busybox_tree: Path) -> None:
+    status, output = shell(busybox_tree, "echo x >> /etc/hosts")
+    assert status
+    assert "Read-only file system" in output or "Permission denied" in output
+
+
+def test_binds_are_made_for_the_step_only(busybox_tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file").write_text("host\n")
+    binds = [(os.fsencode(tmp_path / "data"), b"/new/deep/place")]
+    _, output = shell(busybox_tree, "cat /new/deep/place/file; touch /kept", binds=binds)
+    assert output == "host\n"
+    assert (busybox_tree / "kept").exists()
+    assert not (busybox_tree / "new").exists()
+
+
+def test_tmp_is_the_images_own(busybox_tree: Path) -> None:
+    shell(busybox_tree, "echo mine > /tmp/mine")
+    assert (busybox_tree / "tmp/mine").read_text() == "mine\n"
+
+
+def test_root_is_emulated_on_demand(busybox_tree: Path) -> None:
+    assert shell(busybox_tree, "touch /f; chown 5:6 /f", seccomp=True) == (0, "")
+    status, output = shell(busybox_tree, "chown 5:6 /f")
+    assert status
+    assert "Invalid argument" in output
+
+
+def test_syncs_are_faked_on_demand(busybox_tree: Path) -> None:
+    # No file system answers syncfs(2) on a file descriptor that is not open.
+    for fake_sync, expected in ((True, 0), (False, -errno.EBADF)):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            from sundog.emulation.filter import install_fake_root
+            from sundog.kernel.process import set_no_new_privs
+
+            set_no_new_privs()
+            install_fake_root(fake_sync=fake_sync)
+            os.write(writer, b"%d" % libc_call("syncfs", -1))
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert int(os.read(reader, 20)) == expected
+        os.close(reader)
+        os.close(writer)
+
+
+KILLED = """
+import os, sys
+from sundog.launcher.root import DirectoryRoot
+from sundog.launcher.step import Step, guarded
+argv = [b"sh", b"-c", b"echo started; exec sleep 1000"]
+step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
+guarded(step, own_pids=sys.argv[2] == "True")
+"""
+
+
+@pytest.mark.parametrize("signo", [signal.SIGKILL, signal.SIGINT], ids=["KILL", "INT"])
+def test_the_builders_death_ends_the_command(
+    busybox_tree: Path, own_pids: bool, signo: int
+) -> None:
+    if signo == signal.SIGKILL and not own_pids:
+        signo = signal.SIGINT  # only a PID namespace survives the loss of both guards
+    builder = subprocess.Popen(
+        [sys.executable, "-c", KILLED, busybox_tree, str(own_pids)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert builder.stdout
+    with builder.stdout as output:
+        assert output.readline() == b"started\n"
+        builder.send_signal(signo)
+        # The other ends of the pipe are the builder's and the command's: its end is theirs.
+        assert output.read() == b""
+    assert builder.wait(60) != 0
+    deadline = time.monotonic() + 30
+    while subprocess.run(
+        ["pgrep", "-s", str(builder.pid)], capture_output=True, check=False
+    ).stdout:
+        assert time.monotonic() < deadline, "a process of the step is still there"
+
+
+def test_in_root_is_mock_root_with_the_tree(busybox_tree: Path) -> None:
+    (busybox_tree / "closed").mkdir(mode=0)
+
+    def look(roots: list[int]) -> tuple[int, list[str]]:
+        return os.getuid(), os.listdir(os.open("closed", os.O_RDONLY, dir_fd=roots[0]))
+
+    assert in_root([root_of(busybox_tree)], look) == (0, [])
+    (busybox_tree / "closed").chmod(0o755)
+
+
+def test_in_root_merges_layers_and_writes_to_the_upper(tmp_path: Path) -> None:
+    for name in ("low/a", "high/b", "upper", "work", "other/c"):
+        (tmp_path / name).mkdir(parents=True)
+    overlay = OverlayRoot(os.fsencode(tmp_path), [b"high", b"low"], b"upper", b"work")
+
+    def change(roots: list[int]) -> list[list[str]]:
+        os.mkdir("new", dir_fd=roots[0])
+        with pytest.raises(OSError, match="Read-only"):
+            os.mkdir("new", dir_fd=roots[1])
+        return [sorted(os.listdir(os.open(".", os.O_RDONLY, dir_fd=root))) for root in roots]
+
+    assert in_root([overlay, root_of(tmp_path / "other")], change) == [["a", "b", "new"], ["c"]]
+    assert os.listdir(tmp_path / "upper") == ["new"]
+
+
+def test_in_root_raises_what_the_function_raises(tmp_path: Path) -> None:
+    def fail(_roots: list[int]) -> None:
+        raise SundogError("what", "a hint")
+
+    with pytest.raises(SundogError, match="what") as caught:
+        in_root([root_of(tmp_path)], fail)
+    assert caught.value.hint == "a hint"
+
+
+def test_in_root_killed_is_one_clear_error(tmp_path: Path) -> None:
+    def die(_roots: list[int]) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(SundogError, match="was killed by signal 9"):
+        in_root([root_of(tmp_path)], die)
