@@ -14,10 +14,10 @@ Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, Self
 
 from sundog.layer.below import Below, LayerTree, kind_of
+from sundog.layer.xattrs import get_xattrs
 from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
@@ -74,20 +74,34 @@ class Base:
                 return old  # the file that holds a device's place
         return None if record.is_plain else record
 
-    def only_skeleton(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> bool:
-        """Tell whether ``name`` in the directory ``fd`` is no more than the skeleton has.
+    def is_same_file(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> bool:
+        """Tell whether the file ``name`` in the directory ``fd`` is one of the skeleton's, as ever.
 
-        ``path`` and ``status`` are the entry's.  Of a directory the mode is compared, of a file
-        the data too.
+        ``path`` and ``status`` are the file's.
         """
         there = self._skeleton.lookup(path)
-        if there is None or there.status.st_mode != status.st_mode or self.below.lookup(path):
+        return (
+            there is not None
+            and there.status.st_mode == status.st_mode
+            and there.status.st_size == status.st_size
+            and self.below.lookup(path) is None
+            and _same_data((there.root, there.path), (fd, name))
+        )
+
+    def is_same_directory(self, path: bytes, status: os.stat_result, fd: int) -> bool:
+        """Tell whether the directory ``fd``, apart from its entries, is as it was.
+
+        One of the skeleton's may have got another time: its entries are mounted over it.
+        """
+        there = self.below.lookup(path)
+        if there is not None and there.status.st_mtime_ns != status.st_mtime_ns:
             return False
-        if stat.S_ISREG(status.st_mode):
-            return there.status.st_size == status.st_size and _same_data(
-                (there.root, there.path), (fd, name)
-            )
-        return stat.S_ISDIR(status.st_mode)
+        there = there or self._skeleton.lookup(path)
+        return (
+            there is not None
+            and there.status.st_mode == status.st_mode
+            and there.xattrs() == get_xattrs(fd)
+        )
 
 
 def _same_data(one: tuple[int, bytes], other: tuple[int, bytes]) -> bool:

@@ -14,7 +14,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
@@ -38,11 +38,21 @@ _SLOWEST_CLOCK = 2.5
 _NO_LINK = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV})
 
 
+class Signature(NamedTuple):
+    """What tells whether an entry has changed: from stat(2), times in nanoseconds."""
+
+    inode: int
+    ctime: int
+    mtime: int
+    size: int
+    mode: int
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """How a tree looked: path → (inode, ctime in ns, size, mode with its type)."""
+    """How a tree looked, by path."""
 
-    entries: dict[bytes, tuple[int, int, int, int]]
+    entries: dict[bytes, Signature]
 
 
 def scan(tree: bytes) -> Scan:
@@ -58,10 +68,10 @@ def scan(tree: bytes) -> Scan:
             for name, status in listed:
                 if not stat.S_ISDIR(status.st_mode):
                     entries[joined(path, name)] = _signature(status)
-        newest = max(ctime for _, ctime, _, _ in entries.values())
+        newest = max(entry.ctime for entry in entries.values())
         root = directories.open(b"")
         deadline = time.monotonic() + _SLOWEST_CLOCK
-        while entries[b""][1] <= newest and time.monotonic() < deadline:
+        while entries[b""].ctime <= newest and time.monotonic() < deadline:
             time.sleep(_TICK)
             status = os.fstat(root)
             os.utime(root, ns=(status.st_atime_ns, status.st_mtime_ns))  # sets the ctime
@@ -88,8 +98,10 @@ def diff(
         return _Difference(source, before.entries, target, base).make()
 
 
-def _signature(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode
+def _signature(status: os.stat_result) -> Signature:
+    return Signature(
+        status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_mode
+    )
 
 
 class _Difference:
@@ -98,7 +110,7 @@ class _Difference:
     def __init__(
         self,
         source: Directories,
-        before: dict[bytes, tuple[int, int, int, int]],
+        before: dict[bytes, Signature],
         target: Directories,
         base: Base,
     ) -> None:
@@ -139,12 +151,11 @@ class _Difference:
             if stat.S_IMODE(status.st_mode) != self._base.root_mode:
                 self._have(path)
             return
-        parent, _, name = path.rpartition(b"/")
-        if parent in self._fresh or not self._is_same(path, status):
+        if path.rpartition(b"/")[0] in self._fresh or not self._is_same(path, status):
             self._fresh.add(path)
             self._have(path)
-        elif _signature(status) != self._before[path] and not self._base.only_skeleton(
-            path, status, self._source.open(parent), name
+        elif _signature(status) != self._before[path] and not self._base.is_same_directory(
+            path, status, self._source.open(path)
         ):
             self._have(path)
 
@@ -153,13 +164,19 @@ class _Difference:
         path = joined(directory, name)
         if directory not in self._fresh and _signature(status) == self._before.get(path):
             return
-        same_file = self._is_same(path, status)
-        if same_file:
+        if self._is_same(path, status):
             fd = self._source.open(directory)
-            if self._base.only_skeleton(path, status, fd, name):
+            if self._base.is_same_file(path, status, fd, name):
                 return
         self._have(directory)
         self._link(directory, name, status)
+        # An inode number is soon used again: a new file may have the old one's, but not its time.
+        now, old = _signature(status), self._before.get(path)
+        same_file = (
+            old is not None
+            and (now.mtime, now.size) == (old.mtime, old.size)
+            and self._is_same(path, status)
+        )
         self._record(path, self._base.record(path, status, same_file=same_file))
 
     def _compare_missing(self, path: bytes) -> None:
@@ -173,9 +190,13 @@ class _Difference:
             self._owners[path] = WHITEOUT_RECORD
 
     def _is_same(self, path: bytes, status: os.stat_result) -> bool:
-        """Whether the inode at ``path`` was there before."""
-        inode, _, _, mode = self._before.get(path, (0, 0, 0, 0))
-        return inode == status.st_ino and stat.S_IFMT(mode) == stat.S_IFMT(status.st_mode)
+        """Whether an inode of this number and type was at ``path`` before."""
+        old = self._before.get(path)
+        return (
+            old is not None
+            and old.inode == status.st_ino
+            and stat.S_IFMT(old.mode) == stat.S_IFMT(status.st_mode)
+        )
 
     def _have(self, path: bytes) -> None:
         """See to it that the layer has the directory ``path`` and those above it."""

@@ -57,7 +57,7 @@ class _Sealing:
         self._owners: OwnersManifest = {}
         self._cut_off: set[bytes] = set()  # directories in which nothing below shows
         self._copied_up: set[int] = set()  # inodes that had the mark under another name
-        self._unchanged: set[bytes] = set()  # directories that the skeleton has just so
+        self._unchanged: set[bytes] = set()  # directories that are as they were
 
     def seal(self) -> OwnersManifest | None:
         statuses: dict[bytes, os.stat_result] = {}
@@ -79,17 +79,15 @@ class _Sealing:
 
     def _seal_directory(self, path: bytes, fd: int, status: os.stat_result) -> None:
         marks = overlay_xattrs(fd)
-        parent, _, name = path.rpartition(b"/")
+        parent = path.rpartition(b"/")[0]
         is_opaque = marks.get(OVERLAY_OPAQUE) == b"y"
         hides = is_opaque and parent not in self._cut_off and bool(self._base.below.holders(path))
         remove_xattrs(fd, marks.keys() - {OVERLAY_OPAQUE} if hides else marks)
         if is_opaque or parent in self._cut_off:
             self._cut_off.add(path)
         copied_up = OVERLAY_ORIGIN in marks or not path
-        if copied_up and path:
-            parent_fd = self._directories.open(parent)
-            if self._base.only_skeleton(path, status, parent_fd, name):
-                self._unchanged.add(path)
+        if copied_up and path and self._base.is_same_directory(path, status, fd):
+            self._unchanged.add(path)
         self._record(path, self._base.record(path, status, same_file=copied_up, opaque=hides))
 
     def _seal_entry(self, directory: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
@@ -103,7 +101,7 @@ class _Sealing:
             return
         if stat.S_ISREG(status.st_mode):
             copied_up = self._take_marks(fd, name, status)
-            if copied_up and self._base.only_skeleton(path, status, fd, name):
+            if copied_up and self._base.is_same_file(path, status, fd, name):
                 os.unlink(name, dir_fd=fd)
                 return
         self._record(path, self._base.record(path, status, same_file=copied_up))
