@@ -62,6 +62,7 @@ class Results:
     def target(self, name: str, value: float, limit: float) -> None:
         """Enter a figure beside its limit."""
         self.targets.append(Target(name, value, limit))
+        print(f"  {name}: {value:.3g} (limit {limit:g})", flush=True)
 
 
 def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
