@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 from sundog.emulation.filter import install_fake_root
@@ -21,6 +22,7 @@ from sundog.emulation.notify.listener import (
     receive_descriptor,
     send_descriptor,
 )
+from sundog.emulation.notify.persist import collect_manifest, load_records, merged_manifest
 from sundog.emulation.notify.program import notify_program
 from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
@@ -43,6 +45,7 @@ from sundog.kernel.namespaces import (
 )
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs, set_pdeathsig
+from sundog.record.owners import pack_owners, read_owners
 
 ABI = NOTIFY_ABIS[process_abi()]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts")
@@ -109,7 +112,7 @@ def start(options: argparse.Namespace, channel: socket.socket) -> None:
         for signum in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(signum, signal.SIG_DFL)
         os.execvpe(options.command[0], options.command, environment())
-    except BaseException as error:  # noqa: B036
+    except BaseException as error:
         os.write(2, f"sandbox: {error!r}\n".encode())
     os._exit(127)
 
@@ -131,7 +134,9 @@ def main() -> int:
     parser.add_argument("--upper", type=Path)
     parser.add_argument("--mode", default="notify")
     parser.add_argument("--stats", action="store_true")
-    parser.add_argument("--user", help="uid:gid[:groups]")
+    parser.add_argument("--owners", type=Path, help="manifest of the root directory")
+    parser.add_argument("--upper-owners", type=Path, help="manifest of the upper directory")
+    parser.add_argument("--save", type=Path, help="where to put the manifest of what was changed")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     options.root = options.root.resolve()
@@ -144,7 +149,7 @@ def main() -> int:
         ours.close()
         try:
             os._exit(container(options, theirs) & 255)
-        except BaseException as error:  # noqa: B036
+        except BaseException as error:
             os.write(2, f"sandbox: {error!r}\n".encode())
         os._exit(126)
     theirs.close()
@@ -160,13 +165,29 @@ def main() -> int:
 def supervise(options: argparse.Namespace, listener: int, child: int, proc: int) -> int:
     """Be the supervisor; return the number of incidents."""
     capabilities = all_capabilities()
+    lower = os.open(options.root, os.O_RDONLY)
+    layers = [(lower, read_owners(os.fsencode(options.owners)))] if options.owners else []
+    tree = os.open(options.upper / "u", os.O_RDONLY) if options.upper else lower
+    if options.upper_owners:
+        layers.insert(0, (tree, read_owners(os.fsencode(options.upper_owners))))
+    manifest = merged_manifest(layers)
+    output = os.open(options.save, os.O_CREAT | os.O_WRONLY | os.O_TRUNC) if options.save else -1
     pidfd = os.pidfd_open(child)
     setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS)
     os.close(pidfd)
     os.fchdir(proc)
     state = State(ABI, Listener(listener), superuser(capabilities))
+    if manifest:
+        load_records(state, manifest, is_stable=options.upper is not None)
     supervisor = Supervisor(state, lambda line: print(line, file=sys.stderr))
     statistics = supervisor.serve()
+    if options.save:
+        started = time.monotonic()
+        packed = pack_owners(collect_manifest(state, tree))
+        os.write(output, packed)
+        if options.stats:
+            took = time.monotonic() - started
+            print(f"notify: {len(packed)} bytes of manifest, {took:.2f} s", file=sys.stderr)
     if options.stats:
         print(
             *statistics.lines(), f"notify: {len(state.records)} records", sep="\n", file=sys.stderr

@@ -1,0 +1,169 @@
+"""Records at the start and at the end of a run: owners manifests of layers (``record.owners``).
+
+At the start the manifests of the layers below become records, by a look at each recorded path in
+the container; at the end each path of the upper is looked up there, and what has a record goes into
+the upper's manifest.  The topmost layer that holds a path decides about it alone, so a path of the
+upper that has no record is 0:0.
+"""
+
+import errno
+import os
+
+from sundog.emulation.notify.files import Files, Status
+from sundog.emulation.notify.handlers.xattr import shown_value
+from sundog.emulation.notify.records import ANY_TIME, TYPE_MASK, Record
+from sundog.emulation.notify.state import State
+from sundog.errors import KernelError
+from sundog.kernel.mounts import (
+    AT_SYMLINK_NOFOLLOW,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
+from sundog.record.owners import OwnerRecord, OwnersManifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+TYPES = {
+    "f": 0o100000,
+    "d": 0o040000,
+    "l": 0o120000,
+    "p": 0o010000,
+    "c": 0o020000,
+    "b": 0o060000,
+}
+KINDS = {file_type: kind for kind, file_type in TYPES.items()}
+DEVICES = "cb"  # on disk: an empty regular file
+
+PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+
+
+def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
+    """Return what ``layers`` say together: topmost first, each a tree's descriptor and a manifest.
+
+    Raises KernelError.
+    """
+    merged: OwnersManifest = {}
+    for height, (_, manifest) in enumerate(layers):
+        above = [tree for tree, _ in layers[:height]]
+        for path, record in manifest.items():
+            if path not in merged and not any(holds(tree, path) for tree in above):
+                merged[path] = record
+    return merged
+
+
+def holds(tree: int, path: bytes) -> bool:
+    """Tell whether ``tree`` has ``path``, or on the way to it something that is no directory."""
+    try:
+        os.close(openat2(tree, path or b".", os.O_PATH | os.O_NOFOLLOW, PLAINLY))
+    except KernelError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            return True
+        if error.errno != errno.ENOENT:
+            raise
+        return False
+    return True
+
+
+def load_records(
+    state: State, manifest: OwnersManifest, *, root: bytes = b"/", is_stable: bool
+) -> None:
+    """Make records of what ``manifest`` says about the files below ``root``.
+
+    ``is_stable``: the inodes are a lower layer's, and so are never freed.  A path that is missing,
+    hidden by a mount or of another type is passed over.
+    """
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path, entry in manifest.items():
+            if entry.kind in TYPES:
+                status = status_beneath(state.files, fd, path)
+                if status is not None:
+                    load_record(state, status, entry, is_stable=is_stable)
+    finally:
+        os.close(fd)
+
+
+def status_beneath(files: Files, root: int, path: bytes) -> Status | None:
+    """Return what is at ``path`` below ``root``, without a link or a mount on the way."""
+    try:
+        resolve = PLAINLY | RESOLVE_NO_XDEV
+        fd = openat2(root, path or b".", os.O_PATH | os.O_NOFOLLOW, resolve)
+    except KernelError:
+        return None
+    try:
+        return files.descriptor_status(fd)
+    finally:
+        os.close(fd)
+
+
+def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
+    """Make a record of ``entry`` for the file that ``status`` describes, if it is of its kind."""
+    on_disk = "f" if entry.kind in DEVICES else entry.kind
+    if status.mode & TYPE_MASK != TYPES[on_disk]:
+        return
+    record = state.records.make(status, born=ANY_TIME if is_stable else None)
+    record.uid, record.gid = entry.uid, entry.gid
+    if entry.kind in DEVICES:
+        record.device_type, record.rdev = TYPES[entry.kind], entry.rdev
+    if entry.xattrs:
+        record.xattrs = dict(entry.xattrs)
+    state.records.keep(status, record)
+
+
+def collect_manifest(state: State, upper: int) -> OwnersManifest:
+    """Return the manifest of the tree ``upper``, a descriptor, which the container's root shows.
+
+    It has the paths with a record, and nothing about whiteouts and opaque marks.
+    """
+    manifest: OwnersManifest = {}
+    by_inode, find_inode = state.records.by_inode, state.files.find_inode
+    entries: dict[OwnerRecord, OwnerRecord] = {}
+    for path in walk(upper):
+        location = b"/" + path
+        if find_inode(location, AT_SYMLINK_NOFOLLOW) not in by_inode:
+            continue
+        status = state.files.status(location, follow=False)
+        record = state.records.find(status)
+        if record is not None:
+            entry = manifest_entry(status, record)
+            manifest[path] = entries.setdefault(entry, entry)
+    return manifest
+
+
+def manifest_entry(status: Status, record: Record) -> OwnerRecord:
+    """Return what a manifest says of the file that ``status`` and ``record`` describe."""
+    file_type = record.emulated_mode(status.mode) & TYPE_MASK
+    xattrs = [(name, shown_value(record, name, status.mode)) for name in record.xattrs or ()]
+    return OwnerRecord(
+        KINDS.get(file_type, "f"),
+        record.uid,
+        record.gid,
+        rdev=record.rdev,
+        xattrs=tuple(xattrs),
+    )
+
+
+def walk(tree: int) -> "Iterator[bytes]":
+    """Yield the path of ``tree`` itself, b"", and of all in it, on its own file system."""
+    device = os.fstat(tree).st_dev
+    yield b""
+    directories = [b"."]
+    while directories:
+        directory = directories.pop()
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=tree)
+        try:
+            if os.fstat(fd).st_dev != device:
+                continue
+            prefix = b"" if directory == b"." else directory + b"/"
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    path = prefix + os.fsencode(entry.name)
+                    yield path
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(path)
+        finally:
+            os.close(fd)
