@@ -66,10 +66,8 @@ def mount_root(root: DirectoryRoot | OverlayRoot, *, writable: bool = False) -> 
     working directory.
     """
     if isinstance(root, DirectoryRoot):
-        tree = open_tree(AT_FDCWD, root.path, OPEN_TREE_CLONE | AT_RECURSIVE)
-        if not writable:
-            mount_setattr(tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
-        move_mount(tree, b"", AT_FDCWD, b"/", MOVE_MOUNT_F_EMPTY_PATH)
+        tree = copy_tree(root.path, writable=writable)
+        cover_root(tree)
         return tree
     os.chdir(root.base)
     # xino: inode numbers stay unique when the upper is on another file system.
@@ -77,6 +75,19 @@ def mount_root(root: DirectoryRoot | OverlayRoot, *, writable: bool = False) -> 
     data = overlay_data(root.lowers, root.upper, root.work, volatile=root.volatile, xino=xino)
     mount(b"sundog", b"/", b"overlay", 0 if root.upper else MS_RDONLY, data)
     return topmost_mount()
+
+
+def copy_tree(path: bytes, *, writable: bool) -> int:
+    """Return a detached copy of the mount of ``path`` and of all below, to be attached later."""
+    tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
+    if not writable:
+        mount_setattr(tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
+    return tree
+
+
+def cover_root(tree: int) -> None:
+    """Attach a detached mount on top of all others at "/"."""
+    move_mount(tree, b"", AT_FDCWD, b"/", MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def topmost_mount() -> int:

@@ -49,12 +49,11 @@ class Image:
 
 
 def find_image(reference: bytes, storage: bytes, *, unsafe: bool = False) -> Image:
-    """Return the image that ``reference`` names; a name in storage beats a directory.
+    """Return the image that ``reference`` names; a name in ``storage`` beats a directory.
 
-    A directory inside the storage is refused unless ``unsafe``.  Raises NotInStorage if there is
-    neither.
+    The path of the storage is absolute.  A directory inside it is refused unless ``unsafe``.
+    Raises NotInStorage if there is neither.
     """
-    storage = absolute(storage)
     image = find_stored(reference, storage)
     return image or find_directory(reference, storage, unsafe=unsafe)
 

@@ -36,7 +36,7 @@ from sundog.launcher.image import Image, find_image
 from sundog.launcher.inherited import encode_text, restore_environment, restore_signals
 from sundog.launcher.messages import STDERR_FILENO, Messages
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
-from sundog.launcher.paths import exists
+from sundog.launcher.paths import absolute, exists
 from sundog.launcher.plan import CRAY_DIRECTORY, build_plan, enter
 from sundog.record.location import default_storage
 
@@ -112,10 +112,13 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     messages.verbose(f"seccomp: {line.seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
 
+    # From here on the working directory may change.
+    storage = absolute(storage)
+    line.binds = [(absolute(source), destination) for source, destination in line.binds]
+    host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR", b"/tmp"))
     accounts = None
     if line.passwd:
         accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))
-    host_tmp = None if line.private_tmp else environment.get(b"TMPDIR", b"/tmp")
     enter_namespaces(uid, gid)
     image, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
     command, changes, workdir = line.operands[1:], line.changes, b"/"
@@ -166,6 +169,7 @@ def mount_image(
 ) -> "tuple[Image, int, list[Operation]]":
     """Find the image and mount it; return it with what ``enter`` wants."""
     for again in (True, False):
+        image = None
         try:
             image = find_image(line.operands[0], storage, unsafe=line.unsafe)
             if line.write and image.named:
@@ -189,8 +193,9 @@ def mount_image(
                     messages.debug(text)
             return image, *plan.mount(messages.verbose)
         except (KernelError, FileNotFoundError) as error:
-            # The image was replaced or deleted between two looks at it: there may be a new one.
-            if not again or error.errno not in (errno.ENOENT, errno.ESTALE):
+            # An image in storage may be replaced between two looks at it: there is a new one.
+            stored = image is None or image.named
+            if not (again and stored and error.errno in (errno.ENOENT, errno.ESTALE)):
                 raise
     raise AssertionError
 

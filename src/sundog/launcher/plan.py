@@ -1,9 +1,10 @@
 """The plan of mounts: what a container's file system is made of, as data, and how it is made.
 
 A plan is built without a system call, so that it can be printed (-vv) and tested; executing it
-needs the namespaces of ``enter.py``.  It runs in two phases, on either side of the change of root:
-``acquire`` takes hold of what the host has to show, ``attach`` mounts it where the container wants
-it.  By then "/" is the container's, so a symbolic link in the image, absolute or not, leads where
+needs the namespaces of ``enter.py``.  It runs in three phases: ``acquire`` takes hold of what the
+host has to show, as long as nothing of ours is mounted over it; ``generate`` makes what the host
+does not have; and after the change of root ``attach`` mounts both where the container wants them.
+By then "/" is the container's, so a symbolic link in the image, absolute or not, leads where
 its programs would see it lead, and never to a path of the host.
 
 Floor 0.
@@ -15,23 +16,19 @@ import os
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.mounts import (
-    AT_EMPTY_PATH,
     AT_FDCWD,
-    AT_RECURSIVE,
     MNT_DETACH,
-    MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_SYMLINKS,
     MS_NODEV,
     MS_NOSUID,
     OPEN_TREE_CLONE,
     mount,
-    mount_setattr,
     move_mount,
     open_tree,
     umount2,
 )
-from sundog.launcher.enter import change_root, mount_root, mount_scratch
+from sundog.launcher.enter import change_root, copy_tree, cover_root, mount_root, mount_scratch
 from sundog.launcher.mountpoint import make_mount_point
 from sundog.launcher.paths import is_directory
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
@@ -47,7 +44,8 @@ if TYPE_CHECKING:
         need: str
 
         def describe(self) -> str: ...  # noqa: D102
-        def acquire(self, scratch: int, /) -> None: ...  # noqa: D102
+        def acquire(self) -> None: ...  # noqa: D102
+        def generate(self, scratch: int, /) -> None: ...  # noqa: D102
         def attach(self) -> None: ...  # noqa: D102
 
 
@@ -97,6 +95,12 @@ class Detached:
         self.need = need
         self.tree = -1  # the detached mount, from acquire to attach
 
+    def acquire(self) -> None:
+        """Take hold of something of the host's."""
+
+    def generate(self, scratch: int) -> None:
+        """Make something in the ``scratch`` tmpfs."""
+
     def attach(self) -> None:
         """Mount it at its destination, from the container's point of view."""
         attach_at(self.destination, self.need, self.covers_directory, self.move)
@@ -129,10 +133,10 @@ class Bind(Detached):
         how = self.need if self.writable else f"{self.need}, read-only"
         return f"bind {printable(self.source)} at {printable(self.destination)} ({how})"
 
-    def acquire(self, _scratch: int) -> None:
+    def acquire(self) -> None:
         """Take a copy of the source's mounts."""
         try:
-            self.tree = open_tree(AT_FDCWD, self.source, OPEN_TREE_CLONE | AT_RECURSIVE)
+            self.tree = copy_tree(self.source, writable=self.writable)
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 raise SundogError(
@@ -141,8 +145,6 @@ class Bind(Detached):
             raise kernel_error(
                 error.call, self.source, error.errno, f"bind {printable(self.source)}"
             ) from None
-        if not self.writable:
-            mount_setattr(self.tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
 
 
 class GeneratedFile(Detached):
@@ -159,7 +161,7 @@ class GeneratedFile(Detached):
         size = len(self.contents)
         return f"bind a file of {size} bytes at {printable(self.destination)} ({self.need})"
 
-    def acquire(self, scratch: int) -> None:
+    def generate(self, scratch: int) -> None:
         """Write the file to the scratch tmpfs."""
         name = self.destination.replace(b"/", b"%")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -182,8 +184,11 @@ class Tmpfs:
         """Say in one line what it does."""
         return f"mount tmpfs at {printable(self.destination)} ({self.need})"
 
-    def acquire(self, _scratch: int) -> None:
+    def acquire(self) -> None:
         """Do nothing: it needs nothing of the host."""
+
+    def generate(self, scratch: int) -> None:
+        """Do nothing: it is made where it is wanted."""
 
     def attach(self) -> None:
         """Mount it, from the container's point of view."""
@@ -230,12 +235,21 @@ class Plan:
         it fails, nothing of it stays, and it may be tried again.  ``skipped`` is told what was left
         out, and why.  Raises KernelError and SundogError.
         """
+        operations = each(self.operations, lambda step: step.acquire(), skipped)
+        root = self.root
+        tree = None
+        if isinstance(root, DirectoryRoot) and self.overlay_size is None:
+            tree = copy_tree(root.path, writable=self.writable)
         scratch = self.mount_scratch()
         try:
-            operations = each(self.operations, lambda step: step.acquire(scratch), skipped)
-            root = self.root if self.overlay_size is None else overlaid(self.root, scratch)
-            return mount_root(root, writable=self.writable), operations
-        except SundogError:
+            operations = each(operations, lambda step: step.generate(scratch), skipped)
+            if tree is not None:
+                cover_root(tree)
+                return tree, operations
+            if self.overlay_size is not None:
+                root = overlaid(root, scratch)
+            return mount_root(root), operations
+        except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
 

@@ -273,7 +273,7 @@ class FreshProc(Detached):
         """Say in one line what it does."""
         return "mount proc at /proc (required)"
 
-    def acquire(self, scratch: int) -> None:
+    def generate(self, scratch: int) -> None:
         """Mount it out of sight, while the host's /proc can still be seen.
 
         Without that the kernel refuses: mount_too_revealing() in fs/namespace.c.
