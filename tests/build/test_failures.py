@@ -50,6 +50,12 @@ def test_failing_run(workshop: Workshop, storage: Path, command_text: str, outco
     assert [status for _, status, _ in announced(again)] == ["*", "*", "."]
 
 
+def test_command_that_cannot_be_executed(any_workshop: Workshop) -> None:
+    done = any_workshop.build('FROM bb\nRUN ["/bin/nothing", "x"]\n', check=False)
+    assert done.returncode == 1
+    assert "error: can't execve(2): /bin/nothing: No such file or directory\n" in done.stderr
+
+
 def test_nothing_that_run_started_outlives_it(workshop: Workshop) -> None:
     started = time.monotonic()
     workshop.build("FROM bb\nRUN (sleep 5; echo late >/late)& true\nRUN ls /late; true\n")
@@ -177,14 +183,29 @@ def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
         assert left_behind(storage) == []
 
 
-def test_full_file_system(any_workshop: Workshop, small_tmpfs: Callable[[int, str], Path]) -> None:
-    full = small_tmpfs(8192, "")
-    storage = str(full / "storage")
-    any_workshop.write({"big": "x" * (8 << 20)})
-    env = {"CH_IMAGE_STORAGE": storage}
-    any_workshop.build("FROM scratch\n", tag="bb", env=env)
-    done = any_workshop.build("FROM bb\nCOPY big /\n", check=False, env=env)
+@pytest.mark.parametrize(
+    ("instruction", "outcome"),
+    [
+        ("COPY big /", "error: no space left on tmpfs at {full}"),
+        ("RUN cat /dev/zero >/big", "exited with 1\nhint: no space left on tmpfs at {full}"),
+    ],
+)
+def test_full_file_system(
+    any_workshop: Workshop,
+    busybox_tar: Path,
+    small_tmpfs: Callable[[int, str], Path],
+    instruction: str,
+    outcome: str,
+) -> None:
+    full = small_tmpfs(12 << 10, "")
+    storage = full / "storage"
+    env = {"CH_IMAGE_STORAGE": str(storage)}
+    any_workshop.write({"big": "x" * (12 << 20)})
+    any_workshop.ch_image("import", busybox_tar, "bb", env=env)
+    done = any_workshop.build(f"FROM bb\n{instruction}\n", check=False, env=env)
     assert done.returncode == 1
-    assert f"error: no space left on tmpfs at {full}" in done.stderr
-    assert storage in done.stderr
-    assert left_behind(full / "storage") == []
+    assert outcome.format(full=full) in done.stderr
+    assert f": storage directory {storage}" in done.stderr
+    assert left_behind(storage) == []
+    assert any_workshop.ch_image("list", env=env).stdout == "bb\n"
+    any_workshop.build("FROM bb\nRUN true\n", env=env)
