@@ -106,6 +106,7 @@ def main() -> int:
             results = measure(place, owner, programs)
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
         page = report.page(results, packages.versions(PEERS), machine)
+        page = page.replace(str(place), "$FS").replace(f"{programs}/", "")
         (CHECKOUT / "docs/benchmarks.md").write_text(page)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)

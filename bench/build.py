@@ -15,6 +15,7 @@ from bench.tools import Sundog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bench.measure import Bench
     from bench.report import Results

@@ -79,7 +79,9 @@ def debian() -> Path:
     target = own("bases") / f"bench-{digest([Path(__file__)])}.tar"
     if not target.exists():
         with atomically(target) as part:
-            bootstrap(part, variant="apt", hooks=[REPOSITORY])
+            bootstrap(
+                part, variant="apt", include=["ca-certificates"], hooks=[REPOSITORY], slim=False
+            )
     return target
 
 

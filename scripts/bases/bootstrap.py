@@ -59,12 +59,17 @@ def bootstrap(
     include: Sequence[str] = (),
     hooks: Sequence[str] = (),
     environment: dict[str, str] | None = None,
+    slim: bool = True,
 ) -> None:
-    """Write a userland's tarball; hooks are shell commands with the tree's path as their $1."""
+    """Write a userland's tarball, slim: without documentation.
+
+    Hooks are shell commands with the tree's path as their $1.
+    """
     mode = "root" if os.geteuid() == 0 else "fakechroot"
     command = ["mmdebstrap", "--quiet", f"--mode={mode}", f"--variant={variant}", "--format=tar"]
     command += [f"--include={','.join(include)}"] if include else []
-    command += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in LEFT_OUT]
+    left_out = LEFT_OUT if slim else ()
+    command += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in left_out]
     command += [f"--customize-hook={hook}" for hook in hooks]
     done = subprocess.run(
         [*command, SUITE, str(out), *sources()],
