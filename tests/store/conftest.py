@@ -3,7 +3,7 @@
 import io
 import os
 import tarfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from sundog.store.drivers import DRIVERS
 from sundog.store.images import Image
 from sundog.store.store import Store
 
+Attributes = Mapping[str, object]
+NONE: dict[str, Attributes] = {}
 # path → contents; None is a directory, a tuple (target,) a symlink
 Files = dict[str, bytes | tuple[str] | None]
 
@@ -54,9 +56,9 @@ def store(open_store: Callable[[], Store]) -> Store:
     return open_store()
 
 
-def write_tar(path: Path, files: Files, mode: str = "w", **extra: dict[str, object]) -> Path:
-    """Write a tar of ``files``; ``extra`` attributes of TarInfo by path with "/" as "__"."""
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+def write_tar(path: Path, files: Files, extra: Mapping[str, Attributes] = NONE) -> Path:
+    """Write a tar of ``files``, with ``extra`` attributes of TarInfo by path."""
+    with tarfile.open(path, "w") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.mode = 0o644
@@ -66,7 +68,7 @@ def write_tar(path: Path, files: Files, mode: str = "w", **extra: dict[str, obje
                 info.type, info.linkname = tarfile.SYMTYPE, content[0]
             else:
                 info.size = len(content)
-            for attribute, value in extra.get(name.replace("/", "__"), {}).items():
+            for attribute, value in extra.get(name, {}).items():
                 setattr(info, attribute, value)
             tar.addfile(info, io.BytesIO(content if isinstance(content, bytes) else b""))
     return path

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sundog.launcher.step import in_root
 
 from sundog.errors import UsageError
+from sundog.launcher.step import in_root
 from sundog.record.owners import OwnerRecord
 from sundog.store.importer import import_image
 from sundog.store.store import Store
@@ -76,8 +76,16 @@ def test_view_is_exactly_what_the_layers_hold(store: Store, base: str) -> None:
     assert view(store, ()) == {}
 
 
+def names_in(root: int, path: str = ".") -> list[str]:
+    fd = os.open(path, os.O_RDONLY, dir_fd=root)
+    try:
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
 def test_nothing_changed_is_no_layer(store: Store, base: str) -> None:
-    assert apply(store, (base,), os.listdir) is None
+    assert apply(store, (base,), names_in) is None
     assert apply(store, (), lambda _: None) is None
 
 
@@ -112,7 +120,8 @@ def test_changes_make_a_layer_and_leave_the_base_alone(store: Store, base: str) 
     assert view(store, (base,)) == BASE_VIEW
     owners = store.layers.owners(layer)
     assert owners[b"etc/link"].kind == "w"
-    assert owners[b"bin"] == OwnerRecord("d", opaque=True)
+    # Overlayfs says that the directory is another; a comparison, that the file is gone.
+    assert owners.get(b"bin", OwnerRecord("d")).opaque or owners[b"bin/tool"].kind == "w"
 
 
 def test_layers_stack(store: Store, base: str) -> None:
@@ -139,26 +148,24 @@ def test_image_from_nothing(store: Store) -> None:
 def test_skeleton_is_there_during_the_instruction_and_not_in_the_layer(
     store: Store, base: str
 ) -> None:
-    seen: list[str] = []
-
     def change(root: int) -> None:
-        assert sorted(os.listdir(root)) == ["bin", "dev", "etc", "proc", "sys", "tmp", "usr"]
-        etc = os.open("etc", os.O_RDONLY, dir_fd=root)
-        assert sorted(os.listdir(etc)) == ["hosts", "link", "motd", "resolv.conf"]
+        assert names_in(root) == ["bin", "dev", "etc", "proc", "sys", "tmp", "usr"]
+        assert names_in(root, "etc") == ["hosts", "link", "motd", "resolv.conf"]
         write("etc/new", "")(root)
 
     layer = apply(store, (base,), change)
     assert layer is not None
     assert view(store, (base, layer)) == BASE_VIEW | {"etc/new": ""}
-    assert seen == []
 
 
 def test_owners_below_are_handed_on(store: Store, tmp_path: Path) -> None:
     archive = write_tar(
         tmp_path / "x.tar",
-        {"home": None, "home/file": b"1"},
-        home={"uid": 100, "gid": 102, "mode": 0o2750},
-        home__file={"uid": 0, "gid": 42, "mode": 0o640},
+        {"usr": None, "home": None, "home/file": b"1"},
+        {
+            "home": {"uid": 100, "gid": 102, "mode": 0o2750},
+            "home/file": {"uid": 0, "gid": 42, "mode": 0o640},
+        },
     )
     (base,) = import_image(store, str(archive), "x").layers
 
@@ -181,7 +188,7 @@ def test_owners_below_are_handed_on(store: Store, tmp_path: Path) -> None:
 def test_mode_of_the_root_is_the_images_own(
     store: Store, storage: Path, tmp_path: Path, mode: int
 ) -> None:
-    archive = write_tar(tmp_path / "x.tar", {".": None, "usr": None}, **{".": {"mode": mode}})
+    archive = write_tar(tmp_path / "x.tar", {".": None, "usr": None}, {".": {"mode": mode}})
     (base,) = import_image(store, str(archive), "x").layers
 
     def change(root: int) -> None:
@@ -226,8 +233,9 @@ def test_snapshot_syncs_only_when_told_to(store: Store, base: str) -> None:
             assert (volatile or snapshot.fake_sync) == (not real_sync)
 
 
+@pytest.mark.slow
 def test_many_layers(store: Store, tmp_path: Path) -> None:
-    layers = []
+    layers: list[str] = []
     for number in range(126):
         tar = write_tar(tmp_path / "x.tar", {f"f{number}": b""})
         layers += import_image(store, str(tar), "x").layers
@@ -236,15 +244,15 @@ def test_many_layers(store: Store, tmp_path: Path) -> None:
     assert len(view(store, (*layers, layer))) == 127
 
 
-@pytest.mark.parametrize("driver", ["overlay"])
 @pytest.mark.parametrize("name", ["a:b", "a,b", "a\\b", "a b", "a\n\tb", "ü\udcff"])
-def test_storage_paths_of_any_characters(tmp_path: Path, root_tar: Path, name: str) -> None:
-    for driver in ("overlay", "copy"):
-        with Store.open(str(tmp_path / name / driver), driver=driver) as store:
-            (base,) = import_image(store, str(root_tar), "x").layers
-            layer = apply(store, (base,), write("new", "x"))
-            assert layer is not None
-            assert "new" in view(store, (base, layer))
+def test_storage_paths_of_any_characters(
+    tmp_path: Path, root_tar: Path, driver: str, name: str
+) -> None:
+    with Store.open(str(tmp_path / name), driver=driver) as store:
+        (base,) = import_image(store, str(root_tar), "x").layers
+        layer = apply(store, (base,), write("new", "x"))
+        assert layer is not None
+        assert "new" in view(store, (base, layer))
 
 
 def test_driver_is_chosen_by_name_environment_and_probe(

@@ -38,6 +38,13 @@ def scratch(directory: bytes) -> Scratch:
     return Scratch(directory)
 
 
+def collect(scratch: Scratch) -> bool:
+    """Collect, and return whether a killed process had left something."""
+    found: list[bool] = []
+    scratch.collect(lambda: found.append(True))
+    return bool(found)
+
+
 def leftovers(directory: bytes) -> list[bytes]:
     tmp = os.path.join(directory, b"tmp")
     return [name for name in os.listdir(tmp) if name != b"trash"] + os.listdir(
@@ -76,17 +83,17 @@ def test_what_a_killed_process_left_is_collected(directory: bytes, scratch: Scra
     holder, _ = start_holder(directory)
     kill(holder)
     assert len(leftovers(directory)) == 1
-    assert scratch.collect()
+    assert collect(scratch)
     scratch.close()
     assert leftovers(directory) == []
 
 
 def test_what_a_live_process_makes_is_left_alone(directory: bytes, scratch: Scratch) -> None:
     holder, path = start_holder(directory)
-    assert not scratch.collect()
+    assert not collect(scratch)
     assert os.path.isdir(path + b"/deep/tree")
     kill(holder)
-    assert scratch.collect()
+    assert collect(scratch)
     assert not os.path.exists(path)
 
 
@@ -104,13 +111,13 @@ def test_children_of_a_killed_process_keep_what_they_may_still_use(
         # As when this process is killed: its own descriptor is gone, the child's is not.
         os.close(scratch._lock)
         other = Scratch(directory)
-        assert not other.collect()
+        assert not collect(other)
         assert os.path.isdir(place)
     finally:
         os.close(pipe_write)
         os.waitpid(child, 0)
         os.close(pipe_read)
-    assert other.collect()
+    assert collect(other)
     other.close()
     assert leftovers(directory) == []
 
@@ -123,7 +130,7 @@ def test_a_process_killed_while_it_began_or_ended_leaves_nothing(
     os.makedirs(own + b"/3/x" if state == "no lock" else own)
     if state == "lock only":
         os.close(os.open(own + b"/lock", os.O_CREAT | os.O_WRONLY))
-    scratch.collect()
+    collect(scratch)
     scratch.close()
     assert leftovers(directory) == []
 
@@ -134,7 +141,7 @@ def test_image_taken_away_for_a_replacement_that_never_came_is_back(
     name = "docker.io%library%x+latest"
     holder, _ = start_holder(directory, name)
     kill(holder)
-    scratch.collect()
+    collect(scratch)
     assert os.listdir(os.path.join(directory, b"images")) == [name.encode()]
     assert os.path.isdir(os.path.join(directory, b"images", name.encode()))
     scratch.close()
@@ -146,7 +153,7 @@ def test_image_that_was_replaced_does_not_come_back(directory: bytes, scratch: S
     os.makedirs(os.path.join(directory, b"images", name.encode(), b"new"))
     holder, _ = start_holder(directory, name)
     kill(holder)
-    scratch.collect()
+    collect(scratch)
     scratch.close()
     assert os.listdir(os.path.join(directory, b"images", name.encode())) == [b"new"]
     assert leftovers(directory) == []
@@ -171,9 +178,9 @@ def test_replace_restores_the_old_one_when_the_new_one_cannot_come(
     assert os.path.isdir(target)
 
 
-def test_aside_of_what_has_vanished_is_none(directory: bytes, scratch: Scratch) -> None:
-    assert scratch.aside(os.path.join(directory, b"layers", b"0" * 20)) is None
-    scratch.close()
+def test_aside_of_what_has_vanished_is_an_error(directory: bytes, scratch: Scratch) -> None:
+    with pytest.raises(FileNotFoundError):
+        scratch.aside(os.path.join(directory, b"layers", b"0" * 20))
     assert leftovers(directory) == []
 
 
@@ -229,12 +236,12 @@ def test_mounted_things_wait_in_the_trash(
         place = scratch.aside(path)
         assert place is not None
         scratch.dispose(place)
-        scratch.collect()
+        collect(scratch)
         scratch.close()
         assert len(leftovers(directory)) == 1
     finally:
         kill(process)
     later = Scratch(directory)
-    later.collect()
+    collect(later)
     later.close()
     assert leftovers(directory) == []

@@ -62,7 +62,8 @@ class Cache:
                 yield key, target.removeprefix(_LAYERS)
 
     def forget(self, key: str) -> None:
-        """Remove an entry."""
+        """Remove an entry, and on closing the store its layer if nothing else needs it."""
+        self._store.expect_garbage()
         os.unlink(self._path(key))
 
     def _target(self, key: str) -> str:

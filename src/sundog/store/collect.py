@@ -1,8 +1,8 @@
 """Garbage collection: what no image and no cache entry refers to leaves the store.
 
 Layers are renamed aside while no other command uses layers (``UseLock``), which takes no time, and
-deleted afterwards.  While one does, a note in ``locks/`` says that a collection is due, and the
-command that ends last sees to it.
+deleted afterwards.  A note in ``locks/`` says that a collection is due: when a command could not do
+it because another one was at work, or was killed before, the next to end sees to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from sundog.errors import StoreError
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import read_stack
-from sundog.store.directory import FORMAT, VERSION, read_version
+from sundog.store.directory import COLLECTION_DUE, FORMAT, VERSION, read_version
 from sundog.store.faults import shown
 from sundog.store.store import Store
 
@@ -28,21 +28,16 @@ def collect(store: Store) -> bool:
     """
     with store.faults:
         if not store.use_lock.try_exclude():
-            os.close(os.open(_note(store), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             return False
         try:
-            with suppress(FileNotFoundError):
-                os.unlink(_note(store))
             places = [store.scratch.aside(path) for path in _unreferenced(store)]
+            with suppress(FileNotFoundError):
+                os.unlink(store.at(COLLECTION_DUE))
         finally:
             store.use_lock.release()
-        _dispose(store, places)
+        for place in places:
+            store.scratch.dispose(place)
     return True
-
-
-def is_due(store: Store) -> bool:
-    """Tell whether a collection had to wait for this command, or another one, to end."""
-    return os.path.exists(_note(store))
 
 
 def reset(path: bytes) -> None:
@@ -70,7 +65,8 @@ def reset(path: bytes) -> None:
             ]
         finally:
             store.use_lock.release()
-        _dispose(store, places)
+        for place in places:
+            store.scratch.dispose(place)
 
 
 def _raze(path: bytes) -> None:
@@ -104,13 +100,3 @@ def _tree_of(image: bytes) -> bytes:
         finally:
             os.close(fd)
     return b""
-
-
-def _dispose(store: Store, places: list[bytes | None]) -> None:
-    for place in places:
-        if place is not None:
-            store.scratch.dispose(place)
-
-
-def _note(store: Store) -> bytes:
-    return store.at(b"locks", b"collection-due")

@@ -68,7 +68,8 @@ class CopyDriver:
                 if not os.path.lexists(ch):
                     store.worker.call(os.mkdir, ch)
             try:
-                os.rename(draft, target)
+                # There it works without write permission for the root of the tree.
+                store.worker.call(os.rename, draft, target)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise

@@ -37,6 +37,8 @@ _SKELETONS = {
 _DIRECTORIES = (b"images", b"layers", b"trees", b"cache", b"probe", b"empty", b"tmp", b"tmp/trash")
 _MADE_LAST = USE_LOCK = b"locks/use"  # by which a complete directory is known
 
+COLLECTION_DUE = b"locks/collection-due"
+
 
 def open_directory(path: bytes) -> None:
     """Make sure that ``path`` is a storage directory of this user; make it if it is not there.

@@ -127,8 +127,7 @@ class Images:
             b"root/ch/metadata.json": metadata_file(image.config),
         }
         with store.faults:
-            place = store.scratch.new()
-            draft = os.path.join(place, os.fsencode(directory))
+            draft = store.scratch.new()
             os.makedirs(os.path.join(draft, b"root/ch"))
             for name, data in files.items():
                 _write(os.path.join(draft, name), data)
@@ -137,7 +136,7 @@ class Images:
             if not self._layers_of(directory) <= set(image.layers):
                 store.expect_garbage()
             self._replace(draft, store.at(b"images", os.fsencode(directory)))
-            store.scratch.dispose(place)
+            store.scratch.dispose(draft)
 
     def delete(self, text: str) -> None:
         """Remove the image that ``text`` names, and on ``close`` the layers that only it used.
@@ -147,10 +146,11 @@ class Images:
         store = self._store
         directory = os.fsencode(name_to_directory(canonical_name(text)))
         with store.faults:
-            place = store.scratch.aside(store.at(b"images", directory))
-            if place is None:
-                raise _not_in_storage(text)
             store.expect_garbage()
+            try:
+                place = store.scratch.aside(store.at(b"images", directory))
+            except FileNotFoundError:
+                raise _not_in_storage(text) from None
             store.scratch.dispose(place)
 
     def _layers_of(self, directory: str) -> set[LayerId]:

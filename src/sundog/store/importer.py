@@ -10,6 +10,7 @@ import os
 import time
 
 from sundog.errors import StoreError
+from sundog.layer.import_directory import foreign_owners
 from sundog.record.names import canonical_name
 from sundog.store.images import Image
 from sundog.store.layers import layer_id
@@ -39,7 +40,9 @@ def import_image(store: Store, source: str, reference: str) -> Image:
     with store.faults:
         place = store.scratch.new()
         if path is not None and os.path.isdir(path):
-            info = store.worker.call(copy_directory, path, place)
+            # In the worker's user namespace all foreign owners would look the same.
+            foreign = foreign_owners(path)
+            info = store.worker.call(copy_directory, path, foreign, place)
         else:
             info = store.worker.call(unpack_archive, path, place)
         tree = os.path.join(place, b"tree")

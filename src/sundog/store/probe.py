@@ -74,11 +74,16 @@ def _missing_mark(upper: bytes) -> str:
 
 def _misread(roots: list[int]) -> str:
     """Say what is wrong when the upper directory of ``_change`` is mounted as a layer."""
-    root = roots[0]
-    if sorted(os.listdir(root)) != ["appended", "old", "renamed", "replaced"]:
+    if _listed(".", roots[0]) != ["appended", "old", "renamed", "replaced"]:
         return "overlayfs does not heed whiteouts of a lower layer"
-    replaced = os.open("replaced", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
+    if _listed("replaced", roots[0]):
+        return "overlayfs does not heed opaque directories of a lower layer"
+    return ""
+
+
+def _listed(path: str, root: int) -> list[str]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     try:
-        return "overlayfs does not heed opaque directories" if os.listdir(replaced) else ""
+        return sorted(os.listdir(fd))
     finally:
-        os.close(replaced)
+        os.close(fd)

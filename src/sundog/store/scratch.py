@@ -1,11 +1,15 @@
 """``tmp/``: where everything is made before it is renamed into place, and goes to be deleted.
 
-    tmp/PID.RANDOM/lock      held by a live process through flock(2)
-    tmp/PID.RANDOM/N/        one thing in the making, or on its way out
-    tmp/trash/RANDOM/NAME    removed from the store, but still mounted by a live process
+    tmp/PID.RANDOM/lock       held by a live process through flock(2)
+    tmp/PID.RANDOM/N          something in the making
+    tmp/PID.RANDOM/N.replaced/NAME
+                              an image that makes way for another, see ``replace``
+    tmp/trash/RANDOM[.ID]     an image, or the layer or tree ID, on its way out
 
-What a killed process leaves is known by its free lock, and the next command disposes of it.  No
-repair step is needed, and no live process is ever robbed.
+What a killed process leaves is known by its free lock, and the next command deletes it.  No repair
+step is needed, and no live process is ever robbed.  What a container still has mounted stays in the
+trash until a command finds that it has ended.  To delete something takes a rename and no new file,
+so that it works on a full file system.
 """
 
 from __future__ import annotations
@@ -20,25 +24,34 @@ from sundog.record.stack import ID_LENGTH, read_stack
 from sundog.store.locks import try_lock
 from sundog.store.mounted import mounted_names
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _TRASH = b"trash"
 _LOCK = b"lock"
 _REPLACED = b".replaced"
 
 
 class Scratch:
-    """This process's own directory below ``tmp/``; made by the first call of ``new``."""
+    """This process's own directory below ``tmp/``, made when it is needed, and the trash."""
 
     def __init__(self, store: bytes) -> None:
-        self._store = store
+        self._images = os.path.join(store, b"images")
         self._tmp = os.path.join(store, b"tmp")
+        self._trash = os.path.join(self._tmp, _TRASH)
         self._own = b""
         self._lock = -1
         self._count = 0
 
     def name(self, suffix: bytes = b"") -> bytes:
-        """Return a new path, where nothing is yet; it is disposed of when this process ends."""
+        """Return a new path, where nothing is yet; what is there when this process ends goes."""
         while not self._own:
-            self._make_own()
+            own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
+            os.mkdir(own, 0o700)
+            lock = _locked(own)
+            if lock is not None:  # else a collector took it for a leftover
+                self._own, self._lock = own, lock
         self._count += 1
         return os.path.join(self._own, b"%d%s" % (self._count, suffix))
 
@@ -48,17 +61,23 @@ class Scratch:
         os.mkdir(path, 0o700)
         return path
 
-    def aside(self, path: bytes) -> bytes | None:
-        """Move ``path`` out of the store's sight, under its own name; return where to.
+    def aside(self, path: bytes) -> bytes:
+        """Move an image, a layer or a tree out of the store's sight; return where to.
 
-        The result is to be disposed of.  None when ``path`` has vanished already.
+        It is to be disposed of.  Raises FileNotFoundError when it is not there.
         """
-        place = self.new()
+        name = os.path.basename(path)
+        place = os.path.join(self._trash, _random_name())
+        if len(name) == ID_LENGTH:
+            place += b"." + name
         try:
-            os.rename(path, os.path.join(place, os.path.basename(path)))
-        except FileNotFoundError:
-            os.rmdir(place)
-            return None
+            os.rename(path, place)
+        except PermissionError:
+            # A directory that is moved has to be writable, and the root of an image may not be.
+            mode = os.stat(path).st_mode & 0o7777
+            os.chmod(path, mode | 0o200)
+            os.rename(path, place)
+            os.chmod(place, mode)  # a container may still run from it
         return place
 
     def replace(self, new: bytes, target: bytes) -> None:
@@ -83,91 +102,61 @@ class Scratch:
                 self.dispose(place)
                 return
 
-    def dispose(self, place: bytes) -> None:
-        """Delete what ``new`` or ``aside`` returned, unless a live process has it mounted.
+    def dispose(self, path: bytes) -> None:
+        """Delete ``path``, which is in ``tmp/``; no error if it is gone.
 
-        What is mounted waits in the trash for a later command.  What is gone is no error.
+        What a live process has mounted is left for a later command.
         """
-        if os.path.isdir(place) and _is_mounted(place):
-            os.rename(place, os.path.join(self._tmp, _TRASH, _random_name()))
-        else:
-            remove_tree(place)
+        if path.endswith(_REPLACED):
+            for name in os.listdir(path):
+                self.dispose(os.path.join(path, name))
+        if not _is_mounted(path):
+            remove_tree(path)
+        elif os.path.dirname(path) != self._trash:
+            os.rename(path, os.path.join(self._trash, _random_name()))
 
-    def collect(self) -> bool:
-        """Dispose of what killed processes left, and of trash that is no longer mounted.
+    def collect(self, on_leftover: Callable[[], None]) -> None:
+        """Delete what killed processes left, and the trash that is no longer mounted.
 
-        Returns whether there was such a process.
+        Calls ``on_leftover`` before what a process left goes.
         """
-        found = False
+        for name in os.listdir(self._trash):
+            with suppress(FileNotFoundError):  # another collector is at it
+                self.dispose(os.path.join(self._trash, name))
         for name in os.listdir(self._tmp):
             path = os.path.join(self._tmp, name)
-            if name == _TRASH:
-                self._empty_trash(path)
-            elif path != self._own and self._collect_leftover(path):
-                found = True
-        return found
+            if name == _TRASH or path == self._own:
+                continue
+            lock = _locked(path)
+            if lock is not None:
+                on_leftover()
+                self._clear(path)
+                os.close(lock)
 
     def close(self) -> None:
         """Delete this process's directory and all that is in it."""
-        if not self._own:
-            return
-        for name in os.listdir(self._own):
+        if self._own:
+            self._clear(self._own)
+            os.close(self._lock)
+            self._own = b""
+
+    def _clear(self, directory: bytes) -> None:
+        """Delete the directory of a process; the lock is held and goes last."""
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if name.endswith(_REPLACED):
+                self._restore(path)
             if name != _LOCK:
-                self.dispose(os.path.join(self._own, name))
-        self._remove_own()
-
-    def _remove_own(self) -> None:
-        os.unlink(os.path.join(self._own, _LOCK))
-        os.rmdir(self._own)
-        os.close(self._lock)
-        self._own = b""
-
-    def _make_own(self) -> None:
-        """Try to make this process's directory; a collector may take it before it is locked."""
-        own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
-        os.mkdir(own, 0o700)
-        lock = _locked(own)
-        if lock is not None:
-            self._own, self._lock = own, lock
-
-    def _collect_leftover(self, leftover: bytes) -> bool:
-        lock = _locked(leftover)
-        if lock is None:
-            return False
-        try:
-            for name in os.listdir(leftover):
-                path = os.path.join(leftover, name)
-                if name.endswith(_REPLACED):
-                    self._restore(path)
-                if name != _LOCK:
-                    # First into this process's care, so that the name may be told again.
-                    mine = self.name()
-                    os.rename(path, mine)
-                    self.dispose(mine)
-            os.unlink(os.path.join(leftover, _LOCK))
-            os.rmdir(leftover)
-        finally:
-            os.close(lock)
-        return True
+                self.dispose(path)
+        os.unlink(os.path.join(directory, _LOCK))
+        os.rmdir(directory)
 
     def _restore(self, place: bytes) -> None:
         """Put an image back that was taken away for a replacement which never came."""
         for name in os.listdir(place):
-            target = os.path.join(self._store, b"images", name)
+            target = os.path.join(self._images, name)
             if not os.path.lexists(target):
                 os.rename(os.path.join(place, name), target)
-
-    def _empty_trash(self, trash: bytes) -> None:
-        for name in os.listdir(trash):
-            path = os.path.join(trash, name)
-            if _is_mounted(path):
-                continue
-            mine = self.name()
-            try:
-                os.rename(path, mine)
-            except FileNotFoundError:
-                continue  # another collector was faster
-            remove_tree(mine)
 
 
 def _locked(directory: bytes) -> int | None:
@@ -182,19 +171,15 @@ def _locked(directory: bytes) -> int | None:
     return None
 
 
-def _is_mounted(place: bytes) -> bool:
-    """Tell whether a live process has a layer, tree or image mounted that lies in ``place``."""
-    names: set[bytes] = set()
-    for name in os.listdir(place):
-        if b"%" in name:  # an image: the names of all others have no registry
-            names |= _mark_of_image(os.path.join(place, name))
-        elif len(name) == ID_LENGTH and name.isalnum():
-            names.add(name)
+def _is_mounted(path: bytes) -> bool:
+    """Tell whether a live process has the layer, tree or image ``path`` mounted."""
+    _, _, identity = os.path.basename(path).partition(b".")
+    names = {identity} if len(identity) == ID_LENGTH else _mark_of_image(path)
     return bool(names and mounted_names(names))
 
 
 def _mark_of_image(path: bytes) -> set[bytes]:
-    """Return the ID that shows in the mounts of whoever runs this image."""
+    """Return the ID that shows in the mounts of whoever runs an image; nothing for what is none."""
     with suppress(FileNotFoundError, NotADirectoryError, StoreError):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -6,6 +6,7 @@ no other command removes them before there is an image that needs them.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from functools import cached_property
@@ -13,7 +14,7 @@ from functools import cached_property
 from sundog.errors import SundogError
 from sundog.record.location import default_storage
 from sundog.store.cache import Cache
-from sundog.store.directory import USE_LOCK, open_directory
+from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
 from sundog.store.faults import StorageFaults
 from sundog.store.images import Images
 from sundog.store.layers import Layers
@@ -58,7 +59,7 @@ class Store:
         store = cls(directory, driver)
         # A store that cannot be written can still be read.
         with suppress(OSError, SundogError):
-            store._garbage = store.scratch.collect()
+            store.scratch.collect(store.expect_garbage)
         return store
 
     def at(self, *names: bytes) -> bytes:
@@ -77,16 +78,25 @@ class Store:
         self.use_lock.share()
 
     def expect_garbage(self) -> None:
-        """Remember that there may be layers without use; ``close`` removes them."""
-        self._garbage = True
+        """Tell before layers may become useless: ``close`` removes them.
+
+        Should this process be killed before that, the next one does it.
+        """
+        if not self._garbage:
+            try:
+                os.close(os.open(self.at(COLLECTION_DUE), os.O_WRONLY | os.O_CREAT, 0o600))
+            except OSError as error:  # if there is no room for the note, only this process knows
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            self._garbage = True
 
     def close(self) -> None:
         """Remove what this command left over, and what became useless through it."""
-        from sundog.store.collect import collect, is_due  # noqa: PLC0415 - it needs Store
-
         try:
             self.use_lock.release()
-            if self._garbage or is_due(self):
+            if self._garbage or os.path.exists(self.at(COLLECTION_DUE)):
+                from sundog.store.collect import collect  # noqa: PLC0415 - seldom needed
+
                 collect(self)
             self.scratch.close()
         finally:

@@ -20,8 +20,9 @@ from sundog.record.owners import pack_owners, read_owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from sundog.layer.import_directory import Owner
     from sundog.record.owners import OwnersManifest
 
 
@@ -66,11 +67,14 @@ def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
     return _finished(draft, unpacked.owners, unpacked.diff_id)
 
 
-def copy_directory(directory: bytes, draft: bytes) -> LayerInfo:
-    """Copy a directory that holds a whole image into ``draft``."""
+def copy_directory(directory: bytes, foreign: Mapping[bytes, Owner], draft: bytes) -> LayerInfo:
+    """Copy a directory that holds a whole image into ``draft``.
+
+    ``foreign`` is what ``layer.import_directory.foreign_owners`` found outside of the worker.
+    """
     from sundog.layer.import_directory import import_directory  # noqa: PLC0415
 
-    imported = import_directory(directory, _new_tree(draft))
+    imported = import_directory(directory, _new_tree(draft), foreign)
     return _finished(draft, imported.owners, imported.digest)
 
 
