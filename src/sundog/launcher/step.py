@@ -137,7 +137,9 @@ def in_root(
         tie()
         directories = [mount_root(root, writable=not at) for at, root in enumerate(roots)]
         os.fchdir(here)
-        return function(directories)
+        # mount_root's are good for reaching what is below only: O_PATH.
+        readable = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        return function([os.open(b".", readable, dir_fd=directory) for directory in directories])
 
     result: T = Child(inside).result()
     return result
