@@ -259,7 +259,7 @@ MEMBERS = st.one_of(
 LAYERS = st.lists(st.lists(MEMBERS, max_size=6), min_size=1, max_size=4)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(LAYERS)
 def test_arbitrary_layers_agree_and_come_back(archives: list[list[Entry]]) -> None:
     """Overlay and copy show the same; a layer's tar unpacks to that layer again."""
