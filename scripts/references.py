@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # path, what it is, owner, group, mode; owner and group None: the tester's own
 FOREIGN = (
     ("bin", "directory", 0, 0, 0o755),
-    ("bin/program", "file", 0, 0, 0o755),
+    ("bin/busybox", "file", 0, 0, 0o755),
     ("bin/set-user-id", "file", 8, 8, 0o4755),
     ("bin/set-group-id", "file", 0, 42, 0o2755),
     ("home", "directory", None, None, 0o750),

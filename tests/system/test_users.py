@@ -58,8 +58,10 @@ def test_import_of_a_directory_with_others_files_in_it(
     foreign_tree: Path, run_ch_image: Runner, run_ch_run: Runner
 ) -> None:
     run_ch_image("import", foreign_tree, "foreign")
-    listed = run_ch_run("-b", "/bin/busybox:/bin/program", "foreign", "--", "/bin/program", "find")
-    found = {line.removeprefix("./") for line in listed.stdout.splitlines()}
+    # A program to look with; the image has none, but a file to bind one over.
+    bind = ["-b", "/bin/busybox:/bin/busybox"]
+    listed = run_ch_run(*bind, "foreign", "--", "/bin/busybox", "find", "/", "-xdev")
+    found = {line.removeprefix("/") for line in listed.stdout.splitlines()}
     assert {name for name, *_ in FOREIGN} <= found
 
 
@@ -67,8 +69,9 @@ def test_import_of_a_directory_with_others_files_in_it(
 def test_import_names_all_that_cannot_be_read(foreign_tree: Path, run_ch_image: Runner) -> None:
     failed = run_ch_image("import", foreign_tree.with_name("unreadable"), "no", check=False)
     assert failed.returncode == 1
-    for name, kind, _, _, mode in UNREADABLE:
-        if not mode & 0o004 and "/" not in name.removeprefix("open/"):
-            assert name in failed.stderr, kind
-    assert "readable" not in failed.stderr.replace("unreadable", "").replace("is not readable", "")
+    (error,) = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
+    unreadable = {name for name, _, _, _, mode in UNREADABLE if not mode & 0o004}
+    assert {name for name, *_ in UNREADABLE if f"/{name}" in error or f" {name}" in error} == (
+        unreadable
+    ), error
     assert "no" not in run_ch_image("list").stdout.split()
