@@ -183,6 +183,15 @@ def test_args_and_proxies(any_workshop: Workshop) -> None:
     assert any_workshop.statuses(dockerfile, "--build-arg", "http_proxy=x") == "****"
 
 
+def test_declared_proxies_are_neither_in_the_key_nor_in_the_image(any_workshop: Workshop) -> None:
+    dockerfile = "FROM bb\nARG http_proxy\nRUN echo $http_proxy\n"
+    done = any_workshop.build(dockerfile, "--build-arg", "http_proxy=http://me:secret@proxy")
+    assert done.stdout == "http://me:secret@proxy\n"
+    assert any_workshop.statuses(dockerfile, "--build-arg", "http_proxy=other") == "***"
+    assert "secret" not in done.stderr
+    assert "secret" not in repr(any_workshop.config())
+
+
 def test_copy_from_a_stage_follows_its_layers(any_workshop: Workshop) -> None:
     dockerfile = """\
 FROM bb AS one

@@ -14,6 +14,7 @@ HOOK = Hook("dnf", ("-x",))
 def test_seccomp_has_the_apt_hook() -> None:
     force = Force.choose("seccomp")
     assert (force.instruction, force.seccomp, force.hooks) == ("RUN.S", True, DEFAULT_HOOKS)
+    assert force.environment == {}
 
 
 def test_force_cmd_replaces_the_apt_hook() -> None:
@@ -23,6 +24,7 @@ def test_force_cmd_replaces_the_apt_hook() -> None:
 def test_none_emulates_nothing() -> None:
     force = Force.choose("none")
     assert (force.instruction, force.seccomp, force.hooks) == ("RUN.N", False, ())
+    assert force.environment == {"TAR_OPTIONS": "--no-same-owner"}
 
 
 @pytest.mark.parametrize(

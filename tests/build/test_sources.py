@@ -208,6 +208,17 @@ def test_sockets_are_of_no_account_in_a_directory_and_refused_alone(context: Pat
         digest(context, "fifo")
 
 
+def test_files_that_cannot_be_read(context: Path, tree: SourceTree) -> None:
+    (context / "d/x.c").chmod(0)
+    for pattern, path in (("d/x.c", "d/x.c"), ("d", "x.c"), ("e", "sub")):
+        if pattern == "e":
+            (context / "e/sub").chmod(0)
+        with pytest.raises(BuildError) as caught:
+            tree.digest(tree.find([pattern]))
+        assert caught.value.message == f"can't copy: permission denied: {path}"
+    (context / "e/sub").chmod(0o700)
+
+
 def test_names_that_are_not_utf8(context: Path, tree: SourceTree) -> None:
     name = os.path.join(os.fsencode(context), b"\xff.bin")
     with open(name, "wb") as file:

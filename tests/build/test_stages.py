@@ -25,7 +25,7 @@ RUN echo more >>file; echo [$FROM_BUILD] >env
 FROM bb
 COPY --from=build /link /from-link
 COPY --from=1 /out/file /out/env /
-COPY --from=more out/d*r /dir
+COPY --from=more ../out/d*r /dir
 COPY --from=other /data/ /data
 """
     )
@@ -84,7 +84,6 @@ COPY --from=one /secret /link/../d/absolute /etc/
     ("instruction", "message"),
     [
         ("COPY --from=one /nothing /x", "source not found: /nothing"),
-        ("COPY --from=one /../etc/pass* /x", "can't copy from outside the context"),
         ("COPY nothing /x", "source not found: nothing"),
         ("COPY ../Dockerfile /x", "can't copy from outside the context: ../Dockerfile"),
         ("COPY a b /file", "several files match, and the destination is not a directory: a b"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CopyStep:
-    """COPY: ``destination`` is absolute; ``directory`` as ``copy.copy_into`` wants it."""
+    """COPY: ``destination`` is absolute; ``directory`` as ``placement.copy_into`` wants it."""
 
     text: str
     sources: tuple[str, ...]

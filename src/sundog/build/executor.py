@@ -14,7 +14,7 @@ from sundog.build.scope import GlobalScope, platform_args
 from sundog.build.stage import BuildState, StageBuild, timestamp
 from sundog.build.unsupported import refuse_unsupported
 from sundog.dockerfile.instructions import Copy, Run, User
-from sundog.errors import BuildError, NotInStorage
+from sundog.errors import BuildError, NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
 from sundog.store.images import Image
@@ -50,11 +50,11 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
         state.results[stage.index] = StageBuild(state, stage).run()
 
     mode = options.run.force.mode
-    if state.misses and mode != "none":
-        report.info(f"--force={mode}: modified {state.modified} RUN instructions")
     if options.dry_run:
         report.info("dry run: nothing was built")
     else:
+        if state.misses and mode != "none":
+            report.info(f"--force={mode}: modified {state.modified} RUN instructions")
         _put(store, reference, options.tag, state.results[stages[-1].index])
         report.info(f"grown in {state.instructions} instructions: {options.tag}")
     if unused := scope.unused():
@@ -69,7 +69,7 @@ def _put(store: Store, reference: str, tag: str, result: StageResult) -> None:
     image = Image(reference, tag, result.config, result.layers, "ch-image build")
     try:
         old = store.images.get(tag)
-    except NotInStorage:
+    except (NotInStorage, StoreError):  # none, or one that is damaged
         pass
     else:
         same = old.typed == tag and old.layers == image.layers

@@ -56,6 +56,14 @@ class Force:
         return f"RUN.{_TAGS[self.mode]}"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Variables for RUN, unless the Dockerfile sets them."""
+        if self.mode == "none":
+            # As root, tar gives files to the owners that the archive names; here it could not.
+            return {"TAR_OPTIONS": "--no-same-owner"}
+        return {}
+
+    @property
     def seccomp(self) -> bool:
         """Whether RUN's command runs under the filter."""
         return self.mode == "seccomp"

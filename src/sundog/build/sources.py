@@ -62,6 +62,8 @@ class SourceTree:
                 return openat2(self._fd, self._real_path(path), flags, self._resolve)
             if error.errno == errno.ENXIO:
                 raise unknown_type(path) from error
+            if error.errno == errno.EACCES:
+                raise _unreadable(path) from error
             raise
 
     def _real_path(self, path: bytes) -> bytes:
@@ -87,7 +89,7 @@ class SourceTree:
         return found
 
     def _matches(self, pattern: str) -> list[Source]:
-        components = _clean(pattern)
+        components = _clean(pattern, clamp=self._resolve == RESOLVE_IN_ROOT)
         paths = [b""]
         for component in components:
             if has_wildcard(component):
@@ -185,7 +187,10 @@ def _digest_directory(fd: int, path: bytes, links: dict[tuple[int, int], bytes])
             yield _head(b"l", entry, 0)
             yield _sized(os.readlink(name, dir_fd=fd))
         elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
-            inner = os.open(name, _READ_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
+            try:
+                inner = os.open(name, _READ_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
+            except PermissionError as error:
+                raise _unreadable(entry) from error
             try:
                 if stat.S_ISREG(info.st_mode):
                     yield from _digest_file(inner, entry, info, links)
@@ -230,14 +235,18 @@ def _sized(data: bytes) -> bytes:
     return b"%d:%b" % (len(data), data)
 
 
-def _clean(pattern: str) -> list[str]:
-    """Split a pattern into components, ``..`` resolved; raise BuildError where it leads out."""
+def _clean(pattern: str, *, clamp: bool) -> list[str]:
+    """Split a pattern into components, ``..`` resolved.
+
+    Where it leads out of the tree, it stays at the root if ``clamp``, else BuildError is raised.
+    """
     components: list[str] = []
     for component in pattern.split("/"):
         if component == "..":
-            if not components:
+            if components:
+                components.pop()
+            elif not clamp:
                 raise _outside(pattern.encode("utf-8", "surrogateescape"))
-            components.pop()
         elif component not in ("", "."):
             components.append(component)
     return components
@@ -248,6 +257,13 @@ def unknown_type(path: bytes) -> BuildError:
     return BuildError(
         f"can't copy: unknown file type: {printable(path)}",
         "files, directories, symlinks and FIFOs can be copied",
+    )
+
+
+def _unreadable(path: bytes) -> BuildError:
+    return BuildError(
+        f"can't copy: permission denied: {printable(path)}",
+        "make it readable, or keep it out of the context",
     )
 
 

@@ -136,10 +136,9 @@ class StageBuild:
     def _arg(self, instruction: Arg) -> None:
         for name, default in instruction.variables:
             text = pair_text("ARG", name, self._scope.declare(name, default))
-            if name in PROXY_ARGS:
-                self._change(instruction, f"{text} [special]", self._config, f"ARG {name}")
-            else:
-                self._change(instruction, text, self._config)
+            if name in PROXY_ARGS:  # the value may hold a password
+                text = f"ARG {name} [special]"
+            self._change(instruction, text, self._config)
 
     def _configure(self, instruction: Instruction) -> None:
         try:
@@ -159,11 +158,22 @@ class StageBuild:
         options = self._state.options.run
         argv = tuple(instruction.argv(self._config.shell or DEFAULT_SHELL))
         hooked = inject(argv, options.force.hooks)
+        environment = self._config.environment
+        proxies = {
+            name: value
+            for name, value in self._scope.args.items()
+            if name in PROXY_ARGS and name not in environment
+        }
+        variables = {
+            name: value
+            for name, value in self._scope.variables(environment).items()
+            if name not in proxies
+        }
         step = RunStep(
             command_text(instruction, options.force.instruction),
             hooked,
-            {"HOME": _HOME, **self._scope.variables(self._config.environment)},
-            self._state.scope.proxies(),
+            {"HOME": _HOME, **options.force.environment, **variables},
+            {**self._state.scope.proxies(), **proxies},
             self._config.working_dir or "/",
             options,
             self._store,
@@ -204,18 +214,14 @@ class StageBuild:
         joined = posixpath.join("/", self._config.working_dir, path)
         return "/" + posixpath.normpath(joined).lstrip("/")
 
-    def _change(
-        self, instruction: Instruction, text: str, config: ImageConfig, identity: str = ""
-    ) -> None:
+    def _change(self, instruction: Instruction, text: str, config: ImageConfig) -> None:
         """Take over a change of the configuration alone.
 
-        It is in the cache only to tell the user whether it is new; ``identity`` stands for it there
-        when ``text`` is not to.
+        It is in the cache only to tell the user whether it is new.
         """
         status = MISS
         if self._layers is not None:
-            variables = self._scope.args if not identity else {}
-            key = cache_key("config", self._layers, _digested(config), variables, identity or text)
+            key = cache_key("config", self._layers, _without_history(config), text)
             if self._remembered(key) is not None:
                 status = HIT
             else:
@@ -274,8 +280,8 @@ class StageBuild:
             self._config = self._config.replace(diff_ids=(*self._config.diff_ids, ""))
 
 
-def _digested(config: ImageConfig) -> str:
-    """Return all of a configuration but its history as text."""
+def _without_history(config: ImageConfig) -> str:
+    """Return what a configuration says, but not how it came about."""
     return json.dumps(config.replace(created="", history=(), diff_ids=()).to_json(), sort_keys=True)
 
 

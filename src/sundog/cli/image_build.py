@@ -94,8 +94,10 @@ def _infer_tag(dockerfile: str, context: str, report: Report) -> str:
 
 def _bind(text: str) -> tuple[bytes, bytes]:
     source, colon, destination = text.partition(":")
-    if not source or (colon and not destination):
-        raise UsageError(f"--bind: {text}: no path", "write --bind SRC[:DST]")
+    if not source or (colon and not destination.startswith("/")):
+        raise UsageError(
+            f"--bind: {text}: a path is missing or relative", "write --bind SRC[:/DST]"
+        )
     path = os.path.abspath(source)
     return os.fsencode(path), os.fsencode(destination or path)
 
