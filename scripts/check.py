@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 USERS = ("sundog", "sundog-second")
 # Beside what makes the base images: what tests compile with, compare with and look with.
 NEEDS = (
-    "acl", "attr", "busybox-static", "bzip2", "gcc", "gcc-multilib", "libarchive-tools",
-    "libseccomp2", "musl-tools", "strace", "tar", "xz-utils", "zstd",
+    "busybox-static", "bzip2", "gcc", "libarchive-tools", "libseccomp2", "musl-tools", "strace",
+    "umoci", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
