@@ -23,45 +23,40 @@ def make_mount_point(path: bytes, *, is_directory: bool) -> None:
 
     Symbolic links on the way are followed.  Raises SundogError where ``path`` cannot be made.
     """
-    parent = openat2(AT_FDCWD, b"/", os.O_PATH | os.O_DIRECTORY, INSIDE)
     names = [name for name in path.split(b"/") if name not in (b"", b".")]
-    here = b""
-    for index, name in enumerate(names):
-        here += b"/" + name
-        last = index == len(names) - 1
-        try:
-            child = openat2(AT_FDCWD, here, os.O_PATH, INSIDE)
-        except KernelError as error:
-            if error.errno != errno.ENOENT:
-                raise mount_point_error(here, error) from None
-            child = make_entry(parent, name, here, is_directory=is_directory or not last)
-        os.close(parent)
-        parent = child
-    os.close(parent)
-
-
-def make_entry(parent: int, name: bytes, path: bytes, *, is_directory: bool) -> int:
-    """Make one directory or file ``name`` in ``parent``; ``path`` is what a message calls it."""
+    here = b"/"
     try:
-        if is_directory:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        else:
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-            os.close(os.open(name, flags, 0o644, dir_fd=parent))
+        parent = openat2(AT_FDCWD, here, os.O_PATH | os.O_DIRECTORY, INSIDE)
+        for index, name in enumerate(names):
+            here = b"/" + b"/".join(names[: index + 1])
+            try:
+                child = openat2(AT_FDCWD, here, os.O_PATH, INSIDE)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                last = index == len(names) - 1
+                child = make_entry(parent, name, is_directory=is_directory or not last)
+            os.close(parent)
+            parent = child
+        os.close(parent)
     except FileExistsError:
-        raise SundogError(f"can't bind: broken symlink: {printable(path)}") from None
-    except OSError as error:
-        raise mount_point_error(path, error) from None
+        # It does not lead anywhere, and yet it is there.
+        raise SundogError(f"can't bind: broken symlink: {printable(here)}") from None
+    except (OSError, KernelError) as error:
+        fault, hint = MOUNT_POINT_FAULTS.get(error.errno or 0, ("", ""))
+        if not fault:
+            raise kernel_error("mkdir", here, error.errno or 0) from None
+        raise SundogError(f"can't bind: {printable(path)} {fault}", hint) from None
+
+
+def make_entry(parent: int, name: bytes, *, is_directory: bool) -> int:
+    """Make one directory or file ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
+    if is_directory:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    else:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o644, dir_fd=parent))
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-
-
-def mount_point_error(path: bytes, error: OSError | KernelError) -> SundogError:
-    """Say why the mount point ``path`` cannot be made."""
-    number = error.errno or 0
-    fault, hint = MOUNT_POINT_FAULTS.get(number, ("", ""))
-    if fault:
-        return SundogError(f"can't bind: {printable(path)} {fault}", hint)
-    return kernel_error("mkdir", path, number)
 
 
 MOUNT_POINT_FAULTS = {

@@ -303,7 +303,9 @@ def build_plan(
         passwd, group = accounts
         operations.append(GeneratedFile(passwd, b"/etc/passwd", required))
         operations.append(GeneratedFile(group, b"/etc/group", required))
-    operations.append(Tmpfs(b"/tmp") if host_tmp is None else Bind(host_tmp, b"/tmp", required))
+    operations.append(
+        Tmpfs(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
+    )
     operations += [Bind(source, destination, CREATED) for source, destination in binds]
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)
 

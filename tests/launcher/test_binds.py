@@ -1,0 +1,274 @@
+"""What of the host is where in the container, and that nothing else of it can be reached."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.launcher.conftest import ChRun, messages
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A directory of the host, outside of /tmp's usual bind: see ``tmp``."""
+    path = tmp_path / "data"
+    path.mkdir()
+    (path / "file").write_text("host\n")
+    return path
+
+
+@pytest.fixture
+def tmp(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the container's /tmp is an empty directory."""
+    path = tmp_path / "host-tmp"
+    path.mkdir()
+    return {"TMPDIR": str(path)}
+
+
+def test_default_binds(ch_run: ChRun, image: Path) -> None:
+    for name in ("hosts", "machine-id", "resolv.conf"):
+        (image / "etc" / name).touch()
+    script = "cat /etc/hosts; echo; cat /etc/machine-id; echo; cat /etc/resolv.conf"
+    done = ch_run(image, "--", "sh", "-c", script)
+    names = [Path("/etc", name) for name in ("hosts", "machine-id", "resolv.conf")]
+    there = [path.read_bytes() if path.exists() else b"" for path in names]
+    assert done.stdout == b"\n".join(there)
+    script = "cat /proc/self/stat >/dev/null && ls -d /dev/null /sys/kernel /proc/self/fd"
+    assert ch_run(image, "--", "sh", "-c", script).returncode == 0
+    ino = ch_run(image, "--", "stat", "-c", "%d %i", "/dev", "/sys", "/proc", "/tmp").stdout
+    expected = [os.stat(path) for path in ("/dev", "/sys", "/proc", "/tmp")]
+    assert ino == b"".join(b"%d %d\n" % (st.st_dev, st.st_ino) for st in expected)
+
+
+def test_a_missing_optional_bind_is_told_at_v(ch_run: ChRun, image: Path) -> None:
+    told = messages(ch_run("-v", image, "--", "/bin/true"))
+    assert "skipped: can't bind: destination not found: /etc/hosts" in told
+    assert messages(ch_run(image, "--", "/bin/true")) == []
+
+
+def test_an_optional_mount_point_of_another_type_is_skipped(ch_run: ChRun, image: Path) -> None:
+    (image / "etc" / "hosts").mkdir()
+    (image / "etc" / "resolv.conf").symlink_to("/nowhere")
+    told = messages(ch_run("-v", image, "--", "/bin/true"))
+    reason = "one is a directory, the other is not"
+    assert f"skipped: can't bind to /etc/hosts: {reason}" in told
+    assert "skipped: can't bind: destination not found: /etc/resolv.conf" in told
+
+
+@pytest.mark.parametrize("name", ["dev", "proc", "sys", "tmp"])
+def test_a_missing_required_mount_point(ch_run: ChRun, image: Path, name: str) -> None:
+    (image / name).rmdir()
+    done = ch_run(image, "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        f"error: can't bind: destination not found: /{name}",
+        "hint: create it in the image; or -W lets it be created for this one run",
+    ]
+    (image / name).write_text("")
+    done = ch_run(image, "--", "true")
+    assert done.returncode == 31
+    assert messages(done)[0] == (
+        f"error: can't bind to /{name}: one is a directory, the other is not"
+    )
+
+
+def test_tmp_is_the_hosts(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    environment = {"TMPDIR": str(tmp_path / "t")}
+    script = "echo x >/tmp/file; echo $TMPDIR"
+    assert ch_run(image, "--", "sh", "-c", script, env=environment).stdout == b"\n"
+    assert (tmp_path / "t" / "file").read_text() == "x\n"
+    environment = {"TMPDIR": "t"}  # of the working directory
+    assert ch_run(image, "--", "ls", "/tmp", env=environment).stdout == b"file\n"
+    done = ch_run(image, "--", "ls", "/tmp", env={"TMPDIR": "/nonexistent"})
+    assert done.returncode == 31
+    assert messages(done) == ["error: can't bind: source not found: /nonexistent"]
+
+
+def test_private_tmp(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
+    done = ch_run("-t", image, "--", "sh", "-c", "stat -c %a /tmp; ls -A /tmp; echo >/tmp/x")
+    assert (done.returncode, done.stdout) == (0, b"1777\n")
+    assert list((image / "tmp").iterdir()) == []
+    (image / "tmp").rmdir()
+    done = ch_run("-t", image, "--", "true")
+    assert messages(done)[0] == "error: can't bind: destination not found: /tmp"
+    assert ch_run("-tW", image, "--", "stat", "-c", "%a", "/tmp").stdout == b"1777\n"
+
+
+def test_bind(ch_run: ChRun, image: Path, data: Path) -> None:
+    assert ch_run("-b", f"{data}:/mnt", image, "--", "cat", "/mnt/file").stdout == b"host\n"
+    assert ch_run("-b", "data:/mnt", image, "--", "cat", "/mnt/file").stdout == b"host\n"
+    done = ch_run("-b", f"{data}:/mnt", image, "--", "sh", "-c", "echo more >>/mnt/file")
+    assert done.returncode == 0
+    assert (data / "file").read_text() == "host\nmore\n"
+
+
+def test_bind_a_file(ch_run: ChRun, image: Path, data: Path) -> None:
+    (image / "mnt" / "target").touch()
+    done = ch_run("-b", f"{data}/file:/mnt/target", image, "--", "cat", "/mnt/target")
+    assert done.stdout == b"host\n"
+    done = ch_run("-b", f"{data}/file:/mnt", image, "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        "error: can't bind to /mnt: one is a directory, the other is not",
+        "hint: a directory can only cover a directory, a file only a file",
+    ]
+
+
+def test_later_binds_cover_earlier_ones(ch_run: ChRun, image: Path, data: Path) -> None:
+    (data / "sub").mkdir()
+    (data / "other").mkdir()
+    (data / "other" / "inner").touch()
+    binds = ("-b", f"{data}:/mnt", "-b", f"{data}/other:/mnt/sub")
+    assert ch_run(*binds, image, "--", "ls", "/mnt/sub").stdout == b"inner\n"
+    assert list((data / "sub").iterdir()) == []
+
+
+def test_bind_of_the_root_shows_the_hosts(ch_run: ChRun, image: Path) -> None:
+    done = ch_run("-b", "/:/mnt", image, "--", "ls", "/mnt")
+    assert set(done.stdout.split()) == {
+        os.fsencode(name) for name in os.listdir("/") if not name.startswith(".")
+    }
+
+
+def test_bind_source_missing(ch_run: ChRun, image: Path) -> None:
+    done = ch_run("-b", "/nonexistent:/mnt", image, "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == ["error: can't bind: source not found: /nonexistent"]
+
+
+def test_bind_source_forbidden(ch_run: ChRun, image: Path, data: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.fail("run the tests as an ordinary user")
+    done = ch_run("-b", "/root/x:/mnt", image, "--", "true")
+    assert messages(done)[0].startswith("error: can't bind")
+
+
+def test_missing_destination_of_a_read_only_image(
+    ch_run: ChRun, image: Path, data: Path, tmp: dict[str, str]
+) -> None:
+    done = ch_run("-b", f"{data}:/mnt/new/place", image, "--", "true", env=tmp)
+    assert done.returncode == 31
+    assert messages(done) == [
+        "error: can't bind: /mnt/new/place is not in the image, which is read-only",
+        "hint: -W lets it be created for this one run",
+    ]
+    assert list((image / "mnt").iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["-w", "-W"])
+def test_missing_destination_is_created(
+    ch_run: ChRun, image: Path, data: Path, tmp: dict[str, str], option: str
+) -> None:
+    binds = ("-b", f"{data}:/mnt/new/place", "-b", f"{data}/file:/mnt/./x//y")
+    script = "cat /mnt/new/place/file /mnt/x/y; stat -c '%a %F' /mnt/new"
+    done = ch_run(option, *binds, image, "--", "sh", "-c", script, env=tmp)
+    assert done.stdout == b"host\nhost\n755 directory\n", done.stderr
+    assert (image / "mnt" / "new" / "place").is_dir() is (option == "-w")
+    assert (image / "mnt" / "x" / "y").is_file() is (option == "-w")
+
+
+def test_nothing_is_created_in_what_is_bound(
+    ch_run: ChRun, image: Path, data: Path, tmp: dict[str, str]
+) -> None:
+    for destination in ("/tmp/new", "/mnt/new/place", "/dev/new", "/proc/new"):
+        binds = ("-b", f"{data}:/mnt", "-b", f"{data}:{destination}")
+        done = ch_run("-W", *binds, image, "--", "true", env=tmp)
+        assert done.returncode == 31, destination
+        error, hint = messages(done)
+        assert error == (
+            f"error: can't bind: {destination} is missing below another mount, "
+            "and nothing is created there"
+        )
+        assert "create it on the host first" in hint
+    assert os.listdir(tmp["TMPDIR"]) == []
+    assert os.listdir(data) == ["file"]
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_symlinks_lead_where_the_container_sees_them(
+    ch_run: ChRun, image: Path, data: Path, tmp_path: Path, absolute: bool
+) -> None:
+    """The link's path exists on the host as well, and must not be meant."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    inside = image / outside.relative_to("/")
+    inside.mkdir(parents=True)
+    up = "" if absolute else "../.."  # as much as there is; then "/" itself
+    (image / "mnt" / "link").symlink_to(f"{up}{outside}")
+    done = ch_run(
+        "-t", "-b", f"{data}:/mnt/link", image, "--", "sh", "-c", f"ls /mnt/link; ls {outside}"
+    )
+    if str(outside).startswith("/tmp/"):  # covered by the tmpfs
+        assert messages(done)[0].startswith("error: can't bind: ")
+    else:
+        assert done.stdout == b"file\nfile\n"
+    assert list(outside.iterdir()) == []
+    assert list(inside.iterdir()) == []
+
+
+def test_climbing_out_of_the_image(ch_run: ChRun, image: Path, data: Path) -> None:
+    (image / "mnt" / "up").symlink_to("../../../../../../mnt")
+    done = ch_run("-b", f"{data}:/mnt/up", image, "--", "ls", "/mnt")
+    assert done.stdout == b"file\n"
+    done = ch_run("-b", f"{data}:/../../../mnt", image, "--", "ls", "/mnt")
+    assert done.stdout == b"file\n"
+
+
+def test_a_dangling_symlink_is_not_replaced(ch_run: ChRun, image: Path, data: Path) -> None:
+    (image / "mnt" / "link").symlink_to("/not-made")
+    done = ch_run("-W", "-b", f"{data}:/mnt/link/sub", image, "--", "true")
+    assert done.returncode == 31
+    assert messages(done)[0] == "error: can't bind: broken symlink: /mnt/link"
+
+
+@pytest.mark.parametrize("option", ["-w", "-W"])
+def test_links_of_proc_do_not_lead_out(
+    ch_run: ChRun, image: Path, data: Path, tmp_path: Path, option: str
+) -> None:
+    """This process is of the same user: its root is open to the container through /proc."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (image / "mnt" / "root").symlink_to(f"/proc/{os.getpid()}/root")
+    (image / "mnt" / "cwd").symlink_to(f"/proc/{os.getpid()}/cwd")
+    for way in (f"root{victim}", f"root{victim}/made", "cwd", "cwd/made"):
+        done = ch_run(option, "-b", f"{data}:/mnt/{way}", image, "--", "true")
+        assert done.returncode == 31, way
+    assert list(victim.iterdir()) == []
+    assert not Path("made").exists()
+
+
+def test_the_host_is_gone(ch_run: ChRun, image: Path, tmp: dict[str, str]) -> None:
+    """No mount but the ones of the plan is left, above or below."""
+    done = ch_run(image, "--", "cat", "/proc/self/mountinfo", env=tmp)
+    points = [line.split()[4].decode() for line in done.stdout.splitlines()]
+    assert points.count("/") == 1
+    allowed = ("/dev", "/proc", "/sys", "/tmp", "/etc/passwd", "/etc/group")
+    tops = {"/".join(point.split("/")[:2]) for point in points if not point.startswith("/etc/")}
+    assert tops == {"/", "/dev", "/proc", "/sys", "/tmp"}
+    assert {point for point in points if point.startswith("/etc/")} <= set(allowed)
+    script = "ls /..; umount -l / 2>/dev/null; ls /.."
+    listing = ch_run("-u0", image, "--", "ls", "/").stdout
+    assert ch_run("-u0", image, "--", "sh", "-c", script).stdout in (listing, listing * 2)
+
+
+def test_the_hosts_mounts_are_untouched(ch_run: ChRun, image: Path, data: Path) -> None:
+    before = Path("/proc/self/mountinfo").read_bytes()
+    assert ch_run("-W", "-b", f"{data}:/mnt", image, "--", "true").returncode == 0
+    assert Path("/proc/self/mountinfo").read_bytes() == before
+
+
+def test_binds_below_the_image_come_along(ch_run: ChRun, image: Path) -> None:
+    """An image directory in which something is mounted: made in a namespace of its own."""
+    (image / "mnt" / "a").mkdir()
+    done = ch_run("-w", "-u0", image, "--", "stat", "-c", "%F", "/mnt/a")
+    assert done.stdout == b"directory\n"
+
+
+def test_devices_of_all_kinds_can_be_bound(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (image / "mnt" / "x").touch()
+    done = ch_run("-b", f"{tmp_path}/fifo:/mnt/x", image, "--", "stat", "-c", "%F", "/mnt/x")
+    assert done.stdout == b"fifo\n"
+    assert stat.S_ISREG((image / "mnt" / "x").stat().st_mode)
