@@ -12,6 +12,9 @@ from scripts.place import WorkshopError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The environment of packaged programs: they are written for Debian's python3, so no pyenv or venv
+# before it in PATH, and some lie where an ordinary user's PATH does not lead.
+TOOLS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 INSTALL = ("apt-get", "install", "-y", "--no-install-recommends")
 
 

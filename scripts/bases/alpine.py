@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.bases import apk
+from scripts.packages import TOOLS
 from scripts.place import WorkshopError
 
 if TYPE_CHECKING:
@@ -94,7 +95,12 @@ def _unpack(directory: Path) -> Path:
 
 def _run(command: Sequence[str]) -> None:
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        env=os.environ | TOOLS,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise WorkshopError(f"{command[0]}: {done.stderr.strip() or done.stdout.strip()}")

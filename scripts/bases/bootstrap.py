@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.packages import TOOLS
 from scripts.place import WorkshopError
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ SUITE = "trixie"
 SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
 # Documentation and translations: 40 % of the download's files, nothing that a demonstration reads.
 LEFT_OUT = ("man/*", "doc/*", "locale/*")
-
-# Debian's tools are written for Debian's python3: no pyenv, no venv before it in PATH.
-TOOLS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 def needs() -> list[str]:

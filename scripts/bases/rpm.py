@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.bases.bootstrap import TOOLS, bootstrap, needs
+from scripts.bases.bootstrap import bootstrap, needs
+from scripts.packages import TOOLS
 from scripts.place import WorkshopError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,35 +18,31 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def public_storage(storage: Path) -> Iterator[Path]:
-    """Return a storage directory whose parents let everyone pass."""
-    opened = [path for path in storage.parents if path.stat().st_uid == os.geteuid()]
-    modes = {path: path.stat().st_mode for path in opened}
-    for path, mode in modes.items():
-        path.chmod(mode | 0o011)
-    yield storage
-    for path, mode in modes.items():
-        path.chmod(mode)
+def storage() -> Iterator[Path]:
+    """Return a storage directory to which everyone can go: pytest's own place is private."""
+    with tempfile.TemporaryDirectory(prefix="public.") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / "storage"
 
 
 @pytest.mark.needs_root
 def test_second_user_gets_nowhere_in_storage(
-    root_helper: RootHelper, run_ch_image: Runner, public_storage: Path, busybox_tar: Path
+    root_helper: RootHelper, run_ch_image: Runner, storage: Path, busybox_tar: Path
 ) -> None:
     run_ch_image("import", busybox_tar, "bb")
-    looked = root_helper.as_second_user(["ls", str(public_storage)])
+    looked = root_helper.as_second_user(["ls", str(storage)])
     assert looked.returncode == 2
     assert b"Permission denied" in looked.stderr
     # Not for want of a way there.
-    assert root_helper.as_second_user(["ls", "-d", str(public_storage)]).returncode == 0
+    assert root_helper.as_second_user(["ls", "-d", str(storage)]).returncode == 0
 
 
 @pytest.mark.needs_root
 def test_second_user_cannot_run_from_storage(
-    root_helper: RootHelper, run_ch_image: Runner, public_storage: Path, busybox_tar: Path
+    root_helper: RootHelper, run_ch_image: Runner, storage: Path, busybox_tar: Path
 ) -> None:
     run_ch_image("import", busybox_tar, "bb")
-    run = [*command("ch-run"), "-s", str(public_storage), "bb", "--", "true"]
+    run = [*command("ch-run"), "-s", str(storage), "bb", "--", "true"]
     refused = root_helper.as_second_user(run)
     assert refused.returncode == 31
     assert b"ermission denied" in refused.stderr or b"belongs to" in refused.stderr
