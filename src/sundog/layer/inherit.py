@@ -74,7 +74,7 @@ class Base:
                 return old  # the file that holds a device's place
         return None if record.is_plain else record
 
-    def is_same_file(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> bool:
+    def is_skeleton_file(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> bool:
         """Tell whether the file ``name`` in the directory ``fd`` is one of the skeleton's, as ever.
 
         ``path`` and ``status`` are the file's.
@@ -88,10 +88,10 @@ class Base:
             and _same_data((there.root, there.path), (fd, name))
         )
 
-    def is_same_directory(self, path: bytes, status: os.stat_result, fd: int) -> bool:
+    def is_unchanged_directory(self, path: bytes, status: os.stat_result, fd: int) -> bool:
         """Tell whether the directory ``fd``, apart from its entries, is as it was.
 
-        One of the skeleton's may have got another time: its entries are mounted over it.
+        Of a directory that only the skeleton has, the time does not matter.
         """
         there = self.below.lookup(path)
         if there is not None and there.status.st_mtime_ns != status.st_mtime_ns:

@@ -34,15 +34,15 @@ def place_marks(directories: Directories, owners: OwnersManifest, below: Below) 
     for path, record in owners.items():
         if record.kind == "w":
             parent, _, name = path.rpartition(b"/")
-            if not is_cut_off(path, opaque) and below.lookup(path):
+            if not _is_cut_off(path, opaque) and below.lookup(path):
                 # An ordinary user may make this one device: mknod(2), Linux 5.8.
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=directories.open(parent))
-        elif record.opaque and path and not is_cut_off(path, opaque) and below.holders(path):
+        elif record.opaque and path and not _is_cut_off(path, opaque) and below.holders(path):
             os.setxattr(directories.open(path), OVERLAY_OPAQUE, b"y")
 
 
-def is_cut_off(path: bytes, opaque: set[bytes]) -> bool:
-    """Tell whether a directory above ``path`` is opaque: then nothing below shows at ``path``."""
+def _is_cut_off(path: bytes, opaque: set[bytes]) -> bool:
+    """Whether a directory above ``path`` is opaque: then nothing below shows at ``path``."""
     while path and opaque:
         path = path.rpartition(b"/")[0]
         if path in opaque:

@@ -154,7 +154,7 @@ class _Difference:
         if path.rpartition(b"/")[0] in self._fresh or not self._is_same(path, status):
             self._fresh.add(path)
             self._have(path)
-        elif _signature(status) != self._before[path] and not self._base.is_same_directory(
+        elif _signature(status) != self._before[path] and not self._base.is_unchanged_directory(
             path, status, self._source.open(path)
         ):
             self._have(path)
@@ -166,7 +166,7 @@ class _Difference:
             return
         if self._is_same(path, status):
             fd = self._source.open(directory)
-            if self._base.is_same_file(path, status, fd, name):
+            if self._base.is_skeleton_file(path, status, fd, name):
                 return
         self._have(directory)
         self._link(directory, name, status)
@@ -201,9 +201,11 @@ class _Difference:
     def _have(self, path: bytes) -> None:
         """See to it that the layer has the directory ``path`` and those above it."""
         missing: list[bytes] = []
-        while path not in self._made and path not in missing[-1:]:
+        while path not in self._made:
             missing.append(path)
-            path = path.rpartition(b"/")[0]  # of the root: the root
+            if not path:
+                break
+            path = path.rpartition(b"/")[0]
         for path in reversed(missing):
             parent, _, name = path.rpartition(b"/")
             if path:

@@ -86,7 +86,7 @@ class _Sealing:
         if is_opaque or parent in self._cut_off:
             self._cut_off.add(path)
         copied_up = OVERLAY_ORIGIN in marks or not path
-        if copied_up and path and self._base.is_same_directory(path, status, fd):
+        if copied_up and path and self._base.is_unchanged_directory(path, status, fd):
             self._unchanged.add(path)
         self._record(path, self._base.record(path, status, same_file=copied_up, opaque=hides))
 
@@ -101,7 +101,7 @@ class _Sealing:
             return
         if stat.S_ISREG(status.st_mode):
             copied_up = self._take_marks(fd, name, status)
-            if copied_up and self._base.is_same_file(path, status, fd, name):
+            if copied_up and self._base.is_skeleton_file(path, status, fd, name):
                 os.unlink(name, dir_fd=fd)
                 return
         self._record(path, self._base.record(path, status, same_file=copied_up))

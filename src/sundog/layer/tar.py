@@ -152,7 +152,8 @@ class TarReader:
         self._name = member.name
         self._in_member = True
         if not member.kind:
-            raise ArchiveError(f"members of type {member.typeflag!r} are not supported")
+            flag = member.typeflag.decode("latin-1")
+            raise ArchiveError(f"members of type {flag!r} are not supported")
         if not (0 <= member.uid < _ID_LIMIT and 0 <= member.gid < _ID_LIMIT):
             raise ArchiveError("its owner is out of range")
         if not (0 <= member.major < _DEVICE_LIMIT and 0 <= member.minor < _DEVICE_LIMIT):

@@ -24,8 +24,8 @@ def walk(
 ) -> Iterator[tuple[bytes, int, Entries]]:
     """Yield each directory: its path, a descriptor, its entries with lstat(2) in order of name.
 
-    A directory comes before those in it.  An entry that is taken from the list is not entered.
-    Raises OSError for a directory that cannot be read, or tells ``on_error`` and leaves it out.
+    A directory comes before those in it.  One that cannot be read raises OSError, or is told to
+    ``on_error`` and left out.
     """
     ahead = [b""]
     while ahead:

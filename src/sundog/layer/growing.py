@@ -1,0 +1,215 @@
+"""A layer's tree and manifest while they grow, over the layers below.
+
+Paths are resolved as in the image: its root is the tree's, and what the layers below have shows
+through.  So a name that leads through a symlink ends where it would in the running image, and never
+out of the tree.  What is taken for granted, directories that only a layer below has, is made here
+like it.
+
+Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, TypeVar
+
+from sundog.errors import ArchiveError
+from sundog.layer.below import Below, Found
+from sundog.layer.copying import Copier
+from sundog.layer.marks import WHITEOUT_RECORD
+from sundog.layer.names import display, joined
+from sundog.layer.remove import remove_tree
+from sundog.layer.xattrs import set_xattrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.layer.directories import Directories
+    from sundog.record.owners import OwnerRecord, OwnersManifest
+
+T = TypeVar("T")
+
+_LINKS_FOLLOWED = 40  # as path_resolution(7)
+
+
+class GrowingTree:
+    """The tree in ``directories`` over the layers ``below``.
+
+    owners        the manifest; opaque marks are not in it yet
+    made          this tree's directories by canonical path → (mode, mtime_ns); to be set at the
+                  end, since to make an entry changes the time, and the mode can forbid it
+    opaque        directories in which the layers below show nothing
+    needs_below   whether anything was taken from the layers below
+    """
+
+    def __init__(self, directories: Directories, below: Below) -> None:
+        self.owners: OwnersManifest = {}
+        self.made: dict[bytes, tuple[int, int]] = {}
+        self.opaque: set[bytes] = set()
+        self.needs_below = False
+        self._directories = directories
+        self._below = below
+        self._copier = Copier()
+        # Paths that lead through symlinks → canonical paths; and the symlinks.
+        self._aliases: dict[bytes, bytes] = {}
+        self._followed: set[bytes] = set()
+
+    def enter(self, path: bytes, mtime_ns: int, *, make: bool = True) -> bytes:
+        """Return the canonical path of the directory ``path``, and have it in this tree.
+
+        It is resolved as in the image: the root is the tree's, and the layers below show through.
+        What is missing is made, with ``mtime_ns``, or else an error.
+        """
+        if path in self.made:
+            return path
+        if path in self._aliases:
+            return self._aliases[path]
+        here = b""
+        links = 0
+        ahead = path.split(b"/")[::-1]  # the next component last
+        while ahead:
+            name = ahead.pop()
+            if name == b"..":  # of a symlink's target
+                here = here.rpartition(b"/")[0]
+                continue
+            if name in (b"", b"."):
+                continue
+            child = joined(here, name)
+            if child in self.made:
+                here = child
+                continue
+            found = self.lookup_here(child) or self.lookup_below(child)
+            if found is None and not make:
+                raise ArchiveError(f"{display(child)} is not there")
+            if found is None or found.is_directory:
+                self._imply(child, found, mtime_ns)
+                here = child
+            elif stat.S_ISLNK(found.status.st_mode):
+                links += 1
+                if links > _LINKS_FOLLOWED:
+                    raise ArchiveError(f"{display(path)} leads through too many symbolic links")
+                target = os.readlink(found.path, dir_fd=found.root)
+                self._followed.add(child)
+                if target.startswith(b"/"):
+                    here = b""
+                ahead += target.split(b"/")[::-1]
+            else:
+                raise ArchiveError(f"{display(child)} is not a directory")
+        if here != path:
+            self._aliases[path] = here
+        return here
+
+    def lookup_here(self, path: bytes) -> Found | None:
+        """Return the entry ``path`` of this tree; its parent is there."""
+        parent, _, name = path.rpartition(b"/")
+        fd = self._directories.open(parent)
+        try:
+            return Found(fd, name, os.lstat(name or b".", dir_fd=fd), self.owners.get(path))
+        except FileNotFoundError:
+            return None
+
+    def lookup_below(self, path: bytes) -> Found | None:
+        """Return what shows at ``path`` from the layers below through this one."""
+        if self.owners.get(path) is WHITEOUT_RECORD:
+            return None
+        above = path
+        while above:
+            above = above.rpartition(b"/")[0]
+            if above in self.opaque or self.owners.get(above) is WHITEOUT_RECORD:
+                return None
+        return self._below.lookup(path)
+
+    def hide(self, path: bytes) -> None:
+        """Let nothing of the layers below show at ``path``; what this tree has there stays."""
+        if path in self.made:
+            self.opaque.add(path)
+        elif self.lookup_here(path) is None:
+            self.owners[path] = WHITEOUT_RECORD
+            self._aliases.clear()
+
+    def make(self, path: bytes, make: Callable[[bytes, int], T]) -> T:
+        """Call ``make`` with name and parent of ``path``; what is there already has to go."""
+        if path in self._followed:
+            self._aliases.clear()
+        parent, _, name = path.rpartition(b"/")
+        fd = self._directories.open(parent)
+        try:
+            return make(name, fd)
+        except FileExistsError:
+            self._remove(path)
+            return make(name, fd)
+
+    def make_directory(self, path: bytes) -> None:
+        """Make the directory ``path``; ``made`` is then to be told its mode and time."""
+        self.make(path, lambda name, fd: os.mkdir(name, 0o700, dir_fd=fd))
+        if self.owners.pop(path, None) is WHITEOUT_RECORD:
+            self.opaque.add(path)  # it does not merge with what the whiteout deletes
+
+    def _imply(self, path: bytes, found: Found | None, mtime_ns: int) -> None:
+        """Make a directory that the archive takes for granted, like the one below if there is."""
+        self.make_directory(path)
+        self.made[path] = (0o755, mtime_ns)
+        if found is not None:
+            self._inherit(path, found)
+
+    def imply_root(self, mtime_ns: int) -> None:
+        """Begin with a root like the one below, should the archive say nothing of it."""
+        self.made[b""] = (0o755, mtime_ns)
+        found = self._below.lookup(b"")
+        # The usual root is the same everywhere: no reason to need the layers below.
+        if found is not None and (found.handed_down() or found.mode != 0o755 or found.xattrs()):
+            self._inherit(b"", found)
+
+    def _inherit(self, path: bytes, found: Found) -> None:
+        """Give the directory ``path`` what ``found``, a directory below, has."""
+        self.needs_below = True
+        self.made[path] = (found.mode, found.status.st_mtime_ns)
+        left = set_xattrs(self._directories.open(path), found.xattrs())
+        self.set_record(path, found.handed_down(left))
+
+    def copy_up(self, path: bytes, found: Found) -> None:
+        """Copy what is not a directory from a layer below to ``path``, with all its names."""
+        self.needs_below = True
+        parent, _, name = path.rpartition(b"/")
+        fd = self._directories.open(parent)
+        left = self._copier.copy(found.root, found.path, found.status, fd, name)
+        self.set_record(path, found.handed_down(left))
+        if found.status.st_nlink == 1:
+            return
+        for other in self._below.names(found):
+            shown = self.lookup_below(other)
+            if other == path or shown is None or not shown.is_same(found):
+                continue
+            directory, _, name = other.rpartition(b"/")
+            with contextlib.suppress(ArchiveError, FileExistsError):  # this layer hides it
+                if self.enter(directory, found.status.st_mtime_ns) == directory:
+                    self.link(path, name, self._directories.open(directory))
+                    self.set_record(other, shown.handed_down(left))
+
+    def link(self, target: bytes, name: bytes, fd: int) -> None:
+        """Give the file ``target`` of this tree another name in the directory ``fd``."""
+        parent, _, old_name = target.rpartition(b"/")
+        source = self._directories.open(parent)
+        os.link(old_name, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
+
+    def _remove(self, path: bytes) -> None:
+        """Remove an entry of this tree that another member replaces."""
+        if path in self.made:
+            self._directories.forget(path)
+            gone = {p for p in (*self.made, *self.owners) if p == path or p.startswith(path + b"/")}
+            for one in gone:
+                self.made.pop(one, None)
+                self.owners.pop(one, None)
+            self.opaque -= gone
+        parent, _, name = path.rpartition(b"/")
+        remove_tree(name, dir_fd=self._directories.open(parent))
+        self._aliases.clear()
+
+    def set_record(self, path: bytes, record: OwnerRecord | None) -> None:
+        """Let the manifest say ``record`` of ``path``, or nothing."""
+        if record is None:
+            self.owners.pop(path, None)
+        else:
+            self.owners[path] = record
