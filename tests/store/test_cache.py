@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from sundog.store.cache import CacheHit
-from sundog.store.layers import random_layer_id
+from sundog.store.layers import LayerInfo, random_layer_id
 from sundog.store.store import Store
-from sundog.store.tree_work import LayerInfo
 
 pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # no driver is involved
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import UsageError
 from sundog.launcher.step import in_root
 from sundog.record.owners import OwnerRecord
 from sundog.store.importer import import_image
@@ -253,15 +252,3 @@ def test_storage_paths_of_any_characters(
         layer = apply(store, (base,), write("new", "x"))
         assert layer is not None
         assert "new" in view(store, (base, layer))
-
-
-def test_driver_is_chosen_by_name_environment_and_probe(
-    storage: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CH_IMAGE_DRIVER", "copy")
-    assert Store.open(str(storage)).driver.name == "copy"
-    assert Store.open(str(storage), driver="overlay").driver.name == "overlay"
-    monkeypatch.setenv("CH_IMAGE_DRIVER", "zfs")
-    with pytest.raises(UsageError, match="unknown storage driver: zfs") as error:
-        _ = Store.open(str(storage)).driver
-    assert error.value.hint == "known: overlay, copy"

@@ -151,15 +151,19 @@ def test_read_only_file_system_can_be_read(in_small_tmpfs: Callable[..., None]) 
     )
 
 
-@pytest.mark.parametrize("error", [OSError, KernelError])
-def test_other_errors_pass_through(error: type[Exception]) -> None:
-    def fail() -> None:
-        if error is KernelError:
-            raise KernelError("mount", "x", errno.EPERM, "can't mount")
-        raise FileNotFoundError(errno.ENOENT, "gone", "x")
-
-    with pytest.raises(error), StorageFaults(b"/"):
-        fail()
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "gone", "x"),
+        KernelError("renameat2", "x", errno.EPERM, "can't rename"),
+        KernelError("unshare", "user namespace", errno.ENOSPC, "can't unshare"),
+        ValueError("x"),
+    ],
+)
+def test_other_errors_pass_through(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, StorageFaults(b"/"):
+        raise error
+    assert raised.value is error
 
 
 def test_quota_is_told_from_a_full_disk() -> None:

@@ -67,6 +67,7 @@ class CopyDriver:
                 ch = os.path.join(draft, b"ch")
                 if not os.path.lexists(ch):
                     store.worker.call(os.mkdir, ch)
+            store.scratch.sync()
             try:
                 # There it works without write permission for the root of the tree.
                 store.worker.call(os.rename, draft, target)

@@ -22,6 +22,8 @@ _FAULTS = {
     errno.ESTALE: ("stale handle on", "the server lost the directory; run the command again"),
     errno.EMFILE: ("too many open files while working on", "raise the limit: ulimit -n"),
 }
+# Of a KernelError: unshare(2) and mount(2) mean other things by ENOSPC.
+_FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
 
 
 class StorageFaults:
@@ -43,7 +45,9 @@ class StorageFaults:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(error, OSError | KernelError):
+        if isinstance(error, OSError) or (
+            isinstance(error, KernelError) and error.call in _FILE_CALLS
+        ):
             fault = _FAULTS.get(error.errno or 0)
             if fault is not None:
                 what, hint = fault

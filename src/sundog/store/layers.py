@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
-from sundog.kernel.files import syncfs
 from sundog.record.owners import read_owners
 from sundog.record.stack import ID_LENGTH
-from sundog.store.tree_work import LayerInfo, LayerPath, write_layer_tar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +26,29 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 LayerId = str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPath:
+    """Where a layer is: its files and its manifest."""
+
+    tree: bytes
+    owners: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """What is known of a layer as a whole.
+
+    ``source`` is the digest of what it was made from: of a tar, uncompressed, or of a directory's
+    contents; "" for a layer that an instruction made.  ``diff_id`` is the digest of the tar that
+    ``write_layer_tar`` writes, "" until somebody asks.  Below a layer with ``root_opaque`` nothing
+    shows.
+    """
+
+    source: str = ""
+    diff_id: str = ""
+    root_opaque: bool = False
 
 
 def layer_id(*identity: str) -> LayerId:
@@ -96,11 +117,7 @@ class Layers:
         self._store.hold()
         with self._store.faults:
             _write_info(os.path.join(draft, b"layer.json"), info)
-            fd = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                syncfs(fd)
-            finally:
-                os.close(fd)
+            self._store.scratch.sync()
             try:
                 os.rename(draft, self._path(layer))
             except OSError:
@@ -111,6 +128,8 @@ class Layers:
 
     def diff_id(self, layer: LayerId) -> str:
         """Return the digest of the layer's tar; reads all of it the first time."""
+        from sundog.store.tree_work import write_layer_tar  # noqa: PLC0415 - it needs this module
+
         info = self.info(layer)
         if not info.diff_id:
             digest = self._store.worker.call(write_layer_tar, self.paths([layer])[0], None)
@@ -123,6 +142,8 @@ class Layers:
 
     def write_tar(self, layer: LayerId, destination: bytes) -> str:
         """Write the layer as a tar to the file ``destination`` and return its digest."""
+        from sundog.store.tree_work import write_layer_tar  # noqa: PLC0415
+
         path = os.path.abspath(destination)
         return self._store.worker.call(write_layer_tar, self.paths([layer])[0], path)
 

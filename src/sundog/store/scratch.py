@@ -19,6 +19,7 @@ import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.files import syncfs
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import ID_LENGTH, read_stack
 from sundog.store.locks import try_lock
@@ -60,6 +61,14 @@ class Scratch:
         path = self.name(suffix)
         os.mkdir(path, 0o700)
         return path
+
+    def sync(self) -> None:
+        """Write all that is dirty in the file system to its device, before it gets a name."""
+        fd = os.open(self._tmp, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
 
     def aside(self, path: bytes) -> bytes:
         """Move an image, a layer or a tree out of the store's sight; return where to.
@@ -111,7 +120,9 @@ class Scratch:
             for name in os.listdir(path):
                 self.dispose(os.path.join(path, name))
         if not _is_mounted(path):
-            remove_tree(path)
+            while os.path.lexists(path):
+                with suppress(FileNotFoundError):  # another process deletes it as well
+                    remove_tree(path)
         elif os.path.dirname(path) != self._trash:
             os.rename(path, os.path.join(self._trash, _random_name()))
 
@@ -121,8 +132,7 @@ class Scratch:
         Calls ``on_leftover`` before what a process left goes.
         """
         for name in os.listdir(self._trash):
-            with suppress(FileNotFoundError):  # another collector is at it
-                self.dispose(os.path.join(self._trash, name))
+            self.dispose(os.path.join(self._trash, name))
         for name in os.listdir(self._tmp):
             path = os.path.join(self._tmp, name)
             if name == _TRASH or path == self._own:

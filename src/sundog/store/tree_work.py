@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import pickle
 import stat
-from dataclasses import dataclass
 
 from sundog.errors import KernelError
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
 from sundog.record.owners import pack_owners, read_owners
+from sundog.store.layers import LayerInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,33 +24,7 @@ if TYPE_CHECKING:
 
     from sundog.layer.import_directory import Owner
     from sundog.record.owners import OwnersManifest
-
-
-@dataclass(frozen=True, slots=True)
-class LayerPath:
-    """Where a layer is: its files and its manifest."""
-
-    tree: bytes
-    owners: bytes
-
-    def load(self) -> LayerTree:
-        """Read the manifest."""
-        return LayerTree(self.tree, read_owners(self.owners))
-
-
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
-    """What is known of a layer as a whole.
-
-    ``source`` is the digest of what it was made from: of a tar, uncompressed, or of a directory's
-    contents; "" for a layer that an instruction made.  ``diff_id`` is the digest of the tar that
-    ``write_layer_tar`` writes, "" until somebody asks.  Below a layer with ``root_opaque`` nothing
-    shows.
-    """
-
-    source: str = ""
-    diff_id: str = ""
-    root_opaque: bool = False
+    from sundog.store.layers import LayerPath
 
 
 def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
@@ -130,7 +104,7 @@ def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
     """Write a layer as a tar to a file, None is nowhere, and return the digest of the tar."""
     from sundog.layer.write_tar import write_tar  # noqa: PLC0415
 
-    loaded = layer.load()
+    (loaded,) = _loaded([layer])
     with open(os.devnull if destination is None else destination, "wb") as out:
         return write_tar(out, loaded.tree, loaded.owners)
 
@@ -159,7 +133,7 @@ def _new_tree(draft: bytes) -> bytes:
 
 
 def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
-    return [layer.load() for layer in layers]
+    return [LayerTree(layer.tree, read_owners(layer.owners)) for layer in layers]
 
 
 def _finished(draft: bytes, owners: OwnersManifest, source: str = "") -> LayerInfo:
