@@ -69,6 +69,14 @@ def mount_root(root: DirectoryRoot | OverlayRoot, *, writable: bool = False) -> 
         tree = copy_tree(root.path, writable=writable)
         cover_root(tree)
         return tree
+    return mount_overlay(root)
+
+
+def mount_overlay(root: OverlayRoot) -> int:
+    """Mount layers on top of all else at "/"; return the directory.
+
+    The working directory is then the base.  Raises KernelError, and OSError if there is no base.
+    """
     os.chdir(root.base)
     # xino: inode numbers stay unique when the upper is on another file system.
     xino = root.upper is not None

@@ -76,8 +76,8 @@ def find_stored(reference: bytes, storage: bytes) -> Image | None:
     if stack.tree:
         root = DirectoryRoot(storage + b"/trees/" + stack.tree, ((own + b"/ch", b"ch"),))
     else:
-        layers = [b"layers/%s/tree" % layer for layer in stack.layers]
-        root = OverlayRoot(storage, [own, *layers, b"skeleton"])
+        layers = [layer + b"/tree" for layer in stack.layers]
+        root = OverlayRoot(storage + b"/layers", [own, *layers, b"../skeleton"])
     return Image(root, stack.entrypoint + stack.command, stack.workdir or b"/", named=True)
 
 

@@ -50,7 +50,7 @@ def make_mount_point(path: bytes, *, is_directory: bool) -> None:
 
 
 def make_entry(parent: int, name: bytes, *, is_directory: bool) -> int:
-    """Make one directory or file ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
+    """Make a directory or file ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
     if is_directory:
         os.mkdir(name, 0o755, dir_fd=parent)
     else:

@@ -28,7 +28,7 @@ from sundog.kernel.mounts import (
     open_tree,
     umount2,
 )
-from sundog.launcher.enter import change_root, copy_tree, cover_root, mount_root, mount_scratch
+from sundog.launcher.enter import change_root, copy_tree, cover_root, mount_overlay, mount_scratch
 from sundog.launcher.mountpoint import make_mount_point
 from sundog.launcher.paths import is_directory
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
@@ -54,6 +54,10 @@ OPTIONAL = "optional"  # skip the mount, and likewise if its source is missing
 REQUIRED = "required"  # fail
 CREATED = "created"  # make it
 
+OVERLAY_HINT = (
+    "for -W the image must be on a file system that can be overlaid, "
+    "and nothing may be mounted inside it"
+)
 MISSING_HINT = "create it in the image; or -W lets it be created for this one run"
 MISSING_HINTS = {
     b"/etc/passwd": "--no-passwd does without; or " + MISSING_HINT,
@@ -246,9 +250,9 @@ class Plan:
             if tree is not None:
                 cover_root(tree)
                 return tree, operations
-            if self.overlay_size is not None:
-                root = overlaid(root, scratch)
-            return mount_root(root), operations
+            if isinstance(root, OverlayRoot) and self.overlay_size is None:
+                return mount_overlay(root), operations
+            return mount_overlaid(root, scratch), operations
         except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
@@ -258,15 +262,15 @@ class Plan:
         if self.overlay_size is None:
             return mount_scratch()
         try:
-            return mount_scratch(self.overlay_size)
+            if b"," not in self.overlay_size:
+                return mount_scratch(self.overlay_size)
         except KernelError as error:
             if error.errno != errno.EINVAL:
                 raise
-            size = printable(self.overlay_size)
-            raise SundogError(
-                f"can't mount tmpfs for -W: not a size: {size}",
-                "SIZE is a number of bytes, perhaps with k, m or g, or a percentage of the memory",
-            ) from None
+        raise SundogError(
+            f"can't mount tmpfs for -W: not a size: {printable(self.overlay_size)}",
+            "SIZE is a number of bytes, perhaps with k, m or g, or a percentage of the memory",
+        )
 
 
 def enter(directory: int, operations: "list[Operation]", skipped: "Callable[[str], None]") -> None:
@@ -318,8 +322,8 @@ def describe_root(root: DirectoryRoot | OverlayRoot, *, writable: bool) -> str:
     return f"{layers} ({'read-only' if root.upper is None else 'read-write'})"
 
 
-def overlaid(root: DirectoryRoot | OverlayRoot, scratch: int) -> OverlayRoot:
-    """Return ``root`` under an upper in the ``scratch`` tmpfs, made with the mode of the root."""
+def mount_overlaid(root: DirectoryRoot | OverlayRoot, scratch: int) -> int:
+    """Mount ``root`` below an upper in the ``scratch`` tmpfs, which gets the mode of the root."""
     if isinstance(root, DirectoryRoot):
         base, lowers = b"/", [root.path]
     else:
@@ -328,8 +332,14 @@ def overlaid(root: DirectoryRoot | OverlayRoot, scratch: int) -> OverlayRoot:
     for name in (b"upper", b"work"):
         os.mkdir(name, dir_fd=scratch)
     directory = b"/proc/self/fd/%d/" % scratch
-    os.chmod(directory + b"upper", os.stat(lowers[0]).st_mode & 0o7777)
-    return OverlayRoot(base, lowers, directory + b"upper", directory + b"work", volatile=True)
+    upper, work = directory + b"upper", directory + b"work"
+    os.chmod(upper, os.stat(lowers[0]).st_mode & 0o7777)
+    try:
+        return mount_overlay(OverlayRoot(base, lowers, upper, work, volatile=True))
+    except KernelError as error:
+        if error.errno == errno.EINVAL:
+            error.hint = OVERLAY_HINT
+        raise
 
 
 def each(

@@ -1,0 +1,309 @@
+"""Images by name, from a storage directory made by hand, and what is no image."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sundog.launcher import main
+from sundog.launcher.image import Image, find_image
+from sundog.launcher.messages import Messages
+from sundog.record.names import canonical_name, name_to_directory
+from sundog.record.stack import ImageStack, pack_stack
+from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
+
+MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "etc")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    path = tmp_path / "storage"
+    for name in (*MOUNT_POINTS, "ch"):
+        (path / "skeleton" / name).mkdir(parents=True)
+    for name in ("passwd", "group", "hosts", "resolv.conf"):
+        (path / "skeleton" / "etc" / name).touch()
+    for name in ("images", "layers", "trees"):
+        (path / name).mkdir()
+    return path
+
+
+def add_layer(storage: Path, name: str, **files: str) -> None:
+    tree = storage / "layers" / name / "tree"
+    tree.mkdir(parents=True)
+    for file, text in files.items():
+        (tree / file).write_text(text)
+
+
+def add_image(storage: Path, name: str, stack: ImageStack, environment: str = "A=image\n") -> Path:
+    directory = storage / "images" / name_to_directory(canonical_name(name))
+    (directory / "root" / "ch").mkdir(parents=True)
+    (directory / "root" / "ch" / "environment").write_text(environment)
+    (directory / "stack").write_bytes(pack_stack(stack))
+    return directory
+
+
+@pytest.fixture
+def layered(storage: Path) -> Path:
+    """The storage with an image "app" of two layers."""
+    make_image(storage / "layers" / "base" / "tree")
+    for name in MOUNT_POINTS:  # the skeleton has them
+        tree = storage / "layers" / "base" / "tree" / name
+        for path in tree.iterdir():
+            path.unlink()
+        tree.rmdir()
+    (storage / "layers" / "base" / "tree" / "below").write_text("base\n")
+    add_layer(storage, "top", below="top\n")
+    add_image(storage, "app", ImageStack([b"top", b"base"]))
+    return storage
+
+
+def test_by_any_of_its_names(ch_run: ChRun, layered: Path) -> None:
+    for name in ("app", "app:latest", "library/app", "docker.io/library/app:latest"):
+        done = ch_run(name, "--", "cat", "/below", "/ch/environment")
+        assert done.stdout == b"top\nA=image\n", done.stderr
+
+
+def test_mount_points_come_from_the_skeleton(ch_run: ChRun, layered: Path) -> None:
+    done = ch_run("app", "--", "sh", "-c", "cat /etc/passwd; cat /etc/hosts; ls -A /")
+    assert done.stdout.startswith(b"root:x:0:0:")
+    assert Path("/etc/hosts").read_bytes() in done.stdout
+    assert done.stdout.split()[-9:] == b"below bin ch dev etc mnt proc sys tmp".split()
+
+
+def test_it_is_read_only(ch_run: ChRun, layered: Path) -> None:
+    done = ch_run("app", "--", "sh", "-c", "echo x >/below")
+    assert b"Read-only file system" in done.stderr
+    done = ch_run("-w", "app", "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        "error: --write invalid when running by name",
+        "hint: the layers of an image never change; -W lets COMMAND write to a copy",
+    ]
+    done = ch_run("-W", "app", "--", "sh", "-c", "echo x >>/below; cat /below")
+    assert done.stdout == b"top\nx\n"
+    assert ch_run("app", "--", "cat", "/below").stdout == b"top\n"
+
+
+@pytest.mark.parametrize("option", ["--unset-env=NONE", "-W"])
+def test_a_flattened_image(ch_run: ChRun, layered: Path, option: str) -> None:
+    tree = make_image(layered / "trees" / "flat")
+    (tree / "ch").mkdir()
+    (tree / "below").write_text("flat\n")
+    add_image(layered, "flat", ImageStack([b"top", b"base"], b"flat"))
+    add_image(layered, "flat:2", ImageStack([b"top", b"base"], b"flat"), "A=other\n")
+    for name, line in (("flat", b"A=image\n"), ("flat:2", b"A=other\n")):
+        done = ch_run(option, name, "--", "cat", "/below", "/ch/environment")
+        assert done.stdout == b"flat\n" + line, done.stderr
+    done = ch_run("flat", "--", "sh", "-c", "echo x >/ch/environment")
+    assert b"Read-only file system" in done.stderr
+
+
+def test_a_name_beats_a_directory(ch_run: ChRun, layered: Path, tmp_path: Path) -> None:
+    make_image(tmp_path / "app")
+    assert ch_run("app", "--", "cat", "/below").stdout == b"top\n"
+    assert ch_run("./app", "--", "ls", "/below").returncode == 1
+    assert ch_run("-s", tmp_path, "app", "--", "ls", "/below").returncode == 1
+
+
+@pytest.mark.parametrize("name", ["a:b", "a,b", "a\\b", "a b", "\u00e9", "." * 3])
+def test_any_path_of_a_storage(ch_run: ChRun, layered: Path, name: str) -> None:
+    layered.rename(layered.parent / name)
+    for option in (f"--storage={name}", f"--storage={layered.parent}/{name}"):
+        assert ch_run(option, "app", "--", "cat", "/below").stdout == b"top\n"
+        assert ch_run(option, "-W", "app", "--", "cat", "/below").stdout == b"top\n"
+
+
+def test_many_layers(ch_run: ChRun, layered: Path) -> None:
+    names = [b"%020d" % number for number in range(126)]
+    for name in names:
+        add_layer(layered, name.decode(), **{f"file{int(name)}": "", "last": f"{int(name)}\n"})
+    add_image(layered, "deep", ImageStack([*reversed(names), b"base"]))
+    for options in ((), ("-W",)):
+        done = ch_run(*options, "deep", "--", "sh", "-c", "cat /last; ls /file* | wc -l")
+        assert done.stdout == b"125\n126\n", done.stderr
+
+
+# Default command
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "command"),
+    [
+        ([b"/bin/sh", b"-c"], [b"pwd; echo $A $B; exit 7"]),
+        ([], [b"/bin/sh", b"-c", b"pwd; echo $A $B; exit 7"]),
+        ([b"/bin/sh", b"-c", b"pwd; echo $A $B; exit 7"], []),
+    ],
+)
+def test_default_command(
+    ch_run: ChRun, layered: Path, entrypoint: list[bytes], command: list[bytes]
+) -> None:
+    stack = ImageStack([b"base"], b"", entrypoint, command, b"/bin")
+    add_image(layered, "svc", stack, "A=image\nB=image\n")
+    done = ch_run("svc", "--set-env=B=$A:line", env={"A": "host"})
+    assert (done.returncode, done.stdout) == (7, b"/bin\nimage image:line\n")
+    assert ch_run("--cd=/mnt", "svc").stdout.startswith(b"/mnt\n")
+    # A command of one's own is run as ever.
+    done = ch_run("svc", "--", "sh", "-c", "pwd; echo $A", env={"A": "host"})
+    assert done.stdout == b"/\nhost\n"
+
+
+def test_no_default_command(ch_run: ChRun, layered: Path) -> None:
+    done = ch_run("app")
+    assert done.returncode == 31
+    assert messages(done) == ["error: IMAGE and/or COMMAND not specified"]
+
+
+# What is no image
+
+
+def test_not_found(ch_run: ChRun, layered: Path) -> None:
+    for name in ("nope", "./nope", "/nope", "app:2", "\u00e9", "bin/sh/x"):
+        done = ch_run(name, "--", "true")
+        assert done.returncode == 31
+        assert messages(done) == [
+            f"error: image not found: {name}: neither in storage nor a directory",
+            f"hint: the storage is {layered}; see: ch-image list",
+        ]
+
+
+def test_a_file(ch_run: ChRun, tmp_path: Path) -> None:
+    (tmp_path / "image.sqfs").write_bytes(b"hsqs")
+    done = ch_run("image.sqfs", "--", "true")
+    assert done.returncode == 31
+    assert messages(done)[0] == "error: unknown image type: image.sqfs"
+
+
+def test_forbidden(ch_run: ChRun) -> None:
+    done = ch_run("/root/image", "--", "true")
+    assert done.returncode == 31
+    assert messages(done)[0] == "error: can't stat /root/image: Permission denied"
+
+
+def test_a_directory_in_storage(ch_run: ChRun, layered: Path, tmp_path: Path) -> None:
+    tree = make_image(layered / "trees" / "flat")
+    (tmp_path / "st").symlink_to(layered)
+    for path in (tree, "storage/trees/flat", "st/trees/flat", f"{layered}/skeleton/../trees/flat"):
+        done = ch_run(path, "--", "true")
+        assert done.returncode == 31
+        assert messages(done) == [
+            "error: can't run directory images from storage",
+            "hint: run by name",
+        ]
+        assert ch_run("--unsafe", path, "--", "true").returncode == 0
+    assert ch_run(make_image(tmp_path / "layers" / "mine"), "--", "true").returncode == 0
+
+
+def test_a_damaged_image(ch_run: ChRun, layered: Path) -> None:
+    directory = layered / "images" / name_to_directory(canonical_name("app"))
+    (directory / "stack").write_bytes(b"garbage\0\0")
+    done = ch_run("app", "--", "true")
+    assert done.returncode == 31
+    assert messages(done)[0].startswith("error: damaged image in storage")
+    (directory / "stack").write_bytes(pack_stack(ImageStack([b"gone", b"base"])))
+    done = ch_run("app", "--", "true")
+    assert done.returncode == 31
+    assert messages(done)[0] == "error: can't mount overlay on /: No such file or directory"
+
+
+# Races
+
+
+def lose_race(
+    monkeypatch: pytest.MonkeyPatch, storage: Path, meanwhile: Callable[[int], None], command: str
+) -> tuple[int, bytes]:
+    """Run "app" in a forked ``ch-run``, with ``meanwhile`` after each time it is found."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        attempts = 0
+
+        def find(reference: bytes, directory: bytes, *, unsafe: bool) -> Image:
+            nonlocal attempts
+            image = find_image(reference, directory, unsafe=unsafe)
+            attempts += 1
+            meanwhile(attempts)
+            return image
+
+        monkeypatch.setattr(main, "find_image", find)
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        arguments = [b"-s", bytes(storage), b"app", b"--", b"sh", b"-c", command.encode()]
+        status = 99
+        try:
+            status = main.run(arguments, {b"PATH": b"/bin"}, Messages())
+        finally:
+            os._exit(status)
+    os.close(write_end)
+    with open(read_end, "rb") as stream:
+        output = stream.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output
+
+
+def replace(storage: Path, layer: str) -> None:
+    """Replace "app" by an image of another layer, and collect what it was made of."""
+    add_layer(storage, layer, below=f"{layer}\n")
+    old = storage / "images" / name_to_directory(canonical_name("app"))
+    old.rename(storage / f"garbage-{layer}")
+    for path in (storage / "layers").iterdir():
+        if path.name not in ("base", layer):
+            path.rename(storage / f"collected-{path.name}-{layer}")
+    add_image(storage, "app", ImageStack([layer.encode(), b"base"]), f"A={layer}\n")
+
+
+SHOW = "cat /below /ch/environment; ls -A /.. | wc -l; ls -A / | wc -l"
+
+
+def test_an_image_that_is_replaced_is_looked_up_again(
+    monkeypatch: pytest.MonkeyPatch, layered: Path
+) -> None:
+    def meanwhile(attempt: int) -> None:
+        if attempt == 1:
+            replace(layered, "second")
+
+    status, output = lose_race(monkeypatch, layered, meanwhile, SHOW)
+    assert (status, output) == (0, b"second\nA=second\n9\n9\n")
+
+
+def test_a_race_that_is_lost_twice_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, layered: Path
+) -> None:
+    def meanwhile(attempt: int) -> None:
+        replace(layered, f"number{attempt}")
+
+    status, output = lose_race(monkeypatch, layered, meanwhile, SHOW)
+    assert status == 31
+    assert b"can't mount overlay on /: No such file or directory" in output
+
+
+def test_two_images_are_never_mixed(monkeypatch: pytest.MonkeyPatch, layered: Path) -> None:
+    """The old image goes on where its layers are still there, and knows only of itself."""
+
+    def meanwhile(attempt: int) -> None:
+        old = layered / "images" / name_to_directory(canonical_name("app"))
+        old.rename(layered / "garbage")
+        add_layer(layered, "second", below="second\n")
+        add_image(layered, "app", ImageStack([b"second", b"base"]), "A=second\n")
+
+    status, output = lose_race(monkeypatch, layered, meanwhile, SHOW)
+    assert (status, output) == (0, b"top\nA=image\n9\n9\n")
+
+
+def test_renaming_an_image_aside_does_not_hurt_its_container(
+    installed: Path, layered: Path
+) -> None:
+    script = "echo ready; read go; cat /below /ch/environment"
+    with subprocess.Popen(
+        [installed, "-s", layered, "app", "--", "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        replace(layered, "second")
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        assert process.stdout.read() == b"top\nA=image\n"
