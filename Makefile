@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -13,14 +13,21 @@ help:
 	@echo 'make lint    lint only'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 
-demo:
+demo: python
 	@$(RUN) scripts.demo
 
-test:
+test: python
 	@$(RUN) scripts.check -- $(ARGS)
 
-lint:
+lint: python
 	@$(RUN) scripts.check --lint
 
-bench:
+bench: python
 	@$(RUN) bench
+
+# A minimal Debian comes without.
+python:
+	@command -v $(PYTHON) >/dev/null || \
+	    { test "$$(id -u)" = 0 && apt-get -qq update && \
+	      DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 >/dev/null; } || \
+	    { echo 'no Python here; as root: apt-get install -y --no-install-recommends python3'; exit 1; }
