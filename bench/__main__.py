@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 USER = "sundog-bench"
 PEERS = ("bubblewrap", "buildah", "charliecloud-builders", "charliecloud-runtime")
 NEEDS = (
-    "busybox-static", "dpkg-dev", "e2fsprogs", "git", "gzip", "libarchive-tools", "musl-tools",
-    "strace", "uidmap",
+    "busybox-static", "dpkg-dev", "e2fsprogs", "git", "gzip", "libarchive-tools", "mount", "musl-tools",
+    "uidmap",
 )  # fmt: skip
 FILE_SYSTEM = 24 << 30
 
@@ -98,7 +98,9 @@ def main() -> int:
                 "the benchmark mounts a fresh file system: run it as root\n"
                 "hint: what is measured runs as an ordinary user all the same"
             )
-        packages.require(sorted({*install.NEEDS, *NEEDS, *PEERS, *makers.needs(["busybox"])}))
+        packages.require(
+            sorted({*account.NEEDS, *install.NEEDS, *NEEDS, *PEERS, *makers.needs(["busybox"])})
+        )
         packages.require(makers.MAKERS["debian"].needs)
         owner = user()
         programs = install.environment("bench", install.SYSTEM_PYTHON, extra="[fast]")

@@ -14,6 +14,7 @@ from scripts.place import WorkshopError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+NEEDS = ("passwd",)  # useradd
 # Let through to a user's programs: how this machine reaches its package registries.
 PASSED_ON = (
     "PIP_",

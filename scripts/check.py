@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 USERS = ("sundog", "sundog-second")
 # Beside what makes the base images: what tests compile with, compare with and look with.
 NEEDS = (
-    "busybox-static", "bzip2", "gcc", "libarchive-tools", "libseccomp2", "musl-tools", "strace",
-    "umoci", "xz-utils", "zstd",
+    "busybox-static", "bzip2", "gcc", "libarchive-tools", "libseccomp2", "mount", "musl-tools",
+    "strace", "umoci", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
@@ -121,7 +121,7 @@ def main() -> int:
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     options = parser.parse_args()
     try:
-        needs = {*install.NEEDS, *LINT_NEEDS}
+        needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
         if not options.lint:
             needs |= {*NEEDS, *makers.needs(list(makers.MAKERS))}
         packages.require(sorted(needs))

@@ -139,7 +139,7 @@ class Stage:
 
 def prepare() -> Stage:
     """Get all that the demonstration needs, from packages to the user it runs as."""
-    packages.require(sorted({*install.NEEDS, *makers.needs(list(IMAGES))}))
+    packages.require(sorted({*account.NEEDS, *install.NEEDS, *makers.needs(list(IMAGES))}))
     root = os.geteuid() == 0
     user = account.ordinary(USER) if root else account.current()
     who = f"{user.name} (uid {user.uid})"
