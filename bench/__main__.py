@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 USER = "sundog-bench"
 PEERS = ("bubblewrap", "buildah", "charliecloud-builders", "charliecloud-runtime")
 NEEDS = (
-    "busybox-static", "dpkg-dev", "e2fsprogs", "git", "gzip", "libarchive-tools", "mount", "musl-tools",
-    "uidmap",
+    "busybox-static", "dpkg-dev", "e2fsprogs", "git", "gzip", "libarchive-tools", "mount",
+    "musl-tools", "uidmap",
 )  # fmt: skip
 FILE_SYSTEM = 24 << 30
 

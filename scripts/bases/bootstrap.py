@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUITE = "trixie"
-SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
+SOURCES = Path("/etc/apt")
 # Documentation and translations: 40 % of the download's files, nothing that a demonstration reads.
 LEFT_OUT = ("man/*", "doc/*", "locale/*")
 
@@ -30,13 +30,13 @@ def needs() -> list[str]:
 
 def sources() -> list[str]:
     """Return mmdebstrap's sources: this machine's own file, or the mirror in it."""
-    for name in SOURCES:
-        path = Path(name)
+    found = [*SOURCES.glob("sources.list.d/*.sources"), *SOURCES.glob("sources.list.d/*.list")]
+    for path in [*sorted(found), SOURCES / "sources.list"]:
         text = path.read_text() if path.exists() else ""
         mirrors = re.findall(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(https?://\S*debian\S*)", text, re.M)
         if mirrors:
-            return [name] if SUITE in text else [f"deb {mirrors[0]} {SUITE} main"]
-    raise WorkshopError(f"no Debian mirror in {' or '.join(SOURCES)}")
+            return [str(path)] if SUITE in text else [f"deb {mirrors[0]} {SUITE} main"]
+    raise WorkshopError(f"no Debian mirror in {SOURCES}/sources.list or sources.list.d")
 
 
 def apt_settings() -> str:
