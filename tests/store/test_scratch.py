@@ -245,3 +245,25 @@ def test_mounted_things_wait_in_the_trash(
     collect(later)
     later.close()
     assert leftovers(directory) == []
+
+
+def test_replaced_image_that_is_mounted_waits_in_the_trash(
+    directory: bytes,
+    scratch: Scratch,
+    mount_named: Callable[[bytes], subprocess.Popen[bytes]],
+) -> None:
+    target = make_image(directory, b"r%x+y", ImageStack([LAYER]))
+    new = scratch.new()
+    process = mount_named(LAYER)
+    try:
+        scratch.replace(new, target)
+        for _ in range(2):
+            collect(scratch)
+        scratch.close()
+        assert os.listdir(target) == []
+        (kept,) = leftovers(directory)
+        assert os.listdir(os.path.join(directory, b"tmp/trash", kept)) == [b"stack"]
+    finally:
+        kill(process)
+    collect(scratch)
+    assert leftovers(directory) == []

@@ -35,8 +35,7 @@ def collect(store: Store) -> bool:
                 os.unlink(store.at(COLLECTION_DUE))
         finally:
             store.use_lock.release()
-        for place in places:
-            store.scratch.dispose(place)
+        store.scratch.dispose(*places)
     return True
 
 
@@ -65,8 +64,7 @@ def reset(path: bytes) -> None:
             ]
         finally:
             store.use_lock.release()
-        for place in places:
-            store.scratch.dispose(place)
+        store.scratch.dispose(*places)
 
 
 def _raze(path: bytes) -> None:

@@ -111,28 +111,31 @@ class Scratch:
                 self.dispose(place)
                 return
 
-    def dispose(self, path: bytes) -> None:
-        """Delete ``path``, which is in ``tmp/``; no error if it is gone.
+    def dispose(self, *paths: bytes) -> None:
+        """Delete ``paths``, which are in ``tmp/``; no error if they are gone.
 
         What a live process has mounted is left for a later command.
         """
-        if path.endswith(_REPLACED):
-            for name in os.listdir(path):
-                self.dispose(os.path.join(path, name))
-        if not _is_mounted(path):
-            while os.path.lexists(path):
-                with suppress(FileNotFoundError):  # another process deletes it as well
-                    remove_tree(path)
-        elif os.path.dirname(path) != self._trash:
-            os.rename(path, os.path.join(self._trash, _random_name()))
+        marks = {}
+        for path in paths:
+            if path.endswith(_REPLACED):
+                for image in os.listdir(path):
+                    inside = os.path.join(path, image)
+                    marks[inside] = _marks(inside)
+            marks[path] = _marks(path)
+        mounted = mounted_names(set().union(*marks.values()))
+        for path, names in marks.items():
+            if names.isdisjoint(mounted):
+                _delete(path)
+            elif os.path.dirname(path) != self._trash:
+                os.rename(path, os.path.join(self._trash, _random_name()))
 
     def collect(self, on_leftover: Callable[[], None]) -> None:
         """Delete what killed processes left, and the trash that is no longer mounted.
 
         Calls ``on_leftover`` before what a process left goes.
         """
-        for name in os.listdir(self._trash):
-            self.dispose(os.path.join(self._trash, name))
+        self.dispose(*(os.path.join(self._trash, name) for name in os.listdir(self._trash)))
         for name in os.listdir(self._tmp):
             path = os.path.join(self._tmp, name)
             if name == _TRASH or path == self._own:
@@ -152,12 +155,11 @@ class Scratch:
 
     def _clear(self, directory: bytes) -> None:
         """Delete the directory of a process; the lock is held and goes last."""
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name)
-            if name.endswith(_REPLACED):
+        paths = [os.path.join(directory, name) for name in os.listdir(directory) if name != _LOCK]
+        for path in paths:
+            if path.endswith(_REPLACED):
                 self._restore(path)
-            if name != _LOCK:
-                self.dispose(path)
+        self.dispose(*paths)
         os.unlink(os.path.join(directory, _LOCK))
         os.rmdir(directory)
 
@@ -181,23 +183,25 @@ def _locked(directory: bytes) -> int | None:
     return None
 
 
-def _is_mounted(path: bytes) -> bool:
-    """Tell whether a live process has the layer, tree or image ``path`` mounted."""
+def _marks(path: bytes) -> set[bytes]:
+    """Return the IDs that show in the mounts of whoever uses what is at ``path``."""
     _, _, identity = os.path.basename(path).partition(b".")
-    names = {identity} if len(identity) == ID_LENGTH else _mark_of_image(path)
-    return bool(names and mounted_names(names))
-
-
-def _mark_of_image(path: bytes) -> set[bytes]:
-    """Return the ID that shows in the mounts of whoever runs an image; nothing for what is none."""
+    if len(identity) == ID_LENGTH:
+        return {identity}
     with suppress(FileNotFoundError, NotADirectoryError, StoreError):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            stack = read_stack(fd)
+            stack = read_stack(fd)  # an image, then
         finally:
             os.close(fd)
         return {stack.tree} if stack.tree else set(stack.layers[:1])
     return set()
+
+
+def _delete(path: bytes) -> None:
+    while os.path.lexists(path):
+        with suppress(FileNotFoundError):  # another process deletes it as well
+            remove_tree(path)
 
 
 def _random_name() -> bytes:
