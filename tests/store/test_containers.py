@@ -1,0 +1,65 @@
+"""The store and running containers: an image that goes does not hurt who runs from it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sundog.store.importer import import_image
+from sundog.store.store import Store
+from tests.conftest import command
+from tests.store.conftest import temporary_things
+
+# Says when it runs, waits for a line, and then opens files that it had not opened before.
+SCRIPT = "echo running; read -r line; cat /etc/passwd /ch/metadata.json >/dev/null && echo $line"
+
+
+def start(storage: Path, name: str) -> subprocess.Popen[str]:
+    container = subprocess.Popen(
+        [*command("ch-run"), "-s", storage, name, "--", "sh", "-c", SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert container.stdout is not None
+    assert container.stdout.readline() == "running\n"
+    return container
+
+
+def finish(container: subprocess.Popen[str]) -> None:
+    output, _ = container.communicate("done\n")
+    assert (output, container.returncode) == ("done\n", 0)
+
+
+@pytest.mark.parametrize("how", ["delete", "replace"])
+def test_container_goes_on_when_its_image_goes(
+    storage: Path, driver: str, busybox_tar: Path, root_tar: Path, how: str
+) -> None:
+    with Store.open(str(storage), driver=driver) as store:
+        import_image(store, str(busybox_tar), "x")
+    container = start(storage, "x")
+    with Store.open(str(storage), driver=driver) as store:
+        if how == "delete":
+            store.images.delete("x")
+        else:
+            import_image(store, str(root_tar), "x")
+    assert temporary_things(storage) != []
+    Store.open(str(storage), driver=driver).close()  # another collection in the meantime
+    finish(container)
+    Store.open(str(storage), driver=driver).close()
+    assert temporary_things(storage) == []
+    assert len(os.listdir(storage / "layers")) == (0 if how == "delete" else 1)
+
+
+def test_container_of_another_image_keeps_nothing(
+    storage: Path, driver: str, busybox_tar: Path, root_tar: Path
+) -> None:
+    with Store.open(str(storage), driver=driver) as store:
+        import_image(store, str(busybox_tar), "x")
+        import_image(store, str(root_tar), "y")
+    container = start(storage, "x")
+    with Store.open(str(storage), driver=driver) as store:
+        store.images.delete("y")
+    assert temporary_things(storage) == []
+    finish(container)
