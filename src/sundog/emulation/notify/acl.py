@@ -4,6 +4,7 @@ Specification: acl(5), linux/posix_acl_xattr.h; the rules follow fs/posix_acl.c.
 of (tag, permissions, id), sorted as the kernel wants it.
 """
 
+import errno
 from struct import Struct
 
 ACL_ACCESS = b"system.posix_acl_access"
@@ -16,18 +17,24 @@ NO_ID = 0xFFFFFFFF
 
 USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
+TAGS = (USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER)
+
 AclEntry = tuple[int, int, int]
 Acl = tuple[AclEntry, ...]
 
 
-def parse_acl(value: bytes) -> Acl | None:
-    """Return the list that ``value`` holds, or None if the kernel would say EINVAL."""
-    if len(value) < HEADER.size or (len(value) - HEADER.size) % ENTRY.size:
-        return None
+def parse_acl(value: bytes) -> Acl | int:
+    """Return the list that ``value`` holds, valid or not, or a negated errno."""
+    if len(value) < HEADER.size:
+        return -errno.EINVAL
     if HEADER.unpack_from(value)[0] != VERSION:
-        return None
+        return -errno.EOPNOTSUPP
+    if (len(value) - HEADER.size) % ENTRY.size:
+        return -errno.EINVAL
     acl = tuple(ENTRY.iter_unpack(value[HEADER.size :]))
-    return acl if is_valid(acl) else None
+    if any(tag not in TAGS or (tag in (USER, GROUP) and who == NO_ID) for tag, _, who in acl):
+        return -errno.EINVAL
+    return acl
 
 
 def is_valid(acl: Acl) -> bool:
@@ -36,13 +43,17 @@ def is_valid(acl: Acl) -> bool:
     named = USER in tags or GROUP in tags
     return (
         tags == sorted(tags)
-        and all(tag in (USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER) for tag in tags)
         and all(tags.count(tag) == 1 for tag in (USER_OBJ, GROUP_OBJ, OTHER))
         and tags.count(MASK) <= 1
         and (MASK in tags or not named)
         and all(permissions <= 7 for _, permissions, _ in acl)
-        and all(who != NO_ID for tag, _, who in acl if tag in (USER, GROUP))
     )
+
+
+def stored_acl(value: bytes) -> Acl:
+    """Return the list that ``value`` holds, which was valid when it was recorded."""
+    acl = parse_acl(value)
+    return () if isinstance(acl, int) else acl
 
 
 def pack_acl(acl: Acl) -> bytes:

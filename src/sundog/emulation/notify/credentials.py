@@ -258,9 +258,11 @@ def set_capabilities(old: Credentials, effective: int, permitted: int, inheritab
 
 
 def drop_from_bounding_set(old: Credentials, capability: int) -> Change:
-    """prctl(PR_CAPBSET_DROP)."""
+    """prctl(PR_CAPBSET_DROP); the empty set stands for a capability that does not exist."""
     if not old.can(CAP_SETPCAP):
         return -errno.EPERM
+    if not capability:
+        return -errno.EINVAL
     return old.replace(bounding=old.bounding & ~capability)
 
 
@@ -309,7 +311,7 @@ def execute(
     bits are on; ``file`` its capabilities.
     """
     if old.no_new_privs:
-        set_user = set_group = file = None
+        set_user = set_group = None
     euid = old.euid if set_user is None else set_user
     egid = old.egid if set_group is None else set_group
     permitted, effective = 0, False
@@ -324,8 +326,11 @@ def execute(
             permitted = old.bounding | old.inheritable
         if euid == 0:
             effective = True
-    gains_ids = euid != old.euid or not (egid == old.egid or old.is_member(egid))
-    ambient = 0 if file is not None or gains_ids else old.ambient
+    changes_ids = euid != old.euid or not old.is_member(egid)
+    if old.no_new_privs and (changes_ids or permitted & ~old.permitted):
+        # Nothing may be gained: the kernel gives less rather than refuse.
+        euid, egid, permitted = old.ruid, old.rgid, permitted & old.permitted
+    ambient = 0 if file is not None or changes_ids else old.ambient
     permitted |= ambient
     return old.replace(
         euid=euid,

@@ -1,76 +1,94 @@
-"""The supervisor's own view of files: stat(2) at its cheapest, and statx(2) for all the rest.
+"""The supervisor's own view of files.
 
 A location is a path, absolute or relative to the working directory, which is the /proc of the
 supervisor's own PID namespace (``paths``).  Errors of the kernel are OSError.
 """
 
+import errno
 import os
-from _ctypes import addressof, get_errno
+from _ctypes import addressof, dlsym, get_errno
 from struct import Struct, pack_into
 
 from sundog.emulation.notify.abi import NotifyAbi
 from sundog.emulation.notify.memory import Buffer, Pointer
 from sundog.emulation.notify.records import SYMLINK, TYPE_MASK, Record
-from sundog.kernel.libc import SYSCALL_FUNCTION, Long
-from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from sundog.kernel.libc import LIBC_HANDLE, SYSCALL_FUNCTION, LibcFunction, Long
+from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
-STATX_BASIC_STATS = 0x7FF
-STATX_BTIME = 0x800
+AT_SYMLINK_FOLLOW = 0x400
+AT_HANDLE_FID = 0x200  # Linux 6.5: a handle to compare, not to open by; overlays have no other
 
-# struct statx up to the device numbers: mask, nlink, uid, gid, mode, inode, birth time (seconds,
-# nanoseconds), rdev, dev.  The same on all architectures.
-STATX = Struct("=I12xIIIH2xQ40xqI36xIIII")
+# struct file_handle: bytes, type, and then the handle.
+FILE_HANDLE = Struct("=Ii")
+MAX_HANDLE_SZ = 128
+
+# What the emulation changes in struct statx, which is the same on all architectures, and where its
+# mask and its birth time are.
 STATX_SIZE = 256
-# Where it has what the emulation changes.
-STATX_UID, STATX_MODE, STATX_RDEV = 20, 28, 128
+STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
+STATX_BTIME = 0x800
 OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
-MODE = Struct("=I")
-RDEV = Struct("=Q")
+TIMESTAMP = Struct("=qI")
+
+# Keeps marks small and positive.
+MAX_BIRTH = (1 << 60) - 1
+
+ID = Struct("=I")
+DEVICE = Struct("=Q")
 
 
 class Status:
-    """What statx(2) says about a file; ``born`` is 0 where the file system does not know."""
+    """What stat(2) says about a file, and, if asked for, the mark of its birth."""
 
-    __slots__ = ("born", "device", "gid", "inode", "links", "mode", "rdev", "uid")
+    __slots__ = (
+        "_birth",
+        "_files",
+        "_follow",
+        "_location",
+        "device",
+        "gid",
+        "inode",
+        "mode",
+        "uid",
+    )
 
     def __init__(
-        self,
-        *,
-        device: int,
-        inode: int,
-        mode: int,
-        links: int,
-        uid: int,
-        gid: int,
-        rdev: int,
-        born: int,
+        self, files: "Files", location: bytes, fields: tuple[int, ...], *, follow: bool
     ) -> None:
-        self.device = device
-        self.inode = inode
-        self.mode = mode
-        self.links = links
-        self.uid = uid
-        self.gid = gid
-        self.rdev = rdev
-        self.born = born  # nanoseconds since 1970
+        self.device, self.inode, self.mode, self.uid, self.gid = fields
+        self._files = files
+        self._location = location
+        self._follow = follow
+        self._birth = -1
+
+    def birth(self) -> int:
+        """Return a number that another file with the same inode number, later on, does not have."""
+        if self._birth < 0:
+            self._birth = self._files.birth(self._location, follow=self._follow)
+        return self._birth
 
 
 class Files:
-    """Looks at files; the last answer stays in a buffer of its own for each of the two calls."""
+    """Looks at files; the last answers of stat(2) and of statx(2) stay in a buffer each."""
 
     def __init__(self, abi: NotifyAbi) -> None:
-        layout = abi.stat
+        self._layout = layout = abi.stat
         self._buffer = Buffer()
         self._words = memoryview(self._buffer).cast("B")[layout.inode : layout.inode + 8].cast("Q")
         self._pointer = Pointer(addressof(self._buffer))
         self._statx_buffer = Buffer()
         self._statx_pointer = Pointer(addressof(self._statx_buffer))
-        self._layout = layout
         self._syscall = SYSCALL_FUNCTION
         self._newfstatat = Long(abi.numbers["newfstatat"])
         self._statx = Long(abi.numbers["statx"])
         self._cwd = Long(AT_FDCWD)
+        self._handle = Buffer()
+        self._handle_pointer = Pointer(addressof(self._handle))
+        # The mount's ID goes where nobody looks.
+        self._mount_pointer = Pointer(addressof(self._handle) + 1024)
+        self._name_to_handle_at = LibcFunction(dlsym(LIBC_HANDLE, "name_to_handle_at"))
+        self._handle_flags = AT_HANDLE_FID
 
     def find_inode(self, location: bytes, flags: int) -> int:
         """Return the inode number of ``location``, -1 if there is none."""
@@ -79,22 +97,69 @@ class Files:
         inode: int = self._words[0]
         return inode
 
+    def found(self, location: bytes, *, follow: bool) -> Status:
+        """Return the status of ``location``, which find_inode has just found."""
+        layout, buffer = self._layout, self._buffer
+        fields = (
+            *DEVICE.unpack_from(buffer, layout.device),
+            self._words[0],
+            *ID.unpack_from(buffer, layout.mode),
+            *ID.unpack_from(buffer, layout.uid),
+            *ID.unpack_from(buffer, layout.gid),
+        )
+        return Status(self, location, fields, follow=follow)
+
+    def status(self, location: bytes, *, follow: bool = True) -> Status:
+        """Return what is at ``location``, or, if not ``follow``, the symbolic link itself."""
+        if self.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW) < 0:
+            raise OSError(get_errno(), "stat")
+        return self.found(location, follow=follow)
+
+    def descriptor_status(self, fd: int) -> Status:
+        """Return what the supervisor's own descriptor ``fd`` refers to."""
+        return self.status(b"self/fd/%d" % fd)
+
     def is_symlink(self, location: bytes) -> bool:
         """Tell whether ``location`` is a symbolic link."""
         if self.find_inode(location, AT_SYMLINK_NOFOLLOW) < 0:
             return False
-        (mode,) = MODE.unpack_from(self._buffer, self._layout.mode)
+        (mode,) = ID.unpack_from(self._buffer, self._layout.mode)
         return bool(mode & TYPE_MASK == SYMLINK)
+
+    def birth(self, location: bytes, *, follow: bool) -> int:
+        """Return the mark of the birth of ``location``: see Status.
+
+        The file handle has the inode's generation (name_to_handle_at(2)).  Where there is none the
+        birth time has to do, though it is only as fine as the kernel's clock tick: long enough for
+        a file to be removed and its inode to be another's.
+        """
+        pointers = self._handle_pointer, self._mount_pointer
+        for flags in (self._handle_flags, 0):
+            FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
+            at_flags = flags | (AT_SYMLINK_FOLLOW if follow else 0)
+            if self._name_to_handle_at(AT_FDCWD, location, *pointers, at_flags) == 0:
+                size, kind = FILE_HANDLE.unpack_from(self._handle)
+                start = FILE_HANDLE.size
+                handle = bytes(memoryview(self._handle).cast("B")[start : start + size])
+                return hash((kind, handle)) & MAX_BIRTH
+            if get_errno() != errno.EINVAL:
+                break
+            self._handle_flags = 0  # before Linux 6.5
+        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_BTIME)
+        seconds: int
+        nanoseconds: int
+        seconds, nanoseconds = TIMESTAMP.unpack_from(self._statx_buffer, STATX_BIRTH)
+        return seconds * 1_000_000_000 + nanoseconds & MAX_BIRTH
 
     def emulated_stat(self, record: Record) -> bytes:
         """Return the ``struct stat`` that find_inode got, as ``record`` has it."""
         layout, buffer = self._layout, self._buffer
-        MODE.pack_into(buffer, layout.uid, record.uid)
-        MODE.pack_into(buffer, layout.gid, record.gid)
-        (mode,) = MODE.unpack_from(buffer, layout.mode)
-        MODE.pack_into(buffer, layout.mode, record.emulated_mode(mode))
+        ID.pack_into(buffer, layout.uid, record.uid)
+        ID.pack_into(buffer, layout.gid, record.gid)
+        (mode,) = ID.unpack_from(buffer, layout.mode)
+        ID.pack_into(buffer, layout.mode, record.emulated_mode(mode))
         if record.device_type:
-            RDEV.pack_into(buffer, layout.rdev, record.rdev)
+            DEVICE.pack_into(buffer, layout.rdev, record.rdev)
         return bytes(memoryview(buffer).cast("B")[: layout.size])
 
     def statx(self, location: bytes, flags: int, mask: int) -> None:
@@ -111,31 +176,3 @@ class Files:
         if record.device_type:
             pack_into("=II", buffer, STATX_RDEV, os.major(record.rdev), os.minor(record.rdev))
         return bytes(memoryview(buffer).cast("B")[:STATX_SIZE])
-
-    def status(self, location: bytes, *, follow: bool = True) -> Status:
-        """Return what is at ``location``, or, if not ``follow``, the symbolic link itself."""
-        flags = 0 if follow else AT_SYMLINK_NOFOLLOW
-        self.statx(location, flags, STATX_BASIC_STATS | STATX_BTIME)
-        return self._parsed()
-
-    def descriptor_status(self, fd: int) -> Status:
-        """Return what the supervisor's own descriptor ``fd`` refers to."""
-        mask = STATX_BASIC_STATS | STATX_BTIME
-        pointer = self._statx_pointer
-        if self._syscall(self._statx, fd, b"", AT_EMPTY_PATH, mask, pointer) < 0:
-            raise OSError(get_errno(), "statx")
-        return self._parsed()
-
-    def _parsed(self) -> Status:
-        fields = STATX.unpack_from(self._statx_buffer)
-        mask, links, uid, gid, mode, inode, seconds, nanoseconds = fields[:8]
-        return Status(
-            device=os.makedev(fields[10], fields[11]),
-            inode=inode,
-            mode=mode,
-            links=links,
-            uid=uid,
-            gid=gid,
-            rdev=os.makedev(fields[8], fields[9]),
-            born=seconds * 1_000_000_000 + nanoseconds if mask & STATX_BTIME else 0,
-        )

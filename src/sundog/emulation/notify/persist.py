@@ -11,7 +11,7 @@ import os
 
 from sundog.emulation.notify.files import Files, Status
 from sundog.emulation.notify.handlers.xattr import shown_value
-from sundog.emulation.notify.records import ANY_TIME, TYPE_MASK, Record
+from sundog.emulation.notify.records import TYPE_MASK, Record
 from sundog.emulation.notify.state import State
 from sundog.errors import KernelError
 from sundog.kernel.mounts import (
@@ -105,7 +105,7 @@ def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: 
     on_disk = "f" if entry.kind in DEVICES else entry.kind
     if status.mode & TYPE_MASK != TYPES[on_disk]:
         return
-    record = state.records.make(status, born=ANY_TIME if is_stable else None)
+    record = state.records.make(status, is_stable=is_stable)
     record.uid, record.gid = entry.uid, entry.gid
     if entry.kind in DEVICES:
         record.device_type, record.rdev = TYPES[entry.kind], entry.rdev

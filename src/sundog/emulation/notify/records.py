@@ -1,10 +1,10 @@
 """Inode → what real root would have made of it.
 
 Records are found by inode number.  A hard link and a rename leave the inode alone, so they need no
-care.  A file that was removed and whose inode number went to another is told by its birth time,
-where the file system has one (statx(2), STATX_BTIME).  An overlay keeps the inode number of a file
-with one link when it copies it up, but not its birth time: so what a run records is recorded after
-the copy-up, and records loaded for lower layers, whose inodes are never freed, match any time.
+care.  A file that was removed and whose inode number went to another is told by the mark of its
+birth (``files``).  An overlay keeps the inode number of a file with one link when it copies it up,
+but not that mark: so what a run records is recorded after the copy-up, and records loaded for lower
+layers, whose inodes are never freed, match any mark.
 
 A million records take less than 300 bytes each, as a test measures: hence slots and shared
 integers.
@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 TYPE_MASK = 0o170000
 MODE_MASK = 0o7777
+REGULAR = 0o100000
 DIRECTORY = 0o040000
 SYMLINK = 0o120000
+SET_USER_ID = 0o4000
 SET_GROUP_ID = 0o2000
+GROUP_EXECUTE = 0o010
 
-ANY_TIME = -1  # as ``born``: the inode's number is not given to another file
+ANY_BIRTH = -1  # as ``birth``: the inode's number is not given to another file
 INODE_DECIDES = -1  # as ``permissions``
 
 
 class Record:
     """What stat(2) and getxattr(2) say about one inode, where the inode says something else.
 
-    device, born    the file system's device number, and the inode's birth time: with the inode
-                    number they identify the inode
+    device, birth   the file system's device number, and the mark of the inode's birth: with the
+                    inode number they identify the inode
     uid, gid        its owner and group
     device_type     S_IFCHR or S_IFBLK if a device is emulated, else 0; ``rdev`` is its number
     permissions     the twelve mode bits, if they could not be set on the inode
@@ -41,7 +44,7 @@ class Record:
     """
 
     __slots__ = (
-        "born",
+        "birth",
         "device",
         "device_type",
         "gid",
@@ -52,9 +55,9 @@ class Record:
         "xattrs",
     )
 
-    def __init__(self, device: int, born: int, uid: int, gid: int) -> None:
+    def __init__(self, device: int, birth: int, uid: int, gid: int) -> None:
         self.device = device
-        self.born = born
+        self.birth = birth
         self.uid = uid
         self.gid = gid
         self.device_type = 0
@@ -126,17 +129,17 @@ class Records:
         record = self.by_inode.get(status.inode)
         while record is not None:
             if record.device == status.device:
-                if record.born in (ANY_TIME, status.born):
+                if record.birth in (ANY_BIRTH, status.birth()):
                     return record
                 self._remove(status.inode, record)
                 return None
             record = record.other
         return None
 
-    def make(self, status: "Status", *, born: int | None = None) -> Record:
+    def make(self, status: "Status", *, is_stable: bool = False) -> Record:
         """Return the file's record, or a new one that ``keep`` has to be called for.
 
-        ``born``, if given, replaces the inode's own birth time.
+        ``is_stable``: while the container runs, no other file gets the inode number.
         """
         found = self.find(status)
         if found is not None:
@@ -144,7 +147,7 @@ class Records:
         share = self._shared.setdefault
         return Record(
             share(status.device, status.device),
-            status.born if born is None else born,
+            ANY_BIRTH if is_stable else status.birth(),
             share(status.uid, status.uid),
             share(status.gid, status.gid),
         )

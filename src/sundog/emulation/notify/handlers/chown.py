@@ -21,8 +21,10 @@ from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, descriptor
 from sundog.emulation.notify.records import (
     DIRECTORY,
+    GROUP_EXECUTE,
     MODE_MASK,
     SET_GROUP_ID,
+    SET_USER_ID,
     SYMLINK,
     TYPE_MASK,
 )
@@ -48,6 +50,20 @@ def may_change_owner(
     return new_group == UNCHANGED or (
         who.fsuid == owner and (new_group == group or who.is_member(new_group))
     )
+
+
+def mode_after_chown(who: Credentials, mode: int, group: int, new_group: int) -> int:
+    """Return the permissions of a file of ``mode`` after chown(2) (fs/attr.c, notify_change)."""
+    permissions = mode & MODE_MASK
+    if mode & TYPE_MASK == DIRECTORY:
+        return permissions
+    cleared = permissions & ~SET_USER_ID
+    if permissions & GROUP_EXECUTE:
+        return cleared & ~SET_GROUP_ID
+    cleared = allowed_mode(who, cleared, group)
+    if permissions & SET_USER_ID:
+        cleared = allowed_mode(who, cleared, new_group)
+    return cleared
 
 
 def may_change_mode(who: Credentials, owner: int) -> bool:
@@ -136,13 +152,20 @@ class OwnerHandlers:
         before = state.files.status(location, follow=follow)
         record = state.records.find(before)
         now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
+        new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
         if not may_change_owner(who, *now, owner, group):
             return -errno.EPERM
-        changes = owner not in (UNCHANGED, now[0]) or group not in (UNCHANGED, now[1])
-        if record is None and not changes and before.uid == 0:
-            return CONTINUE  # the kernel can do that
+        permissions = before.mode & MODE_MASK
+        after_chown = mode_after_chown(who, before.mode, now[1], new[1])
+        if after_chown != permissions and not may_change_mode(who, now[0]):
+            return -errno.EPERM
         state.listener.confirm()
+        if permissions & SET_GROUP_ID and not after_chown & SET_GROUP_ID:
+            # The kernel would keep this bit, because the user is a member of the file's group.
+            set_mode(state, location, before, permissions & ~SET_GROUP_ID)
+        if record is None and new == now and before.uid == 0:
+            return CONTINUE  # the kernel can do that
         refusal = touch_owner(location, follow=follow)
         if refusal in REAL_REFUSALS:
             return -refusal
@@ -151,8 +174,7 @@ class OwnerHandlers:
         changed = state.records.make(after)
         if record is not None and changed is not record:
             changed.copy_from(record)
-        changed.uid = now[0] if owner == UNCHANGED else owner
-        changed.gid = now[1] if group == UNCHANGED else group
+        changed.uid, changed.gid = new
         if changed.xattrs and after.mode & TYPE_MASK != DIRECTORY:
             changed.xattrs.pop(SECURITY_CAPABILITY, None)
         state.records.keep(after, changed)

@@ -17,7 +17,7 @@ from sundog.emulation.notify.acl import (
     is_extended,
     mode_of,
     pack_acl,
-    parse_acl,
+    stored_acl,
 )
 from sundog.emulation.notify.capabilities import CAP_FSETID, CAP_MKNOD
 from sundog.emulation.notify.credentials import Credentials
@@ -26,7 +26,14 @@ from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer, KernelAnswers
 from sundog.emulation.notify.paths import CWD, descriptor, located, own_entry, parent
 from sundog.emulation.notify.program import MAKES_FILE
-from sundog.emulation.notify.records import DIRECTORY, MODE_MASK, SET_GROUP_ID, TYPE_MASK
+from sundog.emulation.notify.records import (
+    DIRECTORY,
+    GROUP_EXECUTE,
+    MODE_MASK,
+    REGULAR,
+    SET_GROUP_ID,
+    TYPE_MASK,
+)
 from sundog.emulation.notify.state import U32, State
 from sundog.errors import KernelError
 from sundog.kernel.mounts import openat2
@@ -37,8 +44,7 @@ if TYPE_CHECKING:
 
     from sundog.emulation.notify.state import Handler
 
-REGULAR, CHARACTER_DEVICE, BLOCK_DEVICE = 0o100000, 0o020000, 0o060000
-GROUP_EXECUTE = 0o010
+CHARACTER_DEVICE, BLOCK_DEVICE = 0o020000, 0o060000
 PERMISSIONS = 0o777
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
@@ -61,10 +67,14 @@ class Birth:
         self.sets_group = sets_group
         self.default_acl = default_acl
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the kernel would do it in the same way by itself."""
-        return self.uid == 0 and self.gid == 0 and self.default_acl is None
+    def is_plain(self, mode: int = 0) -> bool:
+        """Tell whether the kernel by itself would make the same, of a file with ``mode``."""
+        return (
+            self.uid == 0
+            and self.gid == 0
+            and self.default_acl is None
+            and self.allowed_mode(mode) == mode
+        )
 
     def allowed_mode(self, mode: int) -> int:
         """Return ``mode`` as the kernel would allow it to a file (fs/inode.c, mode_strip_sgid)."""
@@ -182,7 +192,7 @@ class CreateHandlers:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
         birth = self._birth(thread, parent(location))
-        if birth.is_plain:
+        if birth.is_plain():
             return CONTINUE
         return self._make(thread, location, birth, DIRECTORY | mode & MODE_MASK, os.mkdir)
 
@@ -192,7 +202,7 @@ class CreateHandlers:
         target = self._state.memory.read_string(thread, target_address)
         location = self._paths.named(thread, dirfd, address)
         birth = self._birth(thread, parent(location))
-        if birth.is_plain or not target:
+        if birth.is_plain() or not target:
             return CONTINUE
         birth.default_acl = None  # a symbolic link has no permissions
 
@@ -211,12 +221,16 @@ class CreateHandlers:
         location = self._paths.named(thread, dirfd, address)
         birth = self._birth(thread, parent(location))
         if not is_device:
-            if birth.is_plain:
+            if birth.is_plain(mode & MODE_MASK):
                 return CONTINUE
             made_mode = kind | birth.allowed_mode(mode & MODE_MASK)
             return self._make(thread, location, birth, made_mode, os.mknod)
         if not birth.who.can(CAP_MKNOD):
-            return -errno.EPERM
+            try:
+                self._state.files.status(location, follow=False)
+            except FileNotFoundError:
+                return -errno.EPERM
+            return CONTINUE  # it exists
         answer = self._make(thread, location, birth, REGULAR | mode & MODE_MASK, os.mknod)
         if answer == 0:
             status = self._state.files.status(location, follow=False)
@@ -270,11 +284,14 @@ class CreateHandlers:
     ) -> Answer:
         """Make and open the file ``location``; CONTINUE if it exists or can't be made."""
         birth = self._birth(thread, directory)
-        if birth.is_plain:
+        if birth.is_plain():
             return CONTINUE
 
+        # Only what did not exist is the caller's; but O_EXCL makes an unnamed file unlinkable.
+        exclusive = 0 if flags & UNNAMED else os.O_EXCL
+
         def opened(made_mode: int) -> int:
-            return os.open(location, flags | os.O_EXCL | os.O_NOCTTY, made_mode)
+            return os.open(location, flags | exclusive | os.O_NOCTTY, made_mode)
 
         answer = self._hand_over(thread, birth, flags, mode, opened)
         if answer not in (CONTINUE, ANSWERED) and not flags & UNNAMED:
@@ -303,11 +320,12 @@ class CreateHandlers:
             birth = self._birth(thread, b"self/fd/%d" % fd)
         finally:
             os.close(fd)
-        if birth.is_plain:
+        if birth.is_plain(mode):
             return CONTINUE
+        exclusive = 0 if flags & UNNAMED else os.O_EXCL
 
         def opened(made_mode: int) -> int:
-            return openat2(dirfd, path, flags | os.O_EXCL | os.O_NOCTTY, resolve, made_mode)
+            return openat2(dirfd, path, flags | exclusive | os.O_NOCTTY, resolve, made_mode)
 
         return self._hand_over(thread, birth, flags, mode, opened)
 
@@ -331,8 +349,8 @@ class CreateHandlers:
 
     def _permissions(self, thread: int, birth: Birth, mode: int) -> "_Permissions":
         """Return a context for making an inode: its value is the mode to ask for."""
-        acl = parse_acl(birth.default_acl) if birth.default_acl else None
-        if acl is not None:
+        if birth.default_acl is not None:
+            acl = stored_acl(birth.default_acl)
             return _Permissions(0, mode & ~PERMISSIONS | mode_of(inherited(acl, mode)))
         umask = status_field(thread, b"Umask")
         if not umask:
@@ -343,10 +361,9 @@ class CreateHandlers:
         """Record owner, group and inherited access control lists of a new inode."""
         record = self._state.records.make(status)
         record.uid, record.gid = birth.uid, birth.gid
-        acl = parse_acl(birth.default_acl) if birth.default_acl else None
-        if acl is not None and birth.default_acl is not None:
+        if birth.default_acl is not None:
             record.xattrs = {}
-            access = inherited(acl, mode)
+            access = inherited(stored_acl(birth.default_acl), mode)
             if is_extended(access):
                 record.xattrs[ACL_ACCESS] = pack_acl(access)
             if status.mode & TYPE_MASK == DIRECTORY:

@@ -14,20 +14,23 @@ from sundog.emulation.notify.capabilities import (
     parse_file_capabilities,
 )
 from sundog.emulation.notify.credentials import execute
-from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, located
-from sundog.emulation.notify.records import SET_GROUP_ID, TYPE_MASK
+from sundog.emulation.notify.records import (
+    GROUP_EXECUTE,
+    REGULAR,
+    SET_GROUP_ID,
+    SET_USER_ID,
+    TYPE_MASK,
+    Record,
+)
 from sundog.emulation.notify.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.state import Handler
 
-REGULAR = 0o100000
-SET_USER_ID = 0o4000
 EXECUTE = 0o111
-GROUP_EXECUTE = 0o010
 
 ELF_MAGIC = b"\x7fELF"
 MAX_INTERPRETERS = 5
@@ -58,26 +61,29 @@ class ExecuteHandlers:
         index = state.tags.index(thread)
         if index == 0 and state.files.find_inode(location, 0) not in state.records.by_inode:
             return CONTINUE  # root stays root
+        record = state.records.find(state.files.status(location, follow=follow))
+        if record is not None and record.device_type:
+            return -errno.EACCES
         program = self._program(thread, location, follow=follow)
         if not program:
             return CONTINUE
         status = state.files.status(program)
-        owner, group = state.owner(status)
+        record = state.records.find(status)
+        owner, group = (status.uid, status.gid) if record is None else (record.uid, record.gid)
         old = state.tags.table[index]
         new = execute(
             old,
             owner if status.mode & SET_USER_ID else None,
             group if status.mode & SET_GROUP_ID and status.mode & GROUP_EXECUTE else None,
-            self._file_capabilities(program, status) if index else None,
+            self._file_capabilities(program, record),
         )
         if isinstance(new, int):
             return new
         state.listener.confirm()
         return CONTINUE if state.tags.set(thread, new) else -errno.ENOMEM
 
-    def _file_capabilities(self, program: bytes, status: Status) -> FileCapabilities | None:
+    def _file_capabilities(self, program: bytes, record: Record | None) -> FileCapabilities | None:
         """Return what the attribute security.capability of ``program`` grants, if it has one."""
-        record = self._state.records.find(status)
         recorded = record.xattrs.get(SECURITY_CAPABILITY) if record and record.xattrs else None
         try:
             return parse_file_capabilities(recorded or os.getxattr(program, SECURITY_CAPABILITY))

@@ -246,11 +246,9 @@ class IdentityHandlers:
             return -errno.EINVAL if any(values) else int(old.no_new_privs)
         if option in (PR_CAPBSET_READ, PR_CAPBSET_DROP):
             capability = self._capability(values[0])
-            if not capability:
-                return -errno.EINVAL
-            if option == PR_CAPBSET_READ:
-                return int(bool(old.bounding & capability))
-            return self._become(thread, old, drop_from_bounding_set(old, capability))
+            if option == PR_CAPBSET_DROP:
+                return self._become(thread, old, drop_from_bounding_set(old, capability))
+            return int(bool(old.bounding & capability)) if capability else -errno.EINVAL
         if option == PR_SET_KEEPCAPS:
             return self._become(thread, old, set_keep_capabilities(old, values[0]))
         if option == PR_SET_SECUREBITS:

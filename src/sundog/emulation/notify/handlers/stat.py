@@ -85,7 +85,7 @@ class StatHandlers:
         if self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode:
             return CONTINUE
         files = self._state.files
-        status = files.status(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
+        status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
         record = self._state.records.find(status)
         if record is None:
             return CONTINUE
@@ -107,7 +107,7 @@ class StatHandlers:
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:
         """Write what the file's record says over what find_inode got."""
         files = self._state.files
-        status = files.status(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
+        status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
         record = self._state.records.find(status)
         if record is None:
             return CONTINUE

@@ -13,10 +13,12 @@ from struct import Struct
 from sundog.emulation.notify.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
+    is_valid,
     mode_of,
     named_ids,
     pack_acl,
     parse_acl,
+    stored_acl,
     with_mode,
 )
 from sundog.emulation.notify.capabilities import CAP_SETFCAP, CAP_SYS_ADMIN, SECURITY_CAPABILITY
@@ -45,6 +47,7 @@ XATTR_ARGS = Struct("=QII")
 ACLS = (ACL_ACCESS, ACL_DEFAULT)
 TRUSTED = b"trusted."
 SECURITY = b"security."
+USER = b"user."  # which a device can't have, but the file that holds its place can
 
 # What the kernel says when it is not root who asks, or when the file system can't.
 ROOT_ONLY = (errno.EPERM, errno.EOPNOTSUPP)
@@ -55,11 +58,21 @@ def is_recorded(name: bytes) -> bool:
     return name in ACLS or name.startswith((TRUSTED, SECURITY))
 
 
-def may_set(who: Credentials, name: bytes, owner: int) -> bool:
-    """Tell whether ``who`` may set or remove the attribute ``name`` of a file of ``owner``."""
-    if name in ACLS:
-        return may_change_mode(who, owner)
+def may_set(who: Credentials, name: bytes) -> bool:
+    """Tell whether ``who`` may set or remove the attribute ``name``, which is no ACL."""
     return who.can(CAP_SETFCAP if name == SECURITY_CAPABILITY else CAP_SYS_ADMIN)
+
+
+def acl_refusal(
+    status: Status, name: bytes, who: Credentials, owner: int, *, is_removal: bool
+) -> Answer:
+    """Return the kernel's answer if an ACL is not to be changed at all, else None."""
+    kind = status.mode & TYPE_MASK
+    if kind == SYMLINK:
+        return -errno.EOPNOTSUPP
+    if name == ACL_DEFAULT and kind != DIRECTORY:
+        return 0 if is_removal else -errno.EACCES
+    return None if may_change_mode(who, owner) else -errno.EPERM
 
 
 class AttributeHandlers:
@@ -173,24 +186,24 @@ class AttributeHandlers:
 
     def removexattr(self, thread: int, args: list[int]) -> Answer:
         """int removexattr(const char *path, const char *name)."""
-        name = self._known_name(thread, args[1])
+        name = self._name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._remove(thread, location, name, follow=True)
 
     def lremovexattr(self, thread: int, args: list[int]) -> Answer:
         """int lremovexattr(const char *path, const char *name)."""
-        name = self._known_name(thread, args[1])
+        name = self._name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._remove(thread, location, name, follow=False)
 
     def fremovexattr(self, thread: int, args: list[int]) -> Answer:
         """int fremovexattr(int fd, const char *name)."""
-        name = self._known_name(thread, args[1])
+        name = self._name(thread, args[1])
         return self._remove(thread, self._open_file(thread, args[0]), name, follow=True)
 
     def removexattrat(self, thread: int, args: list[int]) -> Answer:
         """int removexattrat(int dirfd, const char *path, int at_flags, const char *name)."""
-        name = self._known_name(thread, args[3])
+        name = self._name(thread, args[3])
         location, follow = self._at(thread, args)
         return self._remove(thread, location, name, follow=follow)
 
@@ -199,7 +212,8 @@ class AttributeHandlers:
     def _name(self, thread: int, address: int) -> bytes:
         """Return the name at ``address``; raise KernelAnswers unless it may be recorded."""
         name = self._state.memory.read_string(thread, address)
-        if len(name) > XATTR_NAME_MAX or not is_recorded(name):
+        is_emulated = is_recorded(name) or (self._state.records.devices and name.startswith(USER))
+        if len(name) > XATTR_NAME_MAX or not is_emulated:
             raise KernelAnswers
         return name
 
@@ -240,12 +254,14 @@ class AttributeHandlers:
         value = state.memory.read(thread, address, size)
         status = state.files.status(location, follow=follow)
         who = state.tags.credentials(thread)
-        if not may_set(who, name, state.owner(status)[0]):
-            return -errno.EPERM
         state.listener.confirm()
         if name in ACLS:
             return self._set_acl(location, status, who, name, value)
         record = state.records.find(status)
+        if name.startswith(USER):
+            return -errno.EPERM if record is not None and record.device_type else CONTINUE
+        if not may_set(who, name):
+            return -errno.EPERM
         known = record is not None and record.xattrs is not None and name in record.xattrs
         if known and flags & XATTR_CREATE:
             return -errno.EEXIST
@@ -264,15 +280,25 @@ class AttributeHandlers:
     def _set_acl(
         self, location: bytes, status: Status, who: Credentials, name: bytes, value: bytes
     ) -> Answer:
-        """Set an access control list: the kernel's, if it can hold it, else a recorded one."""
-        acl = parse_acl(value)
-        kind = status.mode & TYPE_MASK
-        if kind == SYMLINK or (name == ACL_DEFAULT and kind != DIRECTORY):
-            return CONTINUE  # an error
-        if acl is None or not named_ids(acl) - {0}:
-            # Removed, malformed, or without any ID that the user namespace lacks.
-            if acl is not None or not value:
-                self._forget(status, name)
+        """Set an access control list: the kernel's, if it can hold it, else a recorded one.
+
+        The order of checks is that of fs/posix_acl.c; the kernel would trip over the first ID
+        that the user namespace lacks.
+        """
+        acl = parse_acl(value) if value else ()
+        if isinstance(acl, int):
+            return acl
+        owner, group = self._state.owner(status)
+        refusal = acl_refusal(status, name, who, owner, is_removal=not acl)
+        if refusal is not None:
+            return refusal
+        if acl and not is_valid(acl):
+            return -errno.EINVAL
+        mode = allowed_mode(who, status.mode & MODE_MASK, group)
+        if not named_ids(acl) - {0}:
+            self._forget(status, name)
+            if acl and name == ACL_ACCESS and mode != status.mode & MODE_MASK:
+                set_mode(self._state, location, status, mode)
             return CONTINUE
         try:
             os.removexattr(location, name)
@@ -280,11 +306,10 @@ class AttributeHandlers:
             if error.errno not in (errno.ENODATA, *ROOT_ONLY):
                 return -(error.errno or errno.EIO)
         if name == ACL_ACCESS:
-            mode = status.mode & MODE_MASK & ~PERMISSIONS | mode_of(acl)
-            group = self._state.owner(status)[1]
-            refusal = set_mode(self._state, location, status, allowed_mode(who, mode, group))
-            if refusal:
-                return refusal
+            mode = mode & ~PERMISSIONS | mode_of(acl)
+            failure = set_mode(self._state, location, status, mode)
+            if failure:
+                return failure
             status = self._state.files.status(location)
         return self._record(status, name, value)
 
@@ -323,14 +348,26 @@ class AttributeHandlers:
         return self._hand_over(thread, address, size, b"".join(name + b"\0" for name in names))
 
     def _remove(self, thread: int, location: bytes, name: bytes, *, follow: bool) -> Answer:
-        status = self._state.files.status(location, follow=follow)
-        record = self._state.records.find(status)
-        if record is None or not record.xattrs or name not in record.xattrs:
-            return CONTINUE
-        if not may_set(self._state.tags.credentials(thread), name, record.uid):
+        state = self._state
+        status = state.files.status(location, follow=follow)
+        who = state.tags.credentials(thread)
+        state.listener.confirm()
+        if name in ACLS:
+            refusal = acl_refusal(status, name, who, state.owner(status)[0], is_removal=True)
+            if refusal is not None:
+                return refusal
+        elif name.startswith(USER):
+            record = state.records.find(status)
+            return -errno.EPERM if record is not None and record.device_type else CONTINUE
+        elif not may_set(who, name):
             return -errno.EPERM
-        self._state.listener.confirm()
-        self._forget(status, name)
+        if self._forget(status, name):
+            return 0
+        try:
+            os.removexattr(location, name, follow_symlinks=follow)
+        except OSError as error:
+            # What root alone may remove, root alone could have set.
+            return -errno.ENODATA if error.errno in ROOT_ONLY else -(error.errno or errno.EIO)
         return 0
 
     def _hand_over(self, thread: int, address: int, size: int, value: bytes) -> int:
@@ -354,15 +391,19 @@ class AttributeHandlers:
         self._state.records.keep(status, record)
         return 0
 
-    def _forget(self, status: Status, name: bytes) -> None:
+    def _forget(self, status: Status, name: bytes) -> bool:
+        """Drop the recorded attribute ``name``; return whether there was one."""
         record = self._state.records.find(status)
-        if record is not None and record.xattrs and name in record.xattrs:
-            del record.xattrs[name]
-            self._state.records.keep(status, record)
+        if record is None or not record.xattrs or name not in record.xattrs:
+            return False
+        del record.xattrs[name]
+        self._state.records.keep(status, record)
+        return True
 
 
 def shown_value(record: Record, name: bytes, mode: int) -> bytes:
     """Return the recorded attribute ``name`` of a file whose inode has ``mode``."""
     value = (record.xattrs or {})[name]
-    acl = parse_acl(value) if name == ACL_ACCESS else None
-    return value if acl is None else pack_acl(with_mode(acl, record.emulated_mode(mode)))
+    if name != ACL_ACCESS:
+        return value
+    return pack_acl(with_mode(stored_acl(value), record.emulated_mode(mode)))
