@@ -2,7 +2,9 @@
 
 import importlib.util
 import py_compile
+import re
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -45,3 +47,22 @@ def install(prefix: Path, *, compiled: bool = True, site: str = "site-packages")
     command.chmod(0o755)
     (command.parent / VERSION).symlink_to(interpreter())
     return command
+
+
+def trace(log: Path, *command: str | Path) -> tuple[int, int]:
+    """Count the system calls that name a file, and the successful opens among them.
+
+    Up to the last program that is executed, or all of the only one.  ``log`` is a scratch file.
+    """
+    subprocess.run(
+        ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o", log, *command],
+        env={"USER": "ada", "PATH": "/bin", "LANG": "C.UTF-8"},
+        check=True,
+        capture_output=True,
+    )
+    calls = [line.split(" ", 1)[1].strip() for line in log.read_text().splitlines()]
+    executed = [at for at, call in enumerate(calls) if re.match(r"execve\(.*\) = 0$", call)]
+    if len(executed) > 1:
+        calls = calls[: executed[-1]]
+    opens = [call for call in calls if re.match(r"open(at2?)?\(.*\) = \d+$", call)]
+    return len(calls), len(opens)

@@ -13,6 +13,7 @@ from sundog.launcher.messages import Messages
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
+from tests.launcher.installation import VERSION, trace
 
 MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "etc")
 
@@ -123,6 +124,14 @@ def test_many_layers(ch_run: ChRun, layered: Path) -> None:
     for options in ((), ("-W",)):
         done = ch_run(*options, "deep", "--", "sh", "-c", "cat /last; ls /file* | wc -l")
         assert done.stdout == b"125\n126\n", done.stderr
+
+
+def test_path_calls(installed: Path, layered: Path, tmp_path: Path) -> None:
+    """As many as test_installed.py allows for a directory."""
+    bare = trace(tmp_path / "log", installed.parent / VERSION, "-I", "-S", "-E", "-c", "pass")
+    ours = trace(tmp_path / "log", installed, "-s", layered, "app", "--", "true")
+    assert ours[0] - bare[0] <= 120 - 58
+    assert ours[1] - bare[1] <= 40 - 15
 
 
 # Default command

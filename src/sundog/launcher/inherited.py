@@ -7,12 +7,11 @@ The command is to find the world that the caller of ``ch-run`` made.  What happe
   would turn into an exception.
 * Python sets LC_CTYPE where the locale is "C" (PEP 538).  The kernel still knows the environment
   that Python was started with.
-* The shell sets PWD where it is not set, bash also ``_`` and SHLVL.  If these are all there is, the
-  environment was empty; bash's ``_`` gets back the value that the caller's shell gave it; and a
-  SHLVL of 0 was bash's idea.  PWD added to an environment that holds other variables stays: it
-  cannot be told from one that was there.
-* dash and busybox drop variables whose names are no identifiers, such as the functions that bash
-  exports.  They are lost.
+* The shell sets PWD where it is not set, and bash and busybox SHLVL.  If that is all there is, the
+  environment was empty, and a SHLVL of 0 was bash's idea.  PWD added to an environment that holds
+  other variables stays: it cannot be told from one that was there.  busybox counts SHLVL up.
+* bash drops ``_``, PS1 and an OLDPWD that is none; dash and busybox drop variables whose names are
+  no identifiers, such as the functions that bash exports.  They are lost.
 
 Floor 0.
 """
@@ -31,10 +30,11 @@ from _signal import (  # type: ignore[import-not-found]
 # What Python makes of the locale "C": PEP 538.
 COERCED_LOCALES = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
-SHELL_VARIABLES = frozenset((b"PWD", b"OLDPWD", b"SHLVL", b"_"))
+SHELL_VARIABLES = frozenset((b"PWD", b"OLDPWD", b"SHLVL"))
 
-# How the stub names a signal that was ignored when it started, and the signal.
-PYTHON_IGNORES = (("p", SIGPIPE), ("x", SIGXFSZ))
+# What the stub tells in letters: which signals were ignored, and that bash runs it.
+IGNORED_SIGNALS = (("p", SIGPIPE), ("x", SIGXFSZ))
+IS_BASH = "b"
 
 
 def encode_text(text: str) -> bytes:
@@ -45,30 +45,24 @@ def encode_text(text: str) -> bytes:
     return text.encode(sys.getfilesystemencoding(), "surrogateescape")
 
 
-def restore_signals(ignored: str) -> None:
-    """Give SIGPIPE and SIGXFSZ the action they had, given the letters of those ``ignored``."""
-    for letter, number in PYTHON_IGNORES:
-        if letter not in ignored:
+def restore_signals(told: str) -> None:
+    """Give the signals that Python handles the action that they had."""
+    for letter, number in IGNORED_SIGNALS:
+        if letter not in told:
             signal(number, SIG_DFL)
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, SIG_DFL)
 
 
-def restore_environment(environment: dict[bytes, bytes], program: bytes = b"") -> None:
-    """Undo in ``environment`` what was done to it since ``program``, the stub, was called.
-
-    Without ``program`` no stub was there, and so no shell.
-    """
+def restore_environment(environment: dict[bytes, bytes], told: str | None) -> None:
+    """Undo in ``environment`` what was done to it; ``told`` is None where there was no shell."""
     if environment.get(b"LC_CTYPE") in COERCED_LOCALES:
         restore_locale(environment)
-    if not program:
-        return
-    if environment.get(b"_") == encode_text(sys.executable):
-        environment[b"_"] = program
-        if environment.get(b"SHLVL") == b"0":
+    if told is not None:
+        if IS_BASH in told and environment.get(b"SHLVL") == b"0":
             del environment[b"SHLVL"]
-    if environment.keys() <= SHELL_VARIABLES:
-        environment.clear()
+        if environment.keys() <= SHELL_VARIABLES:
+            environment.clear()
 
 
 def restore_locale(environment: dict[bytes, bytes]) -> None:

@@ -47,20 +47,20 @@ if TYPE_CHECKING:
 STDOUT_FILENO = 1
 
 
-def start(words: list[str], *, ignored: str = "", program: str = "") -> None:
+def start(words: list[str], told: str | None = None) -> None:
     """Be ``ch-run`` with the arguments ``words``; end this process, one way or the other.
 
-    The stub says which signals were ``ignored`` when it started and by what name it was called.
+    ``told`` is what the stub tells about the world in which it was started: see ``inherited.py``.
     """
-    restore_signals(ignored)
-    restore_environment(environ, encode_text(program))
+    restore_signals(told or "")
+    restore_environment(environ, told)
     os._exit(run(list(map(encode_text, words)), environ, Messages()))
 
 
 def start_from_stub() -> None:
     """Be ``ch-run`` with the arguments that the stub script hands on."""
-    ignored, program, *words = sys.argv[1:]
-    start(words, ignored=ignored, program=program)
+    told, *words = sys.argv[1:]
+    start(words, told)
 
 
 def run(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messages) -> int:
