@@ -30,8 +30,7 @@ USERS = ("sundog", "sundog-second")
 # Beside what makes the base images: what tests compile with, compare with and look with.
 NEEDS = (
     "busybox-static", "bzip2", "gcc", "libarchive-tools", "libseccomp2", "mount", "musl-tools",
-    "procps",
-    "strace", "umoci", "xz-utils", "zstd",
+    "procps", "strace", "umoci", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
