@@ -11,7 +11,7 @@ from sundog.errors import StoreError
 from sundog.store.collect import collect, reset
 from sundog.store.importer import import_image
 from sundog.store.store import Store
-from tests.store.conftest import image, temporary_things, write_tar
+from tests.store.conftest import Files, image, temporary_things, write_tar
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def make_tar(tmp_path: Path) -> Callable[[str], str]:
     """Return a function that makes a tar that is unlike all others."""
 
     def make(name: str) -> str:
-        return str(write_tar(tmp_path / f"{name}.tar", {"usr": None, f"usr/{name}": b""}))
+        files: Files = {"usr": None, f"usr/{name}": os.urandom(8)}
+        return str(write_tar(tmp_path / f"{name}.tar", files))
 
     return make
 

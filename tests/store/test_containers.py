@@ -1,7 +1,9 @@
 """The store and running containers: an image that goes does not hurt who runs from it."""
 
 import os
+import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,16 @@ from tests.store.conftest import temporary_things
 
 # Says when it runs, waits for a line, and then opens files that it had not opened before.
 SCRIPT = "echo running; read -r line; cat /etc/passwd /ch/metadata.json >/dev/null && echo $line"
+
+
+@pytest.fixture
+def own_tar(tmp_path: Path, busybox_tar: Path) -> Path:
+    """Return an image that no other test has, so that no other test's container counts."""
+    path = tmp_path / "own.tar"
+    shutil.copyfile(busybox_tar, path)
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(tarfile.TarInfo(os.urandom(8).hex()))
+    return path
 
 
 def start(storage: Path, name: str) -> subprocess.Popen[str]:
@@ -34,10 +46,10 @@ def finish(container: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("how", ["delete", "replace"])
 def test_container_goes_on_when_its_image_goes(
-    storage: Path, driver: str, busybox_tar: Path, root_tar: Path, how: str
+    storage: Path, driver: str, own_tar: Path, root_tar: Path, how: str
 ) -> None:
     with Store.open(str(storage), driver=driver) as store:
-        import_image(store, str(busybox_tar), "x")
+        import_image(store, str(own_tar), "x")
     container = start(storage, "x")
     with Store.open(str(storage), driver=driver) as store:
         if how == "delete":
@@ -53,10 +65,10 @@ def test_container_goes_on_when_its_image_goes(
 
 
 def test_container_of_another_image_keeps_nothing(
-    storage: Path, driver: str, busybox_tar: Path, root_tar: Path
+    storage: Path, driver: str, own_tar: Path, root_tar: Path
 ) -> None:
     with Store.open(str(storage), driver=driver) as store:
-        import_image(store, str(busybox_tar), "x")
+        import_image(store, str(own_tar), "x")
         import_image(store, str(root_tar), "y")
     container = start(storage, "x")
     with Store.open(str(storage), driver=driver) as store:

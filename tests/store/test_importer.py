@@ -219,6 +219,14 @@ def test_failed_import_leaves_the_old_image_and_nothing_else(
 def test_what_cannot_be_imported_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"^can't import: not found: /absent$"):
         import_image(store, "/absent", "x")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StoreError, match=r"^can't import: .*/loop: Too many levels"):
+        import_image(store, str(tmp_path / "loop"), "x")
+    for name in ("file", "directory"):
+        path = tmp_path / name
+        path.touch(0) if name == "file" else path.mkdir(0)
+        with pytest.raises(StoreError, match=rf"^can't import: .*/{name}: Permission denied$"):
+            import_image(store, str(path), "x")
     (tmp_path / "text").write_text("no tar")
     with pytest.raises(ArchiveError):
         import_image(store, str(tmp_path / "text"), "x")

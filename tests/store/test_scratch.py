@@ -206,7 +206,7 @@ def mount_named(tmp_path: Path) -> Callable[[bytes], subprocess.Popen[bytes]]:
     return start
 
 
-LAYER = b"0123456789abcdef0123"
+LAYER = os.urandom(10).hex().encode()  # in no other test process is it mounted
 
 
 def make_image(directory: bytes, name: bytes, stack: ImageStack) -> bytes:

@@ -83,8 +83,6 @@ def choose_driver(store: Store, name: str | None) -> Driver:
 
 def _working_driver(store: Store) -> str:
     """Return what the probe found, on this kernel and file system, now or some time before."""
-    from sundog.store.probe import probe  # noqa: PLC0415 - seldom needed
-
     device = os.stat(store.path).st_dev
     note = store.at(b"probe", os.fsencode(f"{os.uname().release}-{device:x}"))
     try:
@@ -93,6 +91,8 @@ def _working_driver(store: Store) -> str:
     except FileNotFoundError:
         name = ""
     if name not in DRIVERS:
+        from sundog.store.probe import probe  # noqa: PLC0415 - seldom needed
+
         with store.faults:
             place = store.scratch.new()
             name, reason = probe(place)

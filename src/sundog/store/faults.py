@@ -18,9 +18,6 @@ _FAULTS = {
     errno.ENOSPC: ("no space left on", "free some space there, or " + OTHER_STORAGE_HINT),
     errno.EDQUOT: ("disk quota exceeded on", "free some space there, or " + OTHER_STORAGE_HINT),
     errno.EROFS: ("nothing can be written: read-only is", OTHER_STORAGE_HINT),
-    errno.EIO: ("input/output error on", "the system's log may say more; " + OTHER_STORAGE_HINT),
-    errno.ESTALE: ("stale handle on", "the server lost the directory; run the command again"),
-    errno.EMFILE: ("too many open files while working on", "raise the limit: ulimit -n"),
 }
 # Of a KernelError: unshare(2) and mount(2) mean other things by ENOSPC.
 _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
@@ -29,8 +26,8 @@ _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
 class StorageFaults:
     """Turn a refusal of the file system, while storage is written, into a StoreError.
 
-    The error names the file system and the storage directory ``path``.  Errors that have another
-    cause, such as a missing file, pass through.
+    The error names the file system and the storage directory ``path``.  Errors that may have to do
+    with another file, one that is read, pass through.
     """
 
     def __init__(self, path: bytes) -> None:

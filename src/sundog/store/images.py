@@ -133,7 +133,7 @@ class Images:
                 _write(os.path.join(draft, name), data)
             os.chmod(os.path.join(draft, b"root/ch"), 0o755)
             os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
-            if not self._layers_of(directory) <= set(image.layers):
+            if self._others_are_replaced(directory, image.layers):
                 store.expect_garbage()
             self._replace(draft, store.at(b"images", os.fsencode(directory)))
             store.scratch.dispose(draft)
@@ -153,13 +153,13 @@ class Images:
                 raise _not_in_storage(text) from None
             store.scratch.dispose(place)
 
-    def _layers_of(self, directory: str) -> set[LayerId]:
-        """Return the layers of the image that is about to be replaced."""
+    def _others_are_replaced(self, directory: str, layers: tuple[LayerId, ...]) -> bool:
+        """Tell whether the image in ``directory`` has, or may have, other layers than these."""
         try:
-            image = self._read(directory)
+            replaced = self._read(directory)
         except StoreError:
-            return {"unknown, as the image is damaged"}
-        return set(image.layers) if image else set()
+            return True  # it is damaged
+        return replaced is not None and replaced.layers != layers
 
     def _replace(self, draft: bytes, target: bytes) -> None:
         """Rename ``draft`` to ``target``; where there was one, it takes the place of ``draft``."""
@@ -236,8 +236,9 @@ def _not_in_storage(text: str) -> NotInStorage:
 
 def _write(path: bytes, data: bytes) -> None:
     """Write a file through to the device, readable for all as files of an image are."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(fd, "wb") as file:
+        os.fchmod(fd, 0o644)
         file.write(data)
         file.flush()
         os.fsync(fd)

@@ -6,7 +6,9 @@ so it may be a pipe; no copy of it is kept.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 
 from sundog.errors import StoreError
@@ -34,9 +36,7 @@ def import_image(store: Store, source: str, reference: str) -> Image:
     """
     canonical = canonical_name(reference)
     store.hold()
-    path = None if source == STANDARD_INPUT else os.path.abspath(os.fsencode(source))
-    if path is not None and not os.path.lexists(path):
-        raise StoreError(f"can't import: not found: {source}")
+    path = None if source == STANDARD_INPUT else _readable(source)
     with store.faults:
         place = store.scratch.new()
         if path is not None and os.path.isdir(path):
@@ -53,3 +53,17 @@ def import_image(store: Store, source: str, reference: str) -> Image:
     image = Image(canonical, reference, config, (layer,), origin=f"import {source}")
     store.images.put(image)
     return image
+
+
+def _readable(source: str) -> bytes:
+    """Return the absolute path of ``source``; raise StoreError when it cannot be read."""
+    path = os.path.abspath(os.fsencode(source))
+    try:
+        needed = os.R_OK | (os.X_OK if stat.S_ISDIR(os.stat(path).st_mode) else 0)
+    except FileNotFoundError:
+        raise StoreError(f"can't import: not found: {source}") from None
+    except OSError as error:
+        raise StoreError(f"can't import: {source}: {error.strerror}") from error
+    if not os.access(path, needed, effective_ids=True):
+        raise StoreError(f"can't import: {source}: {os.strerror(errno.EACCES)}")
+    return path

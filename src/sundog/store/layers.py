@@ -77,6 +77,10 @@ class Layers:
         """Return the path of the layer's files."""
         return self._path(layer, b"tree")
 
+    def path(self, layer: LayerId) -> LayerPath:
+        """Return where the layer's files and its manifest are."""
+        return LayerPath(self.tree(layer), self._path(layer, b"owners"))
+
     def owners(self, layer: LayerId) -> OwnersManifest:
         """Read the layer's manifest."""
         return read_owners(self._path(layer, b"owners"))
@@ -97,10 +101,7 @@ class Layers:
 
     def paths(self, layers: Sequence[LayerId]) -> list[LayerPath]:
         """Return where the visible ones of ``layers`` are, topmost first."""
-        return [
-            LayerPath(self.tree(layer), self._path(layer, b"owners"))
-            for layer in self.visible(layers)
-        ]
+        return [self.path(layer) for layer in self.visible(layers)]
 
     def root_mode(self, layers: Sequence[LayerId]) -> int:
         """Return the permission bits of ``/`` in an image of ``layers``."""
@@ -114,16 +115,19 @@ class Layers:
         It is on the device before it can be seen.  When ``layer`` is there already, the draft is
         dropped.
         """
+        scratch = self._store.scratch
         self._store.hold()
         with self._store.faults:
-            _write_info(os.path.join(draft, b"layer.json"), info)
-            self._store.scratch.sync()
-            try:
-                os.rename(draft, self._path(layer))
-            except OSError:
-                if not self.exists(layer):
-                    raise
-                self._store.scratch.dispose(draft)
+            if not self.exists(layer):
+                _write_info(os.path.join(draft, b"layer.json"), info)
+                scratch.sync()
+                try:
+                    os.rename(draft, self._path(layer))
+                    return layer
+                except OSError:
+                    if not self.exists(layer):
+                        raise  # else another process was faster
+            scratch.dispose(draft)
         return layer
 
     def diff_id(self, layer: LayerId) -> str:
@@ -132,7 +136,7 @@ class Layers:
 
         info = self.info(layer)
         if not info.diff_id:
-            digest = self._store.worker.call(write_layer_tar, self.paths([layer])[0], None)
+            digest = self._store.worker.call(write_layer_tar, self.path(layer), None)
             info = replace(info, diff_id=digest)
             with self._store.faults:
                 making = self._store.scratch.name()
@@ -145,7 +149,7 @@ class Layers:
         from sundog.store.tree_work import write_layer_tar  # noqa: PLC0415
 
         path = os.path.abspath(destination)
-        return self._store.worker.call(write_layer_tar, self.paths([layer])[0], path)
+        return self._store.worker.call(write_layer_tar, self.path(layer), path)
 
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
         return self._store.at(b"layers", layer.encode(), *names)

@@ -2,7 +2,8 @@
 
 A running container needs its files after they have left the store.  It is found by name: the
 options of its overlay, or the root of its bind mount, hold the ID of each layer or of the flattened
-tree, which do not occur by chance.  Processes on other hosts that share the file system are not
+tree, which do not occur by chance.  A container from another storage directory that has the same
+layer counts too, which does no harm; processes on other hosts that share the file system are not
 seen.
 """
 
@@ -15,9 +16,7 @@ def mounted_names(names: set[bytes]) -> set[bytes]:
     """Return those of ``names`` that occur in the mounts of any process of this host."""
     found: set[bytes] = set()
     seen: set[str] = set()
-    for process in os.listdir("/proc"):
-        if not process.isdecimal() or not names:
-            continue
+    for process in filter(str.isdecimal, os.listdir("/proc") if names else ()):
         try:
             namespace = os.readlink(f"/proc/{process}/ns/mnt")
         except PermissionError:
@@ -34,5 +33,4 @@ def mounted_names(names: set[bytes]) -> set[bytes]:
         if namespace:
             seen.add(namespace)
         found |= {name for name in names if name in mounts}
-        names = names - found
     return found

@@ -114,10 +114,11 @@ class Store:
         if error is None:
             self.close()
             return
-        # Layers may have lost the image that they were made for; and one error is enough.
-        self.expect_garbage()
-        with suppress(OSError, SundogError):
-            self.close()
+        with suppress(OSError, SundogError):  # one error is enough
+            try:
+                self.expect_garbage()  # layers may have lost the image that they were made for
+            finally:
+                self.close()
 
 
 def default_path() -> str:

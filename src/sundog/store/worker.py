@@ -53,7 +53,7 @@ class TreeWorker:
             self.close()
             raise
         if answer is None:
-            raise StoreError(self._obituary(function.__name__))
+            raise self._obituary(function.__name__)
         succeeded, value = pickle.loads(answer)
         if not succeeded:
             raise value
@@ -84,10 +84,13 @@ class TreeWorker:
         os.close(request_read)
         os.close(answer_write)
 
-    def _obituary(self, task: str) -> str:
+    def _obituary(self, task: str) -> StoreError:
         status = self.close()
         cause = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return f"the process that works on the storage died during {task}: {cause}"
+        return StoreError(
+            f"the process that works on the storage died during {task}: {cause}",
+            "perhaps the machine ran out of memory; nothing is lost, run the command again",
+        )
 
 
 def _serve(requests: int, answers: int, parent: int, uid: int, gid: int) -> NoReturn:
