@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(tmp_path_factory.mktemp("prefix"))
+    """The command as pip installed it beside this interpreter, or else as it would."""
+    command = Path(sys.executable).with_name("ch-run")
+    return command if command.exists() else install(tmp_path_factory.mktemp("prefix"))
 
 
 @pytest.fixture
