@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,6 +59,31 @@ class Workshop:
     def run(self, script: str, image: str = "img") -> str:
         """Return what a shell script, run as root, prints in an image."""
         return self.ch_run("-u", "0", "-g", "0", image, "--", "/bin/sh", "-c", script).stdout
+
+    def under_a_listener(self, *arguments: str) -> Completed:
+        """Run ``ch-image`` in a process that has a seccomp listener, which notifies of nothing."""
+        script = """
+import os, sys
+from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
+from sundog.emulation.notify.abi import NOTIFY_ABIS
+from sundog.emulation.notify.listener import install_listener
+from sundog.kernel.numbers import process_abi
+from sundog.kernel.process import set_no_new_privs
+set_no_new_privs()
+number = NOTIFY_ABIS[process_abi()].numbers["seccomp"]
+install_listener(assemble([verdict(SECCOMP_RET_ALLOW)]), number)
+sys.argv = ["ch-image", *sys.argv[1:]]
+from sundog.cli.image import main
+sys.exit(main())
+"""
+        storage = self.ch_image("gestalt", "storage-path").stdout.strip()
+        return subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            env=os.environ | {"CH_IMAGE_STORAGE": storage},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def config(self, image: str = "img") -> dict[str, Any]:
         """Return the configuration of an image, as OCI image-spec has it."""

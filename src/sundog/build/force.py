@@ -14,10 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TAGS = {"none": "N", "seccomp": "S"}
+_TAGS = {"none": "N", "seccomp": "S", "notify": "C"}
 _LATER = {
     "fakeroot": "the LD_PRELOAD helper is not in this version",
-    "notify": "the supervisor is not in this version",
 }
 MODES = (*_TAGS, *_LATER)
 DEFAULT_MODE = "seccomp"
@@ -41,7 +40,7 @@ class Force:
                 f"--force={mode}: {_LATER[mode]}", "use --force=seccomp, which is the default"
             )
         if mode not in _TAGS:
-            raise UsageError(f"--force={mode}: no such mode", "one of: seccomp, none")
+            raise UsageError(f"--force={mode}: no such mode", "one of: seccomp, notify, none")
         if hooks and mode != "seccomp":
             raise UsageError(
                 f"--force-cmd and --force={mode} are incompatible", "leave out one of them"
@@ -62,6 +61,11 @@ class Force:
             # As root, tar gives files to the owners that the archive names; here it could not.
             return {"TAR_OPTIONS": "--no-same-owner"}
         return {}
+
+    @property
+    def notify(self) -> bool:
+        """Whether RUN's command runs under a supervisor, which remembers what it answers."""
+        return self.mode == "notify"
 
     @property
     def seccomp(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sundog.build.keys import cache_key
 from sundog.build.tree_step import encoded
 from sundog.errors import BuildError
-from sundog.launcher.step import Step, run_step
+from sundog.launcher.step import Step, run_step, run_supervised
 from sundog.store.faults import file_system_of, shown
 
 TYPE_CHECKING = False
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.build.options import RunOptions
+    from sundog.build.report import Report
     from sundog.store.drivers import Snapshot
     from sundog.store.store import Store
 
@@ -35,6 +36,7 @@ class RunStep:
     working_dir: str
     options: RunOptions
     store: Store
+    report: Report
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the command, its environment and directory, and the emulation."""
@@ -50,29 +52,42 @@ class RunStep:
     def execute(self, snapshot: Snapshot) -> None:
         """Run the command; raise BuildError if it fails."""
         environment = {**self.proxies, **self.environment}
+        step = Step(
+            snapshot.root,
+            [encoded(word) for word in self.argv],
+            {encoded(name): encoded(value) for name, value in environment.items()},
+            encoded(self.working_dir),
+            seccomp=self.options.force.seccomp,
+            fake_sync=snapshot.fake_sync,
+            binds=self.options.binds,
+            stdout=self.options.stdout,
+            stderr=self.options.stderr,
+        )
         umask = os.umask(_UMASK)  # the user's own is no part of what a build depends on
         try:
-            status = run_step(
-                Step(
-                    snapshot.root,
-                    [encoded(word) for word in self.argv],
-                    {encoded(name): encoded(value) for name, value in environment.items()},
-                    encoded(self.working_dir),
-                    seccomp=self.options.force.seccomp,
-                    fake_sync=snapshot.fake_sync,
-                    binds=self.options.binds,
-                    stdout=self.options.stdout,
-                    stderr=self.options.stderr,
-                )
-            )
+            if self.options.force.notify:
+                status = self._supervise(step, snapshot)
+            else:
+                status = run_step(step)
         finally:
             os.umask(umask)
         if status:
             raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
 
+    def _supervise(self, step: Step, snapshot: Snapshot) -> int:
+        """Run ``step`` under a supervisor, and keep what it recorded for the layer."""
+        supervised = run_supervised(step, snapshot.emulation())
+        snapshot.emulated = supervised.owners
+        for line in (*supervised.statistics, *supervised.incidents):
+            self.report.verbose(line)
+        if supervised.incidents:
+            count = len(supervised.incidents)
+            self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")
+        return supervised.status
+
     def _hint(self) -> str:
         """Return what may have made the command fail and may not show in what it printed."""
-        if not self.options.force.seccomp:
+        if self.options.force.mode == "none":
             return "it ran without emulation of root; --force=seccomp, the default, has it"
         space = os.statvfs(self.store.path)
         if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):

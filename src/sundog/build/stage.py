@@ -177,6 +177,7 @@ class StageBuild:
             self._config.working_dir or "/",
             options,
             self._store,
+            self._state.report,
         )
         notice = f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
         self._step(instruction, step, notice)

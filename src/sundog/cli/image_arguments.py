@@ -35,6 +35,7 @@ class ImageArguments(argparse.Namespace):
     file: str | None = None
     force: str
     force_cmd: Sequence[str] = ()
+    no_fallback: bool = False
     parse_only: bool = False
     real_sync: bool = False
     tag: str | None = None
@@ -155,7 +156,12 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="seccomp",
         default="seccomp",
-        help="emulation of root for RUN: seccomp (default) or none",
+        help="emulation of root for RUN: seccomp (default), notify or none",
+    )
+    parser.add_argument(
+        "--no-fallback",
+        action="store_true",
+        help="fail where --force=notify is not possible, instead of using seccomp",
     )
     parser.add_argument(
         "--force-cmd",

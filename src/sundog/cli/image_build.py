@@ -37,7 +37,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     path = _dockerfile_path(arguments)
     context = BuildContext(None if arguments.context == _STDIN else arguments.context)
     run_options = RunOptions(
-        Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd]),
+        _force(arguments, report),
         tuple(_bind(text) for text in arguments.bind),
         stdout=_devnull() if report.hides_stdout else _STDOUT,
         stderr=_devnull() if report.hides_stderr else _STDERR,
@@ -63,6 +63,23 @@ def run(arguments: ImageArguments, report: Report) -> int:
         report.verbose(f"build cache mode: {cache_mode}")
         build(store, dockerfile, options, report)
     return 0
+
+
+def _force(arguments: ImageArguments, report: Report) -> Force:
+    """Return the emulation that was asked for, or, with a warning, what is possible instead."""
+    force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
+    if force.notify:
+        from sundog.launcher.supervised import refusal  # noqa: PLC0415 - seldom needed
+
+        reason = refusal()
+        if reason and arguments.no_fallback:
+            raise SundogError(
+                f"--force=notify is not possible here: {reason}", "use --force=seccomp"
+            )
+        if reason:
+            report.warning(f"--force=notify is not possible here, using seccomp: {reason}")
+            return Force.choose("seccomp")
+    return force
 
 
 def _dockerfile_path(arguments: ImageArguments) -> str:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sundog.launcher.plan import Operation
+    from sundog.launcher.supervised import Emulation, Supervised
 
     T = TypeVar("T")
 
@@ -109,6 +110,18 @@ class Step:
         self.stderr = stderr
 
 
+def run_supervised(step: Step, emulation: "Emulation") -> "Supervised":
+    """Run the command as ``run_step`` does, under a supervisor; return what came of it.
+
+    Raises also PidNamespaceRefused: the supervisor has to see the container from outside.
+    """
+    status, supervised = guarded(step, own_pids=True, emulation=emulation)
+    if supervised is None:
+        raise SundogError("the command ended before its supervisor could answer it")
+    supervised.status = status
+    return supervised
+
+
 def run_step(step: Step) -> int:
     """Run the command; return its exit status, or the negated number of the signal it died of.
 
@@ -116,9 +129,10 @@ def run_step(step: Step) -> int:
     where the container cannot be made, SundogError where the command cannot be started.
     """
     try:
-        return guarded(step, own_pids=True)
+        status, _ = guarded(step, own_pids=True)
     except PidNamespaceRefused:
-        return guarded(step, own_pids=False)
+        status, _ = guarded(step, own_pids=False)
+    return status
 
 
 def in_root(
@@ -145,11 +159,18 @@ def in_root(
     return result
 
 
-def guarded(step: Step, *, own_pids: bool) -> int:
-    """Run the step below a guard; see the module's docstring for what ``own_pids`` changes."""
+def guarded(
+    step: Step, *, own_pids: bool, emulation: "Emulation | None" = None
+) -> "tuple[int, Supervised | None]":
+    """Run the step below a guard, which supervises it if there is an ``emulation`` to keep up.
 
-    def guard(tie: "Callable[[], None]") -> int:
+    See the module's docstring for what ``own_pids`` changes.
+    """
+
+    def guard(tie: "Callable[[], None]") -> "tuple[int, Supervised | None]":
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the builder hears it too, and says SIGTERM
+        if emulation is not None:
+            emulation.prepare()
         try:
             enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
         except KernelError as error:
@@ -160,17 +181,24 @@ def guarded(step: Step, *, own_pids: bool) -> int:
         if not own_pids:
             set_child_subreaper()
             signal.signal(signal.SIGTERM, lambda *_: stop_guard())
-            return container(step, own_pids=False)
+            return container(step, own_pids=False), None
         # Until the handler knows whom to kill, the builder's SIGTERM has to wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        init = Child(lambda _tie: unblocked(lambda: container(step, own_pids=True)))
+        init = Child(
+            lambda _tie: unblocked(lambda: container(step, own_pids=True, emulation=emulation))
+        )
         signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, signal.SIGKILL))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        status: int = init.result()
-        return status
+        try:
+            supervised = None if emulation is None else emulation.supervise()
+        except BaseException:
+            os.kill(init.pid, signal.SIGKILL)
+            init.wait()
+            raise
+        return init.result(), supervised
 
-    status: int = Child(guard).result(stop=signal.SIGTERM)
-    return status
+    outcome: tuple[int, Supervised | None] = Child(guard).result(stop=signal.SIGTERM)
+    return outcome
 
 
 def unblocked(function: "Callable[[], int]") -> int:
@@ -186,12 +214,14 @@ def stop_guard() -> None:
     os._exit(1)
 
 
-def container(step: Step, *, own_pids: bool) -> int:
+def container(step: Step, *, own_pids: bool, emulation: "Emulation | None" = None) -> int:
     """Make the container, run the command in it, and clean up; return as ``run_step`` does."""
     plan = step_plan(step, own_pids=own_pids)
     directory, operations = plan.mount(ignore)
     enter(directory, operations, ignore)
-    command = Child(lambda _tie: become(step))
+    command = Child(lambda _tie: become(step, emulation))
+    if emulation is not None:
+        emulation.release()
     try:
         answer = command.answer()
         status = reap_until(command.pid)
@@ -208,7 +238,7 @@ def container(step: Step, *, own_pids: bool) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def become(step: Step) -> None:
+def become(step: Step, emulation: "Emulation | None" = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
     null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(null, STDIN_FILENO)
@@ -221,7 +251,9 @@ def become(step: Step) -> None:
     except OSError as error:
         raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
     set_no_new_privs()
-    if step.seccomp:
+    if emulation is not None:
+        emulation.install()
+    elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     failure = execute(step.argv, step.env)
     raise SundogError(

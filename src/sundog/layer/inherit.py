@@ -24,14 +24,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from sundog.record.owners import OwnersManifest
+
 _BUFFER_SIZE = 64 * 1024
 
 
 class Base:
-    """What a step began with: the layers below it and the skeleton.  A context manager."""
+    """What a step began with: the layers below it and the skeleton.  A context manager.
 
-    def __init__(self, below: Sequence[LayerTree], skeleton: bytes) -> None:
+    ``emulated`` is what a supervisor has recorded; then it decides instead of the layers below.
+    """
+
+    def __init__(
+        self,
+        below: Sequence[LayerTree],
+        skeleton: bytes,
+        emulated: OwnersManifest | None = None,
+    ) -> None:
         self.below = Below(below)
+        self._emulated = emulated
         self._skeleton = Below([LayerTree(skeleton, {})])
 
     def __enter__(self) -> Self:
@@ -66,6 +77,8 @@ class Base:
             return None  # a socket: nobody's, and in no archive
         record = OwnerRecord(kind, opaque=opaque)
         old = self.below.record(path)
+        if self._emulated is not None:  # a supervisor knows who owns what, and which file is which
+            old, same_file = self._emulated.get(path), True
         if old is not None:
             if old.kind == kind:
                 xattrs = old.xattrs if same_file else ()

@@ -80,20 +80,27 @@ def scan(tree: bytes) -> Scan:
 
 
 def diff(
-    work: bytes, before: Scan, out_tree: bytes, below: Sequence[LayerTree], skeleton: bytes
+    work: bytes,
+    before: Scan,
+    out_tree: bytes,
+    below: Sequence[LayerTree],
+    skeleton: bytes,
+    *,
+    emulated: OwnersManifest | None = None,
 ) -> OwnersManifest | None:
     """Make a layer of what changed in ``work`` since ``before``, in the empty ``out_tree``.
 
     ``below`` are the layers that were copied to ``work``, the topmost first, and ``skeleton`` the
-    directory that was under them.  Files of ``work`` become links in ``out_tree``: no byte is
-    copied, and what remains of ``work`` may go or be kept, but not be changed any more.
+    directory that was under them; ``emulated`` is what a supervisor recorded.  Files of ``work``
+    become links in ``out_tree``: no byte is copied, and what remains of ``work`` may go or be kept,
+    but not be changed any more.
 
     Returns the layer's manifest, None if nothing was changed.  Raises OSError.
     """
     with (
         Directories(work) as source,
         Directories(out_tree) as target,
-        Base(below, skeleton) as base,
+        Base(below, skeleton, emulated) as base,
     ):
         return _Difference(source, before.entries, target, base).make()
 

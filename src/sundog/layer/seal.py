@@ -37,14 +37,20 @@ if TYPE_CHECKING:
     from sundog.record.owners import OwnerRecord, OwnersManifest
 
 
-def seal_upper(upper: bytes, below: Sequence[LayerTree], skeleton: bytes) -> OwnersManifest | None:
+def seal_upper(
+    upper: bytes,
+    below: Sequence[LayerTree],
+    skeleton: bytes,
+    emulated: OwnersManifest | None = None,
+) -> OwnersManifest | None:
     """Make the upper directory ``upper`` a layer's tree, in place, and return its manifest.
 
     ``below`` are the layers that were mounted under it, the topmost first, and ``skeleton`` the
-    directory at the bottom.  None if nothing was changed; ``upper`` is then empty.
+    directory at the bottom; ``emulated`` is what a supervisor recorded.
+    None if nothing was changed; ``upper`` is then empty.
     Raises OSError; ``upper`` may then be in any state.
     """
-    with Directories(upper) as directories, Base(below, skeleton) as base:
+    with Directories(upper) as directories, Base(below, skeleton, emulated) as base:
         return _Sealing(directories, base).seal()
 
 

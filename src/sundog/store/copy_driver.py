@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from sundog.launcher.supervised import Emulation
+    from sundog.record.owners import OwnersManifest
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -84,6 +86,7 @@ class CopySnapshot:
     def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
         self._store = store
         self._layers = layers
+        self.emulated: OwnersManifest | None = None
         self._skeleton = store.at(b"skeleton-build")
         self.fake_sync = not real_sync
         with store.faults:
@@ -92,12 +95,22 @@ class CopySnapshot:
             store.worker.call(prepare_copy, self._draft, paths, self._skeleton)
         self.root = DirectoryRoot(os.path.join(self._draft, b"work"))
 
+    def emulation(self) -> Emulation:
+        """Return what a supervisor starts from."""
+        from sundog.launcher.supervised import Emulation, Recorded  # noqa: PLC0415
+
+        paths = self._store.layers.paths(self._layers)
+        layers = [Recorded(path.tree, path.owners) for path in paths]
+        return Emulation(layers, os.path.join(self._draft, b"work"), is_stable=False)
+
     def commit(self) -> LayerId | None:
         """Make a layer of what was changed; None if nothing was."""
         store = self._store
         with store.faults:
             paths = store.layers.paths(self._layers)
-            info = store.worker.call(extract_changes, self._draft, paths, self._skeleton)
+            info = store.worker.call(
+                extract_changes, self._draft, paths, self._skeleton, self.emulated
+            )
             return store.layers.add(self._draft, random_layer_id(), info) if info else None
 
     def __enter__(self) -> Self:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sundog.launcher.root import DirectoryRoot, OverlayRoot
+    from sundog.launcher.supervised import Emulation
+    from sundog.record.owners import OwnersManifest
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -28,7 +30,12 @@ DRIVERS = ("overlay", "copy")
 
 
 class Snapshot(Protocol):
-    """A writable image for one instruction; leaving its context discards what is not committed."""
+    """A writable image for one instruction; leaving its context discards what is not committed.
+
+    ``emulated`` is what a supervisor recorded of the owners, if there was one.
+    """
+
+    emulated: OwnersManifest | None
 
     @property
     def root(self) -> Root:
@@ -37,6 +44,9 @@ class Snapshot(Protocol):
     @property
     def fake_sync(self) -> bool:
         """Whether a RUN is to be given syncs that do nothing; else the root sees to that."""
+
+    def emulation(self) -> Emulation:
+        """Return what a supervisor starts from; what it records goes to ``emulated``."""
 
     def commit(self) -> LayerId | None:
         """Make a layer of what was changed; None if nothing was.

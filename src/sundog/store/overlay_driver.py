@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from sundog.launcher.supervised import Emulation
+    from sundog.record.owners import OwnersManifest
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -56,6 +58,7 @@ class OverlaySnapshot:
     def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
         self._store = store
         self._layers = layers
+        self.emulated: OwnersManifest | None = None
         with store.faults:
             self._draft = store.scratch.new()
             upper = os.path.join(self._draft, b"upper")
@@ -73,13 +76,21 @@ class OverlaySnapshot:
             volatile=not real_sync,
         )
 
+    def emulation(self) -> Emulation:
+        """Return what a supervisor starts from."""
+        from sundog.launcher.supervised import Emulation, Recorded  # noqa: PLC0415
+
+        paths = self._store.layers.paths(self._layers)
+        layers = [Recorded(path.tree, path.owners) for path in paths]
+        return Emulation(layers, os.path.join(self._draft, b"upper"), is_stable=True)
+
     def commit(self) -> LayerId | None:
         """Make a layer of what was changed; None if nothing was."""
         store = self._store
         skeleton = store.at(b"skeleton-build")
         with store.faults:
             paths = store.layers.paths(self._layers)
-            info = store.worker.call(seal, self._draft, paths, skeleton)
+            info = store.worker.call(seal, self._draft, paths, skeleton, self.emulated)
             return store.layers.add(self._draft, random_layer_id(), info) if info else None
 
     def __enter__(self) -> Self:

@@ -52,12 +52,20 @@ def copy_directory(directory: bytes, foreign: Mapping[bytes, Owner], draft: byte
     return _finished(draft, imported.owners, imported.digest)
 
 
-def seal(draft: bytes, below: Sequence[LayerPath], skeleton: bytes) -> LayerInfo | None:
-    """Make a layer of the overlay ``upper`` and ``work`` in ``draft``; None if nothing changed."""
+def seal(
+    draft: bytes,
+    below: Sequence[LayerPath],
+    skeleton: bytes,
+    emulated: OwnersManifest | None,
+) -> LayerInfo | None:
+    """Make a layer of the overlay ``upper`` and ``work`` in ``draft``; None if nothing changed.
+
+    ``emulated`` is what a supervisor recorded of the owners, if there was one.
+    """
     from sundog.layer.seal import seal_upper  # noqa: PLC0415
 
     upper = os.path.join(draft, b"upper")
-    owners = seal_upper(upper, _loaded(below), skeleton)
+    owners = seal_upper(upper, _loaded(below), skeleton, emulated)
     if owners is None:
         return None
     remove_tree(os.path.join(draft, b"work"))
@@ -85,14 +93,22 @@ def prepare_copy(draft: bytes, layers: Sequence[LayerPath], skeleton: bytes) -> 
         pickle.dump(scan(work), file)
 
 
-def extract_changes(draft: bytes, below: Sequence[LayerPath], skeleton: bytes) -> LayerInfo | None:
-    """Make a layer of what changed in ``work`` since ``prepare_copy``; None if nothing did."""
+def extract_changes(
+    draft: bytes,
+    below: Sequence[LayerPath],
+    skeleton: bytes,
+    emulated: OwnersManifest | None,
+) -> LayerInfo | None:
+    """Make a layer of what changed in ``work`` since ``prepare_copy``; None if nothing did.
+
+    ``emulated`` is as for ``seal``.
+    """
     from sundog.layer.scan import diff  # noqa: PLC0415
 
     work, note = os.path.join(draft, b"work"), os.path.join(draft, b"before")
     with open(note, "rb") as file:
         before = pickle.load(file)
-    owners = diff(work, before, _new_tree(draft), _loaded(below), skeleton)
+    owners = diff(work, before, _new_tree(draft), _loaded(below), skeleton, emulated=emulated)
     if owners is None:
         return None
     remove_tree(work)

@@ -95,7 +95,9 @@ def status_beneath(files: Files, root: int, path: bytes) -> Status | None:
     except KernelError:
         return None
     try:
-        return files.descriptor_status(fd)
+        status = files.descriptor_status(fd)
+        status.birth()  # while the descriptor is open
+        return status
     finally:
         os.close(fd)
 

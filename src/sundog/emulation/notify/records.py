@@ -129,7 +129,7 @@ class Records:
         record = self.by_inode.get(status.inode)
         while record is not None:
             if record.device == status.device:
-                if record.birth in (ANY_BIRTH, status.birth()):
+                if record.birth == ANY_BIRTH or record.birth == status.birth():
                     return record
                 self._remove(status.inode, record)
                 return None

@@ -1,0 +1,144 @@
+"""``--force=notify``: what a RUN was told about owners holds for those after it, and in the tar."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.launcher.supervised import refusal
+from sundog.store.store import Store
+from tests.build.conftest import announced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.build.conftest import Workshop
+
+MADE = """\
+FROM bb
+RUN echo a >/a && chown 5:6 /a && mkdir /d && chown 7:8 /d && chmod 2750 /d && echo b >/d/b \
+    && ln -s a /l && chown -h 9:10 /l && mknod /null c 1 3 && chmod 666 /null && ln /a /hard
+"""
+EXPECTED = """\
+5:6 644 regular file /a
+7:8 2750 directory /d
+0:8 644 regular file /d/b
+9:10 777 symbolic link /l
+0:0 666 character special file /null
+5:6 644 regular file /hard
+"""
+LOOK = "stat -c '%u:%g %a %F %n' /a /d /d/b /l /null /hard"
+
+
+def notify(workshop: Workshop, dockerfile: str, *options: str, check: bool = True) -> str:
+    """Build and return all that was printed."""
+    done = workshop.build(dockerfile, "--force=notify", *options, check=check)
+    return done.stdout + done.stderr
+
+
+def test_the_command_sees_what_it_did(workshop: Workshop) -> None:
+    assert EXPECTED in notify(workshop, MADE.rstrip() + f" && {LOOK}\n")
+
+
+def test_later_runs_see_it_too(workshop: Workshop) -> None:
+    assert EXPECTED in notify(workshop, MADE + f"RUN {LOOK}\n")
+
+
+def test_later_builds_see_it_too(workshop: Workshop) -> None:
+    notify(workshop, MADE)
+    workshop.ch_image("delete", "bb")
+    assert EXPECTED in notify(workshop, f"FROM img\nRUN {LOOK}\n", "-t", "again")
+
+
+def test_changes_keep_owners_and_replacements_lose_them(workshop: Workshop) -> None:
+    printed = notify(
+        workshop,
+        MADE + "RUN echo more >>/d/b && touch /d/c && rm /l && echo new >/l\n"
+        "RUN stat -c '%u:%g %n' /a /d /d/b /d/c /l\n",
+    )
+    assert "5:6 /a\n7:8 /d\n0:8 /d/b\n0:8 /d/c\n0:0 /l\n" in printed
+
+
+def test_identity_is_consistent(workshop: Workshop) -> None:
+    script = "su nobody -s /bin/sh -c 'id -u; id -g; touch /tmp/x'"
+    printed = notify(workshop, f"FROM bb\nRUN {script}; stat -c %u:%g /tmp/x; id -u\n")
+    assert "65534\n65534\n65534:65534\n0\n" in printed
+
+
+def test_layers_leave_as_real_root_would_have_made_them(workshop: Workshop, tmp_path: Path) -> None:
+    notify(workshop, MADE)
+    storage = workshop.ch_image("gestalt", "storage-path").stdout.strip()
+    with Store.open(storage) as store:
+        layers = store.images.get("img").layers
+        store.layers.write_tar(layers[-1], bytes(tmp_path / "layer.tar"))
+    with tarfile.open(tmp_path / "layer.tar") as archive:
+        members = {member.name.strip("/"): member for member in archive}
+    found = {name: (member.uid, member.gid) for name, member in members.items()}
+    assert found.items() >= {
+        ("a", (5, 6)),
+        ("d", (7, 8)),
+        ("d/b", (0, 8)),
+        ("l", (9, 10)),
+        ("null", (0, 0)),
+        ("hard", (5, 6)),
+    }
+    assert members["null"].ischr()
+    assert (members["null"].devmajor, members["null"].devminor) == (1, 3)
+    assert members["d"].mode == 0o2750
+    assert members["a"].islnk() != members["hard"].islnk()
+
+
+def test_the_mode_is_part_of_the_key(workshop: Workshop) -> None:
+    dockerfile = "FROM bb\nRUN touch /a && chown 5:6 /a\n"
+    assert workshop.statuses(dockerfile) == "*."
+    assert workshop.statuses(dockerfile, "--force=notify") == "*."
+    assert workshop.statuses(dockerfile, "--force=notify") == "**"
+    done = workshop.build(dockerfile, "--force=notify")
+    assert announced(done)[1][2].startswith("RUN.C ")
+
+
+def test_a_failed_run_leaves_nothing(workshop: Workshop) -> None:
+    printed = notify(workshop, MADE.rstrip() + " && kill -KILL $$\n", check=False)
+    assert "RUN command was killed by signal 9 (SIGKILL)" in printed
+    assert workshop.ch_image("list").stdout == "bb\n"
+
+
+def test_background_processes_do_not_outlive_the_run(workshop: Workshop) -> None:
+    printed = notify(workshop, "FROM bb\nRUN (sleep 1000; chown 1:1 /late)& true\nRUN ls /\n")
+    assert "late" not in printed.split("RUN.C ls /")[1]
+
+
+def test_statistics_at_v(workshop: Workshop) -> None:
+    assert "in the supervisor" in notify(workshop, MADE, "-v")
+
+
+def test_yama_may_forbid_it(tmp_path: Path) -> None:
+    scope = tmp_path / "ptrace_scope"
+    scope.write_text("3\n")
+    assert refusal(bytes(scope)) == (
+        "kernel.yama.ptrace_scope is 3: no process may look into another"
+    )
+    scope.write_text("2\n")
+    assert refusal(bytes(scope)) == ""
+
+
+@pytest.mark.parametrize(("option", "status"), [((), 0), (("--no-fallback",), 1)])
+def test_under_another_supervisor_it_falls_back_or_fails(
+    workshop: Workshop, option: tuple[str, ...], status: int
+) -> None:
+    """A build in a process that has a listener above it: the kernel says EBUSY."""
+    (workshop.context.parent / "Dockerfile").write_text("FROM bb\nRUN chown 5:6 /etc/passwd\n")
+    done = workshop.under_a_listener(
+        *("build", "--force=notify", *option, "-t", "img"),
+        *("-f", str(workshop.context.parent / "Dockerfile"), str(workshop.context)),
+    )
+    assert done.returncode == status
+    fault = "--force=notify is not possible here"
+    reason = "this process has a supervisor of its own (nested builds)"
+    if status:
+        assert f"error: {fault}: {reason}\nhint: use --force=seccomp\n" in done.stderr
+    else:
+        assert f"warning: {fault}, using seccomp: {reason}\n" in done.stderr
+        assert "RUN.S chown" in done.stderr
