@@ -172,6 +172,42 @@ def test_missing_destination_is_created(
     assert (image / "mnt" / "x" / "y").is_file() is (option == "-w")
 
 
+def test_missing_destination_in_an_image_of_another_user(ch_run: ChRun, data: Path) -> None:
+    """/usr is root's, and with static busybox it is an image of sorts."""
+    script = "cat /share/new/place/file /share/link; stat -c '%a %u %F' /share /share/new"
+    binds = ("-b", f"{data}:/share/new/place", "-b", f"{data}/file:/share/link")
+    done = ch_run("-W", *binds, "/usr", "--", "busybox", "sh", "-c", script)
+    uid = os.getuid()
+    assert done.stdout.decode().splitlines() == [
+        "host",
+        "host",
+        f"755 {uid} directory",
+        f"755 {uid} directory",
+    ], done.stderr
+    # What the image has in that directory is still there.
+    listing = "ls /share | grep -v -e '^new$' -e '^link$'"
+    done = ch_run("-W", *binds, "/usr", "--", "busybox", "sh", "-c", listing)
+    assert set(done.stdout.decode().split()) == set(os.listdir("/usr/share"))
+    assert not Path("/usr/share/new").exists()
+
+
+@pytest.mark.parametrize("target", ["/opt", "opt/../opt", "../../opt/sub/.."])
+def test_missing_destination_behind_a_link(
+    ch_run: ChRun, image: Path, data: Path, target: str
+) -> None:
+    (image / "opt" / "sub").mkdir(parents=True)
+    (image / "opt" / "sub").chmod(0o711)
+    (image / "opt" / "kept").touch()
+    (image / "link").symlink_to(target)
+    binds = ("-b", f"{data}:/link/sub/new", "-b", f"{data}:/link/sub/other")
+    script = "ls /opt /opt/sub /opt/sub/new; stat -c %a /opt/sub; readlink /link"
+    done = ch_run("-W", *binds, image, "--", "sh", "-c", script)
+    words = done.stdout.decode().split()
+    assert words[:2] == ["/opt:", "kept"]
+    assert words[-3:] == ["file", "711", target]
+    assert list((image / "opt" / "sub").iterdir()) == []
+
+
 def test_nothing_is_created_in_what_is_bound(
     ch_run: ChRun, image: Path, data: Path, tmp: dict[str, str]
 ) -> None:

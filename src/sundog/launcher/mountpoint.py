@@ -12,8 +12,15 @@ import errno
 import os
 
 from sundog.errors import KernelError, SundogError
-from sundog.kernel.libc import kernel_error, printable
-from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
+from sundog.kernel.libc import descriptor_path, kernel_error, printable
+from sundog.kernel.mounts import (
+    AT_FDCWD,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
+from sundog.launcher.paths import lexists
 
 INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
@@ -23,7 +30,7 @@ def make_mount_point(path: bytes, *, is_directory: bool) -> None:
 
     Symbolic links on the way are followed.  Raises SundogError where ``path`` cannot be made.
     """
-    names = [name for name in path.split(b"/") if name not in (b"", b".")]
+    names = components(path)
     here = b"/"
     try:
         parent = openat2(AT_FDCWD, here, os.O_PATH | os.O_DIRECTORY, INSIDE)
@@ -47,6 +54,51 @@ def make_mount_point(path: bytes, *, is_directory: bool) -> None:
         if not fault:
             raise kernel_error("mkdir", here, error.errno or 0) from None
         raise SundogError(f"can't bind: {printable(path)} {fault}", hint) from None
+
+
+def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bool) -> None:
+    """Make in the directory ``upper`` what ``path`` lacks in the image ``lower``.
+
+    For an overlay of the two that is not mounted yet.  Once it is, nothing can be made in those of
+    the image's directories that are another user's; so the directories that lead to ``path`` are
+    made in the upper as well, with their modes.  Does nothing where ``path`` exists, or where
+    ``make_mount_point`` will have to complain.  Raises OSError.
+    """
+    names = components(path)
+    there, missing = b".", list(names)  # where the names that exist lead, and those that do not
+    while missing:
+        here = b"/".join(names[: len(names) - len(missing) + 1])
+        try:
+            fd = openat2(lower, here, os.O_PATH, INSIDE | RESOLVE_IN_ROOT)
+        except KernelError:
+            break
+        there = descriptor_path(fd)[len(descriptor_path(lower)) :].lstrip(b"/") or b"."
+        os.close(fd)
+        del missing[0]
+    if not missing or lexists(there + b"/" + missing[0], lower):
+        return
+    made = b""
+    for name in there.split(b"/"):
+        made += name + b"/"
+        make_directory(made, os.stat(made, dir_fd=lower).st_mode & 0o7777, upper)
+    for name in missing[:-1]:
+        made += name + b"/"
+        make_directory(made, 0o755, upper)
+    os.close(make_entry(upper, made + missing[-1], is_directory=is_directory))
+
+
+def make_directory(path: bytes, mode: int, parent: int) -> None:
+    """Make the directory ``path`` below ``parent`` unless it is there already."""
+    try:
+        os.mkdir(path, dir_fd=parent)
+    except FileExistsError:
+        return
+    os.chmod(path, mode, dir_fd=parent)
+
+
+def components(path: bytes) -> list[bytes]:
+    """Return the names in ``path``."""
+    return [name for name in path.split(b"/") if name not in (b"", b".")]
 
 
 def make_entry(parent: int, name: bytes, *, is_directory: bool) -> int:

@@ -19,6 +19,15 @@ def exists(path: bytes) -> bool:
     return True
 
 
+def lexists(path: bytes, directory: int) -> bool:
+    """Tell whether there is a file ``path`` below ``directory``, if only a symbolic link."""
+    try:
+        os.lstat(path, dir_fd=directory)
+    except OSError:
+        return False
+    return True
+
+
 def is_directory(path: bytes | int) -> bool:
     """Tell whether ``path``, or an open file, is a directory.  Raises OSError if it is nothing."""
     return os.stat(path).st_mode & S_IFMT == S_IFDIR

@@ -29,7 +29,7 @@ from sundog.kernel.mounts import (
     umount2,
 )
 from sundog.launcher.enter import change_root, copy_tree, cover_root, mount_overlay, mount_scratch
-from sundog.launcher.mountpoint import make_mount_point
+from sundog.launcher.mountpoint import make_mount_point, reserve_mount_point
 from sundog.launcher.paths import is_directory
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 
@@ -42,11 +42,13 @@ if TYPE_CHECKING:
         """A step of a plan."""
 
         need: str
+        destination: bytes
 
         def describe(self) -> str: ...  # noqa: D102
         def acquire(self) -> None: ...  # noqa: D102
         def generate(self, scratch: int, /) -> None: ...  # noqa: D102
         def attach(self) -> None: ...  # noqa: D102
+        def covers_directory(self) -> bool: ...  # noqa: D102
 
 
 # What if a mount point is missing?
@@ -196,7 +198,11 @@ class Tmpfs:
 
     def attach(self) -> None:
         """Mount it, from the container's point of view."""
-        attach_at(self.destination, self.need, lambda: True, self.mount)
+        attach_at(self.destination, self.need, self.covers_directory, self.mount)
+
+    def covers_directory(self) -> bool:
+        """Tell that it has to be mounted on a directory."""
+        return True
 
     def mount(self) -> None:
         """Mount it at its destination, which exists; symbolic links there are followed."""
@@ -252,7 +258,7 @@ class Plan:
                 return tree, operations
             if isinstance(root, OverlayRoot) and self.overlay_size is None:
                 return mount_overlay(root), operations
-            return mount_overlaid(root, scratch), operations
+            return mount_overlaid(root, scratch, operations), operations
         except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
@@ -322,17 +328,24 @@ def describe_root(root: DirectoryRoot | OverlayRoot, *, writable: bool) -> str:
     return f"{layers} ({'read-only' if root.upper is None else 'read-write'})"
 
 
-def mount_overlaid(root: DirectoryRoot | OverlayRoot, scratch: int) -> int:
-    """Mount ``root`` below an upper in the ``scratch`` tmpfs, which gets the mode of the root."""
-    if isinstance(root, DirectoryRoot):
-        base, lowers = b"/", [root.path]
-    else:
-        base, lowers = root.base, root.lowers
-    os.chdir(base)
+def mount_overlaid(
+    root: DirectoryRoot | OverlayRoot, scratch: int, operations: "list[Operation]"
+) -> int:
+    """Mount ``root`` below an upper in the ``scratch`` tmpfs, which gets the mode of the root.
+
+    The layers of an OverlayRoot are this user's own, where mount points can be made later; in a
+    directory they may be not, so those of ``operations`` are made in the upper now.
+    """
     for name in (b"upper", b"work"):
         os.mkdir(name, dir_fd=scratch)
     directory = b"/proc/self/fd/%d/" % scratch
     upper, work = directory + b"upper", directory + b"work"
+    if isinstance(root, DirectoryRoot):
+        base, lowers = b"/", [root.path]
+        reserve_mount_points(root.path, upper, operations)
+    else:
+        base, lowers = root.base, root.lowers
+    os.chdir(base)
     os.chmod(upper, os.stat(lowers[0]).st_mode & 0o7777)
     try:
         return mount_overlay(OverlayRoot(base, lowers, upper, work, volatile=True))
@@ -340,6 +353,18 @@ def mount_overlaid(root: DirectoryRoot | OverlayRoot, scratch: int) -> int:
         if error.errno == errno.EINVAL:
             error.hint = OVERLAY_HINT
         raise
+
+
+def reserve_mount_points(image: bytes, upper: bytes, operations: "list[Operation]") -> None:
+    """Make the mount points that ``image`` lacks in ``upper``."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    lower_fd, upper_fd = os.open(image, flags), os.open(upper, flags)
+    for operation in operations:
+        if operation.need == CREATED:
+            path, is_directory = operation.destination, operation.covers_directory()
+            reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
+    os.close(lower_fd)
+    os.close(upper_fd)
 
 
 def each(
