@@ -1,0 +1,69 @@
+"""Locks: shared and exclusive use, freed by death, refused with a reason where there are none."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from sundog.errors import StoreError
+from sundog.store.importer import import_image
+from sundog.store.locks import UseLock
+from sundog.store.store import Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> bytes:
+    (tmp_path / "use").touch()
+    return os.fsencode(tmp_path / "use")
+
+
+def test_users_share_and_a_remover_is_alone(path: bytes) -> None:
+    first, second, remover = UseLock(path), UseLock(path), UseLock(path)
+    first.share()
+    second.share()
+    assert not remover.try_exclude()
+    first.release()
+    assert not remover.try_exclude()
+    second.release()
+    assert remover.try_exclude()
+    assert not first.try_exclude()
+    remover.release()
+    assert first.try_exclude()
+    first.release()
+
+
+def test_release_frees_the_lock_although_a_child_has_the_file_open(path: bytes) -> None:
+    lock, remover = UseLock(path), UseLock(path)
+    lock.share()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        lock.release()
+        assert remover.try_exclude()
+    finally:
+        remover.release()
+        os.close(write)
+        os.waitpid(child, 0)
+        os.close(read)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_named(
+    storage: Path, root_tar: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with Store.open(str(storage), driver="overlay") as store:
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        with pytest.raises(StoreError, match=r"^no file locks on .*/locks/use: ") as error:
+            import_image(store, str(root_tar), "x")
+        assert "--storage" in error.value.hint
+        assert list(store.images.list()) == []  # a look needs none
+        monkeypatch.undo()
