@@ -57,7 +57,10 @@ def test_help(run_ch_image: Runner) -> None:
         (["list", "--bogus"], "error: unrecognized arguments: --bogus"),
         (["-q", "-v", "list"], 'error: "--quiet" incompatible with "--verbose"'),
         (["build", "--force=fakeroot", "."], "error: --force=fakeroot: "),
-        (["build", "--force=notify", "."], "error: --force=notify: "),
+        (
+            ["build", "--force=notify", "--force-cmd=x,y", "."],
+            "error: --force-cmd and --force=notify",
+        ),
         (["build", "--force-cmd=x", "."], "error: --force-cmd: need at least one ARG"),
         (["build", "/nowhere"], "error: context must be a directory: /nowhere"),
         (["build", "https://x/y.git"], "error: not supported yet: URL context: https://x/y.git"),

@@ -42,7 +42,7 @@ def shell(tree: Path, script: str, **more: object) -> tuple[int, str]:
             stderr=file.fileno(),
             **more,  # type: ignore[arg-type]
         )
-        status = guarded(step, own_pids=own_pids)
+        status, _ = guarded(step, own_pids=own_pids)
     return status, output.read_text()
 
 
