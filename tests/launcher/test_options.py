@@ -1,5 +1,6 @@
 """The command line: getopt_long(3), and what each option takes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_defaults() -> None:
 def test_values() -> None:
     words = ["-b", "/a", "-b", "b:/c:d", "-c/w", "-g5", "-u", "7", "-s", "st", "-twW"]
     line = read(*words, "--no-passwd", "i", "c")
-    assert line.binds == [(b"/a", b"/a"), (b"b", b"/c:d")]
+    assert line.binds == [(b"/a", b"/a"), (os.getcwdb() + b"/b", b"/c:d")]
     assert (line.directory, line.gid, line.uid, line.storage) == (b"/w", 5, 7, b"st")
     assert line.private_tmp
     assert line.write

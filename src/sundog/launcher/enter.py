@@ -33,9 +33,16 @@ from sundog.kernel.mounts import (
 )
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.overlay import overlay_data
+from sundog.launcher.mountpoint import reserve_mount_point
+from sundog.launcher.paths import OPEN_DIRECTORY
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 
 SCRATCH_SIZE = b"1m"
+
+OVERLAY_HINT = (
+    "for -W the image must be on a file system that can be overlaid, "
+    "and nothing may be mounted inside it"
+)
 
 
 def enter_namespaces(uid: int, gid: int, more: int = 0) -> None:
@@ -85,6 +92,36 @@ def mount_overlay(root: OverlayRoot) -> int:
     return topmost_mount()
 
 
+def mount_overlaid(
+    root: DirectoryRoot | OverlayRoot, scratch: int, mount_points: list[tuple[bytes, bool]]
+) -> int:
+    """Mount ``root`` below an upper in the ``scratch`` tmpfs; return the directory.
+
+    The layers of an OverlayRoot are this user's own, where mount points can be made later; in a
+    directory they may be not, so ``mount_points`` (path, whether a directory) are made in the upper
+    now, as far as they are missing.  Changes the working directory.
+    """
+    for name in (b"upper", b"work"):
+        os.mkdir(name, dir_fd=scratch)
+    directory = b"/proc/self/fd/%d/" % scratch
+    upper, work = directory + b"upper", directory + b"work"
+    if isinstance(root, DirectoryRoot):
+        base, lowers = b"/", [root.path]
+        lower_fd, upper_fd = os.open(root.path, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
+        for path, is_directory in mount_points:
+            reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
+    else:
+        base, lowers = root.base, root.lowers
+    os.chdir(base)
+    os.chmod(upper, os.stat(lowers[0]).st_mode & 0o7777)
+    try:
+        return mount_overlay(OverlayRoot(base, lowers, upper, work, volatile=True))
+    except KernelError as error:
+        if error.errno == errno.EINVAL:
+            error.hint = OVERLAY_HINT
+        raise
+
+
 def copy_tree(path: bytes, *, writable: bool) -> int:
     """Return a detached copy of the mount of ``path`` and of all below, to be attached later."""
     tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
@@ -100,7 +137,7 @@ def cover_root(tree: int) -> None:
 
 def topmost_mount() -> int:
     """Return the root directory of the mount that lies on top of all others at "/"."""
-    return os.open(b"/..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return os.open(b"/..", OPEN_DIRECTORY)
 
 
 def change_root(directory: int) -> None:

@@ -17,12 +17,10 @@ import os
 
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
-from sundog.launcher.paths import absolute, is_directory, real_path
+from sundog.launcher.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import read_stack
-
-OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Image:

@@ -42,7 +42,7 @@ from sundog.record.location import default_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.launcher.plan import Operation
+    from sundog.launcher.operations import Operation
 
 STDOUT_FILENO = 1
 
@@ -77,7 +77,15 @@ def run(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messa
         messages.error(error.message, hint)
         status = EXIT_RUN_USAGE if isinstance(error, UsageError) else EXIT_RUN
     except OSError as error:
-        messages.error(f"can't use {error.filename!r}: {error.strerror}")
+        place = f"{printable(error.filename)}: " if isinstance(error.filename, bytes) else ""
+        messages.error(f"can't make the container: {place}{error.strerror}")
+        status = EXIT_RUN
+    except Exception as error:
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        line = where.tb_lineno if where is not None else 0
+        messages.error(f"please report this bug: {type(error).__name__}: {error} (line {line})")
         status = EXIT_RUN
     messages.reprint_warnings()
     return status
@@ -114,8 +122,7 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
 
     # From here on the working directory may change.
     storage = absolute(storage)
-    line.binds = [(absolute(source), destination) for source, destination in line.binds]
-    host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR", b"/tmp"))
+    host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
     if line.passwd:
         accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))

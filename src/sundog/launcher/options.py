@@ -19,6 +19,7 @@ from sundog.launcher.environment import (
 )
 from sundog.launcher.feature import feature_status
 from sundog.launcher.messages import Messages
+from sundog.launcher.paths import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class CommandLine:
             )
         if not destination.replace(b".", b"/").strip(b"/"):
             raise SundogError("--bind: destination can't be /")
-        self.binds.append((source, destination))
+        self.binds.append((absolute(source), destination))
 
     def read_cd(self, value: bytes) -> None:
         """-c, --cd DIR."""

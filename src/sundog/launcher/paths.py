@@ -5,6 +5,8 @@ Floor 0.
 
 import os
 
+OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
 # The type of a file in st_mode: inode(7).
 S_IFMT = 0o170000
 S_IFDIR = 0o040000
@@ -40,7 +42,7 @@ def absolute(path: bytes) -> bytes:
 
 def real_path(directory: bytes) -> bytes:
     """Return the path of a directory without symbolic links.  Raises OSError."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(directory, OPEN_DIRECTORY)
     try:
         return os.readlink(b"/proc/self/fd/%d" % fd)
     finally:

@@ -1,70 +1,32 @@
-"""The plan of mounts: what a container's file system is made of, as data, and how it is made.
+"""The plan of mounts: what a container's file system is made of, as data.
 
 A plan is built without a system call, so that it can be printed (-vv) and tested; executing it
-needs the namespaces of ``enter.py``.  It runs in three phases: ``acquire`` takes hold of what the
-host has to show, as long as nothing of ours is mounted over it; ``generate`` makes what the host
-does not have; and after the change of root ``attach`` mounts both where the container wants them.
-By then "/" is the container's, so a symbolic link in the image, absolute or not, leads where
-its programs would see it lead, and never to a path of the host.
+needs the namespaces of ``enter.py``.
 
 Floor 0.
 """
 
 import errno
-import os
 
 from sundog.errors import KernelError, SundogError
-from sundog.kernel.libc import kernel_error, printable
-from sundog.kernel.mounts import (
-    AT_FDCWD,
-    MNT_DETACH,
-    MOVE_MOUNT_F_EMPTY_PATH,
-    MOVE_MOUNT_T_SYMLINKS,
-    MS_NODEV,
-    MS_NOSUID,
-    OPEN_TREE_CLONE,
-    mount,
-    move_mount,
-    open_tree,
-    umount2,
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import MNT_DETACH, umount2
+from sundog.launcher.enter import (
+    change_root,
+    copy_tree,
+    cover_root,
+    mount_overlaid,
+    mount_overlay,
+    mount_scratch,
 )
-from sundog.launcher.enter import change_root, copy_tree, cover_root, mount_overlay, mount_scratch
-from sundog.launcher.mountpoint import make_mount_point, reserve_mount_point
-from sundog.launcher.paths import is_directory
+from sundog.launcher.operations import CREATED, OPTIONAL, REQUIRED, Bind, GeneratedFile, Tmpfs
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    class Operation(Protocol):
-        """A step of a plan."""
-
-        need: str
-        destination: bytes
-
-        def describe(self) -> str: ...  # noqa: D102
-        def acquire(self) -> None: ...  # noqa: D102
-        def generate(self, scratch: int, /) -> None: ...  # noqa: D102
-        def attach(self) -> None: ...  # noqa: D102
-        def covers_directory(self) -> bool: ...  # noqa: D102
-
-
-# What if a mount point is missing?
-OPTIONAL = "optional"  # skip the mount, and likewise if its source is missing
-REQUIRED = "required"  # fail
-CREATED = "created"  # make it
-
-OVERLAY_HINT = (
-    "for -W the image must be on a file system that can be overlaid, "
-    "and nothing may be mounted inside it"
-)
-MISSING_HINT = "create it in the image; or -W lets it be created for this one run"
-MISSING_HINTS = {
-    b"/etc/passwd": "--no-passwd does without; or " + MISSING_HINT,
-    b"/etc/group": "--no-passwd does without; or " + MISSING_HINT,
-}
+    from sundog.launcher.operations import Operation
 
 # What of the host a container sees, in this order.  All are read-write, as far as the user may.
 REQUIRED_BINDS = (b"/dev", b"/proc", b"/sys")
@@ -86,127 +48,6 @@ CRAY_BINDS = (
     b"/opt/cray/xpmem",
     b"/var/opt/cray/alps",
 )
-
-
-class Detached:
-    """A mount that is taken hold of on the host's side and attached on the container's.
-
-    ``need`` is OPTIONAL, REQUIRED or CREATED.
-    """
-
-    __slots__ = ("destination", "need", "tree")
-
-    def __init__(self, destination: bytes, need: str) -> None:
-        self.destination = destination
-        self.need = need
-        self.tree = -1  # the detached mount, from acquire to attach
-
-    def acquire(self) -> None:
-        """Take hold of something of the host's."""
-
-    def generate(self, scratch: int) -> None:
-        """Make something in the ``scratch`` tmpfs."""
-
-    def attach(self) -> None:
-        """Mount it at its destination, from the container's point of view."""
-        attach_at(self.destination, self.need, self.covers_directory, self.move)
-        os.close(self.tree)
-
-    def covers_directory(self) -> bool:
-        """Tell whether it has to be mounted on a directory."""
-        return is_directory(self.tree)
-
-    def move(self) -> None:
-        """Mount it at its destination, which exists; symbolic links there are followed."""
-        flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
-        move_mount(self.tree, b"", AT_FDCWD, self.destination, flags)
-
-
-class Bind(Detached):
-    """Show ``source``, a file or directory of the host and all mounts below, in the container."""
-
-    __slots__ = ("source", "writable")
-
-    def __init__(
-        self, source: bytes, destination: bytes, need: str = REQUIRED, *, writable: bool = True
-    ) -> None:
-        super().__init__(destination, need)
-        self.source = source
-        self.writable = writable
-
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        how = self.need if self.writable else f"{self.need}, read-only"
-        return f"bind {printable(self.source)} at {printable(self.destination)} ({how})"
-
-    def acquire(self) -> None:
-        """Take a copy of the source's mounts."""
-        try:
-            self.tree = copy_tree(self.source, writable=self.writable)
-        except KernelError as error:
-            if error.errno == errno.ENOENT:
-                raise SundogError(
-                    f"can't bind: source not found: {printable(self.source)}"
-                ) from None
-            raise kernel_error(
-                error.call, self.source, error.errno, f"bind {printable(self.source)}"
-            ) from None
-
-
-class GeneratedFile(Detached):
-    """Show a file with ``contents``, which exists nowhere on the host, at ``destination``."""
-
-    __slots__ = ("contents",)
-
-    def __init__(self, contents: bytes, destination: bytes, need: str = REQUIRED) -> None:
-        super().__init__(destination, need)
-        self.contents = contents
-
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        size = len(self.contents)
-        return f"bind a file of {size} bytes at {printable(self.destination)} ({self.need})"
-
-    def generate(self, scratch: int) -> None:
-        """Write the file to the scratch tmpfs."""
-        name = self.destination.replace(b"/", b"%")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o644, dir_fd=scratch)
-        os.write(fd, self.contents)
-        os.close(fd)
-        self.tree = open_tree(scratch, name, OPEN_TREE_CLONE)
-
-
-class Tmpfs:
-    """Mount an empty tmpfs of the default size and mode at ``destination``."""
-
-    __slots__ = ("destination", "need")
-
-    def __init__(self, destination: bytes, need: str = REQUIRED) -> None:
-        self.destination = destination
-        self.need = need
-
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        return f"mount tmpfs at {printable(self.destination)} ({self.need})"
-
-    def acquire(self) -> None:
-        """Do nothing: it needs nothing of the host."""
-
-    def generate(self, scratch: int) -> None:
-        """Do nothing: it is made where it is wanted."""
-
-    def attach(self) -> None:
-        """Mount it, from the container's point of view."""
-        attach_at(self.destination, self.need, self.covers_directory, self.mount)
-
-    def covers_directory(self) -> bool:
-        """Tell that it has to be mounted on a directory."""
-        return True
-
-    def mount(self) -> None:
-        """Mount it at its destination, which exists; symbolic links there are followed."""
-        mount(b"sundog", self.destination, b"tmpfs", MS_NOSUID | MS_NODEV, None)
 
 
 class Plan:
@@ -258,7 +99,12 @@ class Plan:
                 return tree, operations
             if isinstance(root, OverlayRoot) and self.overlay_size is None:
                 return mount_overlay(root), operations
-            return mount_overlaid(root, scratch, operations), operations
+            mount_points = [
+                (operation.destination, operation.covers_directory())
+                for operation in operations
+                if operation.need == CREATED
+            ]
+            return mount_overlaid(root, scratch, mount_points), operations
         except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
@@ -328,45 +174,6 @@ def describe_root(root: DirectoryRoot | OverlayRoot, *, writable: bool) -> str:
     return f"{layers} ({'read-only' if root.upper is None else 'read-write'})"
 
 
-def mount_overlaid(
-    root: DirectoryRoot | OverlayRoot, scratch: int, operations: "list[Operation]"
-) -> int:
-    """Mount ``root`` below an upper in the ``scratch`` tmpfs, which gets the mode of the root.
-
-    The layers of an OverlayRoot are this user's own, where mount points can be made later; in a
-    directory they may be not, so those of ``operations`` are made in the upper now.
-    """
-    for name in (b"upper", b"work"):
-        os.mkdir(name, dir_fd=scratch)
-    directory = b"/proc/self/fd/%d/" % scratch
-    upper, work = directory + b"upper", directory + b"work"
-    if isinstance(root, DirectoryRoot):
-        base, lowers = b"/", [root.path]
-        reserve_mount_points(root.path, upper, operations)
-    else:
-        base, lowers = root.base, root.lowers
-    os.chdir(base)
-    os.chmod(upper, os.stat(lowers[0]).st_mode & 0o7777)
-    try:
-        return mount_overlay(OverlayRoot(base, lowers, upper, work, volatile=True))
-    except KernelError as error:
-        if error.errno == errno.EINVAL:
-            error.hint = OVERLAY_HINT
-        raise
-
-
-def reserve_mount_points(image: bytes, upper: bytes, operations: "list[Operation]") -> None:
-    """Make the mount points that ``image`` lacks in ``upper``."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    lower_fd, upper_fd = os.open(image, flags), os.open(upper, flags)
-    for operation in operations:
-        if operation.need == CREATED:
-            path, is_directory = operation.destination, operation.covers_directory()
-            reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
-    os.close(lower_fd)
-    os.close(upper_fd)
-
-
 def each(
     operations: "list[Operation]",
     act: "Callable[[Operation], None]",
@@ -387,30 +194,3 @@ def each(
         else:
             done.append(operation)
     return done
-
-
-def attach_at(
-    destination: bytes,
-    need: str,
-    covers_directory: "Callable[[], bool]",
-    attach: "Callable[[], None]",
-) -> None:
-    """Call ``attach``; if its ``destination`` is missing and is to be CREATED, make it first."""
-    try:
-        attach()
-    except KernelError as error:
-        if error.errno == errno.EINVAL and covers_directory() != is_directory(destination):
-            raise SundogError(
-                f"can't bind to {printable(destination)}: one is a directory, the other is not",
-                "a directory can only cover a directory, a file only a file",
-            ) from None
-        if error.errno != errno.ENOENT:
-            action = f"bind to {printable(destination)}"
-            raise kernel_error(error.call, destination, error.errno, action) from None
-        if need != CREATED:
-            raise SundogError(
-                f"can't bind: destination not found: {printable(destination)}",
-                MISSING_HINTS.get(destination, MISSING_HINT),
-            ) from None
-        make_mount_point(destination, is_directory=covers_directory())
-        attach()

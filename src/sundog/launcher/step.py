@@ -38,7 +38,8 @@ from sundog.launcher.child import Child
 from sundog.launcher.enter import enter_namespaces, mount_root
 from sundog.launcher.execute import execute, failure_hint
 from sundog.launcher.mountpoint import make_mount_point
-from sundog.launcher.plan import CREATED, OPTIONAL, REQUIRED, Bind, Detached, Plan, enter
+from sundog.launcher.operations import CREATED, OPTIONAL, REQUIRED, Bind, Detached
+from sundog.launcher.plan import Plan, enter
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 
 TYPE_CHECKING = False
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
-    from sundog.launcher.plan import Operation
+    from sundog.launcher.operations import Operation
     from sundog.launcher.supervised import Emulation, Supervised
 
     T = TypeVar("T")
