@@ -54,6 +54,9 @@ HOST_FILES = ("etc/resolv.conf", "etc/hosts")
 def build_root(root: Path, upper: Path | None) -> None:
     """Mount what a container needs below ``root`` and make it the root directory."""
     mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
+    if root == Path("/"):
+        mount(b"proc", b"/proc", b"proc", 0, None)
+        return
     if upper is None:
         mount(os.fsencode(root), os.fsencode(root), None, MS_BIND | MS_REC, None)
     else:

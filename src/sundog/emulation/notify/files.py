@@ -6,13 +6,12 @@ supervisor's own PID namespace (``paths``).  Errors of the kernel are OSError.
 
 import errno
 import os
-from _ctypes import addressof, dlsym, get_errno
+from _ctypes import byref, get_errno
 from struct import Struct, pack_into
 
 from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.memory import Buffer, Pointer
+from sundog.emulation.notify.memory import Buffer, quick_function
 from sundog.emulation.notify.records import SYMLINK, TYPE_MASK, Record
-from sundog.kernel.libc import LIBC_HANDLE, SYSCALL_FUNCTION, LibcFunction, Long
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
@@ -76,26 +75,23 @@ class Files:
         self._layout = layout = abi.stat
         self._buffer = Buffer()
         self._words = memoryview(self._buffer).cast("B")[layout.inode : layout.inode + 8].cast("Q")
-        self._pointer = Pointer(addressof(self._buffer))
+        self._pointer = byref(self._buffer)
         self._statx_buffer = Buffer()
-        self._statx_pointer = Pointer(addressof(self._statx_buffer))
-        self._syscall = SYSCALL_FUNCTION
-        self._newfstatat = Long(abi.numbers["newfstatat"])
-        self._statx = Long(abi.numbers["statx"])
-        self._cwd = Long(AT_FDCWD)
+        self._statx_pointer = byref(self._statx_buffer)
+        self._syscall = quick_function("syscall")
+        self._newfstatat = abi.numbers["newfstatat"]
+        self._statx = abi.numbers["statx"]
         self._handle = Buffer()
-        self._handle_pointer = Pointer(addressof(self._handle))
         # The mount's ID goes where nobody looks.
-        self._mount_pointer = Pointer(addressof(self._handle) + 1024)
-        self._name_to_handle_at = LibcFunction(dlsym(LIBC_HANDLE, "name_to_handle_at"))
+        self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
+        self._name_to_handle_at = quick_function("name_to_handle_at")
         self._handle_flags = AT_HANDLE_FID
 
     def find_inode(self, location: bytes, flags: int) -> int:
         """Return the inode number of ``location``, -1 if there is none."""
-        if self._syscall(self._newfstatat, self._cwd, location, self._pointer, flags) < 0:
+        if self._syscall(self._newfstatat, AT_FDCWD, location, self._pointer, flags):
             return -1
-        inode: int = self._words[0]
-        return inode
+        return self._words[0]
 
     def found(self, location: bytes, *, follow: bool) -> Status:
         """Return the status of ``location``, which find_inode has just found."""
@@ -133,11 +129,10 @@ class Files:
         birth time has to do, though it is only as fine as the kernel's clock tick: long enough for
         a file to be removed and its inode to be another's.
         """
-        pointers = self._handle_pointer, self._mount_pointer
         for flags in (self._handle_flags, 0):
             FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
             at_flags = flags | (AT_SYMLINK_FOLLOW if follow else 0)
-            if self._name_to_handle_at(AT_FDCWD, location, *pointers, at_flags) == 0:
+            if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, at_flags) == 0:
                 size, kind = FILE_HANDLE.unpack_from(self._handle)
                 start = FILE_HANDLE.size
                 handle = bytes(memoryview(self._handle).cast("B")[start : start + size])
@@ -164,7 +159,7 @@ class Files:
 
     def statx(self, location: bytes, flags: int, mask: int) -> None:
         """Fill the buffer of emulated_statx."""
-        if self._syscall(self._statx, self._cwd, location, flags, mask, self._statx_pointer) < 0:
+        if self._syscall(self._statx, AT_FDCWD, location, flags, mask, self._statx_pointer) < 0:
             raise OSError(get_errno(), "statx")
 
     def emulated_statx(self, record: Record) -> bytes:

@@ -19,6 +19,8 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 U32 = 0xFFFFFFFF
 CWD = AT_FDCWD & U32
 
+SLASH = b"/"[0]
+OWN_PLACES = (b"/proc/", b"/dev/")
 # Symbolic links that every container has in /dev: names for the caller's own descriptors.
 STANDARD_STREAMS = {b"/dev/stdin": 0, b"/dev/stdout": 1, b"/dev/stderr": 2}
 
@@ -70,9 +72,9 @@ class Paths:
 
 
 def located(thread: int, dirfd: int, path: bytes) -> bytes:
-    """Return where the supervisor finds ``path`` of ``thread``, relative to ``dirfd``."""
-    if path.startswith(b"/"):
-        if path.startswith((b"/proc/", b"/dev/")):
+    """Return where the supervisor finds ``path`` of ``thread``, which is not empty."""
+    if path[0] == SLASH:
+        if path.startswith(OWN_PLACES):
             return own_entry(thread, path)
         return path
     dirfd &= U32

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.credentials import Credentials
     from sundog.emulation.notify.listener import Answer, Listener
 
-    # Called with the caller's thread ID and the call's six arguments, 64 bits each, unsigned.
-    Handler = Callable[[int, list[int]], Answer]
+    # The six arguments of a call, 64 bits each, unsigned.
+    Arguments = tuple[int, ...]
+    # Called with the caller's thread ID.
+    Handler = Callable[[int, Arguments], Answer]
 
 U32 = 0xFFFFFFFF
 

@@ -18,6 +18,7 @@ from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.listener import (
     ANSWERED,
+    ARGUMENTS,
     CONTINUE,
     EMPTY_NOTIFICATION,
     NOTIFICATION,
@@ -33,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Handler, State
+    from sundog.emulation.notify.state import Arguments, Handler, State
 
 FAMILIES = (
     StatHandlers,
@@ -93,7 +94,7 @@ class Supervisor:
         self._report = report
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
-        self._counts: dict[int, int] = {}
+        self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
         for family in FAMILIES:
             for name, handler in family(state).calls().items():
@@ -101,7 +102,6 @@ class Supervisor:
                 if number is not None:
                     self._handlers[number] = handler
                     self._names[number] = name
-                    self._counts[number] = 0
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -112,7 +112,7 @@ class Supervisor:
         cpu, wall = time.process_time(), time.monotonic()
         self._loop()
         return Statistics(
-            {self._names[number]: count for number, count in self._counts.items() if count},
+            {self._names[number]: count for number, count in enumerate(self._counts) if count},
             self._incidents,
             time.process_time() - cpu,
             time.monotonic() - wall,
@@ -123,7 +123,8 @@ class Supervisor:
         listener, paths = self._state.listener, self._state.paths
         fd, must_poll = listener.fd, listener.must_poll
         handlers, counts = self._handlers, self._counts
-        unpack, pack = NOTIFICATION.unpack, RESPONSE.pack
+        unpack, arguments, pack = NOTIFICATION.unpack_from, ARGUMENTS.unpack_from, RESPONSE.pack
+        arguments_at = NOTIFICATION.size
         while True:
             if must_poll and not listener.wait():
                 return
@@ -133,7 +134,8 @@ class Supervisor:
                 if listener.is_over(error):
                     return
                 continue
-            cookie, thread, _, number, _, _, *args = unpack(raw)
+            cookie, thread, number = unpack(raw)
+            args = arguments(raw, arguments_at)
             counts[number] += 1
             listener.cookie = cookie
             try:
@@ -164,7 +166,7 @@ class Supervisor:
                 if error.errno != errno.ENOENT:  # the caller has died
                     raise
 
-    def _answer_elsewhere(self, handler: "Handler", thread: int, args: list[int]) -> Answer:
+    def _answer_elsewhere(self, handler: "Handler", thread: int, args: "Arguments") -> Answer:
         """Answer with the caller's root for the supervisor's own."""
         paths = self._state.paths
         paths.enter_root(thread)

@@ -33,7 +33,7 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Handler
+    from sundog.emulation.notify.state import Arguments, Handler
 
 # Errors of the -1:-1 chown that a real one would get as well.
 REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
@@ -96,47 +96,47 @@ class OwnerHandlers:
             "fchmodat2": self.fchmodat2,
         }
 
-    def chown(self, thread: int, args: list[int]) -> Answer:
+    def chown(self, thread: int, args: "Arguments") -> Answer:
         """int chown(const char *path, uid_t owner, gid_t group)."""
         location = self._paths.named(thread, CWD, args[0])
         return self._change_owner(thread, location, args[1], args[2], follow=True)
 
-    def lchown(self, thread: int, args: list[int]) -> Answer:
+    def lchown(self, thread: int, args: "Arguments") -> Answer:
         """int lchown(const char *path, uid_t owner, gid_t group)."""
         location = self._paths.named(thread, CWD, args[0])
         return self._change_owner(thread, location, args[1], args[2], follow=False)
 
-    def fchown(self, thread: int, args: list[int]) -> Answer:
+    def fchown(self, thread: int, args: "Arguments") -> Answer:
         """int fchown(int fd, uid_t owner, gid_t group)."""
         if not is_open_for_io(self._state.files, thread, args[0]):
             return CONTINUE
         location = descriptor(thread, args[0])
         return self._change_owner(thread, location, args[1], args[2], follow=True)
 
-    def fchownat(self, thread: int, args: list[int]) -> Answer:
+    def fchownat(self, thread: int, args: "Arguments") -> Answer:
         """int fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags)."""
         if args[4] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             return CONTINUE
         location, follow = self._paths.at(thread, args[0], args[1], args[4])
         return self._change_owner(thread, location, args[2], args[3], follow=follow)
 
-    def chmod(self, thread: int, args: list[int]) -> Answer:
+    def chmod(self, thread: int, args: "Arguments") -> Answer:
         """int chmod(const char *path, mode_t mode)."""
         location = self._paths.named(thread, CWD, args[0])
         return self._change_mode(thread, location, args[1], follow=True)
 
-    def fchmod(self, thread: int, args: list[int]) -> Answer:
+    def fchmod(self, thread: int, args: "Arguments") -> Answer:
         """int fchmod(int fd, mode_t mode)."""
         if not is_open_for_io(self._state.files, thread, args[0]):
             return CONTINUE
         return self._change_mode(thread, descriptor(thread, args[0]), args[1], follow=True)
 
-    def fchmodat(self, thread: int, args: list[int]) -> Answer:
+    def fchmodat(self, thread: int, args: "Arguments") -> Answer:
         """int fchmodat(int dirfd, const char *path, mode_t mode), without flags in the kernel."""
         location = self._paths.named(thread, args[0], args[1])
         return self._change_mode(thread, location, args[2], follow=True)
 
-    def fchmodat2(self, thread: int, args: list[int]) -> Answer:
+    def fchmodat2(self, thread: int, args: "Arguments") -> Answer:
         """int fchmodat2(int dirfd, const char *path, mode_t mode, int flags)."""
         if args[3] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             return CONTINUE

@@ -24,7 +24,7 @@ from sundog.emulation.notify.credentials import Credentials
 from sundog.emulation.notify.descriptors import status_field
 from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.paths import CWD, descriptor, located, own_entry, parent
+from sundog.emulation.notify.paths import CWD, descriptor, own_entry, parent
 from sundog.emulation.notify.program import MAKES_FILE
 from sundog.emulation.notify.records import (
     DIRECTORY,
@@ -34,7 +34,7 @@ from sundog.emulation.notify.records import (
     SET_GROUP_ID,
     TYPE_MASK,
 )
-from sundog.emulation.notify.state import U32, State
+from sundog.emulation.notify.state import U32, State, signed
 from sundog.errors import KernelError
 from sundog.kernel.mounts import openat2
 
@@ -42,7 +42,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Handler
+    from sundog.emulation.notify.state import Arguments, Handler
 
 CHARACTER_DEVICE, BLOCK_DEVICE = 0o020000, 0o060000
 PERMISSIONS = 0o777
@@ -50,6 +50,12 @@ PERMISSIONS = 0o777
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
 MAX_OPEN_HOW = 4096  # a page: openat2(2) says E2BIG
 MAX_SYMLINKS = 40
+O_LARGEFILE = 0o100000  # os.O_LARGEFILE is 0 where every file may be large
+OPEN_FLAGS = (
+    (os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND)
+    | (os.O_NONBLOCK | os.O_SYNC | os.O_DSYNC | os.O_ASYNC | os.O_DIRECT | O_LARGEFILE)
+    | (os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_PATH | os.O_TMPFILE)
+)
 UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
 
 
@@ -111,20 +117,20 @@ class CreateHandlers:
             "mknodat": self.mknodat,
         }
 
-    def open(self, thread: int, args: list[int]) -> Answer:
+    def open(self, thread: int, args: "Arguments") -> Answer:
         """int open(const char *path, int flags, mode_t mode)."""
         return self._open(thread, CWD, args[0], args[1], args[2])
 
-    def openat(self, thread: int, args: list[int]) -> Answer:
+    def openat(self, thread: int, args: "Arguments") -> Answer:
         """int openat(int dirfd, const char *path, int flags, mode_t mode)."""
         return self._open(thread, args[0], args[1], args[2], args[3])
 
-    def creat(self, thread: int, args: list[int]) -> Answer:
+    def creat(self, thread: int, args: "Arguments") -> Answer:
         """int creat(const char *path, mode_t mode)."""
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
         return self._open(thread, CWD, args[0], flags, args[1])
 
-    def openat2(self, thread: int, args: list[int]) -> Answer:
+    def openat2(self, thread: int, args: "Arguments") -> Answer:
         """int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)."""
         size = args[3]
         if self._is_plain(thread) or not OPEN_HOW.size <= size <= MAX_OPEN_HOW:
@@ -133,6 +139,8 @@ class CreateHandlers:
         flags, mode, resolve = OPEN_HOW.unpack_from(how)
         if not flags & MAKES_FILE or any(how[OPEN_HOW.size :]):
             return CONTINUE
+        if flags & ~OPEN_FLAGS or mode & ~MODE_MASK:
+            return CONTINUE  # unlike open, openat2 refuses what it does not know
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)
         path = self._state.memory.read_string(thread, args[1])
@@ -145,27 +153,27 @@ class CreateHandlers:
         finally:
             os.close(dirfd)
 
-    def mkdir(self, thread: int, args: list[int]) -> Answer:
+    def mkdir(self, thread: int, args: "Arguments") -> Answer:
         """int mkdir(const char *path, mode_t mode)."""
         return self._mkdir(thread, CWD, args[0], args[1])
 
-    def mkdirat(self, thread: int, args: list[int]) -> Answer:
+    def mkdirat(self, thread: int, args: "Arguments") -> Answer:
         """int mkdirat(int dirfd, const char *path, mode_t mode)."""
         return self._mkdir(thread, args[0], args[1], args[2])
 
-    def symlink(self, thread: int, args: list[int]) -> Answer:
+    def symlink(self, thread: int, args: "Arguments") -> Answer:
         """int symlink(const char *target, const char *path)."""
         return self._symlink(thread, args[0], CWD, args[1])
 
-    def symlinkat(self, thread: int, args: list[int]) -> Answer:
+    def symlinkat(self, thread: int, args: "Arguments") -> Answer:
         """int symlinkat(const char *target, int dirfd, const char *path)."""
         return self._symlink(thread, args[0], args[1], args[2])
 
-    def mknod(self, thread: int, args: list[int]) -> Answer:
+    def mknod(self, thread: int, args: "Arguments") -> Answer:
         """int mknod(const char *path, mode_t mode, dev_t device)."""
         return self._mknod(thread, CWD, args[0], args[1], args[2])
 
-    def mknodat(self, thread: int, args: list[int]) -> Answer:
+    def mknodat(self, thread: int, args: "Arguments") -> Answer:
         """int mknodat(int dirfd, const char *path, mode_t mode, dev_t device)."""
         return self._mknod(thread, args[0], args[1], args[2], args[3])
 
@@ -261,8 +269,8 @@ class CreateHandlers:
     def _open(self, thread: int, dirfd: int, address: int, flags: int, mode: int) -> Answer:
         if self._is_plain(thread) or flags & os.O_PATH:
             return CONTINUE
-        flags &= U32
-        location = located(thread, dirfd, self._state.memory.read_string(thread, address))
+        flags = signed(flags)
+        location = self._paths.named(thread, dirfd, address)
         if flags & UNNAMED:
             return self._create(thread, location, location, flags, mode)
         for _ in range(MAX_SYMLINKS):

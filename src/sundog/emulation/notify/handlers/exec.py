@@ -28,7 +28,7 @@ from sundog.emulation.notify.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Handler
+    from sundog.emulation.notify.state import Arguments, Handler
 
 EXECUTE = 0o111
 
@@ -47,11 +47,11 @@ class ExecuteHandlers:
         """Return the handlers by name of call."""
         return {"execve": self.execve, "execveat": self.execveat}
 
-    def execve(self, thread: int, args: list[int]) -> Answer:
+    def execve(self, thread: int, args: "Arguments") -> Answer:
         """int execve(const char *path, char *const argv[], char *const envp[])."""
         return self._execute(thread, self._state.paths.named(thread, CWD, args[0]), follow=True)
 
-    def execveat(self, thread: int, args: list[int]) -> Answer:
+    def execveat(self, thread: int, args: "Arguments") -> Answer:
         """int execveat(int dirfd, const char *path, char *const argv[], char *const[], int)."""
         location, follow = self._state.paths.at(thread, args[0], args[1], args[4])
         return self._execute(thread, location, follow=follow)

@@ -44,7 +44,7 @@ from sundog.emulation.notify.state import U32, State, signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Handler
+    from sundog.emulation.notify.state import Arguments, Handler
 
 CAPABILITY_HEADER = Struct("=Ii")  # version, pid
 CAPABILITY_DATA = Struct("=III")  # effective, permitted, inheritable: 32 capabilities
@@ -91,39 +91,39 @@ class IdentityHandlers:
             "prctl": self.prctl,
         }
 
-    def getuid(self, thread: int, _args: list[int]) -> Answer:
+    def getuid(self, thread: int, _args: "Arguments") -> Answer:
         """uid_t getuid(void)."""
         return self._table[self._index(thread)].ruid
 
-    def geteuid(self, thread: int, _args: list[int]) -> Answer:
+    def geteuid(self, thread: int, _args: "Arguments") -> Answer:
         """uid_t geteuid(void)."""
         return self._table[self._index(thread)].euid
 
-    def getgid(self, thread: int, _args: list[int]) -> Answer:
+    def getgid(self, thread: int, _args: "Arguments") -> Answer:
         """gid_t getgid(void)."""
         return self._table[self._index(thread)].rgid
 
-    def getegid(self, thread: int, _args: list[int]) -> Answer:
+    def getegid(self, thread: int, _args: "Arguments") -> Answer:
         """gid_t getegid(void)."""
         return self._table[self._index(thread)].egid
 
-    def getresuid(self, thread: int, args: list[int]) -> Answer:
+    def getresuid(self, thread: int, args: "Arguments") -> Answer:
         """int getresuid(uid_t *ruid, uid_t *euid, uid_t *suid)."""
         who = self._tags.credentials(thread)
         return self._write_ids(thread, args, (who.ruid, who.euid, who.suid))
 
-    def getresgid(self, thread: int, args: list[int]) -> Answer:
+    def getresgid(self, thread: int, args: "Arguments") -> Answer:
         """int getresgid(gid_t *rgid, gid_t *egid, gid_t *sgid)."""
         who = self._tags.credentials(thread)
         return self._write_ids(thread, args, (who.rgid, who.egid, who.sgid))
 
-    def _write_ids(self, thread: int, args: list[int], ids: tuple[int, int, int]) -> int:
+    def _write_ids(self, thread: int, args: "Arguments", ids: tuple[int, int, int]) -> int:
         for address, value in zip(args, ids, strict=False):
             if self._memory.write(thread, address, ID.pack(value)):
                 return -errno.EFAULT
         return 0
 
-    def getgroups(self, thread: int, args: list[int]) -> Answer:
+    def getgroups(self, thread: int, args: "Arguments") -> Answer:
         """int getgroups(int size, gid_t list[])."""
         groups = self._tags.credentials(thread).groups
         size = signed(args[0])
@@ -134,51 +134,51 @@ class IdentityHandlers:
             return self._memory.write(thread, args[1], data) or len(groups)
         return len(groups)
 
-    def setuid(self, thread: int, args: list[int]) -> Answer:
+    def setuid(self, thread: int, args: "Arguments") -> Answer:
         """int setuid(uid_t uid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_uid(old, args[0] & U32))
 
-    def setgid(self, thread: int, args: list[int]) -> Answer:
+    def setgid(self, thread: int, args: "Arguments") -> Answer:
         """int setgid(gid_t gid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_gid(old, args[0] & U32))
 
-    def setreuid(self, thread: int, args: list[int]) -> Answer:
+    def setreuid(self, thread: int, args: "Arguments") -> Answer:
         """int setreuid(uid_t ruid, uid_t euid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_reuid(old, args[0] & U32, args[1] & U32))
 
-    def setregid(self, thread: int, args: list[int]) -> Answer:
+    def setregid(self, thread: int, args: "Arguments") -> Answer:
         """int setregid(gid_t rgid, gid_t egid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_regid(old, args[0] & U32, args[1] & U32))
 
-    def setresuid(self, thread: int, args: list[int]) -> Answer:
+    def setresuid(self, thread: int, args: "Arguments") -> Answer:
         """int setresuid(uid_t ruid, uid_t euid, uid_t suid)."""
         old = self._tags.credentials(thread)
         ids = [arg & U32 for arg in args[:3]]
         return self._become(thread, old, set_resuid(old, *ids))
 
-    def setresgid(self, thread: int, args: list[int]) -> Answer:
+    def setresgid(self, thread: int, args: "Arguments") -> Answer:
         """int setresgid(gid_t rgid, gid_t egid, gid_t sgid)."""
         old = self._tags.credentials(thread)
         ids = [arg & U32 for arg in args[:3]]
         return self._become(thread, old, set_resgid(old, *ids))
 
-    def setfsuid(self, thread: int, args: list[int]) -> Answer:
+    def setfsuid(self, thread: int, args: "Arguments") -> Answer:
         """int setfsuid(uid_t fsuid), which returns the previous one."""
         old = self._tags.credentials(thread)
         self._become(thread, old, set_fsuid(old, args[0] & U32))
         return old.fsuid
 
-    def setfsgid(self, thread: int, args: list[int]) -> Answer:
+    def setfsgid(self, thread: int, args: "Arguments") -> Answer:
         """int setfsgid(gid_t fsgid), which returns the previous one."""
         old = self._tags.credentials(thread)
         self._become(thread, old, set_fsgid(old, args[0] & U32))
         return old.fsgid
 
-    def setgroups(self, thread: int, args: list[int]) -> Answer:
+    def setgroups(self, thread: int, args: "Arguments") -> Answer:
         """int setgroups(size_t size, const gid_t *list)."""
         old = self._tags.credentials(thread)
         size = args[0] & U32  # an int in the kernel
@@ -192,7 +192,7 @@ class IdentityHandlers:
             return -errno.EINVAL
         return self._become(thread, old, old.replace(groups=groups))
 
-    def capget(self, thread: int, args: list[int]) -> Answer:
+    def capget(self, thread: int, args: "Arguments") -> Answer:
         """int capget(cap_user_header_t header, cap_user_data_t data)."""
         index = self._index(thread)
         if index == 0 or not args[1]:
@@ -208,7 +208,7 @@ class IdentityHandlers:
         )
         return self._memory.write(thread, args[1], data)
 
-    def capset(self, thread: int, args: list[int]) -> Answer:
+    def capset(self, thread: int, args: "Arguments") -> Answer:
         """int capset(cap_user_header_t header, const cap_user_data_t data)."""
         words = self._capability_words(thread, args[0])
         if not words:
@@ -233,7 +233,7 @@ class IdentityHandlers:
             return 0
         return CAPABILITY_WORDS.get(version, 0)
 
-    def prctl(self, thread: int, args: list[int]) -> Answer:
+    def prctl(self, thread: int, args: "Arguments") -> Answer:
         """int prctl(int option, ...), for the options that belong to an identity."""
         old = self._tags.credentials(thread)
         option, *values = args[:5]

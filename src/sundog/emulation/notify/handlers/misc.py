@@ -1,22 +1,24 @@
 """Calls that touch the emulation at its edges: other roots, peers of sockets, the tag itself."""
 
 import errno
-from _socket import socket
+import os
+from _ctypes import byref
 from struct import Struct
 
 from sundog.emulation.notify.capabilities import CAP_SYS_CHROOT
 from sundog.emulation.notify.descriptors import status_field, take_descriptor
 from sundog.emulation.notify.listener import CONTINUE, Answer
+from sundog.emulation.notify.memory import Buffer, quick_function
 from sundog.emulation.notify.paths import CWD
 from sundog.emulation.notify.program import SO_PEERCRED, SO_PEERGROUPS, SOL_SOCKET
 from sundog.emulation.notify.state import U32, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Handler
+    from sundog.emulation.notify.state import Arguments, Handler
 
 UCRED = Struct("=iII")  # pid, uid, gid
-ID = Struct("=I")
+UINT = Struct("=I")
 LIMIT = Struct("=QQ")  # soft, hard
 NO_LIMIT = LIMIT.pack((1 << 64) - 1, (1 << 64) - 1)
 
@@ -26,6 +28,8 @@ class MiscellaneousHandlers:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._buffer = Buffer()
+        self._getsockopt = quick_function("getsockopt")
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -41,7 +45,7 @@ class MiscellaneousHandlers:
             "prlimit64": self.prlimit64,
         }
 
-    def chroot(self, thread: int, args: list[int]) -> Answer:
+    def chroot(self, thread: int, args: "Arguments") -> Answer:
         """int chroot(const char *path)."""
         if not self._state.tags.credentials(thread).can(CAP_SYS_CHROOT):
             # Other errors come first.
@@ -49,25 +53,23 @@ class MiscellaneousHandlers:
             return -errno.EPERM
         return self.other_root(thread, args)
 
-    def other_root(self, _thread: int, _args: list[int]) -> Answer:
+    def other_root(self, _thread: int, _args: "Arguments") -> Answer:
         """Note that from now on some tracee may have another root."""
         self._state.paths.elsewhere = True
         return CONTINUE
 
-    def getsockopt(self, thread: int, args: list[int]) -> Answer:
+    def getsockopt(self, thread: int, args: "Arguments") -> Answer:
         """int getsockopt(int fd, int level, int option, void *value, socklen_t *size).
 
         For SO_PEERCRED and SO_PEERGROUPS.  The answer is who the peer is now; the kernel would
         tell who it was when it connected or listened.
         """
         option = args[2] & U32
-        taken = socket(fileno=take_descriptor(self._state.abi, thread, args[0]))
+        taken = take_descriptor(self._state.abi, thread, args[0])
         try:
-            peer, _, _ = UCRED.unpack(taken.getsockopt(SOL_SOCKET, SO_PEERCRED, UCRED.size))
-        except OSError:
-            return CONTINUE
+            peer = self._peer(taken)
         finally:
-            taken.close()
+            os.close(taken)
         if peer <= 0:
             return CONTINUE
         index = self._state.tags.index(peer)
@@ -75,10 +77,20 @@ class MiscellaneousHandlers:
             return CONTINUE
         who = self._state.tags.table[index]
         if option == SO_PEERGROUPS:
-            value = b"".join(map(ID.pack, who.groups))
+            value = b"".join(map(UINT.pack, who.groups))
         else:
             value = UCRED.pack(self._inner_peer(thread, peer), who.euid, who.egid)
         return self._write_option(thread, args[3], args[4], value, whole=option == SO_PEERGROUPS)
+
+    def _peer(self, fd: int) -> int:
+        """Return the process at the other end of the socket ``fd``, 0 if there is none."""
+        UINT.pack_into(self._buffer, UCRED.size, UCRED.size)
+        value, size = byref(self._buffer), byref(self._buffer, UCRED.size)
+        if self._getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, size):
+            return 0
+        peer: int
+        peer, _, _ = UCRED.unpack_from(self._buffer)
+        return peer
 
     def _inner_peer(self, thread: int, peer: int) -> int:
         """Return the ID of the process ``peer`` as ``thread`` sees it, 0 if it does not."""
@@ -91,7 +103,7 @@ class MiscellaneousHandlers:
     ) -> Answer:
         """Write an option's value and its size; one that must be ``whole`` is not cut."""
         memory = self._state.memory
-        (size,) = ID.unpack(memory.read(thread, size_address, ID.size))
+        (size,) = UINT.unpack(memory.read(thread, size_address, UINT.size))
         if size >> 31:
             return -errno.EINVAL
         answer = 0
@@ -101,18 +113,18 @@ class MiscellaneousHandlers:
             value = value[:size]
             if memory.write(thread, address, value):
                 return -errno.EFAULT
-        return memory.write(thread, size_address, ID.pack(len(value))) or answer
+        return memory.write(thread, size_address, UINT.pack(len(value))) or answer
 
-    def getrlimit(self, thread: int, args: list[int]) -> Answer:
+    def getrlimit(self, thread: int, args: "Arguments") -> Answer:
         """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
         return self._state.memory.write(thread, args[1], NO_LIMIT)
 
-    def setrlimit(self, thread: int, args: list[int]) -> Answer:
+    def setrlimit(self, thread: int, args: "Arguments") -> Answer:
         """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
         self._state.memory.read(thread, args[1], LIMIT.size)
         return 0
 
-    def prlimit64(self, thread: int, args: list[int]) -> Answer:
+    def prlimit64(self, thread: int, args: "Arguments") -> Answer:
         """int prlimit64(pid_t pid, RLIMIT_LOCKS, const struct rlimit64 *, struct rlimit64 *)."""
         if args[2]:
             self._state.memory.read(thread, args[2], LIMIT.size)

@@ -19,7 +19,7 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Handler
+    from sundog.emulation.notify.state import Arguments, Handler
 
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
 STATX_FLAGS = STAT_FLAGS | 0x6000  # AT_STATX_SYNC_TYPE
@@ -35,6 +35,7 @@ class StatHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._read_string = state.memory.read_string
+        self._named = state.paths.named
         self._find_inode = state.files.find_inode
         self._by_inode = state.records.by_inode
 
@@ -50,28 +51,28 @@ class StatHandlers:
             "getdents64": self.getdents64,
         }
 
-    def stat(self, thread: int, args: list[int]) -> Answer:
+    def stat(self, thread: int, args: "Arguments") -> Answer:
         """int stat(const char *path, struct stat *buf)."""
-        location = located(thread, CWD, self._read_string(thread, args[0]))
+        location = self._named(thread, CWD, args[0])
         if self._find_inode(location, 0) not in self._by_inode:
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
-    def lstat(self, thread: int, args: list[int]) -> Answer:
+    def lstat(self, thread: int, args: "Arguments") -> Answer:
         """int lstat(const char *path, struct stat *buf)."""
-        location = located(thread, CWD, self._read_string(thread, args[0]))
+        location = self._named(thread, CWD, args[0])
         if self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode:
             return CONTINUE
         return self._show(thread, location, AT_SYMLINK_NOFOLLOW, args[1])
 
-    def fstat(self, thread: int, args: list[int]) -> Answer:
+    def fstat(self, thread: int, args: "Arguments") -> Answer:
         """int fstat(int fd, struct stat *buf)."""
         location = b"%d/fd/%d" % (thread, args[0] & U32)
         if self._find_inode(location, 0) not in self._by_inode:
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
-    def newfstatat(self, thread: int, args: list[int]) -> Answer:
+    def newfstatat(self, thread: int, args: "Arguments") -> Answer:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
         location, flags = self._target(thread, args[0], args[1], args[3])
         flags &= STAT_FLAGS
@@ -79,7 +80,7 @@ class StatHandlers:
             return CONTINUE
         return self._show(thread, location, flags, args[2])
 
-    def statx(self, thread: int, args: list[int]) -> Answer:
+    def statx(self, thread: int, args: "Arguments") -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
         location, flags = self._target(thread, args[0], args[1], args[2])
         if self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode:
@@ -114,16 +115,16 @@ class StatHandlers:
         self._state.listener.confirm()
         return self._state.memory.write(thread, address, files.emulated_stat(record))
 
-    def getdents64(self, thread: int, args: list[int]) -> Answer:
+    def getdents64(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t getdents64(int fd, void *entries, size_t size)."""
         return self._list(thread, args, "getdents64", name=DIRENT.size + 1, type_last=False)
 
-    def getdents(self, thread: int, args: list[int]) -> Answer:
+    def getdents(self, thread: int, args: "Arguments") -> Answer:
         """int getdents(unsigned fd, struct linux_dirent *entries, unsigned size)."""
         return self._list(thread, args, "getdents", name=DIRENT.size, type_last=True)
 
     def _list(
-        self, thread: int, args: list[int], call: str, *, name: int, type_last: bool
+        self, thread: int, args: "Arguments", call: str, *, name: int, type_last: bool
     ) -> Answer:
         """Read a directory for the caller, and give devices their type.
 

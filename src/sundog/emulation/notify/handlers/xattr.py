@@ -34,7 +34,7 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Handler
+    from sundog.emulation.notify.state import Arguments, Handler
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536
@@ -105,24 +105,24 @@ class AttributeHandlers:
 
     # setxattr(path, name, value, size, flags) and its relatives
 
-    def setxattr(self, thread: int, args: list[int]) -> Answer:
+    def setxattr(self, thread: int, args: "Arguments") -> Answer:
         """int setxattr(const char *path, const char *name, const void *value, size_t, int)."""
         name = self._name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._set(thread, location, name, args[2:5], follow=True)
 
-    def lsetxattr(self, thread: int, args: list[int]) -> Answer:
+    def lsetxattr(self, thread: int, args: "Arguments") -> Answer:
         """int lsetxattr(const char *path, const char *name, const void *value, size_t, int)."""
         name = self._name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._set(thread, location, name, args[2:5], follow=False)
 
-    def fsetxattr(self, thread: int, args: list[int]) -> Answer:
+    def fsetxattr(self, thread: int, args: "Arguments") -> Answer:
         """int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)."""
         name = self._name(thread, args[1])
         return self._set(thread, self._open_file(thread, args[0]), name, args[2:5], follow=True)
 
-    def setxattrat(self, thread: int, args: list[int]) -> Answer:
+    def setxattrat(self, thread: int, args: "Arguments") -> Answer:
         """int setxattrat(int, const char *, int at_flags, const char *, xattr_args *, size_t)."""
         name = self._name(thread, args[3])
         location, follow = self._at(thread, args)
@@ -131,25 +131,25 @@ class AttributeHandlers:
 
     # getxattr(path, name, value, size)
 
-    def getxattr(self, thread: int, args: list[int]) -> Answer:
+    def getxattr(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t getxattr(const char *path, const char *name, void *value, size_t size)."""
         name = self._known_name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._get(thread, location, name, args[2], args[3], follow=True)
 
-    def lgetxattr(self, thread: int, args: list[int]) -> Answer:
+    def lgetxattr(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size)."""
         name = self._known_name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._get(thread, location, name, args[2], args[3], follow=False)
 
-    def fgetxattr(self, thread: int, args: list[int]) -> Answer:
+    def fgetxattr(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)."""
         name = self._known_name(thread, args[1])
         location = self._open_file(thread, args[0])
         return self._get(thread, location, name, args[2], args[3], follow=True)
 
-    def getxattrat(self, thread: int, args: list[int]) -> Answer:
+    def getxattrat(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t getxattrat(int, const char *, int, const char *, xattr_args *, size_t)."""
         name = self._known_name(thread, args[3])
         location, follow = self._at(thread, args)
@@ -160,22 +160,22 @@ class AttributeHandlers:
 
     # listxattr(path, list, size)
 
-    def listxattr(self, thread: int, args: list[int]) -> Answer:
+    def listxattr(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t listxattr(const char *path, char *list, size_t size)."""
         return self._list_named(thread, args, follow=True)
 
-    def llistxattr(self, thread: int, args: list[int]) -> Answer:
+    def llistxattr(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t llistxattr(const char *path, char *list, size_t size)."""
         return self._list_named(thread, args, follow=False)
 
-    def flistxattr(self, thread: int, args: list[int]) -> Answer:
+    def flistxattr(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t flistxattr(int fd, char *list, size_t size)."""
         if not self._state.records.attributes:
             return CONTINUE
         location = self._open_file(thread, args[0])
         return self._list(thread, location, args[1], args[2], follow=True)
 
-    def listxattrat(self, thread: int, args: list[int]) -> Answer:
+    def listxattrat(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t listxattrat(int dirfd, const char *path, int at_flags, char *list, size_t)."""
         if not self._state.records.attributes:
             return CONTINUE
@@ -184,24 +184,24 @@ class AttributeHandlers:
 
     # removexattr(path, name)
 
-    def removexattr(self, thread: int, args: list[int]) -> Answer:
+    def removexattr(self, thread: int, args: "Arguments") -> Answer:
         """int removexattr(const char *path, const char *name)."""
         name = self._name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._remove(thread, location, name, follow=True)
 
-    def lremovexattr(self, thread: int, args: list[int]) -> Answer:
+    def lremovexattr(self, thread: int, args: "Arguments") -> Answer:
         """int lremovexattr(const char *path, const char *name)."""
         name = self._name(thread, args[1])
         location = self._paths.named(thread, CWD, args[0])
         return self._remove(thread, location, name, follow=False)
 
-    def fremovexattr(self, thread: int, args: list[int]) -> Answer:
+    def fremovexattr(self, thread: int, args: "Arguments") -> Answer:
         """int fremovexattr(int fd, const char *name)."""
         name = self._name(thread, args[1])
         return self._remove(thread, self._open_file(thread, args[0]), name, follow=True)
 
-    def removexattrat(self, thread: int, args: list[int]) -> Answer:
+    def removexattrat(self, thread: int, args: "Arguments") -> Answer:
         """int removexattrat(int dirfd, const char *path, int at_flags, const char *name)."""
         name = self._name(thread, args[3])
         location, follow = self._at(thread, args)
@@ -223,17 +223,17 @@ class AttributeHandlers:
             raise KernelAnswers
         return self._name(thread, address)
 
-    def _at(self, thread: int, args: list[int]) -> tuple[bytes, bool]:
+    def _at(self, thread: int, args: "Arguments") -> tuple[bytes, bool]:
         if args[2] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             raise KernelAnswers
         return self._paths.at(thread, args[0], args[1], args[2])
 
-    def _arguments(self, thread: int, args: list[int]) -> list[int]:
+    def _arguments(self, thread: int, args: "Arguments") -> "Arguments":
         """Return value, size and flags from the structure of the ``at`` calls."""
         if args[5] != XATTR_ARGS.size:
             raise KernelAnswers
         data = self._state.memory.read(thread, args[4], XATTR_ARGS.size)
-        return list(XATTR_ARGS.unpack(data))
+        return XATTR_ARGS.unpack(data)
 
     def _open_file(self, thread: int, fd: int) -> bytes:
         """Return the location of an open file; raise KernelAnswers for one with O_PATH."""
@@ -244,7 +244,7 @@ class AttributeHandlers:
     # What the calls do
 
     def _set(
-        self, thread: int, location: bytes, name: bytes, values: list[int], *, follow: bool
+        self, thread: int, location: bytes, name: bytes, values: "Arguments", *, follow: bool
     ) -> Answer:
         address, size, flags = values
         flags &= U32
@@ -325,7 +325,7 @@ class AttributeHandlers:
         value = shown_value(record, name, status.mode)
         return self._hand_over(thread, address, size, value)
 
-    def _list_named(self, thread: int, args: list[int], *, follow: bool) -> Answer:
+    def _list_named(self, thread: int, args: "Arguments", *, follow: bool) -> Answer:
         if not self._state.records.attributes:
             return CONTINUE
         location = self._paths.named(thread, CWD, args[0])
