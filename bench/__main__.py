@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from scripts import account, install, packages
 from scripts.bases import makers
-from scripts.place import CHECKOUT, WorkshopError
+from scripts.place import CHECKOUT, WorkshopError, own
 
 from bench import inputs, report, start
 from bench.build import builds, imports
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 USER = "sundog-bench"
 PEERS = ("bubblewrap", "buildah", "charliecloud-builders", "charliecloud-runtime")
 NEEDS = (
-    "busybox-static", "dpkg-dev", "e2fsprogs", "git", "gzip", "libarchive-tools", "mount",
-    "musl-tools", "uidmap",
+    "busybox-static", "dpkg-dev", "e2fsprogs", "gcc", "git", "gzip", "libarchive-tools",
+    "linux-libc-dev", "mount", "musl-tools", "strace", "uidmap",
 )  # fmt: skip
 FILE_SYSTEM = 24 << 30
 
@@ -108,7 +108,8 @@ def main() -> int:
             results = measure(place, owner, programs)
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
         page = report.page(results, packages.versions(PEERS), machine)
-        page = page.replace(str(place), "$FS").replace(f"{programs}/", "")
+        page = page.replace(str(place), "$D").replace(str(own("bases")), "$BASES")
+        page = page.replace(f"{programs}/", "")
         (CHECKOUT / "docs/benchmarks.md").write_text(page)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)

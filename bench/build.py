@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from scripts.place import WorkshopError
 
 from bench import inputs
-from bench.measure import Cost, disk
-from bench.report import Row, Table
+from bench.measure import Cost, content, disk
+from bench.report import Row, Table, ratio
 from bench.tools import Sundog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bench.measure import Bench
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.tools import Tool
 
 ROUNDS = 3
+PEERS = ("charliecloud", "buildah")
 AGAIN = 5
 FILES = 50
 MEGABYTE = 1e6
@@ -30,7 +31,7 @@ MEGABYTE = 1e6
 def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results) -> None:
     """Build five instructions cold, cached and with the last line changed, in fresh storage."""
     costs: dict[str, dict[str, list[Cost]]] = {tool.name: {} for tool in tools}
-    space: dict[str, int] = {}
+    spaces: dict[str, list[int]] = {tool.name: [] for tool in tools}
     context = bench.directory("context")
     bench.directory("context/files")
     for number in range(FILES):
@@ -48,7 +49,7 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
             dockerfile.write_text(inputs.DOCKERFILE.format(base=tool.base, last=""))
             timed("import of the base", tool.importing(tarball))
             timed("cold build", tool.building(dockerfile))
-            space[tool.name] = disk(tool.storage)
+            spaces[tool.name].append(disk(tool.storage))
             timed("cached rebuild", tool.building(dockerfile), rounds=AGAIN)
             for change in range(AGAIN):
                 dockerfile.write_text(inputs.DOCKERFILE.format(base=tool.base, last=f"{change}"))
@@ -61,11 +62,13 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
         name: {stage: statistics.median(cost.wall for cost in runs) for stage, runs in row.items()}
         for name, row in costs.items()
     }
+    space = {name: statistics.median(values) for name, values in spaces.items()}
     rows = [
-        Row((stage, *(f"{median[name][stage]:.2f}" for name in names)))
+        _beside(stage, {name: median[name][stage] for name in names}, ".2f")
         for stage in next(iter(median.values()))
     ]
-    rows.append(Row(("disk after the cold build, MB", *(f"{space[n] / 1e6:.0f}" for n in names))))
+    megabytes = {name: value / MEGABYTE for name, value in space.items()}
+    rows.append(_beside("disk after the cold build, MB", megabytes, ".0f"))
     examples = [" ".join(tool.building(context / f"Dockerfile.{tool.name}")) for tool in tools]
     results.tables.append(
         Table(
@@ -73,7 +76,7 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
             f"`apt-get install {inputs.PACKAGES}` from a repository in the image, COPY of {FILES}"
             f" files, two more RUN; seconds of wall time, medians of {ROUNDS} rounds"
             f" ({ROUNDS * AGAIN} of those that change little), each in fresh storage.",
-            ("stage", *names),
+            ("stage", *names, *(f"÷ {peer}'s" for peer in PEERS)),
             rows,
             commands=examples,
         )
@@ -87,10 +90,16 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
     results.target("disk ÷ buildah's", space["sundog"] / space["buildah"], 1.0)
 
 
+def _beside(stage: str, values: Mapping[str, float], form: str) -> Row:
+    """Return a row of what each tool takes, and Sundog's ratios to its peers."""
+    ratios = [ratio(values["sundog"], values[peer]) for peer in PEERS]
+    return Row((stage, *(format(value, form) for value in values.values()), *ratios))
+
+
 def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results) -> None:
     """Import a big compressed tarball, beside plain unpacking by bsdtar and GNU tar."""
     costs: dict[str, list[Cost]] = {}
-    for turn in range(2):
+    for turn in range(ROUNDS):
         for tool in tools:
             fresh = type(tool)(tool.name, bench, bench.place / f"storage-big-{tool.name}-{turn}")
             argv = fresh.importing(tarball, "big")
@@ -99,30 +108,36 @@ def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results
             target = bench.directory(f"big-{program}-{turn}")
             argv = [program, "-C", str(target), "-xf", str(tarball)]
             costs.setdefault(f"{program} -xf", []).extend(bench.time([argv]))
-    cpu = {name: min(cost.cpu for cost in runs) for name, runs in costs.items()}
-    peak = {name: max(cost.resident for cost in runs) / 1024 for name, runs in costs.items()}
+    median = {name: Cost.median(runs) for name, runs in costs.items()}
+    own = median["sundog"]
     rows = [
         Row((
             name,
-            f"{min(cost.wall for cost in runs):.1f}",
-            f"{cpu[name]:.1f}",
-            f"{peak[name]:.0f}",
+            f"{cost.wall:.1f}",
+            f"{cost.cpu:.1f}",
+            f"{cost.resident / MEGABYTE:.0f}",
+            ratio(own.wall, cost.wall),
+            ratio(own.cpu, cost.cpu),
+            ratio(own.resident, cost.resident),
         ))
-        for name, runs in costs.items()
+        for name, cost in median.items()
     ]  # fmt: skip
+    unpacked = content(bench.place / "big-bsdtar-0")
     results.tables.append(
         Table(
             "Import of a big image",
-            f"{tarball.stat().st_size / MEGABYTE:.0f} MB of tar.gz, {inputs.BIG / MEGABYTE:.0f} MB"
-            " unpacked: this machine's own /usr. The better of two runs, CPU time of all processes,"
-            " peak memory of the greatest one.",
-            ("by", "wall, s", "CPU, s", "peak, MiB"),
+            f"{tarball.stat().st_size / MEGABYTE:.0f} MB of tar.gz, {unpacked / MEGABYTE:.0f} MB"
+            f" unpacked: this machine's own /usr. Medians of {ROUNDS} rounds, each in fresh"
+            " storage; CPU time of all processes, peak memory of the largest process, MB of"
+            " 10^6 bytes.",
+            ("by", "wall, s", "CPU, s", "peak, MB", "ratio: wall", "CPU", "peak"),
             rows,
-            commands=[" ".join(tools[0].importing(tarball, "big")), f"bsdtar -xf {tarball}"],
+            commands=[" ".join(tool.importing(tarball, "big")) for tool in tools]
+            + [f"bsdtar -xf {tarball}", f"tar -xf {tarball}"],
         )
     )
-    results.target("import: CPU ÷ bsdtar's", cpu["sundog"] / cpu["bsdtar -xf"], 1.3)
-    results.target("import: peak memory, MiB", peak["sundog"], 150)
+    results.target("import: CPU ÷ bsdtar's", own.cpu / median["bsdtar -xf"].cpu, 1.3)
+    results.target("import: peak memory of the largest process, MB", own.resident / MEGABYTE, 150)
     _from_big(bench, results)
 
 
@@ -131,11 +146,14 @@ def _from_big(bench: Bench, results: Results) -> None:
     tool = Sundog("sundog", bench, bench.place / "storage-big-sundog-0")
     context = bench.directory("context")
     dockerfile = context / "Dockerfile.big"
-    dockerfile.write_text("FROM big\nENV NOTHING=more\n")
     command = tool.building(dockerfile)
     verbose = [*command[:2], "-v", *command[2:]]
-    text = bench.run(["sh", "-c", '"$@" 2>&1', "sh", *verbose], tool.environment)
-    found = re.search(r"FROM took ([\d.]+) ms", text)
-    if found is None:
-        raise WorkshopError(f"no time of FROM in what `-v` prints:\n{text}")
-    results.target("FROM of the big image, ms by `-v`", float(found.group(1)), 10)
+    times = []
+    for turn in range(ROUNDS):
+        dockerfile.write_text(f"FROM big\nENV NOTHING={turn}\n")
+        text = bench.run(["sh", "-c", '"$@" 2>&1', "sh", *verbose], tool.environment)
+        found = re.search(r"FROM took ([\d.]+) ms", text)
+        if found is None:
+            raise WorkshopError(f"no time of FROM in what `-v` prints:\n{text}")
+        times.append(float(found.group(1)))
+    results.target("FROM of the big image, ms by `-v`", statistics.median(times), 10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import statistics
 import subprocess
 from dataclasses import dataclass
@@ -21,18 +22,27 @@ PYTHON = "/usr/bin/python3"
 
 @dataclass(frozen=True)
 class Cost:
-    """Medians over rounds: seconds, CPU seconds; and the greatest peak memory, KiB."""
+    """Medians over rounds: seconds, CPU seconds, the largest process's peak memory in bytes."""
 
     wall: float
     cpu: float
-    resident: int
-    rounds: int
+    resident: float
 
     @classmethod
     def of(cls, runs: Sequence[Sequence[float]]) -> Cost:
         """Condense the timer's runs."""
         _, wall, cpu, resident = zip(*runs, strict=True)
-        return cls(statistics.median(wall), statistics.median(cpu), int(max(resident)), len(runs))
+        peak = statistics.median(resident) * 1024
+        return cls(statistics.median(wall), statistics.median(cpu), peak)
+
+    @classmethod
+    def median(cls, costs: Sequence[Cost]) -> Cost:
+        """Condense costs that were measured one by one."""
+        return cls(
+            statistics.median(cost.wall for cost in costs),
+            statistics.median(cost.cpu for cost in costs),
+            statistics.median(cost.resident for cost in costs),
+        )
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,12 @@ class Bench:
                 f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
             )
         return done.stdout
+
+
+def content(path: Path) -> int:
+    """Return the bytes of a tree's regular files, each inode once."""
+    files = [found.lstat() for found in path.rglob("*") if not found.is_symlink()]
+    return sum({s.st_ino: s.st_size for s in files if stat.S_ISREG(s.st_mode)}.values())
 
 
 def disk(path: Path) -> int:

@@ -40,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that Sundog is to reach: at most the limit."""
+    """A figure that Sundog is to reach: at most the limit; a whole number where it counts."""
 
     name: str
     value: float
@@ -50,6 +50,16 @@ class Target:
     def reached(self) -> bool:
         """Tell whether it is."""
         return self.value <= self.limit
+
+    @property
+    def measured(self) -> str:
+        """Return the value with digits enough to tell it from a limit of two or three."""
+        return str(self.value) if isinstance(self.value, int) else f"{self.value:#.4g}"
+
+
+def ratio(sundog: float, other: float) -> str:
+    """Return how many times the other's cost Sundog's is."""
+    return f"{sundog / other:.2f}"
 
 
 @dataclass
@@ -61,8 +71,9 @@ class Results:
 
     def target(self, name: str, value: float, limit: float) -> None:
         """Enter a figure beside its limit."""
-        self.targets.append(Target(name, value, limit))
-        print(f"  {name}: {value:.3g} (limit {limit:g})", flush=True)
+        target = Target(name, value, limit)
+        self.targets.append(target)
+        print(f"  {name}: {target.measured} (limit {limit:g})", flush=True)
 
 
 def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
@@ -76,7 +87,7 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
         [
             Row((
                 target.name,
-                f"{target.value:.3g}",
+                target.measured,
                 f"{target.limit:g}",
                 "reached" if target.reached else "**missed**",
             ))
@@ -86,7 +97,10 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
     introduction = (
         f"Written by `make bench` on {today}: {machine}. One run, all tools side by side, on a"
         " fresh ext4 in a loop-mounted file, as an ordinary user. Peers are Debian's packages: "
-        f"{peers}. buildah has subordinate ids, which Sundog and Charliecloud do without."
+        f"{peers}. buildah has subordinate ids, which Sundog and Charliecloud do without. All"
+        " figures are medians of three rounds or more, and a ratio is Sundog's figure ÷ the"
+        " other's: below 1, Sundog takes less. `$D` is the file system's directory, `$BASES` where"
+        " the tarballs are kept."
     )
     parts = [
         "# Benchmarks",

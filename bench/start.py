@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
+import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.place import WorkshopError
+
 from bench import inputs
-from bench.report import Row, Table
-from bench.tools import Sundog
+from bench.report import Row, Table, ratio
+from bench.tools import Buildah, Sundog
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from bench.measure import Bench
     from bench.report import Results
 
 ROUNDS = 60
+TRACES = 3
+TURNS = 5
+BARE = "the interpreter, `python -I -S -E -c pass`"
+OURS = "sundog, `ch-run IMAGE -- true`"
 
 
 def measure(bench: Bench, busybox: Path, results: Results) -> None:
@@ -28,10 +38,12 @@ def measure(bench: Bench, busybox: Path, results: Results) -> None:
     interpreter = str((bench.programs / "python").resolve())
     ch_run = str(bench.programs / "ch-run")
     binds = ["--bind", str(tree), "/", "--dev", "/dev", "--proc", "/proc"]
+    bare = [interpreter, "-I", "-S", "-E", "-c", "pass"]
+    image = [ch_run, "busybox", "--", "true"]
     commands = {
         "the host's static true": [str(tree / "bin/busybox"), "true"],
-        "the interpreter, `python -I -S -E -c pass`": [interpreter, "-I", "-S", "-E", "-c", "pass"],
-        "sundog, `ch-run IMAGE -- true`": [ch_run, "busybox", "--", "true"],
+        BARE: bare,
+        OURS: image,
         "sundog, `ch-run DIRECTORY -- true`": [ch_run, str(tree), "--", "true"],
         "sundog, `ch-run -W IMAGE -- true`": [ch_run, "-W", "busybox", "--", "true"],
         "charliecloud, `ch-run DIRECTORY -- true`": ["/usr/bin/ch-run", str(tree), "--", "true"],
@@ -39,25 +51,94 @@ def measure(bench: Bench, busybox: Path, results: Results) -> None:
             "/usr/bin/bwrap", "--unshare-user", *binds, "true",
         ],
     }  # fmt: skip
+    buildah = Buildah("buildah", bench, bench.directory("storage-start-buildah"))
+    container, refusal = _container(bench, buildah, busybox)
+    if container:
+        commands["buildah, `buildah run --isolation chroot …`"] = buildah.running(container, "true")
     costs = bench.time(list(commands.values()), rounds=ROUNDS, env=sundog.environment)
     named = dict(zip(commands, costs, strict=True))
-    pair = [cost for label, cost in named.items() if "interpreter" in label or "IMAGE" in label]
+    own = named[OURS]
     results.tables.append(
         Table(
             "Container start",
-            f"`true` from static BusyBox; medians of {ROUNDS} rounds, the commands interleaved.",
-            ("command", "wall, ms", "CPU, ms"),
+            f"`true` from static BusyBox; medians of {ROUNDS} rounds, the commands interleaved."
+            f" Ratios are those of `ch-run IMAGE -- true` to the row.{refusal}",
+            ("command", "wall, ms", "CPU, ms", "ratio: wall", "CPU"),
             [
-                Row((label, f"{cost.wall * 1e3:.2f}", f"{cost.cpu * 1e3:.2f}"))
+                Row((
+                    label,
+                    f"{cost.wall * 1e3:.2f}",
+                    f"{cost.cpu * 1e3:.2f}",
+                    ratio(own.wall, cost.wall),
+                    ratio(own.cpu, cost.cpu),
+                ))
                 for label, cost in named.items()
             ],
             commands=[" ".join(argv) for argv in commands.values()],
         )
-    )
+    )  # fmt: skip
     results.target(
-        "start: CPU of `ch-run IMAGE` ÷ the interpreter's", pair[1].cpu / pair[0].cpu, 1.4
+        "start: CPU of `ch-run IMAGE` ÷ the interpreter's", own.cpu / named[BARE].cpu, 1.4
     )
+    _files(bench, {BARE: bare, OURS: image}, sundog.environment, results)
     _syscalls(bench, ch_run, tree, program, results)
+
+
+def _container(bench: Bench, buildah: Buildah, tarball: Path) -> tuple[str, str]:
+    """Make a working container of buildah's; its name, or else why there is none."""
+    try:
+        bench.run(buildah.importing(tarball, "start"))
+        name = bench.run(buildah.container("start")).strip()
+        bench.run(buildah.running(name, "true"))
+    except WorkshopError as error:
+        return "", f" `buildah run` does not work here: {str(error).splitlines()[-1]}"
+    return name, ""
+
+
+def _files(
+    bench: Bench,
+    commands: Mapping[str, Sequence[str]],
+    env: Mapping[str, str],
+    results: Results,
+) -> None:
+    """Count the system calls that name a file, and the successful opens among them."""
+    strace = ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o"]
+    log = bench.place / "strace"
+    counts: dict[str, tuple[int, int]] = {}
+    for label, argv in commands.items():
+        rounds = []
+        for _ in range(TRACES):
+            bench.run([*strace, str(log), *argv], env)
+            rounds.append(_count(log.read_text()))
+        calls, opens = zip(*rounds, strict=True)
+        counts[label] = int(statistics.median(calls)), int(statistics.median(opens))
+    own = counts[OURS]
+    results.tables.append(
+        Table(
+            "Files named at a container's start",
+            "System calls that name a file, as strace(1) sees them in all processes up to the"
+            f" execve(2) of `true`, and the successful opens among them; medians of {TRACES}.",
+            ("command", "path system calls", "successful opens", "ratio: calls", "opens"),
+            [
+                Row((label, f"{calls}", f"{opens}", ratio(own[0], calls), ratio(own[1], opens)))
+                for label, (calls, opens) in counts.items()
+            ],
+            commands=[" ".join([*strace, str(log), *argv]) for argv in commands.values()],
+        )
+    )
+    results.target("start: path system calls of `ch-run IMAGE`", own[0], 120)
+    results.target("start: successful opens of `ch-run IMAGE`", own[1], 40)
+
+
+def _count(trace: str) -> tuple[int, int]:
+    """Count a trace's calls, and its successful opens, up to the last program executed."""
+    calls = [line.split(" ", 1)[1].strip() for line in trace.splitlines()]
+    executed = [at for at, call in enumerate(calls) if re.match(r"execve\(.*\) = 0$", call)]
+    # What the only program of a trace does is all its own.
+    if len(executed) > 1:
+        calls = calls[: executed[-1] + 1]
+    opens = [call for call in calls if re.match(r"open(at2?)?\(.*\) = \d+$", call)]
+    return len(calls), len(opens)
 
 
 def _syscall_program(tree: Path) -> str:
@@ -89,17 +170,19 @@ def _syscalls(bench: Bench, ch_run: str, tree: Path, program: str, results: Resu
         "sundog's filter": filtered,
         "charliecloud's filter": ["/usr/bin/ch-run", "--seccomp", str(tree), "--", program],
     }
-    best = {
-        label: min(float(bench.run(argv)) for _ in range(5)) for label, argv in commands.items()
-    }
+    times: dict[str, list[float]] = {label: [] for label in commands}
+    for _ in range(TURNS):
+        for label, argv in commands.items():
+            times[label] += [float(line) for line in bench.run(argv).split()]
+    median = {label: statistics.median(values) for label, values in times.items()}
+    own, one = median["sundog's filter"], median["a filter of one instruction"]
     results.tables.append(
         Table(
             "A system call that root emulation does not touch",
-            "getppid(2), best of 35 times 500 000 calls.",
-            ("under", "ns"),
-            [Row((label, f"{value:.0f}")) for label, value in best.items()],
+            f"getppid(2), medians of {len(times['no filter'])} times 500 000 calls, interleaved.",
+            ("under", "ns", "ratio"),
+            [Row((label, f"{value:.0f}", ratio(own, value))) for label, value in median.items()],
             commands=[" ".join(argv) for argv in commands.values()],
         )
     )
-    ratio = best["sundog's filter"] / best["a filter of one instruction"]
-    results.target("system call under the filter ÷ under one instruction", ratio, 1.1)
+    results.target("system call under the filter ÷ under one instruction", own / one, 1.1)

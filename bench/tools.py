@@ -110,6 +110,14 @@ class Buildah(Tool):
         command += ["--layers"] if cache else ["--layers", "--no-cache"]
         return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
 
+    def container(self, name: str) -> list[str]:
+        """Return the command that makes a working container of an image and prints its name."""
+        return [*self._command, "from", "--pull-never", f"localhost/{name}"]
+
+    def running(self, container: str, *argv: str) -> list[str]:
+        """Return the command that runs a program in a working container, as builds do."""
+        return [*self._command, "run", "--isolation", "chroot", container, "--", *argv]
+
 
 KINDS: dict[str, type[Tool]] = {
     "sundog": Sundog,
