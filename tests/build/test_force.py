@@ -31,7 +31,7 @@ def test_none_emulates_nothing() -> None:
     ("mode", "hooks", "message"),
     [
         ("fakeroot", [], "--force=fakeroot: the LD_PRELOAD helper is not in this version"),
-        ("notify", [], "--force=notify: the supervisor is not in this version"),
+        ("notify", [HOOK], "--force-cmd and --force=notify are incompatible"),
         ("x", [], "--force=x: no such mode"),
         ("none", [HOOK], "--force-cmd and --force=none are incompatible"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -207,3 +208,29 @@ def test_stack_trace_only_on_request(run_ch_image: Runner, tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     done = run_ch_image("--debug", "build", "-t", "x", tmp_path, check=False)
     assert "Traceback" in done.stderr
+
+
+def test_image_that_lost_a_layer(
+    run_ch_image: Runner, run_ch_run: Runner, storage: Path, busybox_tar: Path, tmp_path: Path
+) -> None:
+    """What an age-based cleaner of /var/tmp does, and how to get out of it."""
+    run_ch_image("import", busybox_tar, "bb")
+    for layer in (storage / "layers").iterdir():
+        shutil.rmtree(layer)
+    (tmp_path / "Dockerfile").write_text("FROM bb\nRUN true\n")
+    damage = "error: image in storage is damaged: bb: "
+    failed = run_ch_image("build", "-t", "x", tmp_path, check=False)
+    assert damage in failed.stderr
+    assert "hint: import or build it again" in failed.stderr
+    if os.environ.get("CH_IMAGE_DRIVER") != "copy":
+        assert damage in run_ch_run("bb", "--", "true", check=False).stderr
+    run_ch_image("import", busybox_tar, "bb")
+    run_ch_image("build", "-t", "x", tmp_path)
+    run_ch_run("x", "--", "true")
+    run_ch_image("delete", "bb")
+
+
+def test_damaged_archive_is_named(run_ch_image: Runner, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"no tar at all" * 100)
+    failed = run_ch_image("-q", "import", tmp_path / "a.tar", "bb", check=False)
+    assert f"error: can't import {tmp_path}/a.tar: " in failed.stderr

@@ -175,7 +175,7 @@ def mount_image(
     messages: Messages,
 ) -> "tuple[Image, int, list[Operation]]":
     """Find the image and mount it; return it with what ``enter`` wants."""
-    for again in (True, False):
+    for _ in range(2):
         image = None
         try:
             image = find_image(line.operands[0], storage, unsafe=line.unsafe)
@@ -200,11 +200,14 @@ def mount_image(
                     messages.debug(text)
             return image, *plan.mount(messages.verbose)
         except (KernelError, FileNotFoundError) as error:
-            # An image in storage may be replaced between two looks at it: there is a new one.
             stored = image is None or image.named
-            if not (again and stored and error.errno in (errno.ENOENT, errno.ESTALE)):
+            if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
-    raise AssertionError
+            # It may have been replaced between two looks at it: then there is a new one.
+    raise SundogError(
+        f"image in storage is damaged: {printable(line.operands[0])}: files of a layer are missing",
+        "import or build it again; what cleans /var/tmp may have been there",
+    )
 
 
 def change_directory(path: bytes) -> None:

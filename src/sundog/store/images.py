@@ -59,13 +59,19 @@ class Images:
     def get(self, text: str) -> Image:
         """Return the image that ``text`` names; its layers stay as long as the store is open.
 
-        Raises NotInStorage, or ReferenceSyntaxError.
+        Raises NotInStorage, ReferenceSyntaxError, or StoreError when a layer is missing.
         """
         canonical = canonical_name(text)
         self._store.hold()
         image = self._read(name_to_directory(canonical))
         if image is None:
             raise _not_in_storage(text)
+        for layer in image.layers:
+            if not self._store.layers.exists(layer):
+                raise StoreError(
+                    f"image in storage is damaged: {text}: layer {layer} is missing",
+                    "import or build it again; what cleans /var/tmp may have been there",
+                )
         return image
 
     def list(self) -> Sequence[Image]:

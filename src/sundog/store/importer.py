@@ -11,7 +11,7 @@ import os
 import stat
 import time
 
-from sundog.errors import StoreError
+from sundog.errors import ArchiveError, StoreError
 from sundog.layer.import_directory import foreign_owners
 from sundog.record.names import canonical_name
 from sundog.store.images import Image
@@ -44,7 +44,10 @@ def import_image(store: Store, source: str, reference: str) -> Image:
             foreign = foreign_owners(path)
             info = store.worker.call(copy_directory, path, foreign, place)
         else:
-            info = store.worker.call(unpack_archive, path, place)
+            try:
+                info = store.worker.call(unpack_archive, path, place)
+            except ArchiveError as error:
+                raise ArchiveError(f"can't import {source}: {error.message}", error.hint) from None
         tree = os.path.join(place, b"tree")
         metadata = store.worker.call(read_in_tree, tree, b"ch/metadata.json", _METADATA_LIMIT)
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
