@@ -1,7 +1,11 @@
 """Run a command in a container of its own: the notify engine's test bench.
 
-``python -m tests.notify.sandbox --root DIR -- COMMAND...``.  What the launcher does for users, with
-nothing that these tests don't need.  Modes: ``notify``, ``seccomp``, ``none``.
+``python -m tests.notify.sandbox --root DIR[:OWNERS] -- COMMAND...``.  What the launcher does for
+users, with nothing that these tests don't need.  Modes: ``notify``, ``seccomp``, ``none``.
+
+Without ``--upper`` the one root is written to, and its manifest OWNERS is brought up to date; with
+it the roots are the lower layers of an overlay, topmost first, and ``UPPER/u`` and ``UPPER/owners``
+are the layer made.
 """
 
 import argparse
@@ -45,14 +49,30 @@ from sundog.kernel.namespaces import (
 )
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs, set_pdeathsig
-from sundog.record.owners import pack_owners, read_owners
+from sundog.record.owners import OwnersManifest, pack_owners, read_owners
 
 ABI = NOTIFY_ABIS[process_abi()]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts")
 
 
-def build_root(root: Path, upper: Path | None) -> None:
-    """Mount what a container needs below ``root`` and make it the root directory."""
+class Layer:
+    """A tree, and its manifest, which may not be there."""
+
+    def __init__(self, text: str) -> None:
+        tree, _, owners = text.partition(":")
+        self.tree = Path(tree).resolve()
+        self.owners = Path(owners).resolve() if owners else None
+
+    def recorded(self) -> tuple[int, OwnersManifest]:
+        """Return what the engine wants to know of a layer."""
+        there = self.owners is not None and self.owners.exists()
+        manifest = read_owners(os.fsencode(str(self.owners))) if there else {}
+        return os.open(self.tree, os.O_RDONLY), manifest
+
+
+def build_root(roots: list[Path], upper: Path | None) -> None:
+    """Mount what a container needs and make it the root directory."""
+    root = roots[0]
     mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
     if root == Path("/"):
         mount(b"proc", b"/proc", b"proc", 0, None)
@@ -62,7 +82,8 @@ def build_root(root: Path, upper: Path | None) -> None:
     else:
         for name in ("u", "w", "m"):
             (upper / name).mkdir(exist_ok=True)
-        data = f"lowerdir={root},upperdir={upper}/u,workdir={upper}/w,userxattr"
+        lowers = ":".join(map(str, roots))
+        data = f"lowerdir={lowers},upperdir={upper}/u,workdir={upper}/w,userxattr"
         root = upper / "m"
         mount(b"overlay", os.fsencode(root), b"overlay", 0, data.encode())
     for name in ("dev", "sys"):
@@ -71,7 +92,8 @@ def build_root(root: Path, upper: Path | None) -> None:
     (root / "proc").mkdir(exist_ok=True)
     mount(b"proc", os.fsencode(root / "proc"), b"proc", 0, None)
     for name in HOST_FILES:
-        if (root / name).is_file():
+        if (root / "etc").is_dir():
+            (root / name).touch()
             mount(f"/{name}".encode(), os.fsencode(root / name), None, MS_BIND, None)
     os.chdir(root)
     pivot_root(b".", b".")
@@ -89,7 +111,7 @@ def container(options: argparse.Namespace, channel: socket.socket) -> int:
         channel.close()
         return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1])
     set_pdeathsig(signal.SIGKILL)
-    build_root(options.root, options.upper)
+    build_root([layer.tree for layer in options.root], options.upper)
     command = os.fork()
     if command == 0:
         start(options, channel)
@@ -133,16 +155,12 @@ def environment() -> dict[str, str]:
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--root", type=Layer, required=True, action="append")
     parser.add_argument("--upper", type=Path)
     parser.add_argument("--mode", default="notify")
     parser.add_argument("--stats", action="store_true")
-    parser.add_argument("--owners", type=Path, help="manifest of the root directory")
-    parser.add_argument("--upper-owners", type=Path, help="manifest of the upper directory")
-    parser.add_argument("--save", type=Path, help="where to put the manifest of what was changed")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
-    options.root = options.root.resolve()
     if options.upper:
         options.upper = options.upper.resolve()
     proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
@@ -168,13 +186,14 @@ def main() -> int:
 def supervise(options: argparse.Namespace, listener: int, child: int, proc: int) -> int:
     """Be the supervisor; return the number of incidents."""
     capabilities = all_capabilities()
-    lower = os.open(options.root, os.O_RDONLY)
-    layers = [(lower, read_owners(os.fsencode(options.owners)))] if options.owners else []
-    tree = os.open(options.upper / "u", os.O_RDONLY) if options.upper else lower
-    if options.upper_owners:
-        layers.insert(0, (tree, read_owners(os.fsencode(options.upper_owners))))
-    manifest = merged_manifest(layers)
-    output = os.open(options.save, os.O_CREAT | os.O_WRONLY | os.O_TRUNC) if options.save else -1
+    layers = list(options.root)
+    if options.upper:
+        layers.insert(0, Layer(f"{options.upper}/u:{options.upper}/owners"))
+    recorded = [layer.recorded() for layer in layers]
+    manifest = merged_manifest(recorded)
+    output = -1
+    if layers[0].owners is not None:
+        output = os.open(layers[0].owners, os.O_CREAT | os.O_WRONLY)
     pidfd = os.pidfd_open(child)
     setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS)
     os.close(pidfd)
@@ -184,9 +203,10 @@ def supervise(options: argparse.Namespace, listener: int, child: int, proc: int)
         load_records(state, manifest, is_stable=options.upper is not None)
     supervisor = Supervisor(state, lambda line: print(line, file=sys.stderr))
     statistics = supervisor.serve()
-    if options.save:
+    if output >= 0:
         started = time.monotonic()
-        packed = pack_owners(collect_manifest(state, tree))
+        packed = pack_owners(collect_manifest(state, recorded[0][0]))
+        os.ftruncate(output, 0)
         os.write(output, packed)
         if options.stats:
             took = time.monotonic() - started

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,24 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+/* linux/capability.h, so that the C library's headers suffice. */
+#define _LINUX_CAPABILITY_VERSION_3 0x20080522
+struct __user_cap_header_struct {
+    uint32_t version;
+    int pid;
+};
+struct __user_cap_data_struct {
+    uint32_t effective, permitted, inheritable;
+};
+enum {
+    CAP_CHOWN = 0,
+    CAP_DAC_OVERRIDE = 1,
+    CAP_DAC_READ_SEARCH = 2,
+    CAP_FOWNER = 3,
+    CAP_SETGID = 6,
+    CAP_SYS_RESOURCE = 24
+};
 
 #define LACKING (1u << CAP_SYS_RESOURCE)
 #define COUNT(array) (sizeof(array) / sizeof *(array))

@@ -11,6 +11,7 @@ what it remembers, or lets the kernel answer.
     files        the supervisor's own view of a file
     paths        the name in a call → a location the supervisor can use
     records      inode → what real root would have made of it
+    nursery      keeps young inodes, so that their numbers mean them
     acl          POSIX access control lists
     capabilities, credentials, tags
                  who a process thinks it is; the kernel carries that per process

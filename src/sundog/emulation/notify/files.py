@@ -4,7 +4,6 @@ A location is a path, absolute or relative to the working directory, which is th
 supervisor's own PID namespace (``paths``).  Errors of the kernel are OSError.
 """
 
-import errno
 import os
 from _ctypes import byref, get_errno
 from struct import Struct, pack_into
@@ -15,7 +14,6 @@ from sundog.emulation.notify.records import SYMLINK, TYPE_MASK, Record
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
-AT_HANDLE_FID = 0x200  # Linux 6.5: a handle to compare, not to open by; overlays have no other
 
 # struct file_handle: bytes, type, and then the handle.
 FILE_HANDLE = Struct("=Ii")
@@ -29,9 +27,6 @@ STATX_BTIME = 0x800
 OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
-
-# Keeps marks small and positive.
-MAX_BIRTH = (1 << 60) - 1
 
 ID = Struct("=I")
 DEVICE = Struct("=Q")
@@ -67,6 +62,11 @@ class Status:
             self._birth = self._files.birth(self._location, follow=self._follow)
         return self._birth
 
+    def open(self) -> int:
+        """Return a descriptor of the file, opened with O_PATH."""
+        flags = os.O_PATH | os.O_CLOEXEC | (0 if self._follow else os.O_NOFOLLOW)
+        return os.open(self._location, flags)
+
 
 class Files:
     """Looks at files; the last answers of stat(2) and of statx(2) stay in a buffer each."""
@@ -85,7 +85,6 @@ class Files:
         # The mount's ID goes where nobody looks.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
         self._name_to_handle_at = quick_function("name_to_handle_at")
-        self._handle_flags = AT_HANDLE_FID
 
     def find_inode(self, location: bytes, flags: int) -> int:
         """Return the inode number of ``location``, -1 if there is none."""
@@ -123,28 +122,26 @@ class Files:
         return bool(mode & TYPE_MASK == SYMLINK)
 
     def birth(self, location: bytes, *, follow: bool) -> int:
-        """Return the mark of the birth of ``location``: see Status.
+        """Return the mark of the birth of ``location``: its time, in nanoseconds since 1970.
 
-        The file handle has the inode's generation (name_to_handle_at(2)).  Where there is none the
-        birth time has to do, though it is only as fine as the kernel's clock tick: long enough for
-        a file to be removed and its inode to be another's.
+        Where the file system does not know that, the file handle has to do, which has the inode's
+        generation (name_to_handle_at(2)); or 0.
         """
-        for flags in (self._handle_flags, 0):
-            FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
-            at_flags = flags | (AT_SYMLINK_FOLLOW if follow else 0)
-            if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, at_flags) == 0:
-                size, kind = FILE_HANDLE.unpack_from(self._handle)
-                start = FILE_HANDLE.size
-                handle = bytes(memoryview(self._handle).cast("B")[start : start + size])
-                return hash((kind, handle)) & MAX_BIRTH
-            if get_errno() != errno.EINVAL:
-                break
-            self._handle_flags = 0  # before Linux 6.5
         self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_BTIME)
-        seconds: int
-        nanoseconds: int
-        seconds, nanoseconds = TIMESTAMP.unpack_from(self._statx_buffer, STATX_BIRTH)
-        return seconds * 1_000_000_000 + nanoseconds & MAX_BIRTH
+        buffer = self._statx_buffer
+        if ID.unpack_from(buffer)[0] & STATX_BTIME:
+            seconds: int
+            nanoseconds: int
+            seconds, nanoseconds = TIMESTAMP.unpack_from(buffer, STATX_BIRTH)
+            return seconds * 1_000_000_000 + nanoseconds
+        FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
+        flags = AT_SYMLINK_FOLLOW if follow else 0
+        if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
+            return 0
+        size, _ = FILE_HANDLE.unpack_from(self._handle)
+        start = FILE_HANDLE.size
+        # A generation is older than any time: nothing waits for the clock.
+        return hash(bytes(memoryview(self._handle).cast("B")[start : start + size])) & 0xFFFFFFFF
 
     def emulated_stat(self, record: Record) -> bytes:
         """Return the ``struct stat`` that find_inode got, as ``record`` has it."""

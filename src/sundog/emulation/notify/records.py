@@ -2,15 +2,16 @@
 
 Records are found by inode number.  A hard link and a rename leave the inode alone, so they need no
 care.  A file that was removed and whose inode number went to another is told by the mark of its
-birth (``files``).  An overlay keeps the inode number of a file with one link when it copies it up,
-but not that mark: so what a run records is recorded after the copy-up, and records loaded for lower
-layers, whose inodes are never freed, match any mark.
+birth (``files``, ``nursery``).  An overlay keeps the inode number of a file with one link when it
+copies it up, but not that mark: so what a run records is recorded after the copy-up, and records
+loaded for lower layers, whose inodes are never freed, match any mark.
 
 A million records take less than 300 bytes each, as a test measures: hence slots and shared
 integers.
 """
 
 from sundog.emulation.notify.acl import ACL_DEFAULT
+from sundog.emulation.notify.nursery import Nursery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Records:
     bequests    some directory may pass its group or its default ACL on to what is made in it
     attributes  some record has extended attributes
     devices     some record is a device
-    The last three never become false again; they only spare work.
+    nursery     keeps young inodes from being freed
+    The three before never become false again; they only spare work.
     """
 
     def __init__(self) -> None:
@@ -108,6 +110,7 @@ class Records:
         self.bequests = False
         self.attributes = False
         self.devices = False
+        self.nursery = Nursery()
         self._shared: dict[int, int] = {}
 
     def __iter__(self) -> "Iterator[tuple[int, Record]]":
@@ -163,6 +166,8 @@ class Records:
         record.uid = share(record.uid, record.uid)
         record.gid = share(record.gid, record.gid)
         if present is None:
+            if record.birth != ANY_BIRTH:
+                self.nursery.take(status)
             record.other = self.by_inode.get(status.inode)
             self.by_inode[status.inode] = record
         xattrs = record.xattrs

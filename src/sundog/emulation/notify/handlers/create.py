@@ -184,6 +184,7 @@ class CreateHandlers:
     def _birth(self, thread: int, directory: bytes) -> Birth:
         """Return what ``thread`` gives to an inode that it makes in ``directory``."""
         state = self._state
+        state.records.nursery.release()
         who = state.tags.credentials(thread)
         status = state.files.status(directory)
         record = state.records.find(status)
@@ -292,9 +293,8 @@ class CreateHandlers:
     ) -> Answer:
         """Make and open the file ``location``; CONTINUE if it exists or can't be made."""
         birth = self._birth(thread, directory)
-        if birth.is_plain():
+        if birth.is_plain(mode):
             return CONTINUE
-
         # Only what did not exist is the caller's; but O_EXCL makes an unnamed file unlinkable.
         exclusive = 0 if flags & UNNAMED else os.O_EXCL
 

@@ -58,6 +58,7 @@ class ExecuteHandlers:
 
     def _execute(self, thread: int, location: bytes, *, follow: bool) -> Answer:
         state = self._state
+        state.records.nursery.release()
         index = state.tags.index(thread)
         if index == 0 and state.files.find_inode(location, 0) not in state.records.by_inode:
             return CONTINUE  # root stays root

@@ -1,0 +1,124 @@
+"""Programs compiled for these tests, and containers to run them in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sundog.layer.unpack import unpack
+from sundog.record.owners import pack_owners
+from tests.layer.namespace import in_namespace
+from tests.notify.table import INSTALL
+
+HERE = Path(__file__).parent
+FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread")
+
+Completed = subprocess.CompletedProcess[str]
+
+
+@dataclass
+class Container:
+    """A root directory, or the layers of an overlay, to run commands in.
+
+    ``roots`` are topmost first, each with its manifest behind a colon, if it has one.
+    """
+
+    roots: list[str]
+    upper: Path | None = None
+
+    def run(
+        self, *command: str, mode: str = "notify", options: tuple[str, ...] = (), check: bool = True
+    ) -> Completed:
+        """Run a command; by default its failure, and any incident, fails the test."""
+        arguments = ["--mode", mode, *(f"--root={root}" for root in self.roots), *options]
+        if self.upper is not None:
+            arguments.append(f"--upper={self.upper}")
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.notify.sandbox", *arguments, "--", *command],
+            cwd=HERE.parent.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=280,
+            check=False,
+        )
+        if check and done.returncode:
+            pytest.fail(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def on_overlay(self, directory: Path) -> Container:
+        """Return the same with an overlay on top, kept in the new ``directory``."""
+        directory.mkdir()
+        return Container(self.roots, directory)
+
+    def next_layer(self, directory: Path) -> Container:
+        """Return a container whose lower layers are this one's, and what it changed."""
+        changed = f"{self.upper}/u:{self.upper}/owners"
+        return Container([changed, *self.roots]).on_overlay(directory)
+
+    def sh(self, script: str, *, mode: str = "notify", options: tuple[str, ...] = ()) -> str:
+        """Run a shell script and return what it printed."""
+        return self.run("sh", "-c", script, mode=mode, options=options).stdout
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the programs of ``programs/``, static."""
+    compiler = shutil.which("musl-gcc")
+    if compiler is None:
+        pytest.fail("musl-gcc is missing: make test installs it; or: apt-get install musl-tools")
+    directory = tmp_path_factory.mktemp("programs")
+    for source in (HERE / "programs").glob("*.c"):
+        program = directory / source.stem
+        subprocess.run([compiler, *FLAGS, "-o", program, source], check=True)
+    return directory
+
+
+@pytest.fixture
+def busybox(busybox_tree: Path, programs: Path) -> Container:
+    """Return a container of static programs: BusyBox, and those of ``programs/``."""
+    for program in programs.iterdir():
+        shutil.copy(program, busybox_tree / "bin")
+    return Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
+
+
+@pytest.fixture(scope="session")
+def debian_layer(tmp_path_factory: pytest.TempPathFactory, debian_tar: Path) -> Container:
+    """Return Debian, unpacked with its manifest, not to be written to."""
+    directory = tmp_path_factory.mktemp("debian")
+    tree, owners = directory / "tree", directory / "owners"
+    tree.mkdir()
+
+    def fill() -> bytes:
+        with debian_tar.open("rb") as file:
+            return pack_owners(unpack(file, os.fsencode(tree)).owners)
+
+    owners.write_bytes(in_namespace(fill))
+    return Container([f"{tree}:{owners}"])
+
+
+@pytest.fixture
+def debian(debian_layer: Container, tmp_path: Path) -> Container:
+    """Return a container of Debian, an overlay on the unpacked base image."""
+    return debian_layer.on_overlay(tmp_path / "debian")
+
+
+@pytest.fixture(scope="session")
+def tools_layer(tmp_path_factory: pytest.TempPathFactory, debian_layer: Container) -> Container:
+    """Return Debian with further packages, which apt installed there under notify."""
+    installing = debian_layer.on_overlay(tmp_path_factory.mktemp("tools") / "installed")
+    installing.sh(f"exec 2>&1; {INSTALL}")
+    return installing
+
+
+@pytest.fixture
+def tools(tools_layer: Container, tmp_path: Path) -> Container:
+    """Return a container of Debian with further packages."""
+    return tools_layer.next_layer(tmp_path / "tools")

@@ -1,0 +1,90 @@
+"""Record what real root gets: ``python -m tests.notify.record``, as root of a Debian machine.
+
+Runs the programs and scripts of these tests in a chroot, and writes what they print to
+``expected/``, which is part of the repository: the tests themselves need no root.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from scripts.bases.makers import base
+
+from tests.notify.table import INSTALL, ROWS, row_script
+
+HERE = Path(__file__).parent
+EXPECTED = HERE / "expected"
+SEEDS = tuple(range(1, 13))
+STEPS = 400
+FLAGS = ("-std=gnu11", "-O1", "-static", "-no-pie", "-pthread")
+
+
+def differ_script(seed: int) -> str:
+    """Return the script that runs ``differ`` in an empty directory."""
+    return f"rm -rf /tmp/w; mkdir /tmp/w; cd /tmp/w; exec differ {seed} {STEPS}"
+
+
+def run_as_root(root: Path, script: str) -> str:
+    """Return what a script prints as root in a chroot with a /proc of its own."""
+    mounts = f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev"
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LC_ALL": "C",
+    }
+    chroot = ["setpriv", "--groups", "0", "chroot", str(root), "/bin/sh", "-c", script]
+    done = subprocess.run(
+        ["unshare", "-m", "-p", "-f", "sh", "-c", f'{mounts} && exec "$@"', "sh", *chroot],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{script}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def unpacked(directory: Path, name: str) -> Path:
+    """Return the base image ``name``, unpacked by root."""
+    root = directory / name
+    root.mkdir()
+    subprocess.run(["tar", "-C", root, "--numeric-owner", "-xf", base(name)], check=True)
+    return root
+
+
+def main() -> None:
+    """Record everything."""
+    if os.geteuid():
+        raise SystemExit("only real root knows what real root gets")
+    EXPECTED.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        busybox = unpacked(Path(name), "busybox")
+        for source in (HERE / "programs").glob("*.c"):
+            program = busybox / "bin" / source.stem
+            subprocess.run(["musl-gcc", *FLAGS, "-o", program, source], check=True)
+        for seed in SEEDS:
+            with lzma.open(EXPECTED / f"differ-{seed}.xz", "wt", preset=9) as file:
+                file.write(run_as_root(busybox, differ_script(seed)))
+        debian, tools = unpacked(Path(name), "debian"), Path(name) / "tools"
+        subprocess.run(["cp", "-a", debian, tools], check=True)
+        for path in ("etc/resolv.conf", "etc/hosts"):
+            shutil.copyfile(f"/{path}", tools / path)
+        run_as_root(tools, f"export DEBIAN_FRONTEND=noninteractive; {INSTALL}")
+        roots = {"busybox": busybox, "debian": debian, "tools": tools}
+        for row in ROWS:
+            # Rows change what they run in.
+            copy = Path(name) / "copy"
+            subprocess.run(["cp", "-a", roots[row.base], copy], check=True)
+            (EXPECTED / f"{row.name}.txt").write_text(run_as_root(copy, row_script(row)))
+            shutil.rmtree(copy)
+
+
+if __name__ == "__main__":
+    main()

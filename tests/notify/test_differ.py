@@ -1,0 +1,39 @@
+"""What real root gets, the same under notify: recorded once by real root, step by step.
+
+``python -m tests.notify.record`` records it anew, as root.
+"""
+
+from __future__ import annotations
+
+import lzma
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.notify.record import EXPECTED, SEEDS, STEPS, differ_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.notify.conftest import Container
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_steps_end_as_for_real_root(busybox: Container, seed: int) -> None:
+    assert busybox.sh(differ_script(seed)).splitlines() == expected(seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_random_steps_end_as_for_real_root_on_an_overlay(
+    busybox: Container, tmp_path: Path, seed: int
+) -> None:
+    overlay = busybox.on_overlay(tmp_path / "overlay")
+    assert overlay.sh(differ_script(seed)).splitlines() == expected(seed)
+
+
+def expected(seed: int) -> list[str]:
+    """Return what the program printed for real root."""
+    with lzma.open(EXPECTED / f"differ-{seed}.xz", "rt") as file:
+        lines = file.read().splitlines()
+    assert len(lines) > STEPS
+    return lines

@@ -1,0 +1,19 @@
+"""Each row of ``table``: what it printed for real root, and the same under notify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.notify.record import EXPECTED
+from tests.notify.table import ROWS, Row, row_script
+
+if TYPE_CHECKING:
+    from tests.notify.conftest import Container
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.base}:{row.name}")
+def test_prints_what_it_prints_for_real_root(row: Row, request: pytest.FixtureRequest) -> None:
+    container: Container = request.getfixturevalue(row.base)
+    assert container.sh(row_script(row)) == (EXPECTED / f"{row.name}.txt").read_text()
