@@ -58,7 +58,8 @@ def test_in_the_hosts_own_root(
     driver: str, run_ch_run: Runner, busybox_tar: Path, context: Path
 ) -> None:
     assert driver
-    _import_build_run(["/"], run_ch_run, busybox_tar, context)
+    # The temporary directory can be outside of what ch-run binds by itself.
+    _import_build_run([f"--bind={context.parent}", "/"], run_ch_run, busybox_tar, context)
 
 
 def test_what_was_built_inside_is_good_outside(
@@ -66,7 +67,7 @@ def test_what_was_built_inside_is_good_outside(
 ) -> None:
     """The storage is one, inside and outside."""
     assert driver
-    _import_build_run(["/"], run_ch_run, busybox_tar, context)
+    _import_build_run([f"--bind={context.parent}", "/"], run_ch_run, busybox_tar, context)
     assert run_ch_run("built", "--", "cat", "/text").stdout == "text\nmore\n"
     done = run_ch_image("build", "-t", "outside", context)
     assert done.stderr.count("* ") == 5, done.stderr
