@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sundog.store.cache import CacheHit
-from sundog.store.layers import LayerInfo, random_layer_id
+from sundog.store.layer_info import LayerInfo
+from sundog.store.layers import random_layer_id
 from sundog.store.store import Store
 
 pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # no driver is involved

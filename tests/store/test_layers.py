@@ -5,12 +5,17 @@ import io
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sundog.errors import StoreError
+from sundog.oci.descriptor import Descriptor
+from sundog.oci.digest import Digest
+from sundog.oci.media_types import OCI_LAYER_GZIP
 from sundog.store.importer import import_image
+from sundog.store.layer_info import LayerBlob
 from sundog.store.layers import layer_id, random_layer_id
 from sundog.store.store import Store
 from tests.store.conftest import ROOT_FILES, temporary_things, write_tar
@@ -88,3 +93,28 @@ def test_tar_goes_to_the_callers_directory(
     monkeypatch.chdir(tmp_path / "elsewhere")
     store.layers.write_tar(layer, b"out.tar")
     assert io.BytesIO((tmp_path / "elsewhere/out.tar").read_bytes()).read(1)
+
+
+def blob(content: bytes, made: str = "") -> LayerBlob:
+    digest = Digest.of(content)
+    return LayerBlob(Descriptor(OCI_LAYER_GZIP, digest, len(content)), f"sha256:{'0' * 64}", made)
+
+
+def test_blobs_of_a_layer_are_kept(store: Store, storage: Path, layer: str) -> None:
+    before = store.layers.info(layer)
+    assert store.layers.blobs(layer) == ()
+    store.layers.add_blob(layer, blob(b"ours", "gzip"))
+    store.layers.add_blob(layer, blob(b"theirs"))
+    store.layers.add_blob(layer, blob(b"theirs"))
+    store.layers.add_blob(layer, blob(b"ours, anew", "gzip"))
+    with Store.open(str(storage)) as other:
+        assert other.layers.blobs(layer) == (blob(b"theirs"), blob(b"ours, anew", "gzip"))
+    assert replace(store.layers.info(layer), blobs=()) == before
+
+
+def test_damaged_layer_is_told(store: Store, storage: Path, layer: str) -> None:
+    path = storage / "layers" / layer / "layer.json"
+    for text in ("", "[]", '{"blobs": [{}]}', '{"source": 1}'):
+        path.write_text(text)
+        with pytest.raises(StoreError, match=f"damaged layer in storage: {layer}: layer.json"):
+            store.layers.info(layer)

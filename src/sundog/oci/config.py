@@ -10,23 +10,21 @@ error.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 
-from sundog.errors import SundogError
+from sundog.oci.fields import DocumentError, Fields, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-    # What json.loads returns for an object; checked key by key below.
-    JsonObject = dict[str, Any]
+    from sundog.oci.fields import JsonObject
 
 _Strings = tuple[str, ...]
 
 
-class ImageConfigError(SundogError):
+class ImageConfigError(DocumentError):
     """An image configuration is not what the specification says."""
 
 
@@ -43,7 +41,7 @@ class HistoryEntry:
     @classmethod
     def from_json(cls, value: object) -> HistoryEntry:
         """Read one entry of ``history``; raise ImageConfigError."""
-        fields = _Fields(value, "history entry")
+        fields = Fields(value, "history entry", ImageConfigError)
         return cls(
             created=fields.string("created"),
             created_by=fields.string("created_by"),
@@ -101,14 +99,11 @@ class ImageConfig:
     @classmethod
     def from_json(cls, source: bytes | str | Mapping[str, object]) -> ImageConfig:
         """Read a configuration from JSON text or the object in it; raise ImageConfigError."""
-        if isinstance(source, bytes | str):
-            try:
-                source = json.loads(source)
-            except ValueError as error:  # UnicodeDecodeError too
-                raise ImageConfigError(f"image configuration: not JSON: {error}") from error
-        top = _Fields(source, "image configuration")
-        config = _Fields(top.mapping("config"), "image configuration: config")
-        rootfs = _Fields(top.mapping("rootfs"), "image configuration: rootfs")
+        what, error = "image configuration", ImageConfigError
+        value = parse_json(source, what, error) if isinstance(source, bytes | str) else source
+        top = Fields(value, what, error)
+        config = Fields(top.mapping("config"), f"{what}: config", error)
+        rootfs = Fields(top.mapping("rootfs"), f"{what}: rootfs", error)
         return cls(
             architecture=top.string("architecture"),
             os=top.string("os") or "linux",
@@ -184,85 +179,6 @@ class ImageConfig:
     def replace(self, **changes: Any) -> Self:
         """Return a copy with these fields changed."""
         return replace(self, **changes)
-
-
-class _Fields:
-    """A JSON object whose known fields are taken out one by one; ``rest`` is what is left."""
-
-    def __init__(self, value: object, what: str) -> None:
-        if not isinstance(value, dict):
-            raise ImageConfigError(f"{what}: expected an object, found {_kind(value)}")
-        self.rest: JsonObject = dict(value)
-        self.what = what
-
-    def take(self, key: str) -> object:
-        """Remove a field and return its value, None when it is absent."""
-        return self.rest.pop(key, None)
-
-    def string(self, key: str) -> str:
-        value = self.take(key)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self.wrong(key, "a string", value)
-        return value
-
-    def boolean(self, key: str) -> bool:
-        value = self.take(key)
-        if value is None:
-            return False
-        if not isinstance(value, bool):
-            raise self.wrong(key, "true or false", value)
-        return value
-
-    def array(self, key: str) -> list[object] | None:
-        value = self.take(key)
-        if value is None or isinstance(value, list):
-            return value
-        raise self.wrong(key, "a list", value)
-
-    def strings(self, key: str) -> _Strings | None:
-        value = self.take(key)
-        if value is None:
-            return None
-        if isinstance(value, str):  # Docker itself reads a lone string as a list of one
-            return (value,)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.wrong(key, "a list of strings", value)
-        return tuple(value)
-
-    def mapping(self, key: str) -> JsonObject:
-        value = self.take(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise self.wrong(key, "an object", value)
-        return value
-
-    def string_map(self, key: str) -> dict[str, str]:
-        value = self.mapping(key)
-        for name, item in value.items():
-            if not isinstance(item, str):
-                raise self.wrong(f"{key}: {name}", "a string", item)
-        return value
-
-    def wrong(self, key: str, expected: str, value: object) -> ImageConfigError:
-        return ImageConfigError(f"{self.what}: {key}: expected {expected}, found {_kind(value)}")
-
-
-_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), type(value).__name__)
 
 
 def _without_empty(**fields: Any) -> JsonObject:

@@ -43,6 +43,13 @@ _MACHINES = {
 # Variants that say no more than the architecture alone.
 _IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1"), ("amd64", "1")}
 
+# Architecture → its variants, the newest first; "" is the one that goes without saying.
+_OLDER_VARIANTS: dict[str, tuple[str, ...]] = {
+    "amd64": ("v4", "v3", "v2", ""),
+    "arm": ("v8", "v7", "v6", "v5"),
+    "arm64": ("v9", ""),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -77,6 +84,11 @@ class Platform:
                 raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
 
     @classmethod
+    def of(cls, os_name: str, architecture: str, variant: str = "") -> Platform:
+        """Return the platform that the fields of a document name, in their usual spelling."""
+        return _normalized(os_name.lower(), architecture.lower(), variant.lower())
+
+    @classmethod
     def of_host(cls) -> Platform:
         """Tell this machine's platform from uname(2)."""
         return cls.of_machine(os.uname().machine)
@@ -85,6 +97,18 @@ class Platform:
     def of_machine(cls, machine: str) -> Platform:
         """Translate uname's ``machine``; one that is unknown stands for itself."""
         return _normalized("linux", machine.lower(), "")
+
+    def runnable(self) -> list[Platform]:
+        """Return the platforms whose programs run on this one, the best first.
+
+        A variant runs what older ones of its architecture do (image-index.md, "Platform Variants").
+        """
+        older = _OLDER_VARIANTS.get(self.architecture, ())
+        if self.variant in older:
+            older = older[older.index(self.variant) + 1 :]
+        else:  # a variant that nobody heard of runs what goes without saying
+            older = tuple(variant for variant in older if not variant)
+        return [self, *(Platform(self.os, self.architecture, variant) for variant in older)]
 
     def __str__(self) -> str:
         parts = (self.os, self.architecture, self.variant)

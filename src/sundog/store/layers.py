@@ -2,7 +2,7 @@
 
     tree/       the files; overlayfs's own marks only where something below is hidden
     owners      the manifest, see ``record.owners``
-    layer.json  LayerInfo
+    layer.json  see ``layer_info``
 
 IDs are short because a mount has to name all layers in one page.  A layer that came from outside is
 named after what it came from, so the same tar twice is one layer; one that an instruction made has
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from sundog.record.owners import read_owners
 from sundog.record.stack import ID_LENGTH
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.record.owners import OwnersManifest
+    from sundog.store.layer_info import LayerBlob, LayerInfo
     from sundog.store.store import Store
 
 LayerId = str
@@ -34,21 +35,6 @@ class LayerPath:
 
     tree: bytes
     owners: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
-    """What is known of a layer as a whole.
-
-    ``source`` is the digest of what it was made from: of a tar, uncompressed, or of a directory's
-    contents; "" for a layer that an instruction made.  ``diff_id`` is the digest of the tar that
-    ``write_layer_tar`` writes, "" until somebody asks.  Below a layer with ``root_opaque`` nothing
-    shows.
-    """
-
-    source: str = ""
-    diff_id: str = ""
-    root_opaque: bool = False
 
 
 def layer_id(*identity: str) -> LayerId:
@@ -87,8 +73,10 @@ class Layers:
 
     def info(self, layer: LayerId) -> LayerInfo:
         """Read what is known of the layer as a whole."""
+        from sundog.store.layer_info import unpack_info  # noqa: PLC0415 - a look needs none
+
         with open(self._path(layer, b"layer.json"), "rb") as file:
-            return LayerInfo(**json.load(file))
+            return unpack_info(file.read(), layer)
 
     def visible(self, layers: Sequence[LayerId]) -> list[LayerId]:
         """Return the layers of an image that show, topmost first: down to a root-opaque one."""
@@ -138,11 +126,28 @@ class Layers:
         if not info.diff_id:
             digest = self._store.worker.call(write_layer_tar, self.path(layer), None)
             info = replace(info, diff_id=digest)
-            with self._store.faults:
-                making = self._store.scratch.name()
-                _write_info(making, info)
-                os.rename(making, self._path(layer, b"layer.json"))
+            self._replace_info(layer, info)
         return info.diff_id
+
+    def blobs(self, layer: LayerId) -> tuple[LayerBlob, ...]:
+        """Return the known forms of the layer, those that came from outside first."""
+        return tuple(sorted(self.info(layer).blobs, key=lambda blob: blob.made != ""))
+
+    def add_blob(self, layer: LayerId, blob: LayerBlob) -> None:
+        """Remember a form of the layer; another one that was made the same way is forgotten.
+
+        Of two processes that do so at one moment, one may have done it in vain.
+        """
+        info = self.info(layer)
+        if blob in info.blobs:
+            return
+        others = [
+            known
+            for known in info.blobs
+            if known.descriptor.digest != blob.descriptor.digest
+            and not (blob.made and known.made == blob.made)
+        ]
+        self._replace_info(layer, replace(info, blobs=(*others, blob)))
 
     def write_tar(self, layer: LayerId, destination: bytes) -> str:
         """Write the layer as a tar to the file ``destination`` and return its digest."""
@@ -151,10 +156,18 @@ class Layers:
         path = os.path.abspath(destination)
         return self._store.worker.call(write_layer_tar, self.path(layer), path)
 
+    def _replace_info(self, layer: LayerId, info: LayerInfo) -> None:
+        with self._store.faults:
+            making = self._store.scratch.name()
+            _write_info(making, info)
+            with open(making, "rb") as file:
+                os.fsync(file.fileno())  # this one is on the device before it replaces the other
+            os.rename(making, self._path(layer, b"layer.json"))
+
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
         return self._store.at(b"layers", layer.encode(), *names)
 
 
 def _write_info(path: bytes, info: LayerInfo) -> None:
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(asdict(info), file)
+        json.dump(info.to_json(), file)

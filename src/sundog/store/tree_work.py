@@ -16,7 +16,7 @@ from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
 from sundog.record.owners import pack_owners, read_owners
-from sundog.store.layers import LayerInfo
+from sundog.store.layer_info import LayerInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,134 @@
+"""JSON documents of the OCI specifications, read field by field.
+
+What a registry or an archive sends is checked here and nowhere else: a value of the wrong type is
+one clear error, never an exception of the program that trusted it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from sundog.errors import SundogError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    # What json.loads returns for an object; checked key by key below.
+    JsonObject = dict[str, Any]
+
+_SIZE_LIMIT = 1 << 63
+
+
+class DocumentError(SundogError):
+    """A document is not what its specification says."""
+
+
+def parse_json(source: bytes | str, what: str, error: type[DocumentError]) -> object:
+    """Return the value that JSON text stands for; raise ``error``, which begins with ``what``."""
+    try:
+        return json.loads(source)
+    except ValueError as problem:  # UnicodeDecodeError too
+        raise error(f"{what}: not JSON: {problem}") from problem
+    except RecursionError as problem:
+        raise error(f"{what}: not JSON that can be read: nested too deeply") from problem
+
+
+class Fields:
+    """A JSON object whose known fields are taken out one by one; ``rest`` is what is left.
+
+    ``what`` begins the messages of ``error``, which every method raises when a field is of another
+    type.  A field that is null is absent.
+    """
+
+    def __init__(self, value: object, what: str, error: type[DocumentError]) -> None:
+        if not isinstance(value, dict):
+            raise error(f"{what}: expected an object, found {_kind(value)}")
+        self.rest: JsonObject = dict(value)
+        self.what = what
+        self._error = error
+
+    def take(self, key: str) -> object:
+        """Remove a field and return its value, None when it is absent."""
+        return self.rest.pop(key, None)
+
+    def string(self, key: str) -> str:
+        """Remove a string and return it, "" when it is absent."""
+        value = self.take(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.wrong(key, "a string", value)
+        return value
+
+    def boolean(self, key: str) -> bool:
+        """Remove a truth value and return it, False when it is absent."""
+        value = self.take(key)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false", value)
+        return value
+
+    def array(self, key: str) -> list[object] | None:
+        """Remove a list and return it, None when it is absent."""
+        value = self.take(key)
+        if value is None or isinstance(value, list):
+            return value
+        raise self.wrong(key, "a list", value)
+
+    def strings(self, key: str) -> tuple[str, ...] | None:
+        """Remove a list of strings and return it, None when it is absent."""
+        value = self.take(key)
+        if value is None:
+            return None
+        if isinstance(value, str):  # Docker itself reads a lone string as a list of one
+            return (value,)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.wrong(key, "a list of strings", value)
+        return tuple(value)
+
+    def mapping(self, key: str) -> JsonObject:
+        """Remove an object and return it, {} when it is absent."""
+        value = self.take(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object", value)
+        return value
+
+    def string_map(self, key: str) -> dict[str, str]:
+        """Remove an object with strings as values and return it, {} when it is absent."""
+        value = self.mapping(key)
+        for name, item in value.items():
+            if not isinstance(item, str):
+                raise self.wrong(f"{key}: {name}", "a string", item)
+        return value
+
+    def size(self, key: str) -> int:
+        """Remove a number of bytes, which has to be there, and return it."""
+        value = self.take(key)
+        if type(value) is not int:  # a bool is none
+            raise self.wrong(key, "a whole number", value)
+        if not 0 <= value < _SIZE_LIMIT:
+            raise self._error(f"{self.what}: {key}: {value} is no size")
+        return value
+
+    def wrong(self, key: str, expected: str, value: object) -> DocumentError:
+        """Return the error that says what was found instead of what was expected."""
+        return self._error(f"{self.what}: {key}: expected {expected}, found {_kind(value)}")
+
+
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), type(value).__name__)

@@ -1,0 +1,92 @@
+"""``layers/ID/layer.json``: what is known of a layer as a whole.
+
+Pure values.  A module of its own: a look at the store does not need them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.errors import StoreError
+from sundog.oci.descriptor import Descriptor
+from sundog.oci.fields import DocumentError, Fields, parse_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.oci.fields import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBlob:
+    """A form in which a layer comes or goes: a tar of it, perhaps compressed, somewhere.
+
+    The blob need not be in this store.  ``diff_id`` is the digest of the tar in it, uncompressed.
+    ``made`` says how this store made it, so that the next one made like that is the same; "" for a
+    blob that came from outside, which goes back as it came.
+    """
+
+    descriptor: Descriptor
+    diff_id: str
+    made: str = ""
+
+    @classmethod
+    def from_json(cls, value: object) -> LayerBlob:
+        """Read what ``to_json`` made; raise DocumentError."""
+        fields = Fields(value, "layer.json: blob", DocumentError)
+        return cls(
+            Descriptor.from_json(fields.take("descriptor"), "layer.json: descriptor"),
+            fields.string("diff_id"),
+            fields.string("made"),
+        )
+
+    def to_json(self) -> JsonObject:
+        """Return the object that is kept in ``layer.json``."""
+        return {
+            "descriptor": self.descriptor.to_json(),
+            "diff_id": self.diff_id,
+            "made": self.made,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """What is known of a layer as a whole.
+
+    ``source`` is the digest of what it was made from: of a tar, uncompressed, or of a directory's
+    contents; "" for a layer that an instruction made.  ``diff_id`` is the digest of the tar that
+    ``write_layer_tar`` writes, "" until somebody asks.  Below a layer with ``root_opaque`` nothing
+    shows.  ``blobs`` are the forms of it that are known.
+    """
+
+    source: str = ""
+    diff_id: str = ""
+    root_opaque: bool = False
+    blobs: tuple[LayerBlob, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: object) -> LayerInfo:
+        """Read what ``to_json`` made; raise DocumentError."""
+        fields = Fields(value, "layer.json", DocumentError)
+        return cls(
+            fields.string("source"),
+            fields.string("diff_id"),
+            fields.boolean("root_opaque"),
+            tuple(LayerBlob.from_json(blob) for blob in fields.array("blobs") or ()),
+        )
+
+    def to_json(self) -> JsonObject:
+        """Return the object that is kept in ``layer.json``."""
+        return {
+            "source": self.source,
+            "diff_id": self.diff_id,
+            "root_opaque": self.root_opaque,
+            "blobs": [blob.to_json() for blob in self.blobs],
+        }
+
+
+def unpack_info(data: bytes, layer: str) -> LayerInfo:
+    """Return what the ``layer.json`` of ``layer`` says; raise StoreError when it is damaged."""
+    try:
+        return LayerInfo.from_json(parse_json(data, "layer.json", DocumentError))
+    except DocumentError as error:
+        raise StoreError(f"damaged layer in storage: {layer}: {error.message}") from error
