@@ -7,6 +7,7 @@ of their own, with subordinate ids, since buildah wants them.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import platform
@@ -23,7 +24,7 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import inputs, report, start
+from bench import floor, inputs, report, start
 from bench.build import builds, imports
 from bench.measure import Bench
 from bench.tools import KINDS
@@ -91,6 +92,7 @@ def measure(place: Path, owner: account.Account, programs: Path) -> report.Resul
 
 def main() -> int:
     """Prepare, measure, write the page; an exit status."""
+    argparse.ArgumentParser(prog="make bench", description=__doc__).parse_args()
     started = time.monotonic()
     try:
         if os.geteuid() != 0:
@@ -104,8 +106,10 @@ def main() -> int:
         packages.require(makers.MAKERS["debian"].needs)
         owner = user()
         programs = install.environment("bench", install.SYSTEM_PYTHON, extra="[fast]")
+        alone = floor.measure(inputs.debian())
         with fresh_file_system(owner) as place:
             results = measure(place, owner, programs)
+        results.tables.append(alone)
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
         page = report.page(results, packages.versions(PEERS), machine)
         page = page.replace(str(place), "$D").replace(str(own("bases")), "$BASES")
