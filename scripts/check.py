@@ -100,7 +100,7 @@ def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> b
     with contextlib.ExitStack() as stack:
         given: dict[str, str] = {}
         if os.geteuid() == 0:
-            references.make(place.path / "references", place.user)
+            references.make(place.path / "references", place.user, venvs[0])
             second = account.ordinary(USERS[1])
             socket = stack.enter_context(root_helper.running(place.user, second))
             given = {

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import stat
+import subprocess
 from typing import TYPE_CHECKING
+
+from scripts.bases.makers import base
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,11 +46,26 @@ DEVICES = {
 
 PROJECT_GROUP = 100  # one that the tester is not in
 
+# What root tries, in an environment that has neither $USER nor $HOME.
+AS_ROOT = (
+    "ch-image gestalt storage-path",
+    "ch-image --storage STORAGE import BUSYBOX bb",
+    "ch-image --storage STORAGE build -t built CONTEXT",
+    "ch-image --storage STORAGE list",
+    "ch-run -s STORAGE built -- cat /proc/self/uid_map /who",
+    "ch-run -s STORAGE -W built -- sh -c 'rm /who && ls /'",
+)
+AS_ROOT_DOCKERFILE = """\
+FROM bb
+RUN chown 5:6 /bin && id -u >/who
+"""
 
-def make(place: Path, tester: Account) -> None:
-    """Make `foreign`, `unreadable` and `project` below a directory, as root.
+
+def make(place: Path, tester: Account, programs: Path) -> None:
+    """Make `foreign`, `unreadable` and `project` below a directory, and `as-root.json`, as root.
 
     `project` is for the tester to write in: what is made there gets another group than his.
+    `as-root.json` lists what came of each command of AS_ROOT, with the programs under test.
     """
     for name, entries in (("foreign", FOREIGN), ("unreadable", UNREADABLE)):
         top = place / name
@@ -65,3 +85,33 @@ def make(place: Path, tester: Account) -> None:
     project.mkdir()
     os.chown(project, 0, PROJECT_GROUP)
     project.chmod(0o3777)
+    (place / "as-root.json").write_text(json.dumps(_as_root(place / "as-root", programs)))
+
+
+def _as_root(place: Path, programs: Path) -> list[dict[str, str | int]]:
+    context = place / "context"
+    context.mkdir(parents=True)
+    (context / "Dockerfile").write_text(AS_ROOT_DOCKERFILE)
+    given = {
+        "STORAGE": str(place / "storage"),
+        "CONTEXT": str(context),
+        "BUSYBOX": str(base("busybox")),
+    }
+    outcomes: list[dict[str, str | int]] = []
+    for command in AS_ROOT:
+        argv = [given.get(word, word) for word in shlex.split(command)]
+        done = subprocess.run(
+            [programs / argv[0], *argv[1:]],
+            env={"PATH": f"{programs}:/usr/bin:/bin"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        outcomes.append({
+            "command": command,
+            "status": done.returncode,
+            "stdout": done.stdout,
+            "stderr": done.stderr,
+        })  # fmt: skip
+    return outcomes

@@ -229,3 +229,17 @@ def foreign_tree() -> Path:
     if not REFERENCES:
         skip_needs_root()
     return Path(REFERENCES) / "foreign"
+
+
+@pytest.fixture(scope="session")
+def as_root() -> dict[str, Completed]:
+    """Return what came of Sundog's commands when root ran them; see scripts/references.py."""
+    if not REFERENCES:
+        skip_needs_root()
+    outcomes = json.loads((Path(REFERENCES) / "as-root.json").read_text())
+    return {
+        outcome["command"]: Completed(
+            outcome["command"], outcome["status"], outcome["stdout"], outcome["stderr"]
+        )
+        for outcome in outcomes
+    }
