@@ -98,12 +98,12 @@ def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> b
     pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(os.cpu_count())]
     quick = ["-m", "not slow"]
     with contextlib.ExitStack() as stack:
-        given: dict[str, str] = {}
+        given = {"SUNDOG_WHEEL": str(install.wheel())}
         if os.geteuid() == 0:
             references.make(place.path / "references", place.user, venvs[0])
             second = account.ordinary(USERS[1])
             socket = stack.enter_context(root_helper.running(place.user, second))
-            given = {
+            given |= {
                 "SUNDOG_REFERENCES": str(place.path / "references"),
                 "SUNDOG_ROOT_HELPER": str(socket),
             }

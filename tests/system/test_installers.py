@@ -1,0 +1,65 @@
+"""The wheel as installers other than pip lay it out: uv compiles nothing.
+
+`make test` hands in the wheel; in a checkout it is built here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts import install
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Neither a cache to share with others nor an index to ask.
+UV = ("pip", "install", "--quiet", "--offline", "--no-cache", "--no-deps")
+
+
+def run(argv: Sequence[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        argv,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def wheel() -> str:
+    return os.environ.get("SUNDOG_WHEEL", "") or str(install.wheel())
+
+
+@pytest.fixture
+def uv() -> str:
+    return str(Path(sys.executable).with_name("uv"))
+
+
+def test_uv_into_a_virtual_environment(
+    uv: str, wheel: str, tmp_path: Path, busybox_tree: Path
+) -> None:
+    venv = tmp_path / "venv"
+    run([uv, "venv", "--quiet", "--offline", "--no-cache", "--python", sys.executable, venv])
+    run([uv, *UV, "--python", venv / "bin" / "python", wheel])
+    assert not list(venv.glob("lib/*/site-packages/sundog/**/*.pyc"))
+    for _ in range(2):  # the second start finds what the first compiled
+        seen = run([venv / "bin" / "ch-run", busybox_tree, "--", "echo", "inside"])
+        assert (seen.stdout, seen.stderr) == ("inside\n", "")
+    seen = run([venv / "bin" / "ch-image", "gestalt", "storage-path"], USER="ada")
+    assert seen.stdout == "/var/tmp/ada.sundog\n"
+
+
+def test_uv_into_a_directory(uv: str, wheel: str, tmp_path: Path, busybox_tree: Path) -> None:
+    target = tmp_path / "target"
+    run([uv, *UV, "--python", sys.executable, "--target", target, wheel])
+    seen = run([target / "bin" / "ch-run", busybox_tree, "--", "echo", "inside"])
+    assert (seen.stdout, seen.stderr) == ("inside\n", "")
