@@ -1,0 +1,240 @@
+"""Authentication: from a registry's challenge to a header field that satisfies it.
+
+Specification: RFC 9110, §11 (challenges), RFC 7617 (Basic), and the distribution project's "Token
+Authentication" and "OAuth2" specifications (https://distribution.github.io/distribution/spec/auth/).
+
+Nothing is sent before the registry asks for it.  A token is good for the scopes that it was got
+for, and a new one is got when it is about to end or the registry rejects it.
+
+Must not import anything of ``sundog`` but ``errors`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from sundog.registry.faults import ProtocolError, RegistryError, UnauthorizedError
+from sundog.registry.transport import Request, host_of, is_loopback, read_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sundog.registry.credentials import Credentials
+    from sundog.registry.transport import Response, Transport
+
+_CLIENT_ID = "sundog"
+_DEFAULT_SECONDS = 60  # of a token's life, where the server does not tell
+_MARGIN_SECONDS = 10  # a token that ends sooner is not used any more
+
+_CHALLENGE = re.compile(
+    r"""\s*,?\s*
+    (?: (?P<key>[\w.~-]+) \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^\s,"]+) )
+      | (?P<scheme>[\w.~-]+) )""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a registry wants: the scheme in lower case, and its parameters."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    expires: float
+
+
+def parse_challenges(header: str) -> list[Challenge]:
+    """Read a ``WWW-Authenticate`` header field, which may hold several challenges."""
+    challenges: list[tuple[str, dict[str, str]]] = []
+    position = 0
+    while match := _CHALLENGE.match(header, position):
+        if match["scheme"]:
+            challenges.append((match["scheme"].lower(), {}))
+        elif challenges:
+            quoted = match["quoted"]
+            value = match["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+            challenges[-1][1][match["key"].lower()] = value
+        position = match.end()
+    return [Challenge(scheme, parameters) for scheme, parameters in challenges]
+
+
+def pull_scope(repository: str) -> str:
+    """Return the scope that lets one read a repository."""
+    return f"repository:{repository}:pull"
+
+
+def push_scope(repository: str) -> str:
+    """Return the scope that lets one read and write a repository."""
+    return f"repository:{repository}:pull,push"
+
+
+class Authenticator:
+    """Authentication at one registry; may be used by several threads.
+
+    ``credentials`` is asked at most once, when the registry first wants any; None is anonymous.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Callable[[], Credentials | None],
+        *,
+        verify: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport = transport
+        self._ask = credentials
+        self._verify = verify
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._challenge: Challenge | None = None
+        self._asked = False
+        self._credentials: Credentials | None = None
+        self._tokens: dict[tuple[str, ...], _Token] = {}
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the registry knows the user by no name."""
+        return self._credentials is None
+
+    def headers(self, scopes: Sequence[str]) -> dict[str, str]:
+        """Return the header fields for a request that needs ``scopes``."""
+        with self._lock:
+            if self._challenge is None:
+                return {}
+            return {"Authorization": self._authorization(tuple(scopes))}
+
+    def satisfy(self, response: Response, sent: Mapping[str, str], scopes: Sequence[str]) -> bool:
+        """Take up the challenge of a 401; tell whether the request is worth repeating.
+
+        ``sent`` are the fields that ``headers`` returned for the request.  Raises
+        UnauthorizedError when the registry or its token server rejects the credentials.
+        """
+        header = response.headers.get("WWW-Authenticate", "")
+        host = host_of(response.url)
+        challenge = _chosen(parse_challenges(header), host, header)
+        used = sent.get("Authorization", "")
+        with self._lock:
+            self._challenge = challenge
+            if challenge.scheme == "basic":
+                if used or self._user() is None:
+                    raise self._rejected(host)
+                return True
+            key = tuple(scopes)
+            token = self._tokens.get(key)
+            if token is not None and used == f"Bearer {token.text}":
+                del self._tokens[key]  # it has ended, or never was good enough
+            return self._authorization(key) != used
+
+    def _authorization(self, scopes: tuple[str, ...]) -> str:
+        challenge = self._challenge
+        assert challenge is not None
+        if challenge.scheme == "basic":
+            user = self._user()
+            return _basic(user) if user is not None else ""
+        token = self._tokens.get(scopes)
+        if token is None or token.expires - self._clock() < _MARGIN_SECONDS:
+            token = self._tokens[scopes] = self._new_token(challenge, scopes)
+        return f"Bearer {token.text}"
+
+    def _user(self) -> Credentials | None:
+        if not self._asked:
+            self._credentials = self._ask()
+            self._asked = True
+        return self._credentials
+
+    def _new_token(self, challenge: Challenge, scopes: tuple[str, ...]) -> _Token:
+        realm = challenge.parameters.get("realm", "")
+        if urlsplit(realm).scheme not in ("http", "https"):
+            raise ProtocolError(f"the registry names no token server: realm {realm[:200]!r}")
+        user = self._user()
+        host = host_of(realm)
+        if user and self._verify and realm.startswith("http:") and not is_loopback(host):
+            raise ProtocolError(f"token server {host}: no TLS, and a password is not sent without")
+        response = self._transport.send(self._token_request(realm, challenge, scopes, user))
+        body = read_all(response)
+        if response.status in (400, 401, 403):
+            raise self._rejected(host)
+        if response.status != 200:
+            raise RegistryError(f"token server {host}: HTTP {response.status}")
+        try:
+            answer = json.loads(body)
+            text = answer.get("token") or answer.get("access_token")
+            seconds = float(answer.get("expires_in") or _DEFAULT_SECONDS)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ProtocolError(f"token server {host}: its answer is no token") from error
+        if not isinstance(text, str) or not text or not text.isprintable():
+            raise ProtocolError(f"token server {host}: its answer is no token")
+        # One that lives shorter than the margin is used at once, and once.
+        return _Token(text, self._clock() + max(seconds, _MARGIN_SECONDS + 1))
+
+    def _token_request(
+        self,
+        realm: str,
+        challenge: Challenge,
+        scopes: tuple[str, ...],
+        user: Credentials | None,
+    ) -> Request:
+        service = challenge.parameters.get("service", "")
+        fields = [("service", service)] if service else []
+        if user is not None and user.identity_token:
+            fields += [
+                ("grant_type", "refresh_token"),
+                ("client_id", _CLIENT_ID),
+                ("refresh_token", user.identity_token),
+            ]
+            if scopes:
+                fields.append(("scope", " ".join(scopes)))
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            body = urlencode(fields).encode()
+            return Request("POST", realm, headers, body, verify=self._verify)
+        fields += [("scope", scope) for scope in scopes]
+        query = "&" if "?" in realm else "?"
+        headers = {} if user is None else {"Authorization": _basic(user)}
+        return Request("GET", f"{realm}{query}{urlencode(fields)}", headers, verify=self._verify)
+
+    def _rejected(self, host: str) -> UnauthorizedError:
+        user = self._credentials
+        if user is None:
+            return UnauthorizedError(
+                f"{host}: the registry wants to know who you are",
+                f"ch-image login {host}; or --auth, which asks for user name and password",
+            )
+        return UnauthorizedError(
+            f"{host}: the registry rejects user {user.username or '(identity token)'}",
+            f"the credentials are from {user.source}; ch-image login {host} replaces them"
+            if user.source
+            else "check user name and password",
+        )
+
+
+def _chosen(challenges: list[Challenge], host: str, header: str) -> Challenge:
+    """Return the challenge to take up: a token rather than the password itself."""
+    for scheme in ("bearer", "basic"):
+        for challenge in challenges:
+            if challenge.scheme == scheme:
+                return challenge
+    if not header:
+        raise UnauthorizedError(
+            f"{host}: unauthorized, and the registry does not say how to log in"
+        )
+    raise UnauthorizedError(
+        f"{host}: don't know how to log in by {challenges[0].scheme if challenges else header!r}"
+    )
+
+
+def _basic(user: Credentials) -> str:
+    pair = f"{user.username}:{user.password}".encode()
+    return "Basic " + base64.b64encode(pair).decode()

@@ -1,0 +1,311 @@
+"""A registry's verbs, for one repository at a time.
+
+Specification: OCI distribution-spec v1.1.  What comes back is checked: manifests against their
+digest, and everything against what the specification promises.
+
+Must not import anything of ``sundog`` but ``errors``, ``oci`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from sundog.oci.digest import Digest, DigestSyntaxError
+from sundog.oci.manifest import MANIFEST_SIZE_LIMIT
+from sundog.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from sundog.record.names import DEFAULT_REGISTRY
+from sundog.registry.auth import Authenticator, pull_scope
+from sundog.registry.faults import (
+    NotInRegistryError,
+    ProtocolError,
+    RegistryError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from sundog.registry.retries import rate_limit
+from sundog.registry.transport import Request, host_of, is_loopback, origin, read_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import BinaryIO
+
+    from sundog.oci.descriptor import Descriptor
+    from sundog.registry.config import Endpoint
+    from sundog.registry.credentials import Credentials
+    from sundog.registry.transport import Response, Transport
+
+IMAGE_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
+
+_HUB_HOST = "registry-1.docker.io"
+_MESSAGE_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest or index as it came; ``digest`` is that of ``content``."""
+
+    content: bytes
+    media_type: str
+    digest: Digest
+
+
+class BlobStream:
+    """The bytes of a blob from ``offset`` on; to be closed."""
+
+    def __init__(self, response: Response, offset: int) -> None:
+        self._response = response
+        self.offset = offset
+        self.host = host_of(response.url)
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, b"" at the end; raise UnreachableError."""
+        return self._response.read(size)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._response.close()
+
+
+class RegistryClient:
+    """One repository of one registry; may be used by several threads.
+
+    ``scopes`` is what one wants to do there, by default to read the repository.  ``verify``: see
+    ``transport.Request``.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        transport: Transport,
+        credentials: Callable[[], Credentials | None],
+        *,
+        verify: bool = True,
+        scopes: Sequence[str] = (),
+    ) -> None:
+        self.endpoint = endpoint
+        self.scopes = tuple(scopes) or (pull_scope(endpoint.repository),)
+        self.rate_limit = ""
+        self._host = _HUB_HOST if endpoint.host == DEFAULT_REGISTRY else endpoint.host
+        self._transport = transport
+        self._verify = verify and not endpoint.insecure
+        self._authenticator = Authenticator(transport, credentials, verify=self._verify)
+        self._base = ""
+        self._lock = threading.Lock()
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the registry has not been told who the user is."""
+        return self._authenticator.is_anonymous
+
+    def get_manifest(self, name: str, *, index: bool = True) -> Document:
+        """Return the manifest or, if ``index`` allows one, the index of a tag or digest."""
+        accept = (*INDEX_TYPES, *IMAGE_TYPES) if index else IMAGE_TYPES
+        what = self._name(name)
+        response = self.send(
+            "GET", self.path("manifests", name), {"Accept": ", ".join(accept)}, what=what
+        )
+        self.rate_limit = rate_limit(response.headers)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        announced = response.headers.get("Docker-Content-Digest", "")
+        content = read_all(response, MANIFEST_SIZE_LIMIT)
+        if media_type == "text/html":
+            raise ProtocolError(
+                f"{what}: {host_of(response.url)} answers with a web page, not with a manifest",
+                "is that a registry, and is there a proxy in between that wants a login?",
+            )
+        digest = Digest.of(content)
+        if ":" in name:
+            digest = Digest.parse(name)
+            digest.verify(content, what)
+        elif announced:
+            digest = _digest(announced, what)
+            digest.verify(content, what)
+        return Document(content, media_type, digest)
+
+    def head_manifest(self, name: str, *, index: bool = True) -> Digest | None:
+        """Return the digest of what a tag names now; None where the registry does not say."""
+        accept = (*INDEX_TYPES, *IMAGE_TYPES) if index else IMAGE_TYPES
+        what = self._name(name)
+        response = self.send(
+            "HEAD", self.path("manifests", name), {"Accept": ", ".join(accept)}, what=what
+        )
+        response.close()
+        announced = response.headers.get("Docker-Content-Digest", "")
+        return _digest(announced, what) if announced else None
+
+    def open_blob(self, digest: Digest, offset: int = 0) -> BlobStream:
+        """Return the bytes of a blob from ``offset`` on, or from 0 where that cannot be had."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        response = self.send(
+            "GET", self.path("blobs", str(digest)), headers, expected=(200, 206), what=str(digest)
+        )
+        if response.status == 200:
+            return BlobStream(response, 0)
+        content_range = response.headers.get("Content-Range", "")
+        unit, _, rest = content_range.partition(" ")
+        start = rest.partition("-")[0]
+        if not offset or unit != "bytes" or start != str(offset):
+            response.close()
+            raise ProtocolError(
+                f"{digest}: {host_of(response.url)} sends {content_range!r}, not from {offset} on"
+            )
+        return BlobStream(response, offset)
+
+    def get_blob(self, descriptor: Descriptor, limit: int) -> bytes:
+        """Return a small blob whole, checked; raise ProtocolError when it is beyond ``limit``."""
+        what = f"blob {descriptor.digest}"
+        if descriptor.size > limit:
+            raise ProtocolError(f"{what}: {descriptor.size} bytes, of which {limit} are allowed")
+        response = self.send("GET", self.path("blobs", str(descriptor.digest)), what=what)
+        content = read_all(response, limit)
+        if len(content) != descriptor.size:
+            raise ProtocolError(f"{what}: {len(content)} bytes came, expected {descriptor.size}")
+        descriptor.digest.verify(content, what)
+        return content
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Tell whether the repository has a blob."""
+        response = self.send(
+            "HEAD", self.path("blobs", str(digest)), expected=(200, 404), what=str(digest)
+        )
+        response.close()
+        return response.status == 200
+
+    def path(self, kind: str, name: str) -> str:
+        """Return the path of something in this repository."""
+        return f"/v2/{self.endpoint.repository}/{kind}/{name}"
+
+    def check(self) -> None:
+        """Ask for nothing but an answer: it shows whether the credentials are good."""
+        self.send("GET", "/v2/", what=self._host).close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | BinaryIO | None = None,
+        *,
+        expected: Sequence[int] = (200,),
+        what: str,
+    ) -> Response:
+        """Send a request to the registry and return an answer of an ``expected`` status.
+
+        ``path`` may be a URL that the registry gave.  A body that is a file has to be one that can
+        be sought.  Raises UnauthorizedError, NotInRegistryError, RegistryError about ``what``.
+        """
+        start = body.tell() if body is not None and not isinstance(body, bytes) else 0
+        repeated = False
+        while True:
+            authorization = self._authenticator.headers(self.scopes)
+            if repeated and body is not None and not isinstance(body, bytes):
+                body.seek(start)
+            response = self._answer(method, path, {**(headers or {}), **authorization}, body)
+            if response.status in expected:
+                return response
+            if response.status != 401 or origin(response.url) != self._base or repeated:
+                break
+            repeated = True
+            response.close()
+            try:
+                if not self._authenticator.satisfy(response, authorization, self.scopes):
+                    break
+            except UnauthorizedError as error:
+                if self.is_anonymous:
+                    raise _unknown(what, error.hint) from error
+                raise
+        raise self._refusal(response, what)
+
+    def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
+    ) -> Response:
+        """Return whatever the registry answers; finds out first whether it speaks TLS."""
+        with self._lock:
+            if not self._base:
+                return self._first_answer(method, path, headers, body)
+        url = urljoin(self._base, path)
+        if origin(url) != self._base:  # an upload may lead elsewhere; the credentials may not
+            headers = {name: value for name, value in headers.items() if name != "Authorization"}
+        return self._transport.send(Request(method, url, headers, body, self._verify))
+
+    def _first_answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
+    ) -> Response:
+        schemes = ["https"]
+        if is_loopback(self._host):
+            schemes.insert(0, "http")  # a server without TLS may not answer to a TLS greeting
+        elif self.endpoint.insecure:
+            schemes.append("http")
+        refusal: Response | UnreachableError | None = None
+        for scheme in schemes:
+            base = f"{scheme}://{self._host}"
+            request = Request(method, base + path, headers, body, self._verify)
+            try:
+                response = self._transport.send(request)
+            except UnreachableError as error:
+                refusal = refusal or error
+                continue
+            if response.status == 400 and scheme == "http" and scheme != schemes[-1]:
+                # What a server says to HTTP that expects TLS.
+                refusal = response
+                response.close()
+                continue
+            self._base = base
+            return response
+        if isinstance(refusal, UnreachableError):
+            raise refusal
+        assert refusal is not None
+        self._base = origin(refusal.url)
+        return refusal
+
+    def _name(self, name: str) -> str:
+        return f"{self.endpoint}{'@' if ':' in name else ':'}{name}"
+
+    def _refusal(self, response: Response, what: str) -> RegistryError:
+        """Return what an unexpected answer means."""
+        status = response.status
+        host = host_of(response.url)
+        said = _said(response)
+        details = f": {said}" if said else ""
+        login = f"ch-image login {self.endpoint.host}; or --auth"
+        if status == 401:
+            return _unknown(what, f"if your registry needs authentication: {login}")
+        if status == 403:
+            return UnauthorizedError(f"not allowed by {host}: {what}{details}", login)
+        if status == 404:
+            if self.is_anonymous:
+                hint = f"check the name; if your registry needs authentication: {login}"
+                return NotInRegistryError(f"not in registry: {what}", hint)
+            return NotInRegistryError(f"not in registry: {what}", "check the name")
+        if status >= 500:
+            return RegistryError(f"{what}: {host} fails with HTTP {status}{details}", "try later")
+        return RegistryError(f"{what}: {host} answers with HTTP {status}{details}")
+
+
+def _unknown(what: str, hint: str) -> UnauthorizedError:
+    # Registries do not tell strangers which names there are.
+    return UnauthorizedError(f"unauthorized or not in registry: {what}", hint)
+
+
+def _digest(text: str, what: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except DigestSyntaxError as error:
+        raise ProtocolError(f"{what}: Docker-Content-Digest: {error.message}") from error
+
+
+def _said(response: Response) -> str:
+    """Return the registry's own words (distribution-spec, "Error Codes"), in one line."""
+    try:
+        body = read_all(response, 1 << 16)
+        errors = json.loads(body)["errors"]
+        words = [error.get("message") or error.get("code") or "" for error in errors]
+    except (RegistryError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    text = "; ".join(str(word) for word in words if word)
+    return "".join(char if char.isprintable() else "?" for char in text)[:_MESSAGE_LIMIT]

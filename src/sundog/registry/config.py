@@ -1,0 +1,282 @@
+"""Which registries a reference is looked for in: ``registries.conf``, and Charliecloud's variables.
+
+Specification: containers-registries.conf(5), version 2, of which these keys are honoured:
+``unqualified-search-registries``; ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
+``blocked``, ``mirror-by-digest-only``; ``[[registry.mirror]]`` with ``location``, ``insecure``,
+``pull-from-mirror``; and ``[aliases]``.  A file of the user replaces that of the machine; those in
+``registries.conf.d`` complete it.
+
+``$CH_REGY_DEFAULT_HOST``, ``$CH_REGY_DEFAULT_PORT`` and ``$CH_REGY_PATH_PREFIX`` say where names
+without a host are looked for, as in Charliecloud, and overrule the files in that.
+
+The name under which an image is kept is none of this module's business: it does not depend on where
+the image came from.
+
+Must not import anything of ``sundog`` but ``errors``, ``record``, ``oci`` and ``registry.faults``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+
+from sundog.oci.reference import Reference
+from sundog.record.names import DEFAULT_REGISTRY
+from sundog.registry.faults import RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+_HUB_NAMES = ("docker.io/", "index.docker.io/")
+_OFFICIAL = "library/"
+_SYSTEM = "/etc/containers"
+
+
+class ConfigurationError(RegistryError):
+    """``registries.conf``, or a variable that says the like, cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place to ask: ``host[:port]`` and the repository's name there.
+
+    ``insecure`` allows a certificate that nobody vouches for, and HTTP without TLS.
+    """
+
+    host: str
+    repository: str
+    insecure: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repository}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A reference with a registry in it, and where it is to be asked for: mirrors first."""
+
+    reference: Reference
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mirror:
+    location: str
+    insecure: bool = False
+    pulls: str = "all"  # or digest-only, tag-only
+
+    def serves(self, reference: Reference) -> bool:
+        wanted = "tag-only" if reference.digest is None else "digest-only"
+        return self.pulls in ("all", wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Registry:
+    prefix: str
+    location: str
+    insecure: bool = False
+    blocked: bool = False
+    mirrors: tuple[_Mirror, ...] = ()
+
+    def matches(self, reference: Reference) -> bool:
+        name = reference.name
+        if self.prefix.startswith("*."):
+            host, slash, path = self.prefix[1:].partition("/")
+            return reference.registry.partition(":")[0].endswith(host) and (
+                not slash or _is_below(reference.repository, path)
+            )
+        return _is_below(name, self.prefix) or self.prefix == reference.canonical
+
+    def rest(self, reference: Reference) -> str:
+        """Return what ``location`` has to be followed by."""
+        if self.prefix.startswith("*."):
+            return "/" + reference.repository
+        return reference.name[len(self.prefix) :]
+
+
+@dataclass(frozen=True)
+class Registries:
+    """What is configured."""
+
+    registries: tuple[_Registry, ...] = ()
+    search: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    default_host: str = ""
+    path_prefix: str = ""
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str]) -> Registries:
+        """Read the files that apply to this user; raise ConfigurationError."""
+        registries: dict[str, _Registry] = {}
+        search: tuple[str, ...] = ()
+        aliases: dict[str, str] = {}
+        for path in _files(environment):
+            table = _Table(path, _parsed(path))
+            for entry in table.tables("registry"):
+                registry = _registry(entry)
+                registries[registry.prefix] = registry
+            if "unqualified-search-registries" in table.content:
+                search = tuple(table.strings("unqualified-search-registries"))
+            named = _Table(path, table.table("aliases"))
+            aliases |= {name: named.text(name) for name in named.content}
+        host = environment.get("CH_REGY_DEFAULT_HOST", "")
+        port = environment.get("CH_REGY_DEFAULT_PORT", "")
+        if port and not (port.isascii() and port.isdigit()):
+            raise ConfigurationError(f"$CH_REGY_DEFAULT_PORT: not a port: {port}")
+        if port and not host:
+            raise ConfigurationError(
+                "$CH_REGY_DEFAULT_PORT without $CH_REGY_DEFAULT_HOST", "set both, or none"
+            )
+        return cls(
+            tuple(registries.values()),
+            search,
+            aliases,
+            f"{host}:{port}" if port else host,
+            environment.get("CH_REGY_PATH_PREFIX", "").strip("/"),
+        )
+
+    def remotes(self, text: str) -> list[Remote]:
+        """Return where to look for what ``text`` names, in order.
+
+        More than one only for a name without a host.  Raises ReferenceSyntaxError, or
+        ConfigurationError when the registry is blocked.
+        """
+        return [Remote(one, self._endpoints(one)) for one in self._qualified(text)]
+
+    def _qualified(self, text: str) -> list[Reference]:
+        """Return references with a registry for ``text``, which may lack it."""
+        reference = Reference.parse(text)
+        if reference.registry != DEFAULT_REGISTRY or text.startswith(_HUB_NAMES):
+            return [reference]
+        name = reference.repository
+        if not text.startswith(_OFFICIAL):
+            name = name.removeprefix(_OFFICIAL)
+        version = reference.canonical[len(reference.name) :]
+        if self.default_host or self.path_prefix:
+            path = f"{self.path_prefix}/{name}" if self.path_prefix else name
+            return [Reference.parse(f"{self.default_host or DEFAULT_REGISTRY}/{path}{version}")]
+        if alias := self.aliases.get(name):
+            return [Reference.parse(alias + version)]
+        if self.search:
+            return [Reference.parse(f"{host}/{name}{version}") for host in self.search]
+        return [reference]
+
+    def _endpoints(self, reference: Reference) -> tuple[Endpoint, ...]:
+        matching = [registry for registry in self.registries if registry.matches(reference)]
+        if not matching:
+            return (Endpoint(reference.registry, reference.repository),)
+        registry = max(matching, key=lambda one: len(one.prefix))
+        if registry.blocked:
+            raise ConfigurationError(
+                f"registry is blocked by registries.conf: {registry.prefix}: {reference}"
+            )
+        rest = registry.rest(reference)
+        mirrors = [
+            _endpoint(mirror.location + rest, mirror.insecure)
+            for mirror in registry.mirrors
+            if mirror.serves(reference)
+        ]
+        return (*mirrors, _endpoint(registry.location + rest, registry.insecure))
+
+
+def _is_below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + "/")
+
+
+def _endpoint(location: str, insecure: bool) -> Endpoint:
+    host, _, repository = location.partition("/")
+    return Endpoint(host, repository, insecure)
+
+
+def _files(environment: Mapping[str, str]) -> list[str]:
+    """Return the files that are there, the more important later."""
+    if chosen := environment.get("CONTAINERS_REGISTRIES_CONF"):
+        return [chosen]
+    home = environment.get("HOME") or os.path.expanduser("~")
+    user = os.path.join(environment.get("XDG_CONFIG_HOME") or f"{home}/.config", "containers")
+    candidates = [os.path.join(place, "registries.conf") for place in (user, _SYSTEM)]
+    files = [path for path in candidates if os.path.isfile(path)][:1]
+    for place in (_SYSTEM, user):
+        directory = os.path.join(place, "registries.conf.d")
+        if os.path.isdir(directory):
+            files += [
+                os.path.join(directory, name)
+                for name in sorted(os.listdir(directory))
+                if name.endswith(".conf")
+            ]
+    return files
+
+
+def _parsed(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"can't read {path}: {error.strerror}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigurationError(f"{path}: not TOML: {error}") from error
+    if "registries" in content:
+        raise ConfigurationError(
+            f"{path}: version 1 of registries.conf is not supported",
+            "write [[registry]] tables: containers-registries.conf(5)",
+        )
+    return content
+
+
+def _registry(entry: _Table) -> _Registry:
+    location = entry.text("location")
+    prefix = entry.text("prefix") or location
+    if not prefix or (not location and not prefix.startswith("*.")):
+        raise ConfigurationError(f"{entry.path}: a [[registry]] has neither prefix nor location")
+    digest_only = entry.flag("mirror-by-digest-only")
+    mirrors = []
+    for mirror in entry.tables("mirror"):
+        if not mirror.text("location"):
+            raise ConfigurationError(f"{entry.path}: a mirror of {prefix} has no location")
+        pulls = mirror.text("pull-from-mirror") or ("digest-only" if digest_only else "all")
+        if pulls not in ("all", "digest-only", "tag-only"):
+            raise ConfigurationError(f"{entry.path}: pull-from-mirror: {pulls}")
+        mirrors.append(_Mirror(mirror.text("location"), mirror.flag("insecure"), pulls))
+    return _Registry(
+        prefix, location, entry.flag("insecure"), entry.flag("blocked"), tuple(mirrors)
+    )
+
+
+class _Table:
+    """A table of a file; a key of the wrong type is an error that names the file."""
+
+    def __init__(self, path: str, content: dict[str, Any]) -> None:
+        self.path = path
+        self.content = content
+
+    def text(self, key: str) -> str:
+        return self._typed(key, str, "")
+
+    def flag(self, key: str) -> bool:
+        return self._typed(key, bool, False)
+
+    def table(self, key: str) -> dict[str, Any]:
+        return self._typed(key, dict, {})
+
+    def strings(self, key: str) -> Sequence[str]:
+        values = self._typed(key, list, [])
+        if not all(isinstance(value, str) for value in values):
+            raise ConfigurationError(f"{self.path}: {key}: not a list of strings")
+        return values
+
+    def tables(self, key: str) -> list[_Table]:
+        values = self._typed(key, list, [])
+        if not all(isinstance(value, dict) for value in values):
+            raise ConfigurationError(f"{self.path}: {key}: not a list of tables")
+        return [_Table(self.path, value) for value in values]
+
+    def _typed(self, key: str, kind: type[T], default: T) -> T:
+        value = self.content.get(key, default)
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{self.path}: {key}: not a {kind.__name__}")
+        return value

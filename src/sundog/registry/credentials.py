@@ -1,0 +1,316 @@
+"""Who the user is at a registry: what the logins of docker, podman and our own left.
+
+Specification: containers-auth.json(5); docker-login, "Credential stores" and "Credential helpers"
+(https://docs.docker.com/reference/cli/docker/login/): ``docker-credential-NAME get`` reads the
+server's name from its standard input, and writes JSON.
+
+A secret is never in an argument list, a message or ``repr``; files with secrets are made 0600.
+
+Must not import anything of ``sundog`` but ``errors`` and ``registry.faults``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sundog.registry.faults import RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+_HUB = "docker.io"
+_HUB_SERVER = "https://index.docker.io/v1/"  # as which Docker knows it
+_HUB_ALIASES = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))
+_IDENTITY_USER = "<token>"  # by which a helper says that the secret is an identity token
+_HELPER_SECONDS = 60
+_MEND = "mend it, or log in anew"
+_NOT_FOUND = "credentials not found"
+
+USERNAME_VARIABLE = "CH_IMAGE_USERNAME"
+PASSWORD_VARIABLE = "CH_IMAGE_PASSWORD"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user name with a password, or an identity token; ``source`` says where they are from."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    source: str = ""
+
+
+class CredentialsError(RegistryError):
+    """A file of credentials, or a credential helper, cannot be used."""
+
+
+def from_environment(environment: Mapping[str, str]) -> Credentials | None:
+    """Return the credentials of ``$CH_IMAGE_USERNAME`` and ``$CH_IMAGE_PASSWORD``, if both are."""
+    username = environment.get(USERNAME_VARIABLE)
+    password = environment.get(PASSWORD_VARIABLE)
+    if username is None or password is None:
+        return None
+    return Credentials(username, password, source=f"${USERNAME_VARIABLE}")
+
+
+class CredentialFiles:
+    """The files in which logins are kept, the first that knows a registry decides.
+
+    ``tell`` gets warnings: of a file that others may read, of a helper that is not installed.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._tell = tell
+        self._home = environment.get("HOME") or os.path.expanduser("~")
+        config = environment.get("XDG_CONFIG_HOME") or os.path.join(self._home, ".config")
+        self._own = os.path.join(config, "containers", "auth.json")
+        if chosen := environment.get("REGISTRY_AUTH_FILE"):
+            self._own = chosen
+            self.paths = [chosen]
+            return
+        self.paths = [self._own]
+        if runtime := environment.get("XDG_RUNTIME_DIR"):
+            self.paths.insert(0, os.path.join(runtime, "containers", "auth.json"))
+        docker = environment.get("DOCKER_CONFIG") or os.path.join(self._home, ".docker")
+        self.paths.append(os.path.join(docker, "config.json"))
+
+    def find(self, registry: str, repository: str = "") -> Credentials | None:
+        """Return the credentials for ``registry``, or for this repository of it, if there are any.
+
+        Raises CredentialsError when a file is damaged or a helper fails.
+        """
+        for path in self.paths:
+            content = self._read(path)
+            if content is None:
+                continue
+            found = self._find_in(path, content, registry, repository)
+            if found is not None:
+                return found
+        return None
+
+    def store(self, registry: str, credentials: Credentials) -> str:
+        """Remember credentials; return where: a file, or the helper that the files name for it.
+
+        They go to the file that has a login for this registry already, so that no older one is in
+        the way; else to the user's ``auth.json``.
+        """
+        place = self._own
+        for path in self.paths:
+            content = self._read(path) or {}
+            if helper := _helper_of(content, registry):
+                secret = {
+                    "ServerURL": _server(registry),
+                    "Username": credentials.username,
+                    "Secret": credentials.password,
+                }
+                self._run_helper(helper, "store", json.dumps(secret))
+                return f"docker-credential-{helper}"
+            if any(_is_for(key, registry, "") for key in _object(content, "auths")):
+                place = path
+                break
+        content = self._read(place) or {}
+        auths = {
+            key: value
+            for key, value in _object(content, "auths").items()
+            if not _is_for(key, registry, "")
+        }
+        pair = f"{credentials.username}:{credentials.password}".encode()
+        auths[_key(place, registry)] = {"auth": base64.b64encode(pair).decode()}
+        _write(place, {**content, "auths": auths})
+        return place
+
+    def erase(self, registry: str) -> list[str]:
+        """Forget every login for ``registry``; return where there was one."""
+        places = []
+        for path in self.paths:
+            content = self._read(path) or {}
+            if helper := _helper_of(content, registry):
+                if self._ask_helper(helper, registry) is not None:
+                    self._run_helper(helper, "erase", _server(registry))
+                    places.append(f"docker-credential-{helper}")
+                continue
+            auths = _object(content, "auths")
+            kept = {key: auths[key] for key in auths if not _is_for(key, registry, "")}
+            if len(kept) < len(auths):
+                _write(path, {**content, "auths": kept})
+                places.append(path)
+        return places
+
+    def _find_in(
+        self, path: str, content: dict[str, Any], registry: str, repository: str
+    ) -> Credentials | None:
+        if helper := _helper_of(content, registry):
+            return self._ask_helper(helper, registry)
+        auths = _object(content, "auths")
+        for name in _namespaces(repository):
+            for key, entry in auths.items():
+                if _is_for(key, registry, name) and isinstance(entry, dict):
+                    found = _from_entry(entry, path)
+                    if found is not None:
+                        return found
+        return None
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        try:
+            with open(path, encoding="utf-8") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                content = json.load(file)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CredentialsError(f"can't read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise CredentialsError(f"{path}: not JSON: {error}", _MEND) from error
+        if not isinstance(content, dict):
+            raise CredentialsError(f"{path}: not a JSON object", _MEND)
+        if mode & (stat.S_IRGRP | stat.S_IROTH) and _object(content, "auths"):
+            self._tell(f"others may read your passwords in {path}: chmod 600 {path}")
+        return content
+
+    def _ask_helper(self, helper: str, registry: str) -> Credentials | None:
+        output = self._run_helper(helper, "get", _server(registry))
+        if output is None:
+            return None
+        try:
+            answer = json.loads(output)
+            username, secret = str(answer["Username"]), str(answer["Secret"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CredentialsError(
+                f"docker-credential-{helper}: its answer is not what was expected"
+            ) from error
+        source = f"docker-credential-{helper}"
+        if username == _IDENTITY_USER:
+            return Credentials(identity_token=secret, source=source)
+        return Credentials(username, secret, source=source) if username else None
+
+    def _run_helper(self, helper: str, verb: str, text: str) -> str | None:
+        """Run a helper; None when it has nothing for this server, or is not installed."""
+        name = f"docker-credential-{helper}"
+        program = shutil.which(name)
+        if program is None:
+            if verb == "store":
+                raise CredentialsError(
+                    f"{name}, which is to keep credentials, is not installed",
+                    "take credsStore and credHelpers out of the file, or set $REGISTRY_AUTH_FILE",
+                )
+            self._tell(f"{name}, which is to have credentials, is not installed")
+            return None
+        try:
+            done = subprocess.run(
+                [program, verb],
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=_HELPER_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CredentialsError(f"{name} failed: {error}") from error
+        if done.returncode:
+            message = (done.stdout or done.stderr).strip()
+            if verb == "get" and _NOT_FOUND in message.lower():
+                return None
+            raise CredentialsError(f"{name} {verb} failed: {message[:200] or done.returncode}")
+        return done.stdout
+
+
+def _from_entry(entry: dict[str, Any], path: str) -> Credentials | None:
+    if identity := entry.get("identitytoken"):
+        return Credentials(identity_token=str(identity), source=path)
+    if encoded := entry.get("auth"):
+        try:
+            pair = base64.b64decode(str(encoded), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise CredentialsError(
+                f"{path}: a login in it is damaged (not base64)", "log in anew"
+            ) from None
+        username, colon, password = pair.partition(":")
+        if not colon:
+            raise CredentialsError(f"{path}: a login in it has no password", "log in anew")
+        return Credentials(username, password.rstrip("\0"), source=path)
+    if name := entry.get("username"):
+        return Credentials(str(name), str(entry.get("password", "")), source=path)
+    return None  # Docker leaves empty entries for what a helper keeps
+
+
+def _object(content: dict[str, Any], key: str) -> dict[str, Any]:
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _helper_of(content: dict[str, Any], registry: str) -> str:
+    """Return the name of the helper that keeps the credentials of ``registry``, "" if none."""
+    for key, helper in _object(content, "credHelpers").items():
+        if _is_for(key, registry, "") and isinstance(helper, str) and helper:
+            return _checked(helper)
+    store = content.get("credsStore")
+    return _checked(store) if isinstance(store, str) and store else ""
+
+
+def _checked(helper: str) -> str:
+    if "/" in helper:
+        raise CredentialsError(f"not the name of a credential helper: {helper}")
+    return helper
+
+
+def _server(registry: str) -> str:
+    return _HUB_SERVER if registry == _HUB else registry
+
+
+def _key(path: str, registry: str) -> str:
+    """Return under which name a file knows ``registry``: Docker's Hub has an old one there."""
+    return _server(registry) if os.path.basename(path) == "config.json" else registry
+
+
+def _is_for(key: str, registry: str, namespace: str) -> bool:
+    """Tell whether the key of a file means exactly this namespace of this registry."""
+    rest = key.removeprefix("https://").removeprefix("http://").rstrip("/")
+    host, _, path = rest.partition("/")
+    if path in ("v1", "v2"):
+        path = ""
+    if host in _HUB_ALIASES:
+        host = _HUB
+    return host == registry and path == namespace
+
+
+def _namespaces(repository: str) -> Iterator[str]:
+    """Return ``a/b/c``, ``a/b``, ``a`` and "" for the repository ``a/b/c``."""
+    while repository:
+        yield repository
+        repository = repository.rpartition("/")[0]
+    yield ""
+
+
+def _write(path: str, content: dict[str, Any]) -> None:
+    """Replace a file of secrets in one step; nobody else can read it at any moment."""
+    path = os.path.realpath(path)
+    directory = os.path.dirname(path)
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        fd, making = tempfile.mkstemp(dir=directory, prefix=".auth.")  # 0600
+        try:
+            with open(fd, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=4)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(making, path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(making)
+            raise
+    except OSError as error:
+        raise CredentialsError(f"can't write {path}: {error.strerror}") from error

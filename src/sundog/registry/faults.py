@@ -1,0 +1,43 @@
+"""What can go wrong with a registry, as errors for the user.
+
+    RegistryError           something about a registry
+    ├── UnreachableError    no answer: name, network, TLS, or cut in the middle
+    ├── UnauthorizedError   the registry wants other credentials, or any
+    ├── NotInRegistryError  the registry does not have it, or does not say so
+    ├── RateLimitError      the registry wants fewer requests
+    └── ProtocolError       the answer is not what the specification says
+
+Must not import anything of ``sundog`` but ``errors``.
+"""
+
+from __future__ import annotations
+
+from sundog.errors import SundogError
+
+
+class RegistryError(SundogError):
+    """A registry refused something, or cannot be used."""
+
+
+class UnreachableError(RegistryError):
+    """No answer came from a registry; ``permanent`` if trying again cannot help."""
+
+    def __init__(self, message: str, hint: str = "", *, permanent: bool = False) -> None:
+        super().__init__(message, hint)
+        self.permanent = permanent
+
+
+class UnauthorizedError(RegistryError):
+    """The registry does not let this user do that."""
+
+
+class NotInRegistryError(RegistryError):
+    """The registry does not have it."""
+
+
+class RateLimitError(RegistryError):
+    """The registry has answered often enough for now."""
+
+
+class ProtocolError(RegistryError):
+    """A registry's answer makes no sense."""

@@ -1,0 +1,332 @@
+"""HTTP: one request, one answer.  The only module that knows the HTTP library, which is urllib3.
+
+Specification: RFC 9110; proxies are taken from the environment as curl(1) does, but never for this
+machine itself.  Certificates are checked against the system's store (and ``$SSL_CERT_FILE``,
+``$SSL_CERT_DIR``, which OpenSSL reads), and the file that ``$REQUESTS_CA_BUNDLE`` names.
+
+A redirect is followed for GET and HEAD; to another origin the credentials do not go along, and from
+https to http nothing goes.
+
+Must not import anything of ``sundog`` but ``errors`` and ``registry.faults``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+from urllib3.util import Timeout, make_headers, parse_url
+
+from sundog import __version__
+from sundog.registry.faults import ProtocolError, UnreachableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO
+
+CONNECT_SECONDS = 20.0
+READ_SECONDS = 60.0  # without a single byte
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_HOPS = 5
+_BODY_LIMIT = 8 << 20
+_CA_VARIABLE = "REQUESTS_CA_BUNDLE"
+# Pools of connections: blobs are fetched side by side.
+_CONNECTIONS = 8
+
+_CERTIFICATE_HINT = (
+    "name the file of its certificate authority in $SSL_CERT_FILE, or use --tls-no-verify"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked.  ``verify``: whether the server has to prove who it is.
+
+    A ``body`` that is a file is sent from where it stands; ``headers`` then tells its length.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | BinaryIO | None = None
+    verify: bool = True
+
+
+class Response(Protocol):
+    """What is answered.  ``url`` is where the answer came from, after redirects.
+
+    To be closed, unless it has been read to its end.
+    """
+
+    status: int
+    url: str
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields; their names are looked up in any case."""
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes of the body, b"" at its end; raise UnreachableError."""
+
+    def close(self) -> None:
+        """Give the connection back, or up where the body has not been read."""
+
+
+class Transport(Protocol):
+    """Whatever sends a request and returns the answer."""
+
+    def send(self, request: Request) -> Response:
+        """Return the answer, whatever its status; raise UnreachableError when there is none."""
+
+
+def read_all(response: Response, limit: int = _BODY_LIMIT) -> bytes:
+    """Read the rest of a body and close it; raise ProtocolError beyond ``limit`` bytes."""
+    parts, size = [], 0
+    try:
+        while part := response.read(1 << 16):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise ProtocolError(f"{origin(response.url)}: an answer of more than {limit} bytes")
+    finally:
+        response.close()
+    return b"".join(parts)
+
+
+def origin(url: str) -> str:
+    """Return the scheme, host and port of ``url``."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def host_of(url: str) -> str:
+    """Return the host and port of ``url`` for a message."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host[:port]`` is this machine."""
+    name = urlsplit(f"//{host}").hostname or ""
+    return name in ("localhost", "::1") or name.startswith("127.") or name.endswith(".localhost")
+
+
+class Urllib3Transport:
+    """A transport over the network; may be used by several threads."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        connect_seconds: float = CONNECT_SECONDS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._timeout = Timeout(connect=connect_seconds, read=read_seconds)
+        self._proxies = getproxies()
+        self._managers: dict[tuple[str, bool], urllib3.PoolManager] = {}
+
+    def send(self, request: Request) -> Response:
+        """Return the answer, redirects followed; raise UnreachableError when there is none."""
+        for _ in range(_HOPS):
+            response = self._send_once(request)
+            location = response.headers.get("Location")
+            if (
+                response.status not in _REDIRECTS
+                or request.method not in ("GET", "HEAD")
+                or not location
+            ):
+                return response
+            response.close()
+            request = _redirected(request, location)
+        raise ProtocolError(f"{host_of(request.url)}: more than {_HOPS} redirects")
+
+    def close(self) -> None:
+        """Close all connections."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def _send_once(self, request: Request) -> _Urllib3Response:
+        host = host_of(request.url)
+        headers = {"User-Agent": f"sundog/{__version__}", **request.headers}
+        try:
+            answer = self._manager(request).urlopen(
+                request.method,
+                request.url,
+                body=request.body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=self._timeout,
+            )
+        except (HTTPError, OSError) as error:
+            raise _unreachable(host, error) from error
+        return _Urllib3Response(answer, request.url)
+
+    def _manager(self, request: Request) -> urllib3.PoolManager:
+        """Return the connections by which this request goes: through a proxy, or not."""
+        parts = urlsplit(request.url)
+        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all") or ""
+        if is_loopback(parts.netloc) or proxy_bypass(parts.netloc):
+            proxy = ""
+        manager = self._managers.get((proxy, request.verify))
+        if manager is None:
+            context = self._context(request.verify)
+            if proxy:
+                manager = _proxy_manager(proxy, context)
+            else:
+                manager = urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context)
+            self._managers[proxy, request.verify] = manager
+        return manager
+
+    def _context(self, verify: bool) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif bundle := self._environment.get(_CA_VARIABLE):
+            try:
+                if os.path.isdir(bundle):
+                    context.load_verify_locations(capath=bundle)
+                else:
+                    context.load_verify_locations(cafile=bundle)
+            except OSError as error:  # ssl.SSLError is one
+                reason = error.strerror or str(error)
+                raise UnreachableError(
+                    f"${_CA_VARIABLE}: no certificates in {bundle}: {reason}", permanent=True
+                ) from error
+        return context
+
+
+class _Urllib3Response:
+    def __init__(self, answer: urllib3.BaseHTTPResponse, url: str) -> None:
+        self._answer = answer
+        self.status = answer.status
+        self.url = url
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._answer.headers  # type: ignore[no-any-return, unused-ignore]
+
+    def read(self, size: int) -> bytes:
+        try:
+            data = self._answer.read(size)
+        except (HTTPError, OSError) as error:
+            self._answer.close()
+            raise _unreachable(host_of(self.url), error) from error
+        if not data:
+            self._answer.release_conn()
+        return data
+
+    def close(self) -> None:
+        # A body that nobody reads would be in the way of the connection's next answer.
+        if self._answer.closed or self._answer.length_remaining == 0:
+            self._answer.release_conn()
+        else:
+            self._answer.close()
+
+
+def _redirected(request: Request, location: str) -> Request:
+    target = urljoin(request.url, location)
+    here, there = urlsplit(request.url), urlsplit(target)
+    if there.scheme not in ("http", "https") or not there.netloc:
+        raise ProtocolError(f"{host_of(request.url)}: redirected to {location[:200]!r}")
+    if (here.scheme, there.scheme) == ("https", "http") and request.verify:
+        raise ProtocolError(
+            f"{host_of(request.url)}: redirected to an address without TLS: {origin(target)}",
+            "if that is meant to be, --tls-no-verify allows it",
+        )
+    headers = request.headers
+    if origin(request.url) != origin(target):
+        headers = {
+            name: value for name, value in headers.items() if name.lower() != "authorization"
+        }
+    return replace(request, url=target, headers=headers)
+
+
+def _proxy_manager(proxy: str, context: ssl.SSLContext) -> urllib3.ProxyManager:
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        auth = parse_url(url).auth
+        headers = make_headers(proxy_basic_auth=auth) if auth else None
+        return urllib3.ProxyManager(
+            url, maxsize=_CONNECTIONS, proxy_headers=headers, ssl_context=context
+        )
+    except (LocationParseError, ValueError) as error:  # of a scheme such as socks5
+        raise UnreachableError(
+            f"proxy {host_of(url)}: cannot be used: {error}",
+            "see $https_proxy, $http_proxy, $no_proxy",
+            permanent=True,
+        ) from error
+
+
+def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
+    """Return what failed in words."""
+    match error:
+        case ProxyError():
+            inner = error.original_error
+            why = _reason(inner)
+            return UnreachableError(
+                f"can't reach {host} through its proxy: {why}",
+                "see $https_proxy, $http_proxy, $no_proxy",
+            )
+        case NameResolutionError() | socket.gaierror():
+            return UnreachableError(
+                f"can't reach {host}: no such host",
+                "is the name right, and does this machine reach the network?",
+            )
+        case ConnectTimeoutError():
+            return UnreachableError(
+                f"can't reach {host}: no answer in time",
+                "is a proxy needed ($https_proxy)? Compute nodes often have no route outside",
+            )
+        case ReadTimeoutError():
+            return UnreachableError(f"{host}: fell silent in the middle of an answer")
+        case SSLError():
+            text = _reason(error.args[0] if error.args else error)
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                why = text.partition("certificate verify failed: ")[2] or text
+                return UnreachableError(
+                    f"{host}: its certificate is not trusted: {why}",
+                    _CERTIFICATE_HINT,
+                    permanent=True,
+                )
+            return UnreachableError(f"{host}: TLS failed: {text}", permanent=True)
+        case NewConnectionError():
+            return UnreachableError(f"can't reach {host}: {_reason(error.__cause__ or error)}")
+        case LocationParseError():
+            return UnreachableError(f"{host}: not an address", permanent=True)
+        case _:
+            return UnreachableError(f"{host}: the connection broke: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause that says something, in lower case and one line."""
+    while error.args and isinstance(error.args[-1], BaseException):
+        error = error.args[-1]
+    if isinstance(error, ssl.SSLError):
+        # "[SSL: X] certificate verify failed: … (_ssl.c:1000)"
+        text = str(error.args[-1]).partition("] ")[2] or str(error)
+        return text.partition(" (_ssl")[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error).splitlines()[0].lower() if str(error) else type(error).__name__
