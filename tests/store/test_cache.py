@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.store.cache import CacheHit
+from sundog.store.cache import CacheEntry, CacheHit
 from sundog.store.layer_info import LayerInfo
 from sundog.store.layers import random_layer_id
 from sundog.store.store import Store
@@ -27,10 +27,14 @@ def test_unknown_key_is_a_miss(store: Store) -> None:
 def test_entry_with_layer_and_entry_without(store: Store) -> None:
     layer = add_layer(store)
     store.cache.put("with", layer)
-    store.cache.put("without", None)
+    store.cache.put("without", None, [layer])
     assert store.cache.get("with") == CacheHit(layer)
     assert store.cache.get("without") == CacheHit(None)
-    assert list(store.cache.layers()) == [("with", layer)]
+    entries = sorted(store.cache.entries(), key=lambda entry: entry.key)
+    assert entries == [
+        CacheEntry("with", layer, is_result=True),
+        CacheEntry("without", layer, is_result=False),
+    ]
 
 
 def test_entry_is_replaced(store: Store) -> None:
@@ -45,3 +49,34 @@ def test_entry_whose_layer_is_gone_is_a_miss(store: Store, storage: Path) -> Non
     store.cache.put("key", layer)
     shutil.rmtree(storage / "layers" / layer)
     assert store.cache.get("key") is None
+
+
+def test_pruning_keeps_what_images_have(store: Store) -> None:
+    kept, dropped = add_layer(store), add_layer(store)
+    for key, layer, below in (
+        ("kept", kept, ()),
+        ("on kept", None, (dropped, kept)),
+        ("on nothing", None, ()),
+        ("dropped", dropped, (kept,)),
+        ("on dropped", None, (dropped,)),
+    ):
+        store.cache.put(key, layer, below)
+    assert store.cache.prune({kept}) == 2
+    assert {entry.key for entry in store.cache.entries()} == {"kept", "on kept", "on nothing"}
+    assert store.cache.clear() == 3
+    assert list(store.cache.entries()) == []
+
+
+def test_size_is_that_of_the_contents(store: Store, storage: Path) -> None:
+    layer = add_layer(store)
+    tree = storage / "layers" / layer / "tree"
+    (tree / "a").write_bytes(b"12345")
+    (tree / "b").hardlink_to(tree / "a")
+    (tree / "c").symlink_to("a")
+    (tree / "locked").mkdir()
+    (tree / "locked/d").write_bytes(b"678")
+    (tree / "locked").chmod(0)
+    assert store.layers.size(layer) == 8
+    (tree / "a").write_bytes(b"")  # it is not looked for again
+    assert store.layers.size(layer) == 8
+    assert store.layers.info(layer).size == 8

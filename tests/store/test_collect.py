@@ -114,6 +114,7 @@ def test_cache_entry_of_a_lost_layer_is_forgotten(
     with open_store() as store:
         store.cache.put("key", "0" * 20)
         store.cache.put("none", None)
+        store.cache.put("on lost", None, ["0" * 20])
         store.expect_garbage()
     assert os.listdir(storage / "cache") == ["none"]
 

@@ -98,7 +98,7 @@ class Bench:
     def check_no_orphans(self) -> None:
         with self.open() as store:
             wanted = {layer for image in store.images.list() for layer in image.layers}
-            wanted |= {layer for _, layer in store.cache.layers()}
+            wanted |= {entry.needs for entry in store.cache.entries() if entry.is_result}
             assert set(os.listdir(self.storage / "layers")) == wanted
 
 

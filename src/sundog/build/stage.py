@@ -259,7 +259,7 @@ class StageBuild:
         real_sync = self._state.options.real_sync
         with self._store.driver.begin(self._layers, real_sync=real_sync) as snapshot:
             step.execute(snapshot)
-            layer = snapshot.commit()
+            layer = snapshot.commit(step.text)
         self._remember(key, layer)
         self._record(step.text, layer)
 
@@ -270,7 +270,7 @@ class StageBuild:
 
     def _remember(self, key: str, layer: str | None) -> None:
         if self._state.options.cache_mode != CACHE_DISABLED and not self._state.options.dry_run:
-            self._store.cache.put(key, layer)
+            self._store.cache.put(key, layer, self._layers or ())
 
     def _record(self, text: str, layer: str | None) -> None:
         """Add what an instruction made to the image."""

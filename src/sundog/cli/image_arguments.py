@@ -40,11 +40,16 @@ class ImageArguments(argparse.Namespace):
     real_sync: bool = False
     tag: str | None = None
 
+    collect: bool = False
+    format: str = "text"
     globs: Sequence[str]
     key: str
     long: bool
     path: str
     reference: str
+    reset: bool = False
+    target: str
+    tree: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _build_options(subcommand("build", "build an image from a Dockerfile"))
 
+    _build_cache_options(subcommand("build-cache", "show, or clean up, the build cache"))
+
     delete = subcommand("delete", "delete images from storage")
     delete.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
 
@@ -99,10 +106,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     import_.add_argument("reference", metavar="IMAGE", help="name of the new image")
 
-    list_ = subcommand("list", "list the images in storage")
-    list_.add_argument("-l", "--long", action="store_true", help="with the time of their creation")
+    history = subcommand("history", "tell how an image came about")
+    history.add_argument("reference", metavar="IMAGE", help="name of the image")
+    _format_option(history)
+
+    inspect = subcommand("inspect", "print all that is known of images, as JSON")
+    inspect.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
+
+    list_ = subcommand("list", "list the images in storage, or tell about one")
+    list_.add_argument(
+        "-l", "--long", action="store_true", help="with ID, time, size, layers and origin"
+    )
+    list_.add_argument(
+        "globs", metavar="GLOB", nargs="*", help="pattern of names; a name alone: details of it"
+    )
+    _format_option(list_)
 
     subcommand("reset", "delete everything in storage")
+
+    tag = subcommand("tag", "give an image another name")
+    tag.add_argument("reference", metavar="IMAGE", help="name of the image")
+    tag.add_argument("target", metavar="NAME", help="its further name")
     return parser
 
 
@@ -129,6 +153,21 @@ def _common_options(*, hidden: bool) -> _Parser:
     option("-s", "--storage", metavar="DIR", help="storage directory ($CH_IMAGE_STORAGE)")
     option("-v", "--verbose", action="count", help="say more (repeat for still more)")
     return parser
+
+
+def _format_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=["text", "json"], default="text", help="for people (default) or scripts"
+    )
+
+
+def _build_cache_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reset", action="store_true", help="forget all results")
+    parser.add_argument(
+        "--gc", dest="collect", action="store_true", help="forget what no image is made of"
+    )
+    parser.add_argument("--tree", action="store_true", help="show which layer was made on which")
+    _format_option(parser)
 
 
 def _build_options(parser: argparse.ArgumentParser) -> None:

@@ -54,7 +54,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_subcommand(arguments: ImageArguments, report: Report) -> int:
     try:
-        module = import_module(f"sundog.cli.image_{arguments.subcommand}")
+        name = str(arguments.subcommand).replace("-", "_")
+        module = import_module(f"sundog.cli.image_{name}")
         status: int = module.run(arguments, report)
     except UsageError as error:
         _explain(error, arguments, report)

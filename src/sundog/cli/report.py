@@ -73,6 +73,11 @@ class Report:
             self._write(_ERROR_COLOUR, f"hint: {hint}")
 
     @property
+    def is_verbose(self) -> bool:
+        """Whether details are wanted."""
+        return self.level >= _VERBOSE
+
+    @property
     def hides_stdout(self) -> bool:
         """Whether the standard output of RUN is not shown."""
         return self.level <= _NO_STDOUT

@@ -1,24 +1,26 @@
 """``cache/``: the build cache, from the key of an instruction to the layer that it made.
 
 An entry is a symlink to the layer: written and read by one call each, atomic, and dangling once the
-layer is gone.  An instruction that changed no file has an entry too, to ``none``.  The image's
-configuration needs no entry: a build computes it from the instructions each time.
+layer is gone.  An instruction that changed no file has an entry too, to ``none/LAYER`` with the
+topmost layer that it was done on, without which the entry is of no use.  The image's configuration
+needs no entry: a build computes it from the instructions each time.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
 _LAYERS = "../layers/"
-_NO_LAYER = "none"
+_NO_LAYER = "none/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,19 @@ class CacheHit:
     """What an instruction made: a layer, or None where it changed no file."""
 
     layer: LayerId | None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """An entry: ``needs`` is the layer without which it is useless, "" for one that needs none.
+
+    ``is_result`` tells whether that is the layer which the instruction made: then the entry keeps
+    it.
+    """
+
+    key: str
+    needs: LayerId
+    is_result: bool
 
 
 class Cache:
@@ -41,30 +56,49 @@ class Cache:
         """
         self._store.hold()
         target = self._target(key)
-        if target == _NO_LAYER:
+        if target.startswith(_NO_LAYER):
             return CacheHit(None)
         layer = target.removeprefix(_LAYERS)
         return CacheHit(layer) if layer and self._store.layers.exists(layer) else None
 
-    def put(self, key: str, layer: LayerId | None) -> None:
-        """Remember what the instruction of ``key`` made, in place of what was known."""
+    def put(self, key: str, layer: LayerId | None, below: Sequence[LayerId] = ()) -> None:
+        """Remember what the instruction of ``key`` made on ``below``, in place of what was known.
+
+        ``layer`` is None where it changed no file.
+        """
+        target = (_NO_LAYER + "".join(below[-1:])) if layer is None else _LAYERS + layer
         with self._store.faults:
             making = self._store.scratch.name()
-            os.symlink(_NO_LAYER if layer is None else _LAYERS + layer, making)
+            os.symlink(target, making)
             os.rename(making, self._path(key))
 
-    def layers(self) -> Iterator[tuple[str, LayerId]]:
-        """Yield the key and the layer of each entry that has one."""
+    def entries(self) -> Iterator[CacheEntry]:
+        """Yield all entries, in no order."""
         for name in os.listdir(self._store.at(b"cache")):
             key = os.fsdecode(name)
             target = self._target(key)
-            if target.startswith(_LAYERS):
-                yield key, target.removeprefix(_LAYERS)
+            is_result = target.startswith(_LAYERS)
+            yield CacheEntry(key, target.removeprefix(_LAYERS).removeprefix(_NO_LAYER), is_result)
+
+    def prune(self, kept: Container[LayerId]) -> int:
+        """Forget what needs another layer than ``kept``; return how many entries that were."""
+        useless = [entry for entry in self.entries() if entry.needs and entry.needs not in kept]
+        for entry in useless:
+            self.forget(entry.key)
+        return len(useless)
+
+    def clear(self) -> int:
+        """Forget everything; return how many entries that were."""
+        entries = list(self.entries())
+        for entry in entries:
+            self.forget(entry.key)
+        return len(entries)
 
     def forget(self, key: str) -> None:
         """Remove an entry, and on closing the store its layer if nothing else needs it."""
         self._store.expect_garbage()
-        os.unlink(self._path(key))
+        with suppress(FileNotFoundError):  # another command was faster
+            os.unlink(self._path(key))
 
     def _target(self, key: str) -> str:
         try:

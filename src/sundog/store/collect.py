@@ -74,16 +74,14 @@ def _raze(path: bytes) -> None:
 
 
 def _unreferenced(store: Store) -> list[bytes]:
-    layers = {os.fsdecode(name) for name in os.listdir(store.at(b"layers"))}
+    layers = set(store.layers.list())
     trees = set(os.listdir(store.at(b"trees")))
     for image in store.images.list():
         layers.difference_update(image.layers)
     for directory in os.listdir(store.at(b"images")):
         trees.discard(_tree_of(store.at(b"images", directory)))
-    for key, layer in store.cache.layers():
-        layers.discard(layer)
-        if not store.layers.exists(layer):
-            store.cache.forget(key)
+    layers.difference_update(entry.needs for entry in store.cache.entries() if entry.is_result)
+    store.cache.prune(set(store.layers.list()) - layers)
     return [store.at(b"layers", os.fsencode(layer)) for layer in layers] + [
         store.at(b"trees", tree) for tree in trees
     ]

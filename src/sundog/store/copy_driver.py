@@ -103,7 +103,7 @@ class CopySnapshot:
         layers = [Recorded(path.tree, path.owners) for path in paths]
         return Emulation(layers, os.path.join(self._draft, b"work"), is_stable=False)
 
-    def commit(self) -> LayerId | None:
+    def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of what was changed; None if nothing was."""
         store = self._store
         with store.faults:
@@ -111,7 +111,10 @@ class CopySnapshot:
             info = store.worker.call(
                 extract_changes, self._draft, paths, self._skeleton, self.emulated
             )
-            return store.layers.add(self._draft, random_layer_id(), info) if info else None
+            if info is None:
+                return None
+            info = info.made_by(instruction, self._layers)
+            return store.layers.add(self._draft, random_layer_id(), info)
 
     def __enter__(self) -> Self:
         return self

@@ -48,8 +48,8 @@ class Snapshot(Protocol):
     def emulation(self) -> Emulation:
         """Return what a supervisor starts from; what it records goes to ``emulated``."""
 
-    def commit(self) -> LayerId | None:
-        """Make a layer of what was changed; None if nothing was.
+    def commit(self, instruction: str = "") -> LayerId | None:
+        """Make a layer of what ``instruction`` changed; None if nothing was.
 
         Nothing may work on ``root`` any more.
         """

@@ -49,6 +49,17 @@ class Image:
     layers: tuple[LayerId, ...]
     origin: str = ""
 
+    @property
+    def id(self) -> str:
+        """A digest of configuration and layers, the same under each of an image's names.
+
+        It is of this store only: elsewhere the layers have other names.
+        """
+        import hashlib  # noqa: PLC0415 - not needed to find an image
+
+        identity = [self.config.to_json(), self.layers]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
 
 class Images:
     """The images of one store."""
@@ -89,6 +100,11 @@ class Images:
             if image is not None:
                 images.append(image)
         return sorted(images, key=lambda image: image.typed)
+
+    def size(self, image: Image) -> int:
+        """Return the bytes in the files of an image's layers, those that are hidden as well."""
+        layers = self._store.layers
+        return sum(layers.size(layer) for layer in image.layers if layers.exists(layer))
 
     def matching(self, pattern: str) -> Sequence[Image]:
         """Return the images that ``pattern`` names, or whose typed or canonical name it matches.

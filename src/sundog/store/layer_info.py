@@ -5,7 +5,7 @@ Pure values.  A module of its own: a look at the store does not need them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sundog.errors import StoreError
 from sundog.oci.descriptor import Descriptor
@@ -13,6 +13,8 @@ from sundog.oci.fields import DocumentError, Fields, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.oci.fields import JsonObject
 
 
@@ -53,15 +55,20 @@ class LayerInfo:
     """What is known of a layer as a whole.
 
     ``source`` is the digest of what it was made from: of a tar, uncompressed, or of a directory's
-    contents; "" for a layer that an instruction made.  ``diff_id`` is the digest of the tar that
-    ``write_layer_tar`` writes, "" until somebody asks.  Below a layer with ``root_opaque`` nothing
-    shows.  ``blobs`` are the forms of it that are known.
+    contents; "" for a layer that an instruction made.  Of such a one, ``instruction`` is the text
+    and ``parent`` the layer on which it was made first.  ``diff_id`` is the digest of the tar that
+    ``write_layer_tar`` writes, "" until somebody asks; ``size`` the bytes in its files, None until
+    then.  Below a layer with ``root_opaque`` nothing shows.  ``blobs`` are the forms of it that are
+    known.
     """
 
     source: str = ""
     diff_id: str = ""
     root_opaque: bool = False
     blobs: tuple[LayerBlob, ...] = ()
+    instruction: str = ""
+    parent: str = ""
+    size: int | None = None
 
     @classmethod
     def from_json(cls, value: object) -> LayerInfo:
@@ -72,16 +79,26 @@ class LayerInfo:
             fields.string("diff_id"),
             fields.boolean("root_opaque"),
             tuple(LayerBlob.from_json(blob) for blob in fields.array("blobs") or ()),
+            fields.string("instruction"),
+            fields.string("parent"),
+            fields.size("size") if "size" in fields.rest else None,
         )
 
     def to_json(self) -> JsonObject:
         """Return the object that is kept in ``layer.json``."""
-        return {
+        known = {} if self.size is None else {"size": self.size}
+        return known | {
             "source": self.source,
             "diff_id": self.diff_id,
             "root_opaque": self.root_opaque,
             "blobs": [blob.to_json() for blob in self.blobs],
+            "instruction": self.instruction,
+            "parent": self.parent,
         }
+
+    def made_by(self, instruction: str, below: Sequence[str]) -> LayerInfo:
+        """Return the same of a layer that ``instruction`` made on top of others."""
+        return replace(self, instruction=instruction, parent=below[-1] if below else "")
 
 
 def unpack_info(data: bytes, layer: str) -> LayerInfo:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from sundog.errors import StoreError
 from sundog.record.owners import read_owners
 from sundog.record.stack import ID_LENGTH
 
@@ -148,6 +150,23 @@ class Layers:
             and not (blob.made and known.made == blob.made)
         ]
         self._replace_info(layer, replace(info, blobs=(*others, blob)))
+
+    def size(self, layer: LayerId) -> int:
+        """Return the bytes in the layer's files, hard links once; looks at all the first time."""
+        from sundog.store.tree_work import content_size  # noqa: PLC0415 - it needs this module
+
+        info = self.info(layer)
+        if info.size is not None:
+            return info.size
+        size = self._store.worker.call(content_size, self.tree(layer))
+        # What cannot be written down, as in a store on a full disk, is found again.
+        with suppress(OSError, StoreError):
+            self._replace_info(layer, replace(info, size=size))
+        return size
+
+    def list(self) -> list[LayerId]:
+        """Return all layers, in no order."""
+        return [os.fsdecode(name) for name in os.listdir(self._store.at(b"layers"))]
 
     def write_tar(self, layer: LayerId, destination: bytes) -> str:
         """Write the layer as a tar to the file ``destination`` and return its digest."""

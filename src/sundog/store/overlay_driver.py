@@ -84,14 +84,17 @@ class OverlaySnapshot:
         layers = [Recorded(path.tree, path.owners) for path in paths]
         return Emulation(layers, os.path.join(self._draft, b"upper"), is_stable=True)
 
-    def commit(self) -> LayerId | None:
+    def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of what was changed; None if nothing was."""
         store = self._store
         skeleton = store.at(b"skeleton-build")
         with store.faults:
             paths = store.layers.paths(self._layers)
             info = store.worker.call(seal, self._draft, paths, skeleton, self.emulated)
-            return store.layers.add(self._draft, random_layer_id(), info) if info else None
+            if info is None:
+                return None
+            info = info.made_by(instruction, self._layers)
+            return store.layers.add(self._draft, random_layer_id(), info)
 
     def __enter__(self) -> Self:
         return self

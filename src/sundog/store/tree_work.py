@@ -125,6 +125,20 @@ def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
         return write_tar(out, loaded.tree, loaded.owners)
 
 
+def content_size(tree: bytes) -> int:
+    """Return how many bytes the files below ``tree`` hold, hard links once."""
+    from sundog.layer.directories import Directories  # noqa: PLC0415
+    from sundog.layer.walk import walk  # noqa: PLC0415
+
+    sizes: dict[int, int] = {}
+    with Directories(tree) as directories:
+        for _path, _fd, entries in walk(directories):
+            for _name, status in entries:
+                if stat.S_ISREG(status.st_mode):
+                    sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())
+
+
 def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
     """Read up to ``limit`` bytes of a regular file in ``tree``.
 

@@ -1,0 +1,91 @@
+"""``ch-image build-cache``: what the build cache holds; forget some of it or all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sundog.cli.image_arguments import storage_path
+from sundog.cli.output import human_size, print_json, print_line
+from sundog.store.lineage import lineage, usage
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+    from sundog.store.lineage import LayerNode, Usage
+
+_WIDTH = 100
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Reset, clean up, show the tree, in this order as asked; then print the summary."""
+    path = storage_path(arguments)
+    if arguments.reset or arguments.collect:
+        with Store.open(path) as store:  # on closing it, what nothing needs any more is removed
+            if arguments.reset:
+                report.info("deleting build cache")
+                forgotten = store.cache.clear()
+            else:
+                report.info("collecting cache garbage")
+                images = store.images.list()
+                forgotten = store.cache.prune({layer for image in images for layer in image.layers})
+            store.expect_garbage()
+            report.info(f"forgot {forgotten} results")
+    with Store.open(path) as store:
+        nodes = lineage(store)
+        counted = usage(store, nodes)
+    if arguments.format == "json":
+        value: dict[str, Any] = asdict(counted)
+        if arguments.tree:
+            value["tree"] = [asdict(node) for node in nodes]
+        print_json(value)
+        return 0
+    if arguments.tree:
+        _print_tree(nodes, is_long=report.is_verbose)
+        print()
+    _print_summary(counted)
+    return 0
+
+
+def _print_summary(counted: Usage) -> None:
+    cached = f"{counted.cache_only_layers}, {human_size(counted.cache_only_size)}"
+    for name, value in (
+        ("named images", str(counted.images)),
+        ("cached results", str(counted.entries)),
+        ("layers", f"{counted.layers}, {human_size(counted.size)}"),
+        ("only in the cache", cached),
+    ):
+        print(f"{name + ':':19}{value}")
+
+
+def _print_tree(nodes: Sequence[LayerNode], *, is_long: bool) -> None:
+    """Draw the layers, what was made on one below it.
+
+    The last of several that were made on the same stands in the same column as that, the others
+    branch off before.
+    """
+    children: dict[str, list[LayerNode]] = {}
+    for node in nodes:
+        children.setdefault(node.parent, []).append(node)
+    # (layer, what stands left of it): the column of a branch ends where its last layer does.
+    ahead = [(node, "") for node in reversed(children.get("", ()))]
+    while ahead:
+        node, margin = ahead.pop()
+        _print_node(node, margin, is_long=is_long)
+        column = margin.replace("|-", "| ")
+        for position, child in enumerate(reversed(children.get(node.layer, ()))):
+            ahead.append((child, f"{column}|-" if position else column))
+
+
+def _print_node(node: LayerNode, margin: str, *, is_long: bool) -> None:
+    names = f"({', '.join(node.images)}) " if node.images else ""
+    origin = " ".join(node.origin.split()) or "?"
+    text = f"{margin}* {names}{origin}"
+    if not is_long:
+        print_line(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…")
+        return
+    print_line(f"{text}\n{margin.replace('|-', '| ')}  {node.layer}  {human_size(node.size)}")

@@ -1,0 +1,61 @@
+"""``ch-image inspect``: all that is known of images, as JSON."""
+
+from __future__ import annotations
+
+from sundog.cli.image_arguments import storage_path
+from sundog.cli.output import print_json
+from sundog.errors import NotInStorage
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+    from sundog.store.images import Image
+
+
+def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand
+    """Print a list with an object for each image that is named or matches."""
+    found: dict[str, Image] = {}
+    with Store.open(storage_path(arguments)) as store:
+        store.hold()
+        for glob in arguments.globs:
+            images = store.images.matching(glob)
+            if not images:
+                raise NotInStorage(f"no matching image: {glob}", "ch-image list")
+            found.update((image.reference, image) for image in images)
+        described = [describe(store, image) for image in found.values()]
+    print_json(described)
+    return 0
+
+
+def describe(store: Store, image: Image) -> dict[str, Any]:
+    """Return what is known of an image: names, origin, layers from bottom to top, configuration.
+
+    ``config`` is the whole configuration as OCI image-spec has it, history included.
+    """
+    return {
+        "name": image.typed,
+        "reference": image.reference,
+        "id": image.id,
+        "created": image.config.created,
+        "origin": image.origin,
+        "size": store.images.size(image),
+        "layers": [_layer(store, layer) for layer in image.layers],
+        "config": image.config.to_json(),
+    }
+
+
+def _layer(store: Store, layer: str) -> dict[str, Any]:
+    if not store.layers.exists(layer):
+        return {"layer": layer, "missing": True}
+    info = store.layers.info(layer)
+    return {
+        "layer": layer,
+        "size": store.layers.size(layer),
+        "instruction": info.instruction,
+        "source": info.source,
+        "diff_id": info.diff_id,
+    }

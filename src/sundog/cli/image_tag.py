@@ -1,0 +1,25 @@
+"""``ch-image tag``: another name for an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sundog.cli.image_arguments import storage_path
+from sundog.record.names import canonical_name
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Put the image under a further name, in place of an image that has it."""
+    target = arguments.target
+    canonical = canonical_name(target)
+    with Store.open(storage_path(arguments)) as store:
+        image = store.images.get(arguments.reference)
+        store.images.put(replace(image, reference=canonical, typed=target))
+    report.info(f"tagged {image.typed}: {target}")
+    return 0

@@ -1,0 +1,46 @@
+"""What commands print on standard output: tables for people, JSON for scripts.
+
+JSON is one value, with the keys that docs/ch-image.md lists; keys are added, never changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STEP = 1024
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def print_line(text: str) -> None:
+    """Print a line, in which what is no text passes as the bytes that it was."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(text) + b"\n")
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON; ASCII only, so that it reads the same in every locale."""
+    print(json.dumps(value, indent=2))
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of as many columns each, aligned, `` | `` between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print_line(" | ".join(cells).rstrip())
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    amount = float(size)
+    for unit in _UNITS:
+        if amount < _STEP or unit == _UNITS[-1]:
+            break
+        amount /= _STEP
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,0 +1,101 @@
+"""How the layers of a store came about: which one was made on which, by what, and what needs it.
+
+An image's own order decides about its layers; for the others, which only the build cache knows,
+the layer on which each was made first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.store.layers import LayerId
+    from sundog.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNode:
+    """A layer; ``parent`` is "" at the bottom.
+
+    ``origin`` is the instruction that made it, or in words where it came from.  ``images`` are the
+    names, as typed, of those that end with it, ``is_in_image`` tells whether any image has it at
+    all.  ``size`` is in bytes of file contents.
+    """
+
+    layer: LayerId
+    parent: LayerId
+    origin: str
+    size: int
+    images: tuple[str, ...]
+    is_in_image: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is in a store, counted.  Sizes are bytes of file contents."""
+
+    images: int
+    entries: int
+    layers: int
+    size: int
+    cache_only_layers: int
+    cache_only_size: int
+
+
+def lineage(store: Store) -> list[LayerNode]:
+    """Return all layers, each after its parent, siblings in order of their origins."""
+    store.hold()
+    here = set(store.layers.list())
+    parents: dict[LayerId, LayerId] = {}
+    origins: dict[LayerId, str] = {}
+    tips: dict[LayerId, list[str]] = {}
+    for image in store.images.list():
+        layers = [layer for layer in image.layers if layer in here]
+        parents.update(zip(layers, ["", *layers], strict=False))
+        for layer in layers:
+            origins.setdefault(layer, image.origin)
+        for layer in layers[-1:]:
+            tips.setdefault(layer, []).append(image.typed)
+
+    nodes: dict[LayerId, LayerNode] = {}
+    for layer in here:
+        info = store.layers.info(layer)
+        parent = parents.get(layer, info.parent)
+        nodes[layer] = LayerNode(
+            layer,
+            parent if parent in here else "",
+            info.instruction or origins.get(layer, ""),
+            store.layers.size(layer),
+            tuple(sorted(tips.get(layer, ()))),
+            layer in parents,
+        )
+    return _parents_first(nodes)
+
+
+def usage(store: Store, nodes: Sequence[LayerNode]) -> Usage:
+    """Count what is in a store, of which ``nodes`` is the lineage."""
+    cached = [node for node in nodes if not node.is_in_image]
+    return Usage(
+        images=len(store.images.list()),
+        entries=sum(1 for _ in store.cache.entries()),
+        layers=len(nodes),
+        size=sum(node.size for node in nodes),
+        cache_only_layers=len(cached),
+        cache_only_size=sum(node.size for node in cached),
+    )
+
+
+def _parents_first(nodes: dict[LayerId, LayerNode]) -> list[LayerNode]:
+    children: dict[LayerId, list[LayerNode]] = {}
+    for node in sorted(nodes.values(), key=lambda node: (node.origin, node.layer)):
+        children.setdefault(node.parent, []).append(node)
+    ordered: list[LayerNode] = []
+    ahead = children.get("", [])[::-1]
+    while ahead:
+        node = ahead.pop()
+        ordered.append(node)
+        ahead += reversed(children.get(node.layer, ()))
+    return ordered
