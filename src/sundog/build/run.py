@@ -10,6 +10,7 @@ from sundog.build.keys import cache_key
 from sundog.build.tree_step import encoded
 from sundog.errors import BuildError
 from sundog.launcher.step import Step, run_step, run_supervised
+from sundog.layer.inherit import StepOwners
 from sundog.store.faults import file_system_of, shown
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ class RunStep:
     def _supervise(self, step: Step, snapshot: Snapshot) -> int:
         """Run ``step`` under a supervisor, and keep what it recorded for the layer."""
         supervised = run_supervised(step, snapshot.emulation())
-        snapshot.emulated = supervised.owners
+        snapshot.owners = StepOwners(supervised.owners, is_complete=True)
         for line in (*supervised.statistics, *supervised.incidents):
             self.report.verbose(line)
         if supervised.incidents:

@@ -14,13 +14,14 @@ import os
 import stat
 from dataclasses import dataclass
 
-from sundog.build.wildcard import compiled, has_wildcard, without_escapes
+from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_IN_ROOT, openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Iterator, Sequence
 
 _READ_SIZE = 1 << 20
@@ -93,7 +94,7 @@ class SourceTree:
         paths = [b""]
         for component in components:
             if has_wildcard(component):
-                expression = compiled(component)
+                expression = _compiled(component)
                 paths = [
                     os.path.join(path, name)
                     for path in paths
@@ -233,6 +234,13 @@ def _attributes(fd: int) -> bytes:
 
 def _sized(data: bytes) -> bytes:
     return b"%d:%b" % (len(data), data)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return compiled(pattern)
+    except PatternError as error:
+        raise BuildError(str(error), "put a backslash before a literal [ or ]") from error
 
 
 def _clean(pattern: str, *, clamp: bool) -> list[str]:

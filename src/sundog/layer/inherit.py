@@ -14,6 +14,7 @@ Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from sundog.layer.below import Below, LayerTree, kind_of
@@ -29,20 +30,36 @@ if TYPE_CHECKING:
 _BUFFER_SIZE = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class StepOwners:
+    """What a step itself knows of owners: there it decides instead of the layers below.
+
+    It knows about the paths in ``records``, where a record may also say that something is root's;
+    with ``is_complete`` about all, and what has no record is root's.
+    """
+
+    records: OwnersManifest
+    is_complete: bool = False
+
+    def decide(self, path: bytes) -> bool:
+        """Tell whether the owner of ``path`` is known."""
+        return self.is_complete or path in self.records
+
+
 class Base:
     """What a step began with: the layers below it and the skeleton.  A context manager.
 
-    ``emulated`` is what a supervisor has recorded; then it decides instead of the layers below.
+    ``known`` is what the step itself knows of owners.
     """
 
     def __init__(
         self,
         below: Sequence[LayerTree],
         skeleton: bytes,
-        emulated: OwnersManifest | None = None,
+        known: StepOwners | None = None,
     ) -> None:
         self.below = Below(below)
-        self._emulated = emulated
+        self._known = known or StepOwners({})
         self._skeleton = Below([LayerTree(skeleton, {})])
 
     def __enter__(self) -> Self:
@@ -77,8 +94,8 @@ class Base:
             return None  # a socket: nobody's, and in no archive
         record = OwnerRecord(kind, opaque=opaque)
         old = self.below.record(path)
-        if self._emulated is not None:  # a supervisor knows who owns what, and which file is which
-            old, same_file = self._emulated.get(path), True
+        if self._known.decide(path):
+            old, same_file = self._known.records.get(path), True
         if old is not None:
             if old.kind == kind:
                 xattrs = old.xattrs if same_file else ()
@@ -109,12 +126,21 @@ class Base:
         there = self.below.lookup(path)
         if there is not None and there.status.st_mtime_ns != status.st_mtime_ns:
             return False
+        if self._known.decide(path) and not _is_same_owner(
+            self._known.records.get(path), there.record if there else None
+        ):
+            return False
         there = there or self._skeleton.lookup(path)
         return (
             there is not None
             and there.status.st_mode == status.st_mode
             and there.xattrs() == get_xattrs(fd)
         )
+
+
+def _is_same_owner(one: OwnerRecord | None, other: OwnerRecord | None) -> bool:
+    owners = [(record.uid, record.gid) if record else (0, 0) for record in (one, other)]
+    return owners[0] == owners[1]
 
 
 def _same_data(one: tuple[int, bytes], other: tuple[int, bytes]) -> bool:

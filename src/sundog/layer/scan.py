@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.layer.below import LayerTree
+    from sundog.layer.inherit import StepOwners
     from sundog.record.owners import OwnerRecord, OwnersManifest
 
 # Seconds: between looks at a file system's clock, and the most that one stands still.
@@ -86,21 +87,21 @@ def diff(
     below: Sequence[LayerTree],
     skeleton: bytes,
     *,
-    emulated: OwnersManifest | None = None,
+    known: StepOwners | None = None,
 ) -> OwnersManifest | None:
     """Make a layer of what changed in ``work`` since ``before``, in the empty ``out_tree``.
 
     ``below`` are the layers that were copied to ``work``, the topmost first, and ``skeleton`` the
-    directory that was under them; ``emulated`` is what a supervisor recorded.  Files of ``work``
-    become links in ``out_tree``: no byte is copied, and what remains of ``work`` may go or be kept,
-    but not be changed any more.
+    directory that was under them; ``known`` is what the step itself knows of owners.  Files of
+    ``work`` become links in ``out_tree``: no byte is copied, and what remains of ``work`` may go or
+    be kept, but not be changed any more.
 
     Returns the layer's manifest, None if nothing was changed.  Raises OSError.
     """
     with (
         Directories(work) as source,
         Directories(out_tree) as target,
-        Base(below, skeleton, emulated) as base,
+        Base(below, skeleton, known) as base,
     ):
         return _Difference(source, before.entries, target, base).make()
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.layer.below import LayerTree
+    from sundog.layer.inherit import StepOwners
     from sundog.record.owners import OwnerRecord, OwnersManifest
 
 
@@ -41,16 +42,16 @@ def seal_upper(
     upper: bytes,
     below: Sequence[LayerTree],
     skeleton: bytes,
-    emulated: OwnersManifest | None = None,
+    known: StepOwners | None = None,
 ) -> OwnersManifest | None:
     """Make the upper directory ``upper`` a layer's tree, in place, and return its manifest.
 
     ``below`` are the layers that were mounted under it, the topmost first, and ``skeleton`` the
-    directory at the bottom; ``emulated`` is what a supervisor recorded.
+    directory at the bottom; ``known`` is what the step itself knows of owners.
     None if nothing was changed; ``upper`` is then empty.
     Raises OSError; ``upper`` may then be in any state.
     """
-    with Directories(upper) as directories, Base(below, skeleton, emulated) as base:
+    with Directories(upper) as directories, Base(below, skeleton, known) as base:
         return _Sealing(directories, base).seal()
 
 

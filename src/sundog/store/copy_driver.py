@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sundog.launcher.supervised import Emulation
-    from sundog.record.owners import OwnersManifest
+    from sundog.layer.inherit import StepOwners
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -86,7 +86,7 @@ class CopySnapshot:
     def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
         self._store = store
         self._layers = layers
-        self.emulated: OwnersManifest | None = None
+        self.owners: StepOwners | None = None
         self._skeleton = store.at(b"skeleton-build")
         self.fake_sync = not real_sync
         with store.faults:
@@ -109,7 +109,7 @@ class CopySnapshot:
         with store.faults:
             paths = store.layers.paths(self._layers)
             info = store.worker.call(
-                extract_changes, self._draft, paths, self._skeleton, self.emulated
+                extract_changes, self._draft, paths, self._skeleton, self.owners
             )
             if info is None:
                 return None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sundog.launcher.root import DirectoryRoot, OverlayRoot
     from sundog.launcher.supervised import Emulation
-    from sundog.record.owners import OwnersManifest
+    from sundog.layer.inherit import StepOwners
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -32,10 +32,10 @@ DRIVERS = ("overlay", "copy")
 class Snapshot(Protocol):
     """A writable image for one instruction; leaving its context discards what is not committed.
 
-    ``emulated`` is what a supervisor recorded of the owners, if there was one.
+    ``owners`` is for the instruction to set, if it knows who is to own what it made.
     """
 
-    emulated: OwnersManifest | None
+    owners: StepOwners | None
 
     @property
     def root(self) -> Root:
@@ -46,7 +46,7 @@ class Snapshot(Protocol):
         """Whether a RUN is to be given syncs that do nothing; else the root sees to that."""
 
     def emulation(self) -> Emulation:
-        """Return what a supervisor starts from; what it records goes to ``emulated``."""
+        """Return what a supervisor starts from; what it records goes to ``owners``."""
 
     def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of what ``instruction`` changed; None if nothing was.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sundog.launcher.supervised import Emulation
-    from sundog.record.owners import OwnersManifest
+    from sundog.layer.inherit import StepOwners
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -58,7 +58,7 @@ class OverlaySnapshot:
     def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
         self._store = store
         self._layers = layers
-        self.emulated: OwnersManifest | None = None
+        self.owners: StepOwners | None = None
         with store.faults:
             self._draft = store.scratch.new()
             upper = os.path.join(self._draft, b"upper")
@@ -90,7 +90,7 @@ class OverlaySnapshot:
         skeleton = store.at(b"skeleton-build")
         with store.faults:
             paths = store.layers.paths(self._layers)
-            info = store.worker.call(seal, self._draft, paths, skeleton, self.emulated)
+            info = store.worker.call(seal, self._draft, paths, skeleton, self.owners)
             if info is None:
                 return None
             info = info.made_by(instruction, self._layers)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.layer.import_directory import Owner
+    from sundog.layer.inherit import StepOwners
     from sundog.record.owners import OwnersManifest
     from sundog.store.layers import LayerPath
 
@@ -56,16 +57,16 @@ def seal(
     draft: bytes,
     below: Sequence[LayerPath],
     skeleton: bytes,
-    emulated: OwnersManifest | None,
+    known: StepOwners | None,
 ) -> LayerInfo | None:
     """Make a layer of the overlay ``upper`` and ``work`` in ``draft``; None if nothing changed.
 
-    ``emulated`` is what a supervisor recorded of the owners, if there was one.
+    ``known`` is what the step itself knows of owners.
     """
     from sundog.layer.seal import seal_upper  # noqa: PLC0415
 
     upper = os.path.join(draft, b"upper")
-    owners = seal_upper(upper, _loaded(below), skeleton, emulated)
+    owners = seal_upper(upper, _loaded(below), skeleton, known)
     if owners is None:
         return None
     remove_tree(os.path.join(draft, b"work"))
@@ -97,18 +98,18 @@ def extract_changes(
     draft: bytes,
     below: Sequence[LayerPath],
     skeleton: bytes,
-    emulated: OwnersManifest | None,
+    known: StepOwners | None,
 ) -> LayerInfo | None:
     """Make a layer of what changed in ``work`` since ``prepare_copy``; None if nothing did.
 
-    ``emulated`` is as for ``seal``.
+    ``known`` is as for ``seal``.
     """
     from sundog.layer.scan import diff  # noqa: PLC0415
 
     work, note = os.path.join(draft, b"work"), os.path.join(draft, b"before")
     with open(note, "rb") as file:
         before = pickle.load(file)
-    owners = diff(work, before, _new_tree(draft), _loaded(below), skeleton, emulated=emulated)
+    owners = diff(work, before, _new_tree(draft), _loaded(below), skeleton, known=known)
     if owners is None:
         return None
     remove_tree(work)

@@ -1,11 +1,10 @@
-"""``build.wildcard`` against the documented behaviour of Go's filepath.Match."""
+"""``dockerfile.wildcard`` against the documented behaviour of Go's filepath.Match."""
 
 from __future__ import annotations
 
 import pytest
 
-from sundog.build.wildcard import compiled, has_wildcard, without_escapes
-from sundog.errors import BuildError
+from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_match(pattern: str, name: str, matches: bool) -> None:
     "pattern", ["[]a]", "[a-b-d]", "[-]", "[x-]", "[-x]", "[", "[^", "[a", "a\\", "[a-", "[\\"]
 )
 def test_malformed_pattern(pattern: str) -> None:
-    with pytest.raises(BuildError, match="malformed pattern"):
+    with pytest.raises(PatternError, match="malformed pattern"):
         compiled(pattern)
 
 

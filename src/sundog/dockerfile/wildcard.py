@@ -1,15 +1,18 @@
-"""Go's ``filepath.Match``, with which COPY's sources are matched.
+r"""Go's ``filepath.Match``, with which COPY's sources and ignored files are matched.
 
 Specification: https://pkg.go.dev/path/filepath#Match, on Unix: ``*`` and ``?`` match any character
 but ``/``, a leading dot included; ``[a-c]``, ``[^a-c]``; a backslash takes the next character as it
-is.  Here one component of a path is matched at a time, so that no pattern sees a ``/``.
+is.  And the one thing that ``.dockerignore`` adds: ``**``, any number of directories.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from sundog.errors import BuildError
+
+class PatternError(ValueError):
+    """A pattern that is none; the message says why."""
 
 
 def has_wildcard(text: str) -> bool:
@@ -28,24 +31,41 @@ def without_escapes(text: str) -> str:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Return a pattern whose ``fullmatch`` is Go's Match; raise BuildError on a malformed one."""
-    expression = ""
+    """Return an expression whose ``fullmatch`` is Go's Match of one name, which has no ``/``.
+
+    Raises PatternError on a malformed pattern.
+    """
+    return re.compile(expression(pattern), re.DOTALL)
+
+
+@lru_cache(maxsize=1024)
+def expression(pattern: str, *, deep: bool = False) -> str:
+    """Return the regular expression, to be matched with DOTALL, that a pattern stands for.
+
+    With ``deep``, ``**/`` is any number of directories, none too, and ``**`` at the end is
+    everything.  Raises PatternError on a malformed pattern.
+    """
+    result = ""
     at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
-        if char == "*":
-            expression += ".*"
+        if deep and pattern.startswith("**", at - 1):
+            at += 1
+            at += pattern.startswith("/", at)
+            result += "(?:.*/)?" if at < len(pattern) else ".*"
+        elif char == "*":
+            result += "[^/]*"
         elif char == "?":
-            expression += "."
+            result += "[^/]"
         elif char == "[":
             piece, at = _character_class(pattern, at)
-            expression += piece
+            result += piece
         else:
             if char == "\\":
                 char, at = _character(pattern, at - 1)
-            expression += re.escape(char)
-    return re.compile(expression, re.DOTALL)
+            result += re.escape(char)
+    return result
 
 
 def _character_class(pattern: str, at: int) -> tuple[str, int]:
@@ -70,11 +90,7 @@ def _character(pattern: str, at: int, *, in_class: bool = False) -> tuple[str, i
     if pattern.startswith("\\", at):
         at += 1
     elif in_class and pattern[at : at + 1] in ("-", "]"):
-        raise _malformed(pattern)
+        raise PatternError(f"malformed pattern: {pattern}")
     if at >= len(pattern):
-        raise _malformed(pattern)
+        raise PatternError(f"malformed pattern: {pattern}")
     return pattern[at], at + 1
-
-
-def _malformed(pattern: str) -> BuildError:
-    return BuildError(f"malformed pattern: {pattern}", "put a backslash before a literal [ or ]")

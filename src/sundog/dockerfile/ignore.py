@@ -1,0 +1,140 @@
+r""".dockerignore: which files of a build context a build does not see.
+
+Specification: Docker's documentation, “Build context”, “.dockerignore files”, and the matcher that
+the builders share (github.com/moby/patternmatcher) where it leaves room: a pattern matches what
+Go's ``filepath.Match`` says it does, and ``**`` any number of directories; a pattern that matches a
+directory matches all that is in it; of several patterns that match, the last decides, and ``!``
+makes an exception.  ``COPY --exclude`` and ``COPY --parents`` use the same patterns.
+
+Pure: the text and the paths are handed in.  A path is relative, without ``.`` and ``..``.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+from sundog.dockerfile.wildcard import PatternError, compiled, expression
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_EXCEPTION = "!"
+_COMMENT = "#"
+
+
+def read_ignore_file(text: bytes) -> list[str]:
+    """Return the patterns in an ignore file, cleaned, exceptions with their ``!``.
+
+    Bytes that are not UTF-8 pass through as lone surrogates.
+    """
+    patterns = []
+    for line in text.decode("utf-8", "surrogateescape").removeprefix("\ufeff").split("\n"):
+        if line.startswith(_COMMENT):  # only there: " #a" is a name
+            continue
+        pattern = line.strip()
+        if not pattern:
+            continue
+        mark = _EXCEPTION if pattern.startswith(_EXCEPTION) else ""
+        patterns.append(mark + _clean(pattern.removeprefix(mark).strip()))
+    return patterns
+
+
+def _clean(pattern: str) -> str:
+    """Shorten a pattern as Go's ``filepath.Clean`` does; the context's root is where it starts."""
+    if not pattern:
+        return ""
+    path = re.sub("^/+", "/", posixpath.normpath(pattern))
+    return path[1:] if len(path) > 1 and path.startswith("/") else path
+
+
+class PathPatterns:
+    """An ordered list of patterns, as ``read_ignore_file`` returns it."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        """Take the patterns; raise PatternError at the first that is none."""
+        parsed = [_Pattern.parse(pattern) for pattern in patterns if pattern.strip()]
+        self._exceptions = [pattern for pattern in parsed if pattern.is_exception]
+        self._patterns = [pattern for pattern in parsed if not pattern.is_exception]
+        # Neighbours of one kind as one expression; the last first, for it decides.
+        self._verdicts: list[tuple[bool, re.Pattern[str]]] = []
+        for is_exception, group in groupby(reversed(parsed), lambda pattern: pattern.is_exception):
+            any_of_them = "|".join(pattern.expression for pattern in group)
+            with_what_is_below = re.compile(f"(?:{any_of_them})(?:/.*)?", re.DOTALL)
+            self._verdicts.append((not is_exception, with_what_is_below))
+
+    def __bool__(self) -> bool:
+        return bool(self._verdicts)
+
+    def match(self, path: str) -> bool:
+        """Tell whether ``path``, or with a directory above it, is matched and no exception."""
+        for verdict, patterns in self._verdicts:
+            if patterns.fullmatch(path):
+                return verdict
+        return False
+
+    def may_match_below(self, directory: str) -> bool:
+        """Tell whether a pattern may match something in ``directory``, which itself is not."""
+        return any(pattern.may_match_below(directory) for pattern in self._patterns)
+
+    def may_except_below(self, directory: str) -> bool:
+        """Tell whether an exception may match something in ``directory``, which itself is none."""
+        return any(pattern.may_match_below(directory) for pattern in self._exceptions)
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """One pattern: its text without the ``!``, and the regular expression that it stands for."""
+
+    text: str
+    is_exception: bool
+    expression: str
+
+    @classmethod
+    def parse(cls, pattern: str) -> _Pattern:
+        text = pattern.strip()
+        is_exception = text.startswith(_EXCEPTION)
+        text = text.removeprefix(_EXCEPTION)
+        if not text:
+            raise PatternError(f"{_EXCEPTION} without a pattern")
+        return cls(text, is_exception, _expression(text))
+
+    @cached_property
+    def _prefix(self) -> tuple[list[re.Pattern[str]], bool]:
+        """The components before the first ``**``, and whether there is one."""
+        components: list[re.Pattern[str]] = []
+        for component in self.text.split("/"):
+            if "**" in component:
+                return components, True
+            components.append(compiled(component))
+        return components, False
+
+    def may_match_below(self, directory: str) -> bool:
+        """Tell whether this may match a path in ``directory`` without matching that itself."""
+        components, is_deep = self._prefix
+        names = directory.split("/") if directory else []
+        if not is_deep and len(components) <= len(names):
+            return False
+        return all(
+            component.fullmatch(name) for component, name in zip(components, names, strict=False)
+        )
+
+
+def _expression(pattern: str) -> str:
+    """Return a regular expression for ``pattern``; raise PatternError.
+
+    At the start of a pattern that has no other wildcard, ``**`` may also end within a name.
+    """
+    rest = pattern[2:]
+    if pattern.startswith("**") and rest[:1] != "/" and not re.search(r"[*?\[\\]", rest):
+        return ".*" + re.escape(rest)
+    return expression(pattern, deep=True)
+
+
+def excluded_by(patterns: Sequence[str]) -> PathPatterns:
+    """Return the matcher of ``COPY --exclude``, whose patterns are relative to the source."""
+    return PathPatterns(read_ignore_file("\n".join(patterns).encode("utf-8", "surrogateescape")))
