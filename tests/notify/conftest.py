@@ -8,13 +8,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.layer.remove import remove_tree
 from sundog.layer.unpack import unpack
 from sundog.record.owners import pack_owners
 from tests.layer.namespace import in_namespace
 from tests.notify.table import INSTALL
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread")
@@ -82,11 +87,14 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def busybox(busybox_tree: Path, programs: Path) -> Container:
+def busybox(busybox_tree: Path, programs: Path) -> Generator[Container]:
     """Return a container of static programs: BusyBox, and those of ``programs/``."""
     for program in programs.iterdir():
         shutil.copy(program, busybox_tree / "bin")
-    return Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
+    yield Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
+
+    # Pytest could not remove a directory of mode 0.
+    in_namespace(lambda: remove_tree(os.fsencode(busybox_tree)))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,12 @@ from sundog.emulation.notify.listener import (
     receive_descriptor,
     send_descriptor,
 )
-from sundog.emulation.notify.persist import collect_manifest, load_records, merged_manifest
+from sundog.emulation.notify.persist import (
+    collect_manifest,
+    linked_paths,
+    load_records,
+    merged_manifest,
+)
 from sundog.emulation.notify.program import notify_program
 from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
@@ -70,6 +75,20 @@ class Layer:
         return os.open(self.tree, os.O_RDONLY), manifest
 
 
+class Recorded:
+    """What the layers record, topmost first."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.layers = list(options.root)
+        if options.upper:
+            self.layers.insert(0, Layer(f"{options.upper}/u:{options.upper}/owners"))
+        recorded = [layer.recorded() for layer in self.layers]
+        self.changes = recorded[0][0]
+        self.is_stable = options.upper is not None
+        self.manifest = merged_manifest(recorded)
+        self.linked = linked_paths(recorded, self.manifest) if self.is_stable else frozenset()
+
+
 def build_root(roots: list[Path], upper: Path | None) -> None:
     """Mount what a container needs and make it the root directory."""
     root = roots[0]
@@ -80,8 +99,6 @@ def build_root(roots: list[Path], upper: Path | None) -> None:
     if upper is None:
         mount(os.fsencode(root), os.fsencode(root), None, MS_BIND | MS_REC, None)
     else:
-        for name in ("u", "w", "m"):
-            (upper / name).mkdir(exist_ok=True)
         lowers = ":".join(map(str, roots))
         data = f"lowerdir={lowers},upperdir={upper}/u,workdir={upper}/w,userxattr"
         root = upper / "m"
@@ -101,7 +118,7 @@ def build_root(roots: list[Path], upper: Path | None) -> None:
     os.chdir("/")
 
 
-def container(options: argparse.Namespace, channel: socket.socket) -> int:
+def container(options: argparse.Namespace, recorded: Recorded, channel: socket.socket) -> int:
     """Be the parent of the container's init: return its status."""
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
@@ -114,7 +131,7 @@ def container(options: argparse.Namespace, channel: socket.socket) -> int:
     build_root([layer.tree for layer in options.root], options.upper)
     command = os.fork()
     if command == 0:
-        start(options, channel)
+        start(options, recorded, channel)
     channel.close()
     while True:
         pid, status = os.waitpid(-1, 0)
@@ -123,12 +140,13 @@ def container(options: argparse.Namespace, channel: socket.socket) -> int:
             os._exit(code if code >= 0 else 128 - code)
 
 
-def start(options: argparse.Namespace, channel: socket.socket) -> None:
+def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socket) -> None:
     """Put on the filter and become the command."""
     try:
         set_no_new_privs()
         if options.mode == "notify":
-            listener = install_listener(notify_program(ABI), ABI.numbers["seccomp"])
+            program = notify_program(ABI, follow_names=bool(recorded.linked))
+            listener = install_listener(program, ABI.numbers["seccomp"])
             send_descriptor(channel.fileno(), listener)
             os.close(listener)
         elif options.mode == "seccomp":
@@ -163,13 +181,17 @@ def main() -> int:
     options = parser.parse_args()
     if options.upper:
         options.upper = options.upper.resolve()
+    if options.upper:
+        for name in ("u", "w", "m"):
+            (options.upper / name).mkdir(exist_ok=True)
+    recorded = Recorded(options)
     proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
         ours.close()
         try:
-            os._exit(container(options, theirs) & 255)
+            os._exit(container(options, recorded, theirs) & 255)
         except BaseException as error:
             os.write(2, f"sandbox: {error!r}\n".encode())
         os._exit(126)
@@ -178,34 +200,32 @@ def main() -> int:
     if options.mode == "notify":
         listener = receive_descriptor(ours.fileno())
         if listener >= 0:
-            incidents = supervise(options, listener, child, proc)
+            incidents = supervise(options, recorded, listener, child, proc)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return 125 if incidents else status
 
 
-def supervise(options: argparse.Namespace, listener: int, child: int, proc: int) -> int:
+def supervise(
+    options: argparse.Namespace, recorded: Recorded, listener: int, child: int, proc: int
+) -> int:
     """Be the supervisor; return the number of incidents."""
     capabilities = all_capabilities()
-    layers = list(options.root)
-    if options.upper:
-        layers.insert(0, Layer(f"{options.upper}/u:{options.upper}/owners"))
-    recorded = [layer.recorded() for layer in layers]
-    manifest = merged_manifest(recorded)
-    output = -1
-    if layers[0].owners is not None:
-        output = os.open(layers[0].owners, os.O_CREAT | os.O_WRONLY)
+    output, owners = -1, recorded.layers[0].owners
+    if owners is not None:
+        output = os.open(owners, os.O_CREAT | os.O_WRONLY)
     pidfd = os.pidfd_open(child)
     setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS)
     os.close(pidfd)
     os.fchdir(proc)
     state = State(ABI, Listener(listener), superuser(capabilities))
-    if manifest:
-        load_records(state, manifest, is_stable=options.upper is not None)
+    if recorded.manifest:
+        stable, linked = recorded.is_stable, recorded.linked
+        load_records(state, recorded.manifest, is_stable=stable, linked=linked)
     supervisor = Supervisor(state, lambda line: print(line, file=sys.stderr))
     statistics = supervisor.serve()
     if output >= 0:
         started = time.monotonic()
-        packed = pack_owners(collect_manifest(state, recorded[0][0]))
+        packed = pack_owners(collect_manifest(state, recorded.changes))
         os.ftruncate(output, 0)
         os.write(output, packed)
         if options.stats:

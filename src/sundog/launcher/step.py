@@ -179,6 +179,8 @@ def guarded(
                 raise PidNamespaceRefused(error.message) from None
             raise
         tie()
+        if emulation is not None:
+            emulation.merge()
         if not own_pids:
             set_child_subreaper()
             signal.signal(signal.SIGTERM, lambda *_: stop_guard())

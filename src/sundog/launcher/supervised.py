@@ -22,7 +22,12 @@ from sundog.emulation.notify.listener import (
     receive_descriptor,
     send_descriptor,
 )
-from sundog.emulation.notify.persist import collect_manifest, load_records, merged_manifest
+from sundog.emulation.notify.persist import (
+    collect_manifest,
+    linked_paths,
+    load_records,
+    merged_manifest,
+)
 from sundog.emulation.notify.program import notify_program
 from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
@@ -57,6 +62,8 @@ class Emulation:
 
     __slots__ = (
         "_changes",
+        "_linked",
+        "_manifest",
         "_ours",
         "_proc",
         "_theirs",
@@ -81,13 +88,19 @@ class Emulation:
         self._changes = os.open(self.changes, directory)
         self._ours, self._theirs = socketpair(AF_UNIX, SOCK_STREAM)
 
+    def merge(self) -> None:
+        """Put together what the layers record, as mock root, who may look into every directory."""
+        self._manifest = merged_manifest(self._trees)
+        self._linked = linked_paths(self._trees, self._manifest) if self.is_stable else frozenset()
+
     def install(self) -> None:
         """Put the calling process, the command to be, under the filter, and pass the listener on.
 
         Raises KernelError, with EBUSY where another supervisor is further up.
         """
         abi = NOTIFY_ABIS[process_abi()]
-        listener = install_listener(notify_program(abi), abi.numbers["seccomp"])
+        program = notify_program(abi, follow_names=bool(self._linked))
+        listener = install_listener(program, abi.numbers["seccomp"])
         send_descriptor(self._theirs.fileno(), listener)
         os.close(listener)
         self._theirs.close()
@@ -108,9 +121,8 @@ class Emulation:
         os.fchdir(self._proc)
         abi = NOTIFY_ABIS[process_abi()]
         state = State(abi, Listener(listener), superuser(all_capabilities()))
-        manifest = merged_manifest(self._trees)
-        if manifest:
-            load_records(state, manifest, is_stable=self.is_stable)
+        if self._manifest:
+            load_records(state, self._manifest, is_stable=self.is_stable, linked=self._linked)
         incidents: list[str] = []
         statistics = Supervisor(state, incidents.append).serve()
         return Supervised(collect_manifest(state, self._changes), statistics.lines(), incidents)

@@ -31,7 +31,7 @@
 #define WORKERS 3
 
 static _Thread_local uint64_t state;
-static char *arena;       /* two readable pages, then a hole */
+static char *arena;       /* two readable pages, then none */
 static char *low;         /* a page below 4 GiB, for the 32-bit entry */
 static volatile int *bad; /* shared: how many answers were wrong */
 
@@ -365,7 +365,7 @@ int main(int argc, char **argv)
     uint64_t seed = strtoull(argv[1], NULL, 0);
     time_t end = time(NULL) + atoi(argv[2]);
     arena = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    munmap(arena + 8192, 4096);
+    mprotect(arena + 8192, 4096, PROT_NONE); /* unmapped, it would be filled by the next mapping */
     low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     bad = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct rlimit limit = {64, 64};

@@ -10,7 +10,7 @@ from struct import Struct, pack_into
 
 from sundog.emulation.notify.abi import NotifyAbi
 from sundog.emulation.notify.memory import Buffer, quick_function
-from sundog.emulation.notify.records import SYMLINK, TYPE_MASK, Record
+from sundog.emulation.notify.records import MODE_MASK, SYMLINK, TYPE_MASK, Record
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
@@ -27,6 +27,10 @@ STATX_BTIME = 0x800
 OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
+
+# Inode number of the directory, and name in it: of the container's root, whose directories keep
+# their numbers.
+Name = tuple[int, bytes]
 
 ID = Struct("=I")
 DEVICE = Struct("=Q")
@@ -62,6 +66,34 @@ class Status:
             self._birth = self._files.birth(self._location, follow=self._follow)
         return self._birth
 
+    def name(self) -> "Name":
+        """Return which name the file goes by, the links on the way to it followed.
+
+        Leaves the buffers alone.
+        """
+        fd = self.open()
+        try:
+            path = os.readlink(b"self/fd/%d" % fd)
+        finally:
+            os.close(fd)
+        directory, _, last = path.rpartition(b"/")
+        return os.stat(directory or b"/").st_ino, last
+
+    def changed(self) -> "Status":
+        """Return the file's status after a change without effect.
+
+        Like any change it copies the file up on an overlay, which may give it another inode, and
+        sets its change time.  Raises OSError, unless the file is somebody else's.
+        """
+        try:
+            if self.mode & TYPE_MASK == SYMLINK:
+                os.chown(self._location, -1, -1, follow_symlinks=self._follow)
+            else:
+                os.chmod(self._location, self.mode & MODE_MASK)
+        except PermissionError:
+            return self
+        return self._files.status(self._location, follow=self._follow)
+
     def open(self) -> int:
         """Return a descriptor of the file, opened with O_PATH."""
         flags = os.O_PATH | os.O_CLOEXEC | (0 if self._follow else os.O_NOFOLLOW)
@@ -87,8 +119,9 @@ class Files:
         self._name_to_handle_at = quick_function("name_to_handle_at")
 
     def find_inode(self, location: bytes, flags: int) -> int:
-        """Return the inode number of ``location``, -1 if there is none."""
+        """Return the inode number of ``location``, -1 if there is none (then found() has 0)."""
         if self._syscall(self._newfstatat, AT_FDCWD, location, self._pointer, flags):
+            self._words[0] = 0
             return -1
         return self._words[0]
 

@@ -9,7 +9,7 @@ upper that has no record is 0:0.
 import errno
 import os
 
-from sundog.emulation.notify.files import Files, Status
+from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.handlers.xattr import shown_value
 from sundog.emulation.notify.records import TYPE_MASK, Record
 from sundog.emulation.notify.state import State
@@ -25,7 +25,7 @@ from sundog.record.owners import OwnerRecord, OwnersManifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 TYPES = {
     "f": 0o100000,
@@ -68,38 +68,64 @@ def holds(tree: int, path: bytes) -> bool:
     return True
 
 
+def linked_paths(
+    layers: "Sequence[tuple[int, OwnersManifest]]", merged: OwnersManifest
+) -> frozenset[bytes]:
+    """Return the paths in ``merged``, made of ``layers``, of files that have other names too.
+
+    Raises OSError.
+    """
+    return frozenset(
+        path
+        for tree, manifest in layers
+        for path, record in manifest.items()
+        if record.kind in TYPES and record.kind != "d" and merged.get(path) is record
+        if os.stat(path, dir_fd=tree, follow_symlinks=False).st_nlink > 1
+    )
+
+
 def load_records(
-    state: State, manifest: OwnersManifest, *, root: bytes = b"/", is_stable: bool
+    state: State,
+    manifest: OwnersManifest,
+    *,
+    root: bytes = b"/",
+    is_stable: bool,
+    linked: "Collection[bytes]" = (),
 ) -> None:
     """Make records of what ``manifest`` says about the files below ``root``.
 
-    ``is_stable``: the inodes are a lower layer's, and so are never freed.  A path that is missing,
-    hidden by a mount or of another type is passed over.
+    ``is_stable``: the inodes are a lower layer's, and so are never freed; when a file at one of the
+    paths ``linked`` changes, it gets another inode.  A path that is missing, hidden by a mount or
+    of another type is passed over.
     """
-    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for path, entry in manifest.items():
-            if entry.kind in TYPES:
-                status = status_beneath(state.files, fd, path)
-                if status is not None:
-                    load_record(state, status, entry, is_stable=is_stable)
+            fd = open_beneath(top, path) if entry.kind in TYPES else -1
+            if fd < 0:
+                continue
+            try:
+                status = state.files.descriptor_status(fd)
+                load_record(state, status, entry, is_stable=is_stable)
+                record = state.records.find(status) if path in linked else None
+                if record is not None:
+                    state.records.linked[status.name()] = record
+            finally:
+                os.close(fd)
     finally:
-        os.close(fd)
+        os.close(top)
 
 
-def status_beneath(files: Files, root: int, path: bytes) -> Status | None:
-    """Return what is at ``path`` below ``root``, without a link or a mount on the way."""
+def open_beneath(root: int, path: bytes) -> int:
+    """Return a descriptor of ``path`` below ``root``, without a link or a mount on the way.
+
+    -1 if there is none.
+    """
+    resolve = PLAINLY | RESOLVE_NO_XDEV
     try:
-        resolve = PLAINLY | RESOLVE_NO_XDEV
-        fd = openat2(root, path or b".", os.O_PATH | os.O_NOFOLLOW, resolve)
+        return openat2(root, path or b".", os.O_PATH | os.O_NOFOLLOW, resolve)
     except KernelError:
-        return None
-    try:
-        status = files.descriptor_status(fd)
-        status.birth()  # while the descriptor is open
-        return status
-    finally:
-        os.close(fd)
+        return -1
 
 
 def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
@@ -122,14 +148,15 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     It has the paths with a record, and nothing about whiteouts and opaque marks.
     """
     manifest: OwnersManifest = {}
-    by_inode, find_inode = state.records.by_inode, state.files.find_inode
+    records, find_inode = state.records, state.files.find_inode
     entries: dict[OwnerRecord, OwnerRecord] = {}
     for path in walk(upper):
         location = b"/" + path
-        if find_inode(location, AT_SYMLINK_NOFOLLOW) not in by_inode:
-            continue
+        inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
+        if inode < 0 or (inode not in records.by_inode and not records.linked):
+            continue  # it hides what is below, or has no record
         status = state.files.status(location, follow=False)
-        record = state.records.find(status)
+        record = records.find(status)
         if record is not None:
             entry = manifest_entry(status, record)
             manifest[path] = entries.setdefault(entry, entry)

@@ -63,6 +63,10 @@ NOTIFIED = (
     *("chroot", "pivot_root", "setns"),
 )
 
+# What takes a name from a file, or gives it to another: only where a lower layer has hard links
+# with records (``handlers.links``).
+NAMING = ("link", "linkat", "unlink", "unlinkat", "rename", "renameat", "renameat2")
+
 # Answered "done"; as in the ``seccomp`` mode, proof that the filter is there.
 FAKED = ("kexec_load",)
 
@@ -99,10 +103,17 @@ TAG_CALLS: SyscallTable = (
 TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 
 
-def notify_program(notify_abi: NotifyAbi, *, fake_sync: bool = False) -> bytes:
-    """Return the program; with ``fake_sync`` it answers fsync(2) and its family "done"."""
+def notify_program(
+    notify_abi: NotifyAbi, *, fake_sync: bool = False, follow_names: bool = False
+) -> bytes:
+    """Return the program.
+
+    With ``fake_sync`` it answers fsync(2) and its family "done"; with ``follow_names`` it notifies
+    what changes whose a name is.
+    """
     native = next(abi for abi in SYSCALL_ABIS if abi.name == notify_abi.name)
-    source = [load(DATA_ARCH), *native_block(notify_abi, native, fake_sync=fake_sync)]
+    naming = NAMING if follow_names else ()
+    source = [load(DATA_ARCH), *native_block(notify_abi, native, naming, fake_sync=fake_sync)]
     for abi in SYSCALL_ABIS:
         if abi is not native:
             source += guard_block(abi, notify_abi.numbers)
@@ -110,14 +121,16 @@ def notify_program(notify_abi: NotifyAbi, *, fake_sync: bool = False) -> bytes:
     return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
 
 
-def native_block(notify_abi: NotifyAbi, native: Abi, *, fake_sync: bool) -> list[Line]:
-    """Return the source that decides for the supervised ABI.
+def native_block(
+    notify_abi: NotifyAbi, native: Abi, naming: tuple[str, ...], *, fake_sync: bool
+) -> list[Line]:
+    """Return the source that decides for the supervised ABI; ``naming`` is notified besides.
 
     It expects the architecture in the accumulator, and leaves it there for what is not decided.
     """
     numbers = notify_abi.numbers
     verdicts = {
-        **dict.fromkeys(NOTIFIED, "notify"),
+        **dict.fromkeys((*NOTIFIED, *naming), "notify"),
         **dict.fromkeys(FAKED, "fake"),
         **dict.fromkeys(ABSENT, "absent"),
     }

@@ -4,7 +4,9 @@ Records are found by inode number.  A hard link and a rename leave the inode alo
 care.  A file that was removed and whose inode number went to another is told by the mark of its
 birth (``files``, ``nursery``).  An overlay keeps the inode number of a file with one link when it
 copies it up, but not that mark: so what a run records is recorded after the copy-up, and records
-loaded for lower layers, whose inodes are never freed, match any mark.
+loaded for lower layers, whose inodes are never freed, match any mark.  A file of several links is
+another inode after the copy-up, and no longer linked with the rest: it gets the record that its
+name had below (``linked``), unless that name is another file's by now (``handlers.links``).
 
 A million records take less than 300 bytes each, as a test measures: hence slots and shared
 integers.
@@ -17,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sundog.emulation.notify.files import Status
+    from sundog.emulation.notify.files import Name, Status
 
 TYPE_MASK = 0o170000
 MODE_MASK = 0o7777
@@ -101,8 +103,9 @@ class Records:
     bequests    some directory may pass its group or its default ACL on to what is made in it
     attributes  some record has extended attributes
     devices     some record is a device
-    nursery     keeps young inodes from being freed
     The three before never become false again; they only spare work.
+    nursery     keeps young inodes from being freed
+    linked      records of hard links in lower layers that no change has broken
     """
 
     def __init__(self) -> None:
@@ -111,6 +114,7 @@ class Records:
         self.attributes = False
         self.devices = False
         self.nursery = Nursery()
+        self.linked: dict[Name, Record] = {}
         self._shared: dict[int, int] = {}
 
     def __iter__(self) -> "Iterator[tuple[int, Record]]":
@@ -135,9 +139,26 @@ class Records:
                 if record.birth == ANY_BIRTH or record.birth == status.birth():
                     return record
                 self._remove(status.inode, record)
-                return None
+                break
             record = record.other
-        return None
+        return self._inherited(status) if self.linked else None
+
+    def _inherited(self, status: "Status") -> Record | None:
+        """Return a new record for the copy of a hard link, like its name's below; else None."""
+        below = self.linked.pop(status.name(), None)
+        if below is None:
+            return None
+        record = Record(status.device, status.birth(), below.uid, below.gid)
+        record.copy_from(below)
+        self._insert(status, record)
+        return record
+
+    def _insert(self, status: "Status", record: Record) -> None:
+        """Put a new ``record`` in its place."""
+        if record.birth != ANY_BIRTH:
+            self.nursery.take(status)
+        record.other = self.by_inode.get(status.inode)
+        self.by_inode[status.inode] = record
 
     def make(self, status: "Status", *, is_stable: bool = False) -> Record:
         """Return the file's record, or a new one that ``keep`` has to be called for.
@@ -166,10 +187,7 @@ class Records:
         record.uid = share(record.uid, record.uid)
         record.gid = share(record.gid, record.gid)
         if present is None:
-            if record.birth != ANY_BIRTH:
-                self.nursery.take(status)
-            record.other = self.by_inode.get(status.inode)
-            self.by_inode[status.inode] = record
+            self._insert(status, record)
         xattrs = record.xattrs
         if status.mode & TYPE_MASK == DIRECTORY and (
             record.gid or (xattrs and ACL_DEFAULT in xattrs)

@@ -13,6 +13,7 @@ from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
 from sundog.emulation.notify.handlers.exec import ExecuteHandlers
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
+from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
@@ -42,6 +43,7 @@ FAMILIES = (
     ExecuteHandlers,
     OwnerHandlers,
     CreateHandlers,
+    LinkHandlers,
     AttributeHandlers,
     MiscellaneousHandlers,
 )

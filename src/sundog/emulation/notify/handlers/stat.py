@@ -38,6 +38,7 @@ class StatHandlers:
         self._named = state.paths.named
         self._find_inode = state.files.find_inode
         self._by_inode = state.records.by_inode
+        self._linked = state.records.linked
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -54,21 +55,24 @@ class StatHandlers:
     def stat(self, thread: int, args: "Arguments") -> Answer:
         """int stat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
-        if self._find_inode(location, 0) not in self._by_inode:
+        if self._find_inode(location, 0) not in self._by_inode and not self._linked:
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
     def lstat(self, thread: int, args: "Arguments") -> Answer:
         """int lstat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
-        if self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode:
+        if (
+            self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode
+            and not self._linked
+        ):
             return CONTINUE
         return self._show(thread, location, AT_SYMLINK_NOFOLLOW, args[1])
 
     def fstat(self, thread: int, args: "Arguments") -> Answer:
         """int fstat(int fd, struct stat *buf)."""
         location = b"%d/fd/%d" % (thread, args[0] & U32)
-        if self._find_inode(location, 0) not in self._by_inode:
+        if self._find_inode(location, 0) not in self._by_inode and not self._linked:
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
@@ -76,14 +80,17 @@ class StatHandlers:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
         location, flags = self._target(thread, args[0], args[1], args[3])
         flags &= STAT_FLAGS
-        if self._find_inode(location, flags) not in self._by_inode:
+        if self._find_inode(location, flags) not in self._by_inode and not self._linked:
             return CONTINUE
         return self._show(thread, location, flags, args[2])
 
     def statx(self, thread: int, args: "Arguments") -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
         location, flags = self._target(thread, args[0], args[1], args[2])
-        if self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode:
+        if (
+            self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode
+            and not self._linked
+        ):
             return CONTINUE
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)

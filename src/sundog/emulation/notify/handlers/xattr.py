@@ -383,12 +383,11 @@ class AttributeHandlers:
         return self._state.tags.credentials(thread).can(CAP_SYS_ADMIN)
 
     def _record(self, status: Status, name: bytes, value: bytes) -> int:
-        record = self._state.records.make(status)
-        xattrs = {**(record.xattrs or {}), name: value}
+        record = self._state.records.find(status)
+        xattrs = {**(record.xattrs or {} if record else {}), name: value}
         if sum(len(key) + len(data) for key, data in xattrs.items()) > XATTR_SIZE_MAX:
             return -errno.ENOSPC
-        record.xattrs = xattrs
-        self._state.records.keep(status, record)
+        self._keep(status, record, xattrs)
         return 0
 
     def _forget(self, status: Status, name: bytes) -> bool:
@@ -396,9 +395,18 @@ class AttributeHandlers:
         record = self._state.records.find(status)
         if record is None or not record.xattrs or name not in record.xattrs:
             return False
-        del record.xattrs[name]
-        self._state.records.keep(status, record)
+        xattrs = {key: value for key, value in record.xattrs.items() if key != name}
+        self._keep(status, record, xattrs)
         return True
+
+    def _keep(self, status: Status, known: Record | None, xattrs: dict[bytes, bytes]) -> None:
+        """Record ``xattrs`` of a file, besides what is known, as a change of it."""
+        after = status.changed()
+        record = self._state.records.make(after)
+        if known is not None and record is not known:
+            record.copy_from(known)
+        record.xattrs = xattrs
+        self._state.records.keep(after, record)
 
 
 def shown_value(record: Record, name: bytes, mode: int) -> bytes:

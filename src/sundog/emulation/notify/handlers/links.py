@@ -1,0 +1,111 @@
+"""link(2), unlink(2), rename(2) and their families: a name may be another file's afterwards.
+
+Records go with inodes, so names do not matter; except those of hard links in a lower layer, which
+get inodes of their own when a change copies them up (``records``).  Only where there are such links
+are these calls notified, and nothing is done here but to keep those names right.
+"""
+
+from sundog.emulation.notify.files import AT_SYMLINK_FOLLOW
+from sundog.emulation.notify.listener import CONTINUE, Answer
+from sundog.emulation.notify.paths import CWD, parent
+from sundog.emulation.notify.state import State
+from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
+from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.files import Name
+    from sundog.emulation.notify.state import Arguments, Handler
+
+# A name in a call: the directory's descriptor, and the address of the path.
+Place = tuple[int, int]
+
+
+class LinkHandlers:
+    """Follow the names of hard links."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._linked = state.records.linked
+
+    def calls(self) -> "dict[str, Handler]":
+        """Return the handlers by name of call."""
+        return {
+            "link": self.link,
+            "linkat": self.linkat,
+            "unlink": self.unlink,
+            "unlinkat": self.unlinkat,
+            "rename": self.rename,
+            "renameat": self.renameat,
+            "renameat2": self.renameat2,
+        }
+
+    def link(self, thread: int, args: "Arguments") -> Answer:
+        """int link(const char *old, const char *new)."""
+        return self._link(self._state.paths.named(thread, CWD, args[0]), follow=False)
+
+    def linkat(self, thread: int, args: "Arguments") -> Answer:
+        """int linkat(int olddirfd, const char *old, int newdirfd, const char *new, int flags)."""
+        follow = bool(args[4] & AT_SYMLINK_FOLLOW)
+        location, is_descriptor = self._state.paths.at(
+            thread, args[0], args[1], args[4] & AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
+        )
+        return self._link(location, follow=follow or is_descriptor)
+
+    def unlink(self, thread: int, args: "Arguments") -> Answer:
+        """int unlink(const char *path)."""
+        return self._unlink(thread, (CWD, args[0]))
+
+    def unlinkat(self, thread: int, args: "Arguments") -> Answer:
+        """int unlinkat(int dirfd, const char *path, int flags)."""
+        return self._unlink(thread, (args[0], args[1]))
+
+    def rename(self, thread: int, args: "Arguments") -> Answer:
+        """int rename(const char *old, const char *new)."""
+        return self._rename(thread, (CWD, args[0]), (CWD, args[1]), 0)
+
+    def renameat(self, thread: int, args: "Arguments") -> Answer:
+        """int renameat(int olddirfd, const char *old, int newdirfd, const char *new)."""
+        return self._rename(thread, (args[0], args[1]), (args[2], args[3]), 0)
+
+    def renameat2(self, thread: int, args: "Arguments") -> Answer:
+        """int renameat2(int olddirfd, const char *old, int newdirfd, const char *new, unsigned)."""
+        return self._rename(thread, (args[0], args[1]), (args[2], args[3]), args[4])
+
+    def _link(self, location: bytes, *, follow: bool) -> Answer:
+        """Record what is about to be copied up while it goes by its old name only."""
+        if self._linked:
+            status = self._state.files.status(location, follow=follow)
+            if status.name() in self._linked:
+                self._state.records.find(status.changed())
+        return CONTINUE
+
+    def _unlink(self, thread: int, place: Place) -> Answer:
+        if self._linked:
+            self._linked.pop(self._name(thread, place)[0], None)
+        return CONTINUE
+
+    def _rename(self, thread: int, old: Place, new: Place, flags: int) -> Answer:
+        if not self._linked:
+            return CONTINUE
+        (old_name, old_inode), (new_name, new_inode) = (
+            self._name(thread, old),
+            self._name(thread, new),
+        )
+        if old_inode in (-1, new_inode) or (flags & RENAME_NOREPLACE and new_inode != -1):
+            return CONTINUE  # nothing happens
+        moved = self._linked.pop(old_name, None)
+        replaced = self._linked.pop(new_name, None)
+        if moved is not None:
+            self._linked[new_name] = moved
+        if replaced is not None and flags & RENAME_EXCHANGE:
+            self._linked[old_name] = replaced
+        return CONTINUE
+
+    def _name(self, thread: int, place: Place) -> "tuple[Name, int]":
+        """Return a name in a call, and the inode number of the file there, -1 if there is none."""
+        files = self._state.files
+        location = self._state.paths.named(thread, *place)
+        directory = files.status(parent(location)).inode
+        name = location.rstrip(b"/").rpartition(b"/")[2]
+        return (directory, name), files.find_inode(location, AT_SYMLINK_NOFOLLOW)

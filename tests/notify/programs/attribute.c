@@ -1,0 +1,36 @@
+/* attribute set NAME VALUE FILE | get NAME FILE | remove NAME FILE: of FILE itself, not of what a
+ * link leads to.  A VALUE that begins with 0x is hexadecimal. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+int main(int argc, char **argv)
+{
+    char value[4096];
+    ssize_t size;
+    if (argc == 5 && strcmp(argv[1], "set") == 0) {
+        const char *text = argv[3];
+        size = strlen(text);
+        if (strncmp(text, "0x", 2) == 0) {
+            size = size / 2 - 1;
+            for (ssize_t at = 0; at < size; at++) {
+                char digits[3] = {text[2 + 2 * at], text[3 + 2 * at], 0};
+                value[at] = strtoul(digits, NULL, 16);
+            }
+            text = value;
+        }
+        size = lsetxattr(argv[4], argv[2], text, size, 0);
+    } else if (argc == 4 && strcmp(argv[1], "get") == 0) {
+        size = lgetxattr(argv[3], argv[2], value, sizeof value);
+        if (size >= 0)
+            printf("%.*s\n", (int)size, value);
+    } else if (argc == 4 && strcmp(argv[1], "remove") == 0) {
+        size = lremovexattr(argv[3], argv[2]);
+    } else {
+        return 2;
+    }
+    if (size < 0)
+        perror(argv[argc - 1]);
+    return size < 0;
+}

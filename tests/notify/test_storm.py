@@ -1,0 +1,47 @@
+"""Inode numbers that are used again at once, and whose records must not be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.record.owners import read_owners
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.notify.conftest import Container
+
+SECONDS = 4
+
+# What is written to: the one root, in place; an overlay on it; a tmpfs in the container.
+PLACES = {
+    "in place": "mkdir s; cd s",
+    "overlay": "mkdir s; cd s",
+    "tmpfs": "mkdir s; mount -t tmpfs s s; cd s",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_inherits_from_a_removed_file(
+    busybox: Container, tmp_path: Path, place: str
+) -> None:
+    container = busybox.on_overlay(tmp_path / "overlay") if place == "overlay" else busybox
+    done = container.run("sh", "-c", f"{PLACES[place]}; storm {len(place)} {SECONDS}", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    left = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in done.stdout.splitlines()}
+    assert left
+    if place != "tmpfs":
+        manifest = read_owners(
+            f"{container.upper}/owners".encode()
+            if container.upper
+            else container.roots[0].partition(":")[2].encode()
+        )
+        recorded = {
+            path.decode()[2:]: f"{record.uid} {record.gid}"
+            for path, record in manifest.items()
+            if path.startswith(b"s/")
+        }
+        assert recorded == {path: owner for path, owner in left.items() if owner != "0 0"}
