@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 USERS = ("sundog", "sundog-second")
 # Beside what makes the base images: what tests compile with, compare with and look with.
 NEEDS = (
-    "busybox-static", "bzip2", "gcc", "libarchive-tools", "libseccomp2", "mount", "musl-tools",
-    "procps", "strace", "umoci", "xz-utils", "zstd",
+    "busybox-static", "bzip2", "gcc", "groff-base", "libarchive-tools", "libseccomp2", "mount",
+    "musl-tools", "procps", "strace", "umoci", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (

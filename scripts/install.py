@@ -44,7 +44,8 @@ def source_files() -> list[Path]:
     """Return the files of the checkout that decide what is in the wheel."""
     top = [CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
     scripts = CHECKOUT.glob("*.py")
-    parts = (path for name in ("src", "packaging") for path in (CHECKOUT / name).rglob("*"))
+    directories = [CHECKOUT / name for name in ("src", "packaging", "docs/man")]
+    parts = (path for directory in directories for path in directory.rglob("*"))
     package = (path for path in parts if "__pycache__" not in path.parts)
     return [path for path in [*top, *scripts, *package] if path.is_file()]
 
