@@ -11,7 +11,7 @@ from sundog.build.graph import stage_graph
 from sundog.build.metadata import pair_text, without_times
 from sundog.build.report import NOT_APPLICABLE
 from sundog.build.scope import GlobalScope, platform_args
-from sundog.build.stage import BuildState, StageBuild, timestamp
+from sundog.build.stage import BuildState, timestamp
 from sundog.build.unsupported import refuse_unsupported
 from sundog.dockerfile.instructions import Copy, Run, User
 from sundog.errors import BuildError, NotInStorage, StoreError
@@ -28,26 +28,34 @@ if TYPE_CHECKING:
     from sundog.dockerfile.parse import Dockerfile
     from sundog.store.store import Store
 
+_ORIGIN = "ch-image build"
+_STANDARD_SYNTAXES = ("docker/dockerfile", "docker/dockerfile-upstream")
+
 
 def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report) -> None:
-    """Build an image and put it in place under ``options.tag``.
+    """Build an image and put it in place under the names in ``options.tags``.
 
-    Raises DockerfileError, BuildError and what the store raises; the image that had the tag is then
-    as it was.  Only the error about build arguments that nothing declares comes after that, with
-    the image complete.
+    Raises DockerfileError, BuildError and what the store raises; the images that had these names
+    are then as they were.  Only the error about build arguments that nothing declares comes after
+    that, with the image complete.
     """
-    reference = canonical_name(options.tag)
-    scope = GlobalScope(options.build_args, platform_args(Platform.of_host()), options.environment)
+    for tag in options.tags:
+        canonical_name(tag)
+    automatic = platform_args(Platform.of_host()) | {"TARGETSTAGE": options.target or "default"}
+    scope = GlobalScope(options.build_args, automatic, options.environment)
     graph = stage_graph(dockerfile, scope)
-    stages = graph.needed()
-    refuse_unsupported(dockerfile, stages)
+    target = graph.target(options.target)
+    stages = graph.needed(target)
+    for stage in stages:
+        refuse_unsupported(dockerfile, stage.instructions)
+    _note_syntax(dockerfile, report)
     _warn(dockerfile, stages, options, report)
 
-    state = BuildState(store, dockerfile, options, report, scope)
+    state = BuildState(store, dockerfile, options, report, scope, graph)
     for instruction, name, value in graph.arguments:
         state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
     for stage in stages:
-        state.results[stage.index] = StageBuild(state, stage).run()
+        state.result(stage.index)
 
     mode = options.run.force.mode
     if options.dry_run:
@@ -55,28 +63,46 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     else:
         if state.misses and mode != "none":
             report.info(f"--force={mode}: modified {state.modified} RUN instructions")
-        _put(store, reference, options.tag, state.results[stages[-1].index])
-        report.info(f"grown in {state.instructions} instructions: {options.tag}")
+        _put(store, options, state.result(target.index))
+        report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
     if unused := scope.unused():
         raise BuildError(
             f"--build-arg: not consumed: {' '.join(unused)}", "no ARG instruction declares it"
         )
 
 
-def _put(store: Store, reference: str, tag: str, result: StageResult) -> None:
-    """Write the image, unless the one in place is the same but for times."""
+def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
+    """Write the image under each name, unless the one in place is the same but for times."""
     assert result.layers is not None
-    image = Image(reference, tag, result.config, result.layers, "ch-image build")
-    try:
-        old = store.images.get(tag)
-    except (NotInStorage, StoreError):  # none, or one that is damaged
-        pass
+    config = result.config.replace(labels={**result.config.labels, **options.labels})
+    config = config.replace(created=timestamp())
+    for tag in options.tags:
+        try:
+            old = store.images.get(tag)
+        except (NotInStorage, StoreError):  # none, or one that is damaged
+            pass
+        else:
+            same = old.typed == tag and old.layers == result.layers
+            if same and without_times(old.config) == without_times(config):
+                config = old.config  # one image, whatever it is called
+                continue
+        store.images.put(Image(canonical_name(tag), tag, config, result.layers, _ORIGIN))
+
+
+def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:
+    """Tell that the parser directive ``syntax``, which names a program to read the file, is not
+    obeyed.
+    """
+    syntax = dockerfile.directive("syntax")
+    if not syntax:
+        return
+    name = syntax.removeprefix("docker.io/").partition("@")[0].partition(":")[0]
+    if name in _STANDARD_SYNTAXES:
+        report.info(f"syntax directive: {syntax}: not needed, this language is built in")
     else:
-        same = old.typed == tag and old.layers == image.layers
-        if same and without_times(old.config) == without_times(image.config):
-            return
-    config = result.config.replace(created=timestamp())
-    store.images.put(Image(reference, tag, config, result.layers, image.origin))
+        report.warning(
+            f"syntax directive ignored: {syntax}: the file is read as docker/dockerfile would"
+        )
 
 
 def _warn(

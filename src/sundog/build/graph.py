@@ -1,16 +1,19 @@
 """The stages of a Dockerfile and what each of them builds on.
 
 Specification: the Dockerfile reference, “FROM”, and “Use multi-stage builds”: a stage's name or
-number refers to an earlier stage, anything else to an image.  Stages that the last one does not
-need are not built; nothing here says in which order the needed ones are, except that what a stage
-needs has a lower number.
+number refers to an earlier stage, anything else to an image.  Stages that the target does not need
+are not built; nothing here says in which order the needed ones are, except that what a stage needs
+has a lower number.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sundog.dockerfile.instructions import Arg, Copy, From
+from sundog.dockerfile.flags import did_you_mean
+from sundog.dockerfile.instructions import Arg, Copy, From, Run
+from sundog.dockerfile.mounts import MountSyntaxError, source_of_mount
+from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,17 +31,47 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage: ``start`` is its FROM after substitution, ``copied`` what its COPY --from name."""
+    """A stage: ``start`` is its FROM after substitution.
+
+    ``names`` says what a name in its instructions means; ``sources`` are all that they name.
+    """
 
     index: int
     start: From
     base: Base
     instructions: tuple[Instruction, ...]
-    copied: Mapping[str, Base]
+    names: StageNames
+    sources: tuple[Base, ...]
 
     def needs(self) -> set[int]:
         """Return the stages that this one is made from."""
-        return {base for base in (self.base, *self.copied.values()) if isinstance(base, int)}
+        return {base for base in (self.base, *self.sources) if isinstance(base, int)}
+
+
+@dataclass(frozen=True, slots=True)
+class StageNames:
+    """The names that stages have, as the stage ``index`` sees them: ``earlier`` ones, and all."""
+
+    index: int
+    earlier: Mapping[str, int]
+    all: frozenset[str]
+
+    def resolve(self, dockerfile: Dockerfile, instruction: Instruction, name: str) -> Base:
+        """Return what ``from`` in an instruction names; raise DockerfileError."""
+        fault = ""
+        if name.isascii() and name.isdigit():
+            if int(name) < self.index:
+                return int(name)
+            is_current = int(name) == self.index
+            fault = f"stage {name} {'is the current stage' if is_current else 'does not exist yet'}"
+        elif name.lower() in self.earlier:
+            return self.earlier[name.lower()]
+        elif name.lower() in self.all:
+            fault = f"stage {name} is not complete at this point"
+        if fault:
+            hint = "only earlier stages can be copied from"
+            raise dockerfile.error(instruction, f"--from: {fault}", near=name, hint=hint)
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +81,22 @@ class StageGraph:
     arguments: tuple[tuple[Arg, str, str | None], ...]
     stages: tuple[Stage, ...]
 
-    def needed(self) -> list[Stage]:
-        """Return the stages that the last one needs and itself, in their order."""
-        wanted = {len(self.stages) - 1}
+    def target(self, name: str) -> Stage:
+        """Return the stage of that name or number, the last one for ""; raise UsageError."""
+        if not name:
+            return self.stages[-1]
+        if name.isascii() and name.isdigit() and int(name) < len(self.stages):
+            return self.stages[int(name)]
+        for stage in reversed(self.stages):  # of two stages of one name, the later one counts
+            if stage.start.alias == name.lower():
+                return stage
+        names = [stage.start.alias for stage in self.stages if stage.start.alias]
+        hint = did_you_mean(name.lower(), names) or f"stages with a name: {' '.join(names)}"
+        raise UsageError(f"--target: no such stage: {name}", hint if names else "no stage has one")
+
+    def needed(self, target: Stage | None = None) -> list[Stage]:
+        """Return the stages that ``target``, by default the last, needs and itself, in order."""
+        wanted = {(target or self.stages[-1]).index}
         for stage in reversed(self.stages):
             if stage.index in wanted:
                 wanted |= stage.needs()
@@ -79,7 +125,7 @@ def stage_graph(dockerfile: Dockerfile, scope: GlobalScope) -> StageGraph:
 
     names: dict[str, int] = {}
     stages: list[Stage] = []
-    later = _names_of(parts)
+    all_names = _names_of(parts)
     for index, (start, *instructions) in enumerate(parts):
         assert isinstance(start, From)
         expanded_start = dockerfile.expand(start, scope.values)
@@ -91,39 +137,33 @@ def stage_graph(dockerfile: Dockerfile, scope: GlobalScope) -> StageGraph:
                 near=start.image_text,
                 hint="give the ARG a default before the first FROM, or use --build-arg",
             )
-        copied = {
-            instruction.from_: _copy_source(dockerfile, instruction, index, names, later)
+        known = StageNames(index, dict(names), all_names)
+        sources = tuple(
+            known.resolve(dockerfile, instruction, name)
             for instruction in instructions
-            if isinstance(instruction, Copy) and instruction.from_
-        }
+            for name in named_sources(dockerfile, instruction)
+        )
         base = names.get(image.lower(), image)
-        stages.append(Stage(index, expanded_start, base, tuple(instructions), copied))
+        stages.append(Stage(index, expanded_start, base, tuple(instructions), known, sources))
         if start.alias:
             names[start.alias] = index
     return StageGraph(tuple(arguments), tuple(stages))
 
 
-def _names_of(parts: Sequence[Sequence[Instruction]]) -> set[str]:
-    return {start.alias for start, *_ in parts if isinstance(start, From) and start.alias}
+def named_sources(dockerfile: Dockerfile, instruction: Instruction) -> list[str]:
+    """Return what the ``from`` of an instruction's flags name; raise DockerfileError."""
+    if isinstance(instruction, Copy):
+        return [instruction.from_] if instruction.from_ else []
+    if isinstance(instruction, Run):
+        try:
+            return [name for text in instruction.mounts if (name := source_of_mount(text))]
+        except MountSyntaxError as error:
+            raise dockerfile.error(
+                instruction, error.message, near="--mount", hint=error.hint
+            ) from error
+    return []
 
 
-def _copy_source(
-    dockerfile: Dockerfile, copy: Copy, index: int, earlier: Mapping[str, int], all_names: set[str]
-) -> Base:
-    """Return what ``--from`` names in the stage ``index``; raise DockerfileError."""
-    name = copy.from_
-    fault = ""
-    if name.isascii() and name.isdigit():
-        if int(name) < index:
-            return int(name)
-        is_current = int(name) == index
-        fault = f"stage {name} {'is the current stage' if is_current else 'does not exist yet'}"
-    elif name.lower() in earlier:
-        return earlier[name.lower()]
-    elif name.lower() in all_names:
-        fault = f"stage {name} is not complete at this point"
-    if fault:
-        raise dockerfile.error(
-            copy, f"--from: {fault}", near=name, hint="only earlier stages can be copied from"
-        )
-    return name
+def _names_of(parts: Sequence[Sequence[Instruction]]) -> frozenset[str]:
+    starts = (start for start, *_ in parts if isinstance(start, From))
+    return frozenset(start.alias for start in starts if start.alias)

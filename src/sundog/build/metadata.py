@@ -7,6 +7,8 @@ is kept.  Pure: an instruction after substitution and a configuration in, the sa
 from __future__ import annotations
 
 import json
+import re
+import signal
 from dataclasses import replace
 
 from sundog.dockerfile.instructions import (
@@ -17,6 +19,7 @@ from sundog.dockerfile.instructions import (
     Healthcheck,
     Label,
     Maintainer,
+    Onbuild,
     Shell,
     Stopsignal,
     User,
@@ -40,7 +43,8 @@ _PORT_LIMIT = 65535
 def changes(instruction: Instruction, config: ImageConfig) -> list[Change] | None:
     """Return what an instruction changes, one entry for each line that announces it.
 
-    None for an instruction that is of another kind.  Raises BuildError for a port that is none.
+    None for an instruction that is of another kind.  Raises BuildError for a port or a signal that
+    is none.
     """
     match instruction:
         case Env():
@@ -53,8 +57,10 @@ def changes(instruction: Instruction, config: ImageConfig) -> list[Change] | Non
             return [(f"SHELL {list(shell)!r}", config.replace(shell=shell))]
         case User(user=user):
             return [(f"USER {user}", config.replace(user=user))]
-        case Stopsignal(signal=signal):
-            return [(f"STOPSIGNAL {signal}", config.replace(stop_signal=signal))]
+        case Stopsignal():
+            return [_stop_signal(instruction, config)]
+        case Onbuild(trigger_text=text):
+            return [(f"ONBUILD {text}", config.replace(on_build=(*config.on_build, text)))]
         case Maintainer(maintainer=maintainer):
             return [(f"MAINTAINER {maintainer}", config.replace(author=maintainer))]
         case Expose():
@@ -101,6 +107,17 @@ def _command(instruction: Cmd | Entrypoint, config: ImageConfig) -> Change:
     if isinstance(instruction, Cmd):
         return text, config.replace(cmd=argv)
     return text, config.replace(entrypoint=argv)
+
+
+def _stop_signal(instruction: Stopsignal, config: ImageConfig) -> Change:
+    """Keep a signal, a name with or without SIG or a number, as it is written."""
+    text = instruction.signal
+    name = "SIG" + text.upper().removeprefix("SIG")
+    is_real_time = re.fullmatch(r"SIGRT(MIN|MAX)([+-][0-9]{1,2})?", name) is not None
+    is_number = text.isascii() and text.isdigit() and 0 < int(text) <= signal.SIGRTMAX
+    if name not in signal.Signals.__members__ and not (is_real_time or is_number):
+        raise BuildError(f"not a signal: {text}", "as in STOPSIGNAL SIGTERM, or STOPSIGNAL 15")
+    return f"STOPSIGNAL {text}", config.replace(stop_signal=text)
 
 
 def _expose(instruction: Expose, config: ImageConfig) -> Change:

@@ -35,15 +35,18 @@ class RunOptions:
 class BuildOptions:
     """What one build is to do.
 
-    ``tag`` names the result, as the user typed it; proxies are taken from ``environment``;
-    ``real_sync`` leaves RUN its fsync(2) and the like.
+    ``tags`` name the result, as the user typed them; ``target`` is the stage to build, the last one
+    if ""; ``labels`` come on top of those of the Dockerfile; proxies are taken from
+    ``environment``; ``real_sync`` leaves RUN its fsync(2) and the like.
     """
 
-    tag: str
+    tags: tuple[str, ...]
     context: BuildContext
     run: RunOptions
     build_args: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     cache_mode: str = CACHE_ENABLED
     dry_run: bool = False
     real_sync: bool = False

@@ -26,6 +26,21 @@ PROXY_ARGS = frozenset(
 )
 
 
+# “BuildKit built-in build args”: what they ask for has no meaning here, or is not done.
+_FOR_OTHER_BUILDERS = frozenset(
+    [
+        "BUILDKIT_BUILD_NAME",
+        "BUILDKIT_CACHE_MOUNT_NS",
+        "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+        "BUILDKIT_INLINE_CACHE",
+        "BUILDKIT_MULTI_PLATFORM",
+        "BUILDKIT_SANDBOX_HOSTNAME",
+        "BUILDKIT_SYNTAX",
+        "SOURCE_DATE_EPOCH",
+    ]
+)
+
+
 def platform_args(platform: Platform) -> dict[str, str]:
     """Return the automatic ARGs: stages are built for the platform that they are built on."""
     values = {
@@ -54,7 +69,8 @@ class GlobalScope:
     declared: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.values.update(self.automatic)
+        for name, value in self.automatic.items():
+            self.values[name] = self.given.get(name, value)
 
     def declare(self, name: str, default: str | None) -> str | None:
         """Take an ARG before the first FROM; return its value, None if it has none."""
@@ -73,18 +89,20 @@ class GlobalScope:
 
     def unused(self) -> list[str]:
         """Return what ``--build-arg`` gives and no ARG declares."""
-        return sorted(self.given.keys() - self.declared - PROXY_ARGS - self.automatic.keys())
+        predefined = PROXY_ARGS | self.automatic.keys() | _FOR_OTHER_BUILDERS
+        return sorted(self.given.keys() - self.declared - predefined)
 
 
 @dataclass
 class StageScope:
-    """The ARGs of a stage, in the order of their declaration."""
+    """The ARGs of a stage, in the order of their declaration; at first those of its base stage."""
 
     outer: GlobalScope
     args: dict[str, str] = field(default_factory=dict)
 
     def declare(self, name: str, default: str | None) -> str | None:
         """Take an ARG; return its value, None if it has none."""
+        self.outer.declared.add(name)  # an ONBUILD trigger's is in no file
         if name in self.outer.given:
             value: str | None = self.outer.given[name]
         elif default is not None:

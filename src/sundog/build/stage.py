@@ -14,20 +14,23 @@ from sundog.build.inject import inject
 from sundog.build.keys import cache_key
 from sundog.build.metadata import DEFAULT_SHELL, changes, command_text, pair_text
 from sundog.build.options import CACHE_DISABLED, CACHE_ENABLED
+from sundog.build.platforms import check_platform, wanted_platform
 from sundog.build.report import HIT, MISS, instruction_line
 from sundog.build.run import RunStep
 from sundog.build.scope import PROXY_ARGS, StageScope
+from sundog.build.unsupported import refuse_unsupported
 from sundog.build.workdir import WorkdirStep
 from sundog.dockerfile.instructions import Arg, Cmd, Copy, Entrypoint, Run, Workdir
+from sundog.dockerfile.triggers import parse_triggers
 from sundog.errors import BuildError, SundogError
 from sundog.oci.config import HistoryEntry, ImageConfig
 from sundog.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from sundog.build.graph import Base, Stage
+    from sundog.build.graph import Stage, StageGraph
     from sundog.build.options import BuildOptions
     from sundog.build.report import Report
     from sundog.build.scope import GlobalScope
@@ -42,18 +45,22 @@ _HOME = "/root"
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage made.  ``layers`` is None where a dry run cannot tell them."""
+    """What a stage made.  ``layers`` is None where a dry run cannot tell them.
+
+    ``args`` are the ARGs that a stage which is built from it sees as well.
+    """
 
     layers: tuple[str, ...] | None
     config: ImageConfig
+    args: Mapping[str, str]
 
 
 @dataclass
 class BuildState:
     """What the stages of a build share.
 
-    ``results`` are those of earlier stages by index; then come counts of all instructions, of those
-    that were not in the cache, and of RUNs that hooks changed.
+    ``results`` are those of the stages that are built, by index; then come counts of all
+    instructions, of those that were not in the cache, and of RUNs that hooks changed.
     """
 
     store: Store
@@ -61,10 +68,20 @@ class BuildState:
     options: BuildOptions
     report: Report
     scope: GlobalScope
+    graph: StageGraph
     results: dict[int, StageResult] = field(default_factory=dict)
     instructions: int = 0
     misses: int = 0
     modified: int = 0
+
+    def result(self, index: int) -> StageResult:
+        """Return what a stage made; builds it first if need be.
+
+        What an ONBUILD trigger needs shows only when its stage begins.
+        """
+        if index not in self.results:
+            self.results[index] = StageBuild(self, self.graph.stages[index]).run()
+        return self.results[index]
 
     def announce(self, instruction: Instruction, status: str, text: str) -> None:
         """Print the line of an instruction and count it."""
@@ -87,9 +104,9 @@ class StageBuild:
     def run(self) -> StageResult:
         """Carry out the stage's instructions."""
         self._timed(self._stage.start, self._from)
-        for instruction in self._stage.instructions:
+        for instruction in (*self._triggers(), *self._stage.instructions):
             self._timed(instruction, partial(self._instruction, instruction))
-        return StageResult(self._layers, self._config)
+        return StageResult(self._layers, self._config, self._scope.args)
 
     def _timed(self, instruction: Instruction, action: Callable[[], None]) -> None:
         start = time.perf_counter()
@@ -98,25 +115,36 @@ class StageBuild:
         self._state.report.verbose(f"     {instruction.name} took {milliseconds:.1f} ms")
 
     def _from(self) -> None:
-        base = self._stage.base
+        base, start = self._stage.base, self._stage.start
+        platform = wanted_platform(self._state.dockerfile, start)
         if isinstance(base, int):
-            result = self._state.results[base]
+            result = self._state.result(base)
             self._layers, self._config = result.layers, result.config
+            self._scope.args.update(result.args)
         elif base == SCRATCH:
-            host = Platform.of_host()
+            made_for = platform or Platform.of_host()
             self._config = ImageConfig(
-                architecture=host.architecture, variant=host.variant, os=host.os
+                architecture=made_for.architecture, variant=made_for.variant, os=made_for.os
             )
         else:
             image = self._store.images.get(base)
             self._layers, self._config = image.layers, image.config
-        start = self._stage.start
+        if platform is not None:
+            check_platform(self._state.dockerfile, start, self._config, platform)
+        option = f"--platform={start.platform} " if start.platform else ""
         alias = f" AS {start.alias}" if start.alias else ""
-        self._state.announce(start, HIT, f"FROM {start.image_text}{alias}")
-        if self._config.on_build:
-            raise self._state.dockerfile.error(
-                start, f"not supported yet: ONBUILD, which {start.image_text} has"
-            )
+        self._state.announce(start, HIT, f"FROM {option}{start.image_text}{alias}")
+
+    def _triggers(self) -> tuple[Instruction, ...]:
+        """Take the ONBUILD triggers out of the configuration that the base had."""
+        texts = self._config.on_build
+        self._config = self._config.replace(on_build=())
+        start = self._stage.start
+        if texts:
+            self._state.report.info(f"ONBUILD: {start.image_text} triggers {len(texts)}")
+        triggers = parse_triggers(self._state.dockerfile, start, texts)
+        refuse_unsupported(self._state.dockerfile, triggers)
+        return triggers
 
     def _instruction(self, written: Instruction) -> None:
         variables = self._scope.variables(self._config.environment)
@@ -188,7 +216,7 @@ class StageBuild:
         option = ""
         if instruction.from_:
             option = f" --from={instruction.from_}"
-            layers = self._layers_of(self._stage.copied[instruction.from_])
+            layers = self._layers_of(instruction, instruction.from_)
             if layers is None:
                 self._layers = None
             origin = ImageFiles(layers or (), self._store)
@@ -199,9 +227,13 @@ class StageBuild:
         )
         self._step(instruction, step)
 
-    def _layers_of(self, base: Base) -> tuple[str, ...] | None:
+    def _layers_of(self, instruction: Instruction, name: str) -> tuple[str, ...] | None:
+        """Return the layers of what ``from`` in an instruction names; None if not known yet."""
+        base = self._stage.names.resolve(self._state.dockerfile, instruction, name)
         if isinstance(base, int):
-            return self._state.results[base].layers
+            return self._state.result(base).layers
+        if base == SCRATCH:
+            return ()
         return self._store.images.get(base).layers
 
     def _workdir(self, instruction: Workdir) -> None:

@@ -5,13 +5,12 @@ Delete an entry here when ``executor`` learns it.
 
 from __future__ import annotations
 
-from sundog.dockerfile.instructions import Add, Copy, From, Onbuild, Run
+from sundog.dockerfile.instructions import Add, Copy, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from sundog.build.graph import Stage
     from sundog.dockerfile.instructions import Instruction
     from sundog.dockerfile.parse import Dockerfile
 
@@ -23,22 +22,15 @@ _HEREDOC_HINT = "put the text in a file of the context"
 _NETWORKS = ("", "default", "host")
 
 
-def refuse_unsupported(dockerfile: Dockerfile, stages: list[Stage]) -> None:
-    """Raise DockerfileError for the first thing in ``stages`` that this version cannot do."""
-    for stage in stages:
-        for instruction in (stage.start, *stage.instructions):
-            for what, near, hint in _refusals(instruction):
-                raise dockerfile.error(
-                    instruction, f"not supported yet: {what}", near=near, hint=hint
-                )
+def refuse_unsupported(dockerfile: Dockerfile, instructions: Iterable[Instruction]) -> None:
+    """Raise DockerfileError for the first instruction that this version cannot do."""
+    for instruction in instructions:
+        for what, near, hint in _refusals(instruction):
+            raise dockerfile.error(instruction, f"not supported yet: {what}", near=near, hint=hint)
 
 
 def _refusals(instruction: Instruction) -> Iterator[Refusal]:
     match instruction:
-        case From():
-            if instruction.platform:
-                hint = "images are built for this machine's platform"
-                yield "FROM --platform", "--platform", hint
         case Run():
             if instruction.heredocs:
                 yield "RUN with a heredoc", "<<", "join the commands with && and \\"
@@ -61,5 +53,3 @@ def _refusals(instruction: Instruction) -> Iterator[Refusal]:
                 yield "COPY --exclude", "--exclude", "remove the files in a RUN"
         case Add():
             yield "ADD", "ADD", "use COPY, and RUN for what has to be fetched or unpacked"
-        case Onbuild():
-            yield "ONBUILD", "ONBUILD", ""

@@ -38,7 +38,9 @@ class ImageArguments(argparse.Namespace):
     no_fallback: bool = False
     parse_only: bool = False
     real_sync: bool = False
-    tag: str | None = None
+    label: Sequence[str] = ()
+    tag: Sequence[str] = ()
+    target: str = ""
 
     collect: bool = False
     format: str = "text"
@@ -210,13 +212,30 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         help="put ARGs behind CMD in RUN; replaces what is done to apt",
     )
     parser.add_argument(
+        "--label",
+        metavar="NAME[=VAL]",
+        action="append",
+        default=[],
+        help="add a label to the image",
+    )
+    parser.add_argument(
         "-n", "--dry-run", action="store_true", help="tell what would be done, and do nothing"
     )
     parser.add_argument("--parse-only", action="store_true", help="stop after parsing")
     parser.add_argument(
         "--real-sync", action="store_true", help="do not suppress RUN's fsync(2) and the like"
     )
-    parser.add_argument("-t", "--tag", metavar="TAG", help="name of the image (default: inferred)")
+    parser.add_argument(
+        "-t",
+        "--tag",
+        metavar="TAG",
+        action="append",
+        default=[],
+        help="name of the image (default: inferred); repeat for more names",
+    )
+    parser.add_argument(
+        "--target", metavar="STAGE", default="", help="build this stage (default: the last)"
+    )
     parser.add_argument("context", metavar="CONTEXT", help="directory to copy from; - for none")
 
 

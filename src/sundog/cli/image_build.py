@@ -47,13 +47,15 @@ def run(arguments: ImageArguments, report: Report) -> int:
     dockerfile = parse(_read(path), path=path)
     if arguments.parse_only:
         return 0
-    tag = arguments.tag or _infer_tag(path, arguments.context, report)
+    tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(path, arguments.context, report),)
     options = BuildOptions(
-        tag,
+        tags,
         context,
         run_options,
         build_args,
         os.environ,
+        arguments.target,
+        _labels(arguments.label),
         cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
@@ -134,6 +136,16 @@ def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[st
             value = environment[name]
         build_args[name] = value
     return build_args
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    labels = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--label: {text}: no name", "write --label NAME=VALUE")
+        labels[name] = value
+    return labels
 
 
 def _cache_mode(option: str | None, environment: Mapping[str, str]) -> str:

@@ -81,6 +81,10 @@ class Flags:
         flag = self.find(name)
         return None if flag is None else (flag.value or "true").lower() == "true"
 
+    def all(self, name: str) -> tuple[Flag, ...]:
+        """Return all the places where a flag is given, as written."""
+        return tuple(self._given.get(name, ()))
+
     def find(self, name: str) -> Flag | None:
         """Return a flag as written, None when it is not given."""
         return next(iter(self._given.get(name, ())), None)

@@ -33,6 +33,7 @@ from sundog.dockerfile.instructions import (
     Volume,
     Workdir,
 )
+from sundog.dockerfile.mounts import MountSyntaxError, parse_mount
 from sundog.dockerfile.statement import Statement, Word, comment_hint, json_strings
 from sundog.dockerfile.words import SubstitutionError
 
@@ -130,6 +131,11 @@ def _run(statement: Statement, place: Place) -> Run:
     args, is_exec = _command(statement.string())
     if not args:
         raise statement.fault("RUN needs a command", hint='as in RUN ["/bin/true"]')
+    for flag in flags.all("mount"):
+        try:
+            parse_mount(flag.value or "")
+        except MountSyntaxError as error:
+            raise flag.word.fault(error.message, error.hint) from error
     return Run(
         place=place,
         args=args,
