@@ -40,7 +40,7 @@ class ImageArguments(argparse.Namespace):
     real_sync: bool = False
     label: Sequence[str] = ()
     tag: Sequence[str] = ()
-    target: str = ""
+    target_stage: str = ""
 
     collect: bool = False
     format: str = "text"
@@ -234,7 +234,11 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         help="name of the image (default: inferred); repeat for more names",
     )
     parser.add_argument(
-        "--target", metavar="STAGE", default="", help="build this stage (default: the last)"
+        "--target",
+        dest="target_stage",
+        metavar="STAGE",
+        default="",
+        help="build this stage (default: the last)",
     )
     parser.add_argument("context", metavar="CONTEXT", help="directory to copy from; - for none")
 

@@ -54,7 +54,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         run_options,
         build_args,
         os.environ,
-        arguments.target,
+        arguments.target_stage,
         _labels(arguments.label),
         cache_mode,
         dry_run=arguments.dry_run,
