@@ -65,7 +65,7 @@ def test_build_options() -> None:
         "--force=none --force-cmd d,e -n ."
     )
     assert (arguments.tag, arguments.file, arguments.force, arguments.dry_run) == (
-        "x",
+        ["x"],
         "D",
         "none",
         True,
