@@ -69,6 +69,7 @@ class RunStep:
             if self.options.force.notify:
                 status = self._supervise(step, snapshot)
             else:
+                snapshot.owners = StepOwners({}, guessed=self.options.force.seccomp)
                 status = run_step(step)
         finally:
             os.umask(umask)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sundog.layer.xattrs import Pairs
     from sundog.record.owners import OwnersManifest
 
+SET_ID = stat.S_ISUID | stat.S_ISGID
+
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 
 
@@ -37,23 +39,29 @@ def kind_of(mode: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LayerTree:
-    """One unpacked layer: the path of its tree, and its manifest."""
+    """One unpacked layer: the path of its tree, and its manifest.
+
+    ``guessed`` says that it was made under an emulation that forgets, so that a file without a
+    record may be anybody's.
+    """
 
     tree: bytes
     owners: OwnersManifest
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """An entry of some tree: its path from the directory ``root``, lstat(2), its record.
 
-    Good as long as that descriptor is.
+    Good as long as that descriptor is.  ``in_guessed`` is its layer's ``guessed``.
     """
 
     root: int
     path: bytes
     status: os.stat_result
     record: OwnerRecord | None
+    in_guessed: bool = False
 
     @property
     def is_directory(self) -> bool:
@@ -64,6 +72,16 @@ class Found:
     def mode(self) -> int:
         """Its permission and set-id bits."""
         return stat.S_IMODE(self.status.st_mode)
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether nobody knows its owner, although it may have been somebody's own.
+
+        Of a file without set-id bits in a layer of guesses this cannot be told: it may be.
+        """
+        if self.record is not None and (self.record.guessed or self.record.uid or self.record.gid):
+            return self.record.guessed
+        return self.in_guessed and not self.mode & SET_ID
 
     def is_same(self, other: Found) -> bool:
         """Tell whether both are one inode."""
@@ -76,10 +94,11 @@ class Found:
     def handed_down(self, left: Pairs = ()) -> OwnerRecord | None:
         """Return the record of a copy in a layer above, whose inode lacks the xattrs ``left``."""
         kind, uid, gid, rdev, xattrs = kind_of(self.status.st_mode), 0, 0, 0, left
+        guessed = bool(self.is_guessed and self.mode & SET_ID)
         if (record := self.record) is not None:
             kind, uid, gid, rdev = record.kind, record.uid, record.gid, record.rdev
             xattrs = tuple({**dict(record.xattrs), **dict(left)}.items())
-        copy = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs)
+        copy = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs, guessed=guessed)
         return None if copy.is_plain else copy
 
 
@@ -194,7 +213,8 @@ class Below:
     def _found(self, index: int, path: bytes, status: os.stat_result | None) -> Found | None:
         if status is None or stat.S_ISCHR(status.st_mode):
             return None  # a whiteout's mark: devices have placeholders
-        return Found(self._roots[index], path, status, self._layers[index].owners.get(path))
+        layer = self._layers[index]
+        return Found(self._roots[index], path, status, layer.owners.get(path), layer.guessed)
 
     def _status(self, index: int, path: bytes) -> os.stat_result | None:
         # On the way there are only directories of this very layer: none of them is a symlink.

@@ -84,7 +84,7 @@ def import_directory(source: bytes, tree: bytes, foreign: Mapping[bytes, Owner])
             "make them readable, or import a tar made by somebody who may read them",
         )
     with open(os.devnull, "wb") as nowhere:
-        return Imported(copy.owners, write_tar(nowhere, tree, copy.owners))
+        return Imported(copy.owners, write_tar(nowhere, tree, copy.owners).digest)
 
 
 class _DirectoryCopy:

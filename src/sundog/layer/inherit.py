@@ -14,10 +14,11 @@ Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from sundog.layer.below import Below, LayerTree, kind_of
+from sundog.layer.below import SET_ID, Below, LayerTree, kind_of
 from sundog.layer.xattrs import get_xattrs
 from sundog.record.owners import OwnerRecord
 
@@ -35,11 +36,13 @@ class StepOwners:
     """What a step itself knows of owners: there it decides instead of the layers below.
 
     It knows about the paths in ``records``, where a record may also say that something is root's;
-    with ``is_complete`` about all, and what has no record is root's.
+    with ``is_complete`` about all, and what has no record is root's.  ``guessed`` says that what
+    the step made may be anybody's: its emulation forgot what it told.
     """
 
     records: OwnersManifest
     is_complete: bool = False
+    guessed: bool = False
 
     def decide(self, path: bytes) -> bool:
         """Tell whether the owner of ``path`` is known."""
@@ -83,26 +86,52 @@ class Base:
         return root.mode if root else 0o755
 
     def record(
-        self, path: bytes, status: os.stat_result, *, same_file: bool, opaque: bool = False
+        self,
+        path: bytes,
+        status: os.stat_result,
+        *,
+        same_file: bool,
+        perhaps_same: bool = False,
+        opaque: bool = False,
     ) -> OwnerRecord | None:
         """Return the record of the entry ``path`` of the new layer, None if it needs none.
 
-        ``same_file`` says that it is the one below, changed in place.
+        ``same_file`` says that it is the one below, changed in place; ``perhaps_same`` that it may
+        be.
         """
         kind = kind_of(status.st_mode)
         if not kind:
             return None  # a socket: nobody's, and in no archive
-        record = OwnerRecord(kind, opaque=opaque)
+        guessed = False
+        if stat.S_ISREG(status.st_mode) and status.st_mode & SET_ID:  # else it does not matter
+            guessed = self._is_guess(path, same_file, perhaps_same or same_file)
+        record = OwnerRecord(kind, opaque=opaque, guessed=guessed)
         old = self.below.record(path)
         if self._known.decide(path):
             old, same_file = self._known.records.get(path), True
         if old is not None:
             if old.kind == kind:
                 xattrs = old.xattrs if same_file else ()
-                record = OwnerRecord(kind, old.uid, old.gid, xattrs=xattrs, opaque=opaque)
+                record = OwnerRecord(
+                    kind, old.uid, old.gid, xattrs=xattrs, opaque=opaque, guessed=guessed
+                )
             elif old.kind in "cb" and kind == "f" and same_file and not status.st_size:
                 return old  # the file that holds a device's place
         return None if record.is_plain else record
+
+    def _is_guess(self, path: bytes, same_file: bool, perhaps_same: bool) -> bool:
+        """Tell whether nobody knows whose a file is, as for ``record``."""
+        told = self._known.records.get(path)
+        if told is not None and (told.uid or told.gid or not self._known.is_complete):
+            return False
+        if not same_file and self._known.guessed:
+            return True
+        if not perhaps_same:
+            return False
+        found = self.below.lookup(path)
+        if found is None:  # it had another name, and nobody looks for that
+            return not self._known.is_complete
+        return found.is_guessed
 
     def is_skeleton_file(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> bool:
         """Tell whether the file ``name`` in the directory ``fd`` is one of the skeleton's, as ever.

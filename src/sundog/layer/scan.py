@@ -48,6 +48,11 @@ class Signature(NamedTuple):
     size: int
     mode: int
 
+    @property
+    def data(self) -> tuple[int, int]:
+        """What shows that a file has other data."""
+        return self.mtime, self.size
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -180,12 +185,10 @@ class _Difference:
         self._link(directory, name, status)
         # An inode number is soon used again: a new file may have the old one's, but not its time.
         now, old = _signature(status), self._before.get(path)
-        same_file = (
-            old is not None
-            and (now.mtime, now.size) == (old.mtime, old.size)
-            and self._is_same(path, status)
-        )
-        self._record(path, self._base.record(path, status, same_file=same_file))
+        perhaps = self._is_same(path, status)
+        same_file = perhaps and old is not None and now.data == old.data
+        record = self._base.record(path, status, same_file=same_file, perhaps_same=perhaps)
+        self._record(path, record)
 
     def _compare_missing(self, path: bytes) -> None:
         """Record that ``path`` is gone, unless its directory says that already."""

@@ -14,10 +14,11 @@ import errno
 import hashlib
 import os
 import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from sundog.errors import ArchiveError
-from sundog.layer.below import kind_of
+from sundog.layer.below import SET_ID, kind_of
 from sundog.layer.directories import Directories
 from sundog.layer.header import BLOCK, NANOSECONDS, format_header
 from sundog.layer.names import OPAQUE, WHITEOUT, display, joined
@@ -38,13 +39,26 @@ _ID_MAX = 0o7777777
 _SIZE_MAX = 0o77777777777
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenTar:
+    """An archive: its digest, ``sha256:HEX``, and its length in bytes.
+
+    ``dropped`` are the paths of the files that lost their set-id bits.
+    """
+
+    digest: str
+    size: int
+    dropped: tuple[bytes, ...]
+
+
 def write_tar(
     out: BinaryIO, tree: bytes, owners: OwnersManifest, *, mtime_clamp: int | None = None
-) -> str:
-    """Write the layer in ``tree`` to ``out`` and return the archive's digest, ``sha256:HEX``.
+) -> WrittenTar:
+    """Write the layer in ``tree`` to ``out``, and return what it has become.
 
-    With ``mtime_clamp``, in seconds since 1970, nothing is younger than that.  Raises OSError, and
-    ArchiveError for a name that means a whiteout in archives.
+    Nothing in it is set-id that may be anybody's: of a file whose record is a guess, the set-id
+    bits are dropped.  With ``mtime_clamp``, in seconds since 1970, nothing is younger than that.
+    Raises OSError, and ArchiveError for a name that means a whiteout in archives.
     """
     with Directories(tree) as directories:
         return _LayerWriter(out, directories, owners, mtime_clamp).write()
@@ -62,13 +76,15 @@ class _LayerWriter:
     ) -> None:
         self._out = out
         self._hash = hashlib.sha256()
+        self._size = 0
+        self._dropped: list[bytes] = []
         self._buffer = bytearray()
         self._directories = directories
         self._owners = owners
         self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
         self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
 
-    def write(self) -> str:
+    def write(self) -> WrittenTar:
         hidden: dict[bytes, list[bytes]] = {}  # directory → the names of its whiteouts
         for path in sorted(path for path, record in self._owners.items() if record.kind == "w"):
             parent, _, name = path.rpartition(b"/")
@@ -84,7 +100,8 @@ class _LayerWriter:
                     self._entry(joined(directory, name), fd, name, status)
         self._put(bytes(2 * BLOCK))
         self._flush()
-        return "sha256:" + self._hash.hexdigest()
+        digest = "sha256:" + self._hash.hexdigest()
+        return WrittenTar(digest, self._size, tuple(sorted(self._dropped)))
 
     def _entry(self, path: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Write an entry that is not a directory."""
@@ -99,6 +116,8 @@ class _LayerWriter:
         record = self._owners.get(path) or OwnerRecord(kind)
         first = self._linked.setdefault(status.st_ino, path) if status.st_nlink > 1 else path
         if first != path:
+            if (of_first := self._owners.get(first)) and of_first.guessed:
+                record = of_first  # it is one file
             self._header("h", path, status, record, link=first)
         elif kind == "f":
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
@@ -128,6 +147,10 @@ class _LayerWriter:
         xattrs: Pairs = (),
     ) -> None:
         """Write the header of a member, and before it what does not fit."""
+        mode = stat.S_IMODE(status.st_mode)
+        if record.guessed and mode & SET_ID:
+            mode &= ~SET_ID
+            self._dropped.append(name)
         pax: list[tuple[bytes, bytes]] = []
         prefix, short_name = _split(name)
         if len(short_name) > _NAME_SIZE:
@@ -162,7 +185,7 @@ class _LayerWriter:
             format_header(
                 short_name[:_NAME_SIZE],
                 typeflag=_TYPEFLAGS[kind],
-                mode=stat.S_IMODE(status.st_mode),
+                mode=mode,
                 uid=record.uid if record.uid <= _ID_MAX else 0,
                 gid=record.gid if record.gid <= _ID_MAX else 0,
                 size=size if size <= _SIZE_MAX else 0,
@@ -193,6 +216,7 @@ class _LayerWriter:
     def _flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
         self._hash.update(data)
+        self._size += len(data)
         while data:
             data = data[self._out.write(data) :]  # a raw file may take less than all
 

@@ -7,7 +7,7 @@ and opaque marks of the OCI image specification (layer.md, "Whiteouts").  Mode b
 the inode alone decides them.
 
 Format: the line ``sundog-owners 1``, then ``path NUL attributes NUL`` for each path, sorted.  The
-attributes are words: kind, uid, gid, then any of ``dev=MAJOR:MINOR``, ``opaque`` and
+attributes are words: kind, uid, gid, then any of ``dev=MAJOR:MINOR``, ``opaque``, ``guessed`` and
 ``xattr=NAME:VALUE`` in hexadecimal.  Layers repeat a few attribute strings over and over: equal
 ones are parsed once and share one value.
 
@@ -31,9 +31,11 @@ class OwnerRecord:
             as ``stat`` would show them; ``rdev`` as os.makedev makes it, 0 for other kinds
     xattrs  (name, value) pairs in order of name
     opaque  the layers below show nothing in this directory
+    guessed nobody knows the owner: the file was made under an emulation that forgets.  Only files
+            with set-id bits have it, for whom it matters
     """
 
-    __slots__ = ("gid", "kind", "opaque", "rdev", "uid", "xattrs")
+    __slots__ = ("gid", "guessed", "kind", "opaque", "rdev", "uid", "xattrs")
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class OwnerRecord:
         rdev: int = 0,
         xattrs: tuple[tuple[bytes, bytes], ...] = (),
         opaque: bool = False,
+        guessed: bool = False,
     ) -> None:
         self.kind = kind
         self.uid = uid
@@ -51,6 +54,7 @@ class OwnerRecord:
         self.rdev = rdev
         self.xattrs = tuple(sorted(xattrs))
         self.opaque = opaque
+        self.guessed = guessed
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OwnerRecord) and self.pack() == other.pack()
@@ -64,7 +68,9 @@ class OwnerRecord:
     @property
     def is_plain(self) -> bool:
         """Whether the record says nothing that the inode would not say by itself."""
-        return self.kind in "fdlp" and not (self.uid or self.gid or self.xattrs or self.opaque)
+        return self.kind in "fdlp" and not (
+            self.uid or self.gid or self.xattrs or self.opaque or self.guessed
+        )
 
     def pack(self) -> bytes:
         """Return the attribute words of the record."""
@@ -73,6 +79,8 @@ class OwnerRecord:
             words.append(b"dev=%d:%d" % (os.major(self.rdev), os.minor(self.rdev)))
         if self.opaque:
             words.append(b"opaque")
+        if self.guessed:
+            words.append(b"guessed")
         words.extend(
             b"xattr=%s:%s" % (name.hex().encode(), value.hex().encode())
             for name, value in self.xattrs
@@ -85,7 +93,7 @@ class OwnerRecord:
         kind, uid, gid, *words = attributes.decode("ascii").split(" ")
         if len(kind) != 1 or kind not in OWNER_KINDS:
             raise ValueError(f"unknown kind {kind!r}")
-        rdev, opaque = 0, False
+        rdev, opaque, guessed = 0, False, False
         xattrs = []
         for word in words:
             key, _, value = word.partition("=")
@@ -96,9 +104,19 @@ class OwnerRecord:
                 xattrs.append((bytes.fromhex(left), bytes.fromhex(right)))
             elif word == "opaque":
                 opaque = True
+            elif word == "guessed":
+                guessed = True
             else:
                 raise ValueError(f"unknown attribute {word!r}")
-        return cls(kind, int(uid), int(gid), rdev=rdev, xattrs=tuple(xattrs), opaque=opaque)
+        return cls(
+            kind,
+            int(uid),
+            int(gid),
+            rdev=rdev,
+            xattrs=tuple(xattrs),
+            opaque=opaque,
+            guessed=guessed,
+        )
 
 
 # Path → record.  A path is relative to the layer's root, without a leading "/" or "./"; the root

@@ -58,13 +58,15 @@ class LayerInfo:
     contents; "" for a layer that an instruction made.  Of such a one, ``instruction`` is the text
     and ``parent`` the layer on which it was made first.  ``diff_id`` is the digest of the tar that
     ``write_layer_tar`` writes, "" until somebody asks; ``size`` the bytes in its files, None until
-    then.  Below a layer with ``root_opaque`` nothing shows.  ``blobs`` are the forms of it that are
-    known.
+    then.  Below a layer with ``root_opaque`` nothing shows.  ``guessed`` says that files
+    of it without a record may be anybody's: ``seccomp`` forgets what it told.  ``blobs`` are the
+    forms of it that are known.
     """
 
     source: str = ""
     diff_id: str = ""
     root_opaque: bool = False
+    guessed: bool = False
     blobs: tuple[LayerBlob, ...] = ()
     instruction: str = ""
     parent: str = ""
@@ -78,6 +80,7 @@ class LayerInfo:
             fields.string("source"),
             fields.string("diff_id"),
             fields.boolean("root_opaque"),
+            fields.boolean("guessed"),
             tuple(LayerBlob.from_json(blob) for blob in fields.array("blobs") or ()),
             fields.string("instruction"),
             fields.string("parent"),
@@ -91,6 +94,7 @@ class LayerInfo:
             "source": self.source,
             "diff_id": self.diff_id,
             "root_opaque": self.root_opaque,
+            "guessed": self.guessed,
             "blobs": [blob.to_json() for blob in self.blobs],
             "instruction": self.instruction,
             "parent": self.parent,

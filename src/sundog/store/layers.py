@@ -33,10 +33,14 @@ LayerId = str
 
 @dataclass(frozen=True, slots=True)
 class LayerPath:
-    """Where a layer is: its files and its manifest."""
+    """Where a layer is: its files and its manifest; and what the manifest is worth.
+
+    ``guessed`` is that of ``LayerInfo``.
+    """
 
     tree: bytes
     owners: bytes
+    guessed: bool = False
 
 
 def layer_id(*identity: str) -> LayerId:
@@ -67,7 +71,8 @@ class Layers:
 
     def path(self, layer: LayerId) -> LayerPath:
         """Return where the layer's files and its manifest are."""
-        return LayerPath(self.tree(layer), self._path(layer, b"owners"))
+        guessed = self.info(layer).guessed
+        return LayerPath(self.tree(layer), self._path(layer, b"owners"), guessed)
 
     def owners(self, layer: LayerId) -> OwnersManifest:
         """Read the layer's manifest."""

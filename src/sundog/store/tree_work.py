@@ -71,7 +71,7 @@ def seal(
         return None
     remove_tree(os.path.join(draft, b"work"))
     os.rename(upper, os.path.join(draft, b"tree"))
-    return _finished(draft, owners)
+    return _finished(draft, owners, guessed=known is not None and known.guessed)
 
 
 def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: bytes) -> None:
@@ -114,7 +114,7 @@ def extract_changes(
         return None
     remove_tree(work)
     os.unlink(note)
-    return _finished(draft, owners)
+    return _finished(draft, owners, guessed=known is not None and known.guessed)
 
 
 def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
@@ -123,7 +123,7 @@ def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
 
     (loaded,) = _loaded([layer])
     with open(os.devnull if destination is None else destination, "wb") as out:
-        return write_tar(out, loaded.tree, loaded.owners)
+        return write_tar(out, loaded.tree, loaded.owners).digest
 
 
 def content_size(tree: bytes) -> int:
@@ -164,11 +164,14 @@ def _new_tree(draft: bytes) -> bytes:
 
 
 def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
-    return [LayerTree(layer.tree, read_owners(layer.owners)) for layer in layers]
+    return [LayerTree(layer.tree, read_owners(layer.owners), layer.guessed) for layer in layers]
 
 
-def _finished(draft: bytes, owners: OwnersManifest, source: str = "") -> LayerInfo:
+def _finished(
+    draft: bytes, owners: OwnersManifest, source: str = "", *, guessed: bool = False
+) -> LayerInfo:
     with open(os.path.join(draft, b"owners"), "wb") as file:
         file.write(pack_owners(owners))
     root = owners.get(b"")
-    return LayerInfo(source, root_opaque=root is not None and root.opaque)
+    root_opaque = root is not None and root.opaque
+    return LayerInfo(source, root_opaque=root_opaque, guessed=guessed)
