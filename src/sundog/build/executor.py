@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 _ORIGIN = "ch-image build"
+_ORIGIN_OF_MODIFIED = "ch-image modify"
 _STANDARD_SYNTAXES = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
@@ -76,6 +77,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
     assert result.layers is not None
     config = result.config.replace(labels={**result.config.labels, **options.labels})
     config = config.replace(created=timestamp())
+    origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
     for tag in options.tags:
         try:
             old = store.images.get(tag)
@@ -86,7 +88,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
             if same and without_times(old.config) == without_times(config):
                 config = old.config  # one image, whatever it is called
                 continue
-        store.images.put(Image(canonical_name(tag), tag, config, result.layers, _ORIGIN))
+        store.images.put(Image(canonical_name(tag), tag, config, result.layers, origin))
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:

@@ -37,7 +37,8 @@ class BuildOptions:
 
     ``tags`` name the result, as the user typed them; ``target`` is the stage to build, the last one
     if ""; ``labels`` come on top of those of the Dockerfile; proxies are taken from
-    ``environment``; ``real_sync`` leaves RUN its fsync(2) and the like.
+    ``environment``; ``real_sync`` leaves RUN its fsync(2) and the like.  With
+    ``is_modification`` the image of FROM itself goes on: its ONBUILD triggers stay what they are.
     """
 
     tags: tuple[str, ...]
@@ -50,3 +51,4 @@ class BuildOptions:
     cache_mode: str = CACHE_ENABLED
     dry_run: bool = False
     real_sync: bool = False
+    is_modification: bool = False

@@ -137,6 +137,8 @@ class StageBuild:
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Take the ONBUILD triggers out of the configuration that the base had."""
+        if self._state.options.is_modification:
+            return ()
         texts = self._config.on_build
         self._config = self._config.replace(on_build=())
         start = self._stage.start

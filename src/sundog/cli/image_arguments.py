@@ -30,6 +30,7 @@ class ImageArguments(argparse.Namespace):
 
     bind: Sequence[str] = ()
     build_arg: Sequence[str] = ()
+    check: bool = False
     context: str
     dry_run: bool = False
     file: str | None = None
@@ -43,6 +44,7 @@ class ImageArguments(argparse.Namespace):
     target_stage: str = ""
 
     collect: bool = False
+    command: Sequence[str] = ()
     format: str = "text"
     globs: Sequence[str]
     key: str
@@ -50,7 +52,9 @@ class ImageArguments(argparse.Namespace):
     path: str
     reference: str
     reset: bool = False
-    target: str
+    script: str | None = None
+    shell: str | None = None
+    target: str | None = None
     tree: bool = False
 
 
@@ -124,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _format_option(list_)
 
+    _modify_options(subcommand("modify", "run commands in an image, and keep the result"))
+
     subcommand("reset", "delete everything in storage")
 
     tag = subcommand("tag", "give an image another name")
@@ -172,7 +178,8 @@ def _build_cache_options(parser: argparse.ArgumentParser) -> None:
     _format_option(parser)
 
 
-def _build_options(parser: argparse.ArgumentParser) -> None:
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for how commands are run, which build and modify have."""
     parser.add_argument(
         "-b",
         "--bind",
@@ -180,16 +187,6 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="show SRC of the host at DST while RUN runs (default: the same path)",
-    )
-    parser.add_argument(
-        "--build-arg",
-        metavar="ARG[=VAL]",
-        action="append",
-        default=[],
-        help="set a build-time variable (default: its value in the environment)",
-    )
-    parser.add_argument(
-        "-f", "--file", metavar="DOCKERFILE", help="default: CONTEXT/Dockerfile; - for stdin"
     )
     parser.add_argument(
         "--force",
@@ -212,19 +209,38 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         help="put ARGs behind CMD in RUN; replaces what is done to apt",
     )
     parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="tell what would be done, and do nothing"
+    )
+    parser.add_argument(
+        "--real-sync", action="store_true", help="do not suppress RUN's fsync(2) and the like"
+    )
+
+
+def _build_options(parser: argparse.ArgumentParser) -> None:
+    _run_options(parser)
+    parser.add_argument(
+        "--build-arg",
+        metavar="ARG[=VAL]",
+        action="append",
+        default=[],
+        help="set a build-time variable (default: its value in the environment)",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="build nothing: tell what in the Dockerfile is legal and no good idea",
+    )
+    parser.add_argument(
+        "-f", "--file", metavar="DOCKERFILE", help="default: CONTEXT/Dockerfile; - for stdin"
+    )
+    parser.add_argument(
         "--label",
         metavar="NAME[=VAL]",
         action="append",
         default=[],
         help="add a label to the image",
     )
-    parser.add_argument(
-        "-n", "--dry-run", action="store_true", help="tell what would be done, and do nothing"
-    )
     parser.add_argument("--parse-only", action="store_true", help="stop after parsing")
-    parser.add_argument(
-        "--real-sync", action="store_true", help="do not suppress RUN's fsync(2) and the like"
-    )
     parser.add_argument(
         "-t",
         "--tag",
@@ -241,6 +257,28 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         help="build this stage (default: the last)",
     )
     parser.add_argument("context", metavar="CONTEXT", help="directory to copy from; - for none")
+
+
+def _modify_options(parser: argparse.ArgumentParser) -> None:
+    _run_options(parser)
+    parser.add_argument(
+        "-c",
+        dest="command",
+        metavar="CMD",
+        action="append",
+        default=[],
+        help="run CMD; repeat for more, each of which is a layer",
+    )
+    parser.add_argument(
+        "-S", "--shell", metavar="SHELL", help="what runs commands (default: the image's SHELL)"
+    )
+    parser.add_argument("reference", metavar="IMAGE", help="name of the image")
+    parser.add_argument(
+        "target", metavar="NEW", nargs="?", help="name of the result (default: IMAGE)"
+    )
+    parser.add_argument(
+        "script", metavar="SCRIPT", nargs="?", help="file with commands (default: standard input)"
+    )
 
 
 def storage_path(arguments: ImageArguments) -> str | None:

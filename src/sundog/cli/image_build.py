@@ -7,11 +7,10 @@ import sys
 
 from sundog.build.context import BuildContext
 from sundog.build.executor import build
-from sundog.build.force import Force
-from sundog.build.inject import Hook
 from sundog.build.naming import inferred_name
-from sundog.build.options import CACHE_ENABLED, CACHE_MODES, BuildOptions, RunOptions
+from sundog.build.options import BuildOptions
 from sundog.cli.image_arguments import storage_path
+from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
 from sundog.dockerfile.parse import parse
 from sundog.errors import SundogError, UsageError
 from sundog.store.store import Store
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from sundog.cli.report import Report
 
 _STDIN = "-"
-_STDOUT, _STDERR = 1, 2
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
@@ -36,17 +34,19 @@ def run(arguments: ImageArguments, report: Report) -> int:
         )
     path = _dockerfile_path(arguments)
     context = BuildContext(None if arguments.context == _STDIN else arguments.context)
-    run_options = RunOptions(
-        _force(arguments, report),
-        tuple(_bind(text) for text in arguments.bind),
-        stdout=_devnull() if report.hides_stdout else _STDOUT,
-        stderr=_devnull() if report.hides_stderr else _STDERR,
-    )
+    run_options = chosen_run_options(arguments, report)
     build_args = _build_args(arguments.build_arg, os.environ)
-    cache_mode = _cache_mode(arguments.cache, os.environ)
+    cache_mode = chosen_cache_mode(arguments.cache, os.environ)
     dockerfile = parse(_read(path), path=path)
     if arguments.parse_only:
         return 0
+    if arguments.check or "check" in {directive.name for directive in dockerfile.directives}:
+        from sundog.cli.build_check import fails_on_findings, print_findings  # noqa: PLC0415
+
+        if arguments.check or fails_on_findings(dockerfile):
+            status = print_findings(arguments, dockerfile, context, build_args, report)
+            if arguments.check or status:
+                return status
     tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(path, arguments.context, report),)
     options = BuildOptions(
         tags,
@@ -65,23 +65,6 @@ def run(arguments: ImageArguments, report: Report) -> int:
         report.verbose(f"build cache mode: {cache_mode}")
         build(store, dockerfile, options, report)
     return 0
-
-
-def _force(arguments: ImageArguments, report: Report) -> Force:
-    """Return the emulation that was asked for, or, with a warning, what is possible instead."""
-    force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
-    if force.notify:
-        from sundog.launcher.supervised import refusal  # noqa: PLC0415 - seldom needed
-
-        reason = refusal()
-        if reason and arguments.no_fallback:
-            raise SundogError(
-                f"--force=notify is not possible here: {reason}", "use --force=seccomp"
-            )
-        if reason:
-            report.warning(f"--force=notify is not possible here, using seccomp: {reason}")
-            return Force.choose("seccomp")
-    return force
 
 
 def _dockerfile_path(arguments: ImageArguments) -> str:
@@ -111,16 +94,6 @@ def _infer_tag(dockerfile: str, context: str, report: Report) -> str:
     return tag
 
 
-def _bind(text: str) -> tuple[bytes, bytes]:
-    source, colon, destination = text.partition(":")
-    if not source or (colon and not destination.startswith("/")):
-        raise UsageError(
-            f"--bind: {text}: a path is missing or relative", "write --bind SRC[:/DST]"
-        )
-    path = os.path.abspath(source)
-    return os.fsencode(path), os.fsencode(destination or path)
-
-
 def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
     build_args = {}
     for text in texts:
@@ -146,19 +119,3 @@ def _labels(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--label: {text}: no name", "write --label NAME=VALUE")
         labels[name] = value
     return labels
-
-
-def _cache_mode(option: str | None, environment: Mapping[str, str]) -> str:
-    if option is not None:
-        return option
-    mode = environment.get("CH_IMAGE_CACHE", "") or CACHE_ENABLED
-    if mode not in CACHE_MODES:
-        raise UsageError(
-            f"$CH_IMAGE_CACHE: invalid build cache mode: {mode}",
-            f"one of: {', '.join(CACHE_MODES)}",
-        )
-    return mode
-
-
-def _devnull() -> int:
-    return os.open(os.devnull, os.O_WRONLY)

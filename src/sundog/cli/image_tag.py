@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def run(arguments: ImageArguments, report: Report) -> int:
     """Put the image under a further name, in place of an image that has it."""
     target = arguments.target
+    assert target is not None
     canonical = canonical_name(target)
     with Store.open(storage_path(arguments)) as store:
         image = store.images.get(arguments.reference)

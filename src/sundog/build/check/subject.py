@@ -1,0 +1,120 @@
+"""What the rules look at: the instructions of a Dockerfile with how they are written, and findings.
+
+Must not know a single rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sundog.dockerfile.instructions import From
+from sundog.dockerfile.lines import LineReader
+from sundog.dockerfile.parse import read_statements
+from sundog.dockerfile.source import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sundog.dockerfile.ignore import PathPatterns
+    from sundog.dockerfile.instructions import Instruction
+    from sundog.dockerfile.lines import LogicalLine
+    from sundog.dockerfile.parse import Dockerfile
+    from sundog.dockerfile.source import Source
+    from sundog.dockerfile.statement import Statement, Word
+
+    Rule = Callable[["Subject"], Iterator["Finding"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in ``line`` that a rule does not like; ``text`` shows the place as errors do."""
+
+    rule: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An instruction and how it is written."""
+
+    instruction: Instruction
+    statement: Statement
+    logical: LogicalLine
+
+    def finding(self, rule: str, message: str, word: Word | None = None) -> Finding:
+        """Make the finding that marks ``word``, by default the keyword."""
+        word = word or self.statement.keyword
+        error = self.logical.error(Fault(f"{rule}: {message}", word.start, word.end))
+        return Finding(rule, error.line, str(error))
+
+    def finding_near(self, rule: str, message: str, *texts: str) -> Finding:
+        """Make the finding that marks the first of ``texts`` that stands in the instruction."""
+        for text in texts:
+            start = self.logical.text.find(text)
+            if start >= 0:
+                fault = Fault(f"{rule}: {message}", start, start + len(text))
+                error = self.logical.error(fault)
+                return Finding(rule, error.line, str(error))
+        return self.finding(rule, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What of a build, apart from the Dockerfile, bears upon it.
+
+    ``base_environment`` returns the variables of an image, None if it is not known.  ``ignored``
+    are the patterns of the file ``ignore_file``.
+    """
+
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    base_environment: Callable[[str], Mapping[str, str] | None] = lambda _: None
+    ignored: PathPatterns | None = None
+    ignore_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A Dockerfile that is checked: what stands before the first FROM, and the stages."""
+
+    dockerfile: Dockerfile
+    facts: Facts
+    arguments: tuple[Written, ...]
+    stages: tuple[tuple[Written, ...], ...]
+
+    @classmethod
+    def of(cls, dockerfile: Dockerfile, facts: Facts) -> Subject:
+        """Read how the instructions of ``dockerfile`` are written."""
+        reader = LineReader(dockerfile.source, dockerfile.escape)
+        written = [
+            Written(instruction, statement, logical)
+            for instruction, (logical, statement) in zip(
+                dockerfile.instructions, read_statements(reader), strict=True
+            )
+        ]
+        arguments: list[Written] = []
+        stages: list[list[Written]] = []
+        for item in written:
+            if isinstance(item.instruction, From):
+                stages.append([])
+            (stages[-1] if stages else arguments).append(item)
+        return cls(dockerfile, facts, tuple(arguments), tuple(map(tuple, stages)))
+
+    @property
+    def source(self) -> Source:
+        """The text of the file."""
+        return self.dockerfile.source
+
+    def all(self) -> Iterator[Written]:
+        """Yield all instructions."""
+        yield from self.arguments
+        for stage in self.stages:
+            yield from stage
+
+    def starts(self) -> Iterator[tuple[Written, From]]:
+        """Yield each FROM, as written and as a value."""
+        for stage in self.stages:
+            start = stage[0].instruction
+            assert isinstance(start, From)
+            yield stage[0], start

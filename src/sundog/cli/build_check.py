@@ -1,0 +1,68 @@
+"""``ch-image build --check``, and builds whose Dockerfile says ``# check=error=true``."""
+
+from __future__ import annotations
+
+from sundog.build.check.lint import CheckDirective, check
+from sundog.build.check.subject import Facts
+from sundog.cli.image_arguments import storage_path
+from sundog.cli.output import print_line
+from sundog.dockerfile.ignore import PathPatterns, read_ignore_file
+from sundog.errors import EXIT_ERROR, NotInStorage, SundogError
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sundog.build.context import BuildContext
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+    from sundog.dockerfile.parse import Dockerfile
+
+_HINT = "# check=skip=RULE,… at the top of the Dockerfile leaves rules out"
+
+
+def print_findings(
+    arguments: ImageArguments,
+    dockerfile: Dockerfile,
+    context: BuildContext,
+    build_args: Mapping[str, str],
+    report: Report,
+) -> int:
+    """Print what the rules find on standard output; return the exit status: 1 if they do."""
+    for name in CheckDirective.parse(dockerfile.directive("check")).unknown:
+        report.warning(f"parser directive 'check': unknown: {name}")
+    with Store.open(storage_path(arguments)) as store:
+
+        def base_environment(image: str) -> Mapping[str, str] | None:
+            try:
+                return store.images.get(image).config.environment
+            except NotInStorage:
+                report.verbose(f"UndefinedVar not checked: not in storage: {image}")
+                return None
+
+        ignore_file = context.ignore_file(dockerfile.path)
+        facts = Facts(build_args, base_environment, _patterns(ignore_file), ignore_file)
+        findings = check(dockerfile, facts)
+    for finding in findings:
+        print_line(finding.text)
+    if not findings:
+        report.info(f"check complete, nothing found: {dockerfile.path}")
+        return 0
+    report.fatal(f"check: {len(findings)} found in {dockerfile.path}", _HINT)
+    return EXIT_ERROR
+
+
+def fails_on_findings(dockerfile: Dockerfile) -> bool:
+    """Tell whether the Dockerfile itself demands that a build of it fail on findings."""
+    return CheckDirective.parse(dockerfile.directive("check")).is_error
+
+
+def _patterns(path: str) -> PathPatterns | None:
+    if not path:
+        return None
+    try:
+        with open(path, "rb") as file:
+            return PathPatterns(read_ignore_file(file.read()))
+    except OSError as error:
+        raise SundogError(f"can't read {path}: {error.strerror}") from error

@@ -1,0 +1,109 @@
+"""``ch-image modify``: run commands in an image and keep the result, as RUN does in a build.
+
+Each command, and a script as a whole, is one instruction: one layer, one entry of the history, and
+in the build cache.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sundog.build.context import BuildContext
+from sundog.build.executor import build
+from sundog.build.options import BuildOptions
+from sundog.cli.image_arguments import storage_path
+from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
+from sundog.dockerfile.instructions import From, Place, Run
+from sundog.dockerfile.parse import Dockerfile
+from sundog.dockerfile.source import Source
+from sundog.errors import SundogError, UsageError
+from sundog.record.names import canonical_name
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+_STDIN = "-"
+_ARGUMENT_LIMIT = 32 * 4096  # of one argument, execve(2)
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Modify an image; return the exit status."""
+    target = arguments.target or arguments.reference
+    canonical_name(target)  # a bad name is told before the work
+    run_options = chosen_run_options(arguments, report)
+    commands = _commands(arguments)
+    options = BuildOptions(
+        (target,),
+        BuildContext(None),
+        run_options,
+        environment=os.environ,
+        cache_mode=chosen_cache_mode(arguments.cache, os.environ),
+        dry_run=arguments.dry_run,
+        real_sync=arguments.real_sync,
+        is_modification=True,
+    )
+    with Store.open(storage_path(arguments)) as store:
+        image = store.images.get(arguments.reference)
+        build(store, _as_dockerfile(image.typed, commands, arguments.shell), options, report)
+    return 0
+
+
+def _commands(arguments: ImageArguments) -> list[str]:
+    """Return what is to be run: the commands of ``-c``, else the script; raise UsageError."""
+    if arguments.command:
+        if arguments.script is not None:
+            raise UsageError("script mode incompatible with command mode", "leave out SCRIPT or -c")
+        commands = list(arguments.command)
+    else:
+        commands = [_script(arguments.script)]
+    for command in commands:
+        size = len(os.fsencode(command))
+        if size >= _ARGUMENT_LIMIT or "\0" in command:
+            fault = "a NUL in it" if "\0" in command else f"{size} bytes"
+            raise UsageError(
+                f"can't run a command with {fault}",
+                f"at most {_ARGUMENT_LIMIT - 1} bytes of text; a Dockerfile can COPY and RUN more",
+            )
+    return commands
+
+
+def _script(path: str | None) -> str:
+    """Return the text of the script, by default from standard input; raise UsageError."""
+    hint = "give commands with -c, a script, or commands on standard input"
+    if path is None or path == _STDIN:
+        if sys.stdin.isatty():
+            raise UsageError("modify mode unclear", hint)
+        text = sys.stdin.buffer.read()
+    else:
+        try:
+            with open(path, "rb") as file:
+                text = file.read()
+        except OSError as error:
+            raise SundogError(f"can't read script {path}: {error.strerror}") from error
+    if not text.strip():
+        raise UsageError("modify mode unclear: nothing to run", hint)
+    return os.fsdecode(text)
+
+
+def _as_dockerfile(image: str, commands: Sequence[str], shell: str | None) -> Dockerfile:
+    """Return the Dockerfile that does the same, one instruction a line."""
+    lines = [f"FROM {image}", *(f"RUN {' '.join(command.split())}" for command in commands)]
+    places = [Place(line, line, text) for line, text in enumerate(lines, 1)]
+    runs = (
+        Run(place=place, args=(command,), is_exec=False)
+        if shell is None
+        else Run(place=place, args=(shell, "-c", command), is_exec=True)
+        for place, command in zip(places[1:], commands, strict=True)
+    )
+    return Dockerfile(
+        "modify",
+        (),
+        (From(place=places[0], image_text=image), *runs),
+        Source("\n".join(lines), "modify"),
+    )

@@ -1,0 +1,73 @@
+"""How the commands of a build are run, from the options that build and modify share."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.build.force import Force
+from sundog.build.inject import Hook
+from sundog.build.options import CACHE_ENABLED, CACHE_MODES, RunOptions
+from sundog.errors import SundogError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+_STDOUT, _STDERR = 1, 2
+
+
+def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
+    """Return how commands are to be run; raise UsageError."""
+    return RunOptions(
+        _force(arguments, report),
+        tuple(_bind(text) for text in arguments.bind),
+        stdout=_devnull() if report.hides_stdout else _STDOUT,
+        stderr=_devnull() if report.hides_stderr else _STDERR,
+    )
+
+
+def chosen_cache_mode(option: str | None, environment: Mapping[str, str]) -> str:
+    """Return what the build cache is for: the option, else what the environment says."""
+    if option is not None:
+        return option
+    mode = environment.get("CH_IMAGE_CACHE", "") or CACHE_ENABLED
+    if mode not in CACHE_MODES:
+        raise UsageError(
+            f"$CH_IMAGE_CACHE: invalid build cache mode: {mode}",
+            f"one of: {', '.join(CACHE_MODES)}",
+        )
+    return mode
+
+
+def _force(arguments: ImageArguments, report: Report) -> Force:
+    """Return the emulation that was asked for, or, with a warning, what is possible instead."""
+    force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
+    if force.notify:
+        from sundog.launcher.supervised import refusal  # noqa: PLC0415 - seldom needed
+
+        reason = refusal()
+        if reason and arguments.no_fallback:
+            raise SundogError(
+                f"--force=notify is not possible here: {reason}", "use --force=seccomp"
+            )
+        if reason:
+            report.warning(f"--force=notify is not possible here, using seccomp: {reason}")
+            return Force.choose("seccomp")
+    return force
+
+
+def _bind(text: str) -> tuple[bytes, bytes]:
+    source, colon, destination = text.partition(":")
+    if not source or (colon and not destination.startswith("/")):
+        raise UsageError(
+            f"--bind: {text}: a path is missing or relative", "write --bind SRC[:/DST]"
+        )
+    path = os.path.abspath(source)
+    return os.fsencode(path), os.fsencode(destination or path)
+
+
+def _devnull() -> int:
+    return os.open(os.devnull, os.O_WRONLY)
