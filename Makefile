@@ -5,13 +5,15 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint bench python
+.PHONY: help demo test lint bench fidelity fidelity-more python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
 	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
 	@echo 'make lint    lint only'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
+	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
+	@echo 'make fidelity-more  the same with more packages'
 
 demo: python
 	@$(RUN) scripts.demo
@@ -24,6 +26,12 @@ lint: python
 
 bench: python
 	@$(RUN) bench
+
+fidelity: python
+	@$(RUN) scripts.fidelity
+
+fidelity-more: python
+	@$(RUN) scripts.fidelity --more
 
 # A minimal Debian comes without.
 python:

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 USERS = ("sundog", "sundog-second")
+# All but pacman's, which only `make fidelity` wants.
+BASES = ("alpine", "busybox", "debian", "rpm")
 # Beside what makes the base images: what tests compile with, compare with and look with.
 NEEDS = (
-    "busybox-static", "bzip2", "gcc", "groff-base", "libarchive-tools", "libseccomp2", "mount",
-    "musl-tools", "procps", "strace", "umoci", "xz-utils", "zstd",
+    "busybox-static", "bzip2", "dpkg-dev", "gcc", "groff-base", "libarchive-tools", "libseccomp2",
+    "mount", "musl-tools", "procps", "strace", "umoci", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
@@ -123,7 +125,7 @@ def main() -> int:
     try:
         needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
         if not options.lint:
-            needs |= {*NEEDS, *makers.needs(list(makers.MAKERS))}
+            needs |= {*NEEDS, *makers.needs(BASES)}
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
@@ -134,7 +136,7 @@ def main() -> int:
             for python in pythons
         ]
         if not options.lint:
-            for name in makers.MAKERS:
+            for name in BASES:
                 makers.base(name)
         with workplace(user) as place:
             passed = lint(place, venvs[0])

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 SPECS = Path(__file__).parent / "rpm"
 NEEDS = ("createrepo-c", "rpm", *needs())
-INCLUDE = ("dnf", "rpm", "zypper", "passwd", "libgssapi-krb5-2", "libssl3t64")
+INCLUDE = (
+    "acl", "dnf", "libcap2-bin", "libgssapi-krb5-2", "libssl3t64", "passwd", "rpm",
+    "systemd-standalone-sysusers", "systemd-standalone-tmpfiles", "zypper",
+)  # fmt: skip
 DATABASE = "var/lib/rpm"
 
 # A payload that any rpm reads, and the same bytes on every machine.

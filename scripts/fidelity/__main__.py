@@ -1,0 +1,95 @@
+"""`make fidelity`: install three ways, compare, and print a table; status 1 if notify differs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts import account, install, packages
+from scripts.bases import makers
+from scripts.fidelity import reference
+from scripts.fidelity.compare import Verdict, judge
+from scripts.fidelity.emulated import Builder, BuildFailed
+from scripts.fidelity.sets import MORE, QUICK, SETS
+from scripts.place import WorkshopError
+
+if TYPE_CHECKING:
+    from scripts.fidelity.reference import Reference
+    from scripts.fidelity.sets import PackageSet
+
+USER = "sundog"
+SHOWN = 40  # differences of one way of looking
+MODES = ("seccomp", "notify")
+
+
+def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: str) -> Verdict:
+    """Build one set in one mode as the user, in fresh storage, and judge."""
+    programs = install.environment("fidelity", install.SYSTEM_PYTHON, extra="[fast]")
+    place = Path(tempfile.mkdtemp(prefix="sundog-fidelity.", dir="/var/tmp"))
+    try:
+        os.chown(place, user.uid, user.gid)
+        environment = account.environment(user, programs)
+        environment["CH_IMAGE_STORAGE"] = str(place / "storage")
+        builder = Builder(user, environment, place, str(programs / "python"))
+        return judge(real, builder.make(chosen, real.base, mode))
+    except BuildFailed as error:
+        return Verdict(failure=str(error))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def measure(chosen: list[PackageSet]) -> bool:
+    """Print a row for each set, and below it what notify has wrong; tell whether nothing is."""
+    user = account.ordinary(USER)
+    faithful = True
+    print(f"{'set':24} {'paths':>7} {'seccomp':>12} {'notify':>12} {'seconds':>8}", flush=True)
+    for packages_ in chosen:
+        started = time.monotonic()
+        real = reference.of(packages_)
+        seccomp, notify = (verdict(user, packages_, real, mode) for mode in MODES)
+        seconds = time.monotonic() - started
+        compared = notify.compared or len(real.tree.entries)
+        print(
+            f"{packages_.name:24} {compared:7} {seccomp!s:>12} {notify!s:>12} {seconds:8.0f}",
+            flush=True,
+        )
+        if str(notify) != "0":
+            faithful = False
+            print("".join(f"  {line}\n" for line in notify.lines(SHOWN)), end="", flush=True)
+    return faithful
+
+
+def main() -> int:
+    """Parse the command line, prepare, measure; an exit status."""
+    table = {chosen.name: chosen for chosen in (*QUICK, *SETS, *MORE)}
+    parser = argparse.ArgumentParser(prog="python3 -m scripts.fidelity")
+    parser.add_argument("--more", action="store_true", help="with further daemons")
+    parser.add_argument("sets", nargs="*", help=f"some of: {', '.join(table)}")
+    options = parser.parse_args()
+    if unknown := set(options.sets) - set(table):
+        parser.error(f"no such set: {', '.join(unknown)}")
+    chosen = [table[name] for name in options.sets] or [*SETS, *(MORE if options.more else ())]
+    try:
+        if os.geteuid() != 0:
+            raise WorkshopError(
+                "what real root makes, only root can make: run this as root\n"
+                "hint: what is compared with it is made by an ordinary user all the same"
+            )
+        bases = sorted({packages_.base for packages_ in chosen})
+        packages.require(
+            sorted({*account.NEEDS, *install.NEEDS, *reference.NEEDS, *makers.needs(bases)})
+        )
+        return 0 if measure(chosen) else 1
+    except WorkshopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Compare what real root made with what was made under emulation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from scripts.fidelity.entries import Entry
+
+if TYPE_CHECKING:
+    from scripts.fidelity.emulated import Made
+    from scripts.fidelity.entries import View
+    from scripts.fidelity.reference import Reference
+
+# What no two installs have alike, by whomever: a pattern of paths, and why.
+EXCLUDED = (
+    # What the container, not the image, decides.
+    (r"etc/(hosts|resolv\.conf|hostname)", "bound over while a RUN is running"),
+)
+# The same for extended attributes, by name.
+EXCLUDED_XATTRS = {
+    "user.librepo.checksum.mtime": "dnf keeps a time stamp of what it has read",
+}
+_EXCLUDED = re.compile("|".join(f"(?:{pattern})" for pattern, _ in EXCLUDED))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A path, what real root made there, and what was made under emulation."""
+
+    path: str
+    real: str
+    emulated: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: real root: {self.real}; emulated: {self.emulated}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one install: differences by way of looking, or why it failed."""
+
+    compared: int = 0
+    differences: dict[str, list[Difference]] = field(default_factory=dict)
+    failure: str = ""
+
+    def __str__(self) -> str:
+        """Return the number of paths that differ."""
+        if self.failure:
+            return "build fails"
+        return str(len({found.path for some in self.differences.values() for found in some}))
+
+    def lines(self, most: int) -> list[str]:
+        """Return what differs, at most so many lines for each way of looking."""
+        lines = self.failure.splitlines()
+        for way, found in self.differences.items():
+            lines += [f"{way}: {difference}" for difference in found[:most]]
+            if len(found) > most:
+                lines.append(f"{way}: and {len(found) - most} more")
+        return lines
+
+
+def judge(real: Reference, emulated: Made) -> Verdict:
+    """Compare by every way of looking: at the layers' tars, and with each program inside."""
+    compared, found = compare(real.tree, emulated.tree, emulated.made)
+    differences = {"tar": found}
+    for program, view in real.inside.items():
+        _, differences[program] = compare(view, emulated.inside[program], emulated.made)
+    return Verdict(compared, differences)
+
+
+def is_excluded(path: str, entry: Entry | str | None) -> bool:
+    """Tell whether a path is not compared: on the list, or a socket, which no archive can hold."""
+    return bool(_EXCLUDED.fullmatch(path)) or str(entry).startswith("socket ")
+
+
+def compare(real: View, emulated: View, made: frozenset[str]) -> tuple[int, list[Difference]]:
+    """Return how many paths were compared, and the differences.
+
+    ``made`` are the paths of the layer that the install made: which of their names are one file is
+    compared too. Names of a file of a layer below are several files once one is changed.
+    """
+    differences = []
+    paths = sorted(
+        path
+        for path in {*real.entries, *emulated.entries}
+        if not is_excluded(path, real.entries.get(path))
+    )
+    for path in paths:
+        one, other = (_shown(view.entries.get(path)) for view in (real, emulated))
+        if one == other:
+            one, other = (_names(view, path, made) for view in (real, emulated))
+        if one != other:
+            differences.append(Difference(path, one, other))
+    return len(paths), differences
+
+
+def _shown(entry: Entry | str | None) -> str:
+    if entry is None:
+        return "absent"
+    if isinstance(entry, Entry):
+        kept = tuple(pair for pair in entry.xattrs if pair[0] not in EXCLUDED_XATTRS)
+        entry = replace(entry, xattrs=kept)
+    return str(entry)
+
+
+def _names(view: View, path: str, made: frozenset[str]) -> str:
+    """Say which other names made by the install the file at ``path`` has."""
+    if path not in made:
+        return ""
+    others = view.links.get(path, frozenset()) & made - {path}
+    return f"also {' '.join(sorted(others))}" if others else "no other name"

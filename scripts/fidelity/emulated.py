@@ -1,0 +1,101 @@
+"""The same installs as an ordinary user, by ch-image build, and what they left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts import account
+from scripts.fidelity import entries, inside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scripts.fidelity.entries import View
+    from scripts.fidelity.sets import PackageSet
+
+
+class BuildFailed(Exception):
+    """A build that should have succeeded; its text is what was printed last."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a build left: the layers as tars show ``tree``, of which the install ``made`` some.
+
+    ``inside`` is what programs in a further RUN said, by program.
+    """
+
+    tree: View
+    made: frozenset[str]
+    inside: dict[str, View]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """An ordinary user with a storage directory of his own, and where his commands are.
+
+    ``place`` is a directory that is his; ``python`` runs the commands' modules.
+    """
+
+    user: account.Account
+    environment: Mapping[str, str]
+    place: Path
+    python: str
+
+    def make(self, packages: PackageSet, base: Path, mode: str) -> Made:
+        """Import a base image, install on it, look, and export; raise BuildFailed."""
+        self._run("ch-image", "import", str(base), "base")
+        dockerfile = self.place / "Dockerfile"
+        look = json.dumps(["/bin/sh", "-c", inside.SCRIPT])
+        dockerfile.write_text(f"FROM base\nRUN {packages.script}\n")
+        build = ("ch-image", "build", f"--force={mode}", "-f", str(dockerfile))
+        self._run(*build, "-t", "installed", str(self.place))
+        dockerfile.write_text(f"FROM installed\nRUN {look}\n")
+        self._run(*build, "-t", "looked", str(self.place))
+        tree, made = entries.of_layers(self._layers("installed"))
+        (*_, top) = self._layers("looked")
+        return Made(tree, made, inside.read(self._look(top)))
+
+    def _layers(self, image: str) -> list[Path]:
+        """Return an image's layers as tars, bottom first."""
+        directory = self.place / "layers"
+        if directory.exists():
+            shutil.rmtree(directory)
+        directory.mkdir()
+        shutil.chown(directory, self.user.uid, self.user.gid)
+        script = self.place / "export.py"  # the checkout may lie where only root can read
+        shutil.copyfile(Path(__file__).with_name("export.py"), script)
+        storage = self.environment["CH_IMAGE_STORAGE"]
+        self._run(self.python, str(script), storage, image, str(directory))
+        return sorted(directory.iterdir(), key=lambda path: int(path.stem))
+
+    def _look(self, layer: Path) -> Path:
+        """Unpack what the programs wrote."""
+        directory = self.place / "look"
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        with tarfile.open(layer) as tar:
+            for program in inside.PROGRAMS:
+                try:
+                    file = tar.extractfile(f"{inside.DIRECTORY[1:]}/{program}")
+                except KeyError:
+                    continue  # the image does not have it
+                if file is not None:
+                    (directory / program).write_bytes(file.read())
+        return directory
+
+    def _run(self, *command: str) -> None:
+        with (self.place / "log").open("w+", errors="replace") as log:
+            status = account.run(
+                self.user, command, env=self.environment, cwd=self.place, output=log
+            )
+            log.seek(0)
+            output = log.read()
+        if status:
+            tail = "\n".join(f"  | {line}" for line in output.splitlines()[-20:])
+            raise BuildFailed(f"{' '.join(command)}: exit status {status}\n{tail}")

@@ -1,0 +1,76 @@
+"""The same question asked from inside, by the programs that people look with."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from scripts.fidelity.entries import OUTSIDE, View, grouped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIRECTORY = "/tmp/look"  # where nothing is compared
+PROGRAMS = ("stat", "find", "getcap", "getfacl")
+
+# All that is in the root, but for what is outside of the comparison; then one file a program.
+# BusyBox has no find -printf, and Alpine neither of the last two.
+SCRIPT = rf"""
+set -e; umask 022; rm -rf {DIRECTORY}; mkdir -p {DIRECTORY}; cd /; set --
+for name in * .[!.]*; do
+    case $name in {"|".join(sorted(OUTSIDE))}) continue;; esac
+    if test -e "$name" -o -L "$name"; then set -- "$@" "$name"; fi
+done
+find "$@" -exec stat -c '%n|%f %u %g %t %T|%h %i' {{}} + >{DIRECTORY}/stat
+if find / -maxdepth 0 -printf '' 2>/dev/null; then
+    find "$@" -printf '%p|%y %#m %U:%G %u:%g %l\n' >{DIRECTORY}/find
+fi
+if command -v getcap >/dev/null; then getcap -r -n "$@" >{DIRECTORY}/getcap; fi
+if command -v getfacl >/dev/null; then getfacl -R -P -n -s "$@" >{DIRECTORY}/getfacl; fi
+"""
+
+
+def read(directory: Path) -> dict[str, View]:
+    """Read what the programs wrote, by program."""
+    parsers = {"stat": _stat, "find": _lines, "getcap": _capabilities, "getfacl": _lists}
+    texts = {path.name: path.read_text(errors="surrogateescape") for path in directory.iterdir()}
+    return {program: parsers[program](texts[program]) for program in PROGRAMS if program in texts}
+
+
+def _stat(text: str) -> View:
+    """Leave out inode numbers: they tell only which names are one file."""
+    view = View()
+    names: dict[str, set[str]] = defaultdict(set)
+    for line in text.splitlines():
+        path, facts, inode = line.rsplit("|", 2)
+        view.entries[path] = facts
+        count, number = inode.split()
+        if count != "1" and int(facts.split()[0], 16) & 0o170000 != 0o040000:
+            names[number].add(path)
+    view.links = grouped(names.values())
+    return view
+
+
+def _lines(text: str) -> View:
+    return View({path: facts for path, _, facts in map(_parted, text.splitlines())})
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    return line.partition("|")
+
+
+def _capabilities(text: str) -> View:
+    """``PATH NAMES=FLAGS``, with an " = " before them in older versions."""
+    pairs = (line.rsplit(" ", 1) for line in text.splitlines())
+    return View({path.removesuffix(" ="): facts for path, facts in pairs})
+
+
+def _lists(text: str) -> View:
+    """Paragraphs, of which the first line is ``# file: PATH``."""
+    view = View()
+    for paragraph in re.split(r"\n\n+", text.strip()):
+        first, *rest = paragraph.splitlines() or [""]
+        view.entries[first.removeprefix("# file: ")] = "; ".join(rest)
+    view.entries.pop("", None)
+    return view

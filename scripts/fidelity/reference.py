@@ -1,0 +1,143 @@
+"""What real root makes: base images with all packages in them, and installs in a chroot.
+
+Both are kept beside the base images, and made again when what they come from changes.  As root.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.bases import makers
+from scripts.fidelity import entries, inside
+from scripts.fidelity.sets import REPOSITORY
+from scripts.place import WorkshopError, atomically, digest, find, own
+
+if TYPE_CHECKING:
+    from scripts.fidelity.entries import View
+    from scripts.fidelity.sets import PackageSet
+
+NEEDS = ("dpkg-dev", "util-linux")
+SOURCES = ("entries.py", "inside.py", "reference.py")
+
+# $1 is the tree, the rest are packages: they and what they need go into a repository in the image.
+FILL = rf"""
+set -e; tree=$1; shift
+chroot "$tree" apt-get -qq update
+mkdir -p "$tree{REPOSITORY}/partial"
+chroot "$tree" apt-get -qq -o Dir::Cache::archives={REPOSITORY} --no-install-recommends \
+    --download-only -y install "$@" >/dev/null
+cd "$tree{REPOSITORY}"
+rm -rf partial lock
+dpkg-scanpackages -m . >Packages 2>/dev/null
+rm -rf "$tree"/etc/apt/sources.list.d/* "$tree"/var/lib/apt/lists/*
+echo 'deb [trusted=yes] file:{REPOSITORY} ./' >"$tree/etc/apt/sources.list"
+"""
+
+# What a RUN has: /proc of a PID namespace of its own, in which nothing survives, the host's /dev
+# and /sys, and a fresh login's environment.
+INSTALL = r"""
+set -e; tree=$1
+mount --bind "$tree" "$tree"; cd "$tree"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount --rbind -o ro /sys sys
+exec chroot . /usr/bin/env -i HOME=/root PATH="$3" /bin/sh -c "$2"
+"""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What real root made of a base image: the tree, and what programs inside said of it."""
+
+    base: Path
+    tree: View
+    inside: dict[str, View]
+
+
+def of(packages: PackageSet) -> Reference:
+    """Return the reference of a set, made now, as root, unless it was made before."""
+    base = prepared(packages)
+    if (found := kept(packages)) is not None:
+        return found
+    with atomically(own("bases") / _name(packages)) as part:
+        part.write_bytes(pickle.dumps(_install(base, packages)))
+    found = kept(packages)
+    if found is None:
+        raise WorkshopError(f"{packages.name}: what real root made is gone again")
+    return found
+
+
+def kept(packages: PackageSet) -> Reference | None:
+    """Return the reference of a set if it was made before: for whoever is not root."""
+    base = find("bases", _base_name(packages))
+    target = find("bases", _name(packages))
+    if base is None or target is None:
+        return None
+    tree, look = pickle.loads(target.read_bytes())
+    return Reference(base, tree, look)
+
+
+def prepared(packages: PackageSet) -> Path:
+    """Return the tarball of a set's base image, made now, as root, unless it was made before."""
+    base = makers.base(packages.base)
+    if found := find("bases", _base_name(packages)):
+        return found
+    target = own("bases") / _base_name(packages)
+    with atomically(target) as part, tempfile.TemporaryDirectory(dir="/var/tmp") as tree:
+        _run(["tar", "-C", tree, "-xpf", str(base)])
+        resolver = Path(tree, "etc/resolv.conf")
+        shutil.copyfile("/etc/resolv.conf", resolver)
+        _run(["sh", "-c", FILL, "sh", tree, *packages.archives])
+        resolver.unlink()
+        _run(["tar", "-C", tree, "--numeric-owner", "-cf", str(part), "."])
+    return target
+
+
+def _base_name(packages: PackageSet) -> str:
+    base = makers.tarball(packages.base)
+    if not packages.archives:
+        return base
+    return f"with-{digest([], base, FILL, *packages.archives)}.tar"
+
+
+def _name(packages: PackageSet) -> str:
+    sources = [Path(__file__).parent / name for name in SOURCES]
+    return f"reference-{digest(sources, _base_name(packages), packages.script)}.pickle"
+
+
+def _install(base: Path, packages: PackageSet) -> tuple[View, dict[str, View]]:
+    """Install in a chroot, and look."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        tree = Path(directory, "tree")
+        tree.mkdir(0o755)
+        _run(["tar", "-C", str(tree), "--xattrs", "--xattrs-include=*", "-xpf", str(base)])
+        for script in (packages.script, inside.SCRIPT):
+            unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+            _run([*unshare, "sh", "-c", INSTALL, "sh", str(tree), script, PATH])
+        return entries.of_directory(tree), inside.read(tree / inside.DIRECTORY[1:])
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | {"LC_ALL": "C.UTF-8"},
+        umask=0o022,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-20:])
+        shown = " ".join(command)[:200]
+        raise WorkshopError(f"real root: {shown}: exit status {done.returncode}\n{tail}")

@@ -1,0 +1,96 @@
+"""The package sets: what is installed, on which base image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What looks at the result, beside find and stat: installed with every set that lacks it.
+LOOKING = ("acl", "libcap2-bin")
+REPOSITORY = "/aptrepo"
+
+
+@dataclass(frozen=True)
+class PackageSet:
+    """Packages, and the commands that install them, in order.
+
+    ``archives``: Debian packages that have to be in the image, with what they depend on, so that
+    the installs need no network and see the same packages.
+    """
+
+    name: str
+    base: str
+    commands: tuple[str, ...]
+    archives: tuple[str, ...] = ()
+
+    @property
+    def script(self) -> str:
+        """Return the commands as one line of shell that stops at the first failure."""
+        return " && ".join(self.commands)
+
+
+def debian(name: str, *packages: str) -> PackageSet:
+    """Return a set of Debian packages."""
+    wanted = (*LOOKING, *packages)
+    install = f"apt-get -y --no-install-recommends install {' '.join(wanted)}"
+    commands = (
+        "export DEBIAN_FRONTEND=noninteractive",
+        "apt-get -qq update",
+        f"{install} >/dev/null",
+    )
+    return PackageSet(name, "debian", commands, wanted)
+
+
+PRIVILEGED = (
+    "openssh openssh-clients openssh-server"
+    " priv-owner priv-hard priv-post priv-su priv-sysusers priv-caps priv-dev"
+)
+DNF = PackageSet("RPM, dnf", "rpm", (f"dnf -y -q install {PRIVILEGED}",))
+ZYPPER = PackageSet(
+    "RPM, zypper",
+    "rpm",
+    (f"zypper --quiet --non-interactive install {PRIVILEGED}",),
+)
+ALPINE = PackageSet("Alpine, apk", "alpine", ("apk add --allow-untrusted ownership-demo",))
+PACMAN = PackageSet("pacman", "pacman", ("pacman --noconfirm -Sy privileged",))
+
+# Small enough for `make test`.
+QUICK = (
+    debian("Debian, a few", "dbus", "exim4-daemon-light", "iputils-ping", "openssh-server", "sudo"),
+    DNF,
+    ZYPPER,
+    ALPINE,
+)
+
+SETS = (
+    debian("Debian, databases", "openssh-server", "postgresql"),
+    debian(
+        "Debian, system",
+        *("cron", "dbus", "exim4", "man-db", "munge", "rsync", "sudo", "systemd"),
+        "wireshark-common",
+    ),
+    DNF,
+    ZYPPER,
+    ALPINE,
+    PACMAN,
+)
+
+# Daemons among the most installed by popcon.debian.org.
+MORE = (
+    debian("Debian, slurmd", "slurmctld", "slurmd"),
+    debian("Debian, mariadb-server", "mariadb-server"),
+    debian("Debian, rabbitmq-server", "rabbitmq-server"),
+    debian(
+        "Debian, desktop",
+        *("avahi-daemon", "colord", "cups", "network-manager", "polkitd", "rtkit", "udisks2"),
+    ),
+    debian(
+        "Debian, mail and web",
+        *("apache2", "dovecot-core", "memcached", "nginx-light", "postfix", "redis-server"),
+        "squid",
+    ),
+    debian(
+        "Debian, network",
+        *("bind9", "chrony", "dnsmasq", "fail2ban", "nfs-kernel-server", "nslcd", "samba"),
+        *("snmpd", "tor", "unbound", "vsftpd"),
+    ),
+)
