@@ -27,6 +27,11 @@ class ImageArguments(argparse.Namespace):
     quiet: int = 0
     cache: str | None = None
     debug: bool = False
+    always_download: bool = False
+    arch: str = "host"
+    auth: bool = False
+    password_many: bool = False
+    tls_no_verify: bool = False
 
     bind: Sequence[str] = ()
     build_arg: Sequence[str] = ()
@@ -46,16 +51,21 @@ class ImageArguments(argparse.Namespace):
     collect: bool = False
     command: Sequence[str] = ()
     format: str = "text"
+    destination: str | None = None
     globs: Sequence[str]
     key: str
+    last_layer: int | None = None
     long: bool
+    password_stdin: bool = False
     path: str
     reference: str
+    registry: str
     reset: bool = False
     script: str | None = None
     shell: str | None = None
     target: str | None = None
     tree: bool = False
+    username: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -128,7 +138,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     _format_option(list_)
 
+    login = subcommand("login", "log in to a registry")
+    login.add_argument("registry", metavar="HOST", help="the registry, as in references")
+    login.add_argument("-u", "--username", metavar="USER", help="default: ask")
+    login.add_argument(
+        "--password-stdin", action="store_true", help="read the password from standard input"
+    )
+
+    logout = subcommand("logout", "forget the login to a registry")
+    logout.add_argument("registry", metavar="HOST", help="the registry, as in references")
+
     _modify_options(subcommand("modify", "run commands in an image, and keep the result"))
+
+    pull = subcommand("pull", "fetch an image from a registry")
+    pull.add_argument("reference", metavar="IMAGE", help="what to fetch: [HOST/]PATH[:TAG]")
+    pull.add_argument(
+        "destination", metavar="NAME", nargs="?", help="its name in storage (default: IMAGE)"
+    )
+    pull.add_argument(
+        "--last-layer",
+        metavar="N",
+        type=_positive,
+        help="unpack N layers only, which leaves an incomplete image",
+    )
+    pull.add_argument(
+        "--parse-only", action="store_true", help="show how IMAGE is understood, and stop"
+    )
 
     subcommand("reset", "delete everything in storage")
 
@@ -156,9 +191,19 @@ def _common_options(*, hidden: bool) -> _Parser:
     cache_option("--cache", "enabled", "use the build cache (default; $CH_IMAGE_CACHE)")
     cache_option("--no-cache", "disabled", "neither read nor write the build cache")
     cache_option("--rebuild", "rebuild", "run all instructions again, and remember the results")
+    option(
+        "-a",
+        "--arch",
+        metavar="ARCH",
+        help="architecture: host (default), arm64, arm/v7...; yolo takes what the registry gives",
+    )
+    option("--always-download", action="store_true", help="fetch what is in storage again, too")
+    option("--auth", action="store_true", help="log in to registries by all means ($CH_IMAGE_AUTH)")
     option("--debug", action="store_true", help="show a stack trace with an error")
     option("-q", "--quiet", action="count", help="say less (repeat for still less)")
+    option("--password-many", action="store_true", help="ask for the password each time")
     option("-s", "--storage", metavar="DIR", help="storage directory ($CH_IMAGE_STORAGE)")
+    option("--tls-no-verify", action="store_true", help="trust any registry's certificate")
     option("-v", "--verbose", action="count", help="say more (repeat for still more)")
     return parser
 
@@ -176,6 +221,13 @@ def _build_cache_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tree", action="store_true", help="show which layer was made on which")
     _format_option(parser)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from sundog.cli.transfers import Display
     from sundog.errors import SundogError
 
 _DEBUG, _VERBOSE, _INFO, _WARNING = 2, 1, 0, -1
@@ -36,6 +38,8 @@ class Report:
         self._stream = stream if stream is not None else sys.stderr
         self._coloured = "NO_COLOR" not in os.environ and self._stream.isatty()
         self._warnings: list[str] = []
+        self._lock = threading.RLock()  # transfers report from threads of their own
+        self._display: Display | None = None
 
     def debug(self, text: str) -> None:
         """Tell how something is done."""
@@ -72,6 +76,26 @@ class Report:
         if hint:
             self._write(_ERROR_COLOUR, f"hint: {hint}")
 
+    def transfer(self, label: str, verb: str, total: int) -> Transfer:
+        """Tell that ``total`` bytes are about to be moved; on a terminal, show how it goes."""
+        if not self._draws:
+            self.info(f"{label}: {verb}")
+            return Transfer()
+        with self._lock:
+            if self._display is None:
+                from sundog.cli.transfers import Display  # noqa: PLC0415 - on a terminal only
+
+                self._display = Display(self._stream)
+            return _DrawnTransfer(self._display, self._lock, f"{label}: {verb}", total)
+
+    @property
+    def _draws(self) -> bool:
+        return (
+            self.level >= _INFO
+            and self._stream.isatty()
+            and os.environ.get("TERM", "dumb") != "dumb"
+        )
+
     @property
     def is_verbose(self) -> bool:
         """Whether details are wanted."""
@@ -97,5 +121,34 @@ class Report:
         text = text.encode(encoding, "backslashreplace").decode(encoding)
         if self._coloured:
             text = f"\033[{colour}m{text}\033[0m"
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        with self._lock:
+            if self._display is not None and self._display.is_up:
+                self._display.print(text)
+                return
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+
+class Transfer:
+    """Bytes on their way, of which nobody wants to see more than that they are."""
+
+    def advance(self, size: int) -> None:
+        """``size`` more bytes have been moved."""
+
+    def end(self) -> None:
+        """They are all there, or given up."""
+
+
+class _DrawnTransfer(Transfer):
+    def __init__(self, display: Display, lock: threading.RLock, text: str, total: int) -> None:
+        self._display = display
+        self._lock = lock
+        self._task = display.add(text, total)
+
+    def advance(self, size: int) -> None:
+        with self._lock:
+            self._display.advance(self._task, size)
+
+    def end(self) -> None:
+        with self._lock:
+            self._display.remove(self._task)

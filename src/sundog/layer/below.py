@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from sundog.layer.directories import Directories
@@ -21,7 +22,7 @@ from sundog.layer.xattrs import entry_path, get_xattrs
 from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from types import TracebackType
 
     from sundog.layer.xattrs import Pairs
@@ -105,24 +106,33 @@ class Found:
 class Below:
     """The view of ``layers``, the topmost first; a context manager that keeps their roots open.
 
-    Paths are canonical: relative to the root, b"" itself, no symlink on the way.  With
+    ``layers`` is gone through when it is first needed, and then once: they may still be on their
+    way here.  Paths are canonical: relative to the root, b"" itself, no symlink on the way.  With
     ``cut_at_root`` nothing shows below a layer whose root is opaque.
     """
 
-    def __init__(self, layers: Sequence[LayerTree], *, cut_at_root: bool = True) -> None:
-        self._layers: list[LayerTree] = []
-        for layer in layers:
-            self._layers.append(layer)
-            root = layer.owners.get(b"")
-            if cut_at_root and root is not None and root.opaque:
-                break
+    def __init__(self, layers: Iterable[LayerTree], *, cut_at_root: bool = True) -> None:
+        self._source = layers
+        self._cut_at_root = cut_at_root
         self._roots: list[int] = []
-        # Directory → the layers that show in it, as indexes; empty for all that is none.
-        self._holders = {b"": tuple(range(len(self._layers)))}
+
+    @cached_property
+    def _layers(self) -> list[LayerTree]:
+        layers = []
+        for layer in self._source:
+            layers.append(layer)
+            self._roots.append(os.open(layer.tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            root = layer.owners.get(b"")
+            if self._cut_at_root and root is not None and root.opaque:
+                break
+        return layers
+
+    @cached_property
+    def _holders(self) -> dict[bytes, tuple[int, ...]]:
+        """Directory → the layers that show in it, as indexes; empty for all that is none."""
+        return {b"": tuple(range(len(self._layers)))}
 
     def __enter__(self) -> Self:
-        for layer in self._layers:
-            self._roots.append(os.open(layer.tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         return self
 
     def __exit__(
@@ -133,9 +143,6 @@ class Below:
     ) -> None:
         while self._roots:
             os.close(self._roots.pop())
-
-    def __bool__(self) -> bool:
-        return bool(self._layers)
 
     def lookup(self, path: bytes) -> Found | None:
         """Return the entry that shows at ``path``, if any."""

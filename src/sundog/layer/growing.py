@@ -41,6 +41,7 @@ class GrowingTree:
     made          this tree's directories by canonical path → (mode, mtime_ns); to be set at the
                   end, since to make an entry changes the time, and the mode can forbid it
     opaque        directories in which the layers below show nothing
+    has_root      whether the archive says what the root is like
     needs_below   whether anything was taken from the layers below
     """
 
@@ -48,6 +49,7 @@ class GrowingTree:
         self.owners: OwnersManifest = {}
         self.made: dict[bytes, tuple[int, int]] = {}
         self.opaque: set[bytes] = set()
+        self.has_root = False
         self.needs_below = False
         self._directories = directories
         self._below = below
@@ -154,9 +156,14 @@ class GrowingTree:
         if found is not None:
             self._inherit(path, found)
 
-    def imply_root(self, mtime_ns: int) -> None:
-        """Begin with a root like the one below, should the archive say nothing of it."""
+    def begin(self, mtime_ns: int) -> None:
+        """Begin with the usual root."""
         self.made[b""] = (0o755, mtime_ns)
+
+    def imply_root(self) -> None:
+        """Give the root what the one below has, if the archive says nothing of it."""
+        if self.has_root:
+            return
         found = self._below.lookup(b"")
         # The usual root is the same everywhere: no reason to need the layers below.
         if found is not None and (found.handed_down() or found.mode != 0o755 or found.xattrs()):

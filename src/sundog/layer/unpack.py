@@ -28,7 +28,7 @@ from sundog.layer.xattrs import recordable, set_xattrs
 from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from sundog.layer.below import LayerTree
     from sundog.layer.header import Member
@@ -80,11 +80,12 @@ class Unpacked:
 
 
 def unpack(
-    stream: BinaryIO, tree: bytes, *, below: Sequence[LayerTree] = (), import_rules: bool = False
+    stream: BinaryIO, tree: bytes, *, below: Iterable[LayerTree] = (), import_rules: bool = False
 ) -> Unpacked:
     """Unpack the uncompressed archive ``stream`` into ``tree``, an empty directory.
 
-    ``below`` are the layers that this one goes on, the topmost first.  With ``import_rules``, when
+    ``below`` are the layers that this one goes on, the topmost first; it is gone through only if
+    something of this layer depends on them.  With ``import_rules``, when
     all is in one directory that is none of a root's usual ones, its contents are the layer.
 
     Raises ArchiveError, naming the member, for what is the archive's fault; OSError for what is the
@@ -132,7 +133,7 @@ class _Unpacking:
         if not path and member.kind != "d":
             raise ArchiveError("the root is not a directory")
         if not self._tree.made:
-            self._tree.imply_root(member.mtime_ns)
+            self._tree.begin(member.mtime_ns)
         if WHITEOUT in path and self._add_whiteout(member, path):
             return
         directory, _, name = path.rpartition(b"/")
@@ -143,7 +144,8 @@ class _Unpacking:
         """Complete the manifest, place the marks, give the directories their modes and times."""
         tree = self._tree
         if not tree.made:
-            tree.imply_root(0)
+            tree.begin(0)
+        tree.imply_root()
         for path in tree.opaque:
             record = tree.owners.get(path) or OwnerRecord("d")
             tree.owners[path] = OwnerRecord(
@@ -151,8 +153,7 @@ class _Unpacking:
             )
         if unwrap:
             self._unwrap()
-        if self._below:
-            place_marks(self._directories, tree.owners, self._below)
+        place_marks(self._directories, tree.owners, self._below)
         for path in sorted(tree.made, reverse=True):  # children before their parents
             mode, mtime_ns = tree.made[path]
             fd = self._directories.open(path)
@@ -206,7 +207,9 @@ class _Unpacking:
         self._record(path, member, left)
 
     def _add_directory(self, member: Member, path: bytes) -> None:
-        if path not in self._tree.made:
+        if not path:
+            self._tree.has_root = True
+        elif path not in self._tree.made:
             self._tree.make_directory(path)
         self._tree.made[path] = (member.mode, member.mtime_ns)
         left: Pairs = ()

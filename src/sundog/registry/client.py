@@ -85,10 +85,10 @@ class RegistryClient:
         credentials: Callable[[], Credentials | None],
         *,
         verify: bool = True,
-        scopes: Sequence[str] = (),
+        scopes: Sequence[str] | None = None,
     ) -> None:
         self.endpoint = endpoint
-        self.scopes = tuple(scopes) or (pull_scope(endpoint.repository),)
+        self.scopes = (pull_scope(endpoint.repository),) if scopes is None else tuple(scopes)
         self.rate_limit = ""
         self._host = _HUB_HOST if endpoint.host == DEFAULT_REGISTRY else endpoint.host
         self._transport = transport
@@ -140,21 +140,32 @@ class RegistryClient:
 
     def open_blob(self, digest: Digest, offset: int = 0) -> BlobStream:
         """Return the bytes of a blob from ``offset`` on, or from 0 where that cannot be had."""
+        what = f"blob {digest}"
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         response = self.send(
-            "GET", self.path("blobs", str(digest)), headers, expected=(200, 206), what=str(digest)
+            "GET", self.path("blobs", str(digest)), headers, expected=(200, 206, 416), what=what
         )
         if response.status == 200:
             return BlobStream(response, 0)
+        host = host_of(response.url)
         content_range = response.headers.get("Content-Range", "")
         unit, _, rest = content_range.partition(" ")
         start = rest.partition("-")[0]
+        if response.status == 416:
+            response.close()
+            raise ProtocolError(f"{what}: {host} has no more than {offset} bytes of it")
         if not offset or unit != "bytes" or start != str(offset):
             response.close()
-            raise ProtocolError(
-                f"{digest}: {host_of(response.url)} sends {content_range!r}, not from {offset} on"
-            )
+            raise ProtocolError(f"{what}: {host} sends {content_range!r}, not from {offset} on")
         return BlobStream(response, offset)
+
+    def open_url(self, url: str, offset: int = 0) -> BlobStream:
+        """Return the bytes of what is elsewhere, without credentials, from ``offset`` on or 0."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        response = self._transport.send(Request("GET", url, headers, verify=self._verify))
+        if response.status not in (200, 206):
+            raise self._refusal(response, url)
+        return BlobStream(response, offset if response.status == 206 else 0)
 
     def get_blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """Return a small blob whole, checked; raise ProtocolError when it is beyond ``limit``."""

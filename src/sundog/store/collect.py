@@ -18,11 +18,11 @@ from sundog.store.faults import shown
 from sundog.store.store import Store
 
 # What ``reset`` empties; the rest of the storage directory is the same in every store.
-_CONTENT = (b"images", b"cache", b"layers", b"trees", b"probe")
+_CONTENT = (b"images", b"cache", b"layers", b"trees", b"blobs", b"probe")
 
 
 def collect(store: Store) -> bool:
-    """Remove all layers and flattened trees that nothing refers to.
+    """Remove all layers, flattened trees and blobs that nothing refers to.
 
     False when that has to wait because another command uses the store's layers.
     """
@@ -31,6 +31,7 @@ def collect(store: Store) -> bool:
             return False
         try:
             places = [store.scratch.aside(path) for path in _unreferenced(store)]
+            store.blobs.collect(_wanted_blobs(store))
             with suppress(FileNotFoundError):
                 os.unlink(store.at(COLLECTION_DUE))
         finally:
@@ -85,6 +86,14 @@ def _unreferenced(store: Store) -> list[bytes]:
     return [store.at(b"layers", os.fsencode(layer)) for layer in layers] + [
         store.at(b"trees", tree) for tree in trees
     ]
+
+
+def _wanted_blobs(store: Store) -> set[str]:
+    """Return the digests of the blobs by which an image or a layer came, or went."""
+    wanted = {digest for image in store.images.list() for digest in image.blobs}
+    for layer in store.layers.list():
+        wanted |= {str(blob.descriptor.digest) for blob in store.layers.info(layer).blobs}
+    return wanted
 
 
 def _tree_of(image: bytes) -> bytes:

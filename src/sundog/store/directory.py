@@ -1,7 +1,7 @@
 """The storage directory itself: made, recognised, refused.
 
     version         ``sundog 1``; a directory with files but without it is somebody else's
-    images/ layers/ trees/ cache/
+    images/ layers/ blobs/ trees/ cache/
                     see the modules of these names (``trees``: ``copy_driver``)
     skeleton/       mount points below every image that ``ch-run`` mounts
     skeleton-build/ the same for RUN, which must not find a passwd that the image lacks
@@ -34,7 +34,10 @@ _SKELETONS = {
     b"skeleton": (b"passwd", b"group", b"hosts", b"resolv.conf"),
     b"skeleton-build": (b"hosts", b"resolv.conf"),
 }
-_DIRECTORIES = (b"images", b"layers", b"trees", b"cache", b"probe", b"empty", b"tmp", b"tmp/trash")
+_DIRECTORIES = (
+    *(b"images", b"layers", b"blobs", b"trees", b"cache", b"probe", b"empty"),
+    *(b"tmp", b"tmp/trash"),
+)
 _MADE_LAST = USE_LOCK = b"locks/use"  # by which a complete directory is known
 
 COLLECTION_DUE = b"locks/collection-due"

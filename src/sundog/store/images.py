@@ -40,7 +40,8 @@ class Image:
     """An image in the store.
 
     ``reference`` is the canonical name and ``typed`` what the user wrote; ``layers`` go from bottom
-    to top; ``origin`` says in words where the image came from.
+    to top; ``origin`` says in words where the image came from; ``blobs`` are the digests of the
+    documents as which it was pulled: what the tag named, and so on to the configuration.
     """
 
     reference: str
@@ -48,6 +49,7 @@ class Image:
     config: ImageConfig
     layers: tuple[LayerId, ...]
     origin: str = ""
+    blobs: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -140,6 +142,7 @@ class Images:
             "typed": image.typed,
             "layers": image.layers,
             "origin": image.origin,
+            "blobs": image.blobs,
         }
         files = {
             b"image.json": json.dumps(description).encode(),
@@ -231,6 +234,7 @@ def _read_image(dirfd: int) -> Image:
         ImageConfig.from_json(_contents(dirfd, "config.json")),
         tuple(description["layers"]),
         description["origin"],
+        tuple(description.get("blobs", ())),
     )
 
 

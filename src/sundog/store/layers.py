@@ -86,9 +86,15 @@ class Layers:
             return unpack_info(file.read(), layer)
 
     def visible(self, layers: Sequence[LayerId]) -> list[LayerId]:
-        """Return the layers of an image that show, topmost first: down to a root-opaque one."""
-        shown = []
+        """Return the layers of an image that show, topmost first: down to a root-opaque one.
+
+        Of a layer that is there twice, the upper one shows all that the lower one has; overlayfs
+        refuses the same directory twice.
+        """
+        shown: list[LayerId] = []
         for layer in reversed(layers):
+            if layer in shown:
+                continue
             shown.append(layer)
             if self.info(layer).root_opaque:
                 break
@@ -110,20 +116,27 @@ class Layers:
         It is on the device before it can be seen.  When ``layer`` is there already, the draft is
         dropped.
         """
+        self.add_all([(draft, layer, info)])
+        return layer
+
+    def add_all(self, drafts: Sequence[tuple[bytes, LayerId, LayerInfo]]) -> None:
+        """Put finished layers in place in this order, as ``add`` does."""
         scratch = self._store.scratch
         self._store.hold()
         with self._store.faults:
-            if not self.exists(layer):
+            new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
+            for draft, _, info in new:
                 _write_info(os.path.join(draft, b"layer.json"), info)
+            if new:
                 scratch.sync()
+            for draft, layer, _ in new:
                 try:
                     os.rename(draft, self._path(layer))
-                    return layer
                 except OSError:
                     if not self.exists(layer):
-                        raise  # else another process was faster
-            scratch.dispose(draft)
-        return layer
+                        raise  # else another process was faster, or it is there twice
+            # A rename has taken away those that are in place.
+            scratch.dispose(*(draft for draft, _, _ in drafts))
 
     def diff_id(self, layer: LayerId) -> str:
         """Return the digest of the layer's tar; reads all of it the first time."""

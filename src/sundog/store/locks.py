@@ -24,6 +24,11 @@ def try_lock(fd: int, path: bytes) -> bool:
     return _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
 
 
+def wait_lock(fd: int, path: bytes) -> None:
+    """Lock ``fd`` for this process alone, as soon as no other one holds the lock."""
+    _flock(fd, fcntl.LOCK_EX, path)
+
+
 class UseLock:
     """``locks/use``: shared by commands that refer to layers, exclusive for who removes layers.
 

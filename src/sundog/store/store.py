@@ -13,6 +13,7 @@ from functools import cached_property
 
 from sundog.errors import SundogError
 from sundog.record.location import default_storage
+from sundog.store.blobs import Blobs
 from sundog.store.cache import Cache
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
 from sundog.store.faults import StorageFaults
@@ -38,6 +39,7 @@ class Store:
         self.faults = StorageFaults(path)
         self.worker = TreeWorker()
         self.scratch = Scratch(path)
+        self.blobs = Blobs(self)
         self.layers = Layers(self)
         self.images = Images(self)
         self.cache = Cache(self)

@@ -33,13 +33,13 @@ def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
     from sundog.layer.compression import open_decompressed  # noqa: PLC0415
     from sundog.layer.unpack import unpack  # noqa: PLC0415
 
-    tree = _new_tree(draft)
+    tree = new_tree(draft)
     with (
         open(0 if archive is None else archive, "rb", closefd=archive is not None) as raw,
         open_decompressed(raw) as stream,
     ):
         unpacked = unpack(stream, tree, import_rules=True)
-    return _finished(draft, unpacked.owners, unpacked.diff_id)
+    return finish_draft(draft, unpacked.owners, unpacked.diff_id)
 
 
 def copy_directory(directory: bytes, foreign: Mapping[bytes, Owner], draft: bytes) -> LayerInfo:
@@ -49,8 +49,8 @@ def copy_directory(directory: bytes, foreign: Mapping[bytes, Owner], draft: byte
     """
     from sundog.layer.import_directory import import_directory  # noqa: PLC0415
 
-    imported = import_directory(directory, _new_tree(draft), foreign)
-    return _finished(draft, imported.owners, imported.digest)
+    imported = import_directory(directory, new_tree(draft), foreign)
+    return finish_draft(draft, imported.owners, imported.digest)
 
 
 def seal(
@@ -71,7 +71,7 @@ def seal(
         return None
     remove_tree(os.path.join(draft, b"work"))
     os.rename(upper, os.path.join(draft, b"tree"))
-    return _finished(draft, owners, guessed=known is not None and known.guessed)
+    return finish_draft(draft, owners, guessed=known is not None and known.guessed)
 
 
 def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: bytes) -> None:
@@ -109,12 +109,12 @@ def extract_changes(
     work, note = os.path.join(draft, b"work"), os.path.join(draft, b"before")
     with open(note, "rb") as file:
         before = pickle.load(file)
-    owners = diff(work, before, _new_tree(draft), _loaded(below), skeleton, known=known)
+    owners = diff(work, before, new_tree(draft), _loaded(below), skeleton, known=known)
     if owners is None:
         return None
     remove_tree(work)
     os.unlink(note)
-    return _finished(draft, owners, guessed=known is not None and known.guessed)
+    return finish_draft(draft, owners, guessed=known is not None and known.guessed)
 
 
 def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
@@ -157,7 +157,8 @@ def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
         return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
 
-def _new_tree(draft: bytes) -> bytes:
+def new_tree(draft: bytes) -> bytes:
+    """Make the tree of a draft and return its path."""
     tree = os.path.join(draft, b"tree")
     os.mkdir(tree, 0o755)
     return tree
@@ -167,9 +168,10 @@ def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
     return [LayerTree(layer.tree, read_owners(layer.owners), layer.guessed) for layer in layers]
 
 
-def _finished(
+def finish_draft(
     draft: bytes, owners: OwnersManifest, source: str = "", *, guessed: bool = False
 ) -> LayerInfo:
+    """Write the manifest of a draft; return what is known of it."""
     with open(os.path.join(draft, b"owners"), "wb") as file:
         file.write(pack_owners(owners))
     root = owners.get(b"")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 from sundog.errors import KernelError, StoreError, SundogError
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
@@ -43,10 +44,10 @@ class TreeWorker:
         import pickle  # noqa: PLC0415 - a cached build never gets here
 
         if not self._pid:
-            self._start()
+            self.start()
         try:
-            _send(self._requests, pickle.dumps((function, args, kwargs)))
-            answer = _receive(self._answers)
+            send(self._requests, pickle.dumps((function, args, kwargs)))
+            answer = receive(self._answers)
         except BrokenPipeError:
             answer = None
         except BaseException:  # ^C: the answer to this call must not meet the next one
@@ -58,6 +59,12 @@ class TreeWorker:
         if not succeeded:
             raise value
         return value  # type: ignore[no-any-return]
+
+    def kill(self) -> None:
+        """Have the worker end at once, from another thread than the one that is in ``call``."""
+        with suppress(ProcessLookupError):
+            if pid := self._pid:
+                os.kill(pid, signal.SIGKILL)
 
     def close(self) -> int:
         """End the worker, if there is one, and return its exit status (negative: a signal)."""
@@ -71,7 +78,8 @@ class TreeWorker:
         self._pid = 0
         return os.waitstatus_to_exitcode(status)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Fork the worker, which the first call does else: not where there are threads."""
         request_read, self._requests = os.pipe()
         self._answers, answer_write = os.pipe()
         parent = os.getpid()
@@ -103,12 +111,12 @@ def _serve(requests: int, answers: int, parent: int, uid: int, gid: int) -> NoRe
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         refusal = _become_root(parent, uid, gid)
-        while (request := _receive(requests)) is not None:
+        while (request := receive(requests)) is not None:
             if refusal is not None:
                 answer: tuple[bool, object] = (False, refusal)
             else:
                 answer = _result(pickle.loads(request))
-            _send(answers, _pickled(answer))
+            send(answers, _pickled(answer))
         status = 0
     except BrokenPipeError:
         status = 0
@@ -155,13 +163,14 @@ def _pickled(answer: tuple[bool, object]) -> bytes:
         return pickle.dumps((False, RuntimeError(f"not to be pickled: {answer!r}: {error}")))
 
 
-def _send(fd: int, data: bytes) -> None:
+def send(fd: int, data: bytes) -> None:
+    """Write one message."""
     rest = memoryview(len(data).to_bytes(_LENGTH_SIZE, "big") + data)
     while rest:
         rest = rest[os.write(fd, rest) :]
 
 
-def _receive(fd: int) -> bytes | None:
+def receive(fd: int) -> bytes | None:
     """Read one message; None when the other end is closed or dies in the middle."""
     length = _read(fd, _LENGTH_SIZE)
     return None if length is None else _read(fd, int.from_bytes(length, "big"))

@@ -1,0 +1,56 @@
+"""``ch-image pull``: an image from a registry."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.cli.image_arguments import storage_path
+from sundog.cli.registries import open_session, pull_options
+from sundog.record.names import DEFAULT_REGISTRY, canonical_name, name_to_directory, split_reference
+from sundog.registry.pull import pull
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Pull an image; return the exit status."""
+    reference = arguments.reference
+    name = arguments.destination or reference
+    canonical_name(name)  # a bad name is told before the work
+    if arguments.parse_only:
+        _print_parsed(reference)
+        return 0
+    options = pull_options(arguments)
+    report.info(f"pulling image:    {reference}")
+    if name != reference:
+        report.info(f"destination:      {name}")
+    report.info(f"requesting arch:  {'yolo' if options.any_platform else options.wanted}")
+    with Store.open(storage_path(arguments)) as store:
+        report.verbose(f"storage directory: {os.fsdecode(store.path)}")
+        pull(
+            store, open_session(arguments, report), reference, name, options=options, report=report
+        )
+    report.info("done")
+    return 0
+
+
+def _print_parsed(text: str) -> None:
+    """Print the parts of a reference, in Charliecloud's form."""
+    registry, repository, tag, digest = split_reference(text)
+    host, _, port = registry.partition(":")
+    *path, name = repository.split("/")
+    given = text.startswith(registry)
+    is_tagged = tag and f":{tag}" in text
+    print(f"as string:    {text}")
+    print(f"for filename: {name_to_directory(canonical_name(text))}")
+    print("fields:")
+    print(f"  host    {host!r}" if given or registry != DEFAULT_REGISTRY else "  host    None")
+    print(f"  port    {int(port) if port else None}")
+    print(f"  path    {path if given or '/' in text.partition('@')[0] else []}")
+    print(f"  name    {name!r}")
+    print(f"  tag     {tag if is_tagged else None!r}")
+    print(f"  digest  {digest.partition(':')[2] if digest else None!r}")

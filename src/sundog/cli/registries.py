@@ -1,0 +1,73 @@
+"""What the commands that speak with registries have in common: options, and the prompt."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sundog.errors import UsageError
+from sundog.oci.platform import Platform
+from sundog.registry.credentials import PASSWORD_VARIABLE, USERNAME_VARIABLE, Credentials
+from sundog.registry.faults import UnauthorizedError
+from sundog.registry.pull import PullOptions
+from sundog.registry.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+_HOST = "host"
+_YOLO = "yolo"
+
+
+def open_session(
+    arguments: ImageArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
+) -> Session:
+    """Return what a command needs to speak with registries."""
+    return Session(
+        os.environ,
+        report,
+        verify=not arguments.tls_no_verify,
+        authenticated=authenticated or wants_login(arguments),
+        prompt=ask_credentials,
+        remember=not arguments.password_many,
+        attempts=attempts,
+    )
+
+
+def wants_login(arguments: ImageArguments) -> bool:
+    """Tell whether the user asked for authentication, by option or by variable."""
+    return arguments.auth or os.environ.get("CH_IMAGE_AUTH") == "yes"
+
+
+def pull_options(arguments: ImageArguments) -> PullOptions:
+    """Return how to pull, by the options that all subcommands have."""
+    arch = arguments.arch
+    if arch != _YOLO and not arch:
+        raise UsageError("--arch: no architecture", "as in --arch=arm64")
+    return PullOptions(
+        None if arch in (_HOST, _YOLO) else Platform.parse(arch),
+        any_platform=arch == _YOLO,
+        last_layer=arguments.last_layer,
+        fresh=arguments.always_download,
+    )
+
+
+def ask_credentials(registry: str, username: str | None = None) -> Credentials:
+    """Ask the user for name and password; raise UnauthorizedError where there is no terminal."""
+    import getpass  # noqa: PLC0415 - seldom needed
+
+    try:
+        with open("/dev/tty", "r+b", buffering=0) as terminal:
+            if username is None:
+                terminal.write(f"\nUsername for {registry}: ".encode())
+                username = terminal.readline().decode(errors="replace").strip()
+    except OSError as error:
+        raise UnauthorizedError(
+            f"{registry}: no credentials, and no terminal to ask for them",
+            f"set ${USERNAME_VARIABLE} and ${PASSWORD_VARIABLE}, or run "
+            f"ch-image login --password-stdin {registry}",
+        ) from error
+    sys.stderr.flush()
+    return Credentials(username, getpass.getpass("Password: "))

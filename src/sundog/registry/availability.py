@@ -1,0 +1,69 @@
+"""What a registry has under a reference: for which platforms, under which digests.
+
+Must not import anything of ``sundog`` but ``errors``, ``oci`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.oci.config import ImageConfig
+from sundog.oci.index import Index
+from sundog.oci.manifest import Manifest, document_media_type
+from sundog.oci.media_types import INDEXES
+from sundog.oci.platform import Platform
+from sundog.registry.faults import NotInRegistryError, UnauthorizedError
+from sundog.registry.pull import version_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.oci.digest import Digest
+    from sundog.oci.reference import Reference
+    from sundog.registry.report import Report
+    from sundog.registry.session import Session
+
+_CONFIG_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """What there is.  ``digest`` is what the tag names now; ``is_index`` whether for several."""
+
+    reference: Reference
+    digest: Digest
+    is_index: bool
+    platforms: tuple[tuple[Platform, Digest], ...]
+
+
+def available(session: Session, text: str, report: Report) -> tuple[Reference, Available | None]:
+    """Return the reference that ``text`` means, and what a registry has under it.
+
+    None where no registry has it, or shows it.  Raises RegistryError.
+    """
+    remotes = session.registries.remotes(text)
+    for remote in remotes:
+        for endpoint in remote.endpoints:
+            client = session.client(endpoint)
+            try:
+                document = client.get_manifest(version_of(remote.reference))
+            except (NotInRegistryError, UnauthorizedError) as error:
+                report.verbose(error.message)
+                continue
+            content, media_type = document.content, document.media_type
+            if document_media_type(content, media_type) in INDEXES:
+                index = Index.from_json(content, media_type)
+                known = set(index.platforms)
+                platforms = tuple(
+                    (entry.platform, entry.digest)
+                    for entry in index.manifests
+                    if entry.platform in known and entry.platform is not None
+                )
+            else:
+                manifest = Manifest.from_json(content, media_type)
+                config = ImageConfig.from_json(client.get_blob(manifest.config, _CONFIG_LIMIT))
+                only = Platform.of(config.os, config.architecture, config.variant)
+                platforms = ((only, document.digest),)
+                index = None
+            found = Available(remote.reference, document.digest, index is not None, platforms)
+            return remote.reference, found
+    return remotes[0].reference, None

@@ -1,0 +1,270 @@
+"""Layers from a registry into the store: fetched side by side, unpacked while they come in.
+
+Threads fetch blobs and tell of their progress; worker processes unpack, of which there are as many
+as processors, at most.  Both take the layers bottom first.  No layer is in place before all are
+complete, checked and on the device; blobs that were complete before a failure are kept.
+
+Must not import anything of ``sundog`` but ``errors``, ``oci``, ``store`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from sundog.errors import ArchiveError, SundogError
+from sundog.oci.digest import Digest, DigestMismatch
+from sundog.registry.fetch import Fetch
+from sundog.store.arrivals import Arrival, ArrivalWorker, Arrived
+from sundog.store.layer_info import LayerBlob
+from sundog.store.layers import LayerPath, layer_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeVar
+
+    from sundog.oci.descriptor import Descriptor
+    from sundog.registry.fetch import Source
+    from sundog.registry.report import Report
+    from sundog.store.store import Store
+
+    T = TypeVar("T")
+
+_FETCHERS = 4
+_WORKERS = 4
+
+
+@dataclass(frozen=True)
+class RemoteLayer:
+    """A layer as a manifest and a configuration describe it, and where its blob can be had."""
+
+    descriptor: Descriptor
+    diff_id: str
+    sources: Sequence[Source]
+
+
+@dataclass
+class _Job:
+    """A layer on its way; ``fetched`` once its blob is here and checked."""
+
+    number: int
+    label: str
+    layer: RemoteLayer
+    arrival: Arrival
+    draft: bytes
+    fetched: bool = False
+    unpacked: Arrived | ArchiveError | None = None
+
+
+@dataclass(frozen=True)
+class _Event:
+    """What a thread has to tell: of a blob that it is here, of a layer what came of it."""
+
+    job: _Job
+    result: Arrived | BaseException | None
+
+
+def pull_layers(store: Store, layers: Sequence[RemoteLayer], report: Report) -> list[str]:
+    """Have all ``layers``, given bottom first, in the store and return their IDs.
+
+    Raises what fetching and unpacking raise; then no layer is in place.
+    """
+    chains = _chain_ids([layer.diff_id for layer in layers])
+    present = [
+        _present(store, layer.diff_id, chain) for layer, chain in zip(layers, chains, strict=True)
+    ]
+    jobs: dict[int, _Job] = {}
+    for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
+        hexadecimal = layer.descriptor.digest.encoded[:7]
+        label = f"layer {number + 1}/{len(layers)}: {hexadecimal}"
+        if found:
+            report.info(f"{label}: using existing layer")
+        else:
+            jobs[number] = _job(store, number, label, layer)
+    if not jobs:
+        return [found for found in present if found]
+    drafts = []
+    identities: list[str] = []
+    with _running(store, list(jobs.values()), report) as events:
+        below: list[LayerPath] = []
+        for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
+            if found:
+                identity, info, path = found, store.layers.info(found), store.layers.path(found)
+            else:
+                job = jobs[number]
+                job.arrival.release(below)
+                arrived = _completed(job, events)
+                marked = arrived.needs_below
+                identity = layer_id("chain", chains[number]) if marked else _plain_id(layer.diff_id)
+                blob = LayerBlob(layer.descriptor, layer.diff_id)
+                info = replace(arrived.info, blobs=(blob,))
+                path = LayerPath(os.path.join(job.draft, b"tree"), job.draft + b"/owners")
+                drafts.append((job.draft, identity, info))
+            identities.append(identity)
+            below = [path] if info.root_opaque else [path, *below]
+    store.layers.add_all(drafts)
+    store.blobs.settle({job.layer.descriptor.digest for job in jobs.values()})
+    return identities
+
+
+def _plain_id(diff_id: str) -> str:
+    return layer_id("diff", diff_id)
+
+
+def _chain_ids(diff_ids: Sequence[str]) -> list[str]:
+    """Return the chain_id of each layer (image-spec, config.md, "Layer ChainID")."""
+    chains: list[str] = []
+    for diff_id in diff_ids:
+        text = f"{chains[-1]} {diff_id}" if chains else diff_id
+        chains.append(str(Digest.of(text.encode())) if chains else diff_id)
+    return chains
+
+
+def _present(store: Store, diff_id: str, chain: str) -> str:
+    """Return the ID of the layer if the store has it, else ""."""
+    for identity in (_plain_id(diff_id), layer_id("chain", chain)):
+        if store.layers.exists(identity):
+            return identity
+    return ""
+
+
+def _job(store: Store, number: int, label: str, layer: RemoteLayer) -> _Job:
+    digest = layer.descriptor.digest
+    paths = [store.blobs.partial_path(digest), store.blobs.path(digest)]
+    arrival = Arrival(number, layer.descriptor.size, paths)
+    return _Job(number, label, layer, arrival, store.scratch.new())
+
+
+@contextmanager
+def _running(
+    store: Store, jobs: Sequence[_Job], report: Report
+) -> Iterator[queue.SimpleQueue[_Event]]:
+    """Fetch and unpack ``jobs`` while the context lasts; leaving it early gives up.
+
+    The value is where the threads tell what they have done.
+    """
+    cancelled = threading.Event()
+    fetch = Fetch(store.blobs, cancelled)
+    events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+    # A blob that is there twice is fetched once.
+    by_digest: dict[Digest, list[_Job]] = {}
+    for job in jobs:
+        by_digest.setdefault(job.layer.descriptor.digest, []).append(job)
+    to_fetch = _queue(by_digest.values())
+    to_unpack = _queue(jobs)
+    count = min(len(jobs), _WORKERS, len(os.sched_getaffinity(0)))
+    workers = [ArrivalWorker() for _ in range(count)]
+
+    def fetch_all() -> None:
+        with suppress(queue.Empty):
+            while not cancelled.is_set():
+                _fetch(fetch, to_fetch.get_nowait(), report, events)
+
+    def unpack_all(worker: ArrivalWorker) -> None:
+        with suppress(queue.Empty):
+            while not cancelled.is_set():
+                _unpack(worker, to_unpack.get_nowait(), events)
+
+    fetchers = [_started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
+    unpackers = [_started(unpack_all, worker) for worker in workers]
+    try:
+        yield events
+        for thread in fetchers:
+            thread.join()
+    finally:
+        # A fetch may be waiting for bytes: it ends with the process, and what it has is kept.
+        cancelled.set()
+        for worker in workers:
+            worker.kill()
+        for thread in unpackers:
+            thread.join()
+        for worker in workers:
+            worker.close()
+
+
+def _queue(items: Iterable[T]) -> queue.SimpleQueue[T]:
+    filled: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for item in items:
+        filled.put(item)
+    return filled
+
+
+def _started(work: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def _fetch(
+    fetch: Fetch, twins: Sequence[_Job], report: Report, events: queue.SimpleQueue[_Event]
+) -> None:
+    """Fetch one blob for the layers that it is."""
+    first = twins[0]
+
+    def arrived(size: int) -> None:
+        for job in twins:
+            job.arrival.arrived(size)
+
+    try:
+        descriptor = first.layer.descriptor
+        if fetch.blobs.has(descriptor.digest):
+            report.info(f"{first.label}: using existing file")
+            arrived(descriptor.size)
+        else:
+            transfer = report.transfer(first.label, "downloading", descriptor.size)
+            try:
+                fetch.blob(descriptor, first.layer.sources, arrived, transfer)
+            finally:
+                transfer.end()
+        result = None
+    except Exception as error:
+        result = error
+    for job in twins:
+        events.put(_Event(job, result))
+
+
+def _unpack(worker: ArrivalWorker, job: _Job, events: queue.SimpleQueue[_Event]) -> None:
+    result: Arrived | BaseException
+    try:
+        result = worker.unpack(job.arrival, job.draft)
+    except Exception as error:
+        result = error
+    events.put(_Event(job, result))
+
+
+def _completed(job: _Job, events: queue.SimpleQueue[_Event]) -> Arrived:
+    """Wait for a layer and return what came of it; raise what went wrong, with any of them.
+
+    What a damaged blob unpacks to says less than that it is damaged, which comes out at its end.
+    """
+    while not (job.fetched and job.unpacked):
+        event = events.get()
+        match event.result:
+            case None:
+                event.job.fetched = True
+            case ArchiveError() | Arrived():
+                event.job.unpacked = event.result
+            case SundogError() as error:
+                raise _placed(error, event.job)
+            case error:
+                raise error
+        if event.job.fetched and isinstance(event.job.unpacked, ArchiveError):
+            raise _placed(event.job.unpacked, event.job)
+    assert isinstance(job.unpacked, Arrived)
+    if job.unpacked.diff_id != job.layer.diff_id:
+        raise DigestMismatch(
+            f"{job.label}: unpacked, it has digest {job.unpacked.diff_id}, "
+            f"the configuration says {job.layer.diff_id}",
+            "the image is damaged in the registry: whoever pushed it has to do so again",
+        )
+    return job.unpacked
+
+
+def _placed(error: SundogError, job: _Job) -> SundogError:
+    """Say with which layer it happened."""
+    error.message = f"{job.label}: {error.message}"
+    return error

@@ -1,0 +1,221 @@
+"""A layer that is unpacked while its blob still comes in, by a tree worker of its own.
+
+The process that fetches writes the blob to a file of ``blobs/``; the worker reads that file and is
+told through a pipe how much of it there is.  So nothing is read twice or copied between processes,
+a fetch never waits for the disk, and several layers are unpacked side by side.  What a layer takes
+from those below it, it waits for; layers are given to workers bottom first, so there is always one
+that waits for none.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import threading
+from dataclasses import dataclass
+from typing import cast
+
+from sundog.errors import StoreError
+from sundog.layer.below import LayerTree
+from sundog.record.owners import read_owners
+from sundog.store.tree_work import finish_draft, new_tree
+from sundog.store.worker import TreeWorker, receive, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
+
+    from sundog.store.layer_info import LayerInfo
+    from sundog.store.layers import LayerPath
+
+# Bytes of a blob between two messages of its arrival: at first so many, later a share of what there
+# is.  So all messages about a blob, of whatever size, fit into the pipe, and nobody waits to write.
+_STEP = 1 << 20
+_SHARE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What came of a blob: its diff_id, and whether the tree holds for these layers below alone."""
+
+    info: LayerInfo
+    diff_id: str
+    needs_below: bool
+
+
+class Arrival:
+    """What is known of one blob on its way, and told to the worker that unpacks it.
+
+    ``total`` is the blob's size, ``paths`` are where its file may be.  May be used by several
+    threads.
+    """
+
+    def __init__(self, number: int, total: int, paths: Sequence[bytes]) -> None:
+        self.number = number
+        self.total = total
+        self.paths = tuple(paths)
+        self._lock = threading.Lock()
+        self._pipe = -1
+        self._size = -1
+        self._told = -1
+        self._below: Sequence[LayerPath] | None = None
+
+    def arrived(self, size: int) -> None:
+        """Say that the file is there and has ``size`` bytes."""
+        with self._lock:
+            self._size = size
+            step = max(_STEP, size // _SHARE)
+            if self._told < 0 or size - self._told >= step or size == self.total:
+                self._tell_size()
+
+    def release(self, below: Sequence[LayerPath]) -> None:
+        """Say which layers are below, the topmost first; they are complete."""
+        with self._lock:
+            self._below = below
+            self._tell_below()
+
+    def attach(self, pipe: int) -> None:
+        """Tell everything to the worker at the other end of ``pipe``, from now on."""
+        with self._lock:
+            self._pipe = pipe
+            self._tell_size()
+            self._tell_below()
+
+    def detach(self) -> None:
+        """The worker is done."""
+        with self._lock:
+            self._pipe = -1
+
+    def _tell_size(self) -> None:
+        if self._pipe >= 0 and self._size >= 0:
+            self._told = self._size
+            send(self._pipe, pickle.dumps((self.number, "size", self._size)))
+
+    def _tell_below(self) -> None:
+        if self._pipe >= 0 and self._below is not None:
+            send(self._pipe, pickle.dumps((self.number, "below", self._below)))
+
+
+class ArrivalWorker:
+    """A tree worker that unpacks blobs as they come in; to be started before any thread."""
+
+    def __init__(self) -> None:
+        self._news, self._pipe = os.pipe()
+        self._worker = TreeWorker()
+        self._worker.start()
+
+    def unpack(self, arrival: Arrival, draft: bytes) -> Arrived:
+        """Unpack a blob into ``draft``; raise ArchiveError, StoreError, OSError."""
+        arrival.attach(self._pipe)
+        try:
+            return self._worker.call(
+                unpack_arriving, self._news, arrival.number, arrival.total, arrival.paths, draft
+            )
+        finally:
+            arrival.detach()
+
+    def kill(self) -> None:
+        """End the worker, whatever it does; then ``unpack`` fails."""
+        self._worker.kill()
+
+    def close(self) -> None:
+        """Wait for the end of the worker; nobody may be in ``unpack`` any more."""
+        self._worker.close()
+        os.close(self._news)
+        os.close(self._pipe)
+
+
+def unpack_arriving(
+    news: int, number: int, total: int, paths: Sequence[bytes], draft: bytes
+) -> Arrived:
+    """Unpack the layer in a blob of ``total`` bytes that is on its way; runs in the worker."""
+    from sundog.layer.compression import open_decompressed  # noqa: PLC0415
+    from sundog.layer.unpack import unpack  # noqa: PLC0415
+
+    told = _News(news, number)
+    with _Arriving(told, paths, total) as raw, open_decompressed(cast("BinaryIO", raw)) as stream:
+        unpacked = unpack(stream, new_tree(draft), below=_Below(told))
+    info = finish_draft(draft, unpacked.owners, unpacked.diff_id)
+    return Arrived(info, unpacked.diff_id, unpacked.needs_below)
+
+
+class _News:
+    """What the worker has been told of one blob."""
+
+    def __init__(self, pipe: int, number: int) -> None:
+        self._pipe = pipe
+        self._number = number
+        self.size = -1
+        self.below: Sequence[LayerPath] | None = None
+
+    def wait(self) -> None:
+        """Take the next message; those about other blobs are of the past."""
+        message = receive(self._pipe)
+        if message is None:
+            raise StoreError("the process that fetches layers is gone")
+        number, what, value = pickle.loads(message)
+        if number != self._number:
+            return
+        if what == "size":
+            self.size = value
+        else:
+            self.below = value
+
+
+class _Below:
+    """The layers below, the topmost first; waits until they are complete."""
+
+    def __init__(self, news: _News) -> None:
+        self._news = news
+
+    def __iter__(self) -> Iterator[LayerTree]:
+        while self._news.below is None:
+            self._news.wait()
+        for path in self._news.below:
+            yield LayerTree(path.tree, read_owners(path.owners))
+
+
+class _Arriving(io.RawIOBase):
+    """The bytes of a blob; waits for those that are not there yet."""
+
+    def __init__(self, news: _News, paths: Sequence[bytes], total: int) -> None:
+        self._news = news
+        self._paths = paths
+        self._total = total
+        self._position = 0
+        self._fd = -1
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            return self.readall()
+        if self._position == self._total:
+            return b""
+        while self._news.size <= self._position:
+            self._news.wait()
+        if self._fd < 0:
+            self._fd = self._open()
+        data = os.pread(self._fd, min(size, self._news.size - self._position), self._position)
+        if not data:
+            raise StoreError("a blob in storage has become shorter")
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        super().close()
+
+    def _open(self) -> int:
+        """Open the file, which is at the first of its places, or meanwhile at a later one."""
+        for path in self._paths[:-1]:
+            try:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+        return os.open(self._paths[-1], os.O_RDONLY | os.O_CLOEXEC)
