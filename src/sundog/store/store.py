@@ -13,7 +13,6 @@ from functools import cached_property
 
 from sundog.errors import SundogError
 from sundog.record.location import default_storage
-from sundog.store.blobs import Blobs
 from sundog.store.cache import Cache
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
 from sundog.store.faults import StorageFaults
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from sundog.store.blobs import Blobs
     from sundog.store.drivers import Driver
 
 
@@ -39,7 +39,6 @@ class Store:
         self.faults = StorageFaults(path)
         self.worker = TreeWorker()
         self.scratch = Scratch(path)
-        self.blobs = Blobs(self)
         self.layers = Layers(self)
         self.images = Images(self)
         self.cache = Cache(self)
@@ -67,6 +66,13 @@ class Store:
     def at(self, *names: bytes) -> bytes:
         """Return the path of something in the storage directory."""
         return b"/".join((self.path, *names))
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """What came from outside, or is to go there."""
+        from sundog.store.blobs import Blobs  # noqa: PLC0415 - a look needs none
+
+        return Blobs(self)
 
     @cached_property
     def driver(self) -> Driver:
