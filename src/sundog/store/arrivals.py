@@ -174,7 +174,7 @@ class _Below:
         while self._news.below is None:
             self._news.wait()
         for path in self._news.below:
-            yield LayerTree(path.tree, read_owners(path.owners))
+            yield LayerTree(path.tree, read_owners(path.owners), path.guessed)
 
 
 class _Arriving(io.RawIOBase):
