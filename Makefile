@@ -5,12 +5,13 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint bench fidelity fidelity-more python
+.PHONY: help demo test lint fuzz bench fidelity fidelity-more python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
 	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
 	@echo 'make lint    lint only'
+	@echo 'make fuzz    throw random system calls at the supervisor of notify for 10 minutes'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'
@@ -23,6 +24,9 @@ test: python
 
 lint: python
 	@$(RUN) scripts.check --lint
+
+fuzz: python
+	@$(RUN) scripts.fuzz $(ARGS)
 
 bench: python
 	@$(RUN) bench

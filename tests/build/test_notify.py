@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tarfile
+import threading
+import time
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +18,6 @@ from sundog.store.store import Store
 from tests.build.conftest import announced
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.build.conftest import Workshop
 
 MADE = """\
@@ -112,6 +116,52 @@ def test_background_processes_do_not_outlive_the_run(workshop: Workshop) -> None
 
 def test_statistics_at_v(workshop: Workshop) -> None:
     assert "in the supervisor" in notify(workshop, MADE, "-v")
+
+
+def test_dead_supervisor_takes_the_container_with_it(workshop: Workshop) -> None:
+    token = str(uuid.uuid4())
+    killer = threading.Thread(target=kill_supervisor, args=[token])
+    killer.start()
+    done = workshop.build(
+        f"FROM bb\nRUN (while :; do stat / >/dev/null; done) & exec tail -f /dev/null {token}\n",
+        "--force=notify",
+        check=False,
+    )
+    killer.join()
+    assert done.returncode == 1
+    assert "was killed by signal 9\nhint: " in done.stderr
+    deadline = time.monotonic() + 30
+    while running(token) and time.monotonic() < deadline:
+        time.sleep(0.01)  # the kernel takes them down one after the other
+    assert not running(token)
+    assert "img" not in workshop.ch_image("list").stdout.split()
+
+
+def running(token: str) -> list[Path]:
+    """Return the /proc directories of processes with ``token`` among their arguments."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if token.encode() in process.joinpath("cmdline").read_bytes().split(b"\0"):
+                found.append(process)
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def kill_supervisor(token: str) -> None:
+    """Kill the parent of the init of the process with ``token`` among its arguments."""
+    while not (processes := running(token)):
+        time.sleep(0.01)
+    process = processes[0]
+    while True:
+        lines = process.joinpath("status").read_text().splitlines()
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        parent = status["PPid"].strip()
+        if status["NSpid"].split()[-1] == "1":
+            os.kill(int(parent), signal.SIGKILL)
+            return
+        process = Path("/proc", parent)
 
 
 def test_yama_may_forbid_it(tmp_path: Path) -> None:

@@ -38,20 +38,29 @@ class Container:
     upper: Path | None = None
 
     def run(
-        self, *command: str, mode: str = "notify", options: tuple[str, ...] = (), check: bool = True
+        self,
+        *command: str,
+        mode: str = "notify",
+        options: tuple[str, ...] = (),
+        check: bool = True,
+        timeout: int = 280,
+        within: tuple[str, ...] = (),
     ) -> Completed:
-        """Run a command; by default its failure, and any incident, fails the test."""
+        """Run a command; by default its failure, and any incident, fails the test.
+
+        ``within`` is what runs the container.
+        """
         arguments = ["--mode", mode, *(f"--root={root}" for root in self.roots), *options]
         if self.upper is not None:
             arguments.append(f"--upper={self.upper}")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.notify.sandbox", *arguments, "--", *command],
+            [*within, sys.executable, "-m", "tests.notify.sandbox", *arguments, "--", *command],
             cwd=HERE.parent.parent,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=280,
+            timeout=timeout,
             check=False,
         )
         if check and done.returncode:

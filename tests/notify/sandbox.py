@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.notify.abi import NOTIFY_ABIS
@@ -177,6 +178,9 @@ def main() -> int:
     parser.add_argument("--upper", type=Path)
     parser.add_argument("--mode", default="notify")
     parser.add_argument("--stats", action="store_true")
+    parser.add_argument(
+        "--fault", action="store_true", help="fail at whatever asks who a process is"
+    )
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.upper:
@@ -205,6 +209,11 @@ def main() -> int:
     return 125 if incidents else status
 
 
+def injected(thread: int) -> NoReturn:
+    """Fail as no handler should."""
+    raise RuntimeError("injected")
+
+
 def supervise(
     options: argparse.Namespace, recorded: Recorded, listener: int, child: int, proc: int
 ) -> int:
@@ -218,6 +227,8 @@ def supervise(
     os.close(pidfd)
     os.fchdir(proc)
     state = State(ABI, Listener(listener), superuser(capabilities))
+    if options.fault:
+        state.tags.credentials = injected  # type: ignore[method-assign]
     if recorded.manifest:
         stable, linked = recorded.is_stable, recorded.linked
         load_records(state, recorded.manifest, is_stable=stable, linked=linked)

@@ -82,8 +82,8 @@ class RunStep:
         snapshot.owners = StepOwners(supervised.owners, is_complete=True)
         for line in (*supervised.statistics, *supervised.incidents):
             self.report.verbose(line)
-        if supervised.incidents:
-            count = len(supervised.incidents)
+        if supervised.failures:
+            count = supervised.failures
             self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")
         return supervised.status
 

@@ -125,7 +125,8 @@ class Emulation:
             load_records(state, self._manifest, is_stable=self.is_stable, linked=self._linked)
         incidents: list[str] = []
         statistics = Supervisor(state, incidents.append).serve()
-        return Supervised(collect_manifest(state, self._changes), statistics.lines(), incidents)
+        owners = collect_manifest(state, self._changes)
+        return Supervised(owners, statistics.lines(), incidents, statistics.incidents)
 
 
 class Supervised:
@@ -133,15 +134,19 @@ class Supervised:
 
     owners      what its layer has to record about the paths that it holds
     statistics  for people
-    incidents   calls that the supervisor failed to answer, and left to the kernel
+    incidents   the first of the calls that the supervisor failed to answer, and left to the kernel
+    failures    how many those were in all
     """
 
-    __slots__ = ("incidents", "owners", "statistics", "status")
+    __slots__ = ("failures", "incidents", "owners", "statistics", "status")
 
-    def __init__(self, owners: OwnersManifest, statistics: list[str], incidents: list[str]) -> None:
+    def __init__(
+        self, owners: OwnersManifest, statistics: list[str], incidents: list[str], failures: int
+    ) -> None:
         self.owners = owners
         self.statistics = statistics
         self.incidents = incidents
+        self.failures = failures
         self.status = 0
 
 

@@ -57,6 +57,8 @@ EXPECTED_ERRORS = frozenset(
     )
 )
 
+MAX_REPORTED = 20
+
 
 class Statistics:
     """What the supervisor did.
@@ -77,18 +79,21 @@ class Statistics:
         total = sum(self.calls.values())
         share = 100 * self.cpu / self.wall if self.wall else 0.0
         often = sorted(self.calls.items(), key=lambda call: (-call[1], call[0]))
-        return [
+        lines = [
             f"notify: {total} notifications, {self.cpu:.2f} s ({share:.0f} %) in the supervisor",
             "notify: " + " ".join(f"{name}={count}" for name, count in often),
         ]
+        if self.incidents:
+            lines.append(f"notify: {self.incidents} calls could not be answered")
+        return lines
 
 
 class Supervisor:
     """Answers the calls of one container's processes.
 
     The process is in the container's user and mount namespaces, has its root, and the /proc of its
-    own PID namespace as its working directory.  ``report`` gets a line for each unexpected failure
-    of a handler.
+    own PID namespace as its working directory.  ``report`` gets a line for each of the first
+    unexpected failures of handlers.
     """
 
     def __init__(self, state: "State", report: "Callable[[str], None]") -> None:
@@ -179,6 +184,8 @@ class Supervisor:
 
     def _note_incident(self, number: int, error: Exception) -> None:
         self._incidents += 1
+        if self._incidents > MAX_REPORTED:
+            return
         trace, where = error.__traceback__, ""
         while trace is not None:
             where = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"

@@ -1,0 +1,34 @@
+"""Random calls, pointers and lengths thrown at the supervisor: everything ends, nothing is wrong.
+
+``make fuzz`` runs this for ten minutes from a seed of the time; here it is half a minute, from a
+fixed one.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.notify.conftest import Container
+
+SEED = os.environ.get("SUNDOG_FUZZ_SEED", "20261124")
+SECONDS = os.environ.get("SUNDOG_FUZZ_SECONDS", "30")
+
+
+@pytest.mark.slow
+def test_random_calls_leave_the_supervisor_alone(busybox: Container, tmp_path: Path) -> None:
+    # An incident makes the status 125, an answer that is not the kernel's makes it 1.
+    overlay = busybox.on_overlay(tmp_path / "overlay")
+    done = overlay.run(
+        *("sh", "-c", f"mkdir w; cd w; exec fuzz {SEED} {SECONDS}"),
+        options=("--stats",),
+        check=False,
+        timeout=int(SECONDS) + 120,
+    )
+    assert done.returncode == 0, f"seed {SEED}\n{done.stderr}"
+    assert "notifications" in done.stderr

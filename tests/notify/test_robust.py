@@ -1,0 +1,77 @@
+"""What would wear a supervisor out, or break it; and one that fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.notify.conftest import Container
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_interrupted_calls_were_not_done(busybox: Container) -> None:
+    assert busybox.sh("mkdir w; cd w; exec stress signals") == "0 wrong\n"
+
+
+# Numbers of processes come round every few hundred, where the kernel has a limit by namespace.
+SMALL = "echo 400 2>/dev/null >/proc/sys/kernel/pid_max; exec "
+
+
+@pytest.mark.slow
+def test_short_lives_leave_nothing_to_those_who_get_their_numbers(busybox: Container) -> None:
+    within = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "sh", "-c")
+    done = busybox.run(
+        *("sh", "-c", "mkdir w; cd w; exec stress short 3000"), within=(*within, f'{SMALL}"$@"', "")
+    )
+    assert done.stdout == "0 wrong\n"
+
+
+@pytest.mark.slow
+def test_fork_bomb_ends_at_the_limit(busybox: Container) -> None:
+    done = busybox.run("sh", "-c", "cd tmp; exec stress bomb 3")
+    assert done.stdout == "refused: 1, 0 wrong\n"
+
+
+SOURCE = '#include <stdio.h>\n#include <stdlib.h>\nint main(void) { return puts("x") < 0; }\n'
+
+
+@pytest.mark.slow
+def test_64_compilers_side_by_side(tmp_path: Path) -> None:
+    (tmp_path / "x.c").write_text(SOURCE)
+    script = f"""
+        cd {tmp_path} || exit
+        for i in $(seq 64); do
+            {{ mkdir $i && cc -O2 -o $i/x x.c && chown $i:$((i + 1)) $i/x && $i/x; }} &
+        done
+        wait
+        stat -c '%u:%g' */x | sort -n
+    """
+    printed = Container(["/"]).sh(script).splitlines()
+    assert printed == ["x"] * 64 + [f"{i}:{i + 1}" for i in range(1, 65)]
+
+
+def test_failing_handler_leaves_the_call_to_the_kernel(busybox: Container) -> None:
+    script = "echo >f; chown 5:6 f; echo $?; stat -c %u:%g f; id -u; echo still there"
+    done = busybox.run("sh", "-c", script, options=("--fault",), check=False)
+    assert done.stdout == "1\n0:0\n0\nstill there\n"
+    assert "notify: chown: RuntimeError('injected') at" in done.stderr
+    assert done.returncode == 125  # the sandbox's way to say that there were incidents
+
+
+def test_incidents_are_all_counted_but_few_are_told(busybox: Container) -> None:
+    script = "i=0; echo >f; while [ $i -lt 300 ]; do chown 5 f 2>/dev/null; i=$((i + 1)); done"
+    done = busybox.run("sh", "-c", script, options=("--fault", "--stats"), check=False)
+    told = [line for line in done.stderr.splitlines() if "injected" in line]
+    assert 0 < len(told) < 100
+    assert "notify: 300 calls could not be answered" in done.stderr
+
+
+def test_many_files_in_one_directory(busybox: Container, tmp_path: Path) -> None:
+    script = "mkdir w; cd w; i=0; while [ $i -lt 3000 ]; do : >$i; i=$((i + 1)); done"
+    overlay = busybox.on_overlay(tmp_path / "overlay")
+    overlay.sh(f"{script}; chown -R 5:6 .")
+    after = overlay.next_layer(tmp_path / "next")
+    assert after.sh("find w ! -user 5 | wc -l; find w | wc -l").split() == ["0", "3001"]
