@@ -42,7 +42,8 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     """
     for tag in options.tags:
         canonical_name(tag)
-    automatic = platform_args(Platform.of_host()) | {"TARGETSTAGE": options.target or "default"}
+    automatic = platform_args(Platform.of_host(), options.platform)
+    automatic |= {"TARGETSTAGE": options.target or "default"}
     scope = GlobalScope(options.build_args, automatic, options.environment)
     graph = stage_graph(dockerfile, scope)
     target = graph.target(options.target)

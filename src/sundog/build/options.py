@@ -8,8 +8,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sundog.build.bases import Pull
     from sundog.build.context import BuildContext
     from sundog.build.force import Force
+    from sundog.oci.platform import Platform
 
 CACHE_ENABLED = "enabled"
 CACHE_REBUILD = "rebuild"  # every instruction is done again, and remembered
@@ -37,8 +39,10 @@ class BuildOptions:
 
     ``tags`` name the result, as the user typed them; ``target`` is the stage to build, the last one
     if ""; ``labels`` come on top of those of the Dockerfile; proxies are taken from
-    ``environment``; ``real_sync`` leaves RUN its fsync(2) and the like.  With
-    ``is_modification`` the image of FROM itself goes on: its ONBUILD triggers stay what they are.
+    ``environment``; ``real_sync`` leaves RUN its fsync(2) and the like.  Images are for
+    ``platform``, by default this machine's; those that are not in storage come by ``pull``, if it
+    is given.  With ``is_modification`` the image of FROM itself goes on: its ONBUILD triggers stay
+    what they are.
     """
 
     tags: tuple[str, ...]
@@ -52,3 +56,5 @@ class BuildOptions:
     dry_run: bool = False
     real_sync: bool = False
     is_modification: bool = False
+    platform: Platform | None = None
+    pull: Pull | None = None

@@ -31,20 +31,25 @@ def wanted_platform(dockerfile: Dockerfile, start: From) -> Platform | None:
         ) from error
 
 
+def suits(config: ImageConfig, platform: Platform) -> bool:
+    """Tell whether an image is for ``platform``.
+
+    One that does not say what it is for is for all, and so is one without a variant.
+    """
+    if not config.architecture:
+        return True
+    found = Platform.of(config.os, config.architecture, config.variant)
+    same = (found.os, found.architecture) == (platform.os, platform.architecture)
+    return same and (found.variant == platform.variant or not (config.variant and platform.variant))
+
+
 def check_platform(
     dockerfile: Dockerfile, start: From, config: ImageConfig, platform: Platform
 ) -> None:
-    """Raise DockerfileError if the base of ``start`` is for another platform than ``platform``.
-
-    An image that does not say what it is for is for all, and so is one without a variant.
-    """
-    if not config.architecture:
+    """Raise DockerfileError if the base of ``start`` is for another platform than ``platform``."""
+    if suits(config, platform):
         return
-    text = "/".join(filter(None, (config.os, config.architecture, config.variant)))
-    found = Platform.parse(text)
-    same = (found.os, found.architecture) == (platform.os, platform.architecture)
-    if same and (found.variant == platform.variant or not (config.variant and platform.variant)):
-        return
+    found = Platform.of(config.os, config.architecture, config.variant)
     raise dockerfile.error(
         start,
         f"{start.image_text} is for {found}, not for {platform}",

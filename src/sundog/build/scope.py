@@ -41,17 +41,17 @@ _FOR_OTHER_BUILDERS = frozenset(
 )
 
 
-def platform_args(platform: Platform) -> dict[str, str]:
-    """Return the automatic ARGs: stages are built for the platform that they are built on."""
-    values = {
-        "PLATFORM": str(platform),
-        "OS": platform.os,
-        "ARCH": platform.architecture,
-        "VARIANT": platform.variant,
-    }
-    return {
-        f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in values.items()
-    }
+def platform_args(platform: Platform, target: Platform | None = None) -> dict[str, str]:
+    """Return the automatic ARGs of a build on ``platform`` for ``target``, by default the same."""
+    args: dict[str, str] = {}
+    for side, one in (("TARGET", target or platform), ("BUILD", platform)):
+        args |= {
+            f"{side}PLATFORM": str(one),
+            f"{side}OS": one.os,
+            f"{side}ARCH": one.architecture,
+            f"{side}VARIANT": one.variant,
+        }
+    return args
 
 
 @dataclass

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 
+from sundog.build.bases import pulled_base, stored_base
 from sundog.build.copy import ContextFiles, CopyStep, ImageFiles
 from sundog.build.graph import SCRATCH
 from sundog.build.inject import inject
@@ -116,7 +117,9 @@ class StageBuild:
 
     def _from(self) -> None:
         base, start = self._stage.base, self._stage.start
-        platform = wanted_platform(self._state.dockerfile, start)
+        options = self._state.options
+        platform = wanted_platform(self._state.dockerfile, start) or options.platform
+        status = HIT
         if isinstance(base, int):
             result = self._state.result(base)
             self._layers, self._config = result.layers, result.config
@@ -127,13 +130,28 @@ class StageBuild:
                 architecture=made_for.architecture, variant=made_for.variant, os=made_for.os
             )
         else:
-            image = self._store.images.get(base)
-            self._layers, self._config = image.layers, image.config
-        if platform is not None:
-            check_platform(self._state.dockerfile, start, self._config, platform)
+            image = stored_base(self._store, base, platform)
+            if image is None:
+                status = MISS
+            else:
+                self._layers, self._config = image.layers, image.config
         option = f"--platform={start.platform} " if start.platform else ""
         alias = f" AS {start.alias}" if start.alias else ""
-        self._state.announce(start, HIT, f"FROM {option}{start.image_text}{alias}")
+        self._state.announce(start, status, f"FROM {option}{start.image_text}{alias}")
+        if status == MISS:
+            assert isinstance(base, str)
+            self._pull_base(base, platform)
+        if platform is not None:
+            check_platform(self._state.dockerfile, start, self._config, platform)
+
+    def _pull_base(self, base: str, platform: Platform | None) -> None:
+        """Pull the image that FROM names; a dry run does not, and then knows nothing of it."""
+        options = self._state.options
+        if options.dry_run and options.pull is not None:
+            self._layers = None
+            return
+        image = pulled_base(self._store, base, platform, options.pull)
+        self._layers, self._config = image.layers, image.config
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Take the ONBUILD triggers out of the configuration that the base had."""
@@ -236,7 +254,13 @@ class StageBuild:
             return self._state.result(base).layers
         if base == SCRATCH:
             return ()
-        return self._store.images.get(base).layers
+        options = self._state.options
+        image = stored_base(self._store, base, options.platform)
+        if image is None and options.dry_run and options.pull is not None:
+            return None
+        if image is None:
+            image = pulled_base(self._store, base, options.platform, options.pull)
+        return image.layers
 
     def _workdir(self, instruction: Workdir) -> None:
         path = self._absolute(instruction.path)

@@ -10,6 +10,7 @@ from sundog.build.executor import build
 from sundog.build.naming import inferred_name
 from sundog.build.options import BuildOptions
 from sundog.cli.image_arguments import storage_path
+from sundog.cli.registries import pull_options, puller
 from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
 from sundog.dockerfile.parse import parse
 from sundog.errors import SundogError, UsageError
@@ -59,6 +60,8 @@ def run(arguments: ImageArguments, report: Report) -> int:
         cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
+        platform=pull_options(arguments).platform,
+        pull=puller(arguments, report),
     )
     with Store.open(storage_path(arguments)) as store:
         report.verbose(f"storage directory: {os.fsdecode(store.path)}")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 from sundog.errors import UsageError
 from sundog.oci.platform import Platform
-from sundog.registry.credentials import PASSWORD_VARIABLE, USERNAME_VARIABLE, Credentials
-from sundog.registry.faults import UnauthorizedError
-from sundog.registry.pull import PullOptions
-from sundog.registry.session import Session
+from sundog.registry.options import PullOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.build.bases import Pull
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
+    from sundog.registry.credentials import Credentials
+    from sundog.registry.session import Session
+    from sundog.store.images import Image
+    from sundog.store.store import Store
 
 _HOST = "host"
 _YOLO = "yolo"
@@ -25,6 +28,8 @@ def open_session(
     arguments: ImageArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
 ) -> Session:
     """Return what a command needs to speak with registries."""
+    from sundog.registry.session import Session  # noqa: PLC0415 - a build seldom pulls
+
     return Session(
         os.environ,
         report,
@@ -54,9 +59,32 @@ def pull_options(arguments: ImageArguments) -> PullOptions:
     )
 
 
+def puller(arguments: ImageArguments, report: Report) -> Pull:
+    """Return what a build uses to pull its bases."""
+
+    def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
+        from sundog.registry.pull import pull  # noqa: PLC0415 - a build seldom pulls
+
+        session = open_session(arguments, report)
+        options = pull_options(arguments)
+        if platform is not None:
+            options = replace(options, platform=platform)
+        report.info(f"pulling image:    {text}")
+        return pull(store, session, text, text, options=options, report=report)
+
+    return pull_base
+
+
 def ask_credentials(registry: str, username: str | None = None) -> Credentials:
     """Ask the user for name and password; raise UnauthorizedError where there is no terminal."""
     import getpass  # noqa: PLC0415 - seldom needed
+
+    from sundog.registry.credentials import (  # noqa: PLC0415
+        PASSWORD_VARIABLE,
+        USERNAME_VARIABLE,
+        Credentials,
+    )
+    from sundog.registry.faults import UnauthorizedError  # noqa: PLC0415
 
     try:
         with open("/dev/tty", "r+b", buffering=0) as terminal:

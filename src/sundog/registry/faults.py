@@ -20,11 +20,22 @@ class RegistryError(SundogError):
 
 
 class UnreachableError(RegistryError):
-    """No answer came from a registry; ``permanent`` if trying again cannot help."""
+    """No answer came from a registry.
 
-    def __init__(self, message: str, hint: str = "", *, permanent: bool = False) -> None:
+    ``permanent`` if trying again cannot help; ``unconnected`` if it hardly will.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        permanent: bool = False,
+        unconnected: bool = False,
+    ) -> None:
         super().__init__(message, hint)
         self.permanent = permanent
+        self.unconnected = unconnected
 
 
 class UnauthorizedError(RegistryError):

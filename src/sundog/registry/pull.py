@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sundog.registry.client import RegistryClient
     from sundog.registry.config import Remote
     from sundog.registry.fetch import Source
+    from sundog.registry.options import PullOptions
     from sundog.registry.report import Report
     from sundog.registry.session import Session
     from sundog.store.store import Store
@@ -45,27 +46,6 @@ _CONFIG_LIMIT = 16 << 20
 _NESTING = 4  # of indexes in indexes
 # After these another mirror, or registry that may be meant, is tried.
 _ELSEWHERE = (RegistryError, DigestMismatch)
-
-
-@dataclass(frozen=True, slots=True)
-class PullOptions:
-    """How to pull.
-
-    platform        for which the image is to be; None: this machine's, or what there is
-    any_platform    take what the registry gives without being asked for a platform
-    last_layer      unpack only so many layers, which leaves an incomplete image
-    fresh           fetch everything, whether the store has it or not
-    """
-
-    platform: Platform | None = None
-    any_platform: bool = False
-    last_layer: int | None = None
-    fresh: bool = False
-
-    @property
-    def wanted(self) -> Platform:
-        """The platform that is asked for."""
-        return self.platform or Platform.of_host()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sundog.registry.transport import Request, Response, Transport
 
 ATTEMPTS = 5
+_RECONNECTS = 1  # where nobody answers at all
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _TOO_MANY = 429
@@ -61,7 +62,7 @@ class RetryingTransport:
             try:
                 response = self._transport.send(request)
             except UnreachableError as error:
-                if last or error.permanent:
+                if last or error.permanent or (error.unconnected and attempt > _RECONNECTS):
                     raise
                 why = error.message
             else:

@@ -293,11 +293,13 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
             return UnreachableError(
                 f"can't reach {host}: no such host",
                 "is the name right, and does this machine reach the network?",
+                unconnected=True,
             )
         case ConnectTimeoutError():
             return UnreachableError(
                 f"can't reach {host}: no answer in time",
                 "is a proxy needed ($https_proxy)? Compute nodes often have no route outside",
+                unconnected=True,
             )
         case ReadTimeoutError():
             return UnreachableError(f"{host}: fell silent in the middle of an answer")
@@ -312,7 +314,9 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
                 )
             return UnreachableError(f"{host}: TLS failed: {text}", permanent=True)
         case NewConnectionError():
-            return UnreachableError(f"can't reach {host}: {_reason(error.__cause__ or error)}")
+            return UnreachableError(
+                f"can't reach {host}: {_reason(error.__cause__ or error)}", unconnected=True
+            )
         case LocationParseError():
             return UnreachableError(f"{host}: not an address", permanent=True)
         case _:
