@@ -5,10 +5,11 @@ paths and an open, which on a cluster's file system are requests to one metadata
 
 The modules of floor 0 keep to rules that make this possible, and that are checked here: our own
 names are imported by ``from sundog.… import name`` without ``as``, and no name is defined at the
-top level of two modules.  What the joined module leaves out: docstrings, annotations, what is for
-type checkers only, our own imports, and what nothing needs.  ``os.name`` becomes ``posix.name``
-where that is the same object, because ``os`` takes a millisecond to import; where anything else of
-it is needed, on the way to an error message, it is imported there.
+top level of two modules.  An import of ours inside a function stays: it is of something that few
+starts need, and from the modules as they are.  What the joined module leaves out: docstrings,
+annotations, what is for type checkers only, our other imports, and what nothing needs.  ``os.name``
+becomes ``posix.name`` where that is the same object, because ``os`` takes a millisecond to import;
+where anything else of it is needed, on the way to an error message, it is imported there.
 """
 
 import ast
@@ -105,7 +106,7 @@ def load_modules(source: Path, name: str) -> dict[str, ast.Module]:
             return
         begun.add(name)
         tree = parse_module(source, name)
-        for node in ast.walk(tree):
+        for node in tree.body:
             if isinstance(node, ast.ImportFrom) and is_ours(node.module):
                 if node.level or any(alias.asname for alias in node.names):
                     raise JoinError(f"{name}: {ast.unparse(node)}")
@@ -152,6 +153,9 @@ def defined_names(statement: ast.stmt) -> list[str]:
 class LeaveOut(ast.NodeTransformer):
     """Take out of a module what a joined one does not need, and ``os`` where ``posix`` will do."""
 
+    def __init__(self) -> None:
+        self.in_function = False
+
     def visit_Module(self, node: ast.Module) -> ast.Module:
         """Drop the docstring."""
         return self.without_docstring(node)
@@ -163,7 +167,10 @@ class LeaveOut(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         """Drop the docstring and the annotation of the result."""
         node.returns = None
-        return self.without_docstring(node)
+        outer, self.in_function = self.in_function, True
+        node = self.without_docstring(node)
+        self.in_function = outer
+        return node
 
     def without_docstring(self, node: Block) -> Block:
         """Return ``node`` without its docstring, and what is in it transformed."""
@@ -188,8 +195,9 @@ class LeaveOut(ast.NodeTransformer):
         return ast.Import([ast.alias("posix")]) if node.names[0].name == "os" else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
-        """Drop our own imports: the names are here already."""
-        return None if is_ours(node.module) or node.module == "__future__" else node
+        """Drop our own imports: the names are here already, unless a function imports them."""
+        ours = is_ours(node.module) and not self.in_function
+        return None if ours or node.module == "__future__" else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """Take what is in ``posix`` from there."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.launcher.supervised import refusal
 from sundog.store.store import Store
 from tests.build.conftest import announced
 
@@ -164,16 +163,6 @@ def kill_supervisor(token: str) -> None:
         process = Path("/proc", parent)
 
 
-def test_yama_may_forbid_it(tmp_path: Path) -> None:
-    scope = tmp_path / "ptrace_scope"
-    scope.write_text("3\n")
-    assert refusal(bytes(scope)) == (
-        "kernel.yama.ptrace_scope is 3: no process may look into another"
-    )
-    scope.write_text("2\n")
-    assert refusal(bytes(scope)) == ""
-
-
 @pytest.mark.parametrize(("option", "status"), [((), 0), (("--no-fallback",), 1)])
 def test_under_another_supervisor_it_falls_back_or_fails(
     workshop: Workshop, option: tuple[str, ...], status: int
@@ -186,7 +175,7 @@ def test_under_another_supervisor_it_falls_back_or_fails(
     )
     assert done.returncode == status
     fault = "--force=notify is not possible here"
-    reason = "this process has a supervisor of its own (nested builds)"
+    reason = "this process has a supervisor already (a build, or ch-run --notify, around it)"
     if status:
         assert f"error: {fault}: {reason}\nhint: use --force=seccomp\n" in done.stderr
     else:

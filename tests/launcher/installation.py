@@ -37,7 +37,8 @@ def interpreter() -> Path:
 def install(prefix: Path, *, compiled: bool = True, site: str = "site-packages") -> Path:
     """Install under ``prefix`` as into a virtual environment; return the command."""
     module = prefix / "lib" / VERSION / site / JOINED
-    module.parent.mkdir(parents=True)
+    package = module.parents[1]
+    shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
     module.write_text(joined_text())
     if compiled:
         py_compile.compile(str(module), doraise=True)

@@ -18,7 +18,7 @@ def fields(stack: ImageStack) -> list[object]:
     return [getattr(stack, name) for name in ImageStack.__slots__]
 
 
-@given(st.builds(ImageStack, _fields, _field, _fields, _fields, _field))
+@given(st.builds(ImageStack, _fields, _field, _fields, _fields, _field, user=_field))
 def test_stack_round_trip(stack: ImageStack) -> None:
     assert fields(unpack_stack(pack_stack(stack))) == fields(stack)
 
@@ -29,12 +29,17 @@ def test_stack_of_foreign_bytes_is_refused(data: bytes) -> None:
         unpack_stack(data)
 
 
-@given(st.builds(ImageStack, _fields, _field, _fields, _fields, _field), st.data())
+@given(st.builds(ImageStack, _fields, _field, _fields, _fields, _field, user=_field), st.data())
 def test_cut_stack_is_refused(stack: ImageStack, data: st.DataObject) -> None:
     packed = pack_stack(stack)
     size = data.draw(st.integers(0, len(packed) - 1))
     with pytest.raises((ValueError, IndexError)):
         unpack_stack(packed[:size])
+
+
+def test_a_stack_of_version_1_has_no_user() -> None:
+    stack = unpack_stack(b"sundog-stack 1\0tree\0/w\x001\0top\x000\x001\0sh\0")
+    assert fields(stack) == fields(ImageStack([b"top"], b"tree", [], [b"sh"], b"/w"))
 
 
 def test_nul_in_command_is_refused_with_the_field() -> None:

@@ -46,9 +46,9 @@ def _force(arguments: ImageArguments, report: Report) -> Force:
     """Return the emulation that was asked for, or, with a warning, what is possible instead."""
     force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
     if force.notify:
-        from sundog.launcher.supervised import refusal  # noqa: PLC0415 - seldom needed
+        from sundog.emulation.notify.trial import obstacle  # noqa: PLC0415 - seldom needed
 
-        reason = refusal()
+        reason = obstacle()
         if reason and arguments.no_fallback:
             raise SundogError(
                 f"--force=notify is not possible here: {reason}", "use --force=seccomp"

@@ -56,16 +56,17 @@ def command_environment(
     host: dict[bytes, bytes],
     changes: list[EnvironmentChange],
     messages: Messages,
+    home: bytes = b"",
     *,
     expand: bool = True,
 ) -> dict[bytes, bytes]:
     """Return the environment of the command, made from the ``host``'s, whose order it keeps.
 
-    Called in the container.  Raises SundogError when ``/ch/environment`` is wanted and cannot be
-    read.
+    ``home`` is that of the command's user, if it is known.  Called in the container.  Raises
+    SundogError when ``/ch/environment`` is wanted and cannot be read.
     """
     environment = dict(host)
-    environment[b"HOME"] = HOME_DEFAULT if exists(HOME_DEFAULT) else b"/"
+    environment[b"HOME"] = home or (HOME_DEFAULT if exists(HOME_DEFAULT) else b"/")
     path = environment.get(b"PATH")
     if path is None:
         messages.warning("$PATH not set")

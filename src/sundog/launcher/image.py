@@ -4,7 +4,7 @@ Of the storage ``ch-run`` knows only the layout and the formats of ``record/``:
 
     images/NAME/stack   which layers, and what runs by default
     images/NAME/root/   what the image says about itself, in ch/
-    layers/ID/tree/     the files of a layer
+    layers/ID/tree/     the files of a layer; beside it its manifest ``owners``
     trees/ID/           or all layers of an image flattened
     skeleton/           the mount points that every container has
 
@@ -22,27 +22,36 @@ from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import read_stack
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class Image:
     """An image's root file system, and what runs in it by default.
 
-    ``command`` is ENTRYPOINT and CMD in one, empty if the image has neither, and ``workdir`` is
-    where they start.  ``named`` tells an image in storage from a directory.
+    ``command`` is ENTRYPOINT and CMD in one, empty if the image has neither, ``workdir`` is where
+    they start, and ``user`` is USER.  ``layers`` are directories, topmost first, that have ``tree``
+    and ``owners``.  ``named`` tells an image in storage from a directory, which has only a root.
     """
 
-    __slots__ = ("command", "named", "root", "workdir")
+    __slots__ = ("command", "layers", "named", "root", "user", "workdir")
 
     def __init__(
         self,
         root: DirectoryRoot | OverlayRoot,
-        command: list[bytes],
-        workdir: bytes,
+        command: "Sequence[bytes]" = (),
+        workdir: bytes = b"/",
         *,
+        user: bytes = b"",
+        layers: "Sequence[bytes]" = (),
         named: bool,
     ) -> None:
         self.root = root
         self.command = command
         self.workdir = workdir
+        self.user = user
+        self.layers = layers
         self.named = named
 
 
@@ -76,7 +85,14 @@ def find_stored(reference: bytes, storage: bytes) -> Image | None:
     else:
         layers = [layer + b"/tree" for layer in stack.layers]
         root = OverlayRoot(storage + b"/layers", [own, *layers, b"../skeleton"])
-    return Image(root, stack.entrypoint + stack.command, stack.workdir or b"/", named=True)
+    return Image(
+        root,
+        stack.entrypoint + stack.command,
+        stack.workdir or b"/",
+        user=stack.user,
+        layers=[storage + b"/layers/" + layer for layer in stack.layers],
+        named=True,
+    )
 
 
 def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
@@ -99,7 +115,7 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
     path = absolute(reference)
     if not unsafe and is_stored(path, storage):
         raise SundogError("can't run directory images from storage", "run by name")
-    return Image(DirectoryRoot(path), [], b"/", named=False)
+    return Image(DirectoryRoot(path), named=False)
 
 
 def is_stored(path: bytes, storage: bytes) -> bool:

@@ -5,6 +5,9 @@ name service), enter the namespaces, find and mount the image, change the root, 
 knows (its environment), and execve(2).  There is no parent left: the command has the process ID
 that ``ch-run`` had, and its death by a signal is seen as such.
 
+With --notify ``ch-run`` stays, as the command's parent, and a supervisor beside it: ``attended``,
+which the joined module does not hold.
+
 After the change of root nothing must be imported: it would come from the image.
 
 Floor 0.
@@ -35,13 +38,16 @@ from sundog.launcher.execute import execute, failure_hint, quoted
 from sundog.launcher.image import Image, find_image
 from sundog.launcher.inherited import encode_text, restore_environment, restore_signals
 from sundog.launcher.messages import STDERR_FILENO, Messages
-from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
+from sundog.launcher.options import USAGE, CommandLine, Finished, help_text, scan
 from sundog.launcher.paths import absolute, exists
 from sundog.launcher.plan import CRAY_DIRECTORY, build_plan, enter
 from sundog.record.location import default_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.launcher.attended import Attendant
     from sundog.launcher.operations import Operation
 
 STDOUT_FILENO = 1
@@ -63,10 +69,15 @@ def start_from_stub() -> None:
     start(words, told)
 
 
-def run(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messages) -> int:
+def run(
+    arguments: list[bytes],
+    environment: dict[bytes, bytes],
+    messages: Messages,
+    attendant: "Attendant | None" = None,
+) -> int:
     """Run ``ch-run``; return its exit status if it does not become the command."""
     try:
-        return launch(arguments, environment, messages)
+        return launch(arguments, environment, messages, attendant)
     except Finished as finished:
         os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
         return finished.status
@@ -91,17 +102,25 @@ def run(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messa
     return status
 
 
-def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messages) -> int:
-    """Do what ``arguments`` ask for; return only if that is not to run a command.
+def launch(
+    arguments: list[bytes],
+    environment: dict[bytes, bytes],
+    messages: Messages,
+    attendant: "Attendant | None" = None,
+) -> int:
+    """Do what ``arguments`` ask for; return only if that is not to become a command.
 
-    Raises SundogError, OSError and Finished.
+    The ``attendant`` is --notify's.  Raises SundogError, OSError and Finished.
     """
     refuse_set_id()
     if not arguments:
         os.write(STDERR_FILENO, help_text().encode())
         return EXIT_ERROR
+    permute = b"POSIXLY_CORRECT" not in environment
+    if attendant is None and wants_attendant(arguments, permute=permute):
+        return run_attended(arguments, environment)
     line = CommandLine(messages)
-    line.read(arguments, permute=b"POSIXLY_CORRECT" not in environment)
+    line.read(arguments, permute=permute)
     if not line.operands:
         raise command_missing()
     storage = line.storage
@@ -109,6 +128,8 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
         storage = default_storage(environment)
     elif not exists(storage):
         messages.warning(f"storage directory not found: {printable(storage)}")
+    if attendant is not None:
+        attendant.choose(line, messages)
     uid = os.geteuid() if line.uid is None else line.uid
     gid = os.getegid() if line.gid is None else line.gid
     messages.verbose(f"verbosity: {messages.verbosity}")
@@ -130,18 +151,41 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     image, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
     command, changes, workdir = line.operands[1:], line.changes, b"/"
     if not command:
-        command, workdir = image.command, image.workdir
+        command, workdir = [*image.command], image.workdir
         changes = [SetFromImage(b"\n"), *changes]
+    if line.notify and attendant is not None:
+        attendant.prepare(image)
     enter(directory, operations, messages.verbose)
-    environment = command_environment(environment, changes, messages, expand=line.expand)
+    home = b""
+    if line.notify and attendant is not None:
+        home = attendant.identify()
+    environment = command_environment(environment, changes, messages, home, expand=line.expand)
     change_directory(workdir if line.directory is None else line.directory)
     messages.verbose(f"executing: {quoted(command)}")
+    if line.notify and attendant is not None:
+        return attendant.attend(
+            lambda install: become(line, command, environment, messages, install)
+        )
+    return become(line, command, environment, messages, install_fake_root)
+
+
+def become(
+    line: CommandLine,
+    command: list[bytes],
+    environment: dict[bytes, bytes],
+    messages: Messages,
+    install: "Callable[[], None]",
+) -> int:
+    """Become the command, under the filter that ``install`` puts on if there is to be one.
+
+    Returns the exit status where that fails.  Raises KernelError.
+    """
     set_no_new_privs()
-    if line.seccomp:
-        if messages.verbosity >= 2:
-            for text in describe_program(fake_root_program()):
-                messages.debug(text)
-        install_fake_root()
+    if line.seccomp and messages.verbosity >= 2:
+        for text in describe_program(fake_root_program()):
+            messages.debug(text)
+    if line.seccomp or line.notify:
+        install()
     silence(messages.verbosity)
     failure = execute(command, environment)
     messages.error(
@@ -149,6 +193,28 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     )
     messages.reprint_warnings()
     return EXIT_EXEC
+
+
+def wants_attendant(arguments: list[bytes], *, permute: bool) -> bool:
+    """Tell whether --notify is among ``arguments``, as far as they are right."""
+    if not any(word.startswith(b"--n") for word in arguments):
+        return False
+    try:
+        return any(name == "notify" for name, _ in scan(arguments, permute=permute))
+    except UsageError:
+        return False
+
+
+def run_attended(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
+    """Start again, in the modules as they are: the joined one lacks what --notify needs.
+
+    It is in the same directory as they.
+    """
+    this_file = sys._getframe().f_code.co_filename
+    sys.path.append(this_file.rsplit("/", 3)[0])
+    from sundog.launcher.attended import run_with_attendant  # noqa: PLC0415
+
+    return run_with_attendant(arguments, environment)
 
 
 def refuse_set_id() -> None:

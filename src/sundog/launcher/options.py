@@ -34,7 +34,9 @@ OPTIONS = (
     ("", "env-no-expand", "", "leave $ in the values of --set-env as it is"),
     ("", "feature", "FEAT", "exit successfully if FEAT works on this machine"),
     ("g", "gid", "GID", "run as group GID within the container"),
+    ("", "no-fallback", "", "fail where --notify is not possible, instead of --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
+    ("", "notify", "", "be root of the image, consistently: a supervisor remembers (see below)"),
     ("t", "private-tmp", "", "use a /tmp of the container's own"),
     ("q", "quiet", "", "say less: no output of COMMAND, twice no warnings, thrice no errors"),
     ("", "seccomp", "", "fake the system calls that need root"),
@@ -75,8 +77,10 @@ class CommandLine:
         "changes",
         "directory",
         "expand",
+        "fallback",
         "gid",
         "messages",
+        "notify",
         "operands",
         "overlay_size",
         "passwd",
@@ -98,8 +102,8 @@ class CommandLine:
         self.uid: int | None = None
         self.gid: int | None = None
         self.overlay_size: bytes | None = None
-        self.expand = self.passwd = True
-        self.private_tmp = self.seccomp = self.unsafe = self.write = False
+        self.expand = self.fallback = self.passwd = True
+        self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
         """Read ``arguments`` from left to right.
@@ -147,6 +151,14 @@ class CommandLine:
     def read_gid(self, value: bytes) -> None:
         """-g, --gid GID."""
         self.gid = parse_id(value, "--gid")
+
+    def read_no_fallback(self, _: None) -> None:
+        """--no-fallback."""
+        self.fallback = False
+
+    def read_notify(self, _: None) -> None:
+        """--notify."""
+        self.notify = True
 
     def read_no_passwd(self, _: None) -> None:
         """--no-passwd."""
@@ -349,6 +361,12 @@ def help_text() -> str:
         "IMAGE is the name of an image in the storage directory (see ch-image list), or a",
         "directory.  Without COMMAND, the image's own entrypoint and command run.  Options of",
         "COMMAND belong behind the --.",
+        "",
+        "With --notify COMMAND is the image's USER, or -u and -g, or else root, as far as it can",
+        "see; it finds the owners, groups and devices of the image, and what it changes of them",
+        "is remembered as long as the files are: with -w in DIR/ch/owners. What it leaves running",
+        "ends with it. Where that is not possible --seccomp stands in, with a warning, unless",
+        "--no-fallback is given. It is no security boundary.",
         "",
         "Exit status: the command's own; 31 when ch-run fails, 49 when COMMAND cannot be executed,",
         "64 when an option is wrong.",

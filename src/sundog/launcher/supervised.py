@@ -1,21 +1,19 @@
-"""A step whose root emulation keeps its word: the guard is the supervisor of its processes.
+"""A container whose root emulation keeps its word: one process supervises all the others.
 
-The guard shares the container's user and mount namespaces and, after the init's pivot_root(2), its
-root, but not its PID namespace: so it sees the processes under the numbers that notifications
-carry, through the /proc that it opened before.  It starts with what the layers below record about
-owners, and ends with what the step's own layer has to record.
+The supervisor shares the container's user and mount namespaces and, after pivot_root(2), its root,
+but not the PID namespace that a RUN has: so it sees the processes under the numbers that
+notifications carry, through the /proc that it opened before.  It starts with what the layers of the
+image record about owners, and ends with what is to be recorded about what changed.
 
-Not part of ``ch-run``.
+Floor 0.  ``ch-run`` loads it for --notify only.
 """
 
-import errno
 import os
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
-from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
 from sundog.emulation.notify.abi import NOTIFY_ABIS
 from sundog.emulation.notify.capabilities import all_capabilities
-from sundog.emulation.notify.credentials import superuser
+from sundog.emulation.notify.credentials import superuser, user_credentials
 from sundog.emulation.notify.listener import (
     Listener,
     install_listener,
@@ -31,15 +29,15 @@ from sundog.emulation.notify.persist import (
 from sundog.emulation.notify.program import notify_program
 from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
-from sundog.errors import KernelError
+from sundog.emulation.notify.tags import Tags, wear_tag
 from sundog.kernel.numbers import process_abi
-from sundog.kernel.process import set_no_new_privs
-from sundog.launcher.child import Child
 from sundog.record.owners import OwnersManifest, read_owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sundog.record.identity import Identity
 
 
 class Recorded:
@@ -53,11 +51,12 @@ class Recorded:
 
 
 class Emulation:
-    """A supervised step: what it starts from, and, afterwards, what it did.
+    """A supervised container: what it starts from, and, afterwards, what it did.
 
     layers      topmost first, as they are mounted
-    changes     the directory that comes to hold what the step changes
+    changes     the directory that comes to hold what the container changes; None: it all goes
     is_stable   the inodes of the layers are those that the container sees, and are never freed
+    identity    who the command is at first; None: root
     """
 
     __slots__ = (
@@ -65,27 +64,34 @@ class Emulation:
         "_linked",
         "_manifest",
         "_ours",
-        "_proc",
         "_theirs",
         "_trees",
         "changes",
+        "identity",
         "is_stable",
         "layers",
+        "proc",
     )
 
-    def __init__(self, layers: "Sequence[Recorded]", changes: bytes, *, is_stable: bool) -> None:
+    def __init__(
+        self, layers: "Sequence[Recorded]", changes: bytes | None, *, is_stable: bool
+    ) -> None:
         self.layers = layers
         self.changes = changes
         self.is_stable = is_stable
+        self.identity: Identity | None = None
 
     def prepare(self) -> None:
-        """Open what the supervisor needs of the host, before the container's root hides it."""
-        self._proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Open what the supervisor needs of the host, before the container's root hides it.
+
+        ``proc`` is then the host's /proc.
+        """
+        self.proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._trees = [
             (os.open(layer.tree, directory), read_owners(layer.owners)) for layer in self.layers
         ]
-        self._changes = os.open(self.changes, directory)
+        self._changes = -1 if self.changes is None else os.open(self.changes, directory)
         self._ours, self._theirs = socketpair(AF_UNIX, SOCK_STREAM)
 
     def merge(self) -> None:
@@ -99,14 +105,29 @@ class Emulation:
         Raises KernelError, with EBUSY where another supervisor is further up.
         """
         abi = NOTIFY_ABIS[process_abi()]
+        index = self._index_in(Tags(superuser(all_capabilities())))
+        if index:
+            wear_tag(index)
         program = notify_program(abi, follow_names=bool(self._linked))
         listener = install_listener(program, abi.numbers["seccomp"])
         send_descriptor(self._theirs.fileno(), listener)
         os.close(listener)
         self._theirs.close()
 
+    def _index_in(self, tags: Tags) -> int:
+        """Return the index of the command's first credentials in ``tags``, which are fresh."""
+        who = self.identity
+        if who is None:
+            return 0
+        return tags.enter(user_credentials(who.uid, who.gid, who.groups, all_capabilities()))
+
     def release(self) -> None:
         """Close, in a process that will not install, the end for the one that does."""
+        self._theirs.close()
+
+    def close(self) -> None:
+        """Close, in a process that will do neither, both ends."""
+        self._ours.close()
         self._theirs.close()
 
     def supervise(self) -> "Supervised | None":
@@ -118,14 +139,15 @@ class Emulation:
         listener = receive_descriptor(self._ours.fileno())
         if listener < 0:
             return None
-        os.fchdir(self._proc)
+        os.fchdir(self.proc)
         abi = NOTIFY_ABIS[process_abi()]
         state = State(abi, Listener(listener), superuser(all_capabilities()))
+        self._index_in(state.tags)
         if self._manifest:
             load_records(state, self._manifest, is_stable=self.is_stable, linked=self._linked)
         incidents: list[str] = []
         statistics = Supervisor(state, incidents.append).serve()
-        owners = collect_manifest(state, self._changes)
+        owners = {} if self._changes < 0 else collect_manifest(state, self._changes)
         return Supervised(owners, statistics.lines(), incidents, statistics.incidents)
 
 
@@ -148,31 +170,3 @@ class Supervised:
         self.incidents = incidents
         self.failures = failures
         self.status = 0
-
-
-def refusal(ptrace_scope: bytes = b"/proc/sys/kernel/yama/ptrace_scope") -> str:
-    """Say why no step can be supervised here; "" if one can."""
-    if process_abi() not in NOTIFY_ABIS:
-        return f"no tables for {os.uname().machine}"
-    try:
-        with open(ptrace_scope, "rb") as file:
-            if file.read().strip() == b"3":
-                return "kernel.yama.ptrace_scope is 3: no process may look into another"
-    except OSError:
-        pass  # no Yama in this kernel
-
-    def attempt(_tie: object) -> str:
-        set_no_new_privs()
-        abi = NOTIFY_ABIS[process_abi()]
-        try:
-            os.close(
-                install_listener(assemble([verdict(SECCOMP_RET_ALLOW)]), abi.numbers["seccomp"])
-            )
-        except KernelError as error:
-            if error.errno == errno.EBUSY:
-                return "this process has a supervisor of its own (nested builds)"
-            return error.message
-        return ""
-
-    reason: str = Child(attempt).result()
-    return reason

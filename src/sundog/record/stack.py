@@ -1,9 +1,9 @@
 """``images/REF/stack``: what ``ch-run`` must know to mount an image and to run its default command.
 
 A separate small file beside ``config.json``, so that a start costs one read and one split.  Format:
-the magic ``sundog-stack 1``, the tree, the working directory, then three lists (layers, entrypoint,
-command), each as its length followed by its items; every field ends in NUL, so any byte that can
-stand in an ``argv`` can stand here.
+the magic ``sundog-stack 2``, the tree, the working directory, the user, then three lists (layers,
+entrypoint, command), each as its length followed by its items; every field ends in NUL, so any byte
+that can stand in an ``argv`` can stand here.  Version 1, which is read too, had no user.
 
 Floor 0: imports the standard library's start-up modules and ``sundog.errors`` only.
 """
@@ -12,7 +12,8 @@ import os
 
 from sundog.errors import StoreError
 
-STACK_MAGIC = b"sundog-stack 1"
+STACK_MAGIC = b"sundog-stack 2"
+STACK_MAGIC_1 = b"sundog-stack 1"
 ID_LENGTH = 20  # of layers and trees: a mount names 127 of them in one page
 
 
@@ -21,11 +22,11 @@ class ImageStack:
 
     layers      IDs below ``layers/``, topmost first, cut below a layer whose root is opaque
     tree        ID below ``trees/`` when the ``copy`` driver flattened the layers, else empty
-    entrypoint, command, workdir
-                ENTRYPOINT, CMD and WORKDIR of the image's config (may be empty)
+    entrypoint, command, workdir, user
+                ENTRYPOINT, CMD, WORKDIR and USER of the image's config (may be empty)
     """
 
-    __slots__ = ("command", "entrypoint", "layers", "tree", "workdir")
+    __slots__ = ("command", "entrypoint", "layers", "tree", "user", "workdir")
 
     def __init__(
         self,
@@ -34,17 +35,20 @@ class ImageStack:
         entrypoint: list[bytes] | None = None,
         command: list[bytes] | None = None,
         workdir: bytes = b"",
+        *,
+        user: bytes = b"",
     ) -> None:
         self.layers = layers
         self.tree = tree
         self.entrypoint = entrypoint or []
         self.command = command or []
         self.workdir = workdir
+        self.user = user
 
 
 def pack_stack(stack: ImageStack) -> bytes:
     """Return the bytes of the file.  Raises StoreError when a field holds a NUL byte."""
-    fields = [STACK_MAGIC, stack.tree, stack.workdir]
+    fields = [STACK_MAGIC, stack.tree, stack.workdir, stack.user]
     for items in (stack.layers, stack.entrypoint, stack.command):
         fields.append(b"%d" % len(items))
         fields.extend(items)
@@ -58,18 +62,20 @@ def pack_stack(stack: ImageStack) -> bytes:
 def unpack_stack(data: bytes) -> ImageStack:
     """Return what ``pack_stack`` packed into ``data``.  Raises ValueError or IndexError."""
     fields = data.split(b"\0")
-    magic, tree, workdir = fields[:3]
-    if magic != STACK_MAGIC:
-        raise ValueError("no stack of version 1")
+    if fields[0] == STACK_MAGIC_1:
+        fields.insert(3, b"")
+    elif fields[0] != STACK_MAGIC:
+        raise ValueError("no stack of version 1 or 2")
+    _, tree, workdir, user = fields[:4]
     lists = []
-    position = 3
+    position = 4
     for _ in range(3):
         end = position + 1 + int(fields[position])
         lists.append(fields[position + 1 : end])
         position = end
     if fields[position:] != [b""]:
         raise ValueError("trailing fields or a cut file")
-    return ImageStack(lists[0], tree, lists[1], lists[2], workdir)
+    return ImageStack(lists[0], tree, lists[1], lists[2], workdir, user=user)
 
 
 def read_stack(dirfd: int, name: bytes = b"stack") -> ImageStack:

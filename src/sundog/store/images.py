@@ -136,6 +136,7 @@ class Images:
             [encoded(word) for word in image.config.entrypoint or ()],
             [encoded(word) for word in image.config.cmd or ()],
             encoded(image.config.working_dir),
+            user=encoded(image.config.user),
         )
         description = {
             "reference": image.reference,

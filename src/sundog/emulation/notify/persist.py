@@ -80,8 +80,16 @@ def linked_paths(
         for tree, manifest in layers
         for path, record in manifest.items()
         if record.kind in TYPES and record.kind != "d" and merged.get(path) is record
-        if os.stat(path, dir_fd=tree, follow_symlinks=False).st_nlink > 1
+        if link_count(tree, path) > 1
     )
+
+
+def link_count(tree: int, path: bytes) -> int:
+    """Return how many names the file at ``path`` in ``tree`` has, 0 if there is none."""
+    try:
+        return os.stat(path, dir_fd=tree, follow_symlinks=False).st_nlink
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def load_records(

@@ -10,7 +10,7 @@ So IDs are emulated per process, not per thread: which is what glibc makes of th
 per-thread IDs.
 """
 
-from resource import RLIM_INFINITY, getrlimit, prlimit
+from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
 
 from sundog.emulation.notify.credentials import Credentials
 from sundog.emulation.notify.listener import KernelAnswers
@@ -27,6 +27,11 @@ def tags_are_possible() -> bool:
     """Tell whether this process may set every tag: its hard limit is as good as none."""
     hard = getrlimit(RLIMIT_LOCKS)[1]
     return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_INDEX
+
+
+def wear_tag(index: int) -> None:
+    """Give this process, which is not supervised yet, the credentials at ``index`` of the table."""
+    setrlimit(RLIMIT_LOCKS, (TAG_MARK | index, getrlimit(RLIMIT_LOCKS)[1]))
 
 
 class Tags:
@@ -52,16 +57,23 @@ class Tags:
         """Return the credentials of ``thread``.  Raises KernelAnswers if it died."""
         return self.table[self.index(thread)]
 
-    def set(self, thread: int, credentials: Credentials) -> bool:
-        """Give ``thread``'s process ``credentials``; return whether the table has room for them."""
+    def enter(self, credentials: Credentials) -> int:
+        """Return the index of ``credentials``, which get into the table, or -1 if it is full."""
         key = credentials.values()
         index = self._index.get(key)
         if index is None:
             index = len(self.table)
             if index >= MAX_CREDENTIALS:
-                return False
+                return -1
             self.table.append(credentials)
             self._index[key] = index
+        return index
+
+    def set(self, thread: int, credentials: Credentials) -> bool:
+        """Give ``thread``'s process ``credentials``; return whether the table has room for them."""
+        index = self.enter(credentials)
+        if index < 0:
+            return False
         soft = TAG_MARK | index if index else self._hard
         try:
             prlimit(thread, RLIMIT_LOCKS, (soft, self._hard))

@@ -1,0 +1,61 @@
+"""The processes of a container without a PID namespace: those in its user namespace, or below it.
+
+Floor 0.
+"""
+
+import errno
+import os
+from _signal import SIGKILL  # type: ignore[import-not-found]
+from fcntl import ioctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+NS_GET_PARENT = 0xB702  # ioctl_ns(2)
+
+
+def kill_members(proc: int, spared: "Collection[int]") -> None:
+    """Kill the processes in this process's user namespace, but for those ``spared``.
+
+    ``proc`` is the /proc of their PID namespace.  They may be forking meanwhile, so it goes on
+    until a look around finds nobody who is not dying already.
+    """
+    own = os.stat(b"self/ns/user", dir_fd=proc).st_ino
+    directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
+    killed: set[int] = set()
+    while True:
+        found = [
+            int(name)
+            for name in os.listdir(directory)
+            if name.isdigit() and int(name) not in spared and is_member(proc, int(name), own)
+        ]
+        if killed.issuperset(found):
+            break
+        for process in found:
+            try:
+                os.kill(process, SIGKILL)
+            except ProcessLookupError:
+                continue
+        killed.update(found)
+    os.close(directory)
+
+
+def is_member(proc: int, process: int, own: int) -> bool:
+    """Tell whether ``process`` is in the user namespace of inode ``own``, or in one below it."""
+    try:
+        namespace = os.open(b"%d/ns/user" % process, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:
+        return False  # not one of ours, or gone
+    while os.fstat(namespace).st_ino != own:
+        try:
+            parent = ioctl(namespace, NS_GET_PARENT)
+        except OSError as error:
+            if error.errno != errno.EPERM:  # beyond our own
+                raise
+            return False
+        finally:
+            os.close(namespace)
+        namespace = parent
+    os.close(namespace)
+    return True

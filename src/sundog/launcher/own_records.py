@@ -1,0 +1,120 @@
+"""``DIR/ch/owners``: the records of a directory image that ``ch-run --notify -w`` writes to.
+
+The format is that of a layer's manifest, ``record.owners``.  One process at a time may write; it
+holds a lock on the file.  Readers take none: the file is replaced as a whole.
+
+Floor 0.
+"""
+
+import errno
+import os
+from fcntl import LOCK_EX, LOCK_NB, flock
+
+from sundog.emulation.notify.persist import PLAINLY, walk
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
+from sundog.record.owners import OwnersManifest, pack_owners, read_owners
+
+NAME = b"owners"
+DRAFT = b"owners.new"
+
+
+class OwnRecords:
+    """The records of the directory image ``path``, locked for this process and its children."""
+
+    __slots__ = ("_before", "_directory", "_lock", "_path", "_tree")
+
+    def __init__(self, path: bytes) -> None:
+        """Lock and read them.  Raises SundogError if another process has."""
+        self._path = path
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._tree = os.open(path, flags)
+        try:
+            if not os.path.lexists(path + b"/ch"):
+                os.mkdir(path + b"/ch")
+            self._directory = os.open(b"ch", flags | os.O_NOFOLLOW, dir_fd=self._tree)
+            self._lock = self._locked()
+        except OSError as error:
+            raise SundogError(
+                f"can't record owners in {printable(path)}/ch: {error.strerror}",
+                "it has to be a directory that you may write to; -W needs none",
+            ) from None
+        self._before = read_owners(b"/proc/self/fd/%d" % self._lock)
+
+    def _locked(self) -> int:
+        """Return a descriptor of the file, which is made if need be, with the lock on it."""
+        while True:
+            try:
+                flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+                fd = os.open(NAME, flags, dir_fd=self._directory)
+            except FileNotFoundError:
+                self._make()
+                continue
+            try:
+                flock(fd, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                raise SundogError(
+                    f"another ch-run --notify -w writes to {printable(self._path)}",
+                    "wait until it has ended; or use -W, which writes to a copy",
+                ) from None
+            if self._is_current(fd):
+                return fd
+            os.close(fd)  # somebody has replaced it since
+
+    def _is_current(self, fd: int) -> bool:
+        try:
+            now = os.stat(NAME, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(now, os.fstat(fd))
+
+    def _make(self) -> None:
+        """Make the file, without records, unless somebody is faster."""
+        draft = b"%b.%d" % (DRAFT, os.getpid())
+        self._write(draft, {})
+        try:
+            os.link(draft, NAME, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except FileExistsError:
+            pass
+        finally:
+            os.unlink(draft, dir_fd=self._directory)
+
+    def _write(self, name: bytes, manifest: OwnersManifest) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(name, flags, 0o644, dir_fd=self._directory), "wb") as file:
+            file.write(pack_owners(manifest))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def save(self, manifest: OwnersManifest) -> None:
+        """Replace the records by ``manifest``; called in the container.  Raises SundogError.
+
+        What is recorded of files that mounts of the container hide stays.
+        """
+        try:
+            hidden = {path: record for path, record in self._before.items() if is_hidden(path)}
+            if hidden:
+                there = set(walk(self._tree))
+                hidden = {path: record for path, record in hidden.items() if path in there}
+            self._write(DRAFT, {**manifest, **hidden})
+            os.rename(DRAFT, NAME, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError as error:
+            raise SundogError(
+                f"can't record owners in {printable(self._path)}/ch: {error.strerror}",
+                "the owners are now as they were before this run",
+            ) from None
+
+
+def is_hidden(path: bytes) -> bool:
+    """Tell whether a mount of the container hides ``path`` of its root."""
+    root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = os.O_PATH | os.O_NOFOLLOW
+        os.close(openat2(root, path or b".", flags, PLAINLY | RESOLVE_NO_XDEV))
+    except KernelError as error:
+        return error.errno == errno.EXDEV
+    finally:
+        os.close(root)
+    return False

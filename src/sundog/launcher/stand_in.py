@@ -1,0 +1,122 @@
+"""Stand in for a command: a caller that watches and signals this process means the command.
+
+* A signal that a process sends here goes on to the command.  One that the terminal sends does not:
+  the command is in the same process group and has it already.
+* When the command stops, this process does, and when that is continued, the command is: so the job
+  control of the caller's shell works, and that of a shell that is the command, too.
+* Exit status and death by a signal are the command's.
+
+Floor 0.
+"""
+
+import os
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIG_UNBLOCK,
+    SIGCHLD,
+    SIGHUP,
+    SIGKILL,
+    SIGSTOP,
+    pthread_sigmask,
+    signal,
+    sigtimedwait,
+    sigwaitinfo,
+    valid_signals,
+)
+from resource import RLIMIT_CORE, setrlimit
+
+from sundog.errors import EXIT_RUN
+from sundog.launcher.members import kill_members
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.launcher.messages import Messages
+
+PATIENCE = 0.05  # seconds between two looks at who is left
+RUNNING = -1  # as a wait status
+
+
+class StandIn:
+    """The stand-in for ``command``, beside its ``supervisor``: both are children.
+
+    All signals are blocked.  ``proc`` is the /proc of their PID namespace.
+    """
+
+    __slots__ = ("_command", "_proc", "_statuses", "_supervisor")
+
+    def __init__(self, command: int, supervisor: int, proc: int) -> None:
+        self._command = command
+        self._supervisor = supervisor
+        self._proc = proc
+        self._statuses = {command: RUNNING, supervisor: RUNNING}
+
+    def stand(self, messages: "Messages") -> int:
+        """Wait until all is over; return the command's exit status, or die of its signal."""
+        while self._statuses[self._command] == RUNNING:
+            received = sigwaitinfo(valid_signals())
+            if received.si_signo == SIGCHLD:
+                self._reap()
+                # It may well find the container empty before the command's death is known here.
+                if self._statuses[self._supervisor] not in (RUNNING, 0):
+                    break
+            elif self._is_for_command(received.si_signo, received.si_code):
+                self._pass_on(received.si_signo)
+        self._end()
+        supervisor = self._statuses[self._supervisor]
+        if os.WIFSIGNALED(supervisor):
+            messages.error(
+                "the supervisor died, and the container with it",
+                "if nobody killed it, the machine may be out of memory: see dmesg",
+            )
+            return EXIT_RUN
+        status = self._statuses[self._command]
+        if os.WIFSIGNALED(status) and supervisor == 0:
+            die_of(os.WTERMSIG(status))
+        return os.WEXITSTATUS(status) or os.WEXITSTATUS(supervisor)
+
+    def _reap(self) -> None:
+        """Take the news about all children, adopted ones too; stop if the command has."""
+        while True:
+            try:
+                process, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return
+            if process == 0:
+                return
+            if not os.WIFSTOPPED(status):
+                self._statuses[process] = status
+            elif process == self._command:
+                os.kill(os.getpid(), SIGSTOP)
+                # Continued.  The signal that did it is blocked, and will be passed on.
+
+    def _is_for_command(self, signo: int, code: int) -> bool:
+        """Tell whether the command has not got the signal itself.
+
+        The kernel's own, from the terminal, go to the whole group.  A SIGHUP goes to the leader of
+        the session alone, as which the caller may have started this process.
+        """
+        if code <= 0:  # SI_USER and its like: sigaction(2)
+            return True
+        return bool(signo == SIGHUP) and os.getpgid(self._command) != os.getpgrp()
+
+    def _pass_on(self, signo: int) -> None:
+        try:
+            os.kill(self._command, signo)
+        except ProcessLookupError:
+            return  # its SIGCHLD is on the way
+
+    def _end(self) -> None:
+        """End what is left of the container, and wait for the supervisor, who sees that."""
+        while RUNNING in self._statuses.values():
+            kill_members(self._proc, {os.getpid(), self._supervisor})
+            sigtimedwait([SIGCHLD], PATIENCE)
+            self._reap()
+
+
+def die_of(signo: int) -> None:
+    """Die of a signal, as the command did; it has dumped core already if it was to."""
+    setrlimit(RLIMIT_CORE, (0, 0))
+    if signo != SIGKILL:
+        signal(signo, SIG_DFL)
+        pthread_sigmask(SIG_UNBLOCK, {signo})
+    os.kill(os.getpid(), signo)

@@ -1,0 +1,375 @@
+"""``ch-run --notify``: who the command is, what it finds, and what is remembered."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.emulation.notify.trial import obstacle
+from sundog.record.owners import OwnerRecord, pack_owners, read_owners
+from sundog.record.stack import ImageStack
+from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
+from tests.launcher.test_image import MOUNT_POINTS, add_image
+
+if TYPE_CHECKING:
+    from tests.conftest import RootHelper
+
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nada:x:1815:100::/home/ada:/bin/sh\n"
+GROUP = "root:x:0:\nusers:x:100:\nengine:x:12:ada,root\n"
+SHADOW = OwnerRecord("f", 0, 42)
+NULL = OwnerRecord("c", 0, 6, rdev=os.makedev(1, 3))
+LOOK = "stat -c '%u:%g %F %n'"
+
+
+def fill(tree: Path) -> None:
+    """Add accounts, and what has a record."""
+    (tree / "etc" / "passwd").write_text(PASSWD)
+    (tree / "etc" / "group").write_text(GROUP)
+    (tree / "etc" / "shadow").write_text("secret\n")
+    (tree / "null").write_text("")
+    for applet in ("chroot", "find", "mknod", "seq", "wc", "xargs"):
+        (tree / "bin" / applet).symlink_to("busybox")
+
+
+@pytest.fixture
+def tree(image: Path) -> Path:
+    """A directory image with accounts and records."""
+    fill(image)
+    (image / "ch").mkdir()
+    owners = {b"etc/shadow": SHADOW, b"null": NULL}
+    (image / "ch" / "owners").write_bytes(pack_owners(owners))
+    return image
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A storage with an image "app" of two layers, both with records."""
+    storage = tmp_path / "storage"
+    skeleton = storage / "skeleton"
+    for name in MOUNT_POINTS:
+        (skeleton / name).mkdir(parents=True)
+    base, top = storage / "layers" / "base", storage / "layers" / "top"
+    fill(make_image(base / "tree"))
+    (base / "owners").write_bytes(pack_owners({b"etc/shadow": SHADOW, b"null": NULL}))
+    (top / "tree").mkdir(parents=True)
+    (top / "tree" / "more").write_text("more\n")
+    (top / "tree" / "null").write_text("no device any more\n")
+    (top / "owners").write_bytes(pack_owners({b"more": OwnerRecord("f", 5, 6)}))
+    add_image(storage, "app", ImageStack([b"top", b"base"]))
+    add_image(storage, "ada", ImageStack([b"top", b"base"], command=[b"id"], user=b"ada"))
+    return storage
+
+
+# Who it is
+
+
+@pytest.mark.parametrize(
+    ("options", "who", "home"),
+    [
+        ([], "uid=0(root) gid=0(root) groups=0(root)", "/"),
+        (["-u0"], "uid=0(root) gid=0(root) groups=0(root),12(engine)", "/"),
+        (["-u1815"], "uid=1815(ada) gid=100(users) groups=12(engine),100(users)", "/home/ada"),
+        (["-u1815", "-g12"], "uid=1815(ada) gid=12(engine) groups=12(engine)", "/home/ada"),
+        (["-g100"], "uid=0(root) gid=100(users) groups=100(users)", "/"),
+        (["-u33"], "uid=33 gid=0(root) groups=0(root)", "/"),
+        (["-u33", "-g44"], "uid=33 gid=44 groups=44", "/"),
+    ],
+)
+def test_who_the_command_is(
+    ch_run: ChRun, tree: Path, options: list[str], who: str, home: str
+) -> None:
+    done = ch_run("--notify", *options, tree, "--", "sh", "-c", "id; echo $HOME")
+    assert done.stderr == b""
+    assert done.stdout.decode().splitlines() == [who, home]
+
+
+def test_the_images_user(ch_run: ChRun, stored: Path) -> None:
+    done = ch_run("--notify", "ada")
+    assert done.stdout == b"uid=1815(ada) gid=100(users) groups=12(engine),100(users)\n"
+    done = ch_run("--notify", "-u0", "ada", "--", "id", "-u")
+    assert done.stdout == b"0\n"
+    done = ch_run("ada", "--", "id", "-u")  # without --notify one stays oneself
+    assert done.stdout == b"%d\n" % os.getuid()
+
+
+def test_an_unknown_user_of_the_image(ch_run: ChRun, stored: Path) -> None:
+    add_image(stored, "lost", ImageStack([b"top", b"base"], user=b"charles"))
+    done = ch_run("--notify", "lost", "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        "error: no such user in the image: charles",
+        "hint: /etc/passwd there has no entry for it; add one, or give a number",
+    ]
+
+
+def test_a_user_may_not_what_root_may(ch_run: ChRun, tree: Path) -> None:
+    script = "chown 0 /etc/shadow; chmod 600 /etc/shadow; mknod /tmp/d c 1 3; chroot / true; id -u"
+    done = ch_run("--notify", "-u1815", "-t", "-W", tree, "--", "sh", "-c", script)
+    assert done.stderr.count(b"Operation not permitted") == 4, done.stderr
+    assert done.stdout == b"1815\n"
+
+
+# What it finds, and leaves
+
+
+def test_a_directory_has_its_records_in_ch_owners(ch_run: ChRun, tree: Path) -> None:
+    done = ch_run("--notify", tree, "--", "sh", "-c", f"{LOOK} /etc/shadow /null /etc")
+    assert done.stdout.decode().splitlines() == [
+        "0:42 regular file /etc/shadow",
+        "0:6 character special file /null",
+        "0:0 directory /etc",
+    ]
+
+
+def test_a_directory_needs_no_records(ch_run: ChRun, image: Path) -> None:
+    done = ch_run("--notify", image, "--", "stat", "-c", "%u:%g", "/etc")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"0:0\n", b"")
+    assert not (image / "ch").exists()
+
+
+def test_an_image_has_those_of_its_layers(ch_run: ChRun, stored: Path) -> None:
+    done = ch_run("--notify", "app", "--", "sh", "-c", f"{LOOK} /etc/shadow /more /null")
+    assert done.stdout.decode().splitlines() == [
+        "0:42 regular file /etc/shadow",
+        "5:6 regular file /more",
+        "0:0 regular file /null",
+    ]
+
+
+CHANGE = "chown 7:8 /etc/motd; chown 9:9 /etc/shadow; rm /null; mknod /mnt/zero c 1 5"
+
+
+def test_read_only(ch_run: ChRun, tree: Path) -> None:
+    done = ch_run("--notify", tree, "--", "sh", "-c", "chown 9:9 /etc/shadow")
+    assert b"Read-only file system" in done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["tree", "app"])
+def test_written_to_a_copy(ch_run: ChRun, tree: Path, stored: Path, name: str) -> None:
+    target = tree if name == "tree" else Path(name)
+    script = f"echo >/etc/motd; {CHANGE}; {LOOK} /etc/motd /etc/shadow /mnt/zero; ls /null"
+    done = ch_run("--notify", "-W", target, "--", "sh", "-c", script)
+    assert done.stdout.decode().splitlines() == [
+        "7:8 regular file /etc/motd",
+        "9:9 regular file /etc/shadow",
+        "0:0 character special file /mnt/zero",
+    ]
+    assert b"/null: No such file" in done.stderr
+    done = ch_run("--notify", target, "--", "stat", "-c", "%u:%g", "/etc/shadow")
+    assert done.stdout == b"0:42\n"
+
+
+def test_written_to_the_directory(ch_run: ChRun, tree: Path) -> None:
+    (tree / "etc" / "motd").write_text("hello\n")
+    before = read_owners(bytes(tree / "ch" / "owners"))
+    hidden = {b"dev": OwnerRecord("d", 1, 2), b"tmp/x": OwnerRecord("f", 3, 4)}
+    (tree / "tmp" / "x").touch()
+    (tree / "ch" / "owners").write_bytes(pack_owners(before | hidden))
+    done = ch_run("--notify", "-w", tree, "--", "sh", "-c", CHANGE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    after = read_owners(bytes(tree / "ch" / "owners"))
+    assert after == {
+        b"dev": OwnerRecord("d", 1, 2),  # mounts hid them
+        b"tmp/x": OwnerRecord("f", 3, 4),
+        b"etc/motd": OwnerRecord("f", 7, 8),
+        b"etc/shadow": OwnerRecord("f", 9, 9),
+        b"mnt/zero": OwnerRecord("c", 0, 0, rdev=os.makedev(1, 5)),
+    }
+    done = ch_run("--notify", tree, "--", "sh", "-c", f"{LOOK} /etc/motd /mnt/zero; ls /null")
+    assert done.stdout.startswith(b"7:8 regular file /etc/motd\n0:0 character special file /mnt/z")
+    assert [path.name for path in (tree / "ch").iterdir()] == ["owners"]
+
+
+def test_a_command_that_fails_is_recorded_too(ch_run: ChRun, image: Path) -> None:
+    done = ch_run("--notify", "-w", image, "--", "sh", "-c", "chown 1:2 /mnt; kill -TERM $$")
+    assert done.returncode == -15
+    assert read_owners(bytes(image / "ch" / "owners")) == {b"mnt": OwnerRecord("d", 1, 2)}
+
+
+def test_one_writer_at_a_time(ch_run: ChRun, installed: Path, tree: Path) -> None:
+    env = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(tree.parent / "storage")}
+    writer = subprocess.Popen(
+        [installed, "--notify", "-w", tree, "--", "sh", "-c", "echo; read x; chown 7 /mnt"],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"\n"
+    done = ch_run("--notify", "-w", tree, "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        f"error: another ch-run --notify -w writes to {tree}",
+        "hint: wait until it has ended; or use -W, which writes to a copy",
+    ]
+    # Readers are not in the way.
+    assert ch_run("--notify", tree, "--", "stat", "-c%g", "/etc/shadow").stdout == b"42\n"
+    writer.communicate(b"\n")
+    assert writer.returncode == 0
+    assert ch_run("--notify", "-w", tree, "--", "stat", "-c%u", "/mnt").stdout == b"7\n"
+
+
+def test_a_directory_that_cannot_be_written(ch_run: ChRun, image: Path) -> None:
+    (image / "ch").write_text("a file\n")
+    done = ch_run("--notify", "-w", image, "--", "true")
+    assert done.returncode == 31
+    assert messages(done)[0] == f"error: can't record owners in {image}/ch: Not a directory"
+
+
+@pytest.mark.parametrize("option", ["-w", "-W"])
+def test_records_of_what_is_gone_are_of_no_account(
+    ch_run: ChRun, tree: Path, option: str
+) -> None:
+    (tree / "etc" / "shadow").unlink()
+    (tree / "null").unlink()
+    (tree / "null").mkdir()
+    done = ch_run("--notify", option, tree, "--", "stat", "-c%u:%g", "/null")
+    assert (done.stdout, done.stderr) == (b"0:0\n", b"")
+
+
+def test_damaged_records(ch_run: ChRun, tree: Path) -> None:
+    (tree / "ch" / "owners").write_text("nonsense\n")
+    for option in ("-w", "-W"):
+        done = ch_run("--notify", option, tree, "--", "true")
+        assert done.returncode == 31
+        assert "no owners manifest of version 1" in messages(done)[0]
+
+
+def test_many_records_survive_empty_caches(
+    ch_run: ChRun, tree: Path, installed: Path, root_helper: RootHelper
+) -> None:
+    """Under -W, on the tmpfs and on the image below: inode numbers must hold (xino)."""
+    (tree / "many").mkdir()
+    for number in range(10_000):
+        (tree / "many" / f"below{number}").touch()
+    script = (
+        "cd /many; seq 10000 | xargs touch; find . -type f | xargs chown 5:6;"
+        " echo done; read x; find . -type f -user 5 -group 6 | wc -l"
+    )
+    runner = subprocess.Popen(
+        [installed, "--notify", "-W50%", tree, "--", "sh", "-c", script],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert runner.stdout is not None
+    assert runner.stdout.readline() == b"done\n"
+    root_helper.drop_caches()
+    output, _ = runner.communicate(b"\n")
+    assert output == b"20000\n"
+
+
+def test_statistics(ch_run: ChRun, tree: Path) -> None:
+    done = ch_run("--notify", "-v", tree, "--", "stat", "/")
+    lines = [line for line in messages(done) if line.startswith("notify: ")]
+    assert " in the supervisor" in lines[0]
+    assert "newfstatat=1" in lines[1].split()
+
+
+# Where it is not possible
+
+UNDER_A_LISTENER = """
+import os, sys
+from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
+from sundog.emulation.notify.listener import install_listener
+from sundog.kernel.process import set_no_new_privs
+set_no_new_privs()
+listener = install_listener(assemble([verdict(SECCOMP_RET_ALLOW)]), 317)
+os.set_inheritable(listener, True)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+UNDER_A_PROFILE = """
+import os, sys
+from sundog.emulation.bpf import (
+    DATA_NR, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, assemble, compare, label, load, verdict
+)
+from sundog.kernel.process import install_seccomp_filter, set_no_new_privs
+set_no_new_privs()
+source = [load(DATA_NR), compare(int(sys.argv[1]), "deny"), verdict(SECCOMP_RET_ALLOW)]
+install_seccomp_filter(assemble([*source, label("deny"), verdict(SECCOMP_RET_ERRNO | 1)]))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+CASES = {
+    "listener": (
+        [UNDER_A_LISTENER],
+        "this process has a supervisor already (a build, or ch-run --notify, around it)",
+    ),
+    "process_vm_readv": (
+        [UNDER_A_PROFILE, "310"],
+        "no process may look into another: process_vm_readv(2) is forbidden",
+    ),
+    "pidfd_getfd": (
+        [UNDER_A_PROFILE, "438"],
+        "can't pidfd_getfd a file of another process: Operation not permitted",
+    ),
+    "seccomp": (
+        [UNDER_A_PROFILE, "317"],
+        "can't seccomp SECCOMP_SET_MODE_FILTER: Operation not permitted",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_where_it_is_not_possible(installed: Path, tree: Path, case: str) -> None:
+    (script, *words), reason = CASES[case]
+
+    def ch_run(*options: str) -> subprocess.CompletedProcess[bytes]:
+        command = ["sh", "-c", "chown 7:8 /mnt; echo $?; id -u; stat -c %u /mnt"]
+        return subprocess.run(
+            [sys.executable, "-c", script, *words, installed, *options, tree, "--", *command],
+            env=os.environ | ENVIRONMENT,
+            capture_output=True,
+            check=False,
+        )
+
+    done = ch_run("--notify")
+    assert messages(done) == [
+        f"warning: --notify is not possible here, using --seccomp: {reason}"
+    ]
+    assert (done.returncode, done.stdout) == (0, b"0\n0\n0\n")
+    done = ch_run("--notify", "--no-fallback")
+    assert (done.returncode, done.stdout) == (31, b"")
+    assert messages(done) == [
+        f"error: --notify is not possible here: {reason}",
+        "hint: leave out --no-fallback; or use --seccomp",
+    ]
+
+
+def test_yama_may_forbid_it(tmp_path: Path) -> None:
+    scope = tmp_path / "ptrace_scope"
+    scope.write_text("3\n")
+    reason = "kernel.yama.ptrace_scope is 3: no process may look into another"
+    assert obstacle(ptrace_scope=bytes(scope)) == reason
+    scope.write_text("2\n")
+    assert obstacle(ptrace_scope=bytes(scope)) == ""
+
+
+def test_an_architecture_without_tables() -> None:
+    assert obstacle("s390x") == "no tables for the architecture s390x"
+
+
+def test_seccomp_as_well(ch_run: ChRun, tree: Path) -> None:
+    done = ch_run("--notify", "--seccomp", tree, "--", "true")
+    assert (done.returncode, messages(done)[0]) == (
+        31,
+        "error: --seccomp incompatible with --notify",
+    )
+
+
+def test_within_itself(ch_run: ChRun, tree: Path, installed: Path) -> None:
+    """The outer emulation goes on; the inner ch-run says what it does instead."""
+    host = ["/usr", "/lib", "/lib64", sys.base_prefix]
+    binds = [f"-b{path}" for path in host if os.path.exists(path)]
+    done = ch_run(
+        *("--notify", "-W", *binds, f"-b{tree}:/inner", f"-b{installed.parents[1]}:/prefix"),
+        *(tree, "--", "sh", "-c"),
+        "/prefix/bin/ch-run --notify /inner -- id -u; stat -c %g /etc/shadow",
+    )
+    assert done.stdout == b"0\n42\n", done.stderr
+    assert b"using --seccomp: this process has a supervisor already" in done.stderr
