@@ -32,6 +32,7 @@ from sundog.launcher.main import run
 from sundog.launcher.members import kill_members
 from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
+from sundog.launcher.root import DirectoryRoot
 from sundog.launcher.stand_in import StandIn
 from sundog.launcher.supervised import Emulation, Recorded, Supervised
 from sundog.record.identity import find_identity
@@ -85,11 +86,12 @@ class Attendant:
         line = self._line
         self._records: OwnRecords | None = None
         self._words = self._words or image.user
-        if image.named:
+        root = image.root
+        if image.named or not isinstance(root, DirectoryRoot):
             layers = [Recorded(path + b"/tree", path + b"/owners") for path in image.layers]
             self._emulation = Emulation(layers, None, is_stable=True)
         else:
-            path = image.root.path
+            path = root.path
             changes = None
             if line.write and line.overlay_size is None:
                 changes = path

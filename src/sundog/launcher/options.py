@@ -36,7 +36,7 @@ OPTIONS = (
     ("g", "gid", "GID", "run as group GID within the container"),
     ("", "no-fallback", "", "fail where --notify is not possible, instead of --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
-    ("", "notify", "", "be root of the image, consistently: a supervisor remembers (see below)"),
+    ("", "notify", "", "be root, as far as COMMAND can see: a supervisor remembers (below)"),
     ("t", "private-tmp", "", "use a /tmp of the container's own"),
     ("q", "quiet", "", "say less: no output of COMMAND, twice no warnings, thrice no errors"),
     ("", "seccomp", "", "fake the system calls that need root"),

@@ -1,0 +1,363 @@
+"""``ch-run --notify`` stands in for its command: signals, the terminal, streams, and deaths."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.launcher.conftest import ENVIRONMENT, ChRun, messages
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+DEADLINE = 30  # seconds that a prompt or a death may take on a busy machine
+
+
+@pytest.fixture
+def tree(image: Path) -> Path:
+    """An image with what these tests run."""
+    for applet in ("setsid", "sync", "tr", "yes", "head", "grep"):
+        (image / "bin" / applet).symlink_to("busybox")
+    return image
+
+
+def start(installed: Path, tree: Path, script: str) -> subprocess.Popen[bytes]:
+    """Start a script, which says something first; return when it has."""
+    process = subprocess.Popen(
+        [installed, "--notify", tree, "--", "sh", "-c", script],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+def children(process: int) -> list[int]:
+    with contextlib.suppress(FileNotFoundError):
+        return [
+            int(word)
+            for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
+    return []
+
+
+def supervisor_and_command(process: int) -> tuple[int, int]:
+    """Return the process IDs: the supervisor alone is not under a filter."""
+    found = {}
+    for child in children(process):
+        status = Path(f"/proc/{child}/status").read_text()
+        found["Seccomp:\t2\n" in status] = child
+    return found[False], found[True]
+
+
+def alive(marker: str) -> list[str]:
+    """Return the processes, other than zombies, that have ``marker`` in their command line."""
+    done = subprocess.run(["pgrep", "-f", marker], capture_output=True, text=True, check=False)
+    return done.stdout.split()
+
+
+def wait_until_dead(marker: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while alive(marker):
+        assert time.monotonic() < deadline, alive(marker)
+        time.sleep(0.02)
+
+
+# Status and signals
+
+
+@pytest.mark.parametrize("status", [0, 1, 31, 49, 255])
+def test_exit_status(ch_run: ChRun, tree: Path, status: int) -> None:
+    assert ch_run("--notify", tree, "--", "sh", "-c", f"exit {status}").returncode == status
+
+
+def test_a_command_that_does_not_exist(ch_run: ChRun, tree: Path) -> None:
+    done = ch_run("--notify", tree, "--", "/nonexistent")
+    assert done.returncode == 49
+    assert messages(done) == ["error: can't execve(2): /nonexistent: No such file or directory"]
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT", "KILL", "SEGV", "PIPE", "TERM", "USR1"])
+def test_it_dies_of_the_commands_signal(ch_run: ChRun, tree: Path, name: str) -> None:
+    done = ch_run("--notify", tree, "--", "sh", "-c", f"kill -{name} $$")
+    assert done.returncode == -getattr(signal, f"SIG{name}")
+
+
+def test_timeout_ends_it(installed: Path, tree: Path) -> None:
+    done = subprocess.run(
+        ["timeout", "-s", "TERM", "1", installed, "--notify", tree, "--", "sleep", "1000"],
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert done.returncode == 124
+
+
+@pytest.mark.parametrize(
+    "name", ["HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "WINCH", "URG", "CONT", "RTMIN"]
+)
+def test_signals_are_passed_on(installed: Path, tree: Path, name: str) -> None:
+    number = signal.Signals[f"SIG{name}"].value
+    script = f"trap 'echo got; exit 5' {number}; echo ready; while :; do sleep 0.05; done"
+    process = start(installed, tree, script)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, output) == (5, b"got\n")
+
+
+def test_ignored_signals_stay_ignored(installed: Path, tree: Path) -> None:
+    """Under nohup, and in the background of a script: & ignores SIGINT and SIGQUIT."""
+    script = f"nohup {installed} --notify {tree} -- grep SigIgn /proc/self/status <&- 2>&1 & wait"
+    done = subprocess.run(
+        ["dash", "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    match = re.search(r"SigIgn:\t([0-9a-f]+)", done.stdout)
+    assert match, done
+    ignored = int(match[1], 16)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        assert ignored >> number - 1 & 1
+
+
+def test_the_commands_world_is_the_callers(ch_run: ChRun, tree: Path) -> None:
+    script = (
+        "tr '\\0' '\\n' </proc/self/environ; grep -E '^(Sig|Shd)' /proc/self/status;"
+        " ls /proc/self/fd; umask; cat"
+    )
+    plain = ch_run(tree, "--", "sh", "-c", script, stdin=b"input\n")
+    ours = ch_run("--notify", tree, "--", "sh", "-c", script, stdin=b"input\n")
+    assert ours.stdout == plain.stdout
+    assert ours.stderr == plain.stderr == b""
+
+
+def test_streams_are_the_commands_alone(installed: Path, tree: Path) -> None:
+    """Who writes to its input, or reads its output, sees it close them."""
+    process = subprocess.Popen(
+        [
+            installed,
+            "--notify",
+            tree,
+            "--",
+            "sh",
+            "-c",
+            "exec <&- >&-; while :; do sleep 0.1; done",
+        ],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.read() == b""
+    with pytest.raises(BrokenPipeError):
+        os.write(process.stdin.fileno(), b"x")
+    process.terminate()
+    process.wait(timeout=DEADLINE)
+    process.stdin.close()
+    process.stdout.close()
+
+
+# Deaths
+
+
+def test_what_the_command_leaves_running_ends_with_it(ch_run: ChRun, tree: Path) -> None:
+    marker = f"leftover-{os.getpid()}"
+    script = f"for i in 1 2 3; do (setsid sh -c ': {marker}; while :; do sleep 1; done' &); done"
+    done = ch_run("--notify", tree, "--", "sh", "-c", f"{script} >&- 2>&-; exit 3")
+    assert done.returncode == 3
+    assert alive(marker) == []
+
+
+@pytest.mark.parametrize("victim", ["ch-run", "supervisor"])
+def test_nothing_goes_on_half_emulated(installed: Path, tree: Path, victim: str) -> None:
+    """SIGKILL of either of the two ends all that is in the container, other sessions too."""
+    marker = f"victim-{victim}-{os.getpid()}"
+    loop = f": {marker}; while :; do :; done"
+    process = start(installed, tree, f"setsid sh -c '{loop}' & sh -c '{loop}' & echo; {loop}")
+    supervisor, command = supervisor_and_command(process.pid)
+    assert len(alive(marker)) >= 3
+    os.kill(supervisor if victim == "supervisor" else process.pid, signal.SIGKILL)
+    _, errors = process.communicate(timeout=DEADLINE)
+    wait_until_dead(marker)
+    wait_until_gone(supervisor, command)
+    if victim == "supervisor":
+        assert process.returncode == 31
+        assert b"error: the supervisor died, and the container with it" in errors
+    else:
+        assert process.returncode == -signal.SIGKILL
+
+
+def wait_until_gone(*processes: int) -> None:
+    deadline = time.monotonic() + DEADLINE
+    for process in processes:
+        while not is_dead(process):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def is_dead(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+# The terminal
+
+
+class Terminal:
+    """An interactive shell on a terminal of its own; ``expect`` reads what it shows."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.process, self.fd = pty.fork()
+        if self.process == 0:
+            bash = shutil.which("bash") or "/bin/bash"
+            os.execve(bash, ["bash", "--norc", "--noprofile", "--noediting", "-i"], environment)
+        self.seen = ""
+
+    def expect(self, pattern: str) -> str:
+        """Read until ``pattern`` has come; return all up to its end."""
+        deadline = time.monotonic() + DEADLINE
+        while not (match := re.search(pattern, self.seen)):
+            ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"no {pattern!r} in {self.seen!r}"
+            self.seen += os.read(self.fd, 4096).decode(errors="replace").replace("\r", "")
+        text, self.seen = self.seen[: match.end()], self.seen[match.end() :]
+        return text
+
+    def type(self, text: str) -> None:
+        """Type something; what is typed is shown, too."""
+        os.write(self.fd, text.encode())
+
+    def command(self, line: str, prompt: str) -> str:
+        """Type a command; return what it shows until the next ``prompt``."""
+        self.type(line + "\n")
+        self.expect(re.escape(line) + "\n")
+        return self.expect(prompt)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Generator[Terminal]:
+    terminal = Terminal(ENVIRONMENT | {"PS1": "outer> ", "TERM": "dumb"})
+    terminal.expect("outer> ")
+    yield terminal
+    os.kill(terminal.process, signal.SIGKILL)
+    os.close(terminal.fd)
+    os.waitpid(terminal.process, 0)
+
+
+@pytest.fixture(params=["", "--notify"])
+def how(request: pytest.FixtureRequest, installed: Path, tree: Path) -> str:
+    """What a test types before a command: with a stand-in it is all the same."""
+    return f"{installed} {request.param} {tree} --"
+
+
+def test_interrupt(terminal: Terminal, how: str) -> None:
+    terminal.type(f"{how} sh -c 'echo rea\"\"dy; sleep 1000'\n")
+    terminal.expect("ready\n")
+    terminal.type("\x03")
+    terminal.expect("outer> ")
+    assert terminal.command("echo $?", "outer> ").startswith("130\n")
+
+
+def test_an_interrupt_comes_once(terminal: Terminal, how: str) -> None:
+    loop = "while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; echo got $n"
+    script = f'n=0; trap "n=\\$((n+1))" INT; echo rea""dy; {loop}'
+    terminal.type(f"{how} sh -c '{script}'\n")
+    terminal.expect("ready\n")
+    terminal.type("\x03")
+    terminal.expect("got 1\n")
+
+
+def test_stop_and_continue(terminal: Terminal, how: str) -> None:
+    terminal.type(f"{how} sh -c 'echo rea\"\"dy; read x; echo got $x; exit 7'\n")
+    terminal.expect("ready\n")
+    for _ in range(2):
+        terminal.type("\x1a")
+        terminal.expect("Stopped")
+        terminal.expect("outer> ")
+        terminal.type("fg\n")
+        terminal.expect("fg\n.*\n")
+    terminal.type("word\n")
+    terminal.expect("got word\n")
+    terminal.expect("outer> ")
+    assert terminal.command("echo $?", "outer> ").startswith("7\n")
+
+
+def test_a_background_job_that_reads_stops(terminal: Terminal, how: str) -> None:
+    terminal.type(f"{how} sh -c 'read x; echo got $x' &\n")
+    terminal.expect("outer> ")
+    deadline = time.monotonic() + DEADLINE
+    while "Stopped" not in terminal.command("jobs", "outer> "):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    terminal.type("fg\n")
+    terminal.expect("fg\n.*\n")
+    terminal.type("word\n")
+    terminal.expect("got word\n")
+
+
+def test_an_interactive_shell_has_its_own_jobs(terminal: Terminal, how: str) -> None:
+    terminal.type(f"{how} env PS1='inner$ ' sh -i\n")
+    terminal.expect("inner\\$ ' sh -i\n")
+    shown = terminal.expect("inner\\$ ")
+    assert "job control turned off" not in shown
+    terminal.type("sleep 1000\n")
+    terminal.expect("sleep 1000\n")
+    wait_for_foreground(terminal, "sleep")
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    terminal.expect("inner\\$ ")
+    assert "sleep 1000" in terminal.command("jobs", "inner\\$ ")
+    terminal.type("fg\n")
+    wait_for_foreground(terminal, "sleep")
+    terminal.type("\x03")
+    terminal.expect("inner\\$ ")
+    # ^C and ^Z at its prompt are nothing to anybody else.
+    terminal.type("\x03")
+    terminal.expect("inner\\$ ")
+    terminal.type("\x1a")
+    assert "still here" in terminal.command("echo still here", "inner\\$ ")
+    terminal.type("exit 9\n")
+    terminal.expect("outer> ")
+    assert terminal.command("echo $?", "outer> ").startswith("9\n")
+
+
+def wait_for_foreground(terminal: Terminal, name: str) -> None:
+    """Wait until the terminal's foreground process group is led by a program ``name``."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        group = os.tcgetpgrp(terminal.fd)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{group}/comm").read_text().strip() == name:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_interactive_shell_may_be_suspended(terminal: Terminal, how: str) -> None:
+    """From within: it stops itself, and the outer shell has the terminal again."""
+    terminal.type(f"{how} env PS1='inner$ ' sh -i\n")
+    terminal.expect("inner\\$ ' sh -i\n")
+    terminal.expect("inner\\$ ")
+    terminal.type("kill -STOP $$\n")
+    terminal.expect("Stopped")
+    terminal.expect("outer> ")
+    terminal.type("fg\n")
+    terminal.expect("fg\n.*\n")
+    terminal.type("echo a'nd' on\n")
+    terminal.expect("and on\n")
+    terminal.type("exit\n")
+    terminal.expect("outer> ")
