@@ -14,7 +14,6 @@ from sundog.emulation.notify import files, listener
 from sundog.emulation.notify.abi import NOTIFY_ABIS
 from sundog.emulation.notify.handlers.stat import DIRENT
 from sundog.emulation.syscalls import SYSCALL_ABIS
-from sundog.launcher import supervised
 from tests.kernel import libseccomp
 
 if TYPE_CHECKING:
@@ -104,8 +103,3 @@ def test_layouts_are_those_of_the_kernels_headers(tmp_path: Path) -> None:
     }
     assert DIRENT.size == 18
     assert os.sysconf("SC_PAGE_SIZE") >= 4096
-
-
-def test_architecture_without_a_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "process_abi", lambda: "riscv64")
-    assert supervised.refusal() == f"no tables for {platform.machine()}"
