@@ -289,7 +289,7 @@ def test_stop_and_continue(terminal: Terminal, how: str) -> None:
         terminal.expect("Stopped")
         terminal.expect("outer> ")
         terminal.type("fg\n")
-        terminal.expect("fg\n.*\n")
+        wait_until_running(terminal)
     terminal.type("word\n")
     terminal.expect("got word\n")
     terminal.expect("outer> ")
@@ -343,6 +343,23 @@ def wait_for_foreground(terminal: Terminal, name: str) -> None:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if Path(f"/proc/{group}/comm").read_text().strip() == name:
                 return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_until_running(terminal: Terminal) -> None:
+    """Wait until a job has the terminal, and none of its processes is stopped."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        group = os.tcgetpgrp(terminal.fd)
+        done = subprocess.run(
+            ["ps", "-e", "-o", "pgid=", "-o", "stat="], capture_output=True, text=True, check=True
+        )
+        states = [
+            state for pgid, state in map(str.split, done.stdout.splitlines()) if int(pgid) == group
+        ]
+        if group != terminal.process and states and not any(state[0] == "T" for state in states):
+            return
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
