@@ -76,15 +76,15 @@ def puller(arguments: ImageArguments, report: Report) -> Pull:
 
 
 def ask_credentials(registry: str, username: str | None = None) -> Credentials:
-    """Ask the user for name and password; raise UnauthorizedError where there is no terminal."""
+    """Ask the user for name and password; raise CredentialsError where there is no terminal."""
     import getpass  # noqa: PLC0415 - seldom needed
 
     from sundog.registry.credentials import (  # noqa: PLC0415
         PASSWORD_VARIABLE,
         USERNAME_VARIABLE,
         Credentials,
+        CredentialsError,
     )
-    from sundog.registry.faults import UnauthorizedError  # noqa: PLC0415
 
     try:
         with open("/dev/tty", "r+b", buffering=0) as terminal:
@@ -92,7 +92,7 @@ def ask_credentials(registry: str, username: str | None = None) -> Credentials:
                 terminal.write(f"\nUsername for {registry}: ".encode())
                 username = terminal.readline().decode(errors="replace").strip()
     except OSError as error:
-        raise UnauthorizedError(
+        raise CredentialsError(
             f"{registry}: no credentials, and no terminal to ask for them",
             f"set ${USERNAME_VARIABLE} and ${PASSWORD_VARIABLE}, or run "
             f"ch-image login --password-stdin {registry}",

@@ -138,6 +138,15 @@ class Authenticator:
                 del self._tokens[key]  # it has ended, or never was good enough
             return self._authorization(key) != used
 
+    def give_up(self, host: str) -> None:
+        """Raise UnauthorizedError if a 401 in spite of ``headers`` means a wrong password.
+
+        With a token it means that the user may not do this, or that there is no such repository.
+        """
+        challenge = self._challenge
+        if challenge is not None and challenge.scheme == "basic":
+            raise self._rejected(host)
+
     def _authorization(self, scopes: tuple[str, ...]) -> str:
         challenge = self._challenge
         assert challenge is not None

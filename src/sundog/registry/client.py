@@ -219,7 +219,10 @@ class RegistryClient:
             response = self._answer(method, path, {**(headers or {}), **authorization}, body)
             if response.status in expected:
                 return response
-            if response.status != 401 or origin(response.url) != self._base or repeated:
+            if response.status != 401 or origin(response.url) != self._base:
+                break
+            if repeated:
+                self._authenticator.give_up(host_of(response.url))
                 break
             repeated = True
             response.close()
@@ -259,7 +262,8 @@ class RegistryClient:
             try:
                 response = self._transport.send(request)
             except UnreachableError as error:
-                refusal = refusal or error
+                if refusal is None or error.permanent:  # TLS is there, but not as it should be
+                    refusal = error
                 continue
             if response.status == 400 and scheme == "http" and scheme != schemes[-1]:
                 # What a server says to HTTP that expects TLS.
@@ -271,8 +275,7 @@ class RegistryClient:
         if isinstance(refusal, UnreachableError):
             raise refusal
         assert refusal is not None
-        self._base = origin(refusal.url)
-        return refusal
+        raise ProtocolError(f"{self._host}: HTTP 400, and no TLS either: is that a registry?")
 
     def _name(self, name: str) -> str:
         return f"{self.endpoint}{'@' if ':' in name else ':'}{name}"

@@ -47,6 +47,7 @@ READ_SECONDS = 60.0  # without a single byte
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
 _BODY_LIMIT = 8 << 20
+_DRAINED = 1 << 16  # a body up to this is read to keep its connection
 _CA_VARIABLE = "REQUESTS_CA_BUNDLE"
 # Pools of connections: blobs are fetched side by side.
 _CONNECTIONS = 8
@@ -239,8 +240,9 @@ class _Urllib3Response:
 
     def close(self) -> None:
         # A body that nobody reads would be in the way of the connection's next answer.
-        if self._answer.closed or self._answer.length_remaining == 0:
-            self._answer.release_conn()
+        left = self._answer.length_remaining
+        if left is not None and left <= _DRAINED:
+            self._answer.drain_conn()
         else:
             self._answer.close()
 
@@ -295,6 +297,10 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
                 "is the name right, and does this machine reach the network?",
                 unconnected=True,
             )
+        case NewConnectionError():
+            return UnreachableError(
+                f"can't reach {host}: {_reason(error.__cause__ or error)}", unconnected=True
+            )
         case ConnectTimeoutError():
             return UnreachableError(
                 f"can't reach {host}: no answer in time",
@@ -313,10 +319,6 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
                     permanent=True,
                 )
             return UnreachableError(f"{host}: TLS failed: {text}", permanent=True)
-        case NewConnectionError():
-            return UnreachableError(
-                f"can't reach {host}: {_reason(error.__cause__ or error)}", unconnected=True
-            )
         case LocationParseError():
             return UnreachableError(f"{host}: not an address", permanent=True)
         case _:
