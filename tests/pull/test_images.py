@@ -203,7 +203,7 @@ def test_blobs_outlive_their_layer_no_longer_than_it(
 def test_the_configuration_is_kept_whole(
     shelf: Shelf, faulty: FaultyRegistry, run_ch_image: Runner, storage: Path
 ) -> None:
-    config = {
+    config: dict[str, Any] = {
         "Env": ["PATH=/bin", "EMPTY=", "NOEQ", "U=\u00fc"],
         "Entrypoint": ["/bin/echo"],
         "Cmd": None,
