@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.build.placement import copy_into, make_directories
+from sundog.build.placement import Placer, make_directories
 from sundog.build.sources import SourceTree
 from sundog.errors import BuildError
 
@@ -42,7 +42,9 @@ def place(
     before = set(os.listdir("/proc/self/fd"))
     try:
         tree = SourceTree.of_context(source_fd)
-        copy_into(tree, tree.find(patterns), root_fd, os.fsencode(destination), directory=directory)
+        Placer(root_fd).place(
+            tree, tree.find(patterns), os.fsencode(destination), directory=directory
+        )
     finally:
         assert set(os.listdir("/proc/self/fd")) == before  # none is left open
         os.close(source_fd)

@@ -82,9 +82,9 @@ COPY --from=one /secret /link/../d/absolute /etc/
     [
         ("COPY --from=one /nothing /x", "source not found: /nothing"),
         ("COPY nothing /x", "source not found: nothing"),
-        ("COPY ../Dockerfile /x", "can't copy from outside the context: ../Dockerfile"),
-        ("COPY a b /file", "several files match, and the destination is not a directory: a b"),
-        ("COPY [ab] /file", "several files match, and the destination is not a directory: [ab]"),
+        ("COPY ../Dockerfile /x", "source not found: ../Dockerfile"),
+        ("COPY a b /file", "several files match, and the destination is not a directory"),
+        ("COPY [ab] /file", "several files match, and the destination is not a directory"),
         ("COPY d /bin/busybox", "not a directory in the image: /bin/busybox"),
     ],
 )
@@ -94,7 +94,9 @@ def test_copy_that_fails_changes_nothing(
     any_workshop.write({"a": "a", "b": "b", "d/x": "x"})
     done = any_workshop.build(f"FROM bb AS one\nRUN true\nFROM bb\n{instruction}\n", check=False)
     assert done.returncode == 1
-    assert f"error: {message}" in done.stderr
+    dockerfile = any_workshop.context.parent / "Dockerfile"
+    assert f"error: {dockerfile}:4: {message}" in done.stderr
+    assert f"   4 | {instruction}\n" in done.stderr
     assert "hint: " in done.stderr
     assert any_workshop.ch_image("list").stdout == "bb\n"
 
@@ -103,33 +105,19 @@ def test_no_context(any_workshop: Workshop) -> None:
     path = any_workshop.context.parent / "Dockerfile"
     path.write_text("FROM bb\nCOPY a /\n")
     done = any_workshop.ch_image("build", "-t", "img", "-f", path, "-", check=False)
-    assert (done.returncode, done.stderr.splitlines()[-2]) == (
-        1,
-        'error: no context because "-" given',
-    )
+    assert done.returncode == 1
+    assert f'error: {path}:2: no context because "-" given' in done.stderr
     path.write_text("FROM bb AS a\nRUN echo x >/f\nFROM bb\nCOPY --from=a /f /\n")
     any_workshop.ch_image("build", "-t", "img", "-f", path, "-")
     assert any_workshop.run("cat /f") == "x\n"
 
 
-def test_ignore_file_is_not_passed_over_in_silence(any_workshop: Workshop) -> None:
-    any_workshop.write({".dockerignore": "a\n", "a": "a"})
-    done = any_workshop.build("FROM bb\nCOPY a /\n")
-    assert (
-        done.stderr.count(f"not supported yet, ignored: {any_workshop.context}/.dockerignore") == 2
-    )
-    assert "not supported" not in any_workshop.build("FROM bb\nRUN true\n").stderr
-
-
 @pytest.mark.parametrize(
     ("text", "what", "line"),
     [
-        ("FROM bb\nADD a /", "ADD", 2),
         ("FROM bb\nRUN <<EOF\nx\nEOF", "RUN with a heredoc", 2),
-        ("FROM bb\nCOPY <<EOF /x\nx\nEOF", "COPY with a heredoc", 2),
         ("FROM bb\nRUN true\nRUN --mount=type=cache,target=/x \\\n  true", "RUN --mount", 3),
         ("FROM bb\nRUN --network=none true", "RUN --network", 2),
-        ("FROM bb\nCOPY --chmod=755 a /", "COPY --chmod", 2),
     ],
 )
 def test_not_supported_yet(any_workshop: Workshop, text: str, what: str, line: int) -> None:
@@ -138,10 +126,3 @@ def test_not_supported_yet(any_workshop: Workshop, text: str, what: str, line: i
     assert f"Dockerfile:{line}: not supported yet: {what}\n" in done.stderr
     assert "^" in done.stderr
     assert announced(done) == []
-
-
-def test_chown_is_ignored_with_a_warning(any_workshop: Workshop) -> None:
-    any_workshop.write({"a": "a"})
-    done = any_workshop.build("FROM bb\nCOPY --chown=1:2 a /\n")
-    assert "warning: not supported yet, ignored: COPY --chown" in done.stderr
-    assert any_workshop.run("stat -c %u:%g /a") == "0:0\n"

@@ -1,107 +1,246 @@
-"""COPY: files of the context, of another stage or of an image into the image."""
+"""COPY and ADD: files of a context, an image, the Dockerfile or the network into the image.
+
+Specification: the Dockerfile reference, COPY and ADD.  Each source is an ``Origin``, which knows
+what its files depend on and hands them to a ``Placer``; the modules ``download``, ``git_source``
+and ``archive`` have those that only ADD knows.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from sundog.build.keys import cache_key
-from sundog.build.placement import copy_into
+from sundog.build.keys import cache_key, digest_of
+from sundog.build.placement import Attributes, Placer
 from sundog.build.sources import SourceTree
 from sundog.build.tree_step import encoded
-from sundog.errors import BuildError
+from sundog.errors import ArchiveError, BuildError
 from sundog.launcher.step import in_root
+from sundog.layer.below import Below, LayerTree
+from sundog.layer.inherit import StepOwners
+from sundog.record.owners import read_owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.build.context import BuildContext
+    from sundog.build.keys import Field
+    from sundog.build.mode import ModeChange
+    from sundog.build.owner import OwnerText
+    from sundog.build.report import Report
     from sundog.build.sources import Source
+    from sundog.errors import DockerfileError, SundogError
+    from sundog.launcher.root import DirectoryRoot, OverlayRoot
+    from sundog.record.owners import OwnerRecord, OwnersManifest
     from sundog.store.drivers import Snapshot
     from sundog.store.store import Store
+
+_HEREDOC_MODE = 0o644
+
+
+@dataclass
+class Site:
+    """Where an origin puts its files: the destination, and what it may use on the way.
+
+    ``directory`` says that the destination is one; ``image`` is the root of the origin's own image,
+    and ``scratch`` a directory for what has to be made first.
+    """
+
+    placer: Placer
+    destination: bytes
+    directory: bool
+    scratch: bytes
+    image: int = -1
+    _several: bool = field(default=False, init=False)
+    _files: bool = field(default=False, init=False)
+
+    def put(self, tree: SourceTree, found: Sequence[Source], *, replace: bool = False) -> None:
+        """Copy ``found`` to the destination; raise BuildError if it is too much for a file."""
+        for source in found:
+            self._files |= not tree.is_directory(source)
+            if self._files and self._several and not self.directory:
+                raise BuildError(
+                    "several files match, and the destination is not a directory",
+                    'end the destination with "/"',
+                )
+            self._several = True
+        self.placer.place(tree, found, self.destination, directory=self.directory, replace=replace)
+
+
+class Origin(Protocol):
+    """Where files come from."""
+
+    def fingerprint(self) -> Field:
+        """Return what the files depend on; raises SundogError where that cannot be told."""
+
+    def prepare(self) -> DirectoryRoot | OverlayRoot | None:
+        """Get ready to place the files; return the image that they are in, None for none."""
+
+    def place(self, site: Site) -> None:
+        """Put the files where they belong; in the namespaces of ``in_root``."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyStep:
-    """COPY: ``destination`` is absolute; ``directory`` as ``placement.copy_into`` wants it."""
+    """COPY or ADD: ``destination`` is absolute, and with ``directory`` a directory.
+
+    With ``is_independent`` (``--link``) the files of the image are of no account.  ``located``
+    makes an error one that shows the place in the Dockerfile.
+    """
 
     text: str
-    sources: tuple[str, ...]
+    origins: tuple[Origin, ...]
     destination: str
     directory: bool
-    origin: ContextFiles | ImageFiles
+    owner: OwnerText | None
+    mode: ModeChange | None
+    is_independent: bool
     store: Store
+    located: Callable[[SundogError], DockerfileError]
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the destination, and what is copied."""
-        fingerprint = self.origin.fingerprint(self.sources)
-        return cache_key("copy", layers, self.destination, self.directory, fingerprint)
+        owner = (self.owner.user, self.owner.group) if self.owner else None
+        mode = (self.mode.octal, self.mode.actions) if self.mode else None
+        try:
+            prints = [origin.fingerprint() for origin in self.origins]
+        except (BuildError, ArchiveError) as error:
+            raise self.located(error) from error
+        return cache_key("copy", layers, self.destination, self.directory, owner, mode, prints)
 
     def execute(self, snapshot: Snapshot) -> None:
-        """Copy the files; raise BuildError if one is missing or does not fit."""
+        """Copy the files; raise DockerfileError if one is missing or does not fit."""
+        roots = [snapshot.root]
+        images = []
+        scratch = self.store.scratch.new()
         try:
-            self.origin.copy(
-                self.sources, snapshot, encoded(self.destination), directory=self.directory
-            )
+            for origin in self.origins:
+                root = origin.prepare()
+                images.append(0 if root is None else len(roots))
+                roots += [] if root is None else [root]
+            records = in_root(roots, lambda fds: self._place(fds, images, scratch))
+            snapshot.owners = StepOwners(records)
+        except (BuildError, ArchiveError) as error:
+            raise self.located(error) from error
         except OSError:
             with self.store.faults:
                 raise
+        finally:
+            self.store.scratch.dispose(scratch)
+
+    def _place(self, fds: list[int], images: list[int], scratch: bytes) -> OwnersManifest:
+        owner = self.owner.resolve(fds[0]) if self.owner else None
+        placer = Placer(fds[0], Attributes(owner, self.mode))
+        site = Site(placer, encoded(self.destination), self.directory, scratch)
+        for origin, image in zip(self.origins, images, strict=True):
+            site.image = fds[image]
+            origin.place(site)
+        return placer.records
 
 
 @dataclass(frozen=True, slots=True)
 class ContextFiles:
-    """Where COPY takes files from: the build context."""
+    """Files of a build context."""
 
     context: BuildContext
+    sources: tuple[str, ...]
+    report: Report
+    excludes: tuple[str, ...] = ()
+    parents: bool = False
 
-    def fingerprint(self, sources: Sequence[str]) -> str:
-        """Return a digest of the files that ``sources`` name."""
-        tree = self.context.tree()
-        return tree.digest(tree.find(sources))
+    def find(self) -> list[Source]:
+        """Return what the sources name."""
+        return self.context.tree().find(self.sources, excluded=self.excludes, parents=self.parents)
 
-    def copy(
-        self, sources: Sequence[str], snapshot: Snapshot, destination: bytes, *, directory: bool
-    ) -> None:
-        """Copy what ``sources`` name into a snapshot."""
-        tree = self.context.tree()
-        found = _checked(tree, sources, directory=directory)
-        in_root(
-            [snapshot.root],
-            lambda roots: copy_into(tree, found, roots[0], destination, directory=directory),
-        )
+    def fingerprint(self) -> Field:
+        """Return a digest of the files; warns if there are none."""
+        found = self.find()
+        if not found:
+            self.report.warning(f"nothing to copy: no file matches {' '.join(self.sources)}")
+        return self.context.tree().digest(found)
+
+    def prepare(self) -> None:
+        """Return None."""
+
+    def place(self, site: Site) -> None:
+        """Copy the files."""
+        site.put(self.context.tree(), self.find())
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Where COPY --from takes files from: an image, or a stage that is complete."""
+    """Files of an image, or of a stage that is complete."""
 
     layers: tuple[str, ...]
     store: Store
+    sources: tuple[str, ...]
+    excludes: tuple[str, ...] = ()
+    parents: bool = False
 
-    def fingerprint(self, sources: Sequence[str]) -> str:
+    def fingerprint(self) -> Field:
         """Return the layers and the names: no file is read."""
-        return cache_key("files", self.layers, tuple(sources))
+        return ("image", self.layers, self.sources, self.excludes, self.parents)
 
-    def copy(
-        self, sources: Sequence[str], snapshot: Snapshot, destination: bytes, *, directory: bool
-    ) -> None:
-        """Copy what ``sources`` name into a snapshot."""
+    def prepare(self) -> DirectoryRoot | OverlayRoot:
+        """Return the image."""
+        return self.store.driver.root(self.layers)
 
-        def copy(roots: list[int]) -> None:
-            tree = SourceTree.of_image(roots[1])
-            found = _checked(tree, sources, directory=directory)
-            copy_into(tree, found, roots[0], destination, directory=directory)
+    def place(self, site: Site) -> None:
+        """Copy the files; they keep their owners."""
+        layers = [
+            LayerTree(path.tree, read_owners(path.owners), path.guessed)
+            for path in self.store.layers.paths(self.layers)
+        ]
+        with Below(layers) as view:
+            tree = SourceTree.of_image(site.image, _LayerRecords(view))
+            site.put(tree, tree.find(self.sources, excluded=self.excludes, parents=self.parents))
 
-        root = self.store.driver.root(self.layers)
-        in_root([snapshot.root, root], copy)
+
+@dataclass(frozen=True, slots=True)
+class _LayerRecords:
+    """What the layers of an image record, as ``sources.Records``."""
+
+    view: Below
+
+    def record(self, path: bytes) -> OwnerRecord | None:
+        """Return what a copy of the entry at a canonical path has of its record."""
+        found = self.view.lookup(path)
+        return found.handed_down() if found else None
 
 
-def _checked(tree: SourceTree, sources: Sequence[str], *, directory: bool) -> list[Source]:
-    """Return what ``sources`` name; raise BuildError if it is too much for a file."""
-    found = tree.find(sources)
-    if len(found) > 1 and not directory:
-        raise BuildError(
-            f"several files match, and the destination is not a directory: {' '.join(sources)}",
-            'end the destination with "/"',
-        )
-    return found
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Heredocs: pairs of a name and a text."""
+
+    texts: tuple[tuple[str, str], ...]
+
+    def fingerprint(self) -> Field:
+        """Return a digest of the texts."""
+        return digest_of(("heredocs", self.texts))
+
+    def prepare(self) -> None:
+        """Return None."""
+
+    def place(self, site: Site) -> None:
+        """Write the texts; under a name only the last component of which counts."""
+        for number, (name, text) in enumerate(self.texts):
+            directory = os.path.join(site.scratch, b"%d" % number)
+            os.mkdir(directory)
+            path = os.path.join(directory, os.path.basename(encoded(name)))
+            with open(path, "wb") as file:
+                file.write(encoded(text))
+                os.fchmod(file.fileno(), _HEREDOC_MODE)
+            put_file(site, path)
+
+
+def put_file(site: Site, path: bytes) -> None:
+    """Copy a file of the host's that was made for the purpose, under its own name."""
+    directory, name = os.path.split(path)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        tree = SourceTree.of_context(fd)
+        site.put(tree, tree.literal(name))
+    finally:
+        os.close(fd)

@@ -13,7 +13,7 @@ from sundog.build.report import NOT_APPLICABLE
 from sundog.build.scope import GlobalScope, platform_args
 from sundog.build.stage import BuildState, timestamp
 from sundog.build.unsupported import refuse_unsupported
-from sundog.dockerfile.instructions import Copy, Run, User
+from sundog.dockerfile.instructions import Run, User
 from sundog.errors import BuildError, NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
@@ -51,7 +51,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     for stage in stages:
         refuse_unsupported(dockerfile, stage.instructions)
     _note_syntax(dockerfile, report)
-    _warn(dockerfile, stages, options, report)
+    _warn(stages, report)
 
     state = BuildState(store, dockerfile, options, report, scope, graph)
     for instruction, name, value in graph.arguments:
@@ -108,18 +108,9 @@ def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:
         )
 
 
-def _warn(
-    dockerfile: Dockerfile, stages: list[Stage], options: BuildOptions, report: Report
-) -> None:
+def _warn(stages: list[Stage], report: Report) -> None:
     """Tell once what is not as the Dockerfile's author may expect it."""
     for stage in stages:
         kinds = [type(instruction) for instruction in stage.instructions]
         if User in kinds and Run in kinds[kinds.index(User) :]:
             report.warning("not supported yet: RUN as another USER; it stays root")
-    instructions = [instruction for stage in stages for instruction in stage.instructions]
-    copies = [instruction for instruction in instructions if isinstance(instruction, Copy)]
-    if any(copy.chown for copy in copies):
-        report.warning("not supported yet, ignored: COPY --chown; all files belong to root")
-    ignore_file = options.context.ignore_file(dockerfile.path)
-    if ignore_file and any(not copy.from_ for copy in copies):
-        report.warning(f"not supported yet, ignored: {ignore_file}")

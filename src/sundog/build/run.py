@@ -39,6 +39,11 @@ class RunStep:
     store: Store
     report: Report
 
+    @property
+    def is_independent(self) -> bool:
+        """Return False."""
+        return False
+
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the command, its environment and directory, and the emulation."""
         return cache_key(

@@ -1,9 +1,10 @@
 """What COPY copies: a directory tree, and the sources in it that a pattern names.
 
-Specification: the Dockerfile reference, COPY: patterns are Go's filepath.Match, and a symlink that
-is itself a source is followed, within the tree.  In a build context a path that leads out is
-refused; in an image, paths are resolved as a process with that root would.  All paths are bytes,
-relative to the tree; nothing here depends on where the tree lies.
+Specification: the Dockerfile reference, COPY: patterns are Go's filepath.Match, ``..`` stays in the
+tree, and a symlink that is itself a source is followed, within the tree.  In a build
+context a symlink that leads out is refused; in an image, paths are resolved as a process with that
+root would.  What an ignore file names is not there.  All paths are bytes, relative to the tree;
+nothing here depends on where the tree lies.
 """
 
 from __future__ import annotations
@@ -12,47 +13,96 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from sundog.build.selection import Selection
+from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_IN_ROOT, openat2
+from sundog.layer.names import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator, Sequence
 
+    from sundog.build.selection import Listing
+    from sundog.record.owners import OwnerRecord
+
 _READ_SIZE = 1 << 20
 # Not to wait for the writer of a FIFO; of no effect on files and directories.
-_READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+_READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_PIVOT = "/./"
+
+
+class Records(Protocol):
+    """What inodes do not show of a tree's entries: a layer's manifest, or a stack of them."""
+
+    def record(self, path: bytes) -> OwnerRecord | None:
+        """Return the record of the entry at a canonical path, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file or directory to copy: its path in the tree, and the name that it goes by."""
+    """A file or directory to copy: its path in the tree, and the name that it goes by.
+
+    ``listing`` is what is taken of a directory, None for all.
+    """
 
     path: bytes
     name: bytes
+    listing: Listing | None = field(default=None, compare=False)
 
 
 class SourceTree:
-    """The directory open as ``fd``, and how paths are resolved in it (RESOLVE_*)."""
+    """The directory open as ``fd``, and how paths are resolved in it (RESOLVE_*).
 
-    def __init__(self, fd: int, resolve: int) -> None:
+    ``ignored`` is not seen; ``records`` are what else is known of the entries, and with
+    ``keeps_owners`` copies keep those.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        resolve: int,
+        *,
+        ignored: PathPatterns | None = None,
+        records: Records | None = None,
+        keeps_owners: bool = False,
+    ) -> None:
         self._fd = fd
+        self._root = os.readlink(b"/proc/self/fd/%d" % fd).rstrip(b"/")
         self._resolve = resolve
+        self._ignored = ignored
+        self._records = records
+        self.keeps_owners = keeps_owners
 
     @classmethod
-    def of_context(cls, fd: int) -> SourceTree:
+    def of_context(
+        cls, fd: int, ignored: PathPatterns | None = None, records: Records | None = None
+    ) -> SourceTree:
         """Return the tree of a build context: nothing leads out of it."""
-        return cls(fd, RESOLVE_BENEATH)
+        return cls(fd, RESOLVE_BENEATH, ignored=ignored, records=records)
 
     @classmethod
-    def of_image(cls, fd: int) -> SourceTree:
+    def of_image(cls, fd: int, records: Records | None = None) -> SourceTree:
         """Return the tree of an image: its root is the root of every path."""
-        return cls(fd, RESOLVE_IN_ROOT)
+        return cls(fd, RESOLVE_IN_ROOT, records=records, keeps_owners=True)
+
+    def record(self, fd: int, name: bytes = b"") -> OwnerRecord | None:
+        """Return what is recorded of what is open as ``fd``, or of ``name`` in that directory."""
+        if self._records is None:
+            return None
+        path = self.canonical(fd)
+        return self._records.record(joined(path, name) if name else path)
+
+    def canonical(self, fd: int) -> bytes:
+        """Return the path in the tree of what is open as ``fd``, without symlinks."""
+        path = os.readlink(b"/proc/self/fd/%d" % fd)
+        return path[len(self._root) :].strip(b"/")
 
     def open(self, path: bytes, flags: int = _READ_FLAGS) -> int:
         """Open what is at ``path``, symlinks followed; raise BuildError where it leads out."""
@@ -69,28 +119,67 @@ class SourceTree:
 
     def _real_path(self, path: bytes) -> bytes:
         """Return the path that an absolute symlink back into the context leads to."""
-        root = os.readlink(b"/proc/self/fd/%d" % self._fd)
-        real = os.path.realpath(root + b"/" + path)
-        if not real.startswith(root + b"/"):
+        real = os.path.realpath(self._root + b"/" + path)
+        if not real.startswith(self._root + b"/"):
             raise _outside(path)
-        return real[len(root) + 1 :]
+        return real[len(self._root) + 1 :]
 
-    def find(self, patterns: Iterable[str]) -> list[Source]:
+    def is_directory(self, source: Source) -> bool:
+        """Tell whether a source is a directory."""
+        fd = self.open(source.path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return stat.S_ISDIR(os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
+
+    def literal(self, name: bytes) -> list[Source]:
+        """Return the entry ``name`` of the tree, which is there, as a source."""
+        return [Source(name, name)]
+
+    def find(
+        self, patterns: Iterable[str], *, excluded: Sequence[str] = (), parents: bool = False
+    ) -> list[Source]:
         """Return what ``patterns`` name, in their order, and sorted below one pattern.
 
-        Raises BuildError for a name that is not there, or when no pattern matches anything.
+        ``excluded`` are the patterns of ``--exclude``; ``parents`` is ``--parents``: each source is
+        then a directory of which what the pattern names is taken.  Raises BuildError for a name
+        that is not there; a pattern with wildcards may match nothing.
         """
+        exclusion = _path_patterns(excluded) if excluded else None
         found: list[Source] = []
         for pattern in patterns:
-            found += self._matches(pattern)
-        if not found:
-            raise BuildError(
-                f"source not found: {' '.join(patterns)}", "no file matches the pattern"
-            )
+            if parents:
+                found += self._with_parents(pattern, exclusion)
+            else:
+                found += self._matches(pattern, exclusion)
         return found
 
-    def _matches(self, pattern: str) -> list[Source]:
-        components = _clean(pattern, clamp=self._resolve == RESOLVE_IN_ROOT)
+    def _with_parents(self, pattern: str, excluded: PathPatterns | None) -> list[Source]:
+        """Return the directories up to ``/./``, each with what the rest of the pattern names."""
+        above, pivot, rest = pattern.partition(_PIVOT)
+        if not pivot:
+            above, rest = "", pattern
+        included = "/".join(_clean(rest))
+        found = []
+        for source in self._matches(above, None):
+            fd = self.open(source.path)
+            try:
+                if not stat.S_ISDIR(os.fstat(fd).st_mode):
+                    raise BuildError(
+                        f"not a directory: {above}", "--parents keeps what is behind the /./"
+                    )
+                patterns = _path_patterns([f"./{included}"]) if included else None
+                place = self.canonical(fd).decode("utf-8", "surrogateescape")
+                listing = self._listing(fd, Selection(place, self._ignored, excluded, patterns))
+            finally:
+                os.close(fd)
+            if listing is not None and not listing.names[b""] and not has_wildcard(pattern):
+                raise self._not_found(pattern)
+            found.append(Source(source.path, source.name, listing))
+        return found
+
+    def _matches(self, pattern: str, excluded: PathPatterns | None) -> list[Source]:
+        components = _clean(pattern)
         paths = [b""]
         for component in components:
             if has_wildcard(component):
@@ -105,11 +194,14 @@ class SourceTree:
                 name = without_escapes(component).encode("utf-8", "surrogateescape")
                 paths = [os.path.join(path, name) for path in paths]
         is_pattern = any(map(has_wildcard, components))
-        return [
-            Source(path, os.path.basename(path))
-            for path in paths
-            if self._exists(path, pattern, may_be_missing=is_pattern)
-        ]
+        found = []
+        for path in paths:
+            source = self._source(path, excluded)
+            if source is not None:
+                found.append(source)
+            elif not is_pattern and not self._is_excluded(path, excluded):
+                raise self._not_found(pattern)
+        return found
 
     def _names(self, path: bytes) -> list[bytes]:
         """Return the names in a directory, none if it is something else."""
@@ -124,18 +216,57 @@ class SourceTree:
         finally:
             os.close(fd)
 
-    def _exists(self, path: bytes, pattern: str, *, may_be_missing: bool) -> bool:
+    def _source(self, path: bytes, excluded: PathPatterns | None) -> Source | None:
+        """Return what is at ``path``; None if it is not there, ignored or excluded."""
         try:
-            os.close(self.open(path, os.O_PATH))
+            fd = self.open(path, os.O_PATH | os.O_CLOEXEC)
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise
-            if may_be_missing:
-                return False
-            raise BuildError(
-                f"source not found: {pattern}", "sources are relative to the context directory"
-            ) from error
-        return True
+            return None
+        try:
+            place = self.canonical(fd).decode("utf-8", "surrogateescape")
+            names = {place, path.decode("utf-8", "surrogateescape")}
+            ignored = any(self._ignored.match(name) for name in names) if self._ignored else False
+            if not stat.S_ISDIR(os.fstat(fd).st_mode):
+                is_taken = not ignored and not self._is_excluded(path, excluded)
+                return Source(path, os.path.basename(path)) if is_taken else None
+        finally:
+            os.close(fd)
+        selection = Selection(place, self._ignored, excluded)
+        if selection.takes_all:
+            return Source(path, os.path.basename(path))
+        fd = self.open(path)
+        try:
+            listing = self._listing(fd, selection)
+        finally:
+            os.close(fd)
+        if ignored and listing is not None and not listing.names[b""]:
+            return None
+        return Source(path, os.path.basename(path), listing)
+
+    def _listing(self, fd: int, selection: Selection) -> Listing | None:
+        if selection.takes_all:
+            return None
+        try:
+            return selection.listing(fd)
+        except PermissionError as error:
+            raise _unreadable(os.fsencode(error.filename or selection.place)) from error
+
+    def _is_excluded(self, path: bytes, excluded: PathPatterns | None) -> bool:
+        """Tell whether a file that is itself a source is excluded, by its path or its name."""
+        if not excluded:
+            return False
+        text = path.decode("utf-8", "surrogateescape")
+        return excluded.match(text) or excluded.match(os.path.basename(text))
+
+    def _not_found(self, pattern: str) -> BuildError:
+        hint = "sources are relative to the context directory"
+        if self.keeps_owners:
+            hint = "sources are relative to the root of the image"
+        elif self._ignored and self._ignored.match("/".join(_clean(pattern))):
+            hint = "the ignore file excludes it"
+        return BuildError(f"source not found: {pattern}", hint)
 
     def digest(self, sources: Sequence[Source]) -> str:
         """Return a digest of all that COPY takes over from ``sources``.
@@ -151,7 +282,7 @@ class SourceTree:
                 info = os.fstat(fd)
                 if stat.S_ISDIR(info.st_mode):
                     state.update(b"tree\0")
-                    entries = _digest_directory(fd, b"", links)
+                    entries = _digest_directory(fd, b"", links, source.listing)
                 elif stat.S_ISREG(info.st_mode):
                     entries = _digest_file(fd, source.name, info, links)
                 else:
@@ -180,8 +311,17 @@ def _is_copied(attribute: str) -> bool:
     return attribute == "security.capability"
 
 
-def _digest_directory(fd: int, path: bytes, links: dict[tuple[int, int], bytes]) -> Iterator[bytes]:
-    for name in sorted(map(os.fsencode, os.listdir(fd))):
+def names_in(fd: int, path: bytes, listing: Listing | None) -> list[bytes]:
+    """Return what is taken of the directory ``fd``, which is ``path`` in its source."""
+    if listing is not None:
+        return listing.names[path]
+    return sorted(map(os.fsencode, os.listdir(fd)))
+
+
+def _digest_directory(
+    fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None
+) -> Iterator[bytes]:
+    for name in names_in(fd, path, listing):
         info = os.lstat(name, dir_fd=fd)
         entry = os.path.join(path, name)
         if stat.S_ISLNK(info.st_mode):
@@ -198,7 +338,7 @@ def _digest_directory(fd: int, path: bytes, links: dict[tuple[int, int], bytes])
                 else:
                     yield _head(b"d", entry, info.st_mode)
                     yield _attributes(inner)
-                    yield from _digest_directory(inner, entry, links)
+                    yield from _digest_directory(inner, entry, links, listing)
             finally:
                 os.close(inner)
         elif stat.S_ISFIFO(info.st_mode):
@@ -243,18 +383,19 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise BuildError(str(error), "put a backslash before a literal [ or ]") from error
 
 
-def _clean(pattern: str, *, clamp: bool) -> list[str]:
-    """Split a pattern into components, ``..`` resolved.
+def _path_patterns(patterns: Sequence[str]) -> PathPatterns:
+    try:
+        return PathPatterns(patterns)
+    except PatternError as error:
+        raise BuildError(str(error), "put a backslash before a literal [ or ]") from error
 
-    Where it leads out of the tree, it stays at the root if ``clamp``, else BuildError is raised.
-    """
+
+def _clean(pattern: str) -> list[str]:
+    """Split a pattern into components; ``..`` is resolved and does not lead above the tree."""
     components: list[str] = []
     for component in pattern.split("/"):
         if component == "..":
-            if components:
-                components.pop()
-            elif not clamp:
-                raise _outside(pattern.encode("utf-8", "surrogateescape"))
+            del components[-1:]
         elif component not in ("", "."):
             components.append(component)
     return components

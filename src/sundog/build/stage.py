@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 
+from sundog.build.add import FilesStepMaker
 from sundog.build.bases import pulled_base, stored_base
-from sundog.build.copy import ContextFiles, CopyStep, ImageFiles
 from sundog.build.graph import SCRATCH
 from sundog.build.inject import inject
 from sundog.build.keys import cache_key
@@ -21,7 +21,7 @@ from sundog.build.run import RunStep
 from sundog.build.scope import PROXY_ARGS, StageScope
 from sundog.build.unsupported import refuse_unsupported
 from sundog.build.workdir import WorkdirStep
-from sundog.dockerfile.instructions import Arg, Cmd, Copy, Entrypoint, Run, Workdir
+from sundog.dockerfile.instructions import Add, Arg, Cmd, Copy, Entrypoint, Run, Workdir
 from sundog.dockerfile.triggers import parse_triggers
 from sundog.errors import BuildError, SundogError
 from sundog.oci.config import HistoryEntry, ImageConfig
@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sundog.build.add import Files
     from sundog.build.graph import Stage, StageGraph
     from sundog.build.options import BuildOptions
     from sundog.build.report import Report
@@ -174,8 +175,8 @@ class StageBuild:
                 self._arg(instruction)
             case Run():
                 self._run(instruction)
-            case Copy():
-                self._copy(instruction)
+            case Copy() | Add():
+                self._files(instruction)
             case Workdir():
                 self._workdir(instruction)
             case _:
@@ -230,22 +231,21 @@ class StageBuild:
         notice = f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
         self._step(instruction, step, notice)
 
-    def _copy(self, instruction: Copy) -> None:
-        sources, destination = instruction.sources, instruction.destination
-        origin: ContextFiles | ImageFiles = ContextFiles(self._state.options.context)
-        option = ""
-        if instruction.from_:
-            option = f" --from={instruction.from_}"
+    def _files(self, instruction: Copy | Add) -> None:
+        files: Files = self._state.options.context
+        if isinstance(instruction, Copy) and instruction.from_:
             layers = self._layers_of(instruction, instruction.from_)
             if layers is None:
                 self._layers = None
-            origin = ImageFiles(layers or (), self._store)
-        text = f"COPY{option} {list(sources)!r} -> {destination!r}"
-        is_directory = posixpath.basename(destination) in ("", ".", "..")
-        step = CopyStep(
-            text, sources, self._absolute(destination), is_directory, origin, self._store
+            files = layers or ()
+        dockerfile = self._state.dockerfile
+        maker = FilesStepMaker(
+            files,
+            self._store,
+            self._state.report,
+            lambda error: dockerfile.error(instruction, error.message, hint=error.hint),
         )
-        self._step(instruction, step)
+        self._step(instruction, maker.step(instruction, self._absolute(instruction.destination)))
 
     def _layers_of(self, instruction: Instruction, name: str) -> tuple[str, ...] | None:
         """Return the layers of what ``from`` in an instruction names; None if not known yet."""
@@ -297,8 +297,9 @@ class StageBuild:
         if self._layers is None:
             self._state.announce(instruction, MISS, step.text)
             return
+        below = () if step.is_independent else self._layers
         try:
-            key = step.key(self._layers)
+            key = step.key(below)
         except SundogError:
             self._state.announce(instruction, MISS, step.text)
             raise
@@ -315,7 +316,7 @@ class StageBuild:
             self._layers = None
             return
         real_sync = self._state.options.real_sync
-        with self._store.driver.begin(self._layers, real_sync=real_sync) as snapshot:
+        with self._store.driver.begin(below, real_sync=real_sync) as snapshot:
             step.execute(snapshot)
             layer = snapshot.commit(step.text)
         self._remember(key, layer)

@@ -27,6 +27,10 @@ class TreeStep(Protocol):
     def text(self) -> str:
         """The instruction as it is announced and recorded."""
 
+    @property
+    def is_independent(self) -> bool:
+        """Whether the files of the image below are of no account: then it is done without them."""
+
     def key(self, layers: Sequence[str]) -> str:
         """Return its cache key on top of ``layers``."""
 

@@ -5,7 +5,7 @@ Delete an entry here when ``executor`` learns it.
 
 from __future__ import annotations
 
-from sundog.dockerfile.instructions import Add, Copy, Run
+from sundog.dockerfile.instructions import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 # (What is meant, the text near which the marker goes, what to do instead.)
 Refusal = tuple[str, str, str]
 
-_HEREDOC_HINT = "put the text in a file of the context"
 # What RUN does without the flag as well.
 _NETWORKS = ("", "default", "host")
 
@@ -42,14 +41,3 @@ def _refusals(instruction: Instruction) -> Iterator[Refusal]:
                 yield "RUN --security", "--security", ""
             if instruction.devices:
                 yield "RUN --device", "--device", ""
-        case Copy():
-            if instruction.heredocs:
-                yield "COPY with a heredoc", "<<", _HEREDOC_HINT
-            if instruction.chmod:
-                yield "COPY --chmod", "--chmod", "use RUN chmod"
-            if instruction.parents:
-                yield "COPY --parents", "--parents", "copy each directory by itself"
-            if instruction.excludes:
-                yield "COPY --exclude", "--exclude", "remove the files in a RUN"
-        case Add():
-            yield "ADD", "ADD", "use COPY, and RUN for what has to be fetched or unpacked"

@@ -26,6 +26,11 @@ class WorkdirStep:
     path: str
     store: Store
 
+    @property
+    def is_independent(self) -> bool:
+        """Return False."""
+        return False
+
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the path."""
         return cache_key("workdir", layers, self.path)

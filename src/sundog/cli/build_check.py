@@ -6,8 +6,7 @@ from sundog.build.check.lint import CheckDirective, check
 from sundog.build.check.subject import Facts
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import print_line
-from sundog.dockerfile.ignore import PathPatterns, read_ignore_file
-from sundog.errors import EXIT_ERROR, NotInStorage, SundogError
+from sundog.errors import EXIT_ERROR, NotInStorage
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
@@ -41,8 +40,7 @@ def print_findings(
                 report.verbose(f"UndefinedVar not checked: not in storage: {image}")
                 return None
 
-        ignore_file = context.ignore_file(dockerfile.path)
-        facts = Facts(build_args, base_environment, _patterns(ignore_file), ignore_file)
+        facts = Facts(build_args, base_environment, context.ignored(), context.ignore_file())
         findings = check(dockerfile, facts)
     for finding in findings:
         print_line(finding.text)
@@ -56,13 +54,3 @@ def print_findings(
 def fails_on_findings(dockerfile: Dockerfile) -> bool:
     """Tell whether the Dockerfile itself demands that a build of it fail on findings."""
     return CheckDirective.parse(dockerfile.directive("check")).is_error
-
-
-def _patterns(path: str) -> PathPatterns | None:
-    if not path:
-        return None
-    try:
-        with open(path, "rb") as file:
-            return PathPatterns(read_ignore_file(file.read()))
-    except OSError as error:
-        raise SundogError(f"can't read {path}: {error.strerror}") from error

@@ -34,7 +34,9 @@ def run(arguments: ImageArguments, report: Report) -> int:
             "fetch it first, and give the directory",
         )
     path = _dockerfile_path(arguments)
-    context = BuildContext(None if arguments.context == _STDIN else arguments.context)
+    context = BuildContext(
+        None if arguments.context == _STDIN else arguments.context, "" if path == _STDIN else path
+    )
     run_options = chosen_run_options(arguments, report)
     build_args = _build_args(arguments.build_arg, os.environ)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)

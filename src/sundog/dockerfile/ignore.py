@@ -21,7 +21,7 @@ from sundog.dockerfile.wildcard import PatternError, compiled, expression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _EXCEPTION = "!"
 _COMMENT = "#"
@@ -53,7 +53,7 @@ def _clean(pattern: str) -> str:
 
 
 class PathPatterns:
-    """An ordered list of patterns, as ``read_ignore_file`` returns it."""
+    """An ordered list of patterns, such as ``read_ignore_file`` returns."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Take the patterns; raise PatternError at the first that is none."""
@@ -98,7 +98,7 @@ class _Pattern:
     def parse(cls, pattern: str) -> _Pattern:
         text = pattern.strip()
         is_exception = text.startswith(_EXCEPTION)
-        text = text.removeprefix(_EXCEPTION)
+        text = _clean(text.removeprefix(_EXCEPTION).strip())
         if not text:
             raise PatternError(f"{_EXCEPTION} without a pattern")
         return cls(text, is_exception, _expression(text))
@@ -133,8 +133,3 @@ def _expression(pattern: str) -> str:
     if pattern.startswith("**") and rest[:1] != "/" and not re.search(r"[*?\[\\]", rest):
         return ".*" + re.escape(rest)
     return expression(pattern, deep=True)
-
-
-def excluded_by(patterns: Sequence[str]) -> PathPatterns:
-    """Return the matcher of ``COPY --exclude``, whose patterns are relative to the source."""
-    return PathPatterns(read_ignore_file("\n".join(patterns).encode("utf-8", "surrogateescape")))

@@ -123,7 +123,7 @@ class Base:
         """Tell whether nobody knows whose a file is, as for ``record``."""
         told = self._known.records.get(path)
         if told is not None and (told.uid or told.gid or not self._known.is_complete):
-            return False
+            return told.guessed
         if not same_file and self._known.guessed:
             return True
         if not perhaps_same:

@@ -1,0 +1,75 @@
+"""``--chown``: whom copied files are to belong to.
+
+Specification: the Dockerfile reference, “COPY --chown”: a name is looked up in the image's
+/etc/passwd or /etc/group, a number stands for itself; without a group, a number is the group's too,
+and a name has the group of its entry.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+from sundog.errors import BuildError, KernelError, SundogError
+from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.record.identity import find_group, find_user, parsed_id
+
+_PASSWD, _GROUP = b"/etc/passwd", b"/etc/group"
+_LIMIT = 16 << 20  # bytes of them that are read
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerText:
+    """What ``--chown`` has been given: USER[:GROUP], each a name or a number."""
+
+    user: str
+    group: str
+
+    @classmethod
+    def parse(cls, text: str) -> OwnerText:
+        """Split ``text``; raise BuildError if there is no user."""
+        user, _, group = text.partition(":")
+        if not user:
+            raise BuildError(f"--chown: no user: {text}", "--chown=USER[:GROUP]")
+        return cls(user, group)
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the image's files need not be asked."""
+        return all(parsed_id(_bytes(word)) >= 0 for word in (self.user, self.group) if word)
+
+    def resolve(self, root: int) -> tuple[int, int]:
+        """Return uid and gid in the image open as ``root``; raise BuildError for unknown names."""
+        uid = gid = parsed_id(_bytes(self.user))
+        try:
+            if uid < 0:
+                _, uid, gid, _ = find_user(_bytes(self.user), _read(root, _PASSWD))
+            if self.group:
+                gid = parsed_id(_bytes(self.group))
+                if gid < 0:
+                    gid = find_group(_bytes(self.group), _read(root, _GROUP))
+        except SundogError as error:
+            raise BuildError(f"--chown: {error.message}", error.hint) from error
+        return uid, gid
+
+
+def _bytes(word: str) -> bytes:
+    return word.encode("utf-8", "surrogateescape")
+
+
+def _read(root: int, path: bytes) -> bytes:
+    """Read a file of the image, b"" where there is none; nothing leads out."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = openat2(root, path, flags, RESOLVE_IN_ROOT)
+    except KernelError as error:
+        if error.errno in _MISSING:
+            return b""
+        raise
+    with open(fd, "rb") as file:
+        try:
+            return file.read(_LIMIT)
+        except IsADirectoryError:
+            return b""
