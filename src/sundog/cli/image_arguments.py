@@ -30,6 +30,8 @@ class ImageArguments(argparse.Namespace):
     always_download: bool = False
     arch: str = "host"
     auth: bool = False
+    compression: str = "gzip"
+    image: str | None = None
     password_many: bool = False
     tls_no_verify: bool = False
 
@@ -148,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     logout = subcommand("logout", "forget the login to a registry")
     logout.add_argument("registry", metavar="HOST", help="the registry, as in references")
 
+    _push_options(subcommand("push", "copy an image to a registry"))
+
     _modify_options(subcommand("modify", "run commands in an image, and keep the result"))
 
     pull = subcommand("pull", "fetch an image from a registry")
@@ -221,6 +225,26 @@ def _build_cache_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tree", action="store_true", help="show which layer was made on which")
     _format_option(parser)
+
+
+def _push_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="IMAGE", help="what to push: its name in storage")
+    parser.add_argument(
+        "destination", metavar="DEST", nargs="?", help="where to: HOST/PATH[:TAG] (default: IMAGE)"
+    )
+    parser.add_argument(
+        "--image", metavar="DIR", help="push this directory instead, as one layer, to IMAGE"
+    )
+    _compression_option(parser)
+
+
+def _compression_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--compression",
+        metavar="NAME",
+        default="gzip",
+        help="of layers made here: gzip (default), zstd or none; others stay as they came",
+    )
 
 
 def _positive(text: str) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sundog.errors import SundogError
-from sundog.layer.below import kind_of
+from sundog.layer.below import SET_ID, kind_of
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
 from sundog.layer.names import display, joined
@@ -68,13 +68,18 @@ def foreign_owners(source: bytes) -> dict[bytes, Owner]:
     return foreign
 
 
-def import_directory(source: bytes, tree: bytes, foreign: Mapping[bytes, Owner]) -> Imported:
+def import_directory(
+    source: bytes, tree: bytes, foreign: Mapping[bytes, Owner], *, guessed: bool = False
+) -> Imported:
     """Copy ``source`` into ``tree``, an empty directory; ``foreign`` is from ``foreign_owners``.
+
+    ``guessed`` says that what is not foreign may be anybody's: it is a user's, who takes root's
+    place, and his set-id files are not meant to become root's.
 
     Raises SundogError naming all that cannot be read, OSError when ``tree`` cannot be written.
     """
     with Directories(source) as there, Directories(tree) as here:
-        copy = _DirectoryCopy(there, here, foreign)
+        copy = _DirectoryCopy(there, here, foreign, guessed=guessed)
         copy.run()
     if copy.unreadable:
         shown = ", ".join(map(display, sorted(copy.unreadable)[:_SHOWN]))
@@ -84,20 +89,26 @@ def import_directory(source: bytes, tree: bytes, foreign: Mapping[bytes, Owner])
             "make them readable, or import a tar made by somebody who may read them",
         )
     with open(os.devnull, "wb") as nowhere:
-        return Imported(copy.owners, write_tar(nowhere, tree, copy.owners).digest)
+        return Imported(copy.owners, write_tar(nowhere, tree, copy.owners))
 
 
 class _DirectoryCopy:
     """One copy on its way."""
 
     def __init__(
-        self, there: Directories, here: Directories, foreign: Mapping[bytes, Owner]
+        self,
+        there: Directories,
+        here: Directories,
+        foreign: Mapping[bytes, Owner],
+        *,
+        guessed: bool,
     ) -> None:
         self.owners: OwnersManifest = {}
         self.unreadable: set[bytes] = set()
         self._there = there
         self._here = here
         self._foreign = foreign
+        self._guessed = guessed
         self._copier = Copier()
         self._linked: dict[tuple[int, int], bytes] = {}  # inodes with several names → one copy
 
@@ -148,13 +159,21 @@ class _DirectoryCopy:
             except (PermissionError, FileNotFoundError):
                 self.unreadable.add(path)
                 return
-        self._record(path, kind, left, status.st_rdev if kind in "cb" else 0)
+        guessed = (
+            self._guessed
+            and kind == "f"
+            and bool(status.st_mode & SET_ID)
+            and path not in self._foreign
+        )
+        self._record(path, kind, left, status.st_rdev if kind in "cb" else 0, guessed=guessed)
         if status.st_nlink > 1:
             self._linked[identity] = path
 
-    def _record(self, path: bytes, kind: str, xattrs: Pairs, rdev: int = 0) -> None:
+    def _record(
+        self, path: bytes, kind: str, xattrs: Pairs, rdev: int = 0, *, guessed: bool = False
+    ) -> None:
         uid, gid = self._foreign.get(path, (0, 0))
-        record = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs)
+        record = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs, guessed=guessed)
         if not record.is_plain:
             self.owners[path] = record
 

@@ -14,8 +14,7 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Protocol
 
 from sundog.errors import ArchiveError
 from sundog.layer.below import SET_ID, kind_of
@@ -39,22 +38,17 @@ _ID_MAX = 0o7777777
 _SIZE_MAX = 0o77777777777
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenTar:
-    """An archive: its digest, ``sha256:HEX``, and its length in bytes.
+class Sink(Protocol):
+    """Where an archive goes: a file open for writing, or what does as one."""
 
-    ``dropped`` are the paths of the files that lost their set-id bits.
-    """
-
-    digest: str
-    size: int
-    dropped: tuple[bytes, ...]
+    def write(self, data: bytes, /) -> int:
+        """Take ``data``, or the beginning of it; return how many bytes."""
 
 
 def write_tar(
-    out: BinaryIO, tree: bytes, owners: OwnersManifest, *, mtime_clamp: int | None = None
-) -> WrittenTar:
-    """Write the layer in ``tree`` to ``out``, and return what it has become.
+    out: Sink, tree: bytes, owners: OwnersManifest, *, mtime_clamp: int | None = None
+) -> str:
+    """Write the layer in ``tree`` to ``out`` and return the archive's digest, ``sha256:HEX``.
 
     Nothing in it is set-id that may be anybody's: of a file whose record is a guess, the set-id
     bits are dropped.  With ``mtime_clamp``, in seconds since 1970, nothing is younger than that.
@@ -69,22 +63,20 @@ class _LayerWriter:
 
     def __init__(
         self,
-        out: BinaryIO,
+        out: Sink,
         directories: Directories,
         owners: OwnersManifest,
         mtime_clamp: int | None,
     ) -> None:
         self._out = out
         self._hash = hashlib.sha256()
-        self._size = 0
-        self._dropped: list[bytes] = []
         self._buffer = bytearray()
         self._directories = directories
         self._owners = owners
         self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
         self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
 
-    def write(self) -> WrittenTar:
+    def write(self) -> str:
         hidden: dict[bytes, list[bytes]] = {}  # directory → the names of its whiteouts
         for path in sorted(path for path, record in self._owners.items() if record.kind == "w"):
             parent, _, name = path.rpartition(b"/")
@@ -100,8 +92,7 @@ class _LayerWriter:
                     self._entry(joined(directory, name), fd, name, status)
         self._put(bytes(2 * BLOCK))
         self._flush()
-        digest = "sha256:" + self._hash.hexdigest()
-        return WrittenTar(digest, self._size, tuple(sorted(self._dropped)))
+        return "sha256:" + self._hash.hexdigest()
 
     def _entry(self, path: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Write an entry that is not a directory."""
@@ -148,9 +139,8 @@ class _LayerWriter:
     ) -> None:
         """Write the header of a member, and before it what does not fit."""
         mode = stat.S_IMODE(status.st_mode)
-        if record.guessed and mode & SET_ID:
+        if record.guessed:
             mode &= ~SET_ID
-            self._dropped.append(name)
         pax: list[tuple[bytes, bytes]] = []
         prefix, short_name = _split(name)
         if len(short_name) > _NAME_SIZE:
@@ -216,7 +206,6 @@ class _LayerWriter:
     def _flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
         self._hash.update(data)
-        self._size += len(data)
         while data:
             data = data[self._out.write(data) :]  # a raw file may take less than all
 

@@ -49,3 +49,16 @@ LAYERS = FOREIGN_LAYERS | {
     DOCKER_LAYER_GZIP,
     DOCKER_LAYER_ZSTD,
 }
+
+_AS_OCI = {
+    DOCKER_LAYER: OCI_LAYER,
+    DOCKER_LAYER_GZIP: OCI_LAYER_GZIP,
+    DOCKER_LAYER_ZSTD: OCI_LAYER_ZSTD,
+    _DOCKER_FOREIGN: _OCI_FOREIGN,
+    f"{_DOCKER_FOREIGN}.gzip": f"{_OCI_FOREIGN}+gzip",
+}
+
+
+def as_oci(media_type: str) -> str:
+    """Return the OCI name of a type of layer; the bytes are the same under both."""
+    return _AS_OCI.get(media_type, media_type)

@@ -22,6 +22,7 @@ from sundog.registry.faults import (
     NotInRegistryError,
     ProtocolError,
     RegistryError,
+    ServerError,
     UnauthorizedError,
     UnreachableError,
 )
@@ -297,7 +298,7 @@ class RegistryClient:
                 return NotInRegistryError(f"not in registry: {what}", hint)
             return NotInRegistryError(f"not in registry: {what}", "check the name")
         if status >= 500:
-            return RegistryError(f"{what}: {host} fails with HTTP {status}{details}", "try later")
+            return ServerError(f"{what}: {host} fails with HTTP {status}{details}", "try later")
         return RegistryError(f"{what}: {host} answers with HTTP {status}{details}")
 
 

@@ -5,6 +5,7 @@
     ├── UnauthorizedError   the registry wants other credentials, or any
     ├── NotInRegistryError  the registry does not have it, or does not say so
     ├── RateLimitError      the registry wants fewer requests
+    ├── ServerError         the registry fails, perhaps for the moment
     └── ProtocolError       the answer is not what the specification says
 
 Must not import anything of ``sundog`` but ``errors``.
@@ -48,6 +49,10 @@ class NotInRegistryError(RegistryError):
 
 class RateLimitError(RegistryError):
     """The registry has answered often enough for now."""
+
+
+class ServerError(RegistryError):
+    """The registry has failed, perhaps only for the moment."""
 
 
 class ProtocolError(RegistryError):

@@ -93,7 +93,12 @@ def pull(
     count = len(manifest.layers) if options.last_layer is None else options.last_layer
     diff_ids = config.diff_ids[:count]
     layers = [
-        RemoteLayer(descriptor, str(Digest.parse(diff_id)), _sources(found.clients, descriptor))
+        RemoteLayer(
+            descriptor,
+            str(Digest.parse(diff_id)),
+            _sources(found.clients, descriptor),
+            str(found.clients[-1].endpoint),
+        )
         for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
     ]
     identities = pull_layers(store, layers, report)

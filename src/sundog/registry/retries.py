@@ -54,7 +54,8 @@ class RetryingTransport:
 
     def send(self, request: Request) -> Response:
         """Return the answer of the last attempt; raise UnreachableError when there is none."""
-        repeatable = request.method in _REPEATABLE and isinstance(request.body, bytes | None)
+        has_body = isinstance(request.body, bytes | None)
+        repeatable = request.method in _REPEATABLE and has_body
         attempt = 1
         while True:
             last = attempt >= self._attempts or not repeatable
@@ -68,6 +69,8 @@ class RetryingTransport:
             else:
                 if response.status != _TOO_MANY and response.status not in _TRANSIENT:
                     return response
+                if response.status == _TOO_MANY:  # it has not even looked at the request
+                    last = attempt >= self._attempts or not has_body
                 asked = retry_after(response.headers)
                 if response.status == _TOO_MANY and (last or (asked or 0) > _LONGEST_PAUSE):
                     response.close()

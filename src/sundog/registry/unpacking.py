@@ -40,11 +40,15 @@ _WORKERS = 4
 
 @dataclass(frozen=True)
 class RemoteLayer:
-    """A layer as a manifest and a configuration describe it, and where its blob can be had."""
+    """A layer as a manifest and a configuration describe it, and where its blob can be had.
+
+    ``place`` is the repository, as ``HOST/NAME``, or "" where it is in none.
+    """
 
     descriptor: Descriptor
     diff_id: str
     sources: Sequence[Source]
+    place: str = ""
 
 
 @dataclass
@@ -100,7 +104,8 @@ def pull_layers(store: Store, layers: Sequence[RemoteLayer], report: Report) -> 
                 arrived = _completed(job, events)
                 marked = arrived.needs_below
                 identity = layer_id("chain", chains[number]) if marked else _plain_id(layer.diff_id)
-                blob = LayerBlob(layer.descriptor, layer.diff_id)
+                places = (layer.place,) if layer.place else ()
+                blob = LayerBlob(layer.descriptor, layer.diff_id, places=places)
                 info = replace(arrived.info, blobs=(blob,))
                 path = LayerPath(os.path.join(job.draft, b"tree"), job.draft + b"/owners")
                 drafts.append((job.draft, identity, info))

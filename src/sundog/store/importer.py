@@ -30,9 +30,22 @@ _METADATA_LIMIT = 16 << 20
 def import_image(store: Store, source: str, reference: str) -> Image:
     """Import ``source``, a directory, a tarball or ``-``, as the image ``reference``.
 
-    An image of that name is replaced.  A directory's own files become root's; those of others keep
-    their owners.  Raises ReferenceSyntaxError, StoreError, or ArchiveError on a tarball that is
-    damaged or hostile.
+    An image of that name is replaced.  Raises what ``read_image`` raises.
+    """
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    image = read_image(store, source, reference, created)
+    store.images.put(image)
+    return image
+
+
+def read_image(store: Store, source: str, reference: str, created: str = "") -> Image:
+    """Return the image that ``source`` holds, its layer in the store, but no image.
+
+    A directory's own files become root's; those of others keep their owners.  ``created`` is the
+    time of it, as RFC 3339 has it.
+
+    Raises ReferenceSyntaxError, StoreError, or ArchiveError on a tarball that is damaged or
+    hostile.
     """
     canonical = canonical_name(reference)
     store.hold()
@@ -42,7 +55,9 @@ def import_image(store: Store, source: str, reference: str) -> Image:
         if path is not None and os.path.isdir(path):
             # In the worker's user namespace all foreign owners would look the same.
             foreign = foreign_owners(path)
-            info = store.worker.call(copy_directory, path, foreign, place)
+            info = store.worker.call(
+                copy_directory, path, foreign, place, guessed=os.geteuid() != 0
+            )
         else:
             try:
                 info = store.worker.call(unpack_archive, path, place)
@@ -50,12 +65,9 @@ def import_image(store: Store, source: str, reference: str) -> Image:
                 raise ArchiveError(f"can't import {source}: {error.message}", error.hint) from None
         tree = os.path.join(place, b"tree")
         metadata = store.worker.call(read_in_tree, tree, b"ch/metadata.json", _METADATA_LIMIT)
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         config = imported_config(metadata, created).replace(diff_ids=("",))
         layer = store.layers.add(place, layer_id("import", info.source), info)
-    image = Image(canonical, reference, config, (layer,), origin=f"import {source}")
-    store.images.put(image)
-    return image
+    return Image(canonical, reference, config, (layer,), origin=f"import {source}")
 
 
 def _readable(source: str) -> bytes:

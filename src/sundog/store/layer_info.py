@@ -11,6 +11,9 @@ from sundog.errors import StoreError
 from sundog.oci.descriptor import Descriptor
 from sundog.oci.fields import DocumentError, Fields, parse_json
 
+# Of so many repositories one may still have the blob, and be one that the user may read.
+_PLACES = 8
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +27,14 @@ class LayerBlob:
 
     The blob need not be in this store.  ``diff_id`` is the digest of the tar in it, uncompressed.
     ``made`` says how this store made it, so that the next one made like that is the same; "" for a
-    blob that came from outside, which goes back as it came.
+    blob that came from outside, which goes back as it came.  ``places`` are repositories, as
+    ``HOST/NAME``, that had it.
     """
 
     descriptor: Descriptor
     diff_id: str
     made: str = ""
+    places: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: object) -> LayerBlob:
@@ -39,6 +44,7 @@ class LayerBlob:
             Descriptor.from_json(fields.take("descriptor"), "layer.json: descriptor"),
             fields.string("diff_id"),
             fields.string("made"),
+            fields.strings("places") or (),
         )
 
     def to_json(self) -> JsonObject:
@@ -47,7 +53,13 @@ class LayerBlob:
             "descriptor": self.descriptor.to_json(),
             "diff_id": self.diff_id,
             "made": self.made,
+            "places": list(self.places),
         }
+
+    def also_at(self, place: str) -> LayerBlob:
+        """Return the same with one more place, the latest first; old ones are forgotten."""
+        others = [known for known in self.places if known != place]
+        return replace(self, places=(place, *others)[:_PLACES])
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ class Layers:
         others = [
             known
             for known in info.blobs
-            if known.descriptor.digest != blob.descriptor.digest
+            if known.descriptor.digest != blob.descriptor.digest  # the new one knows more
             and not (blob.made and known.made == blob.made)
         ]
         self._replace_info(layer, replace(info, blobs=(*others, blob)))

@@ -42,14 +42,17 @@ def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
     return finish_draft(draft, unpacked.owners, unpacked.diff_id)
 
 
-def copy_directory(directory: bytes, foreign: Mapping[bytes, Owner], draft: bytes) -> LayerInfo:
+def copy_directory(
+    directory: bytes, foreign: Mapping[bytes, Owner], draft: bytes, *, guessed: bool
+) -> LayerInfo:
     """Copy a directory that holds a whole image into ``draft``.
 
-    ``foreign`` is what ``layer.import_directory.foreign_owners`` found outside of the worker.
+    ``foreign`` is what ``layer.import_directory.foreign_owners`` found outside of the worker;
+    ``guessed`` is as for ``import_directory``.
     """
     from sundog.layer.import_directory import import_directory  # noqa: PLC0415
 
-    imported = import_directory(directory, new_tree(draft), foreign)
+    imported = import_directory(directory, new_tree(draft), foreign, guessed=guessed)
     return finish_draft(draft, imported.owners, imported.digest)
 
 
@@ -123,7 +126,7 @@ def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
 
     (loaded,) = _loaded([layer])
     with open(os.devnull if destination is None else destination, "wb") as out:
-        return write_tar(out, loaded.tree, loaded.owners).digest
+        return write_tar(out, loaded.tree, loaded.owners)
 
 
 def content_size(tree: bytes) -> int:

@@ -1,0 +1,38 @@
+"""``ch-image push``: an image of the storage, or a directory, to a registry."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.cli.image_arguments import storage_path
+from sundog.cli.registries import open_session
+from sundog.registry.push import destination, push_image
+from sundog.store.importer import read_image
+from sundog.store.packing import Packing
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Push an image and print its digest; return the exit status."""
+    packing = Packing.choose(arguments.compression, os.environ)
+    reference = arguments.reference
+    session = open_session(arguments, report, authenticated=True)
+    remote = destination(session, arguments.destination or reference)
+    report.info(f"pushing image:   {reference}")
+    report.info(f"destination:     {arguments.destination or reference}")
+    with Store.open(storage_path(arguments)) as store:
+        if arguments.image is None:
+            image = store.images.get(reference)
+        else:
+            report.info(f"image path:      {arguments.image}")
+            store.expect_garbage()  # no image will have the layer
+            image = read_image(store, arguments.image, reference)
+        digest = push_image(store, session, image, remote, packing=packing, report=report)
+    report.info("done")
+    print(digest)
+    return 0

@@ -1,0 +1,229 @@
+"""Push: an image of the store to a registry, one blob per layer.
+
+Specification: OCI distribution-spec v1.1, "Push".  What the registry has is not sent: it is asked
+for each blob, and for blobs of its other repositories that it may take from there.  Threads do so
+side by side; layers are packed one at a time, while others travel.  The tag is moved last, in one
+request: until then nobody sees anything new.
+
+Must not import anything of ``sundog`` but ``errors``, ``oci``, ``store`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sundog.errors import UsageError
+from sundog.oci.reference import Reference
+from sundog.registry.auth import pull_scope, push_scope
+from sundog.registry.faults import ProtocolError, RegistryError
+from sundog.registry.upload import Uploader, mount
+from sundog.store.leaving import as_it_came, leaving_image, stays_where_it_is
+from sundog.store.packing import known_blobs, pack, without_set_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.oci.digest import Digest
+    from sundog.registry.client import RegistryClient
+    from sundog.registry.config import Remote
+    from sundog.registry.report import Report
+    from sundog.registry.session import Session
+    from sundog.store.images import Image
+    from sundog.store.layer_info import LayerBlob
+    from sundog.store.packing import Packing
+    from sundog.store.store import Store
+
+_SENDERS = 4
+
+
+def destination(session: Session, text: str) -> Remote:
+    """Return where ``text`` says that an image is to go.
+
+    Raises ReferenceSyntaxError, ConfigurationError, and UsageError for a name with a digest.
+    """
+    if Reference.parse(text).digest is not None:
+        raise UsageError(
+            f"can't push to a digest: {text}", "the digest comes of what is pushed; give a tag"
+        )
+    return session.registries.remotes(text)[0]
+
+
+def push_image(
+    store: Store,
+    session: Session,
+    image: Image,
+    remote: Remote,
+    *,
+    packing: Packing,
+    report: Report,
+) -> Digest:
+    """Push ``image`` to ``remote`` and return the digest of its manifest there.
+
+    Raises what the registry client raises; the tag is then what it was.
+    """
+    # Mirrors are for reading.
+    endpoint = remote.endpoints[-1]
+    client = session.client(endpoint, (push_scope(endpoint.repository),))
+    client.check()
+    pushing = _Pushing(store, session, client, packing, report)
+    blobs = pushing.layers(image.layers)
+    leaving = as_it_came(store, image, blobs) or leaving_image(image.config, blobs, packing.epoch)
+    config = leaving.manifest.config
+    report.verbose(f"config: {config.digest.encoded[:7]}: uploading")
+    pushing.uploader.put(leaving.config, config)
+    report.info("manifest: uploading")
+    tag = remote.reference.tag or "latest"
+    response = client.send(
+        "PUT",
+        client.path("manifests", tag),
+        {"Content-Type": leaving.descriptor.media_type},
+        leaving.content,
+        expected=(201, 200, 202),
+        what=f"{endpoint}:{tag}",
+    )
+    response.close()
+    digest = leaving.descriptor.digest
+    announced = response.headers.get("Docker-Content-Digest", str(digest))
+    if announced != str(digest):
+        raise ProtocolError(f"{endpoint}:{tag}: the registry made {announced} of manifest {digest}")
+    return digest
+
+
+@dataclass
+class _Job:
+    """A layer on its way, and the blob that it has become."""
+
+    layer: str
+    label: str
+    blob: LayerBlob | None = None
+
+
+class _Pushing:
+    """One push."""
+
+    def __init__(
+        self,
+        store: Store,
+        session: Session,
+        client: RegistryClient,
+        packing: Packing,
+        report: Report,
+    ) -> None:
+        self._store = store
+        self._session = session
+        self._client = client
+        self._packing = packing
+        self._report = report
+        self._cancelled = threading.Event()
+        self._store_lock = threading.Lock()  # for what writes to the store
+        self.uploader = Uploader(client, self._cancelled)
+
+    def layers(self, layers: Sequence[str]) -> list[LayerBlob]:
+        """Have all layers in the repository; return what they have become."""
+        store = self._store
+        store.worker.start()  # which forks: not where there are threads
+        count = len(layers)
+        jobs = {
+            layer: _Job(layer, f"layer {number}/{count}") for number, layer in enumerate(layers, 1)
+        }
+        for job in jobs.values():
+            for path in without_set_id(store, job.layer):
+                self._report.warning(
+                    f"{job.label}: set-id bits dropped, since nobody knows the owner: "
+                    f"/{os.fsdecode(path)}"
+                )
+        waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        for job in jobs.values():
+            waiting.put(job)
+        done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+        def send_all() -> None:
+            with suppress(queue.Empty):
+                while not self._cancelled.is_set():
+                    job = waiting.get_nowait()
+                    try:
+                        self._send(job)
+                    except BaseException as error:  # for the main thread
+                        done.put(error)
+                    else:
+                        done.put(None)
+
+        for _ in range(min(_SENDERS, len(jobs))):
+            threading.Thread(target=send_all, daemon=True).start()
+        try:
+            for _ in jobs:
+                if (error := done.get()) is not None:
+                    raise error
+        finally:
+            self._cancelled.set()
+            # A thread that is packing has the store's worker: let it end.
+            with self._store_lock:
+                pass
+        self._cancelled.clear()
+        return [blob for layer in layers if (blob := jobs[layer].blob) is not None]
+
+    def _send(self, job: _Job) -> None:
+        """Have one layer in the repository."""
+        known = known_blobs(self._store, job.layer, self._packing)
+        for blob in known:
+            name = f"{job.label}: {blob.descriptor.digest.encoded[:7]}"
+            if stays_where_it_is(blob.descriptor):
+                self._report.info(f"{name}: stays where it is: {blob.descriptor.urls[0]}")
+            elif self._client.has_blob(blob.descriptor.digest):
+                self._report.info(f"{name}: already present")
+            elif self._is_mounted(blob):
+                self._report.info(f"{name}: taken from another repository of the registry")
+            else:
+                continue
+            self._finish(job, blob)
+            return
+        self._pack_and_send(job, {blob.descriptor.digest for blob in known})
+
+    def _pack_and_send(self, job: _Job, absent: set[Digest]) -> None:
+        """Make a blob of a layer, and upload it; the registry lacks the blobs ``absent``."""
+        with self._store_lock:
+            if self._cancelled.is_set():
+                return
+            self._report.verbose(f"{job.label}: preparing")
+            packed = pack(self._store, job.layer, self._packing)
+        descriptor = packed.blob.descriptor
+        name = f"{job.label}: {descriptor.digest.encoded[:7]}"
+        try:
+            if descriptor.digest not in absent and self._client.has_blob(descriptor.digest):
+                self._report.info(f"{name}: already present")
+            else:
+                transfer = self._report.transfer(name, "uploading", descriptor.size)
+                try:
+                    self.uploader.upload(descriptor, packed.path, transfer)
+                finally:
+                    transfer.end()
+        finally:
+            packed.discard(self._store)
+        self._finish(job, packed.blob)
+
+    def _is_mounted(self, blob: LayerBlob) -> bool:
+        """Have the registry take a blob from another of its repositories, if it can."""
+        endpoint = self._client.endpoint
+        for place in blob.places:
+            host, _, repository = place.partition("/")
+            if host != endpoint.host or repository == endpoint.repository:
+                continue
+            scopes = (push_scope(endpoint.repository), pull_scope(repository))
+            with suppress(RegistryError):  # whatever it is, an upload does as well
+                client = self._session.client(endpoint, scopes)
+                if mount(client, blob.descriptor.digest, repository):
+                    return True
+        return False
+
+    def _finish(self, job: _Job, blob: LayerBlob) -> None:
+        endpoint = self._client.endpoint
+        with self._store_lock:
+            self._store.layers.add_blob(
+                job.layer, blob.also_at(f"{endpoint.host}/{endpoint.repository}")
+            )
+        job.blob = blob

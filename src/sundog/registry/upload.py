@@ -1,0 +1,236 @@
+"""Bring a blob to a registry: mounted from another repository, at once, or in chunks.
+
+Specification: OCI distribution-spec v1.1, "Pushing Blobs".  A small blob goes with one PUT, a large
+one in chunks: what the registry has of it need not be sent again when the connection breaks.  What
+fails for the moment is tried again, after a pause.
+
+Must not import anything of ``sundog`` but ``errors``, ``oci`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from sundog.errors import SundogError
+from sundog.registry.faults import (
+    NotInRegistryError,
+    ProtocolError,
+    RegistryError,
+    ServerError,
+    UnreachableError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from threading import Event
+
+    from sundog.oci.descriptor import Descriptor
+    from sundog.oci.digest import Digest
+    from sundog.registry.client import RegistryClient
+    from sundog.registry.report import Transfer
+    from sundog.registry.transport import Response
+
+CHUNK = 16 << 20
+_ATTEMPTS = 5
+_FIRST_PAUSE = 0.5
+_BYTES = "application/octet-stream"
+_EMPTY = {"Content-Length": "0"}
+
+
+class UploadCancelled(SundogError):
+    """Another part of the same push has failed."""
+
+
+@dataclass
+class _Progress:
+    """How far an upload has come: the URL to go on with, and the bytes that have arrived."""
+
+    location: str = ""
+    offset: int = 0
+
+
+class Uploader:
+    """Brings blobs to the repository of ``client``; ``cancelled`` ends it between two chunks."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        cancelled: Event,
+        *,
+        chunk: int = CHUNK,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._cancelled = cancelled
+        self._chunk = chunk
+        self._sleep = sleep
+
+    def upload(self, descriptor: Descriptor, path: bytes, transfer: Transfer) -> None:
+        """Bring the blob in the file ``path`` there.
+
+        Raises UnreachableError, RegistryError and what else ``RegistryClient.send`` raises.
+        """
+        told = 0
+        failures = 0
+        progress = _Progress()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while True:
+                before = progress.offset
+                try:
+                    for offset in self._steps(descriptor, fd, progress):
+                        transfer.advance(max(0, offset - told))
+                        told = max(told, offset)
+                    return
+                except (UnreachableError, ServerError, NotInRegistryError) as error:
+                    failures = failures + 1 if progress.offset <= before else 1
+                    if failures == _ATTEMPTS or getattr(error, "permanent", False):
+                        raise
+                    if isinstance(error, NotInRegistryError):
+                        if not progress.location:
+                            raise
+                        progress.location = ""  # the registry has forgotten the upload
+                self._sleep(_FIRST_PAUSE * 2.0 ** (failures - 1))
+                if self._client.has_blob(descriptor.digest):
+                    transfer.advance(descriptor.size - told)
+                    return  # it was the answer that got lost
+        finally:
+            os.close(fd)
+
+    def put(self, content: bytes, descriptor: Descriptor) -> None:
+        """Bring a small blob there, unless it is there."""
+        if not self._client.has_blob(descriptor.digest):
+            location = _start(self._client)
+            _finish(self._client, location, descriptor.digest, content)
+
+    def _steps(self, descriptor: Descriptor, fd: int, progress: _Progress) -> Iterator[int]:
+        """Go on with an upload to its end; yield how much has arrived each time."""
+        client = self._client
+        if progress.location:
+            progress.location, progress.offset = _status(client, progress.location)
+        if not progress.location:
+            progress.location, progress.offset = _start(client), 0
+        size = descriptor.size
+        if size <= self._chunk and not progress.offset:
+            self._check()
+            content = _read(fd, 0, size)
+            _finish(client, progress.location, descriptor.digest, content)
+            yield size
+            return
+        while progress.offset < size:
+            self._check()
+            content = _read(fd, progress.offset, min(self._chunk, size - progress.offset))
+            progress.location, progress.offset = _send_chunk(
+                client, progress.location, progress.offset, content
+            )
+            yield progress.offset
+        _finish(client, progress.location, descriptor.digest, b"")
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise UploadCancelled("given up")
+
+
+def _read(fd: int, offset: int, size: int) -> bytes:
+    parts = []
+    while size:
+        data = os.pread(fd, size, offset)
+        if not data:
+            raise ProtocolError("a blob in the storage directory has become shorter")
+        parts.append(data)
+        offset += len(data)
+        size -= len(data)
+    return b"".join(parts)
+
+
+def mount(client: RegistryClient, digest: Digest, repository: str) -> bool:
+    """Have the registry take a blob from another of its repositories; tell whether it did.
+
+    ``client`` is to have the scopes for both.  Raises what ``RegistryClient.send`` raises.
+    """
+    query = urlencode({"mount": str(digest), "from": repository})
+    path = f"{_uploads(client)}?{query}"
+    response = client.send("POST", path, _EMPTY, expected=(201, 202), what=f"blob {digest}")
+    response.close()
+    if response.status == 201:
+        return True
+    # Not there, or not allowed: the registry has begun an upload instead, which nobody needs.
+    with suppress(RegistryError):
+        location = _location(response, client)
+        client.send("DELETE", location, expected=(202, 204), what="upload").close()
+    return False
+
+
+def _start(client: RegistryClient) -> str:
+    """Begin an upload; return the URL to go on with."""
+    response = client.send("POST", _uploads(client), _EMPTY, expected=(202,), what=_what(client))
+    response.close()
+    return _location(response, client)
+
+
+def _send_chunk(
+    client: RegistryClient, location: str, offset: int, content: bytes
+) -> tuple[str, int]:
+    """Send what follows the first ``offset`` bytes; return where to go on, and from which byte."""
+    headers = {
+        "Content-Type": _BYTES,
+        "Content-Length": str(len(content)),
+        "Content-Range": f"{offset}-{offset + len(content) - 1}",
+    }
+    response = client.send(
+        "PATCH", location, headers, content, expected=(202, 416), what=_what(client)
+    )
+    response.close()
+    if response.status == 416:  # it has more or less than it seemed
+        return _status(client, location)
+    end = _arrived(response, offset + len(content))
+    if end <= offset:
+        raise ProtocolError(f"{_what(client)}: the registry takes no bytes")
+    return _location(response, client), end
+
+
+def _status(client: RegistryClient, location: str) -> tuple[str, int]:
+    """Return where to go on with an upload, and from which byte; "" and 0 if it is lost."""
+    try:
+        response = client.send("GET", location, expected=(204, 200), what=_what(client))
+    except NotInRegistryError:
+        return "", 0
+    response.close()
+    return _location(response, client), _arrived(response, 0)
+
+
+def _finish(client: RegistryClient, location: str, digest: Digest, content: bytes) -> None:
+    """Send what is left, and have the registry check the whole."""
+    headers = {"Content-Type": _BYTES, "Content-Length": str(len(content))}
+    joint = "&" if urlsplit(location).query else "?"
+    url = f"{location}{joint}{urlencode({'digest': str(digest)})}"
+    what = f"blob {digest}: {_what(client)}"
+    client.send("PUT", url, headers, content, expected=(201, 204), what=what).close()
+
+
+def _location(response: Response, client: RegistryClient) -> str:
+    location = response.headers.get("Location", "")
+    if not location:
+        raise ProtocolError(f"{_what(client)}: the registry does not say where to go on")
+    return urljoin(response.url, location)
+
+
+def _arrived(response: Response, otherwise: int) -> int:
+    """Return how many bytes a registry says that it has: ``Range: 0-999``."""
+    first, dash, last = response.headers.get("Range", "").removeprefix("bytes=").partition("-")
+    if not dash or first != "0" or not (last.isascii() and last.isdigit()):
+        return otherwise
+    return int(last) + 1 if last != "0" else 0  # "0-0" is nothing at all, in the wild
+
+
+def _uploads(client: RegistryClient) -> str:
+    return client.path("blobs", "uploads/")
+
+
+def _what(client: RegistryClient) -> str:
+    return f"upload to {client.endpoint}"

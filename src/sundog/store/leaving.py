@@ -1,0 +1,117 @@
+"""An image as the world outside knows it: manifest and configuration, made from the store's.
+
+Specification: OCI image-spec v1.1, manifest.md and config.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sundog.oci.config import HistoryEntry, ImageConfig
+from sundog.oci.descriptor import Descriptor
+from sundog.oci.digest import Digest
+from sundog.oci.manifest import Manifest, encoded_document
+from sundog.oci.media_types import FOREIGN_LAYERS, OCI_CONFIG, OCI_MANIFEST, as_oci
+from sundog.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.store.images import Image
+    from sundog.store.layer_info import LayerBlob
+    from sundog.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingImage:
+    """The documents of an image whose layers are blobs; ``descriptor`` is the manifest's."""
+
+    config: bytes
+    manifest: Manifest
+    content: bytes
+    descriptor: Descriptor
+    diff_ids: tuple[str, ...]
+
+
+def leaving_image(
+    config: ImageConfig, blobs: Sequence[LayerBlob], epoch: int | None = None
+) -> LeavingImage:
+    """Return the documents of an image with this configuration and these layers, bottom first.
+
+    Nothing in it is younger than ``epoch``, in seconds since 1970.
+    """
+    diff_ids = tuple(blob.diff_id for blob in blobs)
+    host = Platform.of_host()
+    if not config.architecture:
+        config = config.replace(architecture=host.architecture, variant=host.variant, os=host.os)
+    config = config.replace(
+        diff_ids=diff_ids,
+        created=_clamped(config.created, epoch),
+        history=_history(config.history, len(blobs), epoch),
+    )
+    config_bytes = encoded_document(config.to_json())
+    manifest = Manifest(
+        Descriptor(OCI_CONFIG, Digest.of(config_bytes), len(config_bytes)),
+        tuple(_leaving_layer(blob.descriptor) for blob in blobs),
+    )
+    content = manifest.to_bytes()
+    platform = Platform.of(config.os, config.architecture, config.variant)
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(content), len(content), platform=platform)
+    return LeavingImage(config_bytes, manifest, content, descriptor, diff_ids)
+
+
+def as_it_came(store: Store, image: Image, blobs: Sequence[LayerBlob]) -> LeavingImage | None:
+    """Return the documents with which an image came, if it is still what they describe."""
+    if len(image.blobs) < 2:
+        return None
+    manifest_digest, config_digest = map(Digest.parse, image.blobs[-2:])
+    content, config = store.blobs.read(manifest_digest), store.blobs.read(config_digest)
+    if content is None or config is None:
+        return None
+    manifest = Manifest.from_json(content)
+    if [layer.digest for layer in manifest.layers] != [blob.descriptor.digest for blob in blobs]:
+        return None
+    came = ImageConfig.from_json(config)
+    platform = Platform.of(came.os, came.architecture, came.variant)
+    descriptor = Descriptor(manifest.media_type, manifest_digest, len(content), platform=platform)
+    return LeavingImage(config, manifest, content, descriptor, came.diff_ids)
+
+
+def stays_where_it_is(layer: Descriptor) -> bool:
+    """Tell whether a layer is got from other hosts by whoever wants it, and is not to be copied."""
+    return layer.media_type in FOREIGN_LAYERS and bool(layer.urls)
+
+
+def _leaving_layer(layer: Descriptor) -> Descriptor:
+    # One manifest does not mix OCI's types with Docker's.
+    urls = layer.urls if stays_where_it_is(layer) else ()
+    return replace(layer, media_type=as_oci(layer.media_type), platform=None, urls=urls)
+
+
+def _history(
+    history: Sequence[HistoryEntry], layers: int, epoch: int | None
+) -> tuple[HistoryEntry, ...]:
+    """Return a history in which as many entries as there are layers say that they made one.
+
+    One that says otherwise, as tools write it that merge layers, counts for none of them.
+    """
+    entries = [replace(entry, created=_clamped(entry.created, epoch)) for entry in history]
+    if sum(not entry.empty_layer for entry in entries) != layers:
+        entries = [replace(entry, empty_layer=True) for entry in entries]
+        entries += [HistoryEntry(comment="layer of unknown origin")] * layers
+    return tuple(entries)
+
+
+def _clamped(created: str, epoch: int | None) -> str:
+    """Return the time, as RFC 3339 has it, or that of ``epoch`` if it is younger or none."""
+    if epoch is None or not created:
+        return created
+    limit = datetime.fromtimestamp(epoch, UTC)
+    try:
+        if datetime.fromisoformat(created) <= limit:
+            return created
+    except (ValueError, TypeError):  # TypeError: a time without a zone
+        pass
+    return limit.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,112 @@
+"""Layers on their way out of the store: which blob a layer becomes, and how that blob is made.
+
+A layer that came from outside leaves as the blob that it came as, byte for byte, while that is
+still there.  Any other is written as a tar; the blob depends on the layer, the compression and
+``$SOURCE_DATE_EPOCH`` alone, so that it has one digest however often it is made, and is remembered
+by it.  The blob's bytes are not kept.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sundog.errors import UsageError
+from sundog.layer.compressing import CompressedWriter, compressor_name
+from sundog.oci.descriptor import Descriptor
+from sundog.oci.digest import Digest
+from sundog.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
+from sundog.store.layer_info import LayerBlob
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sundog.store.layers import LayerId, LayerPath
+    from sundog.store.store import Store
+
+_EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
+_MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How layers are packed: the compression, and the youngest time (seconds since 1970)."""
+
+    compression: str = "gzip"
+    epoch: int | None = None
+
+    @classmethod
+    def choose(cls, compression: str, environment: Mapping[str, str]) -> Packing:
+        """Return what an option and the environment ask for; raise UsageError."""
+        compressor_name(compression)
+        text = environment.get(_EPOCH_VARIABLE, "")
+        if text and not (text.isascii() and text.isdigit() and len(text) < 12):
+            raise UsageError(
+                f"${_EPOCH_VARIABLE}: not a number of seconds: {text}", "unset it, or date +%s"
+            )
+        return cls(compression, int(text) if text else None)
+
+    @property
+    def made(self) -> str:
+        """What ``LayerBlob.made`` says of a blob that is packed like this."""
+        epoch = "" if self.epoch is None else f" until {self.epoch}"
+        return f"{self.compression} {compressor_name(self.compression)}".strip() + epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A layer as a blob, and the file with its bytes."""
+
+    blob: LayerBlob
+    path: bytes
+
+    def discard(self, store: Store) -> None:
+        """Remove the file, unless it is the store's own."""
+        if self.path != store.blobs.path(self.blob.descriptor.digest):
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+
+def known_blobs(store: Store, layer: LayerId, packing: Packing) -> list[LayerBlob]:
+    """Return the blobs that a layer may leave as, the best first; their bytes need not be here."""
+    return [blob for blob in store.layers.blobs(layer) if blob.made in ("", packing.made)]
+
+
+def without_set_id(store: Store, layer: LayerId) -> list[bytes]:
+    """Return the files that leave without their set-id bits: nobody knows whose they are."""
+    return sorted(path for path, record in store.layers.owners(layer).items() if record.guessed)
+
+
+def pack(store: Store, layer: LayerId, packing: Packing) -> Packed:
+    """Return a layer as a blob whose bytes are here; a file of ``tmp/`` is the caller's to remove.
+
+    Reads and writes the layer once, unless its blob is in the store.
+    """
+    for blob in known_blobs(store, layer, packing):
+        if store.blobs.has(blob.descriptor.digest):
+            return Packed(blob, store.blobs.path(blob.descriptor.digest))
+    with store.faults:
+        place = store.scratch.name()
+        packed = store.worker.call(pack_layer, store.layers.path(layer), place, packing)
+    store.layers.add_blob(layer, packed.blob)
+    return packed
+
+
+def pack_layer(layer: LayerPath, place: bytes, packing: Packing) -> Packed:
+    """Write a layer as a blob to the file ``place``.  For the tree worker.
+
+    Raises OSError, and ArchiveError where a name cannot be in an archive.
+    """
+    from sundog.layer.write_tar import write_tar  # noqa: PLC0415
+    from sundog.record.owners import read_owners  # noqa: PLC0415
+
+    owners = read_owners(layer.owners)
+    with open(place, "xb", buffering=0) as out:
+        writer = CompressedWriter(out, packing.compression)
+        diff_id = write_tar(writer, layer.tree, owners, mtime_clamp=packing.epoch)
+        writer.finish()
+    media_type = _MEDIA_TYPES[packing.compression]
+    descriptor = Descriptor(media_type, Digest.parse(writer.digest), writer.size)
+    return Packed(LayerBlob(descriptor, diff_id, packing.made), place)

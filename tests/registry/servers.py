@@ -1,0 +1,241 @@
+"""Registries for tests: Debian's docker-registry, and one in this process that fails on request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_CONFIGURATION = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+@contextmanager
+def docker_registry(directory: Path) -> Iterator[str]:
+    """Run docker-registry, with its files in ``directory``; yield its ``HOST:PORT``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    configuration = directory / "registry.yml"
+    configuration.write_text(_CONFIGURATION.format(storage=directory / "storage", port=port))
+    log = directory / "log"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            ["docker-registry", "serve", configuration], stdout=stream, stderr=stream
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
+                break
+            except OSError:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(log.read_text()) from None
+                time.sleep(0.05)
+        yield f"localhost:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+class Refuse(Exception):
+    """Answer a request with this status, and these headers, instead of doing what it asks."""
+
+    def __init__(self, status: int, **headers: str) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class CutOff(Exception):
+    """Close the connection without an answer."""
+
+
+class InProcessRegistry:
+    """A registry that keeps all in memory, without any check but that of digests.
+
+    ``before`` is called with each request, ``METHOD PATH``, before it is carried out; ``after``
+    when it was, before it is answered.  Both may raise Refuse or CutOff.
+    """
+
+    def __init__(self) -> None:
+        self.blobs: dict[tuple[str, str], bytes] = {}  # (repository, digest)
+        self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}  # (repository, tag or digest)
+        self.uploads: dict[str, bytearray] = {}
+        self.requests: list[str] = []
+        self.received = 0  # bytes of blobs
+        self.before: Callable[[str], None] = lambda _: None
+        self.after: Callable[[str], None] = lambda _: None
+        self.token = ""  # what has to be sent to be let in
+        self.host = ""
+
+    @contextmanager
+    def serve(self) -> Iterator[InProcessRegistry]:
+        """Answer requests while the context lasts."""
+        registry = self
+
+        class Handler(_Handler):
+            server_registry = registry
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        self.host = f"localhost:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    def count(self, pattern: str) -> int:
+        """Return how many requests matched ``pattern``, a regular expression."""
+        return sum(re.fullmatch(pattern, request) is not None for request in self.requests)
+
+
+_Answer = tuple[int, dict[str, str], bytes]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_registry: InProcessRegistry
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_HEAD(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_PATCH(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+    def _serve(self) -> None:
+        registry = self.server_registry
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = f"{self.command} {self.path}"
+        registry.requests.append(request)
+        try:
+            self._authenticate()
+            registry.before(request)
+            status, headers, content = self._answer(body)
+            registry.after(request)
+        except Refuse as refusal:
+            status, headers, content = refusal.status, refusal.headers, b""
+        except CutOff:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204 and not (self.command == "HEAD" and "Content-Length" in headers):
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _authenticate(self) -> None:
+        token = self.server_registry.token
+        if not token or self.path.startswith("/token"):
+            return
+        if self.headers.get("Authorization") != f"Bearer {token}":
+            realm = f"http://{self.server_registry.host}/token"
+            raise Refuse(401, WWW_Authenticate=f'Bearer realm="{realm}",service="s"')
+
+    def _answer(self, body: bytes) -> _Answer:
+        registry = self.server_registry
+        url = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        if url.path == "/v2/":
+            return 200, {}, b"{}"
+        if url.path == "/token":
+            return 200, {}, json.dumps({"token": registry.token, "expires_in": 300}).encode()
+        match = re.fullmatch(r"/v2/(.+)/(blobs/uploads|blobs|manifests)/(.*)", url.path)
+        assert match, self.path
+        repository, kind, name = match.groups()
+        if kind == "blobs/uploads":
+            return self._upload(repository, name, query, body)
+        if kind == "blobs":
+            return self._blob(repository, name)
+        return self._manifest(repository, name, body)
+
+    def _upload(self, repository: str, name: str, query: dict[str, str], body: bytes) -> _Answer:
+        registry = self.server_registry
+        if self.command == "POST":
+            source = (query.get("from", ""), query.get("mount", ""))
+            if source in registry.blobs:
+                registry.blobs[repository, source[1]] = registry.blobs[source]
+                return 201, {"Location": f"/v2/{repository}/blobs/{source[1]}"}, b""
+            name = f"{len(registry.uploads)}"
+            registry.uploads[name] = bytearray()
+        upload = registry.uploads.get(name)
+        if upload is None:
+            return 404, {}, b""
+        headers = {"Location": f"/v2/{repository}/blobs/uploads/{name}?state={len(upload)}"}
+        if self.command == "PATCH":
+            start = int(self.headers["Content-Range"].partition("-")[0])
+            if start != len(upload):
+                return 416, headers, b""
+            registry.received += len(body)
+            upload += body
+        elif self.command == "PUT":
+            registry.received += len(body)
+            content = bytes(upload + body)
+            del registry.uploads[name]
+            if f"sha256:{hashlib.sha256(content).hexdigest()}" != query["digest"]:
+                return 400, {}, b'{"errors": [{"code": "DIGEST_INVALID", "message": "wrong"}]}'
+            registry.blobs[repository, query["digest"]] = content
+            return 201, {"Location": f"/v2/{repository}/blobs/{query['digest']}"}, b""
+        headers["Range"] = f"0-{max(0, len(upload) - 1)}"
+        return {"POST": 202, "PATCH": 202, "GET": 204, "DELETE": 204}[self.command], headers, b""
+
+    def _blob(self, repository: str, digest: str) -> _Answer:
+        content = self.server_registry.blobs.get((repository, digest))
+        if content is None:
+            return 404, {}, b""
+        return 200, {"Content-Length": str(len(content))}, content
+
+    def _manifest(self, repository: str, name: str, body: bytes) -> _Answer:
+        manifests = self.server_registry.manifests
+        if self.command == "PUT":
+            digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+            manifests[repository, name] = manifests[repository, digest] = (
+                self.headers["Content-Type"],
+                body,
+            )
+            return 201, {"Docker-Content-Digest": digest}, b""
+        if (repository, name) not in manifests:
+            return 404, {}, b""
+        media_type, content = manifests[repository, name]
+        return 200, {"Content-Type": media_type, "Content-Length": str(len(content))}, content
