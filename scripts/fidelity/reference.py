@@ -40,15 +40,23 @@ rm -rf "$tree"/etc/apt/sources.list.d/* "$tree"/var/lib/apt/lists/*
 echo 'deb [trusted=yes] file:{REPOSITORY} ./' >"$tree/etc/apt/sources.list"
 """
 
-# What a RUN has: /proc of a PID namespace of its own, in which nothing survives, the host's /dev
-# and /sys, and a fresh login's environment.
+# What a RUN has: /proc of a PID namespace of its own, in which nothing survives, the host's /dev,
+# /sys and names of the network, and a fresh login's environment.
 INSTALL = r"""
-set -e; tree=$1
+set -e; tree=$1; made=
 mount --bind "$tree" "$tree"; cd "$tree"
 mount -t proc proc proc
 mount --rbind /dev dev
 mount --rbind -o ro /sys sys
-exec chroot . /usr/bin/env -i HOME=/root PATH="$3" /bin/sh -c "$2"
+for name in hosts resolv.conf; do
+    if ! test -e "etc/$name" -o -L "etc/$name"; then touch "etc/$name"; made="$made etc/$name"; fi
+    mount --bind "/etc/$name" "etc/$name"
+done
+status=0
+chroot . /usr/bin/env -i HOME=/root PATH="$3" /bin/sh -c "$2" || status=$?
+umount etc/hosts etc/resolv.conf
+rm -f $made
+exit $status
 """
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -33,6 +33,7 @@ from sundog.emulation.notify.persist import (
     load_records,
     merged_manifest,
 )
+from sundog.emulation.notify.pins import Pins
 from sundog.emulation.notify.program import notify_program
 from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
@@ -229,6 +230,8 @@ def supervise(
     state = State(ABI, Listener(listener), superuser(capabilities))
     if options.fault:
         state.tags.credentials = injected  # type: ignore[method-assign]
+    if recorded.is_stable:
+        state.records.pins = Pins(recorded.changes)
     if recorded.manifest:
         stable, linked = recorded.is_stable, recorded.linked
         load_records(state, recorded.manifest, is_stable=stable, linked=linked)

@@ -26,6 +26,7 @@ from sundog.emulation.notify.persist import (
     load_records,
     merged_manifest,
 )
+from sundog.emulation.notify.pins import Pins
 from sundog.emulation.notify.program import notify_program
 from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
@@ -143,6 +144,8 @@ class Emulation:
         abi = NOTIFY_ABIS[process_abi()]
         state = State(abi, Listener(listener), superuser(all_capabilities()))
         self._index_in(state.tags)
+        if self.is_stable:
+            state.records.pins = Pins(self._changes)
         if self._manifest:
             load_records(state, self._manifest, is_stable=self.is_stable, linked=self._linked)
         incidents: list[str] = []

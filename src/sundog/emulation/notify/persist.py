@@ -112,14 +112,15 @@ def load_records(
             fd = open_beneath(top, path) if entry.kind in TYPES else -1
             if fd < 0:
                 continue
-            try:
-                status = state.files.descriptor_status(fd)
-                load_record(state, status, entry, is_stable=is_stable)
-                record = state.records.find(status) if path in linked else None
-                if record is not None:
-                    state.records.linked[status.name()] = record
-            finally:
+            status = state.files.descriptor_status(fd)
+            load_record(state, status, entry, is_stable=is_stable)
+            record = state.records.find(status)
+            if record is None or entry.kind == "d" or not is_stable:
                 os.close(fd)
+                continue
+            if path in linked:
+                state.records.linked[status.name()] = record
+            state.records.pins.hold(fd)
     finally:
         os.close(top)
 

@@ -59,13 +59,15 @@ NOTIFIED = (
     *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
     # What makes an inode.  Whether openat2 does is behind a pointer.
     *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
+    # What gives an inode another name.
+    *("link", "linkat"),
     # What moves a process to another root.
     *("chroot", "pivot_root", "setns"),
 )
 
 # What takes a name from a file, or gives it to another: only where a lower layer has hard links
 # with records (``handlers.links``).
-NAMING = ("link", "linkat", "unlink", "unlinkat", "rename", "renameat", "renameat2")
+NAMING = ("unlink", "unlinkat", "rename", "renameat", "renameat2")
 
 # Answered "done"; as in the ``seccomp`` mode, proof that the filter is there.
 FAKED = ("kexec_load",)

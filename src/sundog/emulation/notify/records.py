@@ -3,8 +3,10 @@
 Records are found by inode number.  A hard link and a rename leave the inode alone, so they need no
 care.  A file that was removed and whose inode number went to another is told by the mark of its
 birth (``files``, ``nursery``).  An overlay keeps the inode number of a file with one link when it
-copies it up, but not that mark: so what a run records is recorded after the copy-up, and records
-loaded for lower layers, whose inodes are never freed, match any mark.  A file of several links is
+copies it up (``pins``), but not that mark: so what a run records is recorded after the copy-up, and
+records loaded for lower layers, whose inodes are never freed, match any mark.  A further link to
+such a file has another number, that of the copy: the record is found by both (``twins``).  A file
+of several links below is
 another inode after the copy-up, and no longer linked with the rest: it gets the record that its
 name had below (``linked``), unless that name is another file's by now (``handlers.links``).
 
@@ -14,6 +16,7 @@ integers.
 
 from sundog.emulation.notify.acl import ACL_DEFAULT
 from sundog.emulation.notify.nursery import Nursery
+from sundog.emulation.notify.pins import NOT_THERE, Pins
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +108,9 @@ class Records:
     devices     some record is a device
     The three before never become false again; they only spare work.
     nursery     keeps young inodes from being freed
+    pins        keeps the numbers of inodes
     linked      records of hard links in lower layers that no change has broken
+    twins       the other number of a file that shows two
     """
 
     def __init__(self) -> None:
@@ -114,7 +119,9 @@ class Records:
         self.attributes = False
         self.devices = False
         self.nursery = Nursery()
+        self.pins = Pins()
         self.linked: dict[Name, Record] = {}
+        self.twins: dict[int, int] = {}
         self._shared: dict[int, int] = {}
 
     def __iter__(self) -> "Iterator[tuple[int, Record]]":
@@ -157,8 +164,31 @@ class Records:
         """Put a new ``record`` in its place."""
         if record.birth != ANY_BIRTH:
             self.nursery.take(status)
+        if self.pins.upper >= 0 and status.mode & TYPE_MASK != DIRECTORY:
+            self.pins.hold_copy(status)
         record.other = self.by_inode.get(status.inode)
         self.by_inode[status.inode] = record
+        if status.inode in self.twins:
+            self.by_inode.setdefault(self.twins[status.inode], record)
+
+    def expect_link(self, status: "Status") -> None:
+        """Have the file that ``status`` describes, and its next name, lead to one record.
+
+        Raises OSError.
+        """
+        if self.pins.upper < 0 or self.pins.number_above(status) == status.inode:
+            return
+        status = status.changed()
+        number = self.pins.number_above(status)
+        if number in (NOT_THERE, status.inode):
+            return
+        self.pins.hold_copy(status)
+        self.twins[status.inode] = number
+        self.twins[number] = status.inode
+        record = self.find(status)
+        if record is not None:
+            record.birth = status.birth()  # the copy may be gone before the run is over
+            self.by_inode.setdefault(number, record)
 
     def make(self, status: "Status", *, is_stable: bool = False) -> Record:
         """Return the file's record, or a new one that ``keep`` has to be called for.
@@ -197,7 +227,10 @@ class Records:
         self.devices = self.devices or bool(record.device_type)
 
     def _remove(self, inode: int, record: Record) -> None:
-        """Take ``record`` out of the chain of ``inode``."""
+        """Take ``record`` out of the chain of ``inode``, and of its twin."""
+        twin = self.twins.get(inode, -1)
+        if self.by_inode.get(twin) is record:
+            del self.by_inode[twin]
         previous = self.by_inode[inode]
         if previous is record:
             if record.other is None:

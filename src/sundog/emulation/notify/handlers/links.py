@@ -2,12 +2,13 @@
 
 Records go with inodes, so names do not matter; except those of hard links in a lower layer, which
 get inodes of their own when a change copies them up (``records``).  Only where there are such links
-are these calls notified, and nothing is done here but to keep those names right.
+are unlink and rename notified, and nothing is done here but to keep those names right.
 """
 
 from sundog.emulation.notify.files import AT_SYMLINK_FOLLOW
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, parent
+from sundog.emulation.notify.records import DIRECTORY, TYPE_MASK
 from sundog.emulation.notify.state import State
 from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
@@ -74,10 +75,14 @@ class LinkHandlers:
 
     def _link(self, location: bytes, *, follow: bool) -> Answer:
         """Record what is about to be copied up while it goes by its old name only."""
-        if self._linked:
-            status = self._state.files.status(location, follow=follow)
-            if status.name() in self._linked:
-                self._state.records.find(status.changed())
+        records = self._state.records
+        if not self._linked and records.pins.upper < 0:
+            return CONTINUE
+        status = self._state.files.status(location, follow=follow)
+        if self._linked and status.name() in self._linked:
+            records.find(status.changed())
+        elif status.mode & TYPE_MASK != DIRECTORY:
+            records.expect_link(status)
         return CONTINUE
 
     def _unlink(self, thread: int, place: Place) -> Answer:
