@@ -74,9 +74,7 @@ class FaultyRegistry:
         class Handler(_Handler):
             served = registry
 
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        server.daemon_threads = True
-        server.block_on_close = False
+        server = _Server(("127.0.0.1", self.port), Handler)
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
@@ -151,6 +149,14 @@ def basic_login(user: str, password: str) -> Callable[[Asked, Answer], Answer]:
         return Answer(401, {"WWW-Authenticate": 'Basic realm="test"'})
 
     return check
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that are killed do not say goodbye."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import human_size, print_json, print_line, print_table
-from sundog.errors import NotInStorage
+from sundog.cli.registries import open_session
+from sundog.errors import EXIT_ERROR, NotInStorage, SundogError
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
 from sundog.store.store import Store
@@ -22,13 +25,12 @@ _GLOB = frozenset("*?[")
 _UNKNOWN = "-"
 
 
-def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand
+def run(arguments: ImageArguments, report: Report) -> int:
     """Print the images, those that match patterns, or what is known of the one that is named."""
     globs = arguments.globs
     with Store.open(storage_path(arguments)) as store:
         if len(globs) == 1 and not _GLOB & set(globs[0]) and arguments.format == "text":
-            _print_details(store, globs[0])
-            return 0
+            return _print_details(store, globs[0], arguments, report)
         images = _matching(store, globs) if globs else store.images.list()
         if arguments.format == "json":
             print_json([_described(store, image) for image in images])
@@ -74,14 +76,18 @@ def _row(described: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _print_details(store: Store, text: str) -> None:
-    """Print what is known of an image, or that it is not here; neither is an error."""
+def _print_details(store: Store, text: str, arguments: ImageArguments, report: Report) -> int:
+    """Print what is known of an image here and in a registry; return the exit status.
+
+    That it is at neither is no error; that nobody knows is one.
+    """
     reference = canonical_name(text)
     host = Platform.of_host()
     details = [("details of image", text)]
-    try:
+    image = None
+    with suppress(NotInStorage):
         image = store.images.get(text)
-    except NotInStorage:
+    if image is None:
         details += [("in local storage", "no"), ("full reference", reference)]
     else:
         config = image.config
@@ -95,6 +101,14 @@ def _print_details(store: Store, text: str) -> None:
             ("size", human_size(store.images.size(image))),
             ("layers", "\n".join(layers) or "none"),
         ]
+    try:
+        details += _remote_details(text, arguments, report)
+    except SundogError as error:
+        report.warning(error.message)
+        details.append(("available remotely", "unknown"))
+        is_known = image is not None
+    else:
+        is_known = True
     details.append(("host platform", str(host)))
     width = max(len(name) for name, _ in details) + len(":  ")
     for name, value in details:
@@ -102,3 +116,22 @@ def _print_details(store: Store, text: str) -> None:
         print_line(f"{name + ':':{width}}{first}")
         for line in rest:
             print_line(" " * width + line)
+    return 0 if is_known else EXIT_ERROR
+
+
+def _remote_details(text: str, arguments: ImageArguments, report: Report) -> list[tuple[str, str]]:
+    """Return what a registry has; raise RegistryError when it cannot be asked."""
+    from sundog.registry.availability import available  # noqa: PLC0415 - most lists are local
+
+    session = open_session(arguments, report, attempts=1)
+    reference, found = available(session, text, report)
+    details = [("full remote ref", str(reference))]
+    if found is None:
+        return [*details, ("available remotely", "no (or you are not authorized)")]
+    platforms = [f"{platform}  {digest.encoded[:11]}" for platform, digest in found.platforms]
+    return [
+        *details,
+        ("available remotely", "yes"),
+        ("remote arch-aware", "yes" if found.is_index else "no"),
+        ("archs available", "\n".join(platforms) or "none"),
+    ]
