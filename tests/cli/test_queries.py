@@ -91,7 +91,7 @@ def test_details_of_an_image(run_ch_image: Runner, build: Any) -> None:
     assert details["origin"].strip() == "ch-image build"
     assert run_ch_image("list", "one").stdout.splitlines()[-3].endswith("  6 B")
     done = run_ch_image("list", "nowhere", check=False)
-    assert "in local storage:  no\n" in done.stdout
+    assert "in local storage:    no\n" in done.stdout
 
 
 def test_history(run_ch_image: Runner, build: Any) -> None:
