@@ -43,7 +43,13 @@ def test_failing_run(workshop: Workshop, storage: Path, command_text: str, outco
     dockerfile = f"FROM bb\nRUN echo kept\nRUN echo debris >/debris; {command_text}\n"
     done = workshop.build(dockerfile, check=False)
     assert done.returncode == 1
-    assert f"error: build failed: RUN command {outcome}\n" in done.stderr
+    error = done.stderr[done.stderr.index("error: ") :].splitlines()
+    assert error[0].endswith(f"Dockerfile:3: build failed: RUN command {outcome}")
+    assert error[1] == f"   3 | RUN echo debris >/debris; {command_text}"
+    assert error[2].endswith("~~^")
+    assert error[3:] == [
+        "hint: look at what was there before it: ch-run -W --set-env bb -- /bin/sh",
+    ]
     assert left_behind(storage) == []
     assert workshop.run("cat /state; ls /debris 2>/dev/null; true") == "old\n"
     again = workshop.build(dockerfile, check=False)
@@ -53,7 +59,41 @@ def test_failing_run(workshop: Workshop, storage: Path, command_text: str, outco
 def test_command_that_cannot_be_executed(any_workshop: Workshop) -> None:
     done = any_workshop.build('FROM bb\nRUN ["/bin/nothing", "x"]\n', check=False)
     assert done.returncode == 1
-    assert "error: can't execve(2): /bin/nothing: No such file or directory\n" in done.stderr
+    place = "Dockerfile:2: can't execve(2): /bin/nothing: No such file or directory\n"
+    assert place + '   2 | RUN ["/bin/nothing", "x"]\n' in done.stderr
+
+
+@pytest.mark.parametrize("instruction", ["RUN exit 3", "COPY missing /", "RUN --mount=target=/x x"])
+def test_the_last_good_state_has_a_name(workshop: Workshop, instruction: str) -> None:
+    workshop.build("FROM bb\nRUN echo old >/state\n")
+    good = "FROM bb\nENV A=1\nWORKDIR /w\nRUN echo new >/state\nLABEL x=y\n"
+    done = workshop.build(f"{good}{instruction}\nRUN echo never\n", check=False)
+    assert done.stderr.splitlines()[-1].endswith(
+        "look at what was there before it: ch-run -W --set-env img:latest_failed -- /bin/sh"
+    )
+    script = "cat /state; ls -d /w; echo $A >/new; cat /new"
+    argv = ("-W", "--set-env", "img:latest_failed", "--", "/bin/sh", "-c", script)
+    assert workshop.ch_run(*argv).stdout == "new\n/w\n1\n"
+    assert workshop.run("cat /state") == "old\n"
+    assert workshop.ch_image("list").stdout == "bb\nimg\nimg:latest_failed\n"
+    workshop.build(good)
+    assert workshop.ch_image("list").stdout == "bb\nimg\n"
+
+
+def test_in_a_later_stage_and_under_several_names(any_workshop: Workshop) -> None:
+    dockerfile = "FROM bb AS a\nRUN echo a >/a\nFROM a\nRUN exit 1\n"
+    done = any_workshop.build(dockerfile, "-t", "x/y:1", tag="first:2", check=False)
+    assert "ch-run -W --set-env first:2_failed -- /bin/sh" in done.stderr
+    assert any_workshop.run("cat /a", "first:2_failed") == "a\n"
+
+
+def test_output_that_is_not_shown_is_shown_in_the_end(any_workshop: Workshop) -> None:
+    dockerfile = "FROM bb\nRUN seq 100; echo '\033[1mdone' >&2\nRUN seq 20; echo no >&2; exit 1\n"
+    done = any_workshop.build(dockerfile, "-qqq", check=False)
+    assert done.stdout == ""
+    shown = done.stderr[done.stderr.index("its last lines:\n") :].splitlines()
+    assert shown[1:-1] == [f"   {number}" for number in range(12, 21)] + ["   no"]
+    assert any_workshop.build(dockerfile, "-q", check=False).stdout.endswith("19\n20\n")
 
 
 def test_nothing_that_run_started_outlives_it(workshop: Workshop) -> None:
@@ -186,8 +226,8 @@ def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
 @pytest.mark.parametrize(
     ("instruction", "outcome"),
     [
-        ("COPY big /", "error: no space left on tmpfs at {full}"),
-        ("RUN cat /dev/zero >/big", "exited with 1\nhint: no space left on tmpfs at {full}"),
+        ("COPY big /", "no space left on tmpfs at {full}"),
+        ("RUN cat /dev/zero >/big", "hint: no space left on tmpfs at {full}"),
     ],
 )
 def test_full_file_system(

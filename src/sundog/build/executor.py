@@ -7,10 +7,12 @@ the build cache knows of it.
 
 from __future__ import annotations
 
+from sundog.build.failure import forget_failure
 from sundog.build.graph import stage_graph
 from sundog.build.metadata import pair_text, without_times
 from sundog.build.report import NOT_APPLICABLE
 from sundog.build.scope import GlobalScope, platform_args
+from sundog.build.secrets import SshAgents
 from sundog.build.stage import BuildState, timestamp
 from sundog.build.unsupported import refuse_unsupported
 from sundog.dockerfile.instructions import Run, User
@@ -53,11 +55,12 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     _note_syntax(dockerfile, report)
     _warn(stages, report)
 
-    state = BuildState(store, dockerfile, options, report, scope, graph)
-    for instruction, name, value in graph.arguments:
-        state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
-    for stage in stages:
-        state.result(stage.index)
+    with SshAgents(options.ssh) as agents:
+        state = BuildState(store, dockerfile, options, report, scope, graph, agents)
+        for instruction, name, value in graph.arguments:
+            state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
+        for stage in stages:
+            state.result(stage.index)
 
     mode = options.run.force.mode
     if options.dry_run:
@@ -90,6 +93,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
                 config = old.config  # one image, whatever it is called
                 continue
         store.images.put(Image(canonical_name(tag), tag, config, result.layers, origin))
+    forget_failure(store, options.tags[0])
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sundog.build.bases import Pull
     from sundog.build.context import BuildContext
     from sundog.build.force import Force
+    from sundog.build.secrets import Secret, SshSource
     from sundog.oci.platform import Platform
 
 CACHE_ENABLED = "enabled"
@@ -24,13 +25,14 @@ class RunOptions:
     """How RUN's commands are run.
 
     ``binds`` are (source, destination) pairs; ``stdout`` and ``stderr`` the file descriptors that
-    the commands get.
+    the commands get; ``hidden`` is the file among these that nobody sees, -1 if there is none.
     """
 
     force: Force
     binds: tuple[tuple[bytes, bytes], ...] = ()
     stdout: int = 1
     stderr: int = 2
+    hidden: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,10 @@ class BuildOptions:
 
     ``tags`` name the result, as the user typed them; ``target`` is the stage to build, the last one
     if ""; ``labels`` come on top of those of the Dockerfile; proxies are taken from
-    ``environment``; ``real_sync`` leaves RUN its fsync(2) and the like.  Images are for
-    ``platform``, by default this machine's; those that are not in storage come by ``pull``, if it
-    is given.  With ``is_modification`` the image of FROM itself goes on: its ONBUILD triggers stay
-    what they are.
+    ``environment``; ``secrets`` and ``ssh`` are by their IDs; ``real_sync`` leaves RUN its fsync(2)
+    and the like.  Images are for ``platform``, by default this machine's; those that are not in
+    storage come by ``pull``, if it is given.  With ``is_modification`` the image of FROM itself
+    goes on: its ONBUILD triggers stay what they are.
     """
 
     tags: tuple[str, ...]
@@ -52,6 +54,8 @@ class BuildOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: Mapping[str, SshSource] = field(default_factory=dict)
     cache_mode: str = CACHE_ENABLED
     dry_run: bool = False
     real_sync: bool = False

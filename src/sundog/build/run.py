@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.build.mounts import PreparedMounts, RunMounts
     from sundog.build.options import RunOptions
     from sundog.build.report import Report
     from sundog.store.drivers import Snapshot
@@ -38,6 +39,8 @@ class RunStep:
     options: RunOptions
     store: Store
     report: Report
+    mounts: RunMounts
+    offline: bool = False
 
     @property
     def is_independent(self) -> bool:
@@ -45,7 +48,10 @@ class RunStep:
         return False
 
     def key(self, layers: Sequence[str]) -> str:
-        """Return the key: the command, its environment and directory, and the emulation."""
+        """Return the key: the command, all that it sees, and the emulation.
+
+        Raises BuildError where what a mount is to show is not there.
+        """
         return cache_key(
             "run",
             layers,
@@ -53,11 +59,25 @@ class RunStep:
             dict(self.environment),
             self.working_dir,
             self.options.force.mode,
+            self.offline,
+            self.mounts.key(),
         )
 
     def execute(self, snapshot: Snapshot) -> None:
         """Run the command; raise BuildError if it fails."""
-        environment = {**self.proxies, **self.environment}
+        if self.options.hidden >= 0:
+            os.ftruncate(self.options.hidden, 0)
+        umask = os.umask(_UMASK)  # the user's own is no part of what a build depends on
+        try:
+            with self.mounts.prepared() as prepared:
+                status = self._run(snapshot, prepared)
+        finally:
+            os.umask(umask)
+        if status:
+            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
+
+    def _run(self, snapshot: Snapshot, prepared: PreparedMounts) -> int:
+        environment = {**self.proxies, **self.environment, **prepared.environment}
         step = Step(
             snapshot.root,
             [encoded(word) for word in self.argv],
@@ -66,20 +86,15 @@ class RunStep:
             seccomp=self.options.force.seccomp,
             fake_sync=snapshot.fake_sync,
             binds=self.options.binds,
+            mounts=prepared.operations,
+            offline=self.offline,
             stdout=self.options.stdout,
             stderr=self.options.stderr,
         )
-        umask = os.umask(_UMASK)  # the user's own is no part of what a build depends on
-        try:
-            if self.options.force.notify:
-                status = self._supervise(step, snapshot)
-            else:
-                snapshot.owners = StepOwners({}, guessed=self.options.force.seccomp)
-                status = run_step(step)
-        finally:
-            os.umask(umask)
-        if status:
-            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
+        if self.options.force.notify:
+            return self._supervise(step, snapshot)
+        snapshot.owners = StepOwners({}, guessed=self.options.force.seccomp)
+        return run_step(step)
 
     def _supervise(self, step: Step, snapshot: Snapshot) -> int:
         """Run ``step`` under a supervisor, and keep what it recorded for the layer."""

@@ -10,14 +10,14 @@ from functools import partial
 
 from sundog.build.add import FilesStepMaker
 from sundog.build.bases import pulled_base, stored_base
+from sundog.build.failure import explained, is_fault
 from sundog.build.graph import SCRATCH
-from sundog.build.inject import inject
 from sundog.build.keys import cache_key
-from sundog.build.metadata import DEFAULT_SHELL, changes, command_text, pair_text
+from sundog.build.metadata import changes, pair_text
 from sundog.build.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.build.platforms import check_platform, wanted_platform
 from sundog.build.report import HIT, MISS, instruction_line
-from sundog.build.run import RunStep
+from sundog.build.run_instruction import make_run_step
 from sundog.build.scope import PROXY_ARGS, StageScope
 from sundog.build.unsupported import refuse_unsupported
 from sundog.build.workdir import WorkdirStep
@@ -36,13 +36,12 @@ if TYPE_CHECKING:
     from sundog.build.options import BuildOptions
     from sundog.build.report import Report
     from sundog.build.scope import GlobalScope
+    from sundog.build.secrets import SshAgents
     from sundog.build.tree_step import TreeStep
     from sundog.dockerfile.instructions import Instruction
     from sundog.dockerfile.parse import Dockerfile
     from sundog.store.cache import CacheHit
     from sundog.store.store import Store
-
-_HOME = "/root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +60,9 @@ class StageResult:
 class BuildState:
     """What the stages of a build share.
 
-    ``results`` are those of the stages that are built, by index; then come counts of all
-    instructions, of those that were not in the cache, and of RUNs that hooks changed.
+    ``results`` are those of the stages that are built, by index, ``bases`` the images that they
+    started from; then come counts of all instructions, of those that were not in the cache, and of
+    RUNs that hooks changed.
     """
 
     store: Store
@@ -71,7 +71,9 @@ class BuildState:
     report: Report
     scope: GlobalScope
     graph: StageGraph
+    agents: SshAgents
     results: dict[int, StageResult] = field(default_factory=dict)
+    bases: list[str] = field(default_factory=list)
     instructions: int = 0
     misses: int = 0
     modified: int = 0
@@ -131,6 +133,7 @@ class StageBuild:
                 architecture=made_for.architecture, variant=made_for.variant, os=made_for.os
             )
         else:
+            self._state.bases.append(base)
             image = stored_base(self._store, base, platform)
             if image is None:
                 status = MISS
@@ -204,31 +207,13 @@ class StageBuild:
         self._has_own_cmd |= isinstance(instruction, Cmd)
 
     def _run(self, instruction: Run) -> None:
-        options = self._state.options.run
-        argv = tuple(instruction.argv(self._config.shell or DEFAULT_SHELL))
-        hooked = inject(argv, options.force.hooks)
-        environment = self._config.environment
-        proxies = {
-            name: value
-            for name, value in self._scope.args.items()
-            if name in PROXY_ARGS and name not in environment
-        }
-        variables = {
-            name: value
-            for name, value in self._scope.variables(environment).items()
-            if name not in proxies
-        }
-        step = RunStep(
-            command_text(instruction, options.force.instruction),
-            hooked,
-            {"HOME": _HOME, **options.force.environment, **variables},
-            {**self._state.scope.proxies(), **proxies},
-            self._config.working_dir or "/",
-            options,
-            self._store,
-            self._state.report,
-        )
-        notice = f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
+        def layers_of(name: str) -> tuple[str, ...]:
+            layers = self._layers_of(instruction, name)
+            if layers is None:
+                self._layers = None
+            return layers or ()
+
+        step, notice = make_run_step(self._state, instruction, self._scope, self._config, layers_of)
         self._step(instruction, step, notice)
 
     def _files(self, instruction: Copy | Add) -> None:
@@ -300,9 +285,9 @@ class StageBuild:
         below = () if step.is_independent else self._layers
         try:
             key = step.key(below)
-        except SundogError:
+        except SundogError as error:
             self._state.announce(instruction, MISS, step.text)
-            raise
+            raise self._failure(instruction, error) from error
         hit = self._remembered(key)
         self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
         if hit is not None:
@@ -315,12 +300,25 @@ class StageBuild:
         if self._state.options.dry_run:
             self._layers = None
             return
+        try:
+            layer = self._make(step, below)
+        except SundogError as error:
+            raise self._failure(instruction, error) from error
+        self._remember(key, layer)
+        self._record(step.text, layer)
+
+    def _make(self, step: TreeStep, below: tuple[str, ...]) -> str | None:
+        """Carry out an instruction; return the layer that it made, None if it changed nothing."""
         real_sync = self._state.options.real_sync
         with self._store.driver.begin(below, real_sync=real_sync) as snapshot:
             step.execute(snapshot)
-            layer = snapshot.commit(step.text)
-        self._remember(key, layer)
-        self._record(step.text, layer)
+            return snapshot.commit(step.text)
+
+    def _failure(self, instruction: Instruction, error: SundogError) -> SundogError:
+        """Return what to raise for an instruction that failed with ``error``."""
+        if not is_fault(error) or self._layers is None:
+            return error
+        return explained(self._state, instruction, error, self._layers, self._config)
 
     def _remembered(self, key: str) -> CacheHit | None:
         if self._state.options.cache_mode != CACHE_ENABLED:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 # (What is meant, the text near which the marker goes, what to do instead.)
 Refusal = tuple[str, str, str]
 
-# What RUN does without the flag as well.
-_NETWORKS = ("", "default", "host")
-
 
 def refuse_unsupported(dockerfile: Dockerfile, instructions: Iterable[Instruction]) -> None:
     """Raise DockerfileError for the first instruction that this version cannot do."""
@@ -31,13 +28,5 @@ def refuse_unsupported(dockerfile: Dockerfile, instructions: Iterable[Instructio
 def _refusals(instruction: Instruction) -> Iterator[Refusal]:
     match instruction:
         case Run():
-            if instruction.heredocs:
-                yield "RUN with a heredoc", "<<", "join the commands with && and \\"
-            if instruction.mounts:
-                yield "RUN --mount", "--mount", "COPY the files, or bind a directory with build -b"
-            if instruction.network not in _NETWORKS:
-                yield "RUN --network", "--network", "RUN has the host's network"
-            if instruction.security:
-                yield "RUN --security", "--security", ""
             if instruction.devices:
-                yield "RUN --device", "--device", ""
+                yield "RUN --device", "--device", "show the device's files with build -b SRC[:DST]"

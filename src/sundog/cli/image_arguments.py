@@ -47,6 +47,8 @@ class ImageArguments(argparse.Namespace):
     parse_only: bool = False
     real_sync: bool = False
     label: Sequence[str] = ()
+    secret: Sequence[str] = ()
+    ssh: Sequence[str] = ()
     tag: Sequence[str] = ()
     target_stage: str = ""
 
@@ -317,6 +319,20 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         help="add a label to the image",
     )
     parser.add_argument("--parse-only", action="store_true", help="stop after parsing")
+    parser.add_argument(
+        "--secret",
+        metavar="id=ID[,src=FILE|,env=NAME]",
+        action="append",
+        default=[],
+        help="give RUN --mount=type=secret what it asks for",
+    )
+    parser.add_argument(
+        "--ssh",
+        metavar="ID[=SOCKET|KEY]",
+        action="append",
+        default=[],
+        help="give RUN --mount=type=ssh an agent (default: $SSH_AUTH_SOCK)",
+    )
     parser.add_argument(
         "-t",
         "--tag",

@@ -9,6 +9,7 @@ from sundog.build.context import BuildContext
 from sundog.build.executor import build
 from sundog.build.naming import inferred_name
 from sundog.build.options import BuildOptions
+from sundog.build.secrets import Secret, SshSource
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.registries import pull_options, puller
 from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
@@ -18,10 +19,13 @@ from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import TypeVar
 
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
+
+    SourceT = TypeVar("SourceT", Secret, SshSource)
 
 _STDIN = "-"
 
@@ -59,6 +63,8 @@ def run(arguments: ImageArguments, report: Report) -> int:
         os.environ,
         arguments.target_stage,
         _labels(arguments.label),
+        _by_id(Secret.parse(text, os.environ) for text in arguments.secret),
+        _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh),
         cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
@@ -114,6 +120,10 @@ def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[st
             value = environment[name]
         build_args[name] = value
     return build_args
+
+
+def _by_id(sources: Iterable[SourceT]) -> dict[str, SourceT]:
+    return {source.id: source for source in sources}
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:

@@ -34,7 +34,8 @@ def run(arguments: ImageArguments, report: Report) -> int:
                 images = store.images.list()
                 forgotten = store.cache.prune({layer for image in images for layer in image.layers})
             store.expect_garbage()
-            report.info(f"forgot {forgotten} results")
+            removed = store.cache_mounts.clear()
+            report.info(f"forgot {forgotten} results, removed {removed} cache mounts")
     with Store.open(path) as store:
         nodes = lineage(store)
         counted = usage(store, nodes)

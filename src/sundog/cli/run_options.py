@@ -21,11 +21,13 @@ _STDOUT, _STDERR = 1, 2
 
 def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
     """Return how commands are to be run; raise UsageError."""
+    hidden = _hidden_file() if report.hides_stdout else -1
     return RunOptions(
         _force(arguments, report),
         tuple(_bind(text) for text in arguments.bind),
-        stdout=_devnull() if report.hides_stdout else _STDOUT,
-        stderr=_devnull() if report.hides_stderr else _STDERR,
+        stdout=hidden if report.hides_stdout else _STDOUT,
+        stderr=hidden if report.hides_stderr else _STDERR,
+        hidden=hidden,
     )
 
 
@@ -69,5 +71,11 @@ def _bind(text: str) -> tuple[bytes, bytes]:
     return os.fsencode(path), os.fsencode(destination or path)
 
 
-def _devnull() -> int:
-    return os.open(os.devnull, os.O_WRONLY)
+def _hidden_file() -> int:
+    """Return a file without a name for what is not to be seen unless the command fails."""
+    directory = os.environ.get("TMPDIR", "/tmp")
+    flags = os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(directory, flags, 0o600)
+    except OSError:  # the file system has no such files
+        return os.memfd_create("output", os.MFD_CLOEXEC)

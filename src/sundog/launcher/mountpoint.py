@@ -25,19 +25,20 @@ from sundog.launcher.paths import lexists
 INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
 
-def make_mount_point(path: bytes, *, is_directory: bool) -> None:
+def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -> None:
     """Make ``path``, an empty directory or file, with the directories above it.
 
-    Symbolic links on the way are followed.  Raises SundogError where ``path`` cannot be made.
+    Symbolic links on the way are followed, as ``inside`` allows (RESOLVE_*).  Raises SundogError
+    where ``path`` cannot be made.
     """
     names = components(path)
     here = b"/"
     try:
-        parent = openat2(AT_FDCWD, here, os.O_PATH | os.O_DIRECTORY, INSIDE)
+        parent = openat2(AT_FDCWD, here, os.O_PATH | os.O_DIRECTORY, inside)
         for index, name in enumerate(names):
             here = b"/" + b"/".join(names[: index + 1])
             try:
-                child = openat2(AT_FDCWD, here, os.O_PATH, INSIDE)
+                child = openat2(AT_FDCWD, here, os.O_PATH, inside)
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise

@@ -112,16 +112,7 @@ class Bind(Detached):
 
     def acquire(self) -> None:
         """Take a copy of the source's mounts."""
-        try:
-            self.tree = copy_tree(self.source, writable=self.writable)
-        except KernelError as error:
-            if error.errno == errno.ENOENT:
-                raise SundogError(
-                    f"can't bind: source not found: {printable(self.source)}"
-                ) from None
-            raise kernel_error(
-                error.call, self.source, error.errno, f"bind {printable(self.source)}"
-            ) from None
+        self.tree = copy_of_mounts(self.source, writable=self.writable)
 
 
 class GeneratedFile(Detached):
@@ -178,6 +169,20 @@ class Tmpfs:
     def mount(self) -> None:
         """Mount it at its destination, which exists; symbolic links there are followed."""
         mount(b"sundog", self.destination, b"tmpfs", MS_NOSUID | MS_NODEV, None)
+
+
+def copy_of_mounts(source: bytes, *, writable: bool) -> int:
+    """Return a detached copy of the mount of ``source`` and of all below.
+
+    Raises KernelError, or SundogError if there is no ``source``.
+    """
+    try:
+        return copy_tree(source, writable=writable)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:
+            raise SundogError(f"can't bind: source not found: {printable(source)}") from None
+        action = f"bind {printable(source)}"
+        raise kernel_error(error.call, source, error.errno, action) from None
 
 
 def attach_at(

@@ -19,28 +19,23 @@ from sundog.emulation.filter import install_fake_root
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import (
-    AT_FDCWD,
-    MNT_DETACH,
-    MOVE_MOUNT_F_EMPTY_PATH,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     OPEN_TREE_CLONE,
-    UMOUNT_NOFOLLOW,
     mount,
-    move_mount,
     open_tree,
-    umount2,
 )
-from sundog.kernel.namespaces import CLONE_NEWPID
+from sundog.kernel.namespaces import CLONE_NEWNET, CLONE_NEWPID
+from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import set_child_subreaper, set_no_new_privs
 from sundog.launcher.child import Child
 from sundog.launcher.enter import enter_namespaces, mount_root
 from sundog.launcher.execute import execute, failure_hint
-from sundog.launcher.mountpoint import make_mount_point
-from sundog.launcher.operations import CREATED, OPTIONAL, REQUIRED, Bind, Detached
+from sundog.launcher.operations import REQUIRED, Bind, Detached
 from sundog.launcher.plan import Plan, enter
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.launcher.step_mounts import Cover, StepBind, StepMount, arranged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +61,9 @@ class Step:
     """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` exists.
 
     ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
-    missing.  ``fake_sync`` answers fsync(2) and its family "done" (only with ``seccomp``).
+    missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
+    a network of its own, with nothing in it.  ``fake_sync`` answers fsync(2) and its family "done"
+    (only with ``seccomp``).
     """
 
     __slots__ = (
@@ -76,6 +73,8 @@ class Step:
         "env",
         "fake_sync",
         "gid",
+        "mounts",
+        "offline",
         "root",
         "seccomp",
         "stderr",
@@ -93,6 +92,8 @@ class Step:
         seccomp: bool = False,
         fake_sync: bool = False,
         binds: "Sequence[tuple[bytes, bytes]]" = (),
+        mounts: "Sequence[StepMount]" = (),
+        offline: bool = False,
         uid: int = 0,
         gid: int = 0,
         stdout: int = STDOUT_FILENO,
@@ -105,6 +106,8 @@ class Step:
         self.seccomp = seccomp
         self.fake_sync = fake_sync
         self.binds = binds
+        self.mounts = mounts
+        self.offline = offline
         self.uid = uid
         self.gid = gid
         self.stdout = stdout
@@ -173,12 +176,15 @@ def guarded(
         if emulation is not None:
             emulation.prepare()
         try:
-            enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
+            more = (CLONE_NEWPID if own_pids else 0) | (CLONE_NEWNET if step.offline else 0)
+            enter_namespaces(step.uid, step.gid, more)
         except KernelError as error:
             if own_pids and error.call == "unshare":
                 raise PidNamespaceRefused(error.message) from None
             raise
         tie()
+        if step.offline:
+            bring_up_loopback()
         if emulation is not None:
             emulation.merge()
         if not own_pids:
@@ -235,8 +241,8 @@ def container(step: Step, *, own_pids: bool, emulation: "Emulation | None" = Non
             kill_children()
     if answer is not None:
         raise answer[1]
-    for operation in operations:
-        if isinstance(operation, StepBind):
+    for operation in reversed(operations):
+        if isinstance(operation, StepMount):
             operation.remove()
     return os.waitstatus_to_exitcode(status)
 
@@ -324,60 +330,13 @@ class FreshProc(Detached):
         self.tree = open_tree(scratch, b"proc", OPEN_TREE_CLONE)
 
 
-class StepBind(Bind):
-    """A bind whose mount point, if it was missing, goes again before the layer is committed."""
-
-    __slots__ = ("made",)
-
-    def __init__(self, source: bytes, destination: bytes, *, writable: bool = True) -> None:
-        super().__init__(source, destination, CREATED, writable=writable)
-        self.made: list[bytes] = []  # the innermost first
-
-    def attach(self) -> None:
-        """Mount it at its destination, which is made if missing."""
-        path = self.destination
-        while not os.path.lexists(path):
-            self.made.append(path)
-            path = os.path.dirname(path)
-        if self.made:
-            make_mount_point(self.destination, is_directory=self.covers_directory())
-        super().attach()
-
-    def remove(self) -> None:
-        """Unmount it and remove what was made for it, unless the command put something there."""
-        if not self.made:
-            return
-        try:
-            umount2(self.destination, MNT_DETACH | UMOUNT_NOFOLLOW)
-            for path in self.made:
-                if os.path.isdir(path):
-                    os.rmdir(path)
-                else:
-                    os.unlink(path)
-        except (KernelError, OSError):
-            return  # moved or filled by the command: then it is the command's
-
-
-class Cover(StepBind):
-    """A read-only bind over whatever is at its destination: over a symbolic link itself, too."""
-
-    __slots__ = ()
-
-    def __init__(self, path: bytes) -> None:
-        super().__init__(path, path, writable=False)
-        self.need = OPTIONAL
-
-    def move(self) -> None:
-        """Mount it at its destination, which exists; a symbolic link there is not followed."""
-        move_mount(self.tree, b"", AT_FDCWD, self.destination, MOVE_MOUNT_F_EMPTY_PATH)
-
-
 def step_plan(step: Step, *, own_pids: bool) -> Plan:
     """Return the plan of mounts of a step: /tmp and the accounts are the image's own."""
     operations: list[Operation] = [Bind(b"/dev", b"/dev"), Bind(b"/sys", b"/sys")]
     operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
     operations += [Cover(path) for path in NETWORK_FILES]
     operations += [StepBind(source, destination) for source, destination in step.binds]
+    operations += arranged(list(step.mounts))
     return Plan(step.root, operations, writable=True)
 
 

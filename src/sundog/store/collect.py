@@ -41,7 +41,7 @@ def collect(store: Store) -> bool:
 
 
 def reset(path: bytes) -> None:
-    """Remove every image, layer and cache entry of the storage directory ``path``.
+    """Remove every image, layer, cache entry and cache mount of the storage directory ``path``.
 
     Containers that run go on.  A directory of another format is emptied and made anew.  Raises
     StoreError when it is not Sundog's, or while another command uses it.
@@ -66,6 +66,7 @@ def reset(path: bytes) -> None:
         finally:
             store.use_lock.release()
         store.scratch.dispose(*places)
+        store.cache_mounts.clear()
 
 
 def _raze(path: bytes) -> None:

@@ -14,6 +14,7 @@ from functools import cached_property
 from sundog.errors import SundogError
 from sundog.record.location import default_storage
 from sundog.store.cache import Cache
+from sundog.store.cache_mounts import CacheMounts
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
 from sundog.store.faults import StorageFaults
 from sundog.store.images import Images
@@ -42,6 +43,7 @@ class Store:
         self.layers = Layers(self)
         self.images = Images(self)
         self.cache = Cache(self)
+        self.cache_mounts = CacheMounts(self)
         self.use_lock = UseLock(self.at(USE_LOCK))
         self._driver_name = driver
         self._garbage = False

@@ -1,0 +1,63 @@
+"""RUN with heredocs: the command that they make, and the script if they are one.
+
+Specification: the Dockerfile reference, “Here-Documents”.  ``RUN <<EOF`` alone runs the body: as a
+file of its own where it begins with ``#!``, else by the shell; with more in the line, the shell
+sees the whole as it stands.  Nothing is substituted in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.dockerfile.heredocs import parse_marker
+from sundog.dockerfile.words import SubstitutionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.dockerfile.heredocs import Heredoc
+    from sundog.dockerfile.instructions import Run
+
+SCRIPT_DIRECTORY = "/run/.heredocs"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A heredoc that is run as a file: its ``name`` in SCRIPT_DIRECTORY."""
+
+    name: str
+    text: str
+
+
+def run_command(instruction: Run, shell: Sequence[str]) -> tuple[tuple[str, ...], Script | None]:
+    """Return the argument vector of a RUN, and the script that has to be there for it."""
+    if not instruction.heredocs:
+        return tuple(instruction.argv(shell)), None
+    (line,) = instruction.args
+    if not _is_marker(line):
+        bodies = (f"\n{heredoc.content}{heredoc.name}" for heredoc in instruction.heredocs)
+        return (*shell, line + "".join(bodies)), None
+    heredoc = instruction.heredocs[0]
+    if not heredoc.body.startswith("#!"):
+        return (*shell, heredoc.body), None
+    name = heredoc.name.replace("/", "%") or "script"
+    return (*shell, f"{SCRIPT_DIRECTORY}/{name}"), Script(name, heredoc.body)
+
+
+def heredoc_text(instruction: Run) -> str:
+    """Return how a RUN with heredocs is announced: its line, and how the first body begins."""
+    (line,) = instruction.args
+    return f"{line} ({_beginning(instruction.heredocs[0])})"
+
+
+def _beginning(heredoc: Heredoc) -> str:
+    lines = [line.strip() for line in heredoc.body.splitlines() if line.strip()]
+    return (lines[0] if lines else "") + ("..." if len(lines) > 1 else "")
+
+
+def _is_marker(line: str) -> bool:
+    try:
+        return parse_marker(line.strip()) is not None
+    except SubstitutionError:
+        return False

@@ -1,0 +1,122 @@
+"""From a RUN, variables substituted, to the step that it is: command, environment, mounts."""
+
+from __future__ import annotations
+
+import posixpath
+
+from sundog.build.heredoc_command import heredoc_text, run_command
+from sundog.build.inject import inject
+from sundog.build.metadata import DEFAULT_SHELL, command_text
+from sundog.build.mounts import ContextOrigin, ImageOrigin, RunMount, RunMounts
+from sundog.build.run import RunStep
+from sundog.build.scope import PROXY_ARGS
+from sundog.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
+from sundog.dockerfile.words import expand
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sundog.build.mounts import Origin
+    from sundog.build.scope import StageScope
+    from sundog.build.stage import BuildState
+    from sundog.dockerfile.instructions import Run
+    from sundog.oci.config import ImageConfig
+
+_HOME = "/root"
+_CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+_INSECURE = "insecure"
+_NO_NETWORK = "none"
+_SECURITY_NOTE = (
+    "RUN --security=insecure: the same as without; a container here never has more than your rights"
+)
+
+
+def make_run_step(
+    state: BuildState,
+    instruction: Run,
+    scope: StageScope,
+    config: ImageConfig,
+    layers_of: Callable[[str], tuple[str, ...]],
+) -> tuple[RunStep, str]:
+    """Return the step, and what to tell when it is carried out ("" for nothing).
+
+    ``layers_of`` tells the layers of what ``from`` in a mount names.  Raises DockerfileError.
+    """
+    options = state.options.run
+    argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
+    hooked = inject(argv, options.force.hooks)
+    environment = config.environment
+    proxies = {
+        name: value
+        for name, value in scope.args.items()
+        if name in PROXY_ARGS and name not in environment
+    }
+    variables = {
+        name: value for name, value in scope.variables(environment).items() if name not in proxies
+    }
+    mounts = RunMounts(
+        _mounts(state, instruction, scope.variables(environment), config, layers_of),
+        () if script is None else (script,),
+        state.options.secrets,
+        state.agents,
+        state.options.build_args.get(_CACHE_NAMESPACE, ""),
+        state.store,
+        state.report,
+    )
+    if instruction.security == _INSECURE:
+        state.report.info(_SECURITY_NOTE)
+    keyword = options.force.instruction
+    text = command_text(instruction, keyword)
+    if instruction.heredocs:
+        text = f"{keyword} {heredoc_text(instruction)}"
+    step = RunStep(
+        text,
+        hooked,
+        {"HOME": _HOME, **options.force.environment, **variables},
+        {**state.scope.proxies(), **proxies},
+        config.working_dir or "/",
+        options,
+        state.store,
+        state.report,
+        mounts,
+        offline=instruction.network == _NO_NETWORK,
+    )
+    return step, f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
+
+
+def _mounts(
+    state: BuildState,
+    instruction: Run,
+    variables: Mapping[str, str],
+    config: ImageConfig,
+    layers_of: Callable[[str], tuple[str, ...]],
+) -> tuple[RunMount, ...]:
+    """Return the mounts of a RUN; raise DockerfileError for one that is none."""
+    dockerfile = state.dockerfile
+    found: list[RunMount] = []
+    for text in instruction.mounts:
+        try:
+            mount = parse_mount(text, lambda value: expand(value, variables, dockerfile.escape))
+        except MountSyntaxError as error:
+            raise dockerfile.error(
+                instruction, error.message, near=text, hint=error.hint
+            ) from error
+        assert mount is not None
+        origin: Origin | None = None
+        if mount.from_:
+            origin = ImageOrigin(layers_of(mount.from_), state.store)
+        elif mount.type == BIND:
+            origin = ContextOrigin(state.options.context)
+        target = mount.target and _absolute(config, mount.target)
+        if target == "/":
+            raise dockerfile.error(instruction, "--mount: the target is the root", near=text)
+        if target and any(target == other.target for other in found):
+            raise dockerfile.error(instruction, f"--mount: two at {target}", near=text)
+        found.append(RunMount(mount, target, origin))
+    return tuple(found)
+
+
+def _absolute(config: ImageConfig, path: str) -> str:
+    joined = posixpath.join("/", config.working_dir, path)
+    return "/" + posixpath.normpath(joined).lstrip("/")

@@ -1,0 +1,34 @@
+"""The one thing that a new network namespace needs: its loopback interface, up.
+
+Specification: netdevice(7).  No policy.  Floor 0.
+"""
+
+import sys
+
+from sundog.kernel.libc import kernel_error
+
+AF_INET = 2
+SOCK_DGRAM = 2
+SIOCGIFFLAGS = 0x8913
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 0x1
+IFREQ_NAME = 16
+IFREQ_SIZE = 40
+
+
+def bring_up_loopback() -> None:
+    """Bring up ``lo`` in this process's network namespace.  Raises KernelError."""
+    from _socket import socket  # noqa: PLC0415 - seldom needed
+    from fcntl import ioctl  # noqa: PLC0415
+
+    interfaces = socket(AF_INET, SOCK_DGRAM)
+    try:
+        name = b"lo".ljust(IFREQ_NAME, b"\0")
+        request = ioctl(interfaces.fileno(), SIOCGIFFLAGS, name.ljust(IFREQ_SIZE, b"\0"))
+        flags = int.from_bytes(request[IFREQ_NAME : IFREQ_NAME + 2], sys.byteorder) | IFF_UP
+        request = name + flags.to_bytes(2, sys.byteorder)
+        ioctl(interfaces.fileno(), SIOCSIFFLAGS, request.ljust(IFREQ_SIZE, b"\0"))
+    except OSError as error:
+        raise kernel_error("ioctl", b"lo", error.errno or 0, "bring up the interface lo") from None
+    finally:
+        interfaces.close()

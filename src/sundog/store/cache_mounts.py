@@ -1,0 +1,210 @@
+"""``cache-mounts/``: directories that ``RUN --mount=type=cache`` keeps from one build to the next.
+
+    cache-mounts/NAME/lock     held by who uses it, through flock(2)
+    cache-mounts/NAME/tree/    the files
+    cache-mounts/NAME/owners   what a supervisor recorded of their owners, see ``record.owners``
+    cache-mounts/NAME/id       the ID that builds call it by
+
+Nothing refers to them: each can be removed at any time that nobody uses it.  ``shared`` ones are
+used by any number of commands at a time, ``locked`` ones by one after the other, and of ``private``
+ones each command has one that no other uses at that time.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+
+from sundog.record.owners import OwnerRecord, pack_owners
+from sundog.store.layers import layer_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sundog.store.store import Store
+
+_DIRECTORY = b"cache-mounts"
+_DEFAULT_MODE = 0o755
+_FIRST = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRequest:
+    """A cache mount that a RUN wants.
+
+    ``id`` names it, together with what it starts from: ``origin``, a digest, and ``fill``, which
+    puts that into a new directory.  ``mode`` and ``owner`` are those of a new directory.
+    """
+
+    id: str
+    sharing: str
+    mode: int | None = None
+    owner: tuple[int, int] = (0, 0)
+    origin: str = ""
+    fill: Callable[[bytes], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the directory is called, the number of the instance left out."""
+        return layer_id("cache mount", self.id, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMount:
+    """A cache mount in use: its files, and where their owners are recorded."""
+
+    tree: bytes
+    owners: bytes
+
+
+class CacheMounts:
+    """The cache mounts of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @contextmanager
+    def use(
+        self, requests: Sequence[CacheRequest], waiting: Callable[[str], None]
+    ) -> Iterator[list[CacheMount]]:
+        """Have the directories for ``requests``, made if need be, until the context ends.
+
+        Tells ``waiting`` the ID of one that another command has to give up first.
+        """
+        strictest: dict[str, CacheRequest] = {}
+        for request in requests:
+            held = strictest.setdefault(request.name, request)
+            if _SHARING.index(request.sharing) > _SHARING.index(held.sharing):
+                strictest[request.name] = request
+        with ExitStack() as locks:
+            places = {}
+            # All commands lock in this order, so that no two wait for each other.
+            for name, request in sorted(strictest.items()):
+                fd, places[name] = self._take(request, waiting)
+                locks.callback(_release, fd)
+            yield [
+                CacheMount(os.path.join(place, b"tree"), os.path.join(place, b"owners"))
+                for place in (places[request.name] for request in requests)
+            ]
+
+    def names(self) -> list[bytes]:
+        """Return the paths of all."""
+        with suppress(FileNotFoundError):
+            return [self._store.at(_DIRECTORY, name) for name in os.listdir(self._root)]
+        return []
+
+    def clear(self) -> int:
+        """Remove all that nobody uses; return how many."""
+        removed = []
+        with self._store.faults:
+            for path in self.names():
+                fd = _open_lock(path)
+                if fd is None:
+                    continue
+                try:
+                    if _lock(fd, path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        removed.append(self._store.scratch.aside(path))
+                finally:
+                    _release(fd)
+            self._store.scratch.dispose(*removed)
+        return len(removed)
+
+    @property
+    def _root(self) -> bytes:
+        return self._store.at(_DIRECTORY)
+
+    def _take(self, request: CacheRequest, waiting: Callable[[str], None]) -> tuple[int, bytes]:
+        """Lock a directory for ``request``; return the lock and the path."""
+        for number in count(_FIRST):
+            path = os.path.join(self._root, b"%b-%d" % (request.name.encode(), number))
+            mode = fcntl.LOCK_SH if request.sharing == "shared" else fcntl.LOCK_EX
+            fd = self._locked(path, request, mode | fcntl.LOCK_NB)
+            if fd is None and request.sharing != "private":
+                waiting(request.id)
+                fd = self._locked(path, request, mode)
+            if fd is not None:
+                return fd, path
+        raise AssertionError
+
+    def _locked(self, path: bytes, request: CacheRequest, operation: int) -> int | None:
+        """Lock the directory ``path``, made if need be; None when others have it."""
+        while True:
+            fd = _open_lock(path)
+            if fd is None:
+                self._make(path, request)
+                continue
+            try:
+                is_taken = _lock(fd, path, operation)
+                if is_taken:
+                    return fd
+            except FileNotFoundError:
+                pass  # it was removed meanwhile
+            except BaseException:
+                os.close(fd)
+                raise
+            else:
+                os.close(fd)
+                return None
+            os.close(fd)
+
+    def _make(self, path: bytes, request: CacheRequest) -> None:
+        store = self._store
+        with store.faults:
+            draft = store.scratch.new()
+            tree = os.path.join(draft, b"tree")
+            os.mkdir(tree, 0o700)
+            if request.fill is not None:
+                request.fill(tree)
+            if request.fill is None or request.mode is not None:
+                os.chmod(tree, _DEFAULT_MODE if request.mode is None else request.mode)
+            owners = {b"": OwnerRecord("d", *request.owner)} if any(request.owner) else {}
+            for name, data in (
+                (b"lock", b""),
+                (b"owners", pack_owners(owners)),
+                (b"id", os.fsencode(request.id)),
+            ):
+                with open(os.path.join(draft, name), "xb") as file:
+                    file.write(data)
+            os.makedirs(self._root, 0o700, exist_ok=True)
+            try:
+                os.rename(draft, path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                store.scratch.dispose(draft)  # another process was faster
+
+
+# The later ones let in fewer others.
+_SHARING = ("shared", "locked", "private")
+
+
+def _open_lock(path: bytes) -> int | None:
+    try:
+        return os.open(os.path.join(path, b"lock"), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def _lock(fd: int, path: bytes, operation: int) -> bool:
+    """Lock ``fd``, the lock of ``path``; False when others have it and it is not to wait.
+
+    Raises FileNotFoundError when the directory was removed.
+    """
+    try:
+        fcntl.flock(fd, operation)
+    except BlockingIOError:
+        return False
+    if not os.path.samestat(os.stat(os.path.join(path, b"lock")), os.fstat(fd)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return True
+
+
+def _release(fd: int) -> None:
+    # Children forked since hold the open file too: closing it here would not unlock.
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
