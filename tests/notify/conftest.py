@@ -95,30 +95,45 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def _removed(tmp_path: Path) -> Generator[None]:
+    """Remove what a test made; pytest could not remove a directory of mode 0."""
+    yield
+    in_namespace(lambda: remove_tree(os.fsencode(tmp_path)))
+
+
 @pytest.fixture
-def busybox(busybox_tree: Path, programs: Path) -> Generator[Container]:
+def busybox(busybox_tree: Path, programs: Path) -> Container:
     """Return a container of static programs: BusyBox, and those of ``programs/``."""
     for program in programs.iterdir():
         shutil.copy(program, busybox_tree / "bin")
-    yield Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
-
-    # Pytest could not remove a directory of mode 0.
-    in_namespace(lambda: remove_tree(os.fsencode(busybox_tree)))
+    return Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
 
 
-@pytest.fixture(scope="session")
-def debian_layer(tmp_path_factory: pytest.TempPathFactory, debian_tar: Path) -> Container:
-    """Return Debian, unpacked with its manifest, not to be written to."""
-    directory = tmp_path_factory.mktemp("debian")
+def unpacked(directory: Path, tar: Path) -> Container:
+    """Return a base image, unpacked with its manifest, not to be written to."""
     tree, owners = directory / "tree", directory / "owners"
     tree.mkdir()
 
     def fill() -> bytes:
-        with debian_tar.open("rb") as file:
+        with tar.open("rb") as file:
             return pack_owners(unpack(file, os.fsencode(tree)).owners)
 
     owners.write_bytes(in_namespace(fill))
     return Container([f"{tree}:{owners}"])
+
+
+@pytest.fixture(scope="session")
+def debian_layer(tmp_path_factory: pytest.TempPathFactory, debian_tar: Path) -> Container:
+    """Return Debian, unpacked."""
+    return unpacked(tmp_path_factory.mktemp("debian"), debian_tar)
+
+
+@pytest.fixture
+def rpm(tmp_path: Path, rpm_tar: Path) -> Container:
+    """Return a container of a distribution with RPMs."""
+    (tmp_path / "rpm").mkdir()
+    return unpacked(tmp_path / "rpm", rpm_tar).on_overlay(tmp_path / "overlay")
 
 
 @pytest.fixture

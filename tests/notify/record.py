@@ -1,4 +1,4 @@
-"""Record what real root gets: ``python -m tests.notify.record``, as root of a Debian machine.
+"""Record what real root gets: ``python -m tests.notify.record [ROW]...``, as root in Debian.
 
 Runs the programs and scripts of these tests in a chroot, and writes what they print to
 ``expected/``, which is part of the repository: the tests themselves need no root.
@@ -10,6 +10,7 @@ import lzma
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def differ_script(seed: int) -> str:
 
 def run_as_root(root: Path, script: str) -> str:
     """Return what a script prints as root in a chroot with a /proc of its own."""
-    mounts = f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev"
+    # The root is a mount point, as a container's is: unshare(1) changes how it propagates.
+    binds = f"mount --bind {root} {root} && mount --rbind /dev {root}/dev"
+    mounts = f"{binds} && mount -t proc proc {root}/proc"
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
@@ -60,16 +63,17 @@ def unpacked(directory: Path, name: str) -> Path:
 
 
 def main() -> None:
-    """Record everything."""
+    """Record the rows named, or everything."""
     if os.geteuid():
         raise SystemExit("only real root knows what real root gets")
     EXPECTED.mkdir(exist_ok=True)
+    named = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
         busybox = unpacked(Path(name), "busybox")
         for source in (HERE / "programs").glob("*.c"):
             program = busybox / "bin" / source.stem
             subprocess.run(["musl-gcc", *FLAGS, "-o", program, source], check=True)
-        for seed in SEEDS:
+        for seed in SEEDS if not named else ():
             with lzma.open(EXPECTED / f"differ-{seed}.xz", "wt", preset=9) as file:
                 file.write(run_as_root(busybox, differ_script(seed)))
         debian, tools = unpacked(Path(name), "debian"), Path(name) / "tools"
@@ -77,8 +81,11 @@ def main() -> None:
         for path in ("etc/resolv.conf", "etc/hosts"):
             shutil.copyfile(f"/{path}", tools / path)
         run_as_root(tools, f"export DEBIAN_FRONTEND=noninteractive; {INSTALL}")
-        roots = {"busybox": busybox, "debian": debian, "tools": tools}
+        rpm = unpacked(Path(name), "rpm")
+        roots = {"busybox": busybox, "debian": debian, "tools": tools, "rpm": rpm}
         for row in ROWS:
+            if named and row.name not in named:
+                continue
             # Rows change what they run in.
             copy = Path(name) / "copy"
             subprocess.run(["cp", "-a", roots[row.base], copy], check=True)

@@ -76,6 +76,14 @@ BUSYBOX = {
             cd ..; /bin/busybox chown 9 etc/link; /bin/busybox stat -c "%u:%g %n" /etc/target' 2>&1
         {STAT} r/etc/target r/tmp/f /etc/target
     """,
+    "another mount namespace": f"""
+        mkdir m n; chown 5:6 m; echo x >m/f; chown 7:8 m/f
+        unshare -m sh -c 'mount -t tmpfs t m; : >m/f; stat -c "%u:%g %n" m m/f; chown 9:10 m/f m
+            stat -c "%u:%g %n" m m/f; mount --bind /bin n; chroot n /busybox stat -c %u:%g /busybox
+            umount n; umount m; stat -c "%u:%g %n" m m/f; chown 11:12 m/f'
+        {STAT} m m/f
+        unshare -p -f sh -c ': >g; chown 13:14 g; stat -c %u:%g g; echo $$'
+    """,
     "many owners": """
         i=1; while [ $i -lt 300 ]; do : >f$i; chown $i:$((i + 1000)) f$i; i=$((i + 1)); done
         ls -ln | tr -s ' ' | cut -d' ' -f3,4,9
@@ -168,6 +176,18 @@ DEBIAN = {
     """,
 }
 
+RPM = {
+    "rpm": """
+        rpm -i $(find /srv/repo -name 'priv-*.rpm'); rpm -V -a | sort
+        find /usr/share/privileged -printf '%U:%G %m %y %l %p\\n' | sort -k5
+        getcap -r /usr/share/privileged; stat -c '%F %t:%T %n' /usr/share/privileged/zero
+        chown 5 /usr/share/privileged/one; chmod 700 /usr/share/privileged/numeric
+        rm /usr/share/privileged/zero; setcap -r /usr/share/privileged/ping
+        rpm -V -a | sort; rpm --restore priv-owner priv-hard; rpm -V -a | sort
+        rpm -e priv-owner; ls /usr/share/privileged
+    """,
+}
+
 # Rows in Debian with these packages besides.
 PACKAGES = ("passwd", "acl", "attr", "libcap2-bin", "sudo", "rsync", "cpio", "libarchive-tools")
 
@@ -249,6 +269,30 @@ TOOLS = {
         rsync -aHAXD --delete --itemize-changes d/ e; rsync -a --chown=5:6 d/f g; stat -c %u:%g g
         rsync -rlpt d/ n 2>&1; stat -c '%u:%g %a %n' n/*
     """,
+    "postgres": """
+        export DEBIAN_FRONTEND=noninteractive PGDATABASE=postgres
+        apt-get install -qy --no-install-recommends postgresql >log 2>&1 || cat log
+        data=$(echo /var/lib/postgresql/*/main); version=$(ls /etc/postgresql); cd /
+        stat -c '%U:%G %a %n' $data/base $data/PG_VERSION $data/.. /var/run/postgresql \\
+            /etc/postgresql/*/main/pg_hba.conf | sed s,/$version,,
+        find $data ! -user postgres -o ! -group postgres
+        pg_ctlcluster $version main start; pg_lsclusters -h | tr -s ' ' | cut -d' ' -f2-5
+        ask() { who=$1; shift; runuser -u $who -- psql -At "$@" 2>&1 | sed 's/.*FATAL/FATAL/'; }
+        ask postgres -c 'select current_user'; ask root -c 'select 1'
+        ask root -U postgres -c 'select 1'; ask daemon -U postgres -c 'select 1'
+        useradd tester; su postgres -c 'createuser tester'
+        su tester -c "psql -Atc 'select current_user'"
+        ask tester -c 'select current_user'
+        ask postgres -c 'create table t (x text)' -c "copy t from program 'id -un'" \\
+            -c 'select x from t' -c "copy t to '/var/tmp/t'"
+        stat -c '%U:%G %a' /var/tmp/t
+        pg_ctlcluster $version main stop; pg_lsclusters -h | tr -s ' ' | cut -d' ' -f4
+        find $data ! -user postgres -o ! -group postgres
+        /usr/lib/postgresql/*/bin/initdb -D /var/tmp/db | sed 2q
+        install -d -o tester /var/tmp/db
+        runuser -u tester -- /usr/lib/postgresql/*/bin/initdb -D /var/tmp/db >/dev/null
+        stat -c '%U:%G %a' /var/tmp/db /var/tmp/db/base
+    """,
     "cpio and bsdtar": """
         mkdir d; echo x >d/f; ln -s f d/l; mknod d/c c 1 3; chown 5:6 d/f; chown -h 7:8 d/l
         find d | sort | cpio -o 2>/dev/null >c.cpio
@@ -262,6 +306,7 @@ ROWS = [
     *(Row(name.replace(" ", "-"), "busybox", script) for name, script in BUSYBOX.items()),
     *(Row(name.replace(" ", "-"), "debian", script) for name, script in DEBIAN.items()),
     *(Row(name.replace(" ", "-"), "tools", script) for name, script in TOOLS.items()),
+    *(Row(name.replace(" ", "-"), "rpm", script) for name, script in RPM.items()),
 ]
 
 

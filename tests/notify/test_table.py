@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from tests.notify.conftest import Container
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.base}:{row.name}")
+PARAMETERS = [
+    pytest.param(
+        row,
+        id=f"{row.base}:{row.name}",
+        marks=[pytest.mark.slow] if row.base in ("tools", "rpm") else [],
+    )
+    for row in ROWS
+]
+
+
+@pytest.mark.parametrize("row", PARAMETERS)
 def test_prints_what_it_prints_for_real_root(row: Row, request: pytest.FixtureRequest) -> None:
     container: Container = request.getfixturevalue(row.base)
     assert container.sh(row_script(row)) == (EXPECTED / f"{row.name}.txt").read_text()

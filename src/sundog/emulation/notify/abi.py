@@ -69,6 +69,7 @@ X86_64 = NotifyAbi(
         "stat": 4,
         "fstat": 5,
         "lstat": 6,
+        "bind": 49,
         "getsockopt": 55,
         "clone": 56,
         "execve": 59,

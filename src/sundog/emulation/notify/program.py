@@ -58,7 +58,7 @@ NOTIFIED = (
     *("listxattr", "llistxattr", "flistxattr", "listxattrat"),
     *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
     # What makes an inode.  Whether openat2 does is behind a pointer.
-    *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
+    *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2", "bind"),
     # What gives an inode another name.
     *("link", "linkat"),
     # What moves a process to another root.

@@ -9,6 +9,7 @@ import gc
 import time
 from fcntl import ioctl
 
+from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
 from sundog.emulation.notify.handlers.exec import ExecuteHandlers
@@ -43,6 +44,7 @@ FAMILIES = (
     ExecuteHandlers,
     OwnerHandlers,
     CreateHandlers,
+    BindHandlers,
     LinkHandlers,
     AttributeHandlers,
     MiscellaneousHandlers,

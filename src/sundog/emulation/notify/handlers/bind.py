@@ -1,0 +1,74 @@
+"""bind(2), which makes an inode when a Unix socket gets a path for its name."""
+
+import os
+from _ctypes import byref
+from struct import Struct
+
+from sundog.emulation.notify.descriptors import take_descriptor
+from sundog.emulation.notify.handlers.create import PERMISSIONS, CreateHandlers
+from sundog.emulation.notify.listener import CONTINUE, Answer
+from sundog.emulation.notify.memory import Buffer, quick_function
+from sundog.emulation.notify.paths import CWD, located, parent
+from sundog.emulation.notify.state import U32, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.state import Arguments, Handler
+
+AF_UNIX = 1
+FAMILY = Struct("=H")
+MAX_ADDRESS = 110  # sizeof(struct sockaddr_un)
+SOCKET = 0o140000
+
+
+class BindHandlers(CreateHandlers):
+    """Make sockets of other owners."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._buffer = Buffer()
+        self._bind = quick_function("bind")
+
+    def calls(self) -> "dict[str, Handler]":
+        """Return the handlers by name of call."""
+        return {"bind": self.bind}
+
+    def bind(self, thread: int, args: "Arguments") -> Answer:
+        """int bind(int fd, const struct sockaddr *address, socklen_t size).
+
+        The supervisor binds the caller's socket in the caller's place: to the same name, which
+        getsockname(2) shows, and so from the same working directory.
+        """
+        size = args[2] & U32
+        if self._is_plain(thread) or not FAMILY.size < size <= MAX_ADDRESS:
+            return CONTINUE
+        address = self._state.memory.read(thread, args[1], size)
+        path = address[FAMILY.size :].partition(b"\0")[0]
+        if FAMILY.unpack_from(address)[0] != AF_UNIX or not path:
+            return CONTINUE
+        location = located(thread, CWD, path)
+        birth = self._birth(thread, parent(location))
+        if birth.is_plain():
+            return CONTINUE
+        taken = take_descriptor(self._state.abi, thread, args[0])
+        try:
+
+            def make(_path: bytes, _mode: int) -> None:
+                if self._bind_there(thread, taken, address):
+                    raise OSError
+
+            return self._make(thread, location, birth, SOCKET | PERMISSIONS, make)
+        finally:
+            os.close(taken)
+
+    def _bind_there(self, thread: int, fd: int, address: bytes) -> int:
+        """Bind ``fd`` in the working directory of ``thread``; return 0, or -1."""
+        here = os.open(b".", os.O_PATH | os.O_CLOEXEC)
+        try:
+            os.chdir(b"%d/cwd" % thread)
+            memoryview(self._buffer).cast("B")[: len(address)] = address
+            result: int = self._bind(fd, byref(self._buffer), len(address))
+            return result
+        finally:
+            os.fchdir(here)
+            os.close(here)
