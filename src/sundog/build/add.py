@@ -14,6 +14,7 @@ from sundog.build.context import BuildContext
 from sundog.build.copy import ContextFiles, CopyStep, Documents, ImageFiles
 from sundog.build.mode import ModeChange
 from sundog.build.owner import OwnerText
+from sundog.build.tree_step import without_user
 from sundog.dockerfile.instructions import Add, Copy
 from sundog.errors import BuildError
 
@@ -119,7 +120,7 @@ def files_text(instruction: Copy | Add) -> str:
     }
     words = [instruction.name, *(f"--{name}={value}" for name, value in flags.items() if value)]
     heredocs = (f"<<{heredoc.name}" for heredoc in instruction.heredocs)
-    sources = [*instruction.sources, *heredocs]
+    sources = [*(without_user(source) for source in instruction.sources), *heredocs]
     return f"{' '.join(words)} {sources!r} -> {instruction.destination!r}"
 
 

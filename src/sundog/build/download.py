@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sundog.build.archive import is_archive, put_unpacked
 from sundog.build.copy import put_file
+from sundog.build.tree_step import without_user
 from sundog.errors import BuildError
 from sundog.registry.faults import RegistryError, UnreachableError
 from sundog.registry.retries import RetryingTransport
@@ -76,7 +77,7 @@ class RemoteFile:
     @property
     def shown(self) -> str:
         """The URL for messages, without a password."""
-        return _without_user(self.url)[0]
+        return without_user(self.url)
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from sundog.build.sources import SourceTree
+from sundog.build.tree_step import without_user
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.errors import BuildError
 
@@ -160,7 +161,9 @@ class GitFiles:
         try:
             self._git("checkout", "-q", "--force", "--detach", self._commit)
             if self.reference.submodules and self._has_submodules():
-                self._git("submodule", "-q", "update", "--init", "--recursive", "--depth=1")
+                update = ("submodule", "-q", "update", "--init", "--recursive")
+                if not self._succeeds(*update, "--depth=1"):  # not every server can do that
+                    self._git(*update)
         finally:
             os.umask(umask)
 
@@ -183,9 +186,11 @@ class GitFiles:
         commit = ref if _FULL_COMMIT.fullmatch(ref) else self._advertised(ref)
         if not commit and _ABBREVIATED.fullmatch(ref):
             self._fetch("")
-            commit = self._git("rev-parse", "--verify", "-q", f"{ref}^{{commit}}", check=False)
+            commit = self._git("rev-parse", f"{ref}^{{commit}}") if self._has(ref) else ""
         if not commit:
-            raise BuildError(f"git: no such branch, tag or commit: {ref}", self.reference.remote)
+            raise BuildError(
+                f"git: no such branch, tag or commit: {ref}", without_user(self.reference.remote)
+            )
         if not commit.startswith(self.reference.checksum):
             raise BuildError(
                 f"git: {ref} is commit {commit}, not {self.reference.checksum}",
@@ -218,25 +223,34 @@ class GitFiles:
         if commit:
             name = self.reference.ref
             for wanted in dict.fromkeys((commit, name or "HEAD")):
-                self._git("fetch", "-q", "--depth=1", "--no-tags", "origin", wanted, check=False)
-                if self._has(commit):
+                fetch = ("fetch", "-q", "--depth=1", "--no-tags", "origin", wanted)
+                if self._succeeds(*fetch) and self._has(commit):
                     return
         self._git("fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
         if commit and not self._has(commit):
             self._git("fetch", "-q", "origin", commit)
 
     def _has(self, commit: str) -> bool:
-        kind = self._git("cat-file", "-t", commit, check=False)
-        return kind == "commit"
+        return self._succeeds("cat-file", "-e", f"{commit}^{{commit}}")
 
     def _has_submodules(self) -> bool:
         return os.path.lexists(os.path.join(self._repository, b".gitmodules"))
 
-    def _git(self, *arguments: str, check: bool = True) -> str:
-        """Run git in the repository, which is made first, and return what it prints.
+    def _git(self, *arguments: str) -> str:
+        """Run git and return what it prints; raise BuildError if that fails."""
+        done = self._run(*arguments)
+        if done.returncode:
+            raise BuildError(
+                f"git {arguments[0]} failed: {_reason(done.stderr)}",
+                without_user(self.reference.remote),
+            )
+        return done.stdout.decode("utf-8", "surrogateescape").strip()
 
-        Raises BuildError if that fails, with ``check``; else returns "".
-        """
+    def _succeeds(self, *arguments: str) -> bool:
+        return self._run(*arguments).returncode == 0
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Run git in the repository, which is made first."""
         if not self._repository:
             with self.store.faults:
                 self._repository = self.store.scratch.new()
@@ -244,9 +258,9 @@ class GitFiles:
             self._git("init", "-q")
             self._git("remote", "add", "origin", self.reference.remote)
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-        self.report.verbose(f"git {' '.join(arguments)}")
+        self.report.verbose(f"git {' '.join(map(without_user, arguments))}")
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 ["git", *settings, *arguments],
                 cwd=self._repository,
                 env=_environment(os.environ),
@@ -256,11 +270,13 @@ class GitFiles:
             )
         except FileNotFoundError as error:
             raise BuildError("git is not installed here", "ADD of a repository needs it") from error
-        if done.returncode and check:
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
-            reason = lines[-1].removeprefix("fatal: ").removeprefix("error: ")
-            raise BuildError(f"git {arguments[0]} failed: {reason}", self.reference.remote)
-        return done.stdout.decode("utf-8", "surrogateescape").strip() if not done.returncode else ""
+
+
+def _reason(stderr: bytes) -> str:
+    """Return the line of git's that says most."""
+    lines = stderr.decode("utf-8", "replace").strip().splitlines() or [""]
+    told = [line for line in lines if line.startswith(("fatal: ", "error: "))]
+    return (told or lines[-1:])[0].partition(": ")[2] or lines[-1]
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:

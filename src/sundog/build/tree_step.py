@@ -6,6 +6,7 @@ of one.  What they add to the configuration is the executor's business.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 TYPE_CHECKING = False
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 def encoded(text: str) -> bytes:
     """Return text of a Dockerfile, or of an image's configuration, as the bytes that it was."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def without_user(address: str) -> str:
+    """Return an address for messages and histories, without a URL's name and password."""
+    return re.sub(r"^([a-z]+://)[^/@]*@", r"\1", address)
 
 
 class TreeStep(Protocol):
