@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.build.scope import DEFAULT_PATH
 from tests.build.conftest import announced
 from tests.build.layers import entries
 
@@ -458,3 +459,15 @@ COPY --from=one --chown=7:8 /made /given
         "f 0:0 4755 copied",
         "f 7:8 6755 given",
     ]
+
+
+def test_directories_that_are_mount_points_elsewhere_are_copied(workshop: Workshop) -> None:
+    """An image without them has them for a RUN only."""
+    workshop.build(
+        "FROM bb AS a\nRUN mkdir -p /tree/proc /tree/tmp && chmod 1777 /tree/tmp\n"
+        "FROM scratch\nCOPY --from=a /tree /\nWORKDIR /etc\nCOPY --from=a /bin/busybox /etc/hosts\n"
+    )
+    found = {path: str(entry) for path, entry in entries(workshop, above="").items()}
+    assert found["tmp"] == "d 0:0 1777"
+    assert sorted(found.keys() - {"", "."}) == ["etc", "etc/hosts", "proc", "tmp"]
+    assert workshop.config()["config"]["Env"] == [f"PATH={DEFAULT_PATH}"]

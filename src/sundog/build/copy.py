@@ -100,6 +100,11 @@ class CopyStep:
     store: Store
     located: Callable[[SundogError], DockerfileError]
 
+    @property
+    def is_bare(self) -> bool:
+        """Return True."""
+        return True
+
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the destination, and what is copied."""
         owner = (self.owner.user, self.owner.group) if self.owner else None

@@ -43,6 +43,11 @@ class RunStep:
     offline: bool = False
 
     @property
+    def is_bare(self) -> bool:
+        """Return False."""
+        return False
+
+    @property
     def is_independent(self) -> bool:
         """Return False."""
         return False

@@ -18,7 +18,7 @@ from sundog.build.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.build.platforms import check_platform, wanted_platform
 from sundog.build.report import HIT, MISS, instruction_line
 from sundog.build.run_instruction import make_run_step
-from sundog.build.scope import PROXY_ARGS, StageScope
+from sundog.build.scope import DEFAULT_PATH, PROXY_ARGS, StageScope
 from sundog.build.unsupported import refuse_unsupported
 from sundog.build.workdir import WorkdirStep
 from sundog.dockerfile.instructions import Add, Arg, Cmd, Copy, Entrypoint, Run, Workdir
@@ -130,7 +130,11 @@ class StageBuild:
         elif base == SCRATCH:
             made_for = platform or Platform.of_host()
             self._config = ImageConfig(
-                architecture=made_for.architecture, variant=made_for.variant, os=made_for.os
+                architecture=made_for.architecture,
+                variant=made_for.variant,
+                os=made_for.os,
+                env=(f"PATH={DEFAULT_PATH}",),  # which no reference says and every builder does
+                working_dir="/",
             )
         else:
             self._state.bases.append(base)
@@ -310,7 +314,7 @@ class StageBuild:
     def _make(self, step: TreeStep, below: tuple[str, ...]) -> str | None:
         """Carry out an instruction; return the layer that it made, None if it changed nothing."""
         real_sync = self._state.options.real_sync
-        with self._store.driver.begin(below, real_sync=real_sync) as snapshot:
+        with self._store.driver.begin(below, real_sync=real_sync, bare=step.is_bare) as snapshot:
             step.execute(snapshot)
             return snapshot.commit(step.text)
 

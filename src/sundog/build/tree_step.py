@@ -34,6 +34,10 @@ class TreeStep(Protocol):
         """The instruction as it is announced and recorded."""
 
     @property
+    def is_bare(self) -> bool:
+        """Whether the image has no mount points but its own: nothing is run in it."""
+
+    @property
     def is_independent(self) -> bool:
         """Whether the files of the image below are of no account: then it is done without them."""
 

@@ -27,6 +27,11 @@ class WorkdirStep:
     store: Store
 
     @property
+    def is_bare(self) -> bool:
+        """Return True."""
+        return True
+
+    @property
     def is_independent(self) -> bool:
         """Return False."""
         return False

@@ -46,9 +46,11 @@ class CopyDriver:
         store.expect_garbage()  # no image refers to it
         return DirectoryRoot(store.at(b"trees", tree))
 
-    def begin(self, layers: Sequence[LayerId], *, real_sync: bool = False) -> CopySnapshot:
+    def begin(
+        self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
+    ) -> CopySnapshot:
         """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
-        return CopySnapshot(self._store, layers, real_sync=real_sync)
+        return CopySnapshot(self._store, layers, real_sync=real_sync, bare=bare)
 
     def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:
         """Return the ID of the flattened tree from which an image is run; makes it if need be."""
@@ -83,11 +85,13 @@ class CopyDriver:
 class CopySnapshot:
     """See ``drivers.Snapshot``."""
 
-    def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
+    def __init__(
+        self, store: Store, layers: Sequence[LayerId], *, real_sync: bool, bare: bool
+    ) -> None:
         self._store = store
         self._layers = layers
         self.owners: StepOwners | None = None
-        self._skeleton = store.at(b"skeleton-build")
+        self._skeleton = store.at(b"empty" if bare else b"skeleton-build")
         self.fake_sync = not real_sync
         with store.faults:
             self._draft = store.scratch.new()

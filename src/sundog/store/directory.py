@@ -35,7 +35,7 @@ _SKELETONS = {
     b"skeleton-build": (b"hosts", b"resolv.conf"),
 }
 _DIRECTORIES = (
-    *(b"images", b"layers", b"blobs", b"trees", b"cache", b"probe", b"empty"),
+    *(b"images", b"layers", b"blobs", b"trees", b"cache", b"probe"),
     *(b"tmp", b"tmp/trash"),
 )
 _MADE_LAST = USE_LOCK = b"locks/use"  # by which a complete directory is known
@@ -154,6 +154,7 @@ def _furnish(path: bytes) -> None:
     """Make what is in a storage directory; another process may be at it as well."""
     for name in _DIRECTORIES:
         _make_directory(os.path.join(path, name), 0o700)
+    _make_directory(os.path.join(path, b"empty"), 0o755)  # below images, as the skeletons are
     for skeleton, files in _SKELETONS.items():
         _make_directory(os.path.join(path, skeleton), 0o755)
         for name in _MOUNT_POINTS:

@@ -67,8 +67,13 @@ class Driver(Protocol):
     def root(self, layers: Sequence[LayerId]) -> Root:
         """Return a view of exactly what the layers hold, to be read only."""
 
-    def begin(self, layers: Sequence[LayerId], *, real_sync: bool = False) -> Snapshot:
-        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
+    def begin(
+        self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
+    ) -> Snapshot:
+        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real.
+
+        With ``bare`` the image has no mount points but its own, for what runs nothing in it.
+        """
 
     def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:
         """Return the ID of the flattened tree from which an image is run; b"" if it needs none."""

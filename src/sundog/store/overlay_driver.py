@@ -41,9 +41,11 @@ class OverlayDriver:
             return DirectoryRoot(store.layers.tree(visible[0]))
         return OverlayRoot(store.at(b"layers"), _lowers(visible))
 
-    def begin(self, layers: Sequence[LayerId], *, real_sync: bool = False) -> OverlaySnapshot:
+    def begin(
+        self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
+    ) -> OverlaySnapshot:
         """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
-        return OverlaySnapshot(self._store, layers, real_sync=real_sync)
+        return OverlaySnapshot(self._store, layers, real_sync=real_sync, bare=bare)
 
     def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:  # noqa: ARG002
         """Return b"": images are run from their layers."""
@@ -55,9 +57,12 @@ class OverlaySnapshot:
 
     fake_sync = False
 
-    def __init__(self, store: Store, layers: Sequence[LayerId], *, real_sync: bool) -> None:
+    def __init__(
+        self, store: Store, layers: Sequence[LayerId], *, real_sync: bool, bare: bool
+    ) -> None:
         self._store = store
         self._layers = layers
+        self._skeleton = b"empty" if bare else b"skeleton-build"
         self.owners: StepOwners | None = None
         with store.faults:
             self._draft = store.scratch.new()
@@ -70,7 +75,7 @@ class OverlaySnapshot:
         base = store.at(b"layers")
         self.root = OverlayRoot(
             base,
-            [*_lowers(store.layers.visible(layers)), b"../skeleton-build"],
+            [*_lowers(store.layers.visible(layers)), b"../" + self._skeleton],
             os.path.relpath(upper, base),
             os.path.relpath(work, base),
             volatile=not real_sync,
@@ -87,7 +92,7 @@ class OverlaySnapshot:
     def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of what was changed; None if nothing was."""
         store = self._store
-        skeleton = store.at(b"skeleton-build")
+        skeleton = store.at(self._skeleton)
         with store.faults:
             paths = store.layers.paths(self._layers)
             info = store.worker.call(seal, self._draft, paths, skeleton, self.owners)
