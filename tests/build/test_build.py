@@ -193,7 +193,7 @@ WORKDIR b
 def test_run_after_user_stays_root_and_says_so(any_workshop: Workshop) -> None:
     done = any_workshop.build("FROM bb\nUSER nobody\nRUN id -u\n")
     assert done.stdout == "0\n"
-    assert "warning: not supported yet: RUN as another USER; it stays root\n" in done.stderr
+    assert "warning: RUN stays root after USER with --force=seccomp; notify runs it" in done.stderr
     done = any_workshop.build("FROM bb\nRUN id -u\nUSER nobody\n")
     assert "warning" not in done.stderr
 

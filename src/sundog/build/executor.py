@@ -15,7 +15,6 @@ from sundog.build.scope import GlobalScope, platform_args
 from sundog.build.secrets import SshAgents
 from sundog.build.stage import BuildState, timestamp
 from sundog.build.unsupported import refuse_unsupported
-from sundog.dockerfile.instructions import Run, User
 from sundog.errors import BuildError, NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
@@ -23,7 +22,6 @@ from sundog.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.build.graph import Stage
     from sundog.build.options import BuildOptions
     from sundog.build.report import Report
     from sundog.build.stage import StageResult
@@ -53,7 +51,6 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     for stage in stages:
         refuse_unsupported(dockerfile, stage.instructions)
     _note_syntax(dockerfile, report)
-    _warn(stages, report)
 
     with SshAgents(options.ssh) as agents:
         state = BuildState(store, dockerfile, options, report, scope, graph, agents)
@@ -110,11 +107,3 @@ def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:
         report.warning(
             f"syntax directive ignored: {syntax}: the file is read as docker/dockerfile would"
         )
-
-
-def _warn(stages: list[Stage], report: Report) -> None:
-    """Tell once what is not as the Dockerfile's author may expect it."""
-    for stage in stages:
-        kinds = [type(instruction) for instruction in stage.instructions]
-        if User in kinds and Run in kinds[kinds.index(User) :]:
-            report.warning("not supported yet: RUN as another USER; it stays root")

@@ -15,7 +15,7 @@ from sundog.errors import BuildError, KernelError, SundogError
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.record.identity import find_group, find_user, parsed_id
 
-_PASSWD, _GROUP = b"/etc/passwd", b"/etc/group"
+PASSWD, GROUP = b"/etc/passwd", b"/etc/group"
 _LIMIT = 16 << 20  # bytes of them that are read
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
@@ -45,11 +45,11 @@ class OwnerText:
         uid = gid = parsed_id(_bytes(self.user))
         try:
             if uid < 0:
-                _, uid, gid, _ = find_user(_bytes(self.user), _read(root, _PASSWD))
+                _, uid, gid, _ = find_user(_bytes(self.user), account_file(root, PASSWD))
             if self.group:
                 gid = parsed_id(_bytes(self.group))
                 if gid < 0:
-                    gid = find_group(_bytes(self.group), _read(root, _GROUP))
+                    gid = find_group(_bytes(self.group), account_file(root, GROUP))
         except SundogError as error:
             raise BuildError(f"--chown: {error.message}", error.hint) from error
         return uid, gid
@@ -59,7 +59,7 @@ def _bytes(word: str) -> bytes:
     return word.encode("utf-8", "surrogateescape")
 
 
-def _read(root: int, path: bytes) -> bytes:
+def account_file(root: int, path: bytes) -> bytes:
     """Read a file of the image, b"" where there is none; nothing leads out."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sundog.build.keys import cache_key
 from sundog.build.tree_step import encoded
+from sundog.build.user import identify
 from sundog.errors import BuildError
 from sundog.launcher.step import Step, run_step, run_supervised
 from sundog.layer.inherit import StepOwners
@@ -29,7 +30,10 @@ _FULL = 1 << 20  # bytes left on a file system that is as good as full
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """RUN: ``argv`` is with the hooks' arguments, ``environment`` without the proxies."""
+    """RUN: ``argv`` is with the hooks' arguments, ``environment`` without the proxies.
+
+    ``user`` is whom the command is to take itself for, "" for root.
+    """
 
     text: str
     argv: tuple[str, ...]
@@ -41,6 +45,7 @@ class RunStep:
     report: Report
     mounts: RunMounts
     offline: bool = False
+    user: str = ""
 
     @property
     def is_bare(self) -> bool:
@@ -66,6 +71,7 @@ class RunStep:
             self.options.force.mode,
             self.offline,
             self.mounts.key(),
+            self.user,
         )
 
     def execute(self, snapshot: Snapshot) -> None:
@@ -103,7 +109,11 @@ class RunStep:
 
     def _supervise(self, step: Step, snapshot: Snapshot) -> int:
         """Run ``step`` under a supervisor, and keep what it recorded for the layer."""
-        supervised = run_supervised(step, snapshot.emulation())
+        emulation = snapshot.emulation()
+        if self.user:
+            emulation.identity = identify(self.user, snapshot.root)
+            step.env.setdefault(b"HOME", emulation.identity.home)
+        supervised = run_supervised(step, emulation)
         snapshot.owners = StepOwners(supervised.owners, is_complete=True)
         for line in (*supervised.statistics, *supervised.incidents):
             self.report.verbose(line)

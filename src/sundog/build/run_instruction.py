@@ -10,6 +10,7 @@ from sundog.build.metadata import DEFAULT_SHELL, command_text
 from sundog.build.mounts import ContextOrigin, ImageOrigin, RunMount, RunMounts
 from sundog.build.run import RunStep
 from sundog.build.scope import PROXY_ARGS
+from sundog.build.user import emulated_user, is_root
 from sundog.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
 from sundog.dockerfile.words import expand
 
@@ -70,10 +71,17 @@ def make_run_step(
     text = command_text(instruction, keyword)
     if instruction.heredocs:
         text = f"{keyword} {heredoc_text(instruction)}"
+    user = emulated_user(config.user, options.force)
+    if not user and not is_root(config.user):
+        mode = options.force.mode
+        state.report.warning(
+            f"RUN stays root after USER with --force={mode}; notify runs it as that user"
+        )
+    home = {} if user else {"HOME": _HOME}
     step = RunStep(
         text,
         hooked,
-        {"HOME": _HOME, **options.force.environment, **variables},
+        {**home, **options.force.environment, **variables},
         {**state.scope.proxies(), **proxies},
         config.working_dir or "/",
         options,
@@ -81,6 +89,7 @@ def make_run_step(
         state.report,
         mounts,
         offline=instruction.network == _NO_NETWORK,
+        user=user,
     )
     return step, f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
 

@@ -20,6 +20,7 @@ from sundog.build.report import HIT, MISS, instruction_line
 from sundog.build.run_instruction import make_run_step
 from sundog.build.scope import DEFAULT_PATH, PROXY_ARGS, StageScope
 from sundog.build.unsupported import refuse_unsupported
+from sundog.build.user import emulated_user
 from sundog.build.workdir import WorkdirStep
 from sundog.dockerfile.instructions import Add, Arg, Cmd, Copy, Entrypoint, Run, Workdir
 from sundog.dockerfile.triggers import parse_triggers
@@ -253,7 +254,8 @@ class StageBuild:
 
     def _workdir(self, instruction: Workdir) -> None:
         path = self._absolute(instruction.path)
-        step = WorkdirStep(f"WORKDIR {path}", path, self._store)
+        user = emulated_user(self._config.user, self._state.options.run.force)
+        step = WorkdirStep(f"WORKDIR {path}", path, self._store, user)
         self._step(instruction, step)
         self._config = self._config.replace(working_dir=path)
 
