@@ -164,7 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
     served: FaultyRegistry
 
     def do_GET(self) -> None:
-        asked = Asked(self.command, self.path, dict(self.headers.items()))
+        # To a proxy a request says where it is to go.
+        path = re.sub(r"^http://[^/]+", "", self.path)
+        asked = Asked(self.command, path, dict(self.headers.items()))
         self.served.asked.append(asked)
         try:
             self._send(asked, self.served.answer(asked))

@@ -362,3 +362,24 @@ def test_the_layer_that_fails_ends_the_others(
     faulty.faults.append(slow)
     done = run_ch_image("pull", f"{faulty.host}/a", check=False, timeout=60)
     refused(done, "layer 2/2: ", ": not in registry")
+
+
+def test_a_proxy_is_used_but_not_for_this_machine(
+    small: Shelf, run_ch_image: Runner, faulty: FaultyRegistry, tmp_path: Path
+) -> None:
+    with FaultyRegistry(small).serve() as proxy:
+        (tmp_path / "registries.conf").write_text(
+            '[[registry]]\nlocation = "registry.invalid"\ninsecure = true\n'
+        )
+        through = {"http_proxy": f"http://u:p@{proxy.host}", "https_proxy": proxy.host}
+        run_ch_image("pull", "registry.invalid/a", env=through)
+        assert {asked.headers.get("proxy-authorization") for asked in proxy.asked} == {"Basic dTpw"}
+        proxy.asked.clear()
+        run_ch_image("pull", f"{faulty.host}/a", env=through)
+        assert proxy.asked == []
+        environment = through | {"no_proxy": "registry.invalid"}
+        done = run_ch_image("pull", "registry.invalid/a:2", env=environment, check=False)
+        refused(done, "can't reach registry.invalid: no such host")
+        broken = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+        done = run_ch_image("pull", "registry.invalid/a:2", env=broken, check=False)
+        refused(done, "can't reach registry.invalid through its proxy", "$https_proxy")

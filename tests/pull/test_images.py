@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
 import subprocess
+import tarfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sundog.oci import media_types
+from tests.conftest import command
 from tests.layer.archives import directory, file, hard_link, symlink
 from tests.pull.conftest import layer_of, refused
-from tests.pull.images import BASE, Shelf, digest, for_platform
+from tests.pull.images import BASE, Layer, Shelf, digest, for_platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -435,3 +439,30 @@ def test_what_skopeo_pushes_is_pulled(
     index = json.loads((tmp_path / "layout/index.json").read_text())
     assert index["manifests"][0]["digest"] == shelf.tags["a:latest"]
     assert digest(shelf.blobs[shelf.tags["a:latest"]]) == shelf.tags["a:latest"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_layer(
+    shelf: Shelf, faulty: FaultyRegistry, storage: Path, tmp_path: Path
+) -> None:
+    size = 1 << 30
+    member = tarfile.TarInfo("zeros")
+    member.size = size
+    hashed, compressor = hashlib.sha256(), zlib.compressobj(1, wbits=31)
+    parts = []
+    for piece in (member.tobuf(), *([bytes(1 << 20)] * (size >> 20)), bytes(1024)):
+        hashed.update(piece)
+        parts.append(compressor.compress(piece))
+    parts.append(compressor.flush())
+    blob = shelf.blob(b"".join(parts), media_types.OCI_LAYER_GZIP)
+    shelf.image(Layer(blob, f"sha256:{hashed.hexdigest()}"), tag="a:latest")
+    pull = subprocess.Popen(
+        [*command("ch-image"), "-q", "pull", f"{faulty.host}/a"],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+    )
+    _, status, usage = os.wait4(pull.pid, 0)
+    pull.returncode = os.waitstatus_to_exitcode(status)
+    assert pull.returncode == 0
+    # Of the process or its worker, the larger one; there are two of them.
+    assert usage.ru_maxrss * 1024 < 100e6
+    assert (layer_of(storage, 0, f"{faulty.host}/a") / "zeros").stat().st_size == size

@@ -170,6 +170,9 @@ class CredentialFiles:
                 content = json.load(file)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError:  # another user's, after su(1)
+            self._tell(f"can't read {path}: permission denied; going on without it")
+            return None
         except OSError as error:
             raise CredentialsError(f"can't read {path}: {error.strerror}") from error
         except ValueError as error:
