@@ -128,7 +128,7 @@ def test_dead_supervisor_takes_the_container_with_it(workshop: Workshop) -> None
     )
     killer.join()
     assert done.returncode == 1
-    assert "was killed by signal 9\nhint: " in done.stderr
+    assert "was killed by signal 9" in done.stderr
     deadline = time.monotonic() + 30
     while running(token) and time.monotonic() < deadline:
         time.sleep(0.01)  # the kernel takes them down one after the other

@@ -93,7 +93,7 @@ def test_layouts_are_those_of_the_kernels_headers(tmp_path: Path) -> None:
         "sizeof(struct seccomp_notif)": len(listener.EMPTY_NOTIFICATION),
         "seccomp_notif.pid": 8,
         "seccomp_notif.data": 16,
-        "seccomp_data.args": listener.NOTIFICATION.size - 16,
+        "seccomp_data.args": listener.NOTIFICATION.size - 48 - 16,
         "sizeof(struct seccomp_notif_resp)": listener.RESPONSE.size,
         "sizeof(struct seccomp_notif_addfd)": listener.ADDED_DESCRIPTOR.size,
         "SECCOMP_IOCTL_NOTIF_RECV": listener.SECCOMP_IOCTL_NOTIF_RECV,

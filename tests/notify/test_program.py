@@ -66,6 +66,8 @@ def test_every_number() -> None:
         ("openat", (0, 0, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), False),
         ("openat", (0, 0, os.O_TMPFILE | os.O_RDWR), True),
         ("openat", (0, 0, 1 << 32 | os.O_RDWR), False),
+        ("statx", (0, 0, 0, 0x7FF), True),
+        ("statx", (0, 0, 0, 0x200), False),
         ("unshare", (0x10000000,), False),
         ("unshare", (0x00020000,), True),
         ("clone", (17,), False),

@@ -6,6 +6,7 @@ what it remembers, or lets the kernel answer.
 
     abi          numbers and layouts of one architecture
     program      the BPF program: which calls are notified
+    exchange     receive and reply, at little cost
     listener     seccomp(2)'s user notification: install, receive, reply
     memory       read and write the tracee's memory
     files        the supervisor's own view of a file

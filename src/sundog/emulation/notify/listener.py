@@ -31,15 +31,18 @@ SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
 
 # struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, instruction_pointer,
 # args[6].
-NOTIFICATION = Struct("=QI4xi12x")
-ARGUMENTS = Struct("=6Q")
-# RECV wants a zeroed structure, and fcntl.ioctl returns a filled copy of a bytes object.
-EMPTY_NOTIFICATION = bytes(NOTIFICATION.size + ARGUMENTS.size)
+NOTIFICATION = Struct("=QI4xi12x6Q")
+# RECV wants a zeroed structure.
+EMPTY_NOTIFICATION = bytes(NOTIFICATION.size)
 # struct seccomp_notif_resp: id, val, error, flags.
 RESPONSE = Struct("=QqiI")
 # struct seccomp_notif_addfd: id, flags, srcfd, newfd, newfd_flags.
 ADDED_DESCRIPTOR = Struct("=QIIII")
 COOKIE = Struct("=Q")
+# The last eight bytes of RESPONSE, error and flags, as one word: for a result, and for CONTINUE.
+LAST_WORD = Struct("=iI")
+RESULT_WORD = 0
+CONTINUE_WORD = int.from_bytes(LAST_WORD.pack(0, SECCOMP_USER_NOTIF_FLAG_CONTINUE), sys.byteorder)
 
 # What a handler answers: a result, a negated errno, None for "let the kernel answer", or ANSWERED
 # when the reply has been sent with a descriptor.
@@ -135,16 +138,16 @@ class Listener:
         """Wait for a notification; return False if no process is left that could send one."""
         return bool(self._poll.poll()[0][1] & POLLIN)
 
-    def is_over(self, error: OSError) -> bool:
-        """Tell whether the ``error`` of a RECV means that no process is left.
+    def is_over(self, number: int) -> bool:
+        """Tell whether the errno ``number`` of a RECV means that no process is left.
 
-        Raises it if it means something else than "try again".
+        Raises OSError if it means something else than "try again".
         """
-        if error.errno == errno.ENOENT:
+        if number == errno.ENOENT:
             # Either that, or the caller died before its call could be read.
             return any(events & POLLHUP for _, events in self._poll.poll(0))
-        if error.errno != errno.EINTR:
-            raise error
+        if number != errno.EINTR:
+            raise OSError(number, "SECCOMP_IOCTL_NOTIF_RECV")
         return False
 
     def confirm(self) -> None:
@@ -168,6 +171,11 @@ class Listener:
         except OSError as error:
             return -(error.errno or errno.EIO)
         return ANSWERED
+
+
+def error_word(answer: int) -> int:
+    """Return the last word of the response for a negated errno."""
+    return int.from_bytes(LAST_WORD.pack(answer, 0), sys.byteorder)
 
 
 def kernel_version() -> tuple[int, int]:

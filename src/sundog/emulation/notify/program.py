@@ -46,7 +46,7 @@ PR_CAP_AMBIENT = 47
 
 NOTIFIED = (
     # What shows an owner.
-    *("stat", "lstat", "fstat", "newfstatat", "statx", "getdents", "getdents64"),
+    *("stat", "lstat", "fstat", "newfstatat", "getdents", "getdents64"),
     # Who one is, and becomes.
     *("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "capget"),
     *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups"),
@@ -80,6 +80,7 @@ ABSENT = ("io_uring_setup", "clone3")
 # values, not all zero.
 Test = tuple[int, int, tuple[int, ...]]
 MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
+SHOWS_OWNER = 0x1B  # STATX_TYPE, STATX_MODE, STATX_UID, STATX_GID
 IS_TAG = (RLIMIT_LOCKS,)
 IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
@@ -88,6 +89,7 @@ IDENTITY_OPTIONS = (
 CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "open": ((1, MAKES_FILE, ()),),
     "openat": ((2, MAKES_FILE, ()),),
+    "statx": ((3, SHOWS_OWNER, ()),),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
     "getsockopt": ((1, ALL_BITS, (SOL_SOCKET,)), (2, ALL_BITS, (SO_PEERCRED, SO_PEERGROUPS))),

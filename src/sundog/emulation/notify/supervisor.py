@@ -7,8 +7,9 @@ kernel; that is counted, and reported at the end.
 import errno
 import gc
 import time
-from fcntl import ioctl
+from _ctypes import get_errno
 
+from sundog.emulation.notify.exchange import Exchange
 from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
@@ -20,16 +21,14 @@ from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.listener import (
     ANSWERED,
-    ARGUMENTS,
     CONTINUE,
+    CONTINUE_WORD,
     EMPTY_NOTIFICATION,
     NOTIFICATION,
-    RESPONSE,
-    SECCOMP_IOCTL_NOTIF_RECV,
-    SECCOMP_IOCTL_NOTIF_SEND,
-    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+    RESULT_WORD,
     Answer,
     KernelAnswers,
+    error_word,
 )
 
 TYPE_CHECKING = False
@@ -130,21 +129,24 @@ class Supervisor:
     def _loop(self) -> None:
         """Do the work; this is where the time goes, so names are local and nothing is called."""
         listener, paths = self._state.listener, self._state.paths
-        fd, must_poll = listener.fd, listener.must_poll
+        must_poll = listener.must_poll
         handlers, counts = self._handlers, self._counts
-        unpack, arguments, pack = NOTIFICATION.unpack_from, ARGUMENTS.unpack_from, RESPONSE.pack
-        arguments_at = NOTIFICATION.size
+        exchange = Exchange(listener.fd)
+        ioctl, unpack = exchange.ioctl, NOTIFICATION.unpack_from
+        notification, response = exchange.notification, exchange.response
+        receive_fd, receive, received = exchange.receive
+        send_fd, send, sent = exchange.send
         while True:
             if must_poll and not listener.wait():
                 return
-            try:
-                raw = ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, EMPTY_NOTIFICATION)
-            except OSError as error:
-                if listener.is_over(error):
+            notification[:] = EMPTY_NOTIFICATION
+            if ioctl(receive_fd, receive, received):
+                if listener.is_over(get_errno()):
                     return
                 continue
-            cookie, thread, number = unpack(raw)
-            args = arguments(raw, arguments_at)
+            fields = unpack(notification)
+            cookie, thread, number = fields[:3]
+            args = fields[3:]
             counts[number] += 1
             listener.cookie = cookie
             try:
@@ -161,19 +163,17 @@ class Supervisor:
             except Exception as error:
                 self._note_incident(number, error)
                 answer = CONTINUE
+            response[0] = cookie
             if answer is CONTINUE:
-                response = pack(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+                response[1], response[2] = 0, CONTINUE_WORD
             elif answer >= 0:
-                response = pack(cookie, answer, 0, 0)
+                response[1], response[2] = answer, RESULT_WORD
             elif answer == ANSWERED:
                 continue
             else:
-                response = pack(cookie, 0, answer, 0)
-            try:
-                ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, response)
-            except OSError as error:
-                if error.errno != errno.ENOENT:  # the caller has died
-                    raise
+                response[1], response[2] = 0, error_word(answer)
+            if ioctl(send_fd, send, sent) and get_errno() != errno.ENOENT:  # the caller has died
+                raise OSError(get_errno(), "SECCOMP_IOCTL_NOTIF_SEND")
 
     def _answer_elsewhere(self, handler: "Handler", thread: int, args: "Arguments") -> Answer:
         """Answer with the caller's root for the supervisor's own."""
