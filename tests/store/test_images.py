@@ -43,7 +43,7 @@ def test_all_spellings_of_a_name_are_one_image(store: Store, spelling: str) -> N
 def test_missing_image_says_what_to_do(store: Store) -> None:
     with pytest.raises(NotInStorage, match=r"^not in storage: absent:1$") as error:
         store.images.get("absent:1")
-    assert error.value.hint == "ch-image import PATH absent:1"
+    assert error.value.hint == "ch-image pull absent:1; or ch-image import PATH absent:1"
     with pytest.raises(NotInStorage, match=r"^not in storage: absent:1$"):
         store.images.delete("absent:1")
     with pytest.raises(ReferenceSyntaxError):

@@ -258,7 +258,9 @@ def _name_of(directory: str) -> str:
 
 
 def _not_in_storage(text: str) -> NotInStorage:
-    return NotInStorage(f"not in storage: {text}", f"ch-image import PATH {text}")
+    return NotInStorage(
+        f"not in storage: {text}", f"ch-image pull {text}; or ch-image import PATH {text}"
+    )
 
 
 def _write(path: bytes, data: bytes) -> None:
