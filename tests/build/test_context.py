@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.build.conftest import announced
+from tests.build.layers import entries
+from tests.conftest import command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.build.conftest import Workshop
 
 FILES = {
@@ -90,4 +96,135 @@ def test_malformed_ignore_file(any_workshop: Workshop, pattern: str) -> None:
     done = any_workshop.build("FROM bb\nCOPY a /\n", check=False)
     assert done.returncode == 1
     assert f"{any_workshop.context}/.dockerignore: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# Archives on standard input
+
+
+def feed(workshop: Workshop, data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Build with ``data`` on standard input, through a pipe."""
+    storage = workshop.ch_image("gestalt", "storage-path").stdout.strip()
+    return subprocess.run(
+        [*command("ch-image"), "build", "-t", "img", *arguments, "-"],
+        env=os.environ | {"CH_IMAGE_STORAGE": storage},
+        input=data,
+        capture_output=True,
+        check=False,
+    )
+
+
+def packed(workshop: Workshop, *options: str) -> bytes:
+    tar = ["tar", "-C", str(workshop.context), "--owner=1234", "--group=5678", "-c", *options, "."]
+    return subprocess.run(tar, stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize("option", ["--", "--gzip", "--xz", "--zstd", "--bzip2"])
+def test_archive_on_standard_input(any_workshop: Workshop, option: str) -> None:
+    any_workshop.write(
+        {
+            "Dockerfile": "FROM bb\nCOPY d /d/\nCOPY .dockerignore /\n",
+            "other/File": "FROM bb\nCOPY d/x /other\n",
+            "d/x": "x",
+            ".dockerignore": "d",  # for those who make the archive
+        }
+    )
+    data = packed(any_workshop, *([] if option == "--" else [option]))
+    done = feed(any_workshop, data)
+    assert done.returncode == 0, done.stderr
+    assert any_workshop.run("cat /d/x") == "x"
+    assert str(entries(any_workshop)["d/x"]) == "f 0:0 644"
+    assert feed(any_workshop, data, "-f", "other/File").returncode == 0
+    assert any_workshop.run("cat /other") == "x"
+    assert announced_bytes(feed(any_workshop, data, "-f", "other/File"))[1][1] == "*"
+    again = feed(any_workshop, data, "-f", "none")
+    assert b"error: can't read none in the archive: No such file" in again.stderr
+
+
+def announced_bytes(done: subprocess.CompletedProcess[bytes]) -> list[tuple[int, str, str]]:
+    text = subprocess.CompletedProcess(done.args, 0, "", done.stderr.decode())
+    return announced(text)
+
+
+def test_dockerfile_on_standard_input(any_workshop: Workshop) -> None:
+    done = feed(any_workshop, b"FROM bb\nRUN echo made >/made\n" + b"#" * 2000)
+    assert done.returncode == 0, done.stderr
+    assert any_workshop.run("cat /made") == "made\n"
+    done = feed(any_workshop, b"FROM bb\nCOPY x /\n")
+    assert b'-:2: no context because "-" given' in done.stderr
+
+
+def test_damaged_context_on_standard_input(any_workshop: Workshop) -> None:
+    any_workshop.write({"Dockerfile": "FROM bb\n", "big": "x" * 100000})
+    for data in (packed(any_workshop)[:20000], packed(any_workshop, "--gzip")[:60]):
+        done = feed(any_workshop, data)
+        assert done.returncode == 1
+        assert b"error: can't unpack the context on standard input: " in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_context_of_awkward_modes(any_workshop: Workshop) -> None:
+    any_workshop.write({"Dockerfile": "FROM bb\nCOPY d /d/\n", "d/x": "x"})
+    (any_workshop.context / "d" / "x").chmod(0o400)
+    (any_workshop.context / "d").chmod(0o500)
+    data = packed(any_workshop)
+    (any_workshop.context / "d").chmod(0o755)
+    assert feed(any_workshop, data).returncode == 0
+    assert str(entries(any_workshop)["d/x"]) == "f 0:0 400"
+
+
+# Named contexts
+
+
+def test_named_contexts(any_workshop: Workshop, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "sub").mkdir(parents=True)
+    (other / "sub" / "f").write_text("from a directory")
+    (other / "ignored").write_text("")
+    (other / ".dockerignore").write_text("ignored\n")
+    tar = tmp_path / "other.tar.gz"
+    subprocess.run(["tar", "-C", other, "-czf", tar, "sub"], check=True)
+    any_workshop.build("FROM bb\nRUN echo from an image >/f\n", tag="other:1")
+    any_workshop.write({"f": "mine"})
+    any_workshop.build(
+        """\
+FROM scratch AS stage
+COPY nothing /
+FROM anything:latest
+COPY --from=dir . /dir/
+COPY --from=tar sub/f /tar
+COPY --from=image /f /image
+COPY --from=stage /f /stage
+COPY f /f
+RUN --mount=from=dir,target=/m,source=sub cp /m/f /mounted
+""",
+        f"--build-context=dir={other}",
+        f"--build-context=tar={tar}",
+        "--build-context=image=docker-image://other:1",
+        "--build-context=stage=docker-image://other:1",
+        "--build-context=Anything=docker-image://bb",
+    )
+    assert any_workshop.run("cat /dir/sub/f /tar /mounted; cat /image /stage /f; ls /dir") == (
+        "from a directory" * 3 + "from an image\nfrom an image\nminesub\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "dockerfile", "message"),
+    [
+        ("x", "FROM bb", "--build-context: x: no name or no source"),
+        ("x=/nowhere", "FROM bb", "--build-context x: can't read /nowhere: No such file"),
+        ("x=/dev/null", "FROM bb", "--build-context x must be a directory: /dev/null"),
+        ("x=https://example.com/x", "FROM bb", "not supported yet: --build-context: https"),
+        ("x=/etc", "FROM x", "Dockerfile:1: FROM needs an image, and the context x is none"),
+        ("x=/etc/passwd", "FROM bb", "can't unpack --build-context x: "),
+        ("x=docker-image://none", "FROM x", "none"),
+    ],
+)
+def test_contexts_that_are_none(
+    any_workshop: Workshop, context: str, dockerfile: str, message: str
+) -> None:
+    done = any_workshop.build(dockerfile + "\n", f"--build-context={context}", check=False)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -14,7 +14,7 @@ def graph_of(text: str, given: dict[str, str] | None = None) -> StageGraph:
     return stage_graph(parse(text, path="Dockerfile"), GlobalScope(given or {}, {}, {}))
 
 
-def bases(graph: StageGraph) -> list[int | str]:
+def bases(graph: StageGraph) -> list[object]:
     return [stage.base for stage in graph.stages]
 
 

@@ -2,23 +2,29 @@
 
 Specification: Docker's documentation, “Build context”: a directory, whose ``.dockerignore`` says
 what is left out, but one that belongs to the Dockerfile, ``DOCKERFILE.dockerignore``, goes first; a
-tar archive, of which all is seen; or nothing.
+tar archive, of which all is seen; or nothing.  ``--build-context`` gives further ones names.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 
 from sundog.build.sources import SourceTree
 from sundog.dockerfile.ignore import PathPatterns, read_ignore_file
 from sundog.dockerfile.wildcard import PatternError
-from sundog.errors import BuildError, UsageError
+from sundog.errors import ArchiveError, BuildError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from sundog.build.sources import Records
+    from sundog.store.store import Store
 
 _IGNORE_FILE = ".dockerignore"
+_IMAGE = "docker-image://"
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "oci-layout://")
 
 
 class BuildContext:
@@ -85,3 +91,59 @@ class BuildContext:
             raise BuildError(f"can't read {place}: {error.strerror}") from error
         except PatternError as error:
             raise BuildError(f"{place}: {error}") from error
+
+
+# What --build-context gives: files, or the reference of an image.
+NamedContext = BuildContext | str
+
+
+def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
+    """Return the context that the tar archive in ``stream``, in any compression, holds.
+
+    It lies in the store until that is closed.  Raises ArchiveError; ``name`` is for its message.
+    """
+    from sundog.build.archive import ManifestRecords  # noqa: PLC0415 - seldom needed
+    from sundog.launcher.step import in_root  # noqa: PLC0415
+    from sundog.layer.compression import open_decompressed  # noqa: PLC0415
+    from sundog.layer.unpack import unpack  # noqa: PLC0415
+
+    with store.faults:
+        place = store.scratch.new()
+        try:
+            # As root over it: an archive's modes are no obstacle.
+            owners = in_root([], lambda _: unpack(open_decompressed(stream), place).owners)
+        except ArchiveError as error:
+            raise ArchiveError(f"can't unpack {name}: {error.message}", error.hint) from error
+    return BuildContext(
+        os.fsdecode(place), records=ManifestRecords(owners), is_archive=True, option=name
+    )
+
+
+def named_context(store: Store, text: str) -> tuple[str, NamedContext]:
+    """Return the name and what it is for, from what ``--build-context`` has been given.
+
+    Raises UsageError, or ArchiveError for an archive.
+    """
+    name, equals, source = text.partition("=")
+    if not name or not equals or not source:
+        raise UsageError(
+            f"--build-context: {text}: no name or no source", "write --build-context NAME=SOURCE"
+        )
+    if source.startswith(_IMAGE):
+        return name, source.removeprefix(_IMAGE)
+    if source.startswith(_REMOTE):
+        raise UsageError(
+            f"not supported yet: --build-context: {source}",
+            "give a directory, a tar archive or docker-image://IMAGE",
+        )
+    option = f"--build-context {name}"
+    if os.path.isdir(source):
+        return name, BuildContext(source, option=option)
+    try:
+        with open(source, "rb", buffering=0) as stream:
+            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            return name, unpacked_context(store, stream, option) if is_file else BuildContext(
+                source, option=option
+            )
+    except OSError as error:
+        raise UsageError(f"{option}: can't read {source}: {error.strerror}") from error

@@ -45,7 +45,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     automatic = platform_args(Platform.of_host(), options.platform)
     automatic |= {"TARGETSTAGE": options.target or "default"}
     scope = GlobalScope(options.build_args, automatic, options.environment)
-    graph = stage_graph(dockerfile, scope)
+    graph = stage_graph(dockerfile, scope, options.contexts)
     target = graph.target(options.target)
     stages = graph.needed(target)
     for stage in stages:

@@ -1,7 +1,8 @@
 """The stages of a Dockerfile and what each of them builds on.
 
 Specification: the Dockerfile reference, “FROM”, and “Use multi-stage builds”: a stage's name or
-number refers to an earlier stage, anything else to an image.  Stages that the target does not need
+number refers to an earlier stage, anything else to an image; but a context of that name, which the
+user has given, goes before either.  Stages that the target does not need
 are not built; nothing here says in which order the needed ones are, except that what a stage needs
 has a lower number.
 """
@@ -19,12 +20,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.build.context import NamedContext
     from sundog.build.scope import GlobalScope
     from sundog.dockerfile.instructions import Instruction
     from sundog.dockerfile.parse import Dockerfile
 
-    # An earlier stage's index, or the reference of an image.
-    Base = int | str
+    # An earlier stage's index, or what is found elsewhere.
+    Base = int | NamedContext
 
 SCRATCH = "scratch"
 
@@ -50,15 +52,21 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class StageNames:
-    """The names that stages have, as the stage ``index`` sees them: ``earlier`` ones, and all."""
+    """The names that stages have, as the stage ``index`` sees them: ``earlier`` ones, and all.
+
+    ``contexts`` go before them.
+    """
 
     index: int
     earlier: Mapping[str, int]
     all: frozenset[str]
+    contexts: Mapping[str, NamedContext]
 
     def resolve(self, dockerfile: Dockerfile, instruction: Instruction, name: str) -> Base:
         """Return what ``from`` in an instruction names; raise DockerfileError."""
         fault = ""
+        if (key := context_key(name)) in self.contexts:
+            return self.contexts[key]
         if name.isascii() and name.isdigit():
             if int(name) < self.index:
                 return int(name)
@@ -103,8 +111,18 @@ class StageGraph:
         return [stage for stage in self.stages if stage.index in wanted]
 
 
-def stage_graph(dockerfile: Dockerfile, scope: GlobalScope) -> StageGraph:
+def context_key(name: str) -> str:
+    """Return what two spellings of a name have in common for which a context can be given."""
+    name = name.lower().removeprefix("docker.io/").removeprefix("library/")
+    return name.removesuffix(":latest")
+
+
+def stage_graph(
+    dockerfile: Dockerfile, scope: GlobalScope, contexts: Mapping[str, NamedContext] | None = None
+) -> StageGraph:
     """Divide a Dockerfile into stages; declares its global ARGs in ``scope``.
+
+    ``contexts`` go before the stages and images of their names; keys are from ``context_key``.
 
     Raises DockerfileError where a variable leaves nothing of a FROM, or COPY --from names a stage
     that is not there yet.
@@ -123,6 +141,7 @@ def stage_graph(dockerfile: Dockerfile, scope: GlobalScope) -> StageGraph:
             for name, default in expanded.variables:
                 arguments.append((instruction, name, scope.declare(name, default)))
 
+    contexts = contexts or {}
     names: dict[str, int] = {}
     stages: list[Stage] = []
     all_names = _names_of(parts)
@@ -137,14 +156,17 @@ def stage_graph(dockerfile: Dockerfile, scope: GlobalScope) -> StageGraph:
                 near=start.image_text,
                 hint="give the ARG a default before the first FROM, or use --build-arg",
             )
-        known = StageNames(index, dict(names), all_names)
+        base: Base = contexts.get(context_key(image), names.get(image.lower(), image))
+        body = tuple(instructions)
+        if start.alias in contexts:  # which stands for the whole stage
+            base, body = contexts[start.alias], ()
+        known = StageNames(index, dict(names), all_names, contexts)
         sources = tuple(
             known.resolve(dockerfile, instruction, name)
-            for instruction in instructions
+            for instruction in body
             for name in named_sources(dockerfile, instruction)
         )
-        base = names.get(image.lower(), image)
-        stages.append(Stage(index, expanded_start, base, tuple(instructions), known, sources))
+        stages.append(Stage(index, expanded_start, base, body, known, sources))
         if start.alias:
             names[start.alias] = index
     return StageGraph(tuple(arguments), tuple(stages))

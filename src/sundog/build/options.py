@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sundog.build.bases import Pull
-    from sundog.build.context import BuildContext
+    from sundog.build.context import BuildContext, NamedContext
     from sundog.build.force import Force
     from sundog.build.secrets import Secret, SshSource
     from sundog.oci.platform import Platform
@@ -44,7 +44,8 @@ class BuildOptions:
     ``environment``; ``secrets`` and ``ssh`` are by their IDs; ``real_sync`` leaves RUN its fsync(2)
     and the like.  Images are for ``platform``, by default this machine's; those that are not in
     storage come by ``pull``, if it is given.  With ``is_modification`` the image of FROM itself
-    goes on: its ONBUILD triggers stay what they are.
+    goes on: its ONBUILD triggers stay what they are.  ``contexts`` are by name, as
+    ``graph.context_key`` has it.
     """
 
     tags: tuple[str, ...]
@@ -62,3 +63,4 @@ class BuildOptions:
     is_modification: bool = False
     platform: Platform | None = None
     pull: Pull | None = None
+    contexts: Mapping[str, NamedContext] = field(default_factory=dict)

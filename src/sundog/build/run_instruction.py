@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
+from sundog.build.context import BuildContext
 from sundog.build.heredoc_command import heredoc_text, run_command
 from sundog.build.inject import inject
 from sundog.build.metadata import DEFAULT_SHELL, command_text
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sundog.build.add import Files
     from sundog.build.mounts import Origin
     from sundog.build.scope import StageScope
     from sundog.build.stage import BuildState
@@ -38,11 +40,11 @@ def make_run_step(
     instruction: Run,
     scope: StageScope,
     config: ImageConfig,
-    layers_of: Callable[[str], tuple[str, ...]],
+    files_of: Callable[[str], Files],
 ) -> tuple[RunStep, str]:
     """Return the step, and what to tell when it is carried out ("" for nothing).
 
-    ``layers_of`` tells the layers of what ``from`` in a mount names.  Raises DockerfileError.
+    ``files_of`` tells what ``from`` in a mount names.  Raises DockerfileError.
     """
     options = state.options.run
     argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
@@ -57,7 +59,7 @@ def make_run_step(
         name: value for name, value in scope.variables(environment).items() if name not in proxies
     }
     mounts = RunMounts(
-        _mounts(state, instruction, scope.variables(environment), config, layers_of),
+        _mounts(state, instruction, scope.variables(environment), config, files_of),
         () if script is None else (script,),
         state.options.secrets,
         state.agents,
@@ -99,7 +101,7 @@ def _mounts(
     instruction: Run,
     variables: Mapping[str, str],
     config: ImageConfig,
-    layers_of: Callable[[str], tuple[str, ...]],
+    files_of: Callable[[str], Files],
 ) -> tuple[RunMount, ...]:
     """Return the mounts of a RUN; raise DockerfileError for one that is none."""
     dockerfile = state.dockerfile
@@ -114,7 +116,11 @@ def _mounts(
         assert mount is not None
         origin: Origin | None = None
         if mount.from_:
-            origin = ImageOrigin(layers_of(mount.from_), state.store)
+            files = files_of(mount.from_)
+            if isinstance(files, BuildContext):
+                origin = ContextOrigin(files)
+            else:
+                origin = ImageOrigin(files, state.store)
         elif mount.type == BIND:
             origin = ContextOrigin(state.options.context)
         target = mount.target and _absolute(config, mount.target)

@@ -10,6 +10,7 @@ from functools import partial
 
 from sundog.build.add import FilesStepMaker
 from sundog.build.bases import pulled_base, stored_base
+from sundog.build.context import BuildContext
 from sundog.build.failure import explained, is_fault
 from sundog.build.graph import SCRATCH
 from sundog.build.keys import cache_key
@@ -128,6 +129,13 @@ class StageBuild:
             result = self._state.result(base)
             self._layers, self._config = result.layers, result.config
             self._scope.args.update(result.args)
+        elif isinstance(base, BuildContext):
+            raise self._state.dockerfile.error(
+                start,
+                f"FROM needs an image, and the context {start.image_text} is none",
+                near=start.image_text,
+                hint="ch-image import makes an image of it; or copy from it with COPY --from",
+            )
         elif base == SCRATCH:
             made_for = platform or Platform.of_host()
             self._config = ImageConfig(
@@ -212,22 +220,16 @@ class StageBuild:
         self._has_own_cmd |= isinstance(instruction, Cmd)
 
     def _run(self, instruction: Run) -> None:
-        def layers_of(name: str) -> tuple[str, ...]:
-            layers = self._layers_of(instruction, name)
-            if layers is None:
-                self._layers = None
-            return layers or ()
+        def files_of(name: str) -> Files:
+            return self._files_of(instruction, name)
 
-        step, notice = make_run_step(self._state, instruction, self._scope, self._config, layers_of)
+        step, notice = make_run_step(self._state, instruction, self._scope, self._config, files_of)
         self._step(instruction, step, notice)
 
     def _files(self, instruction: Copy | Add) -> None:
         files: Files = self._state.options.context
         if isinstance(instruction, Copy) and instruction.from_:
-            layers = self._layers_of(instruction, instruction.from_)
-            if layers is None:
-                self._layers = None
-            files = layers or ()
+            files = self._files_of(instruction, instruction.from_)
         dockerfile = self._state.dockerfile
         maker = FilesStepMaker(
             files,
@@ -237,9 +239,21 @@ class StageBuild:
         )
         self._step(instruction, maker.step(instruction, self._absolute(instruction.destination)))
 
-    def _layers_of(self, instruction: Instruction, name: str) -> tuple[str, ...] | None:
-        """Return the layers of what ``from`` in an instruction names; None if not known yet."""
+    def _files_of(self, instruction: Instruction, name: str) -> Files:
+        """Return what ``from`` in an instruction names: a context, or the layers of an image.
+
+        If a dry run does not know those, it does not know this stage's either.
+        """
         base = self._stage.names.resolve(self._state.dockerfile, instruction, name)
+        if isinstance(base, BuildContext):
+            return base
+        layers = self._layers_of(base)
+        if layers is None:
+            self._layers = None
+        return layers or ()
+
+    def _layers_of(self, base: int | str) -> tuple[str, ...] | None:
+        """Return the layers of a stage or an image; None if they are not known yet."""
         if isinstance(base, int):
             return self._state.result(base).layers
         if base == SCRATCH:

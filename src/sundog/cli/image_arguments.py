@@ -37,6 +37,7 @@ class ImageArguments(argparse.Namespace):
 
     bind: Sequence[str] = ()
     build_arg: Sequence[str] = ()
+    build_context: Sequence[str] = ()
     check: bool = False
     context: str
     dry_run: bool = False
@@ -296,6 +297,14 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
 
 def _build_options(parser: argparse.ArgumentParser) -> None:
     _run_options(parser)
+    parser.add_argument(
+        "--build-context",
+        metavar="NAME=SOURCE",
+        action="append",
+        default=[],
+        help="files or an image for the name in FROM and --from: a directory, a tar archive, or "
+        "docker-image://IMAGE",
+    )
     parser.add_argument(
         "--build-arg",
         metavar="ARG[=VAL]",

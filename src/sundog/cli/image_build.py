@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 
-from sundog.build.context import BuildContext
+from sundog.build.archive import is_header
+from sundog.build.context import BuildContext, named_context, unpacked_context
 from sundog.build.executor import build
+from sundog.build.graph import context_key
 from sundog.build.naming import inferred_name
 from sundog.build.options import BuildOptions
 from sundog.build.secrets import Secret, SshSource
@@ -14,13 +19,15 @@ from sundog.cli.image_arguments import storage_path
 from sundog.cli.registries import pull_options, puller
 from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
 from sundog.dockerfile.parse import parse
-from sundog.errors import SundogError, UsageError
+from sundog.errors import KernelError, SundogError, UsageError
+from sundog.layer.compression import is_compressed, rejoined
+from sundog.layer.header import BLOCK
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import TypeVar
+    from typing import BinaryIO, TypeVar
 
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     SourceT = TypeVar("SourceT", Secret, SshSource)
 
 _STDIN = "-"
+_DOCKERFILE = "Dockerfile"
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
@@ -37,14 +45,27 @@ def run(arguments: ImageArguments, report: Report) -> int:
             f"not supported yet: URL context: {arguments.context}",
             "fetch it first, and give the directory",
         )
+    with ExitStack() as stack:
+        return _build(arguments, report, stack)
+
+
+def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
+    store: Store | None = None
+    archive, text = _standard_input(arguments)
+    if archive is not None or arguments.build_context:
+        store = stack.enter_context(Store.open(storage_path(arguments)))
     path = _dockerfile_path(arguments)
-    context = BuildContext(
-        None if arguments.context == _STDIN else arguments.context, "" if path == _STDIN else path
-    )
+    if store is not None and archive is not None:
+        context = unpacked_context(store, archive, "the context on standard input")
+        path = os.path.relpath(arguments.file or _DOCKERFILE)
+        text = _read_in(context, path)
+    else:
+        directory = None if arguments.context == _STDIN else arguments.context
+        context = BuildContext(directory, "" if path == _STDIN else path)
     run_options = chosen_run_options(arguments, report)
     build_args = _build_args(arguments.build_arg, os.environ)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
-    dockerfile = parse(_read(path), path=path)
+    dockerfile = parse(_read(path) if text is None else text, path=path)
     if arguments.parse_only:
         return 0
     if arguments.check or "check" in {directive.name for directive in dockerfile.directives}:
@@ -71,11 +92,45 @@ def run(arguments: ImageArguments, report: Report) -> int:
         platform=pull_options(arguments).platform,
         pull=puller(arguments, report),
     )
-    with Store.open(storage_path(arguments)) as store:
-        report.verbose(f"storage directory: {os.fsdecode(store.path)}")
-        report.verbose(f"build cache mode: {cache_mode}")
-        build(store, dockerfile, options, report)
+    store = store or stack.enter_context(Store.open(storage_path(arguments)))
+    contexts = dict(named_context(store, text) for text in arguments.build_context)
+    options = replace(
+        options, contexts={context_key(name): source for name, source in contexts.items()}
+    )
+    report.verbose(f"storage directory: {os.fsdecode(store.path)}")
+    report.verbose(f"build cache mode: {cache_mode}")
+    build(store, dockerfile, options, report)
     return 0
+
+
+def _standard_input(arguments: ImageArguments) -> tuple[BinaryIO | None, bytes | None]:
+    """Return the context that standard input has, if it is an archive, or else the Dockerfile.
+
+    Only the context ``-`` has either: with ``-f -`` it is the Dockerfile whatever it looks like,
+    with another ``-f`` nothing but an archive.
+    """
+    if arguments.context != _STDIN or arguments.file == _STDIN:
+        return None, None
+    kind = os.fstat(sys.stdin.fileno()).st_mode
+    if arguments.file is not None and not (stat.S_ISFIFO(kind) or stat.S_ISREG(kind)):
+        return None, None
+    head = sys.stdin.buffer.read(BLOCK)
+    if is_compressed(head) or is_header(head):
+        return rejoined(head, sys.stdin.buffer), None
+    return None, None if arguments.file is not None else head + sys.stdin.buffer.read()
+
+
+def _read_in(context: BuildContext, path: str) -> bytes:
+    """Read the Dockerfile of an archive."""
+    try:
+        fd = context.tree().open(os.fsencode(path))
+    except KernelError as error:
+        raise SundogError(
+            f"can't read {path} in the archive: {os.strerror(error.errno)}",
+            "name the Dockerfile with -f",
+        ) from error
+    with open(fd, "rb") as file:
+        return file.read()
 
 
 def _dockerfile_path(arguments: ImageArguments) -> str:
@@ -83,7 +138,7 @@ def _dockerfile_path(arguments: ImageArguments) -> str:
         return arguments.file
     if arguments.context == _STDIN:
         return _STDIN
-    return os.path.join(arguments.context, "Dockerfile")
+    return os.path.join(arguments.context, _DOCKERFILE)
 
 
 def _read(path: str) -> bytes:

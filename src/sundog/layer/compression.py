@@ -172,6 +172,16 @@ class _Decompressed(io.RawIOBase):
             raise ArchiveError(f"the {self._name} stream is damaged: {error}") from error
 
 
+def is_compressed(head: bytes) -> bool:
+    """Tell whether ``head``, the first bytes of a stream, says that it is compressed."""
+    return any(head.startswith(magics) for magics, _ in _FORMATS.values())
+
+
+def rejoined(head: bytes, rest: BinaryIO) -> BinaryIO:
+    """Return the stream of ``head``, which has been read from it already, and ``rest``."""
+    return cast("BinaryIO", _Ahead(head, rest))
+
+
 def open_decompressed(raw: BinaryIO) -> BinaryIO:
     """Return a stream of what ``raw``, read from where it stands, unpacks to.
 
@@ -181,7 +191,7 @@ def open_decompressed(raw: BinaryIO) -> BinaryIO:
     ahead = b""
     while len(ahead) < _LONGEST_MAGIC and (more := raw.read(_LONGEST_MAGIC - len(ahead))):
         ahead += more
-    whole = cast("BinaryIO", _Ahead(ahead, raw))
+    whole = rejoined(ahead, raw)
     for name, (magics, make) in _FORMATS.items():
         if ahead.startswith(magics):
             return cast("BinaryIO", _Decompressed(whole, name, make))
