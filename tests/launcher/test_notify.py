@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from sundog.record.owners import OwnerRecord, pack_owners, read_owners
 from sundog.record.stack import ImageStack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
 from tests.launcher.test_image import MOUNT_POINTS, add_image
+
+if TYPE_CHECKING:
+    from tests.conftest import RootHelper
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nada:x:1815:100::/home/ada:/bin/sh\n"
 GROUP = "root:x:0:\nusers:x:100:\nengine:x:12:ada,root\n"
@@ -233,6 +237,31 @@ def test_damaged_records(ch_run: ChRun, tree: Path) -> None:
         done = ch_run("--notify", option, tree, "--", "true")
         assert done.returncode == 31
         assert "no owners manifest of version 1" in messages(done)[0]
+
+
+@pytest.mark.slow
+def test_many_records_survive_empty_caches(
+    ch_run: ChRun, tree: Path, installed: Path, root_helper: RootHelper
+) -> None:
+    """Under -W, on the tmpfs and on the image below: inode numbers must hold (xino)."""
+    (tree / "many").mkdir()
+    for number in range(10_000):
+        (tree / "many" / f"below{number}").touch()
+    script = (
+        "cd /many; seq 10000 | xargs touch; find . -type f | xargs chown 5:6;"
+        " echo done; read x; find . -type f -user 5 -group 6 | wc -l"
+    )
+    runner = subprocess.Popen(
+        [installed, "--notify", "-W50%", tree, "--", "sh", "-c", script],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert runner.stdout is not None
+    assert runner.stdout.readline() == b"done\n"
+    root_helper.drop_caches()
+    output, _ = runner.communicate(b"\n")
+    assert output == b"20000\n"
 
 
 def test_statistics(ch_run: ChRun, tree: Path) -> None:

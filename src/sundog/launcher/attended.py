@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from sundog.launcher.image import Image
     from sundog.launcher.options import CommandLine
+    from sundog.launcher.plan import Plan
 
 STDIN_FILENO, STDOUT_FILENO = 0, 1
 
@@ -81,8 +82,11 @@ class Attendant:
             line.uid = line.gid = None  # emulated
         line.uid, line.gid = line.uid or 0, line.gid or 0
 
-    def prepare(self, image: "Image") -> None:
-        """Take hold of what is recorded about the ``image``, in the container's namespaces."""
+    def prepare(self, image: "Image", plan: "Plan") -> None:
+        """Take hold of what is recorded about the ``image``, in the container's namespaces.
+
+        It has been mounted by the ``plan``.
+        """
         line = self._line
         self._records: OwnRecords | None = None
         self._words = self._words or image.user
@@ -99,6 +103,8 @@ class Attendant:
             owners = path + b"/ch/owners"
             layers = [Recorded(path, owners)] if os.path.exists(owners) else []
             self._emulation = Emulation(layers, changes, is_stable=changes is None)
+        if plan.overlay_size is not None:
+            self._emulation.upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
         self._emulation.prepare()
         self._emulation.merge()
 

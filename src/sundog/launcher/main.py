@@ -40,7 +40,7 @@ from sundog.launcher.inherited import encode_text, restore_environment, restore_
 from sundog.launcher.messages import STDERR_FILENO, Messages
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text, scan
 from sundog.launcher.paths import absolute, exists
-from sundog.launcher.plan import CRAY_DIRECTORY, build_plan, enter
+from sundog.launcher.plan import CRAY_DIRECTORY, Plan, build_plan, enter
 from sundog.record.location import default_storage
 
 TYPE_CHECKING = False
@@ -148,13 +148,13 @@ def launch(
     if line.passwd:
         accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))
     enter_namespaces(uid, gid)
-    image, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
+    image, plan, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
     command, changes, workdir = line.operands[1:], line.changes, b"/"
     if not command:
         command, workdir = [*image.command], image.workdir
         changes = [SetFromImage(b"\n"), *changes]
     if line.notify and attendant is not None:
-        attendant.prepare(image)
+        attendant.prepare(image, plan)
     enter(directory, operations, messages.verbose)
     home = b""
     if line.notify and attendant is not None:
@@ -239,8 +239,8 @@ def mount_image(
     accounts: tuple[bytes, bytes] | None,
     host_tmp: bytes | None,
     messages: Messages,
-) -> "tuple[Image, int, list[Operation]]":
-    """Find the image and mount it; return it with what ``enter`` wants."""
+) -> "tuple[Image, Plan, int, list[Operation]]":
+    """Find the image and mount it; return it with the plan and what ``enter`` wants."""
     for _ in range(2):
         image = None
         try:
@@ -264,7 +264,7 @@ def mount_image(
             if messages.verbosity >= 2:
                 for text in plan.describe():
                     messages.debug(text)
-            return image, *plan.mount(messages.verbose)
+            return image, plan, *plan.mount(messages.verbose)
         except (KernelError, FileNotFoundError) as error:
             stored = image is None or image.named
             if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):

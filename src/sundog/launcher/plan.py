@@ -54,10 +54,10 @@ class Plan:
     """All mounts of a container: the root, then the ``operations`` in their order.
 
     ``overlay_size`` puts a tmpfs of that size over the root, which makes it writable until the end
-    of the container.
+    of the container.  ``scratch`` is the directory of that tmpfs once it is mounted.
     """
 
-    __slots__ = ("operations", "overlay_size", "root", "writable")
+    __slots__ = ("operations", "overlay_size", "root", "scratch", "writable")
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Plan:
         self.operations = operations
         self.writable = writable
         self.overlay_size = overlay_size
+        self.scratch = -1
 
     def describe(self) -> list[str]:
         """Return the plan in lines, in the order of execution."""
@@ -91,7 +92,7 @@ class Plan:
         tree = None
         if isinstance(root, DirectoryRoot) and self.overlay_size is None:
             tree = copy_tree(root.path, writable=self.writable)
-        scratch = self.mount_scratch()
+        scratch = self.scratch = self.mount_scratch()
         try:
             operations = each(operations, lambda step: step.generate(scratch), skipped)
             if tree is not None:

@@ -58,6 +58,7 @@ class Emulation:
     changes     the directory that comes to hold what the container changes; None: it all goes
     is_stable   the inodes of the layers are those that the container sees, and are never freed
     identity    who the command is at first; None: root
+    upper       a descriptor of the overlay's upper directory, if ``changes`` is none; or -1
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Emulation:
         "is_stable",
         "layers",
         "proc",
+        "upper",
     )
 
     def __init__(
@@ -81,6 +83,7 @@ class Emulation:
         self.changes = changes
         self.is_stable = is_stable
         self.identity: Identity | None = None
+        self.upper = -1
 
     def prepare(self) -> None:
         """Open what the supervisor needs of the host, before the container's root hides it.
@@ -145,7 +148,7 @@ class Emulation:
         state = State(abi, Listener(listener), superuser(all_capabilities()))
         self._index_in(state.tags)
         if self.is_stable:
-            state.records.pins = Pins(self._changes)
+            state.records.pins = Pins(self.upper if self._changes < 0 else self._changes)
         if self._manifest:
             load_records(state, self._manifest, is_stable=self.is_stable, linked=self._linked)
         incidents: list[str] = []
