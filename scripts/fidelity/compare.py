@@ -13,16 +13,20 @@ if TYPE_CHECKING:
     from scripts.fidelity.entries import View
     from scripts.fidelity.reference import Reference
 
-# What no two installs have alike, by whomever: a pattern of paths, and why.
-EXCLUDED = (
-    # What the container, not the image, decides.
-    (r"etc/(hosts|resolv\.conf|hostname)", "bound over while a RUN is running"),
-)
-# The same for extended attributes, by name.
+# What cannot be equal, by where one looks: a pattern of paths, and why.  In the layers' tars, that
+# is nothing.
+EXCLUDED = {
+    "tar": (),
+    "RUN": ((r"etc/(hosts|resolv\.conf)", "the host's, bound over"),),
+    "ch-run": (
+        (r"etc/(hosts|machine-id|resolv\.conf)", "the host's, bound over"),
+        (r"ch|ch/.*", "what ch-run lets programs know of their image"),
+    ),
+}
+# Extended attributes, by name, wherever one looks.
 EXCLUDED_XATTRS = {
     "user.librepo.checksum.mtime": "dnf keeps a time stamp of what it has read",
 }
-_EXCLUDED = re.compile("|".join(f"(?:{pattern})" for pattern, _ in EXCLUDED))
 
 
 @dataclass(frozen=True)
@@ -62,30 +66,29 @@ class Verdict:
 
 
 def judge(real: Reference, emulated: Made) -> Verdict:
-    """Compare by every way of looking: at the layers' tars, and with each program inside."""
-    compared, found = compare(real.tree, emulated.tree, emulated.made)
+    """Compare by every way of looking: at the layers' tars, and by each program inside."""
+    compared, found = compare("tar", real.tree, emulated.tree, emulated.made)
     differences = {"tar": found}
-    for program, view in real.inside.items():
-        _, differences[program] = compare(view, emulated.inside[program], emulated.made)
+    for place, look in emulated.inside.items():
+        for program, view in real.inside.items():
+            _, found = compare(place, view, look[program], emulated.made)
+            differences[f"{place}, {program}"] = found
     return Verdict(compared, differences)
 
 
-def is_excluded(path: str, entry: Entry | str | None) -> bool:
-    """Tell whether a path is not compared: on the list, or a socket, which no archive can hold."""
-    return bool(_EXCLUDED.fullmatch(path)) or str(entry).startswith("socket ")
-
-
-def compare(real: View, emulated: View, made: frozenset[str]) -> tuple[int, list[Difference]]:
+def compare(
+    place: str, real: View, emulated: View, made: frozenset[str]
+) -> tuple[int, list[Difference]]:
     """Return how many paths were compared, and the differences.
 
-    ``made`` are the paths of the layer that the install made: which of their names are one file is
-    compared too. Names of a file of a layer below are several files once one is changed.
+    ``place`` is a key of EXCLUDED.  ``made`` are the paths of the layer that the install made:
+    which of their names are one file is compared too.  Names of a file of a layer below are several
+    files once one is changed.
     """
+    excluded = re.compile("|".join(f"(?:{pattern})" for pattern, _ in EXCLUDED[place]) or "(?!)")
     differences = []
     paths = sorted(
-        path
-        for path in {*real.entries, *emulated.entries}
-        if not is_excluded(path, real.entries.get(path))
+        path for path in {*real.entries, *emulated.entries} if not excluded.fullmatch(path)
     )
     for path in paths:
         one, other = (_shown(view.entries.get(path)) for view in (real, emulated))

@@ -27,12 +27,12 @@ class BuildFailed(Exception):
 class Made:
     """What a build left: the layers as tars show ``tree``, of which the install ``made`` some.
 
-    ``inside`` is what programs in a further RUN said, by program.
+    ``inside`` is what programs said, by where they ran and then by their names.
     """
 
     tree: View
     made: frozenset[str]
-    inside: dict[str, View]
+    inside: dict[str, dict[str, View]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,10 @@ class Builder:
         self._run(*build, "-t", "looked", str(self.place))
         tree, made = entries.of_layers(self._layers("installed"))
         (*_, top) = self._layers("looked")
-        return Made(tree, made, inside.read(self._look(top)))
+        looks = {"RUN": inside.read(self._look(top))}
+        if mode == "notify":
+            looks["ch-run"] = inside.read(self._look_by_ch_run())
+        return Made(tree, made, looks)
 
     def _layers(self, image: str) -> list[Path]:
         """Return an image's layers as tars, bottom first."""
@@ -89,11 +92,20 @@ class Builder:
                     (directory / program).write_bytes(file.read())
         return directory
 
-    def _run(self, *command: str) -> None:
+    def _look_by_ch_run(self) -> Path:
+        """Have ch-run's /tmp be a directory here, where the programs write to."""
+        temporary = self.place / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        shutil.chown(temporary, self.user.uid, self.user.gid)
+        command = ("ch-run", "--notify", "installed", "--", "/bin/sh", "-c", inside.SCRIPT)
+        self._run(*command, TMPDIR=str(temporary))
+        return temporary / inside.DIRECTORY.rpartition("/")[2]
+
+    def _run(self, *command: str, **more: str) -> None:
+        environment = {**self.environment, **more}
         with (self.place / "log").open("w+", errors="replace") as log:
-            status = account.run(
-                self.user, command, env=self.environment, cwd=self.place, output=log
-            )
+            status = account.run(self.user, command, env=environment, cwd=self.place, output=log)
             log.seek(0)
             output = log.read()
         if status:

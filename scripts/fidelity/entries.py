@@ -29,7 +29,6 @@ TYPES = {
     stat.S_IFCHR: "character device",
     stat.S_IFBLK: "block device",
     stat.S_IFIFO: "fifo",
-    stat.S_IFSOCK: "socket",
 }
 TAR_TYPES = {
     tarfile.REGTYPE: "file",
@@ -83,13 +82,15 @@ def is_outside(path: str) -> bool:
 
 
 def of_directory(root: Path) -> View:
-    """Read a tree as root sees it."""
+    """Read a tree as root sees it; sockets, which no archive can hold, left out."""
     view = View()
     names: dict[tuple[int, int], set[str]] = defaultdict(set)
     top = os.fspath(root)
     for path in (".", *_walk(top)):
         location = os.path.join(top, path)
         status = os.lstat(location)
+        if stat.S_ISSOCK(status.st_mode):
+            continue
         view.entries[path] = _entry(location, status)
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             names[status.st_dev, status.st_ino].add(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ if command -v getfacl >/dev/null; then getfacl -R -P -n -s "$@" >{DIRECTORY}/get
 
 
 def read(directory: Path) -> dict[str, View]:
-    """Read what the programs wrote, by program."""
+    """Read what the programs wrote, by program; sockets, which no archive can hold, left out."""
     parsers = {"stat": _stat, "find": _lines, "getcap": _capabilities, "getfacl": _lists}
     texts = {path.name: path.read_text(errors="surrogateescape") for path in directory.iterdir()}
     return {program: parsers[program](texts[program]) for program in PROGRAMS if program in texts}
@@ -44,20 +45,20 @@ def _stat(text: str) -> View:
     names: dict[str, set[str]] = defaultdict(set)
     for line in text.splitlines():
         path, facts, inode = line.rsplit("|", 2)
+        kind = stat.S_IFMT(int(facts.split()[0], 16))
+        if kind == stat.S_IFSOCK:
+            continue
         view.entries[path] = facts
         count, number = inode.split()
-        if count != "1" and int(facts.split()[0], 16) & 0o170000 != 0o040000:
+        if count != "1" and kind != stat.S_IFDIR:
             names[number].add(path)
     view.links = grouped(names.values())
     return view
 
 
 def _lines(text: str) -> View:
-    return View({path: facts for path, _, facts in map(_parted, text.splitlines())})
-
-
-def _parted(line: str) -> tuple[str, str, str]:
-    return line.partition("|")
+    pairs = (line.rsplit("|", 1) for line in text.splitlines())
+    return View({path: facts for path, facts in pairs if not facts.startswith("s ")})
 
 
 def _capabilities(text: str) -> View:
