@@ -334,7 +334,7 @@ def test_a_full_disk_leaves_nothing(
 ) -> None:
     storage = small_tmpfs(2048, "") / "storage"
     done = run_ch_image("-s", storage, "pull", f"{faulty.host}/a", check=False)
-    refused(done, "no space left")
+    refused(done, "no space left on tmpfs")
     assert leftovers(storage) == []
     assert run_ch_image("-s", storage, "list").stdout == ""
 

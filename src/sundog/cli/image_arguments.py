@@ -204,7 +204,7 @@ def _common_options(*, hidden: bool) -> _Parser:
         metavar="ARCH",
         help="architecture: host (default), arm64, arm/v7...; yolo takes what the registry gives",
     )
-    option("--always-download", action="store_true", help="fetch what is in storage again, too")
+    option("--always-download", action="store_true", help="fetch manifests anew, also known ones")
     option("--auth", action="store_true", help="log in to registries by all means ($CH_IMAGE_AUTH)")
     option("--debug", action="store_true", help="show a stack trace with an error")
     option("-q", "--quiet", action="count", help="say less (repeat for still less)")

@@ -17,7 +17,7 @@ class PullOptions:
     platform        for which the image is to be; None: this machine's, or what there is
     any_platform    take what the registry gives without being asked for a platform
     last_layer      unpack only so many layers, which leaves an incomplete image
-    fresh           fetch everything, whether the store has it or not
+    fresh           fetch manifests and configurations, whether the store has them or not
     """
 
     platform: Platform | None = None
