@@ -32,6 +32,8 @@ class ImageArguments(argparse.Namespace):
     auth: bool = False
     compression: str = "gzip"
     image: str | None = None
+    images: Sequence[str]
+    output: str
     password_many: bool = False
     tls_no_verify: bool = False
 
@@ -153,6 +155,16 @@ def _parser() -> argparse.ArgumentParser:
     logout = subcommand("logout", "forget the login to a registry")
     logout.add_argument("registry", metavar="HOST", help="the registry, as in references")
 
+    load = subcommand("load", "take images out of an archive or an OCI layout")
+    load.add_argument(
+        "path", metavar="PATH", help="archive, perhaps compressed; or a layout's directory; or -"
+    )
+    load.add_argument(
+        "destination", metavar="NAME", nargs="?", help="name of the image (default: its own)"
+    )
+
+    _save_options(subcommand("save", "write images to an archive or an OCI layout"))
+
     _push_options(subcommand("push", "copy an image to a registry"))
 
     _modify_options(subcommand("modify", "run commands in an image, and keep the result"))
@@ -237,6 +249,20 @@ def _push_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--image", metavar="DIR", help="push this directory instead, as one layer, to IMAGE"
+    )
+    _compression_option(parser)
+
+
+def _save_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="name of an image in storage")
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", default="-", help="where to (default: standard output)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=["oci-archive", "oci-dir", "docker-archive"],
+        default="oci-archive",
+        help="oci-archive (default), oci-dir, or docker-archive as docker load reads it",
     )
     _compression_option(parser)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from sundog.errors import SundogError
 from sundog.oci.digest import DigestMismatch
@@ -21,16 +22,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sundog.oci.descriptor import Descriptor
-    from sundog.registry.client import BlobStream
     from sundog.registry.report import Transfer
     from sundog.store.blobs import Blobs, Partial
 
     # Open a blob from an offset on.
-    Source = Callable[[int], BlobStream]
+    Source = Callable[[int], "Stream"]
 
 _CHUNK = 256 << 10
 _ATTEMPTS = 5  # without a byte of progress
 _FIRST_PAUSE = 0.5
+
+
+class Stream(Protocol):
+    """The bytes of a blob from ``offset`` on; ``host`` is where they come from."""
+
+    offset: int
+    host: str
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, b"" at the end; raise UnreachableError."""
+
+    def close(self) -> None:
+        """Tell that no more is wanted."""
 
 
 class Cancelled(SundogError):
@@ -119,7 +132,7 @@ class Fetch:
                     self.sleep(_FIRST_PAUSE * 2.0 ** (failures - 1))
         descriptor.digest.check(hasher.hexdigest(), f"blob {descriptor.digest}")
 
-    def _chunks(self, stream: BlobStream, wanted: int, descriptor: Descriptor) -> Iterator[bytes]:
+    def _chunks(self, stream: Stream, wanted: int, descriptor: Descriptor) -> Iterator[bytes]:
         """Return what ``stream`` has from the offset ``wanted`` on.
 
         Raises ProtocolError when it is complete and has more or less than the descriptor says.
@@ -141,7 +154,7 @@ class Fetch:
             raise Cancelled("given up")
 
 
-def _wrong_size(stream: BlobStream, descriptor: Descriptor, came: str) -> ProtocolError:
+def _wrong_size(stream: Stream, descriptor: Descriptor, came: str) -> ProtocolError:
     return ProtocolError(
         f"blob {descriptor.digest}: {stream.host} has {came}, the manifest says {descriptor.size}"
     )

@@ -77,10 +77,9 @@ def pull_layers(store: Store, layers: Sequence[RemoteLayer], report: Report) -> 
 
     Raises what fetching and unpacking raise; then no layer is in place.
     """
-    chains = _chain_ids([layer.diff_id for layer in layers])
-    present = [
-        _present(store, layer.diff_id, chain) for layer, chain in zip(layers, chains, strict=True)
-    ]
+    diff_ids = [layer.diff_id for layer in layers]
+    chains = _chain_ids(diff_ids)
+    present = present_layers(store, diff_ids)
     jobs: dict[int, _Job] = {}
     for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
         hexadecimal = layer.descriptor.digest.encoded[:7]
@@ -114,6 +113,12 @@ def pull_layers(store: Store, layers: Sequence[RemoteLayer], report: Report) -> 
     store.layers.add_all(drafts)
     store.blobs.settle({job.layer.descriptor.digest for job in jobs.values()})
     return identities
+
+
+def present_layers(store: Store, diff_ids: Sequence[str]) -> list[str]:
+    """Return for each layer of an image, bottom first, its ID if the store has it, else ""."""
+    chains = _chain_ids(diff_ids)
+    return [_present(store, *pair) for pair in zip(diff_ids, chains, strict=True)]
 
 
 def _plain_id(diff_id: str) -> str:
@@ -220,7 +225,8 @@ def _fetch(
             report.info(f"{first.label}: using existing file")
             arrived(descriptor.size)
         else:
-            transfer = report.transfer(first.label, "downloading", descriptor.size)
+            verb = "downloading" if first.layer.place else "copying"
+            transfer = report.transfer(first.label, verb, descriptor.size)
             try:
                 fetch.blob(descriptor, first.layer.sources, arrived, transfer)
             finally:

@@ -17,7 +17,7 @@ from sundog.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sundog.store.images import Image
     from sundog.store.layer_info import LayerBlob
@@ -33,6 +33,18 @@ class LeavingImage:
     content: bytes
     descriptor: Descriptor
     diff_ids: tuple[str, ...]
+
+    @property
+    def is_oci(self) -> bool:
+        """Whether all of it has OCI's media types."""
+        parts = (self.manifest.config, *self.manifest.layers)
+        return self.descriptor.media_type == OCI_MANIFEST and not any(
+            "vnd.docker" in part.media_type for part in parts
+        )
+
+    def described(self, annotations: Mapping[str, str]) -> Descriptor:
+        """Return an index's entry for the image."""
+        return replace(self.descriptor, annotations=annotations)
 
 
 def leaving_image(

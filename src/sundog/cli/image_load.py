@@ -1,0 +1,26 @@
+"""``ch-image load``: images from an archive or an OCI layout."""
+
+from __future__ import annotations
+
+from sundog.cli.image_arguments import storage_path
+from sundog.cli.registries import pull_options
+from sundog.convert.load import load
+from sundog.record.names import canonical_name
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Load images; return the exit status."""
+    name = arguments.destination
+    if name is not None:
+        canonical_name(name)  # a bad name is told before the work
+    platform = pull_options(arguments).wanted
+    with Store.open(storage_path(arguments)) as store:
+        load(store, arguments.path, name, platform=platform, report=report)
+    report.info("done")
+    return 0

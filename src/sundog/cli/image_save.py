@@ -1,0 +1,39 @@
+"""``ch-image save``: images as an archive or an OCI layout."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sundog.cli.image_arguments import storage_path
+from sundog.convert.save import save
+from sundog.errors import UsageError
+from sundog.store.packing import Packing
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.cli.image_arguments import ImageArguments
+    from sundog.cli.report import Report
+
+_STDOUT = "-"
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Save images; return the exit status."""
+    packing = Packing.choose(arguments.compression, os.environ)
+    to_stdout = arguments.output == _STDOUT
+    if to_stdout and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal", "name a file with -o, or redirect it")
+    with Store.open(storage_path(arguments)) as store:
+        images = [store.images.get(name) for name in arguments.images]
+        save(
+            store,
+            images,
+            sys.stdout.buffer if to_stdout else arguments.output,
+            arguments.format,
+            packing=packing,
+            report=report,
+        )
+    report.info("done")
+    return 0

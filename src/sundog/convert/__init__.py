@@ -1,0 +1,1 @@
+"""Images in the formats in which they travel without a registry."""

@@ -1,0 +1,84 @@
+"""Archives as ``docker save`` writes them: ``manifest.json``, configurations and layers.
+
+Specification: Docker's "Image Specification v1.2", "Combined Image JSON + Filesystem Changeset
+Format".  Layers are bare tars; reading accepts compressed ones, as Docker does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sundog.convert.archived import ArchivedImage, ArchivedLayer
+from sundog.convert.members import read_member
+from sundog.errors import ArchiveError
+from sundog.oci.config import ImageConfig
+from sundog.oci.digest import Digest
+from sundog.oci.fields import DocumentError, Fields, parse_json
+from sundog.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.convert.members import Members
+    from sundog.convert.oci_layout import Writer
+    from sundog.store.leaving import LeavingImage
+
+MANIFEST = "manifest.json"
+_LIMIT = 16 << 20
+
+
+class DockerArchiveError(DocumentError):
+    """``manifest.json`` is not as Docker writes it."""
+
+
+def read_archive(members: Members) -> list[ArchivedImage]:
+    """Return the images of an archive; raise ArchiveError, DocumentError, ReferenceSyntaxError."""
+    value = parse_json(read_member(members, MANIFEST, _LIMIT), MANIFEST, DockerArchiveError)
+    if not isinstance(value, list):
+        raise DockerArchiveError(f"{MANIFEST}: expected a list")
+    return [_image(members, entry) for entry in value]
+
+
+def write_archive(
+    writer: Writer, images: Sequence[tuple[LeavingImage, Sequence[Reference]]]
+) -> None:
+    """Write all of an archive but its layers: ``layer_name`` says where they belong."""
+    entries = []
+    written = set()
+    for image, references in images:
+        config = f"{image.manifest.config.digest.encoded}.json"
+        if config not in written:
+            writer.put(config, image.config)
+            written.add(config)
+        entries.append(
+            {
+                "Config": config,
+                "RepoTags": [reference.canonical for reference in references],
+                "Layers": [layer_name(diff_id) for diff_id in image.diff_ids],
+            }
+        )
+    writer.put(MANIFEST, json.dumps(entries).encode())
+
+
+def layer_name(diff_id: str) -> str:
+    """Return the name of a layer's file in an archive."""
+    return f"{Digest.parse(diff_id).encoded}.tar"
+
+
+def _image(members: Members, value: object) -> ArchivedImage:
+    fields = Fields(value, MANIFEST, DockerArchiveError)
+    config = ImageConfig.from_json(read_member(members, fields.string("Config"), _LIMIT))
+    layers = fields.strings("Layers") or ()
+    if len(layers) != len(config.diff_ids):
+        raise ArchiveError(
+            f"{MANIFEST} names {len(layers)} layers, the configuration {len(config.diff_ids)}"
+        )
+    return ArchivedImage(
+        tuple(Reference.parse(name).canonical for name in fields.strings("RepoTags") or ()),
+        config,
+        tuple(
+            ArchivedLayer(name, str(Digest.parse(diff_id)))
+            for name, diff_id in zip(layers, config.diff_ids, strict=True)
+        ),
+    )

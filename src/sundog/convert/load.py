@@ -1,0 +1,117 @@
+"""Load: the images of an archive or a layout into the store.
+
+All layers of all images are in the store before the first image gets its name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sundog.convert import docker_archive, oci_layout
+from sundog.convert.archived import load_layers
+from sundog.convert.members import ArchiveMembers, DirectoryMembers
+from sundog.errors import ArchiveError, SundogError, UsageError
+from sundog.oci.digest import DigestMismatch, DigestSyntaxError
+from sundog.oci.fields import DocumentError
+from sundog.oci.reference import Reference
+from sundog.record.names import canonical_name
+from sundog.registry.faults import RegistryError
+from sundog.store.images import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.convert.archived import ArchivedImage
+    from sundog.convert.members import Members
+    from sundog.oci.platform import Platform
+    from sundog.registry.report import Report
+    from sundog.store.store import Store
+
+STANDARD_INPUT = "-"
+# What an archive may be the cause of.
+_FAULTS = (ArchiveError, DocumentError, DigestMismatch, DigestSyntaxError, RegistryError)
+
+
+def load(
+    store: Store, source: str, name: str | None, *, platform: Platform, report: Report
+) -> list[Image]:
+    """Load what ``source``, an archive, a layout's directory or ``-``, holds; return the images.
+
+    ``name`` is for a single one, in place of its own.  Raises ArchiveError for what is wrong with
+    the archive, UsageError where the names do not fit; then no image is new.
+    """
+    store.hold()
+    try:
+        members = _members(store, source)
+        images = _read(members, platform)
+    except _FAULTS as error:
+        raise _failed(source, error) from error
+    names = [_names(source, image, name, len(images)) for image in images]
+    loaded = []
+    for image, own in zip(images, names, strict=True):
+        report.info(f"loading image:   {' '.join(own)}")
+        try:
+            layers = load_layers(store, members, image.layers, report)
+        except _FAULTS as error:
+            raise _failed(source, error) from error
+        for digest, content in image.documents:
+            store.blobs.put(content, digest)
+        blobs = tuple(str(digest) for digest, _ in image.documents)
+        loaded += [
+            Image(canonical_name(text), text, image.config, tuple(layers), f"load {source}", blobs)
+            for text in own
+        ]
+    for made in loaded:
+        store.images.put(made)
+    return loaded
+
+
+def _members(store: Store, source: str) -> Members:
+    if source == STANDARD_INPUT:
+        return ArchiveMembers.read(store, sys.stdin.buffer, "standard input")
+    path = os.path.abspath(os.fsencode(source))
+    try:
+        if os.path.isdir(path):
+            return DirectoryMembers(source, path)
+        raw = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise SundogError(f"can't load {source}: {(error.strerror or '').lower()}") from error
+    with raw:
+        return ArchiveMembers.read(store, raw, source)
+
+
+def _read(members: Members, platform: Platform) -> list[ArchivedImage]:
+    if members.has(oci_layout.LAYOUT):
+        images = oci_layout.read_layout(members, platform)
+    elif members.has(docker_archive.MANIFEST):
+        images = docker_archive.read_archive(members)
+    else:
+        raise ArchiveError(
+            "neither an OCI layout nor an archive of docker save",
+            "a tar of a root file system is for ch-image import",
+        )
+    if not images:
+        raise ArchiveError("there is no image in it")
+    return images
+
+
+def _names(source: str, image: ArchivedImage, name: str | None, count: int) -> Sequence[str]:
+    if name is not None:
+        if count > 1:
+            raise UsageError(
+                f"{source} holds {count} images, and one name was given",
+                "leave it out: they have names of their own",
+            )
+        return (name,)
+    if not image.names:
+        raise UsageError(
+            f"{source} does not name {'its image' if count == 1 else 'all its images'}",
+            f"ch-image load {source} NAME",
+        )
+    return [Reference.parse(name).familiar for name in image.names]
+
+
+def _failed(source: str, error: SundogError) -> ArchiveError:
+    return ArchiveError(f"can't load {source}: {error.message}", error.hint)

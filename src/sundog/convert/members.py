@@ -1,0 +1,177 @@
+"""The files of a layout or an archive, by name.
+
+A tar archive is read once, from front to back, so it may be a pipe, and compressed; its files are
+put aside, under numbers: no name in it ever becomes a path.  Links in it lead to other members, as
+``docker save`` wrote them for layers that are the same.
+
+Must not import anything of ``sundog`` but ``errors``, ``kernel``, ``layer`` and ``store``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from dataclasses import dataclass
+from typing import Protocol
+
+from sundog.errors import ArchiveError, KernelError
+from sundog.kernel.mounts import RESOLVE_BENEATH, openat2
+from sundog.layer.compression import open_decompressed
+from sundog.layer.names import display
+from sundog.layer.tar import TarReader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from sundog.store.store import Store
+
+_LINKS = 8  # one leads to the next at most
+
+
+class FileStream:
+    """The bytes of a file from ``offset`` on; as ``registry.fetch`` wants them."""
+
+    def __init__(self, fd: int, offset: int, host: str) -> None:
+        self.offset = offset
+        self.host = host
+        self._fd = fd
+        os.lseek(fd, offset, os.SEEK_SET)
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, b"" at the end."""
+        return os.read(self._fd, size)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+class Members(Protocol):
+    """Regular files by name."""
+
+    @property
+    def source(self) -> str:
+        """What the user calls them all."""
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a file of this name."""
+
+    def open(self, name: str) -> int:
+        """Return a descriptor of a file, to be closed; raise ArchiveError when there is none."""
+
+
+def read_member(members: Members, name: str, limit: int) -> bytes:
+    """Return a small file whole; raise ArchiveError when it is longer than ``limit`` or lacking."""
+    fd = members.open(name)
+    with open(fd, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ArchiveError(f"{shown(name)} is longer than {limit} bytes")
+    return content
+
+
+def shown(name: str) -> str:
+    """Return a name fit for one line of a message."""
+    return display(os.fsencode(name))
+
+
+@dataclass(frozen=True)
+class DirectoryMembers:
+    """The files below a directory; a link that leads out of it leads nowhere."""
+
+    source: str
+    path: bytes
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a file of this name."""
+        try:
+            os.close(self.open(name))
+        except ArchiveError:
+            return False
+        return True
+
+    def open(self, name: str) -> int:
+        """Return a descriptor of a file, to be closed; raise ArchiveError when there is none."""
+        root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = openat2(root, os.fsencode(name), flags, RESOLVE_BENEATH)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                raise _lacking(name) from error
+            reason = os.strerror(error.errno).lower()
+            raise ArchiveError(f"{shown(name)} cannot be read: {reason}") from error
+        finally:
+            os.close(root)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ArchiveError(f"{shown(name)} is no regular file")
+        return fd
+
+
+class ArchiveMembers:
+    """The files of a tar archive, put aside in the directory ``place``."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._files: dict[str, bytes] = {}
+        self._links: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, store: Store, raw: BinaryIO, source: str) -> ArchiveMembers:
+        """Read the archive ``raw``, perhaps compressed, to its end; raise ArchiveError."""
+        members = cls(source)
+        with store.faults:
+            place = store.scratch.new()
+            reader = TarReader(open_decompressed(raw))
+            try:
+                for number, member in enumerate(reader):
+                    name = _normalised(os.fsdecode(member.name))
+                    if member.kind == "f":
+                        path = os.path.join(place, b"%d" % number)
+                        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                        try:
+                            reader.copy_data(fd)
+                        finally:
+                            os.close(fd)
+                        members._files[name] = path
+                        members._links.pop(name, None)
+                    elif member.kind in "hl":
+                        link = os.fsdecode(member.link)
+                        base = posixpath.dirname(name) if member.kind == "l" else ""
+                        members._links[name] = _normalised(posixpath.join(base, link))
+            except ArchiveError as error:
+                raise ArchiveError(f"{reader.place}: {error.message}", error.hint) from error
+        return members
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a file of this name."""
+        return self._path(name) is not None
+
+    def open(self, name: str) -> int:
+        """Return a descriptor of a file, to be closed; raise ArchiveError when there is none."""
+        path = self._path(name)
+        if path is None:
+            raise _lacking(name)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _path(self, name: str) -> bytes | None:
+        name = _normalised(name)
+        for _ in range(_LINKS):
+            if name in self._files:
+                return self._files[name]
+            if name not in self._links:
+                break
+            name = self._links[name]
+        return None
+
+
+def _normalised(name: str) -> str:
+    return posixpath.normpath(posixpath.join("/", name)).lstrip("/")
+
+
+def _lacking(name: str) -> ArchiveError:
+    return ArchiveError(f"{shown(name)} is not there")

@@ -1,0 +1,169 @@
+"""OCI image layouts: a directory, or a tar of it, with blobs by digest and an index of images.
+
+Specification: OCI image-spec v1.1, image-layout.md, and annotations.md for
+``org.opencontainers.image.ref.name``; containerd and Docker write the full name of an image as
+``io.containerd.image.name``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Protocol
+
+from sundog.convert.archived import ArchivedImage, ArchivedLayer
+from sundog.convert.members import read_member
+from sundog.errors import ArchiveError, ReferenceSyntaxError
+from sundog.oci.config import ImageConfig
+from sundog.oci.descriptor import Descriptor, ManifestError
+from sundog.oci.digest import Digest
+from sundog.oci.fields import DocumentError, Fields, parse_json
+from sundog.oci.index import Index
+from sundog.oci.manifest import MANIFEST_SIZE_LIMIT, Manifest
+from sundog.oci.media_types import CONFIGS, FOREIGN_LAYERS, INDEXES, LAYERS, MANIFESTS, OCI_INDEX
+from sundog.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.convert.members import Members
+    from sundog.oci.platform import Platform
+    from sundog.store.leaving import LeavingImage
+
+LAYOUT = "oci-layout"
+INDEX = "index.json"
+REF_NAME = "org.opencontainers.image.ref.name"
+FULL_NAME = "io.containerd.image.name"
+
+_CONFIG_LIMIT = 16 << 20
+_NESTING = 4
+
+
+class Writer(Protocol):
+    """Where the files of a layout go."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file."""
+
+    def put_file(self, name: str, path: bytes, size: int) -> None:
+        """Write a file of ``size`` bytes from another one."""
+
+
+def read_layout(members: Members, platform: Platform) -> list[ArchivedImage]:
+    """Return the images of a layout, of one for several platforms that for ``platform``.
+
+    Raises ArchiveError, ManifestError, ImageConfigError, PlatformUnavailable.
+    """
+    layout = Fields(
+        parse_json(read_member(members, LAYOUT, MANIFEST_SIZE_LIMIT), LAYOUT, DocumentError),
+        LAYOUT,
+        DocumentError,
+    )
+    version = layout.string("imageLayoutVersion")
+    if version.partition(".")[0] != "1":
+        raise ArchiveError(f"{LAYOUT}: version {version!r} is not supported")
+    index = Index.from_json(read_member(members, INDEX, MANIFEST_SIZE_LIMIT), OCI_INDEX)
+    # The same image may be there under several names.
+    names: dict[Digest, list[str]] = {}
+    entries: dict[Digest, Descriptor] = {}
+    for entry in index.manifests:
+        if entry.media_type in INDEXES | MANIFESTS and not _is_attestation(entry):
+            entries.setdefault(entry.digest, entry)
+            names.setdefault(entry.digest, []).extend(_names(entry))
+    return [
+        _image(members, entry, platform, tuple(dict.fromkeys(names[digest])))
+        for digest, entry in entries.items()
+    ]
+
+
+def write_layout(
+    writer: Writer, images: Sequence[tuple[LeavingImage, Sequence[Reference]]]
+) -> None:
+    """Write all of a layout but the blobs of its layers: ``blob_name`` says where they belong."""
+    entries = []
+    written = set()
+    for image, references in images:
+        for digest, content in (
+            (image.manifest.config.digest, image.config),
+            (image.descriptor.digest, image.content),
+        ):
+            if digest not in written:
+                writer.put(blob_name(digest), content)
+                written.add(digest)
+        for reference in references:
+            name = reference.canonical
+            annotations = {FULL_NAME: name, REF_NAME: name}
+            entries.append(image.described(annotations))
+    writer.put(INDEX, Index(tuple(entries)).to_bytes())
+    writer.put(LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+
+
+def blob_name(digest: Digest) -> str:
+    """Return the name of a blob's file in a layout."""
+    return f"blobs/{digest.algorithm}/{digest.encoded}"
+
+
+def _names(entry: Descriptor) -> list[str]:
+    """Return the name of an image, if it has one that says more than a tag."""
+    for key in (FULL_NAME, REF_NAME):
+        name = entry.annotations.get(key, "")
+        if key == FULL_NAME or "/" in name or ":" in name:
+            try:
+                return [Reference.parse(name).canonical]
+            except ReferenceSyntaxError:
+                continue
+    return []
+
+
+def _is_attestation(entry: Descriptor) -> bool:
+    return "vnd.docker.reference.type" in entry.annotations
+
+
+def _image(
+    members: Members, entry: Descriptor, platform: Platform, names: tuple[str, ...]
+) -> ArchivedImage:
+    documents = []
+    for _ in range(_NESTING):
+        content = _document(members, entry, MANIFEST_SIZE_LIMIT)
+        documents.append((entry.digest, content))
+        if entry.media_type not in INDEXES:
+            break
+        entry = Index.from_json(content, entry.media_type).select(platform)
+    else:
+        raise ManifestError(f"indexes in indexes, more than {_NESTING} deep")
+    manifest = Manifest.from_json(content, entry.media_type)
+    if manifest.config.media_type not in CONFIGS:
+        raise ManifestError(
+            f"not an image: its configuration has type {manifest.config.media_type}"
+        )
+    content = _document(members, manifest.config, _CONFIG_LIMIT)
+    documents.append((manifest.config.digest, content))
+    config = ImageConfig.from_json(content)
+    if len(config.diff_ids) != len(manifest.layers):
+        raise ManifestError(
+            f"the manifest has {len(manifest.layers)} layers, "
+            f"the configuration names {len(config.diff_ids)}"
+        )
+    layers = []
+    for number, (layer, diff_id) in enumerate(
+        zip(manifest.layers, config.diff_ids, strict=True), 1
+    ):
+        if layer.media_type not in LAYERS:
+            raise ManifestError(f"layer {number}: type {layer.media_type} is not supported")
+        name = blob_name(layer.digest)
+        if layer.media_type in FOREIGN_LAYERS and not members.has(name):
+            raise ArchiveError(
+                f"layer {number} is not in the archive: it may be had from elsewhere only",
+                "pull the image instead",
+            )
+        layers.append(ArchivedLayer(name, str(Digest.parse(diff_id)), layer))
+    return ArchivedImage(names, config, tuple(layers), tuple(documents))
+
+
+def _document(members: Members, descriptor: Descriptor, limit: int) -> bytes:
+    """Return a blob that is a document, checked."""
+    content = read_member(members, blob_name(descriptor.digest), limit)
+    what = f"blob {descriptor.digest}"
+    if len(content) != descriptor.size:
+        raise ManifestError(f"{what}: {len(content)} bytes, expected {descriptor.size}")
+    descriptor.digest.verify(content, what)
+    return content

@@ -1,0 +1,240 @@
+"""Save: images of the store as an archive or a layout.
+
+A file or directory gets its name when it is complete and on the device.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+from sundog.convert import docker_archive, oci_layout
+from sundog.errors import SundogError, UsageError
+from sundog.layer.compression import open_decompressed
+from sundog.oci.media_types import OCI_LAYER, as_oci
+from sundog.oci.reference import Reference
+from sundog.store.leaving import as_it_came, leaving_image
+from sundog.store.packing import Packing, pack, without_set_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sundog.convert.oci_layout import Writer
+    from sundog.registry.report import Report
+    from sundog.store.images import Image
+    from sundog.store.layer_info import LayerBlob
+    from sundog.store.leaving import LeavingImage
+    from sundog.store.store import Store
+
+OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE = "oci-archive", "oci-dir", "docker-archive"
+FORMATS = (OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE)
+_CHUNK = 1 << 20
+
+
+class _ArchiveWriter:
+    """A tar on its way to ``out``; the same bytes whenever it holds the same."""
+
+    def __init__(self, out: BinaryIO, epoch: int | None) -> None:
+        self._tar = tarfile.open(  # noqa: SIM115 - see close
+            fileobj=out, mode="w|", format=tarfile.PAX_FORMAT
+        )
+        self._mtime = epoch or 0
+        self._directories = {""}
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file."""
+        self._tar.addfile(self._header(name, len(content)), io.BytesIO(content))
+
+    def put_file(self, name: str, path: bytes, size: int) -> None:
+        """Write a file of ``size`` bytes from another one."""
+        with open(path, "rb") as file:
+            self._tar.addfile(self._header(name, size), file)
+
+    def close(self) -> None:
+        """Write the end of the archive."""
+        self._tar.close()
+
+    def _header(self, name: str, size: int) -> tarfile.TarInfo:
+        self._make_directory(os.path.dirname(name))
+        header = tarfile.TarInfo(name)
+        header.size, header.mode, header.mtime = size, 0o644, self._mtime
+        return header
+
+    def _make_directory(self, name: str) -> None:
+        # Programs that make what is missing may want it to be root's, which they cannot have.
+        if name not in self._directories:
+            self._directories.add(name)
+            self._make_directory(os.path.dirname(name))
+            header = tarfile.TarInfo(name)
+            header.type, header.mode, header.mtime = tarfile.DIRTYPE, 0o755, self._mtime
+            self._tar.addfile(header)
+
+
+class _DirectoryWriter:
+    """A layout's directory in the making."""
+
+    def __init__(self, path: bytes) -> None:
+        self._path = path
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file."""
+        with open(self._made(name), "wb") as file:
+            file.write(content)
+
+    def put_file(self, name: str, path: bytes, size: int) -> None:  # noqa: ARG002 - for archives
+        """Write a file from another one."""
+        shutil.copyfile(path, self._made(name))
+
+    def _made(self, name: str) -> bytes:
+        path = os.path.join(self._path, os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+
+def save(
+    store: Store,
+    images: Sequence[Image],
+    destination: str | BinaryIO,
+    form: str,
+    *,
+    packing: Packing,
+    report: Report,
+) -> None:
+    """Write ``images`` in a format of ``FORMATS`` to a path or, for an archive, to a stream.
+
+    Raises UsageError where the destination does not fit, OSError; then it is as it was.
+    """
+    if form == OCI_DIRECTORY:
+        if not isinstance(destination, str):
+            raise UsageError(f"--format={form} needs a directory to write to", "give one with -o")
+        with _new_directory(destination) as path:
+            _write(store, images, _DirectoryWriter(path), form, packing=packing, report=report)
+        return
+    with _opened(destination) as out:
+        writer = _ArchiveWriter(out, packing.epoch)
+        _write(store, images, writer, form, packing=packing, report=report)
+        writer.close()
+
+
+def _write(
+    store: Store,
+    images: Sequence[Image],
+    writer: Writer,
+    form: str,
+    *,
+    packing: Packing,
+    report: Report,
+) -> None:
+    put_layer: Callable[[Store, str, Packing, Writer, set[str]], LayerBlob]
+    put_layer = _put_bare_layer if form == DOCKER_ARCHIVE else _put_blob
+    written: set[str] = set()
+    blobs: dict[str, LayerBlob] = {}
+    leaving: list[tuple[LeavingImage, list[Reference]]] = []
+    for image in images:
+        report.info(f"saving image:    {image.typed}")
+        for number, layer in enumerate(image.layers, 1):
+            label = f"layer {number}/{len(image.layers)}"
+            for path in without_set_id(store, layer):
+                report.warning(
+                    f"{label}: set-id bits dropped, since nobody knows the owner: "
+                    f"/{os.fsdecode(path)}"
+                )
+            if layer not in blobs:
+                blobs[layer] = put_layer(store, layer, packing, writer, written)
+                report.info(f"{label}: {blobs[layer].descriptor.digest.encoded[:7]}: written")
+        own = [blobs[layer] for layer in image.layers]
+        came = as_it_came(store, image, own) if form != DOCKER_ARCHIVE else None
+        if came is None or not came.is_oci:
+            came = leaving_image(image.config, own, packing.epoch)
+        leaving.append((came, [Reference.parse(image.reference)]))
+    if form == DOCKER_ARCHIVE:
+        docker_archive.write_archive(writer, leaving)
+    else:
+        oci_layout.write_layout(writer, leaving)
+
+
+def _put_blob(
+    store: Store, layer: str, packing: Packing, writer: Writer, written: set[str]
+) -> LayerBlob:
+    """Write a layer as the blob that it is elsewhere."""
+    packed = pack(store, layer, packing)
+    try:
+        name = oci_layout.blob_name(packed.blob.descriptor.digest)
+        if name not in written:
+            writer.put_file(name, packed.path, packed.blob.descriptor.size)
+            written.add(name)
+    finally:
+        packed.discard(store)
+    return packed.blob
+
+
+def _put_bare_layer(
+    store: Store, layer: str, packing: Packing, writer: Writer, written: set[str]
+) -> LayerBlob:
+    """Write a layer as a bare tar: unpacked from the blob as which it came, or made."""
+    packed = pack(store, layer, Packing("none", packing.epoch))
+    place = packed.path
+    try:
+        if as_oci(packed.blob.descriptor.media_type) != OCI_LAYER:
+            place = store.scratch.name()
+            with (
+                store.faults,
+                open(packed.path, "rb", buffering=0) as raw,
+                open(place, "xb") as out,
+            ):
+                shutil.copyfileobj(open_decompressed(raw), out, _CHUNK)
+        name = docker_archive.layer_name(packed.blob.diff_id)
+        if name not in written:
+            writer.put_file(name, place, os.stat(place).st_size)
+            written.add(name)
+    finally:
+        packed.discard(store)
+        if place != packed.path:
+            with suppress(FileNotFoundError):
+                os.unlink(place)
+    return packed.blob
+
+
+@contextmanager
+def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
+    """Open a file that replaces ``destination`` when all went well; a stream stays as it is."""
+    if not isinstance(destination, str):
+        yield destination
+        destination.flush()
+        return
+    making = f"{destination}.{os.getpid()}.part"
+    if os.path.isdir(destination):
+        raise UsageError(f"{destination} is a directory", "--format=oci-dir writes one")
+    try:
+        with open(making, "xb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.rename(making, destination)
+    except OSError as error:
+        if error.filename not in (making, None):
+            raise
+        raise SundogError(f"can't write {destination}: {(error.strerror or '').lower()}") from error
+    finally:
+        with suppress(OSError):
+            os.unlink(making)
+
+
+@contextmanager
+def _new_directory(destination: str) -> Iterator[bytes]:
+    """Make a directory that gets the name ``destination`` when all went well."""
+    making = os.fsencode(f"{destination.rstrip('/')}.{os.getpid()}.part")
+    if os.path.lexists(destination) and (not os.path.isdir(destination) or os.listdir(destination)):
+        raise UsageError(f"{destination} is there, and no empty directory", "name another one")
+    try:
+        os.mkdir(making)
+        yield making
+        os.rename(making, destination)
+    except OSError as error:
+        raise SundogError(f"can't write {destination}: {(error.strerror or '').lower()}") from error
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
