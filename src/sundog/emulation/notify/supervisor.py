@@ -102,6 +102,7 @@ class Supervisor:
         self._report = report
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
+        self._rootless: set[int] = set()  # calls that name no path
         self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
         for family in FAMILIES:
@@ -110,6 +111,8 @@ class Supervisor:
                 if number is not None:
                     self._handlers[number] = handler
                     self._names[number] = name
+                    if family is IdentityHandlers or name == "fstat":
+                        self._rootless.add(number)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -130,7 +133,7 @@ class Supervisor:
         """Do the work; this is where the time goes, so names are local and nothing is called."""
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
-        handlers, counts = self._handlers, self._counts
+        handlers, counts, rootless = self._handlers, self._counts, self._rootless
         exchange = Exchange(listener.fd)
         ioctl, unpack = exchange.ioctl, NOTIFICATION.unpack_from
         notification, response = exchange.notification, exchange.response
@@ -150,7 +153,7 @@ class Supervisor:
             counts[number] += 1
             listener.cookie = cookie
             try:
-                if paths.elsewhere:
+                if paths.elsewhere and number not in rootless:
                     answer = self._answer_elsewhere(handlers[number], thread, args)
                 else:
                     answer = handlers[number](thread, args)
