@@ -302,3 +302,11 @@ def test_modes_of_copied_files(workshop: Workshop) -> None:
     (workshop.context / "d/b").chmod(stat.S_ISUID | 0o755)
     workshop.build("FROM bb\nCOPY a d /x/\n")
     assert workshop.run("stat -c '%a %u:%g' /x /x/a /x/b") == "755 0:0\n640 0:0\n4755 0:0\n"
+
+
+def test_a_working_directory_that_is_gone_is_made(workshop: Workshop) -> None:
+    """As Docker does; only the configuration of the base knows of it."""
+    workshop.build("FROM bb\nWORKDIR /made/for/it\nRUN rmdir /made/for/it\n", tag="base")
+    done = workshop.build("FROM base\nRUN pwd\n")
+    assert done.stdout == "/made/for/it\n"
+    assert workshop.run("ls -d /made/for/it") == "/made/for/it\n"

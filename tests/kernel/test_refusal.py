@@ -187,6 +187,23 @@ def test_inside_a_chroot_into_a_mount_point(tmp_path: Path) -> None:
     assert in_namespaces(attempt) == CHROOT
 
 
+def test_inside_a_chroot_in_a_mount_namespace_of_its_own(tmp_path: Path) -> None:
+    """Not process 1, but the one that made the mount, sees where the chroot is."""
+    root = os.fsencode(tmp_path)
+
+    def chrooted() -> str:
+        os.chroot(root)
+        return told(unshare_user)[1]
+
+    def attempt() -> str:
+        mount(b"none", root, b"tmpfs", 0, None)
+        os.mkdir(root + b"/proc")
+        mount(b"/proc", root + b"/proc", None, MS_BIND | MS_REC, None)
+        return in_child(chrooted)
+
+    assert in_namespaces(attempt) == CHROOT
+
+
 def test_inside_a_chroot_without_proc(tmp_path: Path) -> None:
     def attempt() -> tuple[str, str]:
         os.chroot(tmp_path)

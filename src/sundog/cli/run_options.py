@@ -49,8 +49,9 @@ def _force(arguments: ImageArguments, report: Report) -> Force:
     force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
     if force.notify:
         from sundog.emulation.notify.trial import obstacle  # noqa: PLC0415 - seldom needed
+        from sundog.launcher.step import supervision_obstacle  # noqa: PLC0415
 
-        reason = obstacle()
+        reason = obstacle() or supervision_obstacle()
         if reason and arguments.no_fallback:
             raise SundogError(
                 f"--force=notify is not possible here: {reason}", "use --force=seccomp"

@@ -86,16 +86,25 @@ def inside_chroot(_: KernelError, proc: bytes) -> str:
     """Find out whether this process is in a chroot, where user_namespaces(7) are forbidden.
 
     After chroot(2) into a plain directory no mount is at "/"; after one into a mount, that mount
-    is at "/" for this process and elsewhere for process 1.
+    is at "/" for this process and elsewhere for some other, which has stayed outside.
     """
     mounts = read_mounts(proc, b"self")
     roots = [mount_id for mount_id, point, _ in mounts if point == b"/"]
-    elsewhere = [mount_id for mount_id, point, _ in read_mounts(proc, b"1") if point != b"/"]
-    if not mounts or (roots and roots[-1] not in elsewhere):
+    if not mounts or (roots and not is_elsewhere(roots[-1], proc)):
         return ""
     return (
         "this is inside a chroot, where Linux allows no user namespaces; start outside of it, or "
         "enter its tree with pivot_root(2) instead, as bwrap does"
+    )
+
+
+def is_elsewhere(root: str, proc: bytes) -> bool:
+    """Tell whether some process finds the mount with the ID ``root`` elsewhere than at "/"."""
+    return any(
+        mount_id == root and point != b"/"
+        for process in os.listdir(proc)
+        if process.isdigit()
+        for mount_id, point, _ in read_mounts(proc, process)
     )
 
 

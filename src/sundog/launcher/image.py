@@ -75,6 +75,11 @@ def find_stored(reference: bytes, storage: bytes) -> Image | None:
         directory = os.open(storage + b"/images/" + name.encode(), OPEN_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise SundogError(
+            f"can't look into the storage directory {printable(storage)}: Permission denied",
+            "it belongs to another user; name one of your own: --storage or $CH_IMAGE_STORAGE",
+        ) from None
     # From here on everything is read through this descriptor, so that an image that replaces this
     # one in the meantime is not mixed with it.
     stack = read_stack(directory)

@@ -30,7 +30,7 @@ from sundog.kernel.namespaces import CLONE_NEWNET, CLONE_NEWPID
 from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import set_child_subreaper, set_no_new_privs
 from sundog.launcher.child import Child
-from sundog.launcher.enter import enter_namespaces, mount_root
+from sundog.launcher.enter import enter_namespaces, mount_root, mount_scratch
 from sundog.launcher.execute import execute, failure_hint
 from sundog.launcher.operations import REQUIRED, Bind, Detached
 from sundog.launcher.plan import Plan, enter
@@ -58,7 +58,7 @@ class PidNamespaceRefused(SundogError):
 
 
 class Step:
-    """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` exists.
+    """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
 
     ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
     missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
@@ -73,6 +73,7 @@ class Step:
         "env",
         "fake_sync",
         "gid",
+        "ignores_interrupt",
         "mounts",
         "offline",
         "root",
@@ -102,6 +103,8 @@ class Step:
         self.root = root
         self.argv = argv
         self.env = env
+        # As in the background of a script, and then for the command, too.
+        self.ignores_interrupt = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         self.cwd = cwd
         self.seccomp = seccomp
         self.fake_sync = fake_sync
@@ -124,6 +127,27 @@ def run_supervised(step: Step, emulation: "Emulation") -> "Supervised":
         raise SundogError("the command ended before its supervisor could answer it")
     supervised.status = status
     return supervised
+
+
+def supervision_obstacle() -> str:
+    """Say why ``run_supervised`` would raise PidNamespaceRefused here; "" if it would not."""
+
+    def mount_proc(_tie: "Callable[[], None]") -> None:
+        FreshProc().generate(mount_scratch())
+
+    def attempt(_tie: "Callable[[], None]") -> str:
+        try:
+            enter_namespaces(0, 0, CLONE_NEWPID)
+            Child(mount_proc).result()
+        except PidNamespaceRefused as error:
+            return error.message
+        except KernelError as error:
+            # Without any namespaces there is more to say, and others say it.
+            return error.message if "pid" in error.subject else ""
+        return ""
+
+    reason: str = Child(attempt).result()
+    return reason
 
 
 def run_step(step: Step) -> int:
@@ -253,9 +277,12 @@ def become(step: Step, emulation: "Emulation | None" = None) -> None:
     os.dup2(null, STDIN_FILENO)
     os.dup2(step.stdout, STDOUT_FILENO)
     os.dup2(step.stderr, STDERR_FILENO)
-    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    if not step.ignores_interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
+        os.makedirs(step.cwd, 0o755, exist_ok=True)
         os.chdir(step.cwd)
     except OSError as error:
         raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
