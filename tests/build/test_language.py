@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,8 @@ from sundog.oci.platform import Platform
 from tests.build.conftest import announced
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.build.conftest import Workshop
 
 HOST = str(Platform.of_host())
@@ -196,6 +200,23 @@ def test_several_names_and_labels(any_workshop: Workshop) -> None:
     labels = {"a": "given", "b": "file", "c": "d=e", "empty": ""}
     assert any_workshop.config()["config"]["Labels"] == labels
     assert any_workshop.run("cat /x", "second:1") == "x\n"
+
+
+def test_files_for_other_programs(any_workshop: Workshop, tmp_path: Path) -> None:
+    options = (f"--iidfile={tmp_path}/id", f"--metadata-file={tmp_path}/metadata")
+    dockerfile = "FROM bb\nRUN echo x >/x\n"
+    any_workshop.build(dockerfile, *options, "-t", "other:1")
+    identity = (tmp_path / "id").read_text()
+    assert re.fullmatch("sha256:[0-9a-f]{64}", identity)
+    assert json.loads((tmp_path / "metadata").read_text()) == {
+        "containerimage.config.digest": identity,
+        "image.name": "img,other:1",
+    }
+    (tmp_path / "id").unlink()
+    any_workshop.build(dockerfile, *options)
+    assert (tmp_path / "id").read_text() == identity
+    done = any_workshop.build(dockerfile, "--iidfile=/nowhere/id", check=False)
+    assert "error: can't write /nowhere/id: No such file or directory\n" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "term", "9", "SIGRTMIN+3", "USR1"])

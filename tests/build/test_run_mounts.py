@@ -92,6 +92,24 @@ RUN --mount=type=bind,source=link,target=/l cat /l
     assert workshop.build(dockerfile).stdout == "twotwotwo"
 
 
+def test_bind_of_a_context_without_what_is_ignored(workshop: Workshop) -> None:
+    workshop.write(
+        {".dockerignore": "no\nd/*\n!d/yes\n", "no": "", "a": "a", "d/yes": "y", "d/no": ""}
+    )
+    dockerfile = """\
+FROM bb
+RUN --mount=target=/c ls -A /c /c/d
+RUN --mount=source=d,target=/d,rw ls /d && touch /d/x
+RUN --mount=source=a,target=/f cat /f
+"""
+    done = workshop.build(dockerfile)
+    assert done.stdout.split() == ["/c:", ".dockerignore", "a", "d", "/c/d:", "yes", "yes", "a"]
+    workshop.write({"no": "changed"})
+    assert workshop.statuses(dockerfile) == "****"
+    done = workshop.build("FROM bb\nRUN --mount=source=no,target=/x true\n", check=False)
+    assert "Dockerfile:2: " in done.stderr
+
+
 def test_writes_to_a_bind_are_discarded(workshop: Workshop) -> None:
     workshop.write({"f": "old", "d/x": "x"})
     workshop.build("FROM bb\nRUN echo stage >/s\n", tag="other")

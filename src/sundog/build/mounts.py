@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sundog.build.heredoc_command import SCRIPT_DIRECTORY
 from sundog.build.keys import cache_key
+from sundog.build.placement import Placer
 from sundog.build.tree_step import encoded
 from sundog.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
 from sundog.errors import BuildError
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
         """Where the files of a mount come from."""
 
         def fingerprint(self, path: str) -> Field: ...  # noqa: D102
-        def root(self) -> Root: ...  # noqa: D102
+        def root(self, path: str, scratch: bytes) -> tuple[Root, str]: ...  # noqa: D102
 
 
 _SECRETS = "/run/secrets/"
@@ -62,9 +63,19 @@ class ContextOrigin:
         tree = self.context.tree()
         return tree.digest(tree.find([_literally(path)]))
 
-    def root(self) -> Root:
-        """Return the directory."""
-        return DirectoryRoot(os.fsencode(os.path.abspath(self.context.path or "")))
+    def root(self, path: str, scratch: bytes) -> tuple[Root, str]:
+        """Return a root and where in it the files are that ``path`` names.
+
+        That is the context's directory, or, where an ignore file leaves something out, a copy of
+        the rest in ``scratch``.
+        """
+        if not self.context.ignore_file():
+            return DirectoryRoot(os.fsencode(os.path.abspath(self.context.path or ""))), path
+        tree = self.context.tree()
+        found = tree.find([_literally(path)])
+        copy = DirectoryRoot(scratch)
+        in_root([copy], lambda fds: Placer(fds[0]).place(tree, found, b"/files", directory=False))
+        return copy, "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +89,9 @@ class ImageOrigin:
         """Return the layers and the path: no file is read."""
         return cache_key("mounted", self.layers, path)
 
-    def root(self) -> Root:
-        """Return the view of the layers."""
-        return self.store.driver.root(self.layers)
+    def root(self, path: str, scratch: bytes) -> tuple[Root, str]:  # noqa: ARG002
+        """Return the view of the layers, and ``path``."""
+        return self.store.driver.root(self.layers), path
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,21 +174,19 @@ class RunMounts:
 
     def _bind(self, mount: RunMount, prepared: PreparedMounts, stack: ExitStack) -> None:
         assert mount.origin is not None
-        root = mount.origin.root()
-        if mount.mount.writable:
-            root = self._writable(root, stack)
-        operation = TreeMount(
-            root,
-            encoded(mount.mount.source),
-            encoded(mount.target),
-            writable=mount.mount.writable,
-        )
-        prepared.operations.append(operation)
-
-    def _writable(self, root: Root, stack: ExitStack) -> Root:
-        """Return a view of ``root`` that can be written; what is written goes with the context."""
         draft = self.store.scratch.new()
         stack.callback(self.store.scratch.dispose, draft)
+        copied = os.path.join(draft, b"files")
+        os.mkdir(copied, 0o755)
+        root, path = mount.origin.root(mount.mount.source, copied)
+        writable = mount.mount.writable
+        if writable:
+            root = self._writable(root, draft)
+        operation = TreeMount(root, encoded(path), encoded(mount.target), writable=writable)
+        prepared.operations.append(operation)
+
+    def _writable(self, root: Root, draft: bytes) -> Root:
+        """Return a view of ``root`` that can be written; what is written goes to ``draft``."""
         if self.store.driver.name == "copy":
             assert isinstance(root, DirectoryRoot)
             copy = os.path.join(draft, b"copy")
@@ -200,7 +209,7 @@ class RunMounts:
         if mount.origin is not None:
             files = mount.origin
             origin = cache_key("cache mount", (), files.fingerprint(wanted.source or "."))
-            fill = lambda tree: _fill(files.root(), wanted.source, tree)  # noqa: E731
+            fill = lambda tree: _fill(*files.root(wanted.source, tree), tree)  # noqa: E731
         return CacheRequest(
             f"{self.cache_namespace}/{name}" if self.cache_namespace else name,
             wanted.sharing,

@@ -45,7 +45,8 @@ class BuildOptions:
     and the like.  Images are for ``platform``, by default this machine's; those that are not in
     storage come by ``pull``, if it is given.  With ``is_modification`` the image of FROM itself
     goes on: its ONBUILD triggers stay what they are.  ``contexts`` are by name, as
-    ``graph.context_key`` has it.
+    ``graph.context_key`` has it.  To the files ``iidfile`` and ``metadata_file`` goes what
+    ``results`` says.
     """
 
     tags: tuple[str, ...]
@@ -57,6 +58,8 @@ class BuildOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     ssh: Mapping[str, SshSource] = field(default_factory=dict)
+    iidfile: str = ""
+    metadata_file: str = ""
     cache_mode: str = CACHE_ENABLED
     dry_run: bool = False
     real_sync: bool = False

@@ -50,6 +50,8 @@ class ImageArguments(argparse.Namespace):
     parse_only: bool = False
     real_sync: bool = False
     label: Sequence[str] = ()
+    iidfile: str = ""
+    metadata_file: str = ""
     secret: Sequence[str] = ()
     ssh: Sequence[str] = ()
     tag: Sequence[str] = ()
@@ -354,6 +356,12 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         help="add a label to the image",
     )
     parser.add_argument("--parse-only", action="store_true", help="stop after parsing")
+    parser.add_argument(
+        "--iidfile", metavar="FILE", default="", help="write the image's ID to FILE"
+    )
+    parser.add_argument(
+        "--metadata-file", metavar="FILE", default="", help="write what was made to FILE, as JSON"
+    )
     parser.add_argument(
         "--secret",
         metavar="id=ID[,src=FILE|,env=NAME]",

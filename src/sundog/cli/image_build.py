@@ -86,6 +86,8 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         _labels(arguments.label),
         _by_id(Secret.parse(text, os.environ) for text in arguments.secret),
         _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh),
+        arguments.iidfile,
+        arguments.metadata_file,
         cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,

@@ -55,14 +55,7 @@ def leaving_image(
     Nothing in it is younger than ``epoch``, in seconds since 1970.
     """
     diff_ids = tuple(blob.diff_id for blob in blobs)
-    host = Platform.of_host()
-    if not config.architecture:
-        config = config.replace(architecture=host.architecture, variant=host.variant, os=host.os)
-    config = config.replace(
-        diff_ids=diff_ids,
-        created=_clamped(config.created, epoch),
-        history=_history(config.history, len(blobs), epoch),
-    )
+    config = leaving_config(config, diff_ids, epoch)
     config_bytes = encoded_document(config.to_json())
     manifest = Manifest(
         Descriptor(OCI_CONFIG, Digest.of(config_bytes), len(config_bytes)),
@@ -72,6 +65,29 @@ def leaving_image(
     platform = Platform.of(config.os, config.architecture, config.variant)
     descriptor = Descriptor(OCI_MANIFEST, Digest.of(content), len(content), platform=platform)
     return LeavingImage(config_bytes, manifest, content, descriptor, diff_ids)
+
+
+def leaving_config(
+    config: ImageConfig, diff_ids: tuple[str, ...], epoch: int | None = None
+) -> ImageConfig:
+    """Return the configuration with which an image of these layers leaves."""
+    host = Platform.of_host()
+    if not config.architecture:
+        config = config.replace(architecture=host.architecture, variant=host.variant, os=host.os)
+    return config.replace(
+        diff_ids=diff_ids,
+        created=_clamped(config.created, epoch),
+        history=_history(config.history, len(diff_ids), epoch),
+    )
+
+
+def image_id(store: Store, config: ImageConfig, layers: Sequence[str]) -> str:
+    """Return the digest of an image's configuration, by which Docker calls it.
+
+    Reads each layer of which nobody has asked this before.
+    """
+    diff_ids = tuple(store.layers.diff_id(layer) for layer in layers)
+    return str(Digest.of(encoded_document(leaving_config(config, diff_ids).to_json())))
 
 
 def as_it_came(store: Store, image: Image, blobs: Sequence[LayerBlob]) -> LeavingImage | None:
