@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -313,19 +314,32 @@ class StageBuild:
         if hit is not None:
             self._record(step.text, hit.layer)
             return
+        if self._state.options.dry_run:
+            self._count_miss(notice)
+            self._layers = None
+            return
+        with ExitStack() as stack:
+            if self._state.options.cache_mode == CACHE_ENABLED:
+                stack.enter_context(self._store.turn(key).held(self._tell_waiting))
+                if (hit := self._remembered(key)) is not None:  # another build was faster
+                    self._record(step.text, hit.layer)
+                    return
+            self._count_miss(notice)
+            try:
+                layer = self._make(step, below)
+            except SundogError as error:
+                raise self._failure(instruction, error) from error
+            self._remember(key, layer)
+        self._record(step.text, layer)
+
+    def _count_miss(self, notice: str) -> None:
         self._state.misses += 1
         if notice:
             self._state.report.info(notice)
             self._state.modified += 1
-        if self._state.options.dry_run:
-            self._layers = None
-            return
-        try:
-            layer = self._make(step, below)
-        except SundogError as error:
-            raise self._failure(instruction, error) from error
-        self._remember(key, layer)
-        self._record(step.text, layer)
+
+    def _tell_waiting(self) -> None:
+        self._state.report.info("waiting for another build that does the same")
 
     def _make(self, step: TreeStep, below: tuple[str, ...]) -> str | None:
         """Carry out an instruction; return the layer that it made, None if it changed nothing."""

@@ -15,6 +15,7 @@ from sundog.layer.remove import remove_tree
 from sundog.record.stack import read_stack
 from sundog.store.directory import COLLECTION_DUE, FORMAT, VERSION, read_version
 from sundog.store.faults import shown
+from sundog.store.locks import remove_turns
 from sundog.store.store import Store
 
 # What ``reset`` empties; the rest of the storage directory is the same in every store.
@@ -32,6 +33,7 @@ def collect(store: Store) -> bool:
         try:
             places = [store.scratch.aside(path) for path in _unreferenced(store)]
             store.blobs.collect(_wanted_blobs(store))
+            remove_turns(store.at(b"locks"))
             with suppress(FileNotFoundError):
                 os.unlink(store.at(COLLECTION_DUE))
         finally:

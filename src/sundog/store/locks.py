@@ -9,10 +9,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import contextmanager, suppress
 
 from sundog.errors import StoreError
 from sundog.store.faults import OTHER_STORAGE_HINT, file_system_of, shown
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_TURN = b"turn-"
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -65,6 +71,59 @@ class UseLock:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
+
+
+class TurnLock:
+    """``locks/turn-NAME``: commands that are about to do the same thing do it one by one.
+
+    The file is there as long as somebody holds the lock or waits for it; what a kill leaves does no
+    harm.
+    """
+
+    def __init__(self, directory: bytes, name: str) -> None:
+        self._path = os.path.join(directory, _TURN + name.encode())
+
+    @contextmanager
+    def held(self, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold the lock until the context ends; ``waiting`` is called if others have it."""
+        fd = self._take(waiting)
+        try:
+            yield
+        finally:
+            os.unlink(self._path)
+            # Children forked since hold the open file too: closing it here would not unlock.
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+    def _take(self, waiting: Callable[[], None]) -> int:
+        while True:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if not try_lock(fd, self._path):
+                    waiting()
+                    _flock(fd, fcntl.LOCK_EX, self._path)
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.stat(self._path), os.fstat(fd)):
+                        return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # it was another's, who is done
+
+
+def remove_turns(directory: bytes) -> None:
+    """Remove the files of turns that killed commands left."""
+    for name in os.listdir(directory):
+        if not name.startswith(_TURN):
+            continue
+        path = os.path.join(directory, name)
+        with suppress(FileNotFoundError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                if try_lock(fd, path):
+                    os.unlink(path)
+            finally:
+                os.close(fd)
 
 
 def _flock(fd: int, operation: int, path: bytes) -> bool:

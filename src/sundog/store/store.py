@@ -19,7 +19,7 @@ from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
 from sundog.store.faults import StorageFaults
 from sundog.store.images import Images
 from sundog.store.layers import Layers
-from sundog.store.locks import UseLock
+from sundog.store.locks import TurnLock, UseLock
 from sundog.store.scratch import Scratch
 from sundog.store.worker import TreeWorker
 
@@ -86,6 +86,10 @@ class Store:
     def hold(self) -> None:
         """Keep every layer that is here now until the store is closed."""
         self.use_lock.share()
+
+    def turn(self, name: str) -> TurnLock:
+        """Return the lock for whoever is about to do what ``name`` says."""
+        return TurnLock(self.at(b"locks"), name)
 
     def expect_garbage(self) -> None:
         """Tell before layers may become useless: ``close`` removes them.
