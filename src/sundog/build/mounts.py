@@ -209,7 +209,7 @@ class RunMounts:
         if mount.origin is not None:
             files = mount.origin
             origin = cache_key("cache mount", (), files.fingerprint(wanted.source or "."))
-            fill = lambda tree: _fill(*files.root(wanted.source, tree), tree)  # noqa: E731
+            fill = lambda tree: self._fill(files, wanted.source, tree)  # noqa: E731
         return CacheRequest(
             f"{self.cache_namespace}/{name}" if self.cache_namespace else name,
             wanted.sharing,
@@ -218,6 +218,19 @@ class RunMounts:
             origin,
             fill,
         )
+
+    def _fill(self, origin: Origin, source: str, tree: bytes) -> None:
+        """Copy what ``source`` names into the new directory ``tree``."""
+        draft = self.store.scratch.new()
+        root, path = origin.root(source, draft)
+
+        def copy(fds: list[int]) -> None:
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            found = openat2(fds[0], encoded(path) or b".", flags, RESOLVE_IN_ROOT)
+            copy_tree(b"/proc/self/fd/%d" % found, tree)
+
+        in_root([root], copy)
+        self.store.scratch.dispose(draft)
 
     def _secret(self, mount: RunMount, prepared: PreparedMounts) -> None:
         wanted = mount.mount
@@ -259,17 +272,6 @@ def _cache(mount: RunMount, prepared: PreparedMounts, directory: CacheMount) -> 
 def _tmpfs(mount: RunMount, prepared: PreparedMounts) -> None:
     target, writable = encoded(mount.target), mount.mount.writable
     prepared.operations.append(TmpfsMount(target, mount.mount.size, writable=writable))
-
-
-def _fill(root: Root, source: str, tree: bytes) -> None:
-    """Copy what is at ``source`` in ``root`` into the new directory ``tree``."""
-
-    def copy(fds: list[int]) -> None:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        found = openat2(fds[0], encoded(source) or b".", flags, RESOLVE_IN_ROOT)
-        copy_tree(b"/proc/self/fd/%d" % found, tree)
-
-    in_root([root], copy)
 
 
 def _literally(path: str) -> str:
