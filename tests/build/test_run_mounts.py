@@ -205,6 +205,38 @@ def test_a_cache_lives_on(workshop: Workshop, mode: str) -> None:
     assert workshop.statuses(f"FROM bb\nRUN {mount} {script.format(1)}\n", option) == "**"
 
 
+def test_owners_of_mounts_under_notify(workshop: Workshop) -> None:
+    workshop.build(
+        "FROM bb\nRUN mkdir -p /o/d && touch /o/d/f && chown 7:8 /o/d/f\n",
+        "--force=notify",
+        tag="other",
+    )
+    cache = "--mount=type=cache,target=/c,uid=1000,gid=100,mode=750"
+    dockerfile = f"""\
+FROM bb
+RUN {cache} stat -c '%u:%g %a' /c; touch /c/f /c/g; chown 5:6 /c/f; ln /c/f /c/h
+RUN {cache} stat -c '%n %u:%g' /c/*; chown 9:9 /c/g; rm /c/f
+RUN {cache} stat -c '%n %u:%g' /c/* ; true
+RUN --mount=type=secret,id=s,uid=33,gid=44,mode=640 stat -c '%u:%g %a' /run/secrets/s
+RUN --mount=from=other,source=/o,target=/x stat -c '%u:%g' /x/d/f
+RUN --mount=from=other,source=/o/d/f,target=/y,rw stat -c '%u:%g' /y
+RUN --mount=from=other,target=/z cp -a /z/o/d/f /copy; stat -c '%u:%g' /copy
+"""
+    done = workshop.build(dockerfile, "--force=notify", "--secret=id=s,env=HOME")
+    assert done.stdout.splitlines() == [
+        "1000:100 750",
+        "/c/f 5:6",
+        "/c/g 0:0",
+        "/c/h 5:6",
+        "/c/g 9:9",
+        "/c/h 5:6",
+        "33:44 640",
+        "7:8",
+        "7:8",
+        "7:8",
+    ]
+
+
 def test_a_cache_that_starts_from_a_stage(workshop: Workshop) -> None:
     dockerfile = """\
 FROM bb AS seed

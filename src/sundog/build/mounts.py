@@ -17,15 +17,17 @@ from sundog.build.tree_step import encoded
 from sundog.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
 from sundog.errors import BuildError
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.launcher.recorded import MountedTree, Recorded
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.launcher.step import in_root
 from sundog.launcher.step_mounts import FileMount, StepBind, StepMount, TmpfsMount, TreeMount
 from sundog.layer.flatten import copy_tree
+from sundog.record.owners import OwnerRecord
 from sundog.store.cache_mounts import CacheRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from sundog.build.context import BuildContext
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sundog.build.report import Report
     from sundog.build.secrets import Secret, SshAgents
     from sundog.dockerfile.mounts import Mount
+    from sundog.record.owners import OwnersManifest
     from sundog.store.cache_mounts import CacheMount
     from sundog.store.store import Store
 
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
         def fingerprint(self, path: str) -> Field: ...  # noqa: D102
         def root(self, path: str, scratch: bytes) -> tuple[Root, str]: ...  # noqa: D102
+        def recorded(self) -> Sequence[Recorded]: ...  # noqa: D102
 
 
 _SECRETS = "/run/secrets/"
@@ -77,6 +81,10 @@ class ContextOrigin:
         in_root([copy], lambda fds: Placer(fds[0]).place(tree, found, b"/files", directory=False))
         return copy, "files"
 
+    def recorded(self) -> Sequence[Recorded]:
+        """Return (): all files are root's."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class ImageOrigin:
@@ -92,6 +100,11 @@ class ImageOrigin:
     def root(self, path: str, scratch: bytes) -> tuple[Root, str]:  # noqa: ARG002
         """Return the view of the layers, and ``path``."""
         return self.store.driver.root(self.layers), path
+
+    def recorded(self) -> Sequence[Recorded]:
+        """Return where the owners of the files are recorded."""
+        paths = self.store.layers.paths(self.layers)
+        return [Recorded(path.tree, path.owners) for path in paths]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +136,22 @@ class RunMount:
 
 @dataclass
 class PreparedMounts:
-    """The mounts of a RUN, ready to be made, and the ``environment`` that comes with them."""
+    """The mounts of a RUN, ready to be made, and the ``environment`` that comes with them.
+
+    ``mounted`` is what a supervisor has to know of their owners.
+    """
 
     operations: list[StepMount] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    mounted: list[MountedTree] = field(default_factory=list)
+    caches: dict[bytes, CacheMount] = field(default_factory=dict)
+
+    def keep_owners(self, recorded: Sequence[OwnersManifest]) -> None:
+        """Write what a supervisor ``recorded`` of each of ``mounted`` to the caches among them."""
+        for mounted, manifest in zip(self.mounted, recorded, strict=True):
+            cache = self.caches.get(mounted.destination)
+            if cache is not None:
+                cache.record(manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +207,12 @@ class RunMounts:
         writable = mount.mount.writable
         if writable:
             root = self._writable(root, draft)
-        operation = TreeMount(root, encoded(path), encoded(mount.target), writable=writable)
-        prepared.operations.append(operation)
+        target = encoded(mount.target)
+        prepared.operations.append(TreeMount(root, encoded(path), target, writable=writable))
+        layers = mount.origin.recorded()
+        if layers:
+            inside = os.path.normpath(b"/" + encoded(path)).strip(b"/")
+            prepared.mounted.append(MountedTree(target, layers, inside))
 
     def _writable(self, root: Root, draft: bytes) -> Root:
         """Return a view of ``root`` that can be written; what is written goes to ``draft``."""
@@ -247,7 +276,11 @@ class RunMounts:
             return
         path = mount.target or _SECRETS + wanted.id.rpartition("/")[2]
         mode = _SECRET_MODE if wanted.mode is None else wanted.mode
-        prepared.operations.append(FileMount(secret.value, encoded(path), mode))
+        target = encoded(path)
+        prepared.operations.append(FileMount(secret.value, target, mode))
+        if wanted.uid or wanted.gid:
+            owner = OwnerRecord("f", wanted.uid or 0, wanted.gid or 0)
+            prepared.mounted.append(MountedTree(target, owners={b"": owner}))
 
     def _ssh(self, mount: RunMount, prepared: PreparedMounts) -> None:
         wanted = mount.mount
@@ -267,6 +300,9 @@ def _cache(mount: RunMount, prepared: PreparedMounts, directory: CacheMount) -> 
     target, writable = encoded(mount.target), mount.mount.writable
     root = DirectoryRoot(directory.tree)
     prepared.operations.append(TreeMount(root, b"", target, writable=writable))
+    layer = Recorded(directory.tree, directory.owners)
+    prepared.mounted.append(MountedTree(target, [layer], tree=directory.tree))
+    prepared.caches[target] = directory
 
 
 def _tmpfs(mount: RunMount, prepared: PreparedMounts) -> None:

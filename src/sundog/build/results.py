@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 
 from sundog.errors import BuildError
 from sundog.store.leaving import image_id
@@ -40,6 +39,8 @@ def write_results(
 
 def _write(path: str, text: str) -> None:
     """Write a file as a whole, or not at all."""
+    import tempfile  # noqa: PLC0415 - seldom needed
+
     directory = os.path.dirname(path) or "."
     try:
         fd, making = tempfile.mkstemp(dir=directory, prefix=".sundog-")

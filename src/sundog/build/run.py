@@ -103,18 +103,20 @@ class RunStep:
             stderr=self.options.stderr,
         )
         if self.options.force.notify:
-            return self._supervise(step, snapshot)
+            return self._supervise(step, snapshot, prepared)
         snapshot.owners = StepOwners({}, guessed=self.options.force.seccomp)
         return run_step(step)
 
-    def _supervise(self, step: Step, snapshot: Snapshot) -> int:
+    def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
         """Run ``step`` under a supervisor, and keep what it recorded for the layer."""
         emulation = snapshot.emulation()
+        emulation.mounted = prepared.mounted
         if self.user:
             emulation.identity = identify(self.user, snapshot.root)
             step.env.setdefault(b"HOME", emulation.identity.home)
         supervised = run_supervised(step, emulation)
         snapshot.owners = StepOwners(supervised.owners, is_complete=True)
+        prepared.keep_owners(supervised.mounted)
         for line in (*supervised.statistics, *supervised.incidents):
             self.report.verbose(line)
         if supervised.failures:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -18,6 +16,7 @@ from sundog.kernel.process import set_pdeathsig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from typing import Self
 
@@ -127,6 +126,9 @@ class SshAgents:
         return self._sockets[source.id]
 
     def _start(self, keys: tuple[str, ...]) -> str:
+        import subprocess  # noqa: PLC0415 - seldom needed
+        import tempfile  # noqa: PLC0415
+
         # The path of a socket ends at 108 bytes: not in the storage directory.
         directory = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="sundog-ssh-"))
         socket = os.path.join(directory, "agent")

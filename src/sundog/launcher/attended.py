@@ -32,9 +32,10 @@ from sundog.launcher.main import run
 from sundog.launcher.members import kill_members
 from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
+from sundog.launcher.recorded import Recorded
 from sundog.launcher.root import DirectoryRoot
 from sundog.launcher.stand_in import StandIn
-from sundog.launcher.supervised import Emulation, Recorded, Supervised
+from sundog.launcher.supervised import Emulation, Supervised
 from sundog.record.identity import find_identity
 
 TYPE_CHECKING = False

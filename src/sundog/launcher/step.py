@@ -217,8 +217,11 @@ def guarded(
             return container(step, own_pids=False), None
         # Until the handler knows whom to kill, the builder's SIGTERM has to wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        gate = Gate()
         init = Child(
-            lambda _tie: unblocked(lambda: container(step, own_pids=True, emulation=emulation))
+            lambda _tie: unblocked(
+                lambda: container(step, own_pids=True, emulation=emulation, gate=gate)
+            )
         )
         signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, signal.SIGKILL))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -228,6 +231,7 @@ def guarded(
             os.kill(init.pid, signal.SIGKILL)
             init.wait()
             raise
+        gate.open()
         return init.result(), supervised
 
     outcome: tuple[int, Supervised | None] = Child(guard).result(stop=signal.SIGTERM)
@@ -247,8 +251,35 @@ def stop_guard() -> None:
     os._exit(1)
 
 
-def container(step: Step, *, own_pids: bool, emulation: "Emulation | None" = None) -> int:
-    """Make the container, run the command in it, and clean up; return as ``run_step`` does."""
+class Gate:
+    """Lets one process wait, made before it is forked, until another opens it or is dead."""
+
+    __slots__ = ("_read_end", "_write_end")
+
+    def __init__(self) -> None:
+        self._read_end, self._write_end = os.pipe()
+
+    def open(self) -> None:
+        """Let the other one go on."""
+        os.close(self._write_end)
+
+    def wait(self) -> None:
+        """Wait for the other one.  Children of this process must have exec'd or ended."""
+        os.close(self._write_end)
+        os.read(self._read_end, 1)
+
+
+def container(
+    step: Step,
+    *,
+    own_pids: bool,
+    emulation: "Emulation | None" = None,
+    gate: "Gate | None" = None,
+) -> int:
+    """Make the container, run the command in it, and clean up; return as ``run_step`` does.
+
+    The mounts stay until the ``gate`` is open: a supervisor looks at what is in them.
+    """
     plan = step_plan(step, own_pids=own_pids)
     directory, operations = plan.mount(ignore)
     enter(directory, operations, ignore)
@@ -265,6 +296,8 @@ def container(step: Step, *, own_pids: bool, emulation: "Emulation | None" = Non
             kill_children()
     if answer is not None:
         raise answer[1]
+    if gate is not None:
+        gate.wait()
     for operation in reversed(operations):
         if isinstance(operation, StepMount):
             operation.remove()

@@ -22,7 +22,9 @@ from sundog.emulation.notify.listener import (
 )
 from sundog.emulation.notify.persist import (
     collect_manifest,
+    collect_tree,
     linked_paths,
+    load_mounted,
     load_records,
     merged_manifest,
 )
@@ -32,6 +34,7 @@ from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
 from sundog.emulation.notify.tags import Tags, wear_tag
 from sundog.kernel.numbers import process_abi
+from sundog.launcher.recorded import MountedTree, Recorded
 from sundog.record.owners import OwnersManifest, read_owners
 
 TYPE_CHECKING = False
@@ -41,14 +44,26 @@ if TYPE_CHECKING:
     from sundog.record.identity import Identity
 
 
-class Recorded:
-    """What a layer records: the directory ``tree`` and the owners manifest ``owners``, as paths."""
+def opened_layers(layers: "Sequence[Recorded]") -> "list[tuple[int, OwnersManifest]]":
+    """Return the trees, open, and the manifests of ``layers``.  Raises OSError."""
+    directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    return [(os.open(layer.tree, directory), read_owners(layer.owners)) for layer in layers]
 
-    __slots__ = ("owners", "tree")
 
-    def __init__(self, tree: bytes, owners: bytes) -> None:
-        self.tree = tree
-        self.owners = owners
+def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
+    """Return the records of what is mounted, paths from there on.  Raises OSError."""
+    if not mounted.layers:
+        return mounted.owners
+    merged = merged_manifest(opened_layers(mounted.layers))
+    if not mounted.path:
+        return merged
+    inside = mounted.path + b"/"
+    found = {
+        path[len(inside) :]: entry for path, entry in merged.items() if path.startswith(inside)
+    }
+    if mounted.path in merged:
+        found[b""] = merged[mounted.path]
+    return found
 
 
 class Emulation:
@@ -59,12 +74,14 @@ class Emulation:
     is_stable   the inodes of the layers are those that the container sees, and are never freed
     identity    who the command is at first; None: root
     upper       a descriptor of the overlay's upper directory, if ``changes`` is none; or -1
+    mounted     what is mounted in it
     """
 
     __slots__ = (
         "_changes",
         "_linked",
         "_manifest",
+        "_mounted",
         "_ours",
         "_theirs",
         "_trees",
@@ -72,6 +89,7 @@ class Emulation:
         "identity",
         "is_stable",
         "layers",
+        "mounted",
         "proc",
         "upper",
     )
@@ -84,6 +102,7 @@ class Emulation:
         self.is_stable = is_stable
         self.identity: Identity | None = None
         self.upper = -1
+        self.mounted: Sequence[MountedTree] = ()
 
     def prepare(self) -> None:
         """Open what the supervisor needs of the host, before the container's root hides it.
@@ -92,15 +111,22 @@ class Emulation:
         """
         self.proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self._trees = [
-            (os.open(layer.tree, directory), read_owners(layer.owners)) for layer in self.layers
-        ]
+        self._trees = opened_layers(self.layers)
         self._changes = -1 if self.changes is None else os.open(self.changes, directory)
         self._ours, self._theirs = socketpair(AF_UNIX, SOCK_STREAM)
 
     def merge(self) -> None:
         """Put together what the layers record, as mock root, who may look into every directory."""
         self._manifest = merged_manifest(self._trees)
+        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._mounted = [
+            (
+                each.destination,
+                mounted_manifest(each),
+                os.open(each.tree, directory) if each.tree else -1,
+            )
+            for each in self.mounted
+        ]
         self._linked = linked_paths(self._trees, self._manifest) if self.is_stable else frozenset()
 
     def install(self) -> None:
@@ -151,10 +177,16 @@ class Emulation:
             state.records.pins = Pins(self.upper if self._changes < 0 else self._changes)
         if self._manifest:
             load_records(state, self._manifest, is_stable=self.is_stable, linked=self._linked)
+        for destination, manifest, _ in self._mounted:
+            load_mounted(state, destination, manifest)
         incidents: list[str] = []
         statistics = Supervisor(state, incidents.append).serve()
         owners = {} if self._changes < 0 else collect_manifest(state, self._changes)
-        return Supervised(owners, statistics.lines(), incidents, statistics.incidents)
+        supervised = Supervised(owners, statistics.lines(), incidents, statistics.incidents)
+        supervised.mounted = [
+            {} if tree < 0 else collect_tree(state, tree) for _, _, tree in self._mounted
+        ]
+        return supervised
 
 
 class Supervised:
@@ -164,9 +196,10 @@ class Supervised:
     statistics  for people
     incidents   the first of the calls that the supervisor failed to answer, and left to the kernel
     failures    how many those were in all
+    mounted     what there is now to record of each mount of which that was to be told
     """
 
-    __slots__ = ("failures", "incidents", "owners", "statistics", "status")
+    __slots__ = ("failures", "incidents", "mounted", "owners", "statistics", "status")
 
     def __init__(
         self, owners: OwnersManifest, statistics: list[str], incidents: list[str], failures: int
@@ -175,4 +208,5 @@ class Supervised:
         self.statistics = statistics
         self.incidents = incidents
         self.failures = failures
+        self.mounted: list[OwnersManifest] = []
         self.status = 0

@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sundog.record.owners import OwnersManifest
     from sundog.store.store import Store
 
 _DIRECTORY = b"cache-mounts"
@@ -60,6 +61,16 @@ class CacheMount:
 
     tree: bytes
     owners: bytes
+
+    def record(self, manifest: OwnersManifest) -> None:
+        """Write what there is to record of the owners now.
+
+        Of two that share the directory, the later one counts.
+        """
+        making = b"%b.%d" % (self.owners, os.getpid())
+        with open(making, "wb") as file:
+            file.write(pack_owners(manifest))
+        os.rename(making, self.owners)
 
 
 class CacheMounts:

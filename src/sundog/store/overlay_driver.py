@@ -83,7 +83,8 @@ class OverlaySnapshot:
 
     def emulation(self) -> Emulation:
         """Return what a supervisor starts from."""
-        from sundog.launcher.supervised import Emulation, Recorded  # noqa: PLC0415
+        from sundog.launcher.recorded import Recorded  # noqa: PLC0415
+        from sundog.launcher.supervised import Emulation  # noqa: PLC0415
 
         paths = self._store.layers.paths(self._layers)
         layers = [Recorded(path.tree, path.owners) for path in paths]

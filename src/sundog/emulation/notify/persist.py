@@ -172,6 +172,39 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     return manifest
 
 
+def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> None:
+    """Make records of what ``manifest`` says about what is mounted at ``destination``.
+
+    That is a directory, or a file, of which ``manifest`` speaks as b"".  Raises OSError.
+    """
+    fd = os.open(destination, os.O_PATH | os.O_CLOEXEC)
+    try:
+        status = state.files.descriptor_status(fd)
+        if status.mode & TYPE_MASK == TYPES["d"]:
+            load_records(state, manifest, root=destination, is_stable=False)
+        elif b"" in manifest:
+            load_record(state, status, manifest[b""], is_stable=False)
+    finally:
+        os.close(fd)
+
+
+def collect_tree(state: State, tree: int) -> OwnersManifest:
+    """Return the manifest of the directory ``tree``, a descriptor, wherever it is mounted."""
+    manifest: OwnersManifest = {}
+    for path in walk(tree):
+        fd = open_beneath(tree, path)
+        if fd < 0:
+            continue
+        try:
+            status = state.files.descriptor_status(fd)
+            record = state.records.find(status)
+            if record is not None:
+                manifest[path] = manifest_entry(status, record)
+        finally:
+            os.close(fd)
+    return manifest
+
+
 def manifest_entry(status: Status, record: Record) -> OwnerRecord:
     """Return what a manifest says of the file that ``status`` and ``record`` describe."""
     file_type = record.emulated_mode(status.mode) & TYPE_MASK
