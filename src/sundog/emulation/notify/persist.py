@@ -6,7 +6,6 @@ the upper's manifest.  The topmost layer that holds a path decides about it alon
 upper that has no record is 0:0.
 """
 
-import errno
 import os
 
 from sundog.emulation.notify.files import Status
@@ -44,28 +43,61 @@ PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
     """Return what ``layers`` say together: topmost first, each a tree's descriptor and a manifest.
 
-    Raises KernelError.
+    Raises OSError.
     """
     merged: OwnersManifest = {}
-    for height, (_, manifest) in enumerate(layers):
-        above = [tree for tree, _ in layers[:height]]
+    above: list[Held] = []
+    for tree, manifest in layers:
         for path, record in manifest.items():
-            if path not in merged and not any(holds(tree, path) for tree in above):
+            if path not in merged and not any(layer.has(path) for layer in above):
                 merged[path] = record
+        above.append(Held(tree))
     return merged
 
 
-def holds(tree: int, path: bytes) -> bool:
-    """Tell whether ``tree`` has ``path``, or on the way to it something that is no directory."""
-    try:
-        os.close(openat2(tree, path or b".", os.O_PATH | os.O_NOFOLLOW, PLAINLY))
-    except KernelError as error:
-        if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            return True
-        if error.errno != errno.ENOENT:
-            raise
-        return False
-    return True
+class Held:
+    """Which paths the tree of a layer, a descriptor, decides about.
+
+    Most layers have few of the directories of those below: one look tells about all in it.
+    """
+
+    ABSENT, OPEN, CLOSED = range(3)  # not there, a directory, something else
+
+    def __init__(self, tree: int) -> None:
+        self._tree = tree
+        self._directories = {b"": self.OPEN}
+
+    def has(self, path: bytes) -> bool:
+        """Tell whether ``path`` is there, or on the way to it something that is no directory."""
+        parent = path.rpartition(b"/")[0]
+        state = self._directories.get(parent)
+        if state is None:
+            state = self._look(parent)
+        if state != self.OPEN:
+            return state == self.CLOSED
+        return not path or self._type(path) is not None
+
+    def _look(self, path: bytes) -> int:
+        """Return, and remember, what is at ``path`` and on the way to it."""
+        parent = path.rpartition(b"/")[0]
+        state = self._directories.get(parent)
+        if state is None:
+            state = self._look(parent)
+        if state == self.OPEN:
+            kind = self._type(path)
+            if kind is None:
+                state = self.ABSENT
+            elif kind != TYPES["d"]:
+                state = self.CLOSED
+        self._directories[path] = state
+        return state
+
+    def _type(self, path: bytes) -> int | None:
+        try:
+            status = os.stat(path, dir_fd=self._tree, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return status.st_mode & TYPE_MASK
 
 
 def linked_paths(
