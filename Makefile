@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint fuzz bench fidelity fidelity-more python
+.PHONY: help demo test lint fuzz bench conformance fidelity fidelity-more python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -13,6 +13,7 @@ help:
 	@echo 'make lint    lint only'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify for 10 minutes'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
+	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'
 
@@ -30,6 +31,9 @@ fuzz: python
 
 bench: python
 	@$(RUN) bench
+
+conformance: python
+	@$(RUN) scripts.conformance $(ARGS)
 
 fidelity: python
 	@$(RUN) scripts.fidelity

@@ -10,6 +10,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from scripts.bases.makers import base
+from scripts.conformance import peer
+from scripts.conformance.cases import cases
 from scripts.fidelity import reference
 from scripts.fidelity.sets import QUICK
 
@@ -66,7 +68,8 @@ RUN chown 5:6 /bin && id -u >/who
 def make(place: Path, tester: Account, programs: Path) -> None:
     """Make `foreign`, `unreadable` and `project` below a directory, and `as-root.json`, as root.
 
-    Beside the base images, what real root makes of package sets (scripts/fidelity).
+    Beside the base images, what real root makes of package sets (scripts/fidelity) and what buildah
+    makes of Dockerfiles (scripts/conformance).
     `project` is for the tester to write in: what is made there gets another group than his.
     `as-root.json` lists what came of each command of AS_ROOT, with the programs under test.
     """
@@ -90,6 +93,9 @@ def make(place: Path, tester: Account, programs: Path) -> None:
     project.chmod(0o3777)
     for packages in QUICK:
         reference.of(packages)
+    for case in cases():
+        if case.quick and case.peer:
+            peer.reference(case)
     (place / "as-root.json").write_text(json.dumps(_as_root(place / "as-root", programs)))
 
 

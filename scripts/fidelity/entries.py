@@ -131,16 +131,17 @@ def grouped(sets: Iterable[Iterable[str]]) -> dict[str, frozenset[str]]:
     return {path: names for names in groups for path in names if len(names) > 1}
 
 
-def of_layers(tars: Iterable[Path]) -> tuple[View, frozenset[str]]:
+def of_layers(tars: Iterable[Path], *, everything: bool = False) -> tuple[View, frozenset[str]]:
     """Read what an image's layers, bottom first, show together, and which paths the last holds.
 
-    Hard links are those within one layer: OCI image-spec, layer.md.
+    Without ``everything``, what is outside is left out.  Hard links are those within one layer: OCI
+    image-spec, layer.md.
     """
     view, last = View(), frozenset[str]()
     for archive in tars:
         with tarfile.open(archive) as tar:
             last = _apply(view, tar)
-    for path in [path for path in view.entries if is_outside(path)]:
+    for path in [path for path in view.entries if is_outside(path) and not everything]:
         del view.entries[path]
     return view, last
 

@@ -1,0 +1,54 @@
+"""`make conformance`: all of tests/dockerfiles, as an ordinary user, compared with buildah's."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from scripts import account, check, install, packages
+from scripts.bases import makers
+from scripts.conformance import peer
+from scripts.conformance.cases import cases
+from scripts.place import WorkshopError
+
+
+def main() -> int:
+    """Prepare as root, build and compare as the user; an exit status."""
+    parser = argparse.ArgumentParser(prog="python3 -m scripts.conformance")
+    parser.add_argument("names", nargs="*", help="some of tests/dockerfiles (default: all)")
+    names = parser.parse_args().names
+    table = {case.name: case for case in cases()}
+    if unknown := set(names) - set(table):
+        parser.error(f"no such Dockerfile: {', '.join(unknown)}")
+    chosen = [table[name] for name in names] or list(table.values())
+    try:
+        if os.geteuid() != 0:
+            raise WorkshopError("what real root makes, only root can make: run this as root")
+        bases = sorted({case.base for case in chosen})
+        needs = {*account.NEEDS, *install.NEEDS, *peer.NEEDS, *makers.needs(bases)}
+        packages.require(sorted(needs))
+        for case in chosen:
+            started = time.monotonic()
+            if case.peer:
+                peer.reference(case)
+                seconds = time.monotonic() - started
+                print(f"== buildah made {case.name}  [{seconds:.0f} s]", flush=True)
+        user = account.ordinary(check.USERS[0])
+        python, *_ = install.pythons().values()
+        name = f"test-{python.name}"
+        programs = install.environment(name, python, groups=["test"], extra="[fast]")
+        with check.workplace(user) as place:
+            pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-v", "--durations=0"]
+            wanted = ["-k", " or ".join(f"[{case.name}]" for case in chosen)] if names else []
+            tests = [*pytest, "-n", str(os.cpu_count()), "tests/dockerfiles", *wanted]
+            passed = place.run(programs, tests, SUNDOG_CONFORMANCE="all")
+    except WorkshopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

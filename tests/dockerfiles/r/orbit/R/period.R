@@ -1,0 +1,1 @@
+period <- function(axis) axis^1.5
