@@ -326,6 +326,25 @@ def test_a_mirror_that_fails_is_passed_over(
         assert len(blobs_asked(mirror)) == 3
 
 
+def test_a_mirror_that_fails_in_the_middle_is_left_for_the_registry(
+    small: Shelf, run_ch_image: Runner, faulty: FaultyRegistry, tmp_path: Path
+) -> None:
+    with FaultyRegistry(small).serve() as mirror:
+        (tmp_path / "registries.conf").write_text(
+            f'[[registry]]\nlocation = "{faulty.host}"\n'
+            f'[[registry.mirror]]\nlocation = "{mirror.host}"\n'
+        )
+
+        def fail(asked: Asked, answer: Answer) -> Answer:
+            if asked.is_blob and len(answer.body) > 1_000_000:
+                return Answer(500, {"Retry-After": "0"})
+            return answer
+
+        mirror.faults.append(fail)
+        run_ch_image("pull", f"{faulty.host}/a")
+        assert len(faulty.asked) == 1
+
+
 def test_a_full_disk_leaves_nothing(
     small: Shelf,
     faulty: FaultyRegistry,

@@ -205,6 +205,36 @@ def test_blobs_outlive_their_layer_no_longer_than_it(
     assert list((storage / "blobs/sha256").iterdir()) == []
 
 
+def test_blobs_that_have_rotted_are_fetched_again(
+    shelf: Shelf, faulty: FaultyRegistry, run_ch_image: Runner, storage: Path
+) -> None:
+    layer = shelf.base()
+    shelf.image(layer, tag="a:latest")
+    blobs = storage / "blobs/sha256"
+    run_ch_image("list")  # makes the storage directory
+    blobs.mkdir()
+    for name, blob in shelf.blobs.items():
+        (blobs / name.removeprefix("sha256:")).write_bytes(blob[:-1] + b"?")
+    run_ch_image("pull", f"{faulty.host}/a")
+    for name, blob in shelf.blobs.items():
+        assert (blobs / name.removeprefix("sha256:")).read_bytes() == blob
+
+
+def test_blobs_without_their_layer_are_used(
+    shelf: Shelf, faulty: FaultyRegistry, run_ch_image: Runner, storage: Path
+) -> None:
+    layer = shelf.base()
+    shelf.image(layer, tag="a:latest")
+    blobs = storage / "blobs/sha256"
+    run_ch_image("list")
+    blobs.mkdir()
+    name = layer.descriptor["digest"]
+    (blobs / name.removeprefix("sha256:")).write_bytes(shelf.blobs[name])
+    done = run_ch_image("pull", f"{faulty.host}/a")
+    assert ": using existing file" in done.stderr
+    assert not any(one.path.endswith(name) for one in faulty.asked)
+
+
 def test_the_configuration_is_kept_whole(
     shelf: Shelf, faulty: FaultyRegistry, run_ch_image: Runner, storage: Path
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sundog.errors import SundogError
 from sundog.oci.digest import DigestMismatch
-from sundog.registry.faults import NotInRegistryError, ProtocolError, UnreachableError
+from sundog.registry.faults import ProtocolError, RegistryError, UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +77,11 @@ class Fetch:
                 return
             try:
                 self._complete(partial, descriptor, sources, arrived, transfer)
-            except (DigestMismatch, ProtocolError):
+            except (DigestMismatch, ProtocolError) as error:
                 self.blobs.drop_partial(digest)
+                error.hint = (
+                    error.hint or "what came is thrown away; perhaps it is worth a try more"
+                )
                 raise
 
     def _complete(
@@ -117,10 +120,6 @@ class Fetch:
                         arrived(partial.size)
                 finally:
                     stream.close()
-            except NotInRegistryError:
-                if len(left) == 1:
-                    raise
-                del left[0]
             except UnreachableError as error:
                 failures = failures + 1 if partial.size == before else 1
                 if error.permanent or failures == _ATTEMPTS:
@@ -130,6 +129,12 @@ class Fetch:
                     failures = 0
                 else:
                     self.sleep(_FIRST_PAUSE * 2.0 ** (failures - 1))
+            except ProtocolError:
+                raise
+            except RegistryError:
+                if len(left) == 1:
+                    raise
+                del left[0]
         descriptor.digest.check(hasher.hexdigest(), f"blob {descriptor.digest}")
 
     def _chunks(self, stream: Stream, wanted: int, descriptor: Descriptor) -> Iterator[bytes]:

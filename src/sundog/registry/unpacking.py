@@ -221,7 +221,7 @@ def _fetch(
 
     try:
         descriptor = first.layer.descriptor
-        if fetch.blobs.has(descriptor.digest):
+        if fetch.blobs.has(descriptor.digest) and fetch.blobs.check(descriptor.digest):
             report.info(f"{first.label}: using existing file")
             arrived(descriptor.size)
         else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 _PARTIAL = b"partial"
+_CHUNK = 1 << 20
 # For as long somebody may come back for what was fetched of a blob.
 _PARTIAL_SECONDS = 7 * 86400
 
@@ -72,6 +73,21 @@ class Blobs:
         """Tell whether the blob is here; it stays as long as the store is open."""
         self._store.hold()
         return os.path.exists(self.path(digest))
+
+    def check(self, digest: Digest) -> bool:
+        """Read a blob and tell whether it is what it should be; else remove it."""
+        hasher = digest.hasher()
+        try:
+            with open(self.path(digest), "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    hasher.update(chunk)
+        except FileNotFoundError:
+            return False
+        if hasher.hexdigest() == digest.encoded:
+            return True
+        with suppress(FileNotFoundError):
+            os.unlink(self.path(digest))
+        return False
 
     def read(self, digest: Digest) -> bytes | None:
         """Return a small blob; None where it is not here, or not what it should be."""
