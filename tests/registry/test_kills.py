@@ -1,0 +1,116 @@
+"""Pushes and loads that are killed at any moment: nothing half-made, and the next one goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Runner
+    from tests.registry.servers import InProcessRegistry
+
+pytestmark = pytest.mark.slow
+KILLS = 20
+
+
+@pytest.fixture
+def img(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> str:
+    """Return the name of an image of three layers, which a push takes a moment to send."""
+    run_ch_image("import", busybox_tar, "bb")
+    context = tmp_path / "context"
+    context.mkdir()
+    for name in "ab":
+        (context / name).write_bytes(random.Random(name).randbytes(2_000_000))
+    (context / "Dockerfile").write_text("FROM bb\nCOPY a /\nCOPY b /\n")
+    run_ch_image("build", "-t", "img", context)
+    return "img"
+
+
+def kill_some(arguments: list[str], storage: Path, run_ch_image: Runner) -> None:
+    """Kill a command at random moments, and look at the storage after each."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    env = os.environ | {"CH_IMAGE_STORAGE": str(storage)}
+    start = time.monotonic()
+    subprocess.run([*command("ch-image"), "list"], env=env, check=True)
+    least = time.monotonic() - start
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [*command("ch-image"), *arguments],
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            process.wait(chance.uniform(least / 2, least * 4))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        run_ch_image("list")
+        check_blobs(storage)
+
+
+def check_blobs(storage: Path) -> None:
+    """See that all complete blobs are what their names say."""
+    for path in (storage / "blobs/sha256").glob("*"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+
+
+def test_push(
+    *, img: str, run_ch_image: Runner, storage: Path, in_process: InProcessRegistry
+) -> None:
+    destination = f"{in_process.host}/x:1"
+    kill_some(["push", img, destination], storage, run_ch_image)
+    for (_, digest), content in in_process.blobs.items():
+        assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
+    there = {digest for _, digest in in_process.blobs}
+    in_process.received = 0
+    run_ch_image("push", img, destination)
+    manifest = json.loads(in_process.manifests["x", "1"][1])
+    parts = {part["digest"]: part["size"] for part in [*manifest["layers"], manifest["config"]]}
+    missing = sum(size for digest, size in parts.items() if digest not in there)
+    assert in_process.received == missing
+    assert set(parts) <= {digest for _, digest in in_process.blobs}
+    assert [name for name in os.listdir(storage / "tmp") if name != "trash"] == []
+
+
+def test_load(*, img: str, run_ch_image: Runner, tmp_path: Path) -> None:
+    run_ch_image("save", "-o", tmp_path / "saved", img)
+    other = tmp_path / "other"
+
+    arguments = ["load", "--storage", str(other), str(tmp_path / "saved"), "new"]
+    seen = set()
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for _ in range(KILLS):
+        process = subprocess.Popen([*command("ch-image"), *arguments])
+        try:
+            process.wait(chance.uniform(0.1, 2))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        listed = run_ch_image("list", "--storage", other).stdout
+        seen.add(listed)
+        check_blobs(other)
+        if listed:
+            run_ch_image("save", "--storage", other, "-o", tmp_path / "again", "new")
+            (tmp_path / "again").unlink()
+            run_ch_image("delete", "--storage", other, "new")
+    assert seen <= {"", "new\n"}
+    run_ch_image(*arguments)
+    run_ch_image("save", "--storage", other, "-o", tmp_path / "again", "new")
+    assert [name for name in os.listdir(other / "tmp") if name != "trash"] == []
