@@ -24,7 +24,7 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import floor, inputs, report, start
+from bench import floor, inputs, pull, report, start
 from bench.build import builds, imports
 from bench.measure import Bench
 from bench.tools import KINDS
@@ -87,6 +87,7 @@ def measure(place: Path, owner: account.Account, programs: Path) -> report.Resul
     start.measure(bench, makers.base("busybox"), results)
     builds(bench, tools, inputs.debian(), results)
     imports(bench, tools, inputs.big(), results)
+    pull.pulls(bench, {"debian": inputs.debian(), "big": inputs.big()}, results)
     return results
 
 
@@ -101,7 +102,16 @@ def main() -> int:
                 "hint: what is measured runs as an ordinary user all the same"
             )
         packages.require(
-            sorted({*account.NEEDS, *install.NEEDS, *NEEDS, *PEERS, *makers.needs(["busybox"])})
+            sorted(
+                {
+                    *account.NEEDS,
+                    *install.NEEDS,
+                    *NEEDS,
+                    *PEERS,
+                    *pull.NEEDS,
+                    *makers.needs(["busybox"]),
+                }
+            )
         )
         packages.require(makers.MAKERS["debian"].needs)
         owner = user()

@@ -110,6 +110,10 @@ class Buildah(Tool):
         command += ["--layers"] if cache else ["--layers", "--no-cache"]
         return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
 
+    def pulling(self, image: str) -> list[str]:
+        """Pull from a registry without TLS."""
+        return [*self._command, "pull", "-q", "--tls-verify=false", image]
+
     def container(self, name: str) -> list[str]:
         """Return the command that makes a working container of an image and prints its name."""
         return [*self._command, "from", "--pull-never", f"localhost/{name}"]
