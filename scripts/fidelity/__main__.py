@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 USER = "sundog"
 SHOWN = 40  # differences of one way of looking
 MODES = ("seccomp", "notify")
+DRIVER = "CH_IMAGE_DRIVER"  # let through to the builds
 
 
 def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: str) -> Verdict:
@@ -36,6 +37,7 @@ def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: st
         os.chown(place, user.uid, user.gid)
         environment = account.environment(user, programs)
         environment["CH_IMAGE_STORAGE"] = str(place / "storage")
+        environment |= {key: value for key, value in os.environ.items() if key == DRIVER}
         builder = Builder(user, environment, place, str(programs / "python"))
         return judge(real, builder.make(chosen, real.base, mode))
     except BuildFailed as error:
