@@ -47,6 +47,7 @@ class Server:
         actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "as-second-user": self._as_second_user,
             "drop-caches": self._drop_caches,
+            "load-with-podman": self._load_with_podman,
             "mount-tmpfs": self._mount_tmpfs,
             "unmount": self._unmount,
         }
@@ -81,6 +82,28 @@ class Server:
         Path("/proc/sys/vm/drop_caches").write_text("3")
         return {}
 
+    def _load_with_podman(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Say what real root finds in an image's archive: the status of these paths."""
+        with tempfile.TemporaryDirectory(prefix="podman.", dir="/var/tmp") as directory:
+            podman = ["podman", f"--root={directory}/root", f"--runroot={directory}/run"]
+            podman.append("--storage-driver=vfs")
+
+            def run(*arguments: str) -> str:
+                done = subprocess.run(
+                    [*podman, *arguments], capture_output=True, text=True, timeout=60, check=False
+                )
+                if done.returncode:
+                    raise ValueError(f"podman {arguments[0]}: {done.stderr}")
+                return done.stdout
+
+            run("load", "--quiet", "--input", request["archive"])
+            image = run("image", "ls", "--quiet").split()[0]
+            root = Path(run("image", "mount", image).strip())
+            try:
+                return {"found": {path: _status(root / path) for path in request["paths"]}}
+            finally:
+                run("image", "unmount", image)
+
     def _mount_tmpfs(self, request: dict[str, Any]) -> dict[str, Any]:
         size, extra = int(request["kibibytes"]), request["options"]
         if extra not in OPTIONS:
@@ -113,6 +136,16 @@ class Server:
                 with connection.makefile("rb") as stream:
                     request = json.loads(stream.read(1 << 20))
                 connection.sendall(json.dumps(self.answer(request)).encode())
+
+
+def _status(path: Path) -> list[int | str]:
+    """Return mode, owner, group, device and capabilities of what is at ``path`` itself."""
+    status = path.lstat()
+    try:
+        capability = os.getxattr(path, "security.capability", follow_symlinks=False).hex()
+    except OSError:  # it has none
+        capability = ""
+    return [status.st_mode, status.st_uid, status.st_gid, status.st_rdev, capability]
 
 
 @contextlib.contextmanager

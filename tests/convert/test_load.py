@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Completed, Runner
+    from tests.conftest import Completed, RootHelper, Runner
 
 FORMATS = ["oci-archive", "oci-dir", "docker-archive"]
 MADE = """\
@@ -89,8 +90,7 @@ def test_what_skopeo_reads(*, img: str, tmp_path: Path, run_ch_image: Runner, fo
     assert (made["d"].uid, made["d"].gid, made["d"].mode) == (7, 8, 0o2750)
     assert (devices["null"].type, devices["null"].devminor) == (tarfile.CHRTYPE, 3)
     assert "bin/.wh.awk" in devices
-    stat = subprocess.run(["umoci", "stat", "--image", f"{copy}:x"], check=False)
-    assert stat.returncode == 0
+    subprocess.run(["umoci", "stat", "--image", f"{copy}:x"], check=True)
 
     # And back, from what skopeo wrote.
     before = tars(run_ch_image, img, tmp_path / "t")
@@ -503,3 +503,40 @@ def test_interrupted_save_leaves_what_was_there(
     assert done.returncode == 1
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir() if "part" in entry.name] == []
+
+
+# VFS_CAP_REVISION_2 and the effective bit; CAP_NET_RAW (1 << 13) permitted.
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
+
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
+def test_what_real_root_gets_from_podman(
+    *,
+    tmp_path: Path,
+    busybox_tar: Path,
+    run_ch_image: Runner,
+    root_helper: RootHelper,
+    form: str,
+) -> None:
+    base = tmp_path / "base.tar"
+    shutil.copy(busybox_tar, base)
+    with tarfile.open(base, "a") as archive:
+        info = tarfile.TarInfo("bin/ping-like")
+        info.mode = 0o755
+        info.pax_headers = {"SCHILY.xattr.security.capability": CAPABILITY.decode("latin-1")}
+        archive.addfile(info)
+    run_ch_image("import", base, "bb")
+    (tmp_path / "Dockerfile").write_text(MADE)
+    run_ch_image("build", "-t", "img", "--force=notify", tmp_path)
+    run_ch_image("save", "-o", tmp_path / "saved", "--format", form, "img")
+    answer = root_helper.ask(
+        "load-with-podman",
+        archive=str(tmp_path / "saved"),
+        paths=["a", "d", "null", "bin/ping-like"],
+    )
+    assert answer["found"] == {
+        "a": [stat.S_IFREG | 0o4755, 5, 6, 0, ""],
+        "d": [stat.S_IFDIR | 0o2750, 7, 8, 0, ""],
+        "null": [stat.S_IFCHR | 0o644, 0, 0, os.makedev(1, 3), ""],
+        "bin/ping-like": [stat.S_IFREG | 0o755, 0, 0, 0, CAPABILITY.hex()],
+    }
