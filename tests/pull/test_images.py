@@ -79,6 +79,16 @@ def test_whiteouts_and_opaque_directories(
     ]
 
 
+def test_an_opaque_root_hides_all(shelf: Shelf, programs: bytes, listing: Any, driver: str) -> None:
+    shelf.image(
+        *(shelf.base(), shelf.layer(file("old"), directory("d"), file("d/old"))),
+        shelf.layer(file(".wh..wh..opq", b""), directory("d"), file("d/new")),
+        shelf.tar_layer(programs),
+        tag="a:latest",
+    )
+    assert listing("cd /; ls -d old etc/base d/* 2>/dev/null || true").split() == ["d/new"]
+
+
 def test_hard_links_across_layers(shelf: Shelf, programs: bytes, listing: Any, driver: str) -> None:
     shelf.image(
         shelf.tar_layer(programs),
