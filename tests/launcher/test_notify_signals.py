@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import select
 import shutil
@@ -99,7 +98,7 @@ def test_it_dies_of_the_commands_signal(ch_run: ChRun, tree: Path, name: str) ->
 
 def test_timeout_ends_it(installed: Path, tree: Path) -> None:
     done = subprocess.run(
-        ["timeout", "-s", "TERM", "1", installed, "--notify", tree, "--", "sleep", "1000"],
+        ["timeout", "-s", "TERM", "1", installed, "--notify", tree, "--", "sleep", "1234"],
         env=ENVIRONMENT,
         check=False,
     )
@@ -221,10 +220,17 @@ class Terminal:
     """An interactive shell on a terminal of its own; ``expect`` reads what it shows."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.process, self.fd = pty.fork()
-        if self.process == 0:
-            bash = shutil.which("bash") or "/bin/bash"
-            os.execve(bash, ["bash", "--norc", "--noprofile", "--noediting", "-i"], environment)
+        self.fd, inside = os.openpty()
+        bash = shutil.which("bash") or "/bin/bash"
+        self.shell = subprocess.Popen(
+            ["setsid", "--ctty", bash, "--norc", "--noprofile", "--noediting", "-i"],
+            env=environment,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+        )
+        os.close(inside)
+        self.process = self.shell.pid
         self.seen = ""
 
     def expect(self, pattern: str) -> str:
@@ -253,9 +259,9 @@ def terminal(tmp_path: Path) -> Generator[Terminal]:
     terminal = Terminal(ENVIRONMENT | {"PS1": "outer> ", "TERM": "dumb"})
     terminal.expect("outer> ")
     yield terminal
-    os.kill(terminal.process, signal.SIGKILL)
+    terminal.shell.kill()
+    terminal.shell.wait()
     os.close(terminal.fd)
-    os.waitpid(terminal.process, 0)
 
 
 @pytest.fixture(params=["", "--notify"])
@@ -265,7 +271,7 @@ def how(request: pytest.FixtureRequest, installed: Path, tree: Path) -> str:
 
 
 def test_interrupt(terminal: Terminal, how: str) -> None:
-    terminal.type(f"{how} sh -c 'echo rea\"\"dy; sleep 1000'\n")
+    terminal.type(f"{how} sh -c 'echo rea\"\"dy; sleep 1234'\n")
     terminal.expect("ready\n")
     terminal.type("\x03")
     terminal.expect("outer> ")
@@ -314,13 +320,13 @@ def test_an_interactive_shell_has_its_own_jobs(terminal: Terminal, how: str) -> 
     terminal.expect("inner\\$ ' sh -i\n")
     shown = terminal.expect("inner\\$ ")
     assert "job control turned off" not in shown
-    terminal.type("sleep 1000\n")
-    terminal.expect("sleep 1000\n")
+    terminal.type("sleep 1234\n")
+    terminal.expect("sleep 1234\n")
     wait_for_foreground(terminal, "sleep")
     terminal.type("\x1a")
     terminal.expect("Stopped")
     terminal.expect("inner\\$ ")
-    assert "sleep 1000" in terminal.command("jobs", "inner\\$ ")
+    assert "sleep 1234" in terminal.command("jobs", "inner\\$ ")
     terminal.type("fg\n")
     wait_for_foreground(terminal, "sleep")
     terminal.type("\x03")

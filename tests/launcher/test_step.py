@@ -114,7 +114,7 @@ from sundog.launcher.step import (
 )
 enter_namespaces(0, 0)
 mount(b"/dev/null", b"/proc/version", None, MS_BIND, None)
-argv = [b"sh", b"-c", b"sleep 1000 & exit 3"]
+argv = [b"sh", b"-c", b"sleep 1003 & exit 3"]
 step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
 try:
     guarded(step, own_pids=True)
@@ -138,7 +138,7 @@ def test_a_masked_proc_is_no_obstacle(busybox_tree: Path) -> None:
     assert second.startswith("can't mount proc")
     assert second.endswith("Operation not permitted")
     alive = subprocess.run(
-        ["pgrep", "-U", str(os.getuid()), "-fx", "sleep 1000"], capture_output=True, check=False
+        ["pgrep", "-U", str(os.getuid()), "-fx", "sleep 1003"], capture_output=True, check=False
     )
     assert alive.stdout == b""
 

@@ -32,6 +32,7 @@ from sundog.kernel.process import set_child_subreaper, set_no_new_privs
 from sundog.launcher.child import Child
 from sundog.launcher.enter import enter_namespaces, mount_root, mount_scratch
 from sundog.launcher.execute import execute, failure_hint
+from sundog.launcher.members import kill_members
 from sundog.launcher.operations import REQUIRED, Bind, Detached
 from sundog.launcher.plan import Plan, enter
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
@@ -353,11 +354,10 @@ def kill_namespace() -> None:
 
 def kill_children() -> None:
     """Kill and reap all descendants of this process, which adopts those that lose their parent."""
+    proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    kill_members(proc, {os.getpid()})
+    os.close(proc)
     while True:
-        with open("/proc/thread-self/children") as file:
-            children = file.read().split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
         try:
             os.wait()
         except ChildProcessError:
