@@ -67,11 +67,15 @@ def test_nothing_survives_the_command(busybox_tree: Path, own_pids: bool) -> Non
 
 
 def test_orphans_of_orphans_do_not_survive(busybox_tree: Path, own_pids: bool) -> None:
-    script = "for i in 1 2 3 4 5; do (setsid sh -c 'sleep 1000 & sleep 1000 & wait' &) ; done; true"
+    seconds = 10_000 + os.getpid()  # nobody else's
+    sleepers = f"sleep {seconds} & sleep {seconds} & wait"
+    script = f"for i in 1 2 3 4 5; do (setsid sh -c '{sleepers}' &) ; done; true"
     status, _ = shell(busybox_tree, script, own_pids=own_pids)
     assert status == 0
     alive = subprocess.run(
-        ["pgrep", "-U", str(os.getuid()), "-fx", "sleep 1000"], capture_output=True, check=False
+        ["pgrep", "-U", str(os.getuid()), "-fx", f"sleep {seconds}"],
+        capture_output=True,
+        check=False,
     )
     assert alive.stdout == b""
 
