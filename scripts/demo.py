@@ -179,6 +179,7 @@ def main() -> int:
     print("  ch-image list                            # what is in your storage")
     print("  ch-run -W ssh -- sh                      # a shell; changes go when you leave")
     print("  ch-image build -t mine -f Dockerfile .   # yours: FROM debian:trixie and go on")
+    print("  ch-image pull debian:trixie              # from Docker Hub, where that is in reach")
     print("  ch-image build --force=notify ...        # mocked owners that programs can see, too")
     print("\ndocs/tutorial.md goes on from here.")
     return 0
