@@ -108,7 +108,7 @@ def mount_overlaid(
     if isinstance(root, DirectoryRoot):
         base, lowers = b"/", [root.path]
         lower_fd, upper_fd = os.open(root.path, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
-        for path, is_directory in mount_points:
+        for path, is_directory in dict.fromkeys(mount_points):  # a bind may be named twice
             reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
     else:
         base, lowers = root.base, root.lowers
