@@ -106,3 +106,9 @@ def test_write_fake_over_a_mount(ch_run: ChRun) -> None:
     error, hint = messages(done)
     assert error == "error: can't mount overlay on /: Invalid argument"
     assert hint.startswith("hint: for -W the image must be on a file system that can be overlaid")
+
+
+def test_a_bind_may_be_named_twice(ch_run: ChRun, tree: Path) -> None:
+    done = ch_run("-W", "-b", "/usr:/new", "-b", "/usr:/new", tree, "--", "ls", "/new")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"bin\n" in done.stdout
