@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import command
 from tests.registry.servers import InProcessRegistry, Refuse
 
 if TYPE_CHECKING:
@@ -348,3 +349,28 @@ def test_bad_epoch(*, bb: str, run_ch_image: Runner) -> None:
     done = push(run_ch_image, bb, "localhost:1/x", check=False, env={"SOURCE_DATE_EPOCH": "soon"})
     assert done.returncode == 2
     assert "$SOURCE_DATE_EPOCH: not a number of seconds: soon" in done.stderr
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_image(
+    *, tmp_path: Path, storage: Path, run_ch_image: Runner, registry: str
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    with (tree / "zeros").open("wb") as file:
+        file.truncate(1 << 30)
+    (tree / "random").write_bytes(os.urandom(64 << 20))  # which takes several chunks to upload
+    run_ch_image("import", tree, "large")
+    for arguments in (
+        ["push", "large", f"{registry}/large:1"],
+        ["save", "-o", str(tmp_path / "saved"), "large"],
+    ):
+        process = subprocess.Popen(
+            [*command("ch-image"), *arguments],
+            env=os.environ | NOTHING | {"CH_IMAGE_STORAGE": str(storage)},
+            stdout=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert usage.ru_maxrss < 200 << 10  # KiB

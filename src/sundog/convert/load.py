@@ -11,9 +11,10 @@ import sys
 from sundog.convert import docker_archive, oci_layout
 from sundog.convert.archived import load_layers
 from sundog.convert.members import ArchiveMembers, DirectoryMembers
-from sundog.errors import ArchiveError, SundogError, UsageError
+from sundog.errors import ArchiveError, ReferenceSyntaxError, SundogError, UsageError
 from sundog.oci.digest import DigestMismatch, DigestSyntaxError
 from sundog.oci.fields import DocumentError
+from sundog.oci.index import PlatformUnavailable
 from sundog.oci.reference import Reference
 from sundog.record.names import canonical_name
 from sundog.registry.faults import RegistryError
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 # What an archive may be the cause of.
-_FAULTS = (ArchiveError, DocumentError, DigestMismatch, DigestSyntaxError, RegistryError)
+_FAULTS = (
+    ArchiveError,
+    DocumentError,
+    DigestMismatch,
+    DigestSyntaxError,
+    PlatformUnavailable,
+    ReferenceSyntaxError,
+    RegistryError,
+)
 
 
 def load(
