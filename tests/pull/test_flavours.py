@@ -50,14 +50,12 @@ def test_http_on_this_machine(filled: Flavours, run_ch_image: Runner) -> None:
     assert run_ch_image("list").stdout == f"{filled.http}/some/image:1\n"
 
 
-def test_http_to_another_machine_has_to_be_allowed(
+def test_a_registry_may_be_elsewhere_than_its_name_says(
     filled: Flavours, run_ch_image: Runner, tmp_path: Path
 ) -> None:
-    # A name that means this machine, but does not look like it.
-    with_name = os.uname().nodename
-    host = f"{with_name}.localdomain:1"
+    host = "registry.invalid:5000"
     done = run_ch_image("pull", f"{host}/some/image:1", check=False)
-    refused(done, f"can't reach {with_name}.localdomain")
+    refused(done, f"can't reach {host}")
     (tmp_path / "registries.conf").write_text(
         f'[[registry]]\nprefix = "{host}"\nlocation = "{filled.http}"\ninsecure = true\n'
     )

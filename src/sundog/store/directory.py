@@ -38,6 +38,7 @@ _DIRECTORIES = (
     *(b"images", b"layers", b"blobs", b"trees", b"cache", b"probe"),
     *(b"tmp", b"tmp/trash"),
 )
+_ADDED = b"blobs"  # which stores of the first versions lack
 _MADE_LAST = USE_LOCK = b"locks/use"  # by which a complete directory is known
 
 COLLECTION_DUE = b"locks/collection-due"
@@ -77,7 +78,7 @@ def open_directory(path: bytes) -> None:
         )
     else:
         _check_privacy(path, status)
-    if not os.path.exists(os.path.join(path, _MADE_LAST)):
+    if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
         _furnish(path)
 
 
