@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -119,10 +120,8 @@ def test_built_image_in_the_eyes_of_skopeo_and_umoci(
         3,
     )
     assert "bin/.wh.awk" in devices
-    from hashlib import sha256
-
     assert config["rootfs"]["diff_ids"] == [
-        f"sha256:{sha256(gzip.decompress(layer)).hexdigest()}" for layer in layers
+        f"sha256:{hashlib.sha256(gzip.decompress(layer)).hexdigest()}" for layer in layers
     ]
 
 
@@ -374,3 +373,20 @@ def test_memory_does_not_grow_with_the_image(
         process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode == 0
         assert usage.ru_maxrss < 200 << 10  # KiB
+
+
+def test_layer_whose_blob_was_lost_is_made_anew(
+    *, bb: str, run_ch_image: Runner, storage: Path, in_process: InProcessRegistry
+) -> None:
+    push(run_ch_image, bb, f"{in_process.host}/one:1")
+    run_ch_image("pull", f"{in_process.host}/one:1", "one", env=NOTHING)
+    run_ch_image("delete", "bb")
+    for path in (storage / "blobs/sha256").iterdir():
+        path.unlink()
+    with InProcessRegistry().serve() as other:
+        push(run_ch_image, "one", f"{other.host}/two:1")
+        layer = layer_of(other, "two", "1")
+        config = other.blobs["two", manifest_of(other, "two", "1")["config"]["digest"]]
+    assert members(layer).keys() == members(layer_of(in_process, "one", "1")).keys()
+    diff_id = f"sha256:{hashlib.sha256(gzip.decompress(layer)).hexdigest()}"
+    assert json.loads(config)["rootfs"]["diff_ids"] == [diff_id]
