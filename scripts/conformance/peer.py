@@ -31,11 +31,15 @@ def reference(case: Case) -> Image:
     """Return what buildah makes of a case, now, as root, unless it did so before."""
     found = kept(case)
     if found is None:
+        target = own("bases") / _name(case)
         with (
             tempfile.TemporaryDirectory(prefix="sundog-peer.", dir="/var/tmp") as place,
-            atomically(own("bases") / _name(case)) as part,
+            atomically(target) as part,
         ):
             part.write_bytes(pickle.dumps(_build(case, Path(place))))
+        for old in target.parent.glob(f"peer-{case.name}-????????????.pickle"):
+            if old != target:
+                old.unlink()
         found = kept(case)
     if found is None:
         raise WorkshopError(f"{case.name}: what buildah made is gone again")
@@ -63,8 +67,11 @@ def _name(case: Case) -> str:
 
 
 def _build(case: Case, place: Path) -> Image:
+    # In the directory for temporary files it keeps what RUN --mount=type=cache asks for.
+    temporary = place / "tmp"
+    temporary.mkdir()
     storage = ["--root", f"{place}/storage", "--runroot", f"{place}/run"]
-    buildah = ["buildah", *storage]
+    buildah = ["env", f"TMPDIR={temporary}", "buildah", *storage]
     container = _run([*buildah, "from", "scratch"]).strip()
     mounted = _run([*buildah, "mount", container]).strip()
     unpack = ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf"]
