@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.registry.servers import InProcessRegistry, docker_registry
+from tests.pull.conftest import flavours, tls
+from tests.registry.servers import InProcessRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tests.pull.flavours import Flavours
 
-@pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+
+__all__ = ["flavours", "tls"]
+
+
+@pytest.fixture
+def registry(flavours: Flavours) -> str:
     """Return ``HOST:PORT`` of Debian's docker-registry, without TLS and logins."""
-    with docker_registry(tmp_path_factory.mktemp("registry")) as host:
-        yield host
+    return flavours.http
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Registries for tests: Debian's docker-registry, and one in this process that fails on request."""
+"""A registry in this process, which takes what is pushed, and fails on request."""
 
 from __future__ import annotations
 
@@ -6,54 +6,14 @@ import hashlib
 import json
 import re
 import socket
-import subprocess
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
-from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-_CONFIGURATION = """\
-version: 0.1
-log: {{level: error, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
-
-
-@contextmanager
-def docker_registry(directory: Path) -> Iterator[str]:
-    """Run docker-registry, with its files in ``directory``; yield its ``HOST:PORT``."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration = directory / "registry.yml"
-    configuration.write_text(_CONFIGURATION.format(storage=directory / "storage", port=port))
-    log = directory / "log"
-    with log.open("wb") as stream:
-        server = subprocess.Popen(
-            ["docker-registry", "serve", configuration], stdout=stream, stderr=stream
-        )
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
-                break
-            except OSError:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise AssertionError(log.read_text()) from None
-                time.sleep(0.05)
-        yield f"localhost:{port}"
-    finally:
-        server.kill()
-        server.wait()
 
 
 class Refuse(Exception):
