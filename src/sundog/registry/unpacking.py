@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _FETCHERS = 4
 _WORKERS = 4
+_FLUSH_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -179,18 +180,34 @@ def _running(
             while not cancelled.is_set():
                 _unpack(worker, to_unpack.get_nowait(), events)
 
+    unwritten: list[Exception] = []
+
+    def flush() -> None:
+        # So that the disk has something to do meanwhile, and at the end little is left to wait for.
+        try:
+            while not cancelled.wait(_FLUSH_SECONDS):
+                with store.faults:
+                    store.scratch.sync()
+        except Exception as error:  # which the kernel tells once, not to the last sync again
+            unwritten.append(error)
+
+    flusher = _started(flush)
     fetchers = [_started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
     unpackers = [_started(unpack_all, worker) for worker in workers]
     try:
         yield events
         for thread in fetchers:
             thread.join()
+        cancelled.set()
+        flusher.join()
+        if unwritten:
+            raise unwritten[0]
     finally:
         # A fetch may be waiting for bytes: it ends with the process, and what it has is kept.
         cancelled.set()
         for worker in workers:
             worker.kill()
-        for thread in unpackers:
+        for thread in (*unpackers, flusher):
             thread.join()
         for worker in workers:
             worker.close()
