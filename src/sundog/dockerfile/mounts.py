@@ -7,7 +7,6 @@ BuildKit for their other spellings and for what is a number.  Pure; what a mount
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass, field
 
@@ -119,12 +118,8 @@ def source_of_mount(text: str) -> str:
 
 def _pairs(text: str) -> list[tuple[str, str]]:
     """Split the comma-separated fields; a switch without a value is true."""
-    try:
-        (fields,) = csv.reader([text], strict=True)
-    except (csv.Error, ValueError) as error:
-        raise MountSyntaxError(f"--mount: not a list of KEY=VALUE: {text}") from error
     pairs = []
-    for item in fields:
+    for item in _comma_separated(text):
         name, equals, value = item.partition("=")
         key = _SPELLINGS.get(name.lower(), name.lower())
         if key not in _KEYS:
@@ -133,6 +128,19 @@ def _pairs(text: str) -> list[tuple[str, str]]:
             raise MountSyntaxError(f"--mount: {name} needs a value", f"write {name}=VALUE")
         pairs.append((key, value if equals else "true"))
     return pairs
+
+
+def _comma_separated(text: str) -> list[str]:
+    """Split ``text`` as a line of comma-separated values, in which a field may be quoted."""
+    if '"' not in text:
+        return text.split(",")
+    import csv  # noqa: PLC0415 - seldom needed
+
+    try:
+        (fields,) = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as error:
+        raise MountSyntaxError(f"--mount: not a list of KEY=VALUE: {text}") from error
+    return fields
 
 
 @dataclass
