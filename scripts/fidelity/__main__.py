@@ -47,7 +47,7 @@ def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: st
 
 
 def measure(chosen: list[PackageSet]) -> bool:
-    """Print a row for each set, and below it what notify has wrong; tell whether nothing is."""
+    """Print a row for each set, below it what is wrong; tell whether nothing is under notify."""
     user = account.ordinary(USER)
     faithful = True
     print(f"{'set':24} {'paths':>7} {'seccomp':>12} {'notify':>12} {'seconds':>8}", flush=True)
@@ -61,6 +61,8 @@ def measure(chosen: list[PackageSet]) -> bool:
             f"{packages_.name:24} {compared:7} {seccomp!s:>12} {notify!s:>12} {seconds:8.0f}",
             flush=True,
         )
+        if seccomp.failure:  # why it did is worth a look, though it need not succeed
+            print("".join(f"  {line}\n" for line in seccomp.failure.splitlines()), end="")
         if str(notify) != "0":
             faithful = False
             print("".join(f"  {line}\n" for line in notify.lines(SHOWN)), end="", flush=True)
