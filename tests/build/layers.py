@@ -26,6 +26,7 @@ class Entry:
     mtime: int
     link: str
     size: int
+    head: bytes = b""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.owner} {self.mode:o}"
@@ -44,6 +45,11 @@ def entries(workshop: Workshop, *, image: str = "img", above: str = "bb") -> dic
     return found
 
 
+def _head(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member) if member.isfile() else None
+    return file.read(20) if file else b""
+
+
 def read(tar: Path) -> dict[str, Entry]:
     """Return the members of a tar by path."""
     with tarfile.open(tar) as archive:
@@ -55,6 +61,7 @@ def read(tar: Path) -> dict[str, Entry]:
                 int(member.mtime),
                 member.linkname,
                 member.size,
+                _head(archive, member),
             )
             for member in archive
         }

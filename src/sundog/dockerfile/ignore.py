@@ -98,7 +98,7 @@ class _Pattern:
     def parse(cls, pattern: str) -> _Pattern:
         text = pattern.strip()
         is_exception = text.startswith(_EXCEPTION)
-        text = _clean(text.removeprefix(_EXCEPTION).strip())
+        text = _clean(text.removeprefix(_EXCEPTION))
         if not text:
             raise PatternError(f"{_EXCEPTION} without a pattern")
         return cls(text, is_exception, _expression(text))
