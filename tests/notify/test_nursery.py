@@ -1,0 +1,74 @@
+"""What is held open because its birth might not tell it from the next inode of its number."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from sundog.emulation.notify.nursery import CLOCK_REALTIME_COARSE, MAX_HELD, Nursery
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sundog.emulation.notify.files import Status
+
+
+class Born:
+    """What `Status` is, of a file with the birth that a test wants."""
+
+    def __init__(self, path: Path, birth: int) -> None:
+        self._path = path
+        self._birth = birth
+
+    def birth(self) -> int:
+        return self._birth
+
+    def open(self) -> int:
+        return os.open(self._path, os.O_PATH | os.O_CLOEXEC)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.touch()
+    return path
+
+
+def held(path: Path) -> int:
+    """Return how often this process has a file open."""
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return sum(os.path.lexists(link) and os.readlink(link) == str(path) for link in links)
+
+
+def born(path: Path, birth: int) -> Status:
+    return cast("Status", Born(path, birth))
+
+
+def now() -> int:
+    return time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
+
+
+def test_old_inode_is_not_held(file: Path) -> None:
+    Nursery().take(born(file, now() - 1))
+    assert held(file) == 0
+
+
+def test_young_inode_is_held_until_the_clock_ticks(file: Path) -> None:
+    nursery, soon = Nursery(), now() + 100_000_000
+    nursery.take(born(file, soon))
+    nursery.release()
+    assert held(file) == 1
+    while now() <= soon:
+        pass
+    nursery.release()
+    assert held(file) == 0
+
+
+def test_many_young_inodes_take_no_more_descriptors_than_they_may(file: Path) -> None:
+    nursery = Nursery()
+    for _ in range(3 * MAX_HELD):
+        nursery.take(born(file, now()))
+        assert held(file) <= MAX_HELD
