@@ -30,7 +30,7 @@ fuzz: python
 	@$(RUN) scripts.fuzz $(ARGS)
 
 bench: python
-	@$(RUN) bench
+	@$(RUN) bench $(ARGS)
 
 conformance: python
 	@$(RUN) scripts.conformance $(ARGS)

@@ -24,7 +24,7 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import floor, inputs, pull, report, start
+from bench import emulation, floor, inputs, pull, report, start
 from bench.build import builds, imports
 from bench.measure import Bench
 from bench.tools import KINDS
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER = "sundog-bench"
-PEERS = ("bubblewrap", "buildah", "charliecloud-builders", "charliecloud-runtime")
+PEERS = ("bubblewrap", "buildah", "charliecloud-builders", "charliecloud-runtime", "proot")
 NEEDS = (
     "busybox-static", "dpkg-dev", "e2fsprogs", "gcc", "git", "gzip", "libarchive-tools",
     "linux-libc-dev", "mount", "musl-tools", "strace", "uidmap",
@@ -75,8 +75,10 @@ def fresh_file_system(owner: account.Account) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def measure(place: Path, owner: account.Account, programs: Path) -> report.Results:
-    """Take all measurements."""
+def measure(
+    place: Path, owner: account.Account, programs: Path, *, only_emulation: bool = False
+) -> report.Results:
+    """Take all measurements, or only those of root emulation."""
     bench = Bench(owner, place, programs)
     for name in ("run", "tmp"):
         bench.directory(name)
@@ -84,16 +86,22 @@ def measure(place: Path, owner: account.Account, programs: Path) -> report.Resul
     results = report.Results()
     for tool in tools:
         tool.storage.rmdir()
+    if only_emulation:
+        emulation.measure(bench, inputs.services(), results)
+        return results
     start.measure(bench, makers.base("busybox"), results)
     builds(bench, tools, inputs.debian(), results)
     imports(bench, tools, inputs.big(), results)
     pull.pulls(bench, {"debian": inputs.debian(), "big": inputs.big()}, results)
+    emulation.measure(bench, inputs.services(), results)
     return results
 
 
 def main() -> int:
     """Prepare, measure, write the page; an exit status."""
-    argparse.ArgumentParser(prog="make bench", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--emulation", action="store_true", help="that part only, and print it")
+    options = parser.parse_args()
     started = time.monotonic()
     try:
         if os.geteuid() != 0:
@@ -116,20 +124,22 @@ def main() -> int:
         packages.require(makers.MAKERS["debian"].needs)
         owner = user()
         programs = install.environment("bench", install.SYSTEM_PYTHON, extra="[fast]")
-        alone = floor.measure(inputs.debian())
+        alone = [] if options.emulation else [floor.measure(inputs.debian())]
         with fresh_file_system(owner) as place:
-            results = measure(place, owner, programs)
-        results.tables.append(alone)
+            results = measure(place, owner, programs, only_emulation=options.emulation)
+        results.tables += alone
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
         page = report.page(results, packages.versions(PEERS), machine)
         page = page.replace(str(place), "$D").replace(str(own("bases")), "$BASES")
         page = page.replace(f"{programs}/", "")
-        (CHECKOUT / "docs/benchmarks.md").write_text(page)
+        if not options.emulation:
+            (CHECKOUT / "docs/benchmarks.md").write_text(page)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(page)
-    print(f"wrote docs/benchmarks.md in {time.monotonic() - started:.0f} s")
+    if not options.emulation:
+        print(f"wrote docs/benchmarks.md in {time.monotonic() - started:.0f} s")
     return 0
 
 

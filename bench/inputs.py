@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 BIG = 900_000_000
 PACKAGES = "openssh-server"
+SERVICES = "openssh-server postgresql"
 
 # A repository of all that the install needs, in the image: no network in what is measured.
-REPOSITORY = rf"""
+REPOSITORY = r"""
 set -e
 chroot "$1" apt-get -qq update
 mkdir -p "$1/aptrepo/partial"
 chroot "$1" apt-get -qq -o Dir::Cache::archives=/aptrepo --no-install-recommends \
-    --download-only -y install {PACKAGES} >/dev/null
+    --download-only -y install @PACKAGES@ >/dev/null
 (cd "$1/aptrepo" && rm -rf partial lock && dpkg-scanpackages -m . >Packages 2>/dev/null)
 rm -rf "$1"/etc/apt/sources.list.d/* "$1"/var/lib/apt/lists/* "$1"/etc/apt/sources.list
 echo 'deb [trusted=yes] file:/aptrepo ./' >"$1/etc/apt/sources.list"
@@ -73,13 +74,21 @@ int main(int argc, char **argv) {
 
 
 def debian() -> Path:
-    """Return a Debian tarball with a package repository in it."""
-    target = own("bases") / f"bench-{digest([Path(__file__)])}.tar"
+    """Return a Debian tarball with a repository of PACKAGES in it."""
+    return _debian("bench", PACKAGES, ["ca-certificates"])
+
+
+def services() -> Path:
+    """Return a Debian tarball with a compiler, fakeroot, and a repository of SERVICES in it."""
+    return _debian("services", SERVICES, ["ca-certificates", "fakeroot", "gcc", "libc6-dev"])
+
+
+def _debian(name: str, packages: str, include: list[str]) -> Path:
+    target = own("bases") / f"{name}-{digest([Path(__file__)])}.tar"
     if not target.exists():
+        hook = REPOSITORY.replace("@PACKAGES@", packages)
         with atomically(target) as part:
-            bootstrap(
-                part, variant="apt", include=["ca-certificates"], hooks=[REPOSITORY], slim=False
-            )
+            bootstrap(part, variant="apt", include=include, hooks=[hook], slim=False)
     return target
 
 

@@ -1,0 +1,241 @@
+"""What it costs to be root: installs, loops and single system calls under each emulation.
+
+The same directory image for all, copied afresh for what changes it, on the same file system; beside
+real root in a chroot, which is what emulations pretend to be.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.place import WorkshopError
+
+from bench import inputs
+from bench.measure import Cost
+from bench.report import Row, Table, ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.measure import Bench
+    from bench.report import Results
+
+ROUNDS = 3
+LOOPS = 4
+ROOT, NOTIFY = "real root, chroot", "sundog, `ch-run --notify`"
+PLAIN = "sundog, `ch-run`"
+INSTALL = (
+    "export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin; apt-get {options}"
+    f" update && apt-get {{options}} install -y --no-install-recommends {inputs.SERVICES}"
+)
+UNSANDBOXED = "-o APT::Sandbox::User=root"
+WORK = {
+    "find": "find /mnt -printf %u >/dev/null",
+    "gcc": "cd /tmp; echo 'int x;' >x.c; for i in $(seq 60); do gcc -c -o x.o x.c; done",
+    "exec": "for i in $(seq 500); do /bin/true; done",
+}
+CALLS = ("getppid", "geteuid", "fstat", "lstat", "lstat-recorded", "lchown")
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """A way to be root in the directory ``tree``.
+
+    command     what a shell script comes after; for real root, None
+    apt         options that apt cannot do without there
+    """
+
+    name: str
+    command: tuple[str, ...] | None
+    apt: str = ""
+
+    def running(self, script: str, *programs: str) -> list[str]:
+        """Return the command line, of a script or, without a shell, of a program."""
+        assert self.command is not None
+        return [*self.command, *(programs or ("/bin/sh", "-c", script))]
+
+
+def emulations(bench: Bench, tree: Path) -> list[Emulation]:
+    """Return all of them, on ``tree``, which is written to; the host's /usr is its /mnt."""
+    ours = (str(bench.programs / "ch-run"), "-w", "-b", "/usr:/mnt")
+    theirs = ("/usr/bin/ch-run", "-w", "-b", "/usr:/mnt", "-u", "0", "-g", "0")
+    root = ("-u", "0", "-g", "0", str(tree), "--")
+    fakeroot = ("env", "FAKEROOTDONTTRYCHOWN=1", "fakeroot")
+    return [
+        Emulation(ROOT, None),
+        Emulation(PLAIN, (*ours, *root), UNSANDBOXED),
+        Emulation("sundog, `ch-run --seccomp`", (*ours, "--seccomp", *root), UNSANDBOXED),
+        Emulation(NOTIFY, (*ours, "--notify", str(tree), "--")),
+        Emulation("charliecloud, `ch-run --seccomp`",
+                  (*theirs, "--seccomp", str(tree), "--"), UNSANDBOXED),
+        Emulation("fakeroot 1.37 in `ch-run`", (*ours, *root, *fakeroot), UNSANDBOXED),
+        Emulation("PRoot, `proot -0`", ("/usr/bin/proot", "-0", "-r", str(tree), "-w", "/",
+                  "-b", "/proc", "-b", "/dev", "-b", "/usr:/mnt"), UNSANDBOXED),
+    ]  # fmt: skip
+
+
+def measure(bench: Bench, tarball: Path, results: Results) -> None:
+    """Take all measurements."""
+    trees = Trees(bench, tarball)
+    _installs(bench, trees, results)
+    tree = trees.fresh("loops")
+    ways = emulations(bench, tree)
+    _loops(bench, [way for way in ways if way.command], results)
+    _calls(
+        bench, tree, [way for way in ways if way.command and "fakeroot" not in way.name], results
+    )
+
+
+class Trees:
+    """Directories with the image in them, the user's own or, for real root, root's."""
+
+    def __init__(self, bench: Bench, tarball: Path) -> None:
+        self._bench = bench
+        self._tarball = tarball
+
+    def fresh(self, name: str) -> Path:
+        """Unpack the image for the user."""
+        tree = self._bench.directory(f"tree-{name}")
+        made = ["tar", "-C", str(tree), "--no-same-owner", "--exclude=./dev/*", "-xf"]
+        self._bench.run([*made, str(self._tarball)])
+        self._bench.run(["mkdir", "-p", str(tree / "mnt")])
+        return tree
+
+    def roots(self, name: str) -> Path:
+        """Unpack the image as root."""
+        tree = self._bench.place / f"tree-{name}"
+        tree.mkdir()
+        subprocess.run(["tar", "-C", tree, "-xpf", self._tarball], check=True)
+        return tree
+
+
+def _installs(bench: Bench, trees: Trees, results: Results) -> None:
+    """Install packages that need root, as each of them."""
+    costs: dict[str, list[Cost]] = {}
+    failures: dict[str, str] = {}
+    examples: list[str] = []
+    for turn in range(ROUNDS):
+        for number, kind in enumerate(emulations(bench, bench.place)):
+            if kind.name in failures or kind.name == PLAIN:
+                continue
+            script = INSTALL.format(options=kind.apt)
+            name = f"{turn}-{number}"
+            if kind.command is None:
+                costs.setdefault(kind.name, []).append(_as_root(trees.roots(name), script))
+                continue
+            argv = emulations(bench, trees.fresh(name))[number].running(script)
+            try:
+                costs.setdefault(kind.name, []).extend(bench.time([argv]))
+            except WorkshopError as error:
+                failures[kind.name] = str(error).splitlines()[-1]
+            if turn == 0:
+                examples.append(" ".join(argv))
+    median = {name: Cost.median(runs) for name, runs in costs.items() if name not in failures}
+    real = median[ROOT]
+    rows = [
+        Row((
+            name,
+            f"{cost.wall:.1f}",
+            f"{cost.cpu:.1f}",
+            ratio(cost.wall, real.wall),
+            ratio(cost.cpu, real.cpu),
+        ))
+        for name, cost in median.items()
+    ]  # fmt: skip
+    rows += [Row((name, "fails", "", "", "")) for name in failures]
+    results.tables.append(
+        Table(
+            "An install that needs root",
+            f"`apt-get install {inputs.SERVICES}` from a repository in the image, a directory on"
+            f" ext4. Medians of {ROUNDS} rounds, each in a fresh copy; CPU time of all processes,"
+            " a supervisor's included. Ratios are those to real root."
+            + "".join(f" {name}: `{text}`." for name, text in failures.items()),
+            ("as", "wall, s", "CPU, s", "ratio: wall", "CPU"),
+            rows,
+            commands=examples,
+        )
+    )
+    own = median[NOTIFY]
+    results.target("install under notify: CPU ÷ real root's", own.cpu / real.cpu, 1.3)
+    results.target("install under notify: wall ÷ real root's", own.wall / real.wall, 1.15)
+
+
+def _as_root(tree: Path, script: str) -> Cost:
+    """Run a script as real root in a chroot, in namespaces that end with it."""
+    mounts = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev"'
+    command = f'{mounts} && exec chroot "$1" /bin/sh -c "$2"'
+    argv = ["unshare", "-m", "-p", "-f", "sh", "-c", command, "sh", str(tree), script]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise WorkshopError(f"real root failed: {done.stderr.decode(errors='replace')[-500:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(wall, cpu, 0)
+
+
+def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
+    """Run what does little but stat, compile, or start programs."""
+    count = int(bench.run(["sh", "-c", "find /usr 2>/dev/null | wc -l"]))
+    script = {**WORK, "find": WORK["find"] + " 2>/dev/null || :"}
+    walls: dict[str, dict[str, float]] = {way.name: {} for way in ways}
+    for what, text in script.items():
+        argvs = [way.running(text) for way in ways]
+        rounds = [bench.time(argvs) for _ in range(LOOPS)]
+        for way, *costs in zip(ways, *rounds, strict=True):
+            walls[way.name][what] = min(cost.wall for cost in costs)
+    native = walls[PLAIN]
+    results.tables.append(
+        Table(
+            "Programs that do little else",
+            f"`find -printf %u` over {count} files of this machine's /usr, `gcc -c` 60 times,"
+            f" `/bin/true` 500 times; wall time, the least of {LOOPS} rounds, and the ratio to no"
+            " emulation.",
+            ("under", *(f"{what}, s" for what in script), *(f"÷ none: {what}" for what in script)),
+            [
+                Row((
+                    name,
+                    *(f"{row[what]:.2f}" for what in script),
+                    *(ratio(row[what], native[what]) for what in script),
+                ))
+                for name, row in walls.items()
+            ],
+            commands=[f"{what}: {text}" for what, text in script.items()],
+        )
+    )  # fmt: skip
+    own = walls[NOTIFY]
+    results.target("find under notify ÷ none", own["find"] / native["find"], 4.0)
+    for what in ("gcc", "exec"):
+        results.target(f"{what} under notify ÷ none", own[what] / native[what], 1.1)
+
+
+def _calls(bench: Bench, tree: Path, ways: Sequence[Emulation], results: Results) -> None:
+    """Measure single system calls, by a static program in the image."""
+    source = Path(__file__).parent / "calls.c"
+    build = ["musl-gcc", "-O2", "-static", "-x", "c", "-o", str(tree / "bin/calls"), "-"]
+    subprocess.run(build, input=source.read_bytes(), check=True)
+    rows, found = [], {}
+    for way in ways:
+        lines = bench.run(way.running("", "/bin/calls")).split("\n")
+        found[way.name] = {
+            name: int(number) for name, number in (line.split() for line in lines if line)
+        }
+        rows.append(Row((way.name, *(f"{found[way.name][call]}" for call in CALLS))))
+    results.tables.append(
+        Table(
+            "A system call that root emulation answers",
+            "Nanoseconds, the least of 50 batches of 2000 calls (bench/calls.c, static: what"
+            " fakeroot does in the C library it does not see). `lstat-recorded` is of a file that"
+            " was given away.",
+            ("under", *CALLS),
+            rows,
+        )
+    )
+    own = found[NOTIFY]
+    for call, limit in (("geteuid", 7.5), ("fstat", 12), ("lstat", 14)):
+        results.target(f"{call} under notify, µs", own[call] / 1000, limit)
