@@ -108,10 +108,10 @@ def test_wrong_passwords_are_told(filled: Flavours, run_ch_image: Runner) -> Non
         assert "wr0ng" not in done.stderr
 
 
-def test_without_a_terminal_nobody_is_asked(filled: Flavours, run_ch_image: Runner) -> None:
+def test_without_a_terminal_nobody_is_asked(filled: Flavours, storage: Path) -> None:
     done = subprocess.run(
         [*command("ch-image"), "pull", "--auth", f"{filled.basic}/some/image:1"],
-        env=os.environ | dict(trusting(filled)) | {"CH_IMAGE_STORAGE": "/tmp/none"},
+        env=os.environ | dict(trusting(filled)) | {"CH_IMAGE_STORAGE": str(storage)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

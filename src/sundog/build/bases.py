@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from sundog.build.platforms import suits
 from sundog.errors import NotInStorage, SundogError
+from sundog.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.oci.platform import Platform
     from sundog.store.images import Image
     from sundog.store.store import Store
 
@@ -40,5 +40,15 @@ def pulled_base(store: Store, text: str, platform: Platform | None, pull: Pull |
     try:
         return pull(store, text, platform)
     except SundogError as error:
-        error.message = f"not in storage: {text}; and pulling it failed: {error.message}"
+        error.message = f"{_absence(store, text, platform)}; and pulling it failed: {error.message}"
         raise
+
+
+def _absence(store: Store, text: str, platform: Platform | None) -> str:
+    """Say why storage does not do."""
+    try:
+        config = store.images.get(text).config
+    except NotInStorage:
+        return f"not in storage: {text}"
+    found = Platform.of(config.os, config.architecture, config.variant)
+    return f"{text} is for {found}, not for {platform}"
