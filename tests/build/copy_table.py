@@ -176,7 +176,11 @@ def make_context(place: Path) -> None:
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
         data = out.getvalue()
-        (place / name).write_bytes(gzip.compress(data, mtime=0) if name == "x.tgz" else data)
+        if name == "x.tgz":
+            # Python versions differ in what they call the operating system: 255 is “unknown”.
+            packed = gzip.compress(data, mtime=0)
+            data = packed[:9] + b"\xff" + packed[10:]
+        (place / name).write_bytes(data)
     for directory, names, files in os.walk(place, topdown=False):
         for name in (*names, *files):
             entry = os.path.join(directory, name)

@@ -109,6 +109,7 @@ X86_64 = NotifyAbi(
         "prctl": 157,
         "setrlimit": 160,
         "chroot": 161,
+        "umount2": 166,
         "setxattr": 188,
         "lsetxattr": 189,
         "fsetxattr": 190,

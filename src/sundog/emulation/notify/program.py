@@ -63,6 +63,8 @@ NOTIFIED = (
     *("link", "linkat"),
     # What moves a process to another root.
     *("chroot", "pivot_root", "setns"),
+    # What a file held open would make fail.
+    "umount2",
 )
 
 # What takes a name from a file, or gives it to another: only where a lower layer has hard links

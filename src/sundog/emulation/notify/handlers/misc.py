@@ -39,6 +39,7 @@ class MiscellaneousHandlers:
             "unshare": self.other_root,
             "setns": self.other_root,
             "clone": self.other_root,
+            "umount2": self.umount2,
             "getsockopt": self.getsockopt,
             "getrlimit": self.getrlimit,
             "setrlimit": self.setrlimit,
@@ -56,6 +57,11 @@ class MiscellaneousHandlers:
     def other_root(self, _thread: int, _args: "Arguments") -> Answer:
         """Note that from now on some tracee may have another root."""
         self._state.paths.elsewhere = True
+        return CONTINUE
+
+    def umount2(self, _thread: int, _args: "Arguments") -> Answer:
+        """int umount2(const char *target, int flags)."""
+        self._state.records.nursery.empty()
         return CONTINUE
 
     def getsockopt(self, thread: int, args: "Arguments") -> Answer:
