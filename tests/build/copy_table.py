@@ -177,9 +177,9 @@ def make_context(place: Path) -> None:
                 tar.addfile(member, io.BytesIO(data))
         data = out.getvalue()
         if name == "x.tgz":
-            # Python versions differ in what they call the operating system: 255 is “unknown”.
+            # Python versions differ in what they call the operating system: 3 is Unix.
             packed = gzip.compress(data, mtime=0)
-            data = packed[:9] + b"\xff" + packed[10:]
+            data = packed[:9] + b"\x03" + packed[10:]
         (place / name).write_bytes(data)
     for directory, names, files in os.walk(place, topdown=False):
         for name in (*names, *files):

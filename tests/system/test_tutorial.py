@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PAGE = CHECKOUT / "docs" / "tutorial.md"
-# A file of the page, told by how it begins.
-FILES = {"FROM ": "Dockerfile", "#!/usr/bin/python3": "hello.py"}
+# A file of the page, told by what it has; the first that fits.
+FILES = {
+    "USER postgres": "Dockerfile.pg",
+    "FROM ": "Dockerfile",
+    "#!/usr/bin/python3": "hello.py",
+}
 ANYTHING = "…"
 # This machine has no cluster: a program of this name starts one rank.
 SRUN = '#!/bin/sh\nshift 2\nexec "$@"\n'
@@ -96,7 +100,7 @@ def test_everything_goes_as_shown(tmp_path: Path, programs: Path, debian_tar: Pa
     seen = 0
     for block in blocks():
         if not block.startswith("$ "):
-            (name,) = [name for start, name in FILES.items() if block.startswith(start)]
+            name = next(name for text, name in FILES.items() if text in block)
             (place / name).write_text(block)
             (place / name).chmod(0o755)
             continue
