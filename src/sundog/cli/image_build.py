@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     SourceT = TypeVar("SourceT", Secret, SshSource)
 
 _STDIN = "-"
+_SHOWN_STDIN = "standard input"
 _DOCKERFILE = "Dockerfile"
+_NAME_IT = "name the Dockerfile with -f"
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
@@ -58,14 +60,17 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
     if store is not None and archive is not None:
         context = unpacked_context(store, archive, "the context on standard input")
         path = os.path.relpath(arguments.file or _DOCKERFILE)
-        text = _read_in(context, path)
+        text = _read_in(context, path, "" if arguments.file else _NAME_IT)
     else:
         directory = None if arguments.context == _STDIN else arguments.context
         context = BuildContext(directory, "" if path == _STDIN else path)
     run_options = chosen_run_options(arguments, report)
     build_args = _build_args(arguments.build_arg, os.environ)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
-    dockerfile = parse(_read(path) if text is None else text, path=path)
+    dockerfile = parse(
+        _read(path, arguments) if text is None else text,
+        path=_SHOWN_STDIN if path == _STDIN else path,
+    )
     if arguments.parse_only:
         return 0
     if arguments.check or "check" in {directive.name for directive in dockerfile.directives}:
@@ -122,14 +127,13 @@ def _standard_input(arguments: ImageArguments) -> tuple[BinaryIO | None, bytes |
     return None, None if arguments.file is not None else head + sys.stdin.buffer.read()
 
 
-def _read_in(context: BuildContext, path: str) -> bytes:
-    """Read the Dockerfile of an archive."""
+def _read_in(context: BuildContext, path: str, hint: str) -> bytes:
+    """Read the Dockerfile of an archive; ``hint`` is for when it is not there."""
     try:
         fd = context.tree().open(os.fsencode(path))
     except KernelError as error:
         raise SundogError(
-            f"can't read {path} in the archive: {os.strerror(error.errno)}",
-            "name the Dockerfile with -f",
+            f"can't read {path} in the archive: {os.strerror(error.errno)}", hint
         ) from error
     with open(fd, "rb") as file:
         return file.read()
@@ -143,15 +147,25 @@ def _dockerfile_path(arguments: ImageArguments) -> str:
     return os.path.join(arguments.context, _DOCKERFILE)
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, arguments: ImageArguments) -> bytes:
     if path == _STDIN:
         return sys.stdin.buffer.read()
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        hint = "name the Dockerfile with -f" if isinstance(error, FileNotFoundError) else ""
+        hint = _whereabouts(path, arguments) if isinstance(error, FileNotFoundError) else ""
         raise SundogError(f"can't read {path}: {error.strerror}", hint) from error
+
+
+def _whereabouts(path: str, arguments: ImageArguments) -> str:
+    """Return a hint about a Dockerfile that is not there."""
+    if arguments.file is None:
+        return _NAME_IT
+    in_context = os.path.join(arguments.context, path)
+    if os.path.exists(in_context):
+        return f"-f is relative to the working directory: -f {in_context}"
+    return ""
 
 
 def _infer_tag(dockerfile: str, context: str, report: Report) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sundog.cli.image_arguments import storage_path
-from sundog.errors import EXIT_ERROR
+from sundog.errors import SundogError
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
@@ -13,18 +13,16 @@ if TYPE_CHECKING:
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
-    """Delete images; what does not match is reported, and the rest deleted all the same."""
-    missing = 0
+    """Delete images; what does not match is told at the end."""
+    missing = []
     with Store.open(storage_path(arguments)) as store:
         for glob in arguments.globs:
             images = store.images.matching(glob)
             if not images:
-                missing += 1
-                report.fatal(f"no matching image, can't delete: {glob}")
+                missing.append(glob)
             for image in images:
                 report.info(f"deleting image: {image.typed}")
                 store.images.delete(image.typed)
     if missing:
-        report.fatal(f"unable to delete {missing} invalid image(s)", "ch-image list")
-        return EXIT_ERROR
+        raise SundogError(f"no matching image, can't delete: {' '.join(missing)}", "ch-image list")
     return 0
