@@ -20,9 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from sundog.build.content import Source
     from sundog.build.copy import ContextFiles, Site
     from sundog.build.keys import Field
-    from sundog.build.sources import Source
     from sundog.record.owners import OwnerRecord, OwnersManifest
 
 

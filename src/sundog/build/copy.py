@@ -25,12 +25,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sundog.build.content import Source
     from sundog.build.context import BuildContext
     from sundog.build.keys import Field
     from sundog.build.mode import ModeChange
     from sundog.build.owner import OwnerText
     from sundog.build.report import Report
-    from sundog.build.sources import Source
     from sundog.errors import DockerfileError, SundogError
     from sundog.launcher.root import DirectoryRoot, OverlayRoot
     from sundog.record.owners import OwnerRecord, OwnersManifest

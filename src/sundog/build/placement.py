@@ -15,7 +15,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from sundog.build.sources import copied_attributes, names_in, unknown_type
+from sundog.build.content import copied_attributes, names_in, unknown_type
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
@@ -27,9 +27,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.build.content import Source
     from sundog.build.mode import ModeChange
     from sundog.build.selection import Listing
-    from sundog.build.sources import Source, SourceTree
+    from sundog.build.sources import SourceTree
     from sundog.record.owners import OwnersManifest
 
 _SYMLINK_LIMIT = 40  # as the kernel's: path_resolution(7)

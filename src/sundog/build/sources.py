@@ -10,12 +10,11 @@ nothing here depends on where the tree lies.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from sundog.build.content import READ_FLAGS, ContentDigest, Source, unknown_type, unreadable
 from sundog.build.selection import Selection
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
@@ -27,14 +26,11 @@ from sundog.layer.names import joined
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sundog.build.selection import Listing
     from sundog.record.owners import OwnerRecord
 
-_READ_SIZE = 1 << 20
-# Not to wait for the writer of a FIFO; of no effect on files and directories.
-_READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PIVOT = "/./"
 
 
@@ -43,18 +39,6 @@ class Records(Protocol):
 
     def record(self, path: bytes) -> OwnerRecord | None:
         """Return the record of the entry at a canonical path, if it has one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file or directory to copy: its path in the tree, and the name that it goes by.
-
-    ``listing`` is what is taken of a directory, None for all.
-    """
-
-    path: bytes
-    name: bytes
-    listing: Listing | None = field(default=None, compare=False)
 
 
 class SourceTree:
@@ -104,7 +88,7 @@ class SourceTree:
         path = os.readlink(b"/proc/self/fd/%d" % fd)
         return path[len(self._root) :].strip(b"/")
 
-    def open(self, path: bytes, flags: int = _READ_FLAGS) -> int:
+    def open(self, path: bytes, flags: int = READ_FLAGS) -> int:
         """Open what is at ``path``, symlinks followed; raise BuildError where it leads out."""
         try:
             return openat2(self._fd, path or b".", flags, self._resolve)
@@ -114,7 +98,7 @@ class SourceTree:
             if error.errno == errno.ENXIO:
                 raise unknown_type(path) from error
             if error.errno == errno.EACCES:
-                raise _unreadable(path) from error
+                raise unreadable(path) from error
             raise
 
     def _real_path(self, path: bytes) -> bytes:
@@ -206,7 +190,7 @@ class SourceTree:
     def _names(self, path: bytes) -> list[bytes]:
         """Return the names in a directory, none if it is something else."""
         try:
-            fd = self.open(path, _READ_FLAGS | os.O_DIRECTORY)
+            fd = self.open(path, READ_FLAGS | os.O_DIRECTORY)
         except KernelError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return []
@@ -251,7 +235,7 @@ class SourceTree:
         try:
             return selection.listing(fd)
         except PermissionError as error:
-            raise _unreadable(os.fsencode(error.filename or selection.place)) from error
+            raise unreadable(os.fsencode(error.filename or selection.place)) from error
 
     def _is_excluded(self, path: bytes, excluded: PathPatterns | None) -> bool:
         """Tell whether a file that is itself a source is excluded, by its path or its name."""
@@ -269,111 +253,15 @@ class SourceTree:
         return BuildError(f"source not found: {pattern}", hint)
 
     def digest(self, sources: Sequence[Source]) -> str:
-        """Return a digest of all that COPY takes over from ``sources``.
-
-        That is names, types, modes, contents, symlinks' targets, hard links and extended
-        attributes; of a source that is a directory, what is in it.  Times and owners are not.
-        """
-        state = hashlib.sha256()
-        links: dict[tuple[int, int], bytes] = {}
+        """Return a digest of all that COPY takes over from ``sources``."""
+        digest = ContentDigest()
         for source in sources:
             fd = self.open(source.path)
             try:
-                info = os.fstat(fd)
-                if stat.S_ISDIR(info.st_mode):
-                    state.update(b"tree\0")
-                    entries = _digest_directory(fd, b"", links, source.listing)
-                elif stat.S_ISREG(info.st_mode):
-                    entries = _digest_file(fd, source.name, info, links)
-                else:
-                    raise unknown_type(source.path)
-                for entry in entries:
-                    state.update(entry)
+                digest.add(fd, source)
             finally:
                 os.close(fd)
-        return state.hexdigest()
-
-
-def copied_attributes(fd: int) -> list[tuple[str, bytes]]:
-    """Return the extended attributes of a file or directory that COPY takes over."""
-    try:
-        names = os.listxattr(fd)
-    except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
-            return []
-        raise
-    return [(name, os.getxattr(fd, name)) for name in sorted(names) if _is_copied(name)]
-
-
-def _is_copied(attribute: str) -> bool:
-    if attribute.startswith("user."):
-        return not attribute.startswith("user.overlay.")
-    return attribute == "security.capability"
-
-
-def names_in(fd: int, path: bytes, listing: Listing | None) -> list[bytes]:
-    """Return what is taken of the directory ``fd``, which is ``path`` in its source."""
-    if listing is not None:
-        return listing.names[path]
-    return sorted(map(os.fsencode, os.listdir(fd)))
-
-
-def _digest_directory(
-    fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None
-) -> Iterator[bytes]:
-    for name in names_in(fd, path, listing):
-        info = os.lstat(name, dir_fd=fd)
-        entry = os.path.join(path, name)
-        if stat.S_ISLNK(info.st_mode):
-            yield _head(b"l", entry, 0)
-            yield _sized(os.readlink(name, dir_fd=fd))
-        elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
-            try:
-                inner = os.open(name, _READ_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
-            except PermissionError as error:
-                raise _unreadable(entry) from error
-            try:
-                if stat.S_ISREG(info.st_mode):
-                    yield from _digest_file(inner, entry, info, links)
-                else:
-                    yield _head(b"d", entry, info.st_mode)
-                    yield _attributes(inner)
-                    yield from _digest_directory(inner, entry, links, listing)
-            finally:
-                os.close(inner)
-        elif stat.S_ISFIFO(info.st_mode):
-            yield _head(b"p", entry, info.st_mode)
-
-
-def _digest_file(
-    fd: int, path: bytes, info: os.stat_result, links: dict[tuple[int, int], bytes]
-) -> Iterator[bytes]:
-    if info.st_nlink > 1:
-        first = links.setdefault((info.st_dev, info.st_ino), path)
-        if first != path:
-            yield _head(b"h", path, 0)
-            yield _sized(first)
-            return
-    content = hashlib.sha256()
-    while data := os.read(fd, _READ_SIZE):
-        content.update(data)
-    yield _head(b"f", path, info.st_mode)
-    yield content.digest()
-    yield _attributes(fd)
-
-
-def _head(kind: bytes, path: bytes, mode: int) -> bytes:
-    return b"%b%o %b" % (kind, stat.S_IMODE(mode), _sized(path))
-
-
-def _attributes(fd: int) -> bytes:
-    attributes = copied_attributes(fd)
-    pairs = [_sized(name.encode()) + _sized(value) for name, value in attributes]
-    return b"x%d:%b" % (len(pairs), b"".join(pairs))
-
-
-def _sized(data: bytes) -> bytes:
-    return b"%d:%b" % (len(data), data)
+        return digest.value()
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -399,21 +287,6 @@ def _clean(pattern: str) -> list[str]:
         elif component not in ("", "."):
             components.append(component)
     return components
-
-
-def unknown_type(path: bytes) -> BuildError:
-    """Return the error about a source that is neither file nor directory."""
-    return BuildError(
-        f"can't copy: unknown file type: {printable(path)}",
-        "files, directories, symlinks and FIFOs can be copied",
-    )
-
-
-def _unreadable(path: bytes) -> BuildError:
-    return BuildError(
-        f"can't copy: permission denied: {printable(path)}",
-        "make it readable, or keep it out of the context",
-    )
 
 
 def _outside(path: bytes) -> BuildError:

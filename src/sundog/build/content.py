@@ -1,0 +1,161 @@
+"""What COPY takes over of a file or directory, and the digest of that.
+
+Names, types, modes, contents, symlinks' targets, hard links and extended attributes; of a source
+that is a directory, what is in it.  Times and owners are not.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass, field
+
+from sundog.errors import BuildError
+from sundog.kernel.libc import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sundog.build.selection import Listing
+
+# Not to wait for the writer of a FIFO; of no effect on files and directories.
+READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ_SIZE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or directory to copy: its path in the tree, and the name that it goes by.
+
+    ``listing`` is what is taken of a directory, None for all.
+    """
+
+    path: bytes
+    name: bytes
+    listing: Listing | None = field(default=None, compare=False)
+
+
+class ContentDigest:
+    """The digest of what is taken of some sources, in their order."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def add(self, fd: int, source: Source) -> None:
+        """Add a source, which is open as ``fd``; raise BuildError where it cannot be read."""
+        info = os.fstat(fd)
+        if stat.S_ISDIR(info.st_mode):
+            self._state.update(b"tree\0")
+            entries = _digest_directory(fd, b"", self._links, source.listing)
+        elif stat.S_ISREG(info.st_mode):
+            entries = _digest_file(fd, source.name, info, self._links)
+        else:
+            raise unknown_type(source.path)
+        for entry in entries:
+            self._state.update(entry)
+
+    def value(self) -> str:
+        """Return the digest in hexadecimal digits."""
+        return self._state.hexdigest()
+
+
+def copied_attributes(fd: int) -> list[tuple[str, bytes]]:
+    """Return the extended attributes of a file or directory that COPY takes over."""
+    try:
+        names = os.listxattr(fd)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return []
+        raise
+    return [(name, os.getxattr(fd, name)) for name in sorted(names) if _is_copied(name)]
+
+
+def _is_copied(attribute: str) -> bool:
+    if attribute.startswith("user."):
+        return not attribute.startswith("user.overlay.")
+    return attribute == "security.capability"
+
+
+def names_in(fd: int, path: bytes, listing: Listing | None) -> list[bytes]:
+    """Return what is taken of the directory ``fd``, which is ``path`` in its source."""
+    if listing is not None:
+        return listing.names[path]
+    return sorted(map(os.fsencode, os.listdir(fd)))
+
+
+def unknown_type(path: bytes) -> BuildError:
+    """Return the error about a source that is neither file nor directory."""
+    return BuildError(
+        f"can't copy: unknown file type: {printable(path)}",
+        "files, directories, symlinks and FIFOs can be copied",
+    )
+
+
+def unreadable(path: bytes) -> BuildError:
+    """Return the error about a source that this user may not read."""
+    return BuildError(
+        f"can't copy: permission denied: {printable(path)}",
+        "make it readable, or keep it out of the context",
+    )
+
+
+def _digest_directory(
+    fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None
+) -> Iterator[bytes]:
+    for name in names_in(fd, path, listing):
+        info = os.lstat(name, dir_fd=fd)
+        entry = os.path.join(path, name)
+        if stat.S_ISLNK(info.st_mode):
+            yield _head(b"l", entry, 0)
+            yield _sized(os.readlink(name, dir_fd=fd))
+        elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
+            try:
+                inner = os.open(name, READ_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
+            except PermissionError as error:
+                raise unreadable(entry) from error
+            try:
+                if stat.S_ISREG(info.st_mode):
+                    yield from _digest_file(inner, entry, info, links)
+                else:
+                    yield _head(b"d", entry, info.st_mode)
+                    yield _attributes(inner)
+                    yield from _digest_directory(inner, entry, links, listing)
+            finally:
+                os.close(inner)
+        elif stat.S_ISFIFO(info.st_mode):
+            yield _head(b"p", entry, info.st_mode)
+
+
+def _digest_file(
+    fd: int, path: bytes, info: os.stat_result, links: dict[tuple[int, int], bytes]
+) -> Iterator[bytes]:
+    if info.st_nlink > 1:
+        first = links.setdefault((info.st_dev, info.st_ino), path)
+        if first != path:
+            yield _head(b"h", path, 0)
+            yield _sized(first)
+            return
+    content = hashlib.sha256()
+    while data := os.read(fd, _READ_SIZE):
+        content.update(data)
+    yield _head(b"f", path, info.st_mode)
+    yield content.digest()
+    yield _attributes(fd)
+
+
+def _head(kind: bytes, path: bytes, mode: int) -> bytes:
+    return b"%b%o %b" % (kind, stat.S_IMODE(mode), _sized(path))
+
+
+def _attributes(fd: int) -> bytes:
+    attributes = copied_attributes(fd)
+    pairs = [_sized(name.encode()) + _sized(value) for name, value in attributes]
+    return b"x%d:%b" % (len(pairs), b"".join(pairs))
+
+
+def _sized(data: bytes) -> bytes:
+    return b"%d:%b" % (len(data), data)
