@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -219,6 +220,8 @@ RUN --mount=from=dir,target=/m,source=sub cp /m/f /mounted
         ("x=/etc", "FROM x", "Dockerfile:1: FROM needs an image, and the context x is none"),
         ("x=/etc/passwd", "FROM bb", "can't unpack --build-context x: "),
         ("x=docker-image://none", "FROM x", "none"),
+        ("x=oci-layout:///nowhere:1", "FROM x", "--build-context x: no such directory: /nowhere"),
+        ("x=oci-layout:///etc", "FROM x", "--build-context x: no OCI layout: /etc"),
     ],
 )
 def test_contexts_that_are_none(
@@ -228,3 +231,77 @@ def test_contexts_that_are_none(
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def layout(workshop: Workshop, path: Path) -> str:
+    """Save two images to a layout; return the digest of the manifest of the first."""
+    for tag in ("one:1", "two:2"):
+        workshop.build(f"FROM bb\nENV NAME={tag}\nRUN echo {tag} >/name\n", tag=tag)
+    workshop.ch_image("save", "--format=oci-dir", "-o", path, "one:1", "two:2")
+    workshop.ch_image("delete", "one:1", "two:2")
+    workshop.ch_image("build-cache", "--reset")
+    digest: str = json.loads((path / "index.json").read_text())["manifests"][0]["digest"]
+    return digest
+
+
+def test_images_of_a_layout(any_workshop: Workshop, tmp_path: Path) -> None:
+    place = tmp_path / "lay:out"
+    digest = layout(any_workshop, place)
+    dockerfile = """\
+FROM base
+COPY --from=other /name /copied
+RUN --mount=from=other,target=/m cat /m/name >/mounted
+RUN echo $NAME >/base
+"""
+    options = (
+        f"--build-context=base=oci-layout://{place}:2",
+        f"--build-context=other=oci-layout://{place}:ignored@{digest}",
+    )
+    any_workshop.build(dockerfile, *options)
+    assert any_workshop.run("cat /name /base /copied /mounted") == "two:2\ntwo:2\none:1\none:1\n"
+    assert any_workshop.ch_image("list").stdout == "bb\nimg\n"
+    assert any_workshop.statuses(dockerfile, *options) == "****"
+    any_workshop.ch_image("build-cache", "--gc")  # then the one copied from is not there any more
+    assert any_workshop.statuses(dockerfile, *options) == "****"
+
+    done = any_workshop.build(f"{dockerfile}RUN false\n", *options, check=False)
+    assert "ch-run -W --set-env img:latest_failed" in done.stderr
+    dry = any_workshop.build(dockerfile, *options, "--dry-run")
+    assert [status for _, status, _ in announced(dry)] == ["."] * 4
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        ("", "no image latest\nhint: tags in it: 1, 2"),
+        (":3", "no image 3\nhint: tags in it: 1, 2"),
+        ("@sha256:" + "0" * 64, "no image with digest sha256:0000"),
+    ],
+)
+def test_images_that_a_layout_has_not(
+    any_workshop: Workshop, tmp_path: Path, which: str, message: str
+) -> None:
+    place = tmp_path / "layout"
+    layout(any_workshop, place)
+    context = f"--build-context=x=oci-layout://{place}{which}"
+    done = any_workshop.build("FROM x\n", context, check=False)
+    assert done.returncode == 1
+    assert f"error: can't read oci-layout://{place}: {message}" in done.stderr
+
+
+def test_only_image_of_a_layout_and_a_damaged_one(any_workshop: Workshop, tmp_path: Path) -> None:
+    place = tmp_path / "layout"
+    any_workshop.build("FROM bb\nRUN echo only >/name\n", tag="only:7")
+    any_workshop.ch_image("save", "--format=oci-dir", "-o", place, "only:7")
+    any_workshop.ch_image("reset")
+    context = f"--build-context=x=oci-layout://{place}"
+    any_workshop.build("FROM x\n", context)
+    assert any_workshop.run("cat /name") == "only\n"
+    any_workshop.ch_image("reset")
+    for blob in (place / "blobs/sha256").iterdir():
+        if blob.read_bytes()[:2] == b"\x1f\x8b":
+            blob.write_bytes(blob.read_bytes()[:-20] + b"x" * 20)
+    done = any_workshop.build("FROM x\n", context, check=False)
+    assert done.returncode == 1
+    assert f"error: can't read oci-layout://{place}: " in done.stderr
+    assert any_workshop.ch_image("list").stdout == ""

@@ -19,12 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from sundog.build.bases import ImageName
     from sundog.build.sources import Records
+    from sundog.registry.report import Report
     from sundog.store.store import Store
 
 _IGNORE_FILE = ".dockerignore"
 _IMAGE = "docker-image://"
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "oci-layout://")
+_LAYOUT = "oci-layout://"
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 
 
 class BuildContext:
@@ -93,8 +96,9 @@ class BuildContext:
             raise BuildError(f"{place}: {error}") from error
 
 
-# What --build-context gives: files, or the reference of an image.
-NamedContext = BuildContext | str
+if TYPE_CHECKING:
+    # What --build-context gives: files, or an image.
+    NamedContext = BuildContext | ImageName
 
 
 def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
@@ -119,7 +123,7 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     )
 
 
-def named_context(store: Store, text: str) -> tuple[str, NamedContext]:
+def named_context(store: Store, text: str, report: Report) -> tuple[str, NamedContext]:
     """Return the name and what it is for, from what ``--build-context`` has been given.
 
     Raises UsageError, or ArchiveError for an archive.
@@ -131,12 +135,19 @@ def named_context(store: Store, text: str) -> tuple[str, NamedContext]:
         )
     if source.startswith(_IMAGE):
         return name, source.removeprefix(_IMAGE)
+    option = f"--build-context {name}"
+    if source.startswith(_LAYOUT):
+        from sundog.convert.layout_image import LayoutImage  # noqa: PLC0415 - seldom needed
+
+        try:
+            return name, LayoutImage.parse(source, store, report)
+        except UsageError as error:
+            raise UsageError(f"{option}: {error.message}", error.hint) from error
     if source.startswith(_REMOTE):
         raise UsageError(
             f"not supported yet: --build-context: {source}",
-            "give a directory, a tar archive or docker-image://IMAGE",
+            "give a directory, a tar archive, docker-image://IMAGE or oci-layout://DIRECTORY",
         )
-    option = f"--build-context {name}"
     if os.path.isdir(source):
         return name, BuildContext(source, option=option)
     try:

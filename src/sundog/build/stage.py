@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from sundog.build.add import FilesStepMaker
-from sundog.build.bases import pulled_base, stored_base
+from sundog.build.bases import Bases
 from sundog.build.context import BuildContext
 from sundog.build.failure import explained, is_fault
 from sundog.build.graph import SCRATCH
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sundog.build.add import Files
+    from sundog.build.bases import ImageName
     from sundog.build.graph import Stage, StageGraph
     from sundog.build.options import BuildOptions
     from sundog.build.report import Report
@@ -103,6 +104,7 @@ class StageBuild:
         self._state = state
         self._stage = stage
         self._store = state.store
+        self._bases = Bases(state.store, state.options.pull, state.options.dry_run)
         self._scope = StageScope(state.scope)
         self._layers: tuple[str, ...] | None = ()
         self._config = ImageConfig()
@@ -147,8 +149,9 @@ class StageBuild:
                 working_dir="/",
             )
         else:
-            self._state.bases.append(base)
-            image = stored_base(self._store, base, platform)
+            if isinstance(base, str):
+                self._state.bases.append(base)
+            image = self._bases.find(base, platform)
             if image is None:
                 status = MISS
             else:
@@ -157,19 +160,14 @@ class StageBuild:
         alias = f" AS {start.alias}" if start.alias else ""
         self._state.announce(start, status, f"FROM {option}{start.image_text}{alias}")
         if status == MISS:
-            assert isinstance(base, str)
-            self._pull_base(base, platform)
+            assert not isinstance(base, int | BuildContext)
+            image = self._bases.fetch(base, platform)
+            if image is None:  # and a dry run knows nothing of it
+                self._layers = None
+            else:
+                self._layers, self._config = image.layers, image.config
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._config, platform)
-
-    def _pull_base(self, base: str, platform: Platform | None) -> None:
-        """Pull the image that FROM names; a dry run does not, and then knows nothing of it."""
-        options = self._state.options
-        if options.dry_run and options.pull is not None:
-            self._layers = None
-            return
-        image = pulled_base(self._store, base, platform, options.pull)
-        self._layers, self._config = image.layers, image.config
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Take the ONBUILD triggers out of the configuration that the base had."""
@@ -253,19 +251,15 @@ class StageBuild:
             self._layers = None
         return layers or ()
 
-    def _layers_of(self, base: int | str) -> tuple[str, ...] | None:
+    def _layers_of(self, base: int | ImageName) -> tuple[str, ...] | None:
         """Return the layers of a stage or an image; None if they are not known yet."""
         if isinstance(base, int):
             return self._state.result(base).layers
         if base == SCRATCH:
             return ()
-        options = self._state.options
-        image = stored_base(self._store, base, options.platform)
-        if image is None and options.dry_run and options.pull is not None:
-            return None
-        if image is None:
-            image = pulled_base(self._store, base, options.platform, options.pull)
-        return image.layers
+        platform = self._state.options.platform
+        image = self._bases.find(base, platform) or self._bases.fetch(base, platform)
+        return None if image is None else image.layers
 
     def _workdir(self, instruction: Workdir) -> None:
         path = self._absolute(instruction.path)

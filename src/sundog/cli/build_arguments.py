@@ -56,8 +56,8 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=SOURCE",
         action="append",
         default=[],
-        help="files or an image for the name in FROM and --from: a directory, a tar archive, or "
-        "docker-image://IMAGE",
+        help="files or an image for the name in FROM and --from: a directory, a tar archive, "
+        "docker-image://IMAGE or oci-layout://DIR[:TAG][@DIGEST]",
     )
     parser.add_argument(
         "--build-arg",

@@ -100,7 +100,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         pull=puller(arguments, report),
     )
     store = store or stack.enter_context(Store.open(storage_path(arguments)))
-    contexts = dict(named_context(store, text) for text in arguments.build_context)
+    contexts = dict(named_context(store, text, report) for text in arguments.build_context)
     options = replace(
         options, contexts={context_key(name): source for name, source in contexts.items()}
     )

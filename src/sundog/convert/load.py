@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 STANDARD_INPUT = "-"
-# What an archive may be the cause of.
-_FAULTS = (
+# What a layout or an archive may be the cause of.
+FAULTS = (
     ArchiveError,
     DocumentError,
     DigestMismatch,
@@ -55,7 +55,7 @@ def load(
     try:
         members = _members(store, source)
         images = _read(members, platform)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise _failed(source, error) from error
     names = [_names(source, image, name, len(images)) for image in images]
     loaded = []
@@ -63,7 +63,7 @@ def load(
         report.info(f"loading image:   {' '.join(own)}")
         try:
             layers = load_layers(store, members, image.layers, report)
-        except _FAULTS as error:
+        except FAULTS as error:
             raise _failed(source, error) from error
         for digest, content in image.documents:
             store.blobs.put(content, digest)

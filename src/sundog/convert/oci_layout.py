@@ -53,6 +53,43 @@ def read_layout(members: Members, platform: Platform) -> list[ArchivedImage]:
 
     Raises ArchiveError, ManifestError, ImageConfigError, PlatformUnavailable.
     """
+    index = _index(members)
+    # The same image may be there under several names.
+    names: dict[Digest, list[str]] = {}
+    entries: dict[Digest, Descriptor] = {}
+    for entry in index.manifests:
+        if _is_image(entry):
+            entries.setdefault(entry.digest, entry)
+            names.setdefault(entry.digest, []).extend(_names(entry))
+    return [
+        _image(members, entry, platform, tuple(dict.fromkeys(names[digest])))
+        for digest, entry in entries.items()
+    ]
+
+
+def read_one(
+    members: Members, platform: Platform, tag: str = "", digest: str = ""
+) -> ArchivedImage:
+    """Return the image of a layout that a digest names, or else a tag, by default ``latest``.
+
+    Without either, an only image need not be called that.  Raises what ``read_layout`` does.
+    """
+    entries = [entry for entry in _index(members).manifests if _is_image(entry)]
+    if digest:
+        found = _by_digest(members, entries, Digest.parse(digest))
+    else:
+        found = next((entry for entry in entries if (tag or "latest") in _tags(entry)), None)
+        if found is None and not tag and len({entry.digest for entry in entries}) == 1:
+            found = entries[0]
+    if found is None:
+        tags = dict.fromkeys(name for entry in entries for name in _tags(entry))
+        what = f"no image with digest {digest}" if digest else f"no image {tag or 'latest'}"
+        raise ArchiveError(what, f"tags in it: {', '.join(tags)}" if tags else "name it by digest")
+    return _image(members, found, platform, ())
+
+
+def _index(members: Members) -> Index:
+    """Return the index of a layout of a known version."""
     layout = Fields(
         parse_json(read_member(members, LAYOUT, MANIFEST_SIZE_LIMIT), LAYOUT, DocumentError),
         LAYOUT,
@@ -61,18 +98,28 @@ def read_layout(members: Members, platform: Platform) -> list[ArchivedImage]:
     version = layout.string("imageLayoutVersion")
     if version.partition(".")[0] != "1":
         raise ArchiveError(f"{LAYOUT}: version {version!r} is not supported")
-    index = Index.from_json(read_member(members, INDEX, MANIFEST_SIZE_LIMIT), OCI_INDEX)
-    # The same image may be there under several names.
-    names: dict[Digest, list[str]] = {}
-    entries: dict[Digest, Descriptor] = {}
-    for entry in index.manifests:
-        if entry.media_type in INDEXES | MANIFESTS and not _is_attestation(entry):
-            entries.setdefault(entry.digest, entry)
-            names.setdefault(entry.digest, []).extend(_names(entry))
-    return [
-        _image(members, entry, platform, tuple(dict.fromkeys(names[digest])))
-        for digest, entry in entries.items()
-    ]
+    return Index.from_json(read_member(members, INDEX, MANIFEST_SIZE_LIMIT), OCI_INDEX)
+
+
+def _is_image(entry: Descriptor) -> bool:
+    is_attestation = "vnd.docker.reference.type" in entry.annotations
+    return entry.media_type in INDEXES | MANIFESTS and not is_attestation
+
+
+def _by_digest(
+    members: Members, entries: Sequence[Descriptor], digest: Digest
+) -> Descriptor | None:
+    """Return the entry with a digest: one of those, or of an index among them."""
+    for entry in entries:
+        if entry.digest == digest:
+            return entry
+    for entry in entries:
+        if entry.media_type in INDEXES:
+            content = _document(members, entry, MANIFEST_SIZE_LIMIT)
+            for inner in Index.from_json(content, entry.media_type).manifests:
+                if inner.digest == digest and _is_image(inner):
+                    return inner
+    return None
 
 
 def write_layout(
@@ -114,8 +161,12 @@ def _names(entry: Descriptor) -> list[str]:
     return []
 
 
-def _is_attestation(entry: Descriptor) -> bool:
-    return "vnd.docker.reference.type" in entry.annotations
+def _tags(entry: Descriptor) -> list[str]:
+    """Return the tags of an image, by themselves or at the end of its names."""
+    name = entry.annotations.get(REF_NAME, "")
+    tags = [] if not name or "/" in name or ":" in name else [name]
+    references = [Reference.parse(name) for name in _names(entry)]
+    return tags + [reference.tag for reference in references if reference.tag]
 
 
 def _image(
