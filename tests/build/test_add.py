@@ -294,6 +294,44 @@ def test_errors(any_workshop: Workshop, web: Web, arguments: str, message: str) 
     assert "img" not in any_workshop.ch_image("list").stdout.split()
 
 
+@pytest.mark.parametrize(
+    ("secret", "value", "header"),
+    [
+        ("HTTP_AUTH_TOKEN_127.0.0.1", "abc", "Bearer abc"),
+        ("HTTP_AUTH_TOKEN_HOST", "abc\n", "Bearer abc"),
+        ("HTTP_AUTH_HEADER_127.0.0.1", "Token é", "Token é"),
+    ],
+)
+def test_tokens(any_workshop: Workshop, web: Web, secret: str, value: str, header: str) -> None:
+    host = web.url.removeprefix("http://")
+    web.files |= {"/f": b"body", "/elsewhere": b""}
+    web.guarded["/f"] = header.encode().decode("latin-1")
+    dockerfile = f"FROM bb\nADD {web.url}/f /\n"
+    refused = any_workshop.build(dockerfile, check=False)
+    assert refused.returncode == 1
+    assert f"Dockerfile:2: can't fetch {web.url}/f: 401 Unauthorized\n" in refused.stderr
+    assert "hint: a token for it: --secret id=HTTP_AUTH_TOKEN_127.0.0.1,env=NAME" in refused.stderr
+    options = (f"--secret=id={secret.replace('HOST', host)},env=HIDDEN", "-v")
+    done = any_workshop.build(dockerfile, *options, env={"HIDDEN": value})
+    assert value.strip() not in done.stderr
+    assert any_workshop.run("cat /f") == "body"
+    # It is for that host alone, and no part of the key.
+    web.statuses["/f"] = [302]
+    web.headers["/f"] = {"Location": f"{web.url.replace('127.0.0.1', 'localhost')}/elsewhere"}
+    web.guarded.clear()
+    any_workshop.build(dockerfile, *options, env={"HIDDEN": value})
+    assert [path for path, headers in web.log if "authorization" in headers] == ["/f", "/f"]
+    assert web.log[-1][0] == "/elsewhere"
+
+
+def test_token_that_is_none(any_workshop: Workshop, web: Web) -> None:
+    secret = "--secret=id=HTTP_AUTH_HEADER_127.0.0.1,env=HIDDEN"
+    dockerfile = f"FROM bb\nADD {web.url}/f /\n"
+    done = any_workshop.build(dockerfile, secret, env={"HIDDEN": "a\nX: y"}, check=False)
+    assert "Dockerfile:2: secret HTTP_AUTH_HEADER_127.0.0.1: not a line of text\n" in done.stderr
+    assert web.log == []
+
+
 def test_nobody_answers(any_workshop: Workshop) -> None:
     """A listener that closes each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -430,6 +468,28 @@ def test_git_errors(
     assert done.returncode == 1
     assert f"Dockerfile:2: {message}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("where", ["", ".127.0.0.1"])
+def test_git_with_a_token(
+    any_workshop: Workshop, web: Web, repository: Path, tmp_path: Path, where: str
+) -> None:
+    publish(repository, tmp_path / "served" / "secret.git")
+    web.guarded["/secret.git"] = "Basic eC1hY2Nlc3MtdG9rZW46YWJj"  # x-access-token:abc
+    dockerfile = f"FROM bb\nADD --keep-git-dir {web.url}/secret.git /g\n"
+    assert any_workshop.build(dockerfile, check=False).returncode == 1
+    options = (f"--secret=id=GIT_AUTH_TOKEN{where},env=HIDDEN", "-v")
+    done = any_workshop.build(dockerfile, *options, env={"HIDDEN": "abc"})
+    assert "eC1h" not in done.stderr
+    assert any_workshop.run("cat /g/f; grep -r eC1h /g; true") == "two"
+    other = "--secret=id=GIT_AUTH_TOKEN.example.com,env=HIDDEN"
+    done = any_workshop.build(
+        dockerfile.replace("/g", "/h"), other, env={"HIDDEN": "abc"}, check=False
+    )
+    assert done.returncode == 1
+    header = "--secret=id=GIT_AUTH_HEADER,env=HIDDEN"
+    env = {"HIDDEN": "Basic eC1hY2Nlc3MtdG9rZW46YWJj"}
+    any_workshop.build(dockerfile.replace("/g", "/h"), header, env=env)
 
 
 def test_git_obeys_nobody_else(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Web:
     """The server: ``files`` are the bodies by path, ``headers`` go with each, ``log`` is asked.
 
-    A path below ``directory`` is served from there.
+    A path below ``directory`` is served from there; ``guarded`` ones to those who say that.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,7 @@ class Web:
         self.statuses: dict[str, list[int]] = {}  # to be answered first, one after the other
         self.cuts: dict[str, int] = {}  # how often the body ends early
         self.log: list[tuple[str, dict[str, str]]] = []
+        self.guarded: dict[str, str] = {}  # by the beginning of the path
         self.directory: Path | None = None
         self.url = ""
 
@@ -46,6 +47,9 @@ def serving() -> Iterator[Web]:
             )
             body, headers = web.body(self.path), web.headers.get(self.path, {})
             status = 200 if body is not None else 404
+            for beginning, wanted in web.guarded.items():
+                if self.path.startswith(beginning) and self.headers["Authorization"] != wanted:
+                    status = 401
             if web.statuses.get(self.path):
                 status = web.statuses[self.path].pop(0)
             etag = headers.get("ETag")

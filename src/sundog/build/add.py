@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sundog.build.copy import Origin
     from sundog.build.git_source import GitReference
+    from sundog.build.remote_access import RemoteAccess
     from sundog.build.report import Report
     from sundog.errors import DockerfileError, SundogError
     from sundog.store.store import Store
@@ -35,9 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FilesStepMaker:
-    """What steps are made with: ``files`` is a context, or the layers of an image."""
+    """What steps are made with: ``files`` is a context, or the layers of an image.
+
+    ``access`` is for servers that want to know who asks.
+    """
 
     files: Files
+    access: RemoteAccess
     store: Store
     report: Report
     located: Callable[[SundogError], DockerfileError]
@@ -107,8 +112,11 @@ class FilesStepMaker:
             from sundog.build.download import RemoteFile  # noqa: PLC0415
 
             unpack = instruction.unpack is True
-            return RemoteFile(source, instruction.checksum, unpack, self.store, self.report)
-        return GitFiles(*_with_flags(instruction, repository), store=self.store, report=self.report)
+            return RemoteFile(
+                source, instruction.checksum, unpack, self.access, self.store, self.report
+            )
+        repository, keep_git_dir = _with_flags(instruction, repository)
+        return GitFiles(repository, keep_git_dir, self.access, self.store, self.report)
 
 
 def files_text(instruction: Copy | Add) -> str:

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sundog.build.archive import is_archive, put_unpacked
 from sundog.build.copy import put_file
+from sundog.build.remote_access import refused_hint
 from sundog.build.tree_step import without_user
 from sundog.errors import BuildError
 from sundog.registry.faults import RegistryError, UnreachableError
@@ -32,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.build.copy import Site
     from sundog.build.keys import Field
+    from sundog.build.remote_access import RemoteAccess
     from sundog.build.report import Report
     from sundog.registry.transport import Response
     from sundog.store.store import Store
@@ -40,6 +42,7 @@ _ATTEMPTS = 3
 _CHUNK = 1 << 20
 _MODE = 0o600
 _UNNAMED = "__unnamed__"
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _CHECKSUM = re.compile("sha256:[0-9a-f]{64}")
 
 
@@ -54,11 +57,15 @@ class _Note:
 
 @dataclass
 class RemoteFile:
-    """The file at ``url``; ``checksum`` is "" or what its digest has to be."""
+    """The file at ``url``; ``checksum`` is "" or what its digest has to be.
+
+    ``access`` has what the server may want.
+    """
 
     url: str
     checksum: str
     unpack: bool
+    access: RemoteAccess
     store: Store
     report: Report
     _path: bytes = field(default=b"", init=False)
@@ -128,7 +135,8 @@ class RemoteFile:
 
     def _fetch_once(self, note: _Note) -> str:
         url, user = _without_user(self.url)
-        headers = {"Authorization": f"Basic {user}"} if user else {}
+        authorization = self.access.authorization(url) or (f"Basic {user}" if user else "")
+        headers = {"Authorization": authorization} if authorization else {}
         if note.digest and note.etag:
             headers["If-None-Match"] = note.etag
         if note.digest and note.last_modified:
@@ -145,7 +153,10 @@ class RemoteFile:
             if response.status != HTTPStatus.OK:
                 status = response.status
                 response.close()
-                raise BuildError(f"can't fetch {self.shown}: {status} {_phrase(status)}".rstrip())
+                raise BuildError(
+                    f"can't fetch {self.shown}: {status} {_phrase(status)}".rstrip(),
+                    refused_hint(url) if status in _REFUSALS else "",
+                )
             return self._keep(response)
         finally:
             transport.close()

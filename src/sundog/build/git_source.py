@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sundog.build.copy import Site
     from sundog.build.keys import Field
+    from sundog.build.remote_access import RemoteAccess
     from sundog.build.report import Report
     from sundog.store.store import Store
 
@@ -123,10 +124,11 @@ def _with_query(reference: GitReference, query: Mapping[str, list[str]]) -> GitR
 
 @dataclass
 class GitFiles:
-    """The files of a commit."""
+    """The files of a commit; ``access`` has what the server may want."""
 
     reference: GitReference
     keep_git_dir: bool
+    access: RemoteAccess
     store: Store
     report: Report
     _commit: str = field(default="", init=False)
@@ -263,7 +265,7 @@ class GitFiles:
             return subprocess.run(
                 ["git", *settings, *arguments],
                 cwd=self._repository,
-                env=_environment(os.environ),
+                env=_environment(os.environ) | self.access.git_environment(self.reference.remote),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,

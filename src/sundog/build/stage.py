@@ -18,6 +18,7 @@ from sundog.build.keys import cache_key
 from sundog.build.metadata import changes, pair_text
 from sundog.build.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.build.platforms import check_platform, wanted_platform
+from sundog.build.remote_access import RemoteAccess
 from sundog.build.report import HIT, MISS, instruction_line
 from sundog.build.run_instruction import make_run_step
 from sundog.build.scope import DEFAULT_PATH, PROXY_ARGS, StageScope
@@ -232,6 +233,7 @@ class StageBuild:
         dockerfile = self._state.dockerfile
         maker = FilesStepMaker(
             files,
+            RemoteAccess(self._state.options.secrets, self._state.agents),
             self._store,
             self._state.report,
             lambda error: dockerfile.error(instruction, error.message, hint=error.hint),
