@@ -126,6 +126,43 @@ RUN --mount=target=/c --mount=type=bind,from=other,target=/o cat /c/f /c/d/x /o/
     assert (workshop.context / "f").read_text() == "old"
 
 
+def test_writes_to_others_files(workshop: Workshop, foreign_tree: Path) -> None:
+    """What is another user's in the context is root's to change in the build, as all of it is."""
+    done = workshop.ch_image(
+        "build",
+        "-t",
+        "img",
+        "-f",
+        dockerfile(
+            workshop,
+            """\
+FROM bb
+RUN --mount=source=spool,target=/c,rw cd /c && echo new >letter && echo x >more && cat letter && ls
+RUN --mount=source=spool/letter,target=/l,rw echo new >/l && cat /l
+RUN --mount=source=home,target=/h,rw echo new >>/h/mine && cat /h/mine
+""",
+        ),
+        foreign_tree,
+    )
+    assert done.stdout == "new\nletter\nmore\nnew\nhome/mine\nnew\n"
+    assert (foreign_tree / "spool/letter").read_text() == "spool/letter\n"
+
+
+def test_mounts_of_what_cannot_be_read(any_workshop: Workshop, foreign_tree: Path) -> None:
+    path = dockerfile(any_workshop, "FROM bb\nRUN --mount=source=open,target=/c,rw ls /c\n")
+    unreadable = foreign_tree.parent / "unreadable"
+    done = any_workshop.ch_image("build", "-t", "img", "-f", path, unreadable, check=False)
+    assert done.returncode == 1
+    assert "Dockerfile:2: can't copy: permission denied: other-secret\n" in done.stderr
+    assert "hint: make it readable, or keep it out of the context" in done.stderr
+
+
+def dockerfile(workshop: Workshop, text: str) -> Path:
+    path = workshop.context / "Dockerfile"
+    path.write_text(text)
+    return path
+
+
 def test_bind_of_stages_and_images(workshop: Workshop) -> None:
     workshop.build("FROM bb\nRUN mkdir /i && echo image >/i/f && ln -s /i /abs\n", tag="other")
     dockerfile = """\

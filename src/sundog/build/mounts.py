@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         """Where the files of a mount come from."""
 
         def fingerprint(self, path: str) -> Field: ...  # noqa: D102
-        def root(self, path: str, scratch: bytes) -> tuple[Root, str]: ...  # noqa: D102
+        def view(self, path: str, scratch: bytes, *, writable: bool) -> View: ...  # noqa: D102
         def recorded(self) -> Sequence[Recorded]: ...  # noqa: D102
 
 
@@ -57,29 +57,41 @@ _SCRIPT_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """Files at ``path`` in a root; with ``is_copy``, made for one mount alone."""
+
+    root: Root
+    path: str
+    is_copy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ContextOrigin:
-    """The files of the build context."""
+    """The files of a build context; those to be written to are copied if nothing ``overlays``."""
 
     context: BuildContext
+    overlays: bool
 
     def fingerprint(self, path: str) -> Field:
         """Return a digest of what is at ``path``; raise BuildError where nothing is."""
         tree = self.context.tree()
         return tree.digest(tree.find([_literally(path)]))
 
-    def root(self, path: str, scratch: bytes) -> tuple[Root, str]:
-        """Return a root and where in it the files are that ``path`` names.
+    def view(self, path: str, scratch: bytes, *, writable: bool) -> View:
+        """Return where the files are that ``path`` names.
 
-        That is the context's directory, or, where an ignore file leaves something out, a copy of
-        the rest in ``scratch``.
+        That is the context's directory; or, where an ignore file leaves something out, a copy of
+        the rest in ``scratch``.  So are other users' files that are to be ``writable``: an overlay
+        could not take them up, since their owner is nobody in the container.
         """
-        if not self.context.ignore_file():
-            return DirectoryRoot(os.fsencode(os.path.abspath(self.context.path or ""))), path
         tree = self.context.tree()
         found = tree.find([_literally(path)])
+        is_copied = writable and (not self.overlays or tree.has_others_files(found))
+        if not is_copied and not self.context.ignore_file():
+            return View(DirectoryRoot(os.fsencode(os.path.abspath(self.context.path or ""))), path)
         copy = DirectoryRoot(scratch)
         in_root([copy], lambda fds: Placer(fds[0]).place(tree, found, b"/files", directory=False))
-        return copy, "files"
+        return View(copy, "files", is_copy=True)
 
     def recorded(self) -> Sequence[Recorded]:
         """Return (): all files are root's."""
@@ -97,9 +109,9 @@ class ImageOrigin:
         """Return the layers and the path: no file is read."""
         return cache_key("mounted", self.layers, path)
 
-    def root(self, path: str, scratch: bytes) -> tuple[Root, str]:  # noqa: ARG002
+    def view(self, path: str, scratch: bytes, *, writable: bool) -> View:  # noqa: ARG002
         """Return the view of the layers, and ``path``."""
-        return self.store.driver.root(self.layers), path
+        return View(self.store.driver.root(self.layers), path)
 
     def recorded(self) -> Sequence[Recorded]:
         """Return where the owners of the files are recorded."""
@@ -203,15 +215,16 @@ class RunMounts:
         stack.callback(self.store.scratch.dispose, draft)
         copied = os.path.join(draft, b"files")
         os.mkdir(copied, 0o755)
-        root, path = mount.origin.root(mount.mount.source, copied)
         writable = mount.mount.writable
-        if writable:
+        view = mount.origin.view(mount.mount.source, copied, writable=writable)
+        root, path = view.root, encoded(view.path)
+        if writable and not view.is_copy:
             root = self._writable(root, draft)
         target = encoded(mount.target)
-        prepared.operations.append(TreeMount(root, encoded(path), target, writable=writable))
+        prepared.operations.append(TreeMount(root, path, target, writable=writable))
         layers = mount.origin.recorded()
         if layers:
-            inside = os.path.normpath(b"/" + encoded(path)).strip(b"/")
+            inside = os.path.normpath(b"/" + path).strip(b"/")
             prepared.mounted.append(MountedTree(target, layers, inside))
 
     def _writable(self, root: Root, draft: bytes) -> Root:
@@ -251,14 +264,14 @@ class RunMounts:
     def _fill(self, origin: Origin, source: str, tree: bytes) -> None:
         """Copy what ``source`` names into the new directory ``tree``."""
         draft = self.store.scratch.new()
-        root, path = origin.root(source, draft)
+        view = origin.view(source, draft, writable=False)
 
         def copy(fds: list[int]) -> None:
             flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-            found = openat2(fds[0], encoded(path) or b".", flags, RESOLVE_IN_ROOT)
+            found = openat2(fds[0], encoded(view.path) or b".", flags, RESOLVE_IN_ROOT)
             copy_tree(b"/proc/self/fd/%d" % found, tree)
 
-        in_root([root], copy)
+        in_root([view.root], copy)
         self.store.scratch.dispose(draft)
 
     def _secret(self, mount: RunMount, prepared: PreparedMounts) -> None:

@@ -105,6 +105,7 @@ def _mounts(
 ) -> tuple[RunMount, ...]:
     """Return the mounts of a RUN; raise DockerfileError for one that is none."""
     dockerfile = state.dockerfile
+    overlays = state.store.driver.name == "overlay"
     found: list[RunMount] = []
     for text in instruction.mounts:
         try:
@@ -118,11 +119,11 @@ def _mounts(
         if mount.from_:
             files = files_of(mount.from_)
             if isinstance(files, BuildContext):
-                origin = ContextOrigin(files)
+                origin = ContextOrigin(files, overlays)
             else:
                 origin = ImageOrigin(files, state.store)
         elif mount.type == BIND:
-            origin = ContextOrigin(state.options.context)
+            origin = ContextOrigin(state.options.context, overlays)
         target = mount.target and _absolute(config, mount.target)
         if target == "/":
             raise dockerfile.error(instruction, "--mount: the target is the root", near=text)

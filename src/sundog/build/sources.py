@@ -26,7 +26,7 @@ from sundog.layer.names import joined
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sundog.build.selection import Listing
     from sundog.record.owners import OwnerRecord
@@ -252,6 +252,22 @@ class SourceTree:
             hint = "the ignore file excludes it"
         return BuildError(f"source not found: {pattern}", hint)
 
+    def has_others_files(self, sources: Iterable[Source]) -> bool:
+        """Tell whether root in a container, who is this user, may not write all of ``sources``."""
+        return any(map(_is_out_of_reach, self._walk(sources)))
+
+    def _walk(self, sources: Iterable[Source]) -> Iterator[os.stat_result]:
+        for source in sources:
+            fd = self.open(source.path)
+            try:
+                yield os.fstat(fd)
+                if self.is_directory(source):
+                    for _, directories, files, inner in os.fwalk(".", dir_fd=fd):
+                        for name in (*directories, *files):
+                            yield os.lstat(name, dir_fd=inner)
+            finally:
+                os.close(fd)
+
     def digest(self, sources: Sequence[Source]) -> str:
         """Return a digest of all that COPY takes over from ``sources``."""
         digest = ContentDigest()
@@ -287,6 +303,12 @@ def _clean(pattern: str) -> list[str]:
         elif component not in ("", "."):
             components.append(component)
     return components
+
+
+def _is_out_of_reach(info: os.stat_result) -> bool:
+    """Tell whether CAP_DAC_OVERRIDE would be needed, and is none over an owner who is nobody."""
+    is_others_group = info.st_gid != os.getegid()
+    return info.st_uid != os.geteuid() or (is_others_group and not info.st_mode & stat.S_IWUSR)
 
 
 def _outside(path: bytes) -> BuildError:
