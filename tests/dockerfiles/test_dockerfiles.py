@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ALL = os.environ.get("SUNDOG_CONFORMANCE") == "all"
 CASES = [case for case in cases() if ALL or case.quick]
 NAMES = [case.name for case in CASES]
-TIMEOUT = 900
+TIMEOUT = 1800
 # As base images in registries have it, and as buildah makes it.
 BASE_DOCKERFILE = f"FROM imported\nENV PATH={DEFAULT_PATH}\n"
 
