@@ -207,13 +207,22 @@ def test_files_for_other_programs(any_workshop: Workshop, tmp_path: Path) -> Non
     any_workshop.build(dockerfile, *options, "-t", "other:1")
     identity = (tmp_path / "id").read_text()
     assert re.fullmatch("sha256:[0-9a-f]{64}", identity)
+    any_workshop.ch_image("save", "--format=oci-dir", "-o", tmp_path / "layout", "img")
+    (entry,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
+    del entry["annotations"]
     assert json.loads((tmp_path / "metadata").read_text()) == {
         "containerimage.config.digest": identity,
-        "image.name": "img,other:1",
+        "containerimage.descriptor": entry,
+        "containerimage.digest": entry["digest"],
+        "image.name": "docker.io/library/img:latest,docker.io/library/other:1",
     }
+    manifest = tmp_path / "layout/blobs" / entry["digest"].replace(":", "/")
+    assert json.loads(manifest.read_text())["config"]["digest"] == identity
     (tmp_path / "id").unlink()
-    any_workshop.build(dockerfile, *options)
+    any_workshop.build(dockerfile, options[0])
     assert (tmp_path / "id").read_text() == identity
+    any_workshop.build(dockerfile, *options, env={"SOURCE_DATE_EPOCH": "1000"})
+    assert (tmp_path / "id").read_text() != identity
     done = any_workshop.build(dockerfile, "--iidfile=/nowhere/id", check=False)
     assert "error: can't write /nowhere/id: No such file or directory\n" in done.stderr
 

@@ -1,6 +1,7 @@
 """Files that tell other programs what a build made: ``--iidfile`` and ``--metadata-file``.
 
-Specification: the reference of ``docker buildx build``.
+Specification: the reference of ``docker buildx build``.  The digests are those of the image as
+``push`` and ``save`` write it by default; layers that nobody has asked this of are read for them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import json
 import os
 
 from sundog.errors import BuildError
-from sundog.store.leaving import image_id
+from sundog.oci.reference import Reference
+from sundog.store.leaving import image_id, leaving_image
+from sundog.store.packing import Packing, blob_to_leave
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +29,22 @@ def write_results(
     """Write the files that ``options`` ask for; raise BuildError where that cannot be done."""
     if not options.iidfile and not options.metadata_file:
         return
-    identity = image_id(store, config, layers)
+    if not options.metadata_file:
+        _write(options.iidfile, image_id(store, config, layers))
+        return
+    packing = Packing.choose("gzip", options.environment)
+    blobs = [blob_to_leave(store, layer, packing) for layer in layers]
+    leaving = leaving_image(config, blobs, packing.epoch)
+    identity = str(leaving.manifest.config.digest)
+    metadata = {
+        "containerimage.config.digest": identity,
+        "containerimage.descriptor": leaving.descriptor.to_json(),
+        "containerimage.digest": str(leaving.descriptor.digest),
+        "image.name": ",".join(Reference.parse(tag).canonical for tag in options.tags),
+    }
+    _write(options.metadata_file, json.dumps(metadata, indent=2) + "\n")
     if options.iidfile:
         _write(options.iidfile, identity)
-    if options.metadata_file:
-        metadata = {
-            "containerimage.config.digest": identity,
-            "image.name": ",".join(options.tags),
-        }
-        _write(options.metadata_file, json.dumps(metadata, indent=2) + "\n")
 
 
 def _write(path: str, text: str) -> None:

@@ -79,6 +79,16 @@ def without_set_id(store: Store, layer: LayerId) -> list[bytes]:
     return sorted(path for path, record in store.layers.owners(layer).items() if record.guessed)
 
 
+def blob_to_leave(store: Store, layer: LayerId, packing: Packing) -> LayerBlob:
+    """Return the blob that ``pack`` returns; the layer is read only if nobody knows that yet."""
+    for blob in known_blobs(store, layer, packing):
+        if blob.made or store.blobs.has(blob.descriptor.digest):
+            return blob
+    packed = pack(store, layer, packing)
+    packed.discard(store)
+    return packed.blob
+
+
 def pack(store: Store, layer: LayerId, packing: Packing) -> Packed:
     """Return a layer as a blob whose bytes are here; a file of ``tmp/`` is the caller's to remove.
 
