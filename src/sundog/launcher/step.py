@@ -48,7 +48,7 @@ class Step:
     ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
     missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
     a network of its own, with nothing in it.  ``fake_sync`` answers fsync(2) and its family "done"
-    (only with ``seccomp``).
+    (only with ``seccomp`` or under a supervisor).
     """
 
     __slots__ = (
@@ -306,7 +306,7 @@ def become(step: Step, emulation: "Emulation | None" = None) -> None:
         raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
     set_no_new_privs()
     if emulation is not None:
-        emulation.install()
+        emulation.install(fake_sync=step.fake_sync)
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     failure = execute(step.argv, step.env)

@@ -129,16 +129,17 @@ class Emulation:
         ]
         self._linked = linked_paths(self._trees, self._manifest) if self.is_stable else frozenset()
 
-    def install(self) -> None:
+    def install(self, *, fake_sync: bool = False) -> None:
         """Put the calling process, the command to be, under the filter, and pass the listener on.
 
-        Raises KernelError, with EBUSY where another supervisor is further up.
+        With ``fake_sync`` that answers fsync(2) and its family "done".  Raises KernelError, with
+        EBUSY where another supervisor is further up.
         """
         abi = NOTIFY_ABIS[process_abi()]
         index = self._index_in(Tags(superuser(all_capabilities())))
         if index:
             wear_tag(index)
-        program = notify_program(abi, follow_names=bool(self._linked))
+        program = notify_program(abi, fake_sync=fake_sync, follow_names=bool(self._linked))
         listener = install_listener(program, abi.numbers["seccomp"])
         send_descriptor(self._theirs.fileno(), listener)
         os.close(listener)
