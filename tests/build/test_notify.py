@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tarfile
@@ -91,6 +92,45 @@ def test_layers_leave_as_real_root_would_have_made_them(workshop: Workshop, tmp_
     assert (members["null"].devmajor, members["null"].devminor) == (1, 3)
     assert members["d"].mode == 0o2750
     assert members["a"].islnk() != members["hard"].islnk()
+
+
+def test_a_directory_that_ch_run_wrote_to_keeps_its_owners(
+    workshop: Workshop, busybox_tree: Path, tmp_path: Path
+) -> None:
+    made = MADE.partition("RUN ")[2].replace("\\\n", "").strip()
+    script = f"{made} && cp /bin/busybox /su && chmod 4755 /su && {LOOK}"
+    assert (
+        workshop.ch_run("--notify", "-w", busybox_tree, "--", "sh", "-c", script).stdout == EXPECTED
+    )
+    workshop.ch_image("import", busybox_tree, "img")
+    look = f"{LOOK} /su; test -e /ch/owners || echo none"
+    expected = f"{EXPECTED}0:0 4755 regular file /su\nnone\n"
+    assert workshop.ch_run("--notify", "img", "--", "sh", "-c", look).stdout == expected
+    assert expected in notify(workshop, f"FROM img\nRUN {look}\n", "-t", "next")
+    archive = tmp_path / "saved.tar"
+    workshop.ch_image("save", "--compression=none", "-o", archive, "img")
+    members = saved_members(archive)
+    for path, uid, gid, mode, kind in (
+        ("a", 5, 6, 0o644, tarfile.REGTYPE),
+        ("d", 7, 8, 0o2750, tarfile.DIRTYPE),
+        ("l", 9, 10, 0o777, tarfile.SYMTYPE),
+        ("null", 0, 0, 0o666, tarfile.CHRTYPE),
+        ("su", 0, 0, 0o4755, tarfile.REGTYPE),
+    ):
+        member = members[path]
+        found = (member.uid, member.gid, member.mode, member.type)
+        assert found == (uid, gid, mode, kind), path
+    assert "ch/owners" not in members
+
+
+def saved_members(archive: Path) -> dict[str, tarfile.TarInfo]:
+    """Return what is in the one layer of an archive of ``ch-image save``."""
+    with tarfile.open(archive) as outer:
+        blobs = [outer.extractfile(member) for member in outer if "blobs/" in member.name]
+        for blob in filter(None, blobs):
+            with contextlib.suppress(tarfile.ReadError), tarfile.open(fileobj=blob) as layer:
+                return {member.name.strip("/"): member for member in layer}
+    raise AssertionError("no layer")
 
 
 def test_the_mode_is_part_of_the_key(workshop: Workshop) -> None:

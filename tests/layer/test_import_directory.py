@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -14,12 +15,14 @@ from sundog.errors import SundogError
 from sundog.kernel.mounts import MS_BIND, mount
 from sundog.layer.import_directory import Imported, foreign_owners, import_directory
 from sundog.layer.write_tar import write_tar
-from sundog.record.owners import OwnerRecord
+from sundog.record.owners import OwnerRecord, pack_owners
 from tests.layer.namespace import in_namespace
 from tests.layer.trees import look
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sundog.record.owners import OwnersManifest
 
 
 @pytest.fixture
@@ -129,6 +132,124 @@ def test_devices_of_the_host_get_a_record(source: bytes, tree: bytes) -> None:
     copy = os.lstat(tree + b"/null")
     assert stat.S_ISREG(copy.st_mode)
     assert (stat.S_IMODE(copy.st_mode), copy.st_size) == (stat.S_IMODE(status.st_mode), 0)
+
+
+# A directory with records of its own
+
+
+def record(source: bytes, records: OwnersManifest) -> None:
+    """Write the records of ``ch-run --notify -w``."""
+    os.makedirs(source + b"/ch", exist_ok=True)
+    with open(source + b"/ch/owners", "wb") as out:
+        out.write(pack_owners(records))
+
+
+ACL = (b"system.posix_acl_access", b"value")
+RECORDS = {
+    b"": OwnerRecord("d", 1, 2),
+    b"d": OwnerRecord("d", 3, 4, xattrs=(ACL,)),
+    b"d/file": OwnerRecord("f", 5, 6, xattrs=((b"trusted.a", b"x"),)),
+    b"d/e/hard": OwnerRecord("f", 5, 6, xattrs=((b"trusted.a", b"x"),)),
+    b"absolute": OwnerRecord("l", 7),
+    b"absolute2": OwnerRecord("l", 7),
+    b"fifo": OwnerRecord("p", 8, 9),
+}
+
+
+def test_its_records_tell_owners_and_attributes(source: bytes, tree: bytes) -> None:
+    expected = look(source)
+    record(source, RECORDS)
+    result = imported(source, tree)
+    assert result.owners == RECORDS
+    assert {p: s for p, s in look(tree).items() if p} == {p: s for p, s in expected.items() if p}
+    assert not os.path.exists(tree + b"/ch")
+
+
+def test_its_records_beat_what_the_host_says(source: bytes, tree: bytes) -> None:
+    record(source, {b"fifo": OwnerRecord("p", 8, 9)})
+    foreign = {b"fifo": (5, 5), b"sparse": (6, 6)}
+    result = in_namespace(lambda: import_directory(source, tree, foreign))
+    assert result.owners == {b"fifo": OwnerRecord("p", 8, 9), b"sparse": OwnerRecord("f", 6, 6)}
+
+
+def test_recorded_devices_are_devices(source: bytes, tree: bytes) -> None:
+    with open(source + b"/null", "w") as out:
+        out.write("somebody wrote to it")
+    os.chmod(source + b"/null", 0o620)
+    null = OwnerRecord("c", 0, 6, rdev=os.makedev(1, 3))
+    record(source, {b"null": null})
+    assert imported(source, tree).owners == {b"null": null}
+    copy = os.lstat(tree + b"/null")
+    assert (stat.S_IMODE(copy.st_mode), copy.st_size) == (0o620, 0)
+
+
+def test_records_of_what_is_gone_or_another_kind_say_nothing(source: bytes, tree: bytes) -> None:
+    gone = {
+        b"gone": OwnerRecord("f", 1),
+        b"d": OwnerRecord("f", 2),
+        b"fifo": OwnerRecord("c", 3, rdev=os.makedev(1, 3)),
+        b"sparse": OwnerRecord("w"),
+        b"absolute": OwnerRecord("d", opaque=True),
+    }
+    record(source, gone)
+    assert imported(source, tree).owners == {}
+
+
+def test_set_id_files_are_guessed_only_without_records(source: bytes, tree: bytes) -> None:
+    def work(to: bytes) -> Imported:
+        return in_namespace(lambda: import_directory(source, to, {}, guessed=True))
+
+    guessed = {name: OwnerRecord("f", guessed=True) for name in (b"d/file", b"d/e/hard")}
+    assert work(tree).owners == guessed
+    record(source, {})
+    os.mkdir(tree + b"-again")
+    assert work(tree + b"-again").owners == {}
+
+
+def test_what_else_is_in_ch_is_copied(source: bytes, tree: bytes) -> None:
+    record(source, {b"ch": OwnerRecord("d", 1, 1)})
+    for name in (b"/ch/metadata.json", b"/ch/owners.new", b"/ch/owners.new.17"):
+        with open(source + name, "w"):
+            pass
+    assert imported(source, tree).owners == {b"ch": OwnerRecord("d", 1, 1)}
+    assert os.listdir(tree + b"/ch") == [b"metadata.json"]
+
+
+@pytest.mark.parametrize("kind", ["link", "linked directory", "fifo", "directory", "damaged"])
+def test_records_that_are_none(source: bytes, tree: bytes, kind: str) -> None:
+    record(source, RECORDS)
+    path = source + b"/ch/owners"
+    if kind == "linked directory":
+        os.rename(source + b"/ch", source + b"/there")
+        os.symlink("there", source + b"/ch")
+    else:
+        os.rename(path, source + b"/elsewhere")
+    if kind == "link":
+        os.symlink("../elsewhere", path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        os.mkdir(path)
+    elif kind == "damaged":
+        with open(path, "w") as out:
+            out.write("nonsense\n")
+    if "link" in kind:
+        assert imported(source, tree).owners == {}
+        return
+    with pytest.raises(
+        SundogError, match=r"^can't read who owns what in .*: ch/owners: "
+    ) as caught:
+        imported(source, tree)
+    assert caught.value.hint == "to import it without, remove that file"
+
+
+def test_one_that_somebody_writes_to_is_refused(source: bytes, tree: bytes) -> None:
+    record(source, RECORDS)
+    with open(source + b"/ch/owners") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        with pytest.raises(SundogError, match="a ch-run --notify -w writes to it"):
+            imported(source, tree)
+    assert imported(source, tree).owners == RECORDS
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="kernel: root may read all")

@@ -1,7 +1,7 @@
 """``DIR/ch/owners``: the records of a directory image that ``ch-run --notify -w`` writes to.
 
 The format is that of a layer's manifest, ``record.owners``.  One process at a time may write; it
-holds a lock on the file.  Readers take none: the file is replaced as a whole.
+holds a lock on the file.  ``ch-run``s that only read take none: the file is replaced as a whole.
 
 Floor 0.
 """
@@ -14,10 +14,8 @@ from sundog.emulation.notify.persist import PLAINLY, walk
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
+from sundog.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners
-
-NAME = b"owners"
-DRAFT = b"owners.new"
 
 
 class OwnRecords:
@@ -31,9 +29,9 @@ class OwnRecords:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._tree = os.open(path, flags)
         try:
-            if not os.path.lexists(path + b"/ch"):
-                os.mkdir(path + b"/ch")
-            self._directory = os.open(b"ch", flags | os.O_NOFOLLOW, dir_fd=self._tree)
+            if not os.path.lexists(b"%b/%b" % (path, RECORDS_DIRECTORY)):
+                os.mkdir(RECORDS_DIRECTORY, dir_fd=self._tree)
+            self._directory = os.open(RECORDS_DIRECTORY, flags | os.O_NOFOLLOW, dir_fd=self._tree)
             self._lock = self._locked()
         except OSError as error:
             raise SundogError(
@@ -47,7 +45,7 @@ class OwnRecords:
         while True:
             try:
                 flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-                fd = os.open(NAME, flags, dir_fd=self._directory)
+                fd = os.open(RECORDS, flags, dir_fd=self._directory)
             except FileNotFoundError:
                 self._make()
                 continue
@@ -56,7 +54,8 @@ class OwnRecords:
             except BlockingIOError:
                 os.close(fd)
                 raise SundogError(
-                    f"another ch-run --notify -w writes to {printable(self._path)}",
+                    f"another ch-run --notify -w writes to {printable(self._path)}, or an import "
+                    "reads it",
                     "wait until it has ended; or use -W, which writes to a copy",
                 ) from None
             if self._is_current(fd):
@@ -65,17 +64,17 @@ class OwnRecords:
 
     def _is_current(self, fd: int) -> bool:
         try:
-            now = os.stat(NAME, dir_fd=self._directory, follow_symlinks=False)
+            now = os.stat(RECORDS, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return os.path.samestat(now, os.fstat(fd))
 
     def _make(self) -> None:
         """Make the file, without records, unless somebody is faster."""
-        draft = b"%b.%d" % (DRAFT, os.getpid())
+        draft = b"%b.%d" % (RECORDS_DRAFT, os.getpid())
         self._write(draft, {})
         try:
-            os.link(draft, NAME, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            os.link(draft, RECORDS, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except FileExistsError:
             pass
         finally:
@@ -96,10 +95,11 @@ class OwnRecords:
         try:
             hidden = {path: record for path, record in self._before.items() if is_hidden(path)}
             if hidden:
-                there = set(walk(self._tree))
-                hidden = {path: record for path, record in hidden.items() if path in there}
-            self._write(DRAFT, {**manifest, **hidden})
-            os.rename(DRAFT, NAME, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+                paths = set(walk(self._tree))
+                hidden = {path: record for path, record in hidden.items() if path in paths}
+            self._write(RECORDS_DRAFT, {**manifest, **hidden})
+            there = self._directory
+            os.rename(RECORDS_DRAFT, RECORDS, src_dir_fd=there, dst_dir_fd=there)
         except OSError as error:
             raise SundogError(
                 f"can't record owners in {printable(self._path)}/ch: {error.strerror}",

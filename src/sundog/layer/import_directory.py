@@ -1,7 +1,9 @@
 """Copy a directory that holds a whole image, as its only layer.
 
 The user's own files become root's, whatever their group; the owners of other files are recorded.
-Devices get a placeholder and a record, sockets are left out.
+Devices get a placeholder and a record, sockets are left out.  Where ``ch-run --notify -w`` has
+worked in the directory, its records say whose the files are (``own_records``), and are not copied
+themselves.
 
 In a user namespace every foreign owner looks the same.  So who they are is found out outside, by
 ``foreign_owners``, while the copy is made in the tree worker, where the modes of the user's own
@@ -22,9 +24,11 @@ from sundog.layer.below import SET_ID, kind_of
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
 from sundog.layer.names import display, joined
+from sundog.layer.own_records import is_about_records, own_records
 from sundog.layer.walk import walk
 from sundog.layer.write_tar import write_tar
 from sundog.layer.xattrs import get_xattrs, set_xattrs
+from sundog.record.directory import RECORDS_DIRECTORY
 from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ Owner = tuple[int, int]
 
 _SHOWN = 50  # unreadable files that are named
 _DEVICES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
+_ON_DISK = {"c": "f", "b": "f"}  # what holds the place of a device
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,14 @@ def import_directory(
     """Copy ``source`` into ``tree``, an empty directory; ``foreign`` is from ``foreign_owners``.
 
     ``guessed`` says that what is not foreign may be anybody's: it is a user's, who takes root's
-    place, and his set-id files are not meant to become root's.
+    place, and his set-id files are not meant to become root's.  Not so where there are records:
+    then all is as ``ch-run --notify`` shows it.
 
-    Raises SundogError naming all that cannot be read, OSError when ``tree`` cannot be written.
+    Raises SundogError naming all that cannot be read, or if somebody else writes to ``source``;
+    OSError when ``tree`` cannot be written.
     """
-    with Directories(source) as there, Directories(tree) as here:
-        copy = _DirectoryCopy(there, here, foreign, guessed=guessed)
+    with own_records(source) as records, Directories(source) as there, Directories(tree) as here:
+        copy = _DirectoryCopy(there, here, foreign, records, guessed=guessed)
         copy.run()
     if copy.unreadable:
         shown = ", ".join(map(display, sorted(copy.unreadable)[:_SHOWN]))
@@ -100,6 +107,7 @@ class _DirectoryCopy:
         there: Directories,
         here: Directories,
         foreign: Mapping[bytes, Owner],
+        records: OwnersManifest | None,
         *,
         guessed: bool,
     ) -> None:
@@ -108,7 +116,8 @@ class _DirectoryCopy:
         self._there = there
         self._here = here
         self._foreign = foreign
-        self._guessed = guessed
+        self._records = records or {}
+        self._guessed = guessed and records is None
         self._copier = Copier()
         self._linked: dict[tuple[int, int], bytes] = {}  # inodes with several names → one copy
 
@@ -119,8 +128,12 @@ class _DirectoryCopy:
             statuses[path] = os.fstat(fd)
             if os.path.samestat(statuses[path], target):
                 raise SundogError(f"{display(self._there.root)} contains the storage directory")
+            kept = [entry for entry in entries if not is_about_records(joined(path, entry[0]))]
+            if path == RECORDS_DIRECTORY and entries and not kept:
+                del statuses[path]  # it is there for the records only
+                continue
             self._make_directory(path, fd)
-            for name, status in entries:
+            for name, status in kept:
                 if not stat.S_ISDIR(status.st_mode):
                     self._copy(path, fd, name, status)
         for path, status in reversed(statuses.items()):
@@ -150,8 +163,9 @@ class _DirectoryCopy:
         kind = _DEVICES.get(stat.S_IFMT(status.st_mode)) or kind_of(status.st_mode)
         if not kind:
             return  # a socket
+        recorded = self._recorded(path, kind)
         left: Pairs = ()
-        if kind in "cb":
+        if kind in _ON_DISK or (recorded is not None and recorded.kind in _ON_DISK):
             _hold_place(target, name, status)
         else:
             try:
@@ -165,14 +179,25 @@ class _DirectoryCopy:
             and bool(status.st_mode & SET_ID)
             and path not in self._foreign
         )
-        self._record(path, kind, left, status.st_rdev if kind in "cb" else 0, guessed=guessed)
+        self._record(path, kind, left, status.st_rdev if kind in _ON_DISK else 0, guessed=guessed)
         if status.st_nlink > 1:
             self._linked[identity] = path
+
+    def _recorded(self, path: bytes, kind: str) -> OwnerRecord | None:
+        """Return the directory's own record of ``path``, an inode of ``kind``, if it is of that."""
+        record = self._records.get(path)
+        if record is None or _ON_DISK.get(record.kind, record.kind) != kind:
+            return None
+        return record
 
     def _record(
         self, path: bytes, kind: str, xattrs: Pairs, rdev: int = 0, *, guessed: bool = False
     ) -> None:
         uid, gid = self._foreign.get(path, (0, 0))
+        recorded = self._recorded(path, kind)
+        if recorded is not None:
+            kind, uid, gid, rdev = recorded.kind, recorded.uid, recorded.gid, recorded.rdev
+            xattrs = tuple({**dict(xattrs), **dict(recorded.xattrs)}.items())
         record = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs, guessed=guessed)
         if not record.is_plain:
             self.owners[path] = record

@@ -1,0 +1,85 @@
+"""The records of a directory image, ``DIR/ch/owners``, for as long as it is copied.
+
+``launcher.own_records`` writes them.  Must not import anything of ``sundog`` but ``errors``,
+``record``, ``kernel`` and floor-mates below it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from sundog.layer.names import display
+from sundog.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
+from sundog.record.owners import unpack_owners
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sundog.record.owners import OwnersManifest
+
+_PATH = b"%b/%b" % (RECORDS_DIRECTORY, RECORDS)
+_DRAFT = b"%b/%b" % (RECORDS_DIRECTORY, RECORDS_DRAFT)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+def is_about_records(path: bytes) -> bool:
+    """Tell whether ``path`` of a directory image is its records, or a draft of them."""
+    return path == _PATH or path.startswith(_DRAFT)
+
+
+@contextlib.contextmanager
+def own_records(source: bytes) -> Iterator[OwnersManifest | None]:
+    """Give the records of the directory ``source``, None if it has none; nobody writes meanwhile.
+
+    Raises SundogError if somebody does, or they can't be read.
+    """
+    fd = _opened(source)
+    if fd < 0:
+        yield None
+        return
+    with open(fd, "rb") as file:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SundogError(
+                f"can't import {display(source)}: a ch-run --notify -w writes to it",
+                "wait until it has ended",
+            ) from None
+        try:
+            records = unpack_owners(file.read())
+        except ValueError as error:
+            raise _unreadable(source, str(error)) from None
+        yield records
+
+
+def _opened(source: bytes) -> int:
+    """Return a descriptor of the file, -1 if there is none that no symlink leads to."""
+    root = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Should it be a FIFO, opening it does not block.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = openat2(root, _PATH, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    except KernelError as error:
+        if error.errno not in _ABSENT:
+            raise _unreadable(source, os.strerror(error.errno)) from None
+        return -1
+    finally:
+        os.close(root)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _unreadable(source, "not a regular file")
+    return fd
+
+
+def _unreadable(source: bytes, reason: str) -> SundogError:
+    return SundogError(
+        f"can't read who owns what in {display(source)}: {display(_PATH)}: {reason}",
+        "to import it without, remove that file",
+    )
