@@ -380,7 +380,23 @@ def test_an_interactive_shell_may_be_suspended(terminal: Terminal, how: str) -> 
     terminal.expect("outer> ")
     terminal.type("fg\n")
     terminal.expect("fg\n.*\n")
-    terminal.type("echo a'nd' on\n")
-    terminal.expect("and on\n")
-    terminal.type("exit\n")
+    # It is the inner shell that has the terminal again.
+    terminal.type('echo "<$PS1>"\n')
+    terminal.expect("<inner\\$ >\n")
+    terminal.type("exit 9\n")
     terminal.expect("outer> ")
+    assert terminal.command("echo $?", "outer> ").startswith("9\n")
+
+
+def test_a_suspended_shell_ends_with_its_terminal(terminal: Terminal, how: str) -> None:
+    terminal.type(f"{how} env PS1='inner$ ' sh -i\n")
+    terminal.expect("inner\\$ ' sh -i\n")
+    terminal.expect("inner\\$ ")
+    terminal.type("kill -STOP $$\n")
+    terminal.expect("Stopped")
+    terminal.expect("outer> ")
+    (job,) = children(terminal.process)
+    left = [job, *children(job)]
+    terminal.shell.kill()
+    terminal.shell.wait()
+    wait_until_gone(*left)

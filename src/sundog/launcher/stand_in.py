@@ -3,7 +3,9 @@
 * A signal that a process sends here goes on to the command.  One that the terminal sends does not:
   the command is in the same process group and has it already.
 * When the command stops, this process does, and when that is continued, the command is: so the job
-  control of the caller's shell works, and that of a shell that is the command, too.
+  control of the caller's shell works, and that of a shell that is the command, too.  One that has
+  made a process group of its own gets the terminal back then, which the caller's shell gives to
+  this one's.
 * Exit status and death by a signal are the command's.
 
 Floor 0.
@@ -14,6 +16,7 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_DFL,
     SIG_UNBLOCK,
     SIGCHLD,
+    SIGCONT,
     SIGHUP,
     SIGKILL,
     SIGSTOP,
@@ -30,6 +33,8 @@ from sundog.launcher.members import kill_members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.launcher.messages import Messages
 
 PATIENCE = 0.05  # seconds between two looks at who is left
@@ -86,18 +91,27 @@ class StandIn:
             if not os.WIFSTOPPED(status):
                 self._statuses[process] = status
             elif process == self._command:
-                os.kill(os.getpid(), SIGSTOP)
-                # Continued.  The signal that did it is blocked, and will be passed on.
+                self._stop()
+
+    def _stop(self) -> None:
+        """Stop as the command has, until somebody continues this process."""
+        group = os.getpgid(self._command)
+        was_in_front = on_terminal(os.tcgetpgrp) == group
+        os.kill(os.getpid(), SIGSTOP)
+        # The signal that continued this is blocked, and will be passed on.
+        if was_in_front and on_terminal(os.tcgetpgrp) == os.getpgrp():
+            on_terminal(lambda terminal: os.tcsetpgrp(terminal, group))
 
     def _is_for_command(self, signo: int, code: int) -> bool:
         """Tell whether the command has not got the signal itself.
 
         The kernel's own, from the terminal, go to the whole group.  A SIGHUP goes to the leader of
-        the session alone, as which the caller may have started this process.
+        the session, as which the caller may have started this process; and it goes, with a SIGCONT,
+        to a stopped group whose session is over.
         """
         if code <= 0:  # SI_USER and its like: sigaction(2)
             return True
-        return bool(signo == SIGHUP) and os.getpgid(self._command) != os.getpgrp()
+        return signo in (SIGHUP, SIGCONT) and os.getpgid(self._command) != os.getpgrp()
 
     def _pass_on(self, signo: int) -> None:
         try:
@@ -111,6 +125,20 @@ class StandIn:
             kill_members(self._proc, {os.getpid(), self._supervisor})
             sigtimedwait([SIGCHLD], PATIENCE)
             self._reap()
+
+
+def on_terminal(call: "Callable[[int], int | None]") -> int | None:
+    """Return what ``call`` does with the controlling terminal; None if none is there, or no more."""
+    try:
+        terminal = os.open(b"/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return call(terminal)
+    except OSError:
+        return None
+    finally:
+        os.close(terminal)
 
 
 def die_of(signo: int) -> None:
