@@ -33,8 +33,8 @@ BASES = ("alpine", "busybox", "debian", "rpm")
 NEEDS = (
     "apache2-utils", "buildah", "busybox-static", "bzip2", "docker-registry", "dpkg-dev", "gcc",
     "git", "groff-base", "libarchive-tools", "libseccomp2", "mount", "musl-tools",
-    "openssh-client", "openssl", "podman", "procps", "skopeo", "strace", "umoci", "xz-utils",
-    "zstd",
+    "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "strace", "umoci",
+    "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (

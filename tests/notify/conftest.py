@@ -37,6 +37,13 @@ class Container:
     roots: list[str]
     upper: Path | None = None
 
+    def argv(self, *command: str, mode: str = "notify", options: tuple[str, ...] = ()) -> list[str]:
+        """Return what runs a command, if the working directory is the checkout."""
+        arguments = ["--mode", mode, *(f"--root={root}" for root in self.roots), *options]
+        if self.upper is not None:
+            arguments.append(f"--upper={self.upper}")
+        return [sys.executable, "-m", "tests.notify.sandbox", *arguments, "--", *command]
+
     def run(
         self,
         *command: str,
@@ -50,11 +57,8 @@ class Container:
 
         ``within`` is what runs the container.
         """
-        arguments = ["--mode", mode, *(f"--root={root}" for root in self.roots), *options]
-        if self.upper is not None:
-            arguments.append(f"--upper={self.upper}")
         done = subprocess.run(
-            [*within, sys.executable, "-m", "tests.notify.sandbox", *arguments, "--", *command],
+            [*within, *self.argv(*command, mode=mode, options=options)],
             cwd=HERE.parent.parent,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -33,6 +33,28 @@ BUSYBOX = {
         cp /bin/busybox s; chmod 6755 s; {STAT} s; chown 5:6 s; {STAT} s
         chmod 6755 s; {STAT} s; chown 0:0 s; {STAT} s; chmod 4711 s; {STAT} s
     """,
+    "owners of set-id files": """
+        try() { m=$1; shift; chmod $m f d; "$@"; echo "$m $*: $(stat -c '%u:%g %a' f d | xargs)"; }
+        mkdir d; : >f
+        for m in 4755 4644 4611 2755 2644 2711 2745 6755 6644 6711 7777; do
+            for o in 5:6 0:0 5 :6 5:6 :0 0; do try $m chown $o f d; done
+        done
+        echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; echo 'adm:x:4:user' >>/etc/group
+        chmod 777 .; chown 104:106 f d
+        for m in 4755 4644 2755 2644 2711 2745 6755 6644; do
+            try $m su user -c 'chgrp 4 f d'; try $m su user -c 'chown user f d'
+            try $m su user -c 'chgrp 106 f d'; try $m su user -c 'chmod u+s,g+s f d'
+        done
+    """,
+    "set-id files of a user who writes": """
+        echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; chmod 777 .
+        try() { chmod $1 f; su user -c "$2"; echo "$1 $2: $(stat -c '%u:%g %a' f)"; }
+        echo x >f; chown 104:106 f
+        for m in 4755 4644 2755 2644 6711; do
+            try $m 'echo y >>f'; try $m 'echo y >f'; try $m 'truncate -s 1 f'
+            try $m 'dd if=/dev/zero of=f bs=1 count=1 conv=notrunc 2>/dev/null'; try $m ': >>f'
+        done
+    """,
     "links": f"""
         echo x >f; chown 5:6 f; ln f hard; mv f moved; ln -s hard soft; cp hard copy
         {STAT} hard moved soft copy; {STAT} -L soft; rm hard; {STAT} moved

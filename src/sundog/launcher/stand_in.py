@@ -128,7 +128,7 @@ class StandIn:
 
 
 def on_terminal(call: "Callable[[int], int | None]") -> int | None:
-    """Return what ``call`` does with the controlling terminal; None if none is there, or no more."""
+    """Return what ``call`` says of the controlling terminal; None if none is there, or no more."""
     try:
         terminal = os.open(b"/dev/tty", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
