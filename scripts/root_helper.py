@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -106,8 +107,8 @@ class Server:
 
     def _mount_tmpfs(self, request: dict[str, Any]) -> dict[str, Any]:
         size, extra = int(request["kibibytes"]), request["options"]
-        if extra not in OPTIONS:
-            raise ValueError(f"option {extra!r} is not one of {sorted(OPTIONS)}")
+        if extra not in OPTIONS and not re.fullmatch(r"nr_inodes=\d+", extra):
+            raise ValueError(f"option {extra!r} is not one of {sorted(OPTIONS)}, nr_inodes=N")
         path = tempfile.mkdtemp(dir=self.mounts)
         options = f"size={size}k,mode=0700,uid={self.tester.uid},gid={self.tester.gid},nosuid,nodev"
         if extra:

@@ -239,3 +239,33 @@ def test_damaged_archive_is_named(run_ch_image: Runner, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"no tar at all" * 100)
     failed = run_ch_image("-q", "import", tmp_path / "a.tar", "bb", check=False)
     assert f"error: can't import {tmp_path}/a.tar: " in failed.stderr
+
+
+@pytest.mark.parametrize("words", ["list", "inspect bb", "save bb", "gestalt storage-path"])
+def test_output_that_does_not_fit_is_told(
+    words: str, run_ch_image: Runner, busybox_tar: Path, storage: Path
+) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command("ch-image"), *words.split()],
+            env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: /dev/stdout: no space left on devtmpfs")
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_nobody_wants(run_ch_image: Runner, busybox_tar: Path, storage: Path) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command("ch-image"), "list"],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (closed.returncode, closed.stderr) == (0, b"")

@@ -394,10 +394,11 @@ def test_bad_layout_is_refused(
     [
         (b"", "the archive is empty"),
         (b"hello" * 1000, "this is not a tar archive"),
+        (b"hello\n", "this is not a tar archive"),
         (gzip.compress(b"x" * 5000, mtime=0)[:-20], "ends early"),
         (bytes(10240), "neither an OCI layout nor an archive of docker save"),
     ],
-    ids=["empty", "text", "cut", "tar of nothing"],
+    ids=["empty", "text", "short text", "cut", "tar of nothing"],
 )
 def test_what_is_no_archive(
     *, tmp_path: Path, run_ch_image: Runner, content: bytes, complaint: str

@@ -271,7 +271,7 @@ NEGATIVE = b"\xff" * 12
     [
         (io.BytesIO(), "empty"),
         (io.BytesIO(b"no archive at all " * 100), "not a tar archive"),
-        (io.BytesIO(raw_header(b"n")[:300]), "ends early"),
+        (io.BytesIO(raw_header(b"n")[:300]), "not a tar archive: too short"),
         (raw_archive(raw_header(b"a"), raw_header(b"n", checksum=b"0000000\0")), "checksum"),
         (raw_archive(raw_header(b"a"), raw_header(b"n", mode=b"0000899\0")), "not octal"),
         (raw_archive(raw_header(b"a"), raw_header(b"n", mode=b"00_0644\0")), "not octal"),

@@ -12,6 +12,7 @@ import pytest
 
 from sundog.errors import KernelError, StoreError
 from sundog.store.faults import StorageFaults, file_system_of, shown
+from sundog.store.store import Store
 from tests.store.conftest import write_tar
 
 # Run as root of a user namespace, with a small tmpfs mounted on the directory "fs".
@@ -158,12 +159,38 @@ def test_read_only_file_system_can_be_read(in_small_tmpfs: Callable[..., None]) 
         KernelError("renameat2", "x", errno.EPERM, "can't rename"),
         KernelError("unshare", "user namespace", errno.ENOSPC, "can't unshare"),
         ValueError("x"),
+        OSError(errno.ENOSPC, "full", "/elsewhere"),
+        OSError(errno.EIO, "broken", b"/storage.tar"),
     ],
 )
 def test_other_errors_pass_through(error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, StorageFaults(b"/"):
+    with pytest.raises(type(error)) as raised, StorageFaults(b"/storage"):
         raise error
     assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "hint"),
+    [
+        (OSError(errno.ENOSPC, "full"), "no space left on proc at /proc (", "free some space"),
+        (OSError(errno.ENOSPC, "full", b"bin"), "no space left on proc at /proc (", "free some"),
+        (OSError(errno.EDQUOT, "over"), "disk quota exceeded on proc at /proc (", "free some"),
+        (OSError(errno.EROFS, "ro"), "nothing can be written: read-only is proc at ", "choose"),
+        (OSError(errno.EIO, "broken"), "input/output error on proc at /proc (", "see dmesg(1)"),
+        (KernelError("syncfs", "x", errno.EIO, "no"), "input/output error on ", "see dmesg(1)"),
+    ],
+)
+def test_what_leaves_a_store_names_the_file_system(
+    error: Exception, said: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(str(tmp_path / "storage"))
+    monkeypatch.setattr(store, "faults", StorageFaults(b"/proc/self"))
+    with pytest.raises(StoreError) as raised, store:
+        raise error
+    assert said in raised.value.message
+    assert raised.value.message.endswith(": storage directory /proc/self")
+    assert raised.value.hint.startswith(hint)
+    assert "--storage DIR" in raised.value.hint
 
 
 def test_quota_is_told_from_a_full_disk() -> None:

@@ -12,6 +12,7 @@ import sys
 from importlib import import_module
 
 from sundog.cli.image_arguments import parse_arguments, print_help
+from sundog.cli.output import name_standard_output
 from sundog.cli.report import Report
 from sundog.errors import EXIT_ERROR, EXIT_USAGE, KernelError, SundogError, UsageError
 from sundog.kernel.refusal import explain
@@ -43,10 +44,14 @@ def run(argv: Sequence[str]) -> int:
     if report.hides_stdout:
         _silence_stdout()
     signal.signal(signal.SIGTERM, _terminate)
+    name_standard_output()
     try:
         status = _run_subcommand(arguments, report)
-        sys.stdout.flush()
     except BrokenPipeError:
+        status = EXIT_ERROR
+    try:
+        sys.stdout.flush()
+    except OSError:  # which has been told; or nobody reads any more
         _silence_stdout()
         status = EXIT_ERROR
     return status
@@ -57,6 +62,7 @@ def _run_subcommand(arguments: ImageArguments, report: Report) -> int:
         name = str(arguments.subcommand).replace("-", "_")
         module = import_module(f"sundog.cli.image_{name}")
         status: int = module.run(arguments, report)
+        sys.stdout.flush()
     except UsageError as error:
         _explain(error, arguments, report)
         return EXIT_USAGE
@@ -92,10 +98,12 @@ def _explain(error: SundogError, arguments: ImageArguments, report: Report) -> N
 
 def _in_words(error: OSError) -> SundogError:
     """Return what the operating system refused as an error for the user."""
-    reason = error.strerror or str(error)
-    if error.filename is None:
-        return SundogError(reason)
-    return SundogError(f"{os.fsdecode(error.filename)}: {reason}")
+    from sundog.store.faults import reason  # noqa: PLC0415 - seldom needed
+
+    if error.filename is None or not error.errno:
+        return SundogError(error.strerror or str(error))
+    path = os.path.abspath(os.fsencode(error.filename))
+    return SundogError(f"{os.fsdecode(error.filename)}: {reason(error.errno, path)}")
 
 
 def _terminate(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - as signal(2) has it

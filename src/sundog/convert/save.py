@@ -10,18 +10,21 @@ import os
 import shutil
 import tarfile
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert import docker_archive, oci_layout
 from sundog.errors import SundogError, UsageError
 from sundog.layer.compression import open_decompressed
 from sundog.oci.media_types import OCI_LAYER, as_oci
 from sundog.oci.reference import Reference
+from sundog.store.faults import reason
 from sundog.store.leaving import as_it_came, leaving_image
 from sundog.store.packing import Packing, pack, without_set_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from _typeshed import ReadableBuffer
 
     from sundog.convert.oci_layout import Writer
     from sundog.registry.report import Report
@@ -35,12 +38,31 @@ FORMATS = (OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE)
 _CHUNK = 1 << 20
 
 
+class _Forward(io.RawIOBase):
+    """What is written to ``out``, which may be a pipe, with a position.
+
+    A stream of ``tarfile``'s own would write what it has left when nobody wants it any more.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._position = 0
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        written = self._out.write(data)
+        self._position += written
+        return written
+
+
 class _ArchiveWriter:
     """A tar on its way to ``out``; the same bytes whenever it holds the same."""
 
     def __init__(self, out: BinaryIO, epoch: int | None) -> None:
-        self._tar = tarfile.open(  # noqa: SIM115 - see close
-            fileobj=out, mode="w|", format=tarfile.PAX_FORMAT
+        self._tar = tarfile.TarFile(
+            fileobj=cast("BinaryIO", _Forward(out)), mode="w", format=tarfile.PAX_FORMAT
         )
         self._mtime = epoch or 0
         self._directories = {""}
@@ -218,7 +240,7 @@ def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.filename not in (making, None):
             raise
-        raise SundogError(f"can't write {destination}: {(error.strerror or '').lower()}") from error
+        raise _unwritten(destination, error) from error
     finally:
         with suppress(OSError):
             os.unlink(making)
@@ -235,6 +257,11 @@ def _new_directory(destination: str) -> Iterator[bytes]:
         yield making
         os.rename(making, destination)
     except OSError as error:
-        raise SundogError(f"can't write {destination}: {(error.strerror or '').lower()}") from error
+        raise _unwritten(destination, error) from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+def _unwritten(destination: str, error: OSError) -> SundogError:
+    directory = os.fsencode(os.path.dirname(os.path.abspath(destination)))
+    return SundogError(f"can't write {destination}: {reason(error.errno or 0, directory)}")

@@ -14,6 +14,13 @@ from sundog.errors import ArchiveError
 _CHUNK = 256 * 1024
 
 
+class EndsEarly(ArchiveError):
+    """The stream has less than it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("the archive ends early")
+
+
 class Source:
     """Hand out the bytes of ``stream``, copying them as seldom as can be.
 
@@ -78,7 +85,7 @@ class Source:
 
     def _require(self) -> None:
         if not self._refill():
-            raise ArchiveError("the archive ends early")
+            raise EndsEarly
 
     def _refill(self) -> bool:
         self._chunk = self._stream.read(_CHUNK)

@@ -20,7 +20,7 @@ from sundog.errors import ArchiveError
 from sundog.layer.header import BLOCK, NANOSECONDS, WITHOUT_DATA, Member, parse_header
 from sundog.layer.names import display
 from sundog.layer.pax import parse_number, parse_records, parse_time, xattrs_of
-from sundog.layer.source import Source
+from sundog.layer.source import EndsEarly, Source
 from sundog.layer.sparse import Map, check_map, data_map, old_map, pax_map
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TarReader:
         zero_blocks = 0
         # Two blocks of zeros end an archive; some programs leave them out.
         while zero_blocks < 2 and not self._source.at_end():
-            block = self._source.take(BLOCK)
+            block = self._block()
             if block == _ZEROS:
                 zero_blocks += 1
                 continue
@@ -113,6 +113,14 @@ class TarReader:
                 os.lseek(fd, offset, os.SEEK_SET)
                 self._source.copy(fd, length)
         self._data = 0
+
+    def _block(self) -> bytes:
+        try:
+            return self._source.take(BLOCK)
+        except EndsEarly as error:
+            if self._source.size < BLOCK:
+                raise ArchiveError("this is not a tar archive: too short for one") from error
+            raise
 
     def _parse(self, block: bytes) -> Member:
         try:

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 OTHER_STORAGE_HINT = "choose another storage directory: --storage DIR or CH_IMAGE_STORAGE=DIR"
 
-# errno → (what happened on the file system, what to do about it)
+# errno → (what happened on the file system, what to do about it before choosing another storage)
 _FAULTS = {
-    errno.ENOSPC: ("no space left on", "free some space there, or " + OTHER_STORAGE_HINT),
-    errno.EDQUOT: ("disk quota exceeded on", "free some space there, or " + OTHER_STORAGE_HINT),
-    errno.EROFS: ("nothing can be written: read-only is", OTHER_STORAGE_HINT),
+    errno.ENOSPC: ("no space left on", "free some space there, or "),
+    errno.EDQUOT: ("disk quota exceeded on", "free some space there, or "),
+    errno.EROFS: ("nothing can be written: read-only is", ""),
+    errno.EIO: ("input/output error on", "see dmesg(1), the disk may be failing; or "),
 }
 # Of a KernelError: unshare(2) and mount(2) mean other things by ENOSPC.
 _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
@@ -26,8 +27,9 @@ _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
 class StorageFaults:
     """Turn a refusal of the file system, while storage is written, into a StoreError.
 
-    The error names the file system and the storage directory ``path``.  Errors that may have to do
-    with another file, one that is read, pass through.
+    The error names the file system and the storage directory ``path``.  Errors that name another
+    file pass through.  A store does so with what leaves its context; within, it is for those who
+    want to tell a StoreError from others.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -42,16 +44,34 @@ class StorageFaults:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(error, OSError) or (
-            isinstance(error, KernelError) and error.call in _FILE_CALLS
-        ):
-            fault = _FAULTS.get(error.errno or 0)
-            if fault is not None:
-                what, hint = fault
-                raise StoreError(
-                    f"{what} {file_system_of(self._path)}: storage directory {shown(self._path)}",
-                    hint,
-                ) from error
+        if isinstance(error, OSError):
+            if _is_elsewhere(error.filename, self._path):
+                return
+        elif not (isinstance(error, KernelError) and error.call in _FILE_CALLS):
+            return
+        if error.errno in _FAULTS:
+            raise StoreError(
+                f"{reason(error.errno, self._path)}: storage directory {shown(self._path)}",
+                _FAULTS[error.errno][1] + OTHER_STORAGE_HINT,
+            ) from error
+
+
+def reason(number: int, path: bytes) -> str:
+    """Say in lower case why ``path`` cannot be written; with its file system, if that is to blame.
+
+    ``number`` is the errno.
+    """
+    if number not in _FAULTS:
+        return os.strerror(number).lower()
+    return f"{_FAULTS[number][0]} {file_system_of(path)}"
+
+
+def _is_elsewhere(name: object, storage: bytes) -> bool:
+    """Tell whether ``name``, as an OSError has it, is outside; relative ones are of a tree."""
+    if not isinstance(name, str | bytes):
+        return False
+    path = os.fsencode(name)
+    return os.path.isabs(path) and not (path + b"/").startswith(storage.rstrip(b"/") + b"/")
 
 
 def shown(path: bytes) -> str:

@@ -126,13 +126,16 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            self.close()
+            with self.faults:
+                self.close()
             return
         with suppress(OSError, SundogError):  # one error is enough
             try:
                 self.expect_garbage()  # layers may have lost the image that they were made for
             finally:
                 self.close()
+        # Whichever thread or process met it, and in whatever it did: here it comes by.
+        self.faults.__exit__(kind, error, traceback)
 
 
 def default_path() -> str:
