@@ -5,13 +5,14 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint fuzz bench conformance fidelity fidelity-more python
+.PHONY: help demo test lint fuzz kills bench conformance fidelity fidelity-more python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
 	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
 	@echo 'make lint    lint only'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify for 10 minutes'
+	@echo 'make kills   kill 100 pulls and 100 pushes at random moments, and look at what is left'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
@@ -28,6 +29,10 @@ lint: python
 
 fuzz: python
 	@$(RUN) scripts.fuzz $(ARGS)
+
+kills: python
+	@SUNDOG_KILLS=100 $(RUN) scripts.check -- -s tests/pull/test_kills.py tests/registry/test_kills.py \
+	    -k 'killed or push' $(ARGS)
 
 bench: python
 	@$(RUN) bench $(ARGS)

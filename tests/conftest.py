@@ -28,6 +28,9 @@ SKIPS = ("needs root", "kernel: ")
 # Elsewhere than on the machines that the project's own tests run on, oracles may be lacking.
 STRICT = platform.machine() == "x86_64"
 
+# So many pulls are killed, and so many pushes; `make kills` says more.
+KILLS = int(os.environ.get("SUNDOG_KILLS", "25"))
+
 HELPER = os.environ.get("SUNDOG_ROOT_HELPER", "")
 REFERENCES = os.environ.get("SUNDOG_REFERENCES", "")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import KILLS, command
 from tests.layer.archives import directory, file
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def test_killed_pulls(registry: FaultyRegistry, run_ch_image: Runner, storage: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_more_killed_pulls(registry: FaultyRegistry, run_ch_image: Runner, storage: Path) -> None:
-    kill_some(registry, run_ch_image, storage, random.randrange(1 << 32), 45)
+    kill_some(registry, run_ch_image, storage, random.randrange(1 << 32), KILLS)
 
 
 def test_two_pulls_at_once_fetch_every_blob_once(

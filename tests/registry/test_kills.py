@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import KILLS, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.conftest import Runner
     from tests.registry.servers import InProcessRegistry
 
-pytestmark = pytest.mark.slow
-KILLS = 20
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+LOADS = 20
 
 
 @pytest.fixture
@@ -38,8 +38,13 @@ def img(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> str:
     return "img"
 
 
-def kill_some(arguments: list[str], storage: Path, run_ch_image: Runner) -> None:
-    """Kill a command at random moments, and look at the storage after each."""
+def kill_pushes(
+    image: str, storage: Path, run_ch_image: Runner, registry: InProcessRegistry
+) -> None:
+    """Kill pushes at random moments, and look at storage and registry after each.
+
+    Now and then one is let through: it moves what is missing, and the next begins elsewhere.
+    """
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -47,9 +52,10 @@ def kill_some(arguments: list[str], storage: Path, run_ch_image: Runner) -> None
     start = time.monotonic()
     subprocess.run([*command("ch-image"), "list"], env=env, check=True)
     least = time.monotonic() - start
-    for _ in range(KILLS):
+    repository = "x0"
+    for number in range(KILLS):
         process = subprocess.Popen(
-            [*command("ch-image"), *arguments],
+            [*command("ch-image"), "push", image, f"{registry.host}/{repository}:1"],
             env=env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -59,8 +65,30 @@ def kill_some(arguments: list[str], storage: Path, run_ch_image: Runner) -> None
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        run_ch_image("list")
+        assert run_ch_image("list").stdout == f"bb\n{image}\n"
         check_blobs(storage)
+        if chance.random() < 0.2:
+            push_and_count(image, storage, run_ch_image, registry, repository)
+            registry.blobs.clear()
+            repository = f"x{number + 1}"
+    push_and_count(image, storage, run_ch_image, registry, repository)
+
+
+def push_and_count(
+    image: str, storage: Path, run_ch_image: Runner, registry: InProcessRegistry, repository: str
+) -> None:
+    """Push in peace, and count what moved: what was missing, and no more."""
+    for (_, digest), content in registry.blobs.items():
+        assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
+    there = {digest for _, digest in registry.blobs}
+    registry.received = 0
+    run_ch_image("push", image, f"{registry.host}/{repository}:1")
+    manifest = json.loads(registry.manifests[repository, "1"][1])
+    parts = {part["digest"]: part["size"] for part in [*manifest["layers"], manifest["config"]]}
+    missing = sum(size for digest, size in parts.items() if digest not in there)
+    assert registry.received == missing
+    assert set(parts) <= {digest for _, digest in registry.blobs}
+    assert [name for name in os.listdir(storage / "tmp") if name != "trash"] == []
 
 
 def check_blobs(storage: Path) -> None:
@@ -72,19 +100,7 @@ def check_blobs(storage: Path) -> None:
 def test_push(
     *, img: str, run_ch_image: Runner, storage: Path, in_process: InProcessRegistry
 ) -> None:
-    destination = f"{in_process.host}/x:1"
-    kill_some(["push", img, destination], storage, run_ch_image)
-    for (_, digest), content in in_process.blobs.items():
-        assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
-    there = {digest for _, digest in in_process.blobs}
-    in_process.received = 0
-    run_ch_image("push", img, destination)
-    manifest = json.loads(in_process.manifests["x", "1"][1])
-    parts = {part["digest"]: part["size"] for part in [*manifest["layers"], manifest["config"]]}
-    missing = sum(size for digest, size in parts.items() if digest not in there)
-    assert in_process.received == missing
-    assert set(parts) <= {digest for _, digest in in_process.blobs}
-    assert [name for name in os.listdir(storage / "tmp") if name != "trash"] == []
+    kill_pushes(img, storage, run_ch_image, in_process)
 
 
 def test_load(*, img: str, run_ch_image: Runner, tmp_path: Path) -> None:
@@ -96,7 +112,7 @@ def test_load(*, img: str, run_ch_image: Runner, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    for _ in range(KILLS):
+    for _ in range(LOADS):
         process = subprocess.Popen([*command("ch-image"), *arguments])
         try:
             process.wait(chance.uniform(0.1, 2))
