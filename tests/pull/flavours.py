@@ -35,13 +35,14 @@ _SECONDS = 30
 
 @dataclass(frozen=True)
 class Flavours:
-    """HOST:PORT of each flavour; ``authority`` is the file of the certificate of those with TLS."""
+    """HOST:PORT of each flavour; ``authority`` is the certificate of those with TLS."""
 
     http: str
     basic: str
     token: str
     tls: str
     authority: Path
+    place: Path
 
     def put(self, shelf: Shelf) -> None:
         """Have all of a shelf in the registries, through the one that asks nothing."""
@@ -120,7 +121,15 @@ def running(place: Path, tls: tuple[Path, Path]) -> Generator[Flavours]:
             for name, settings, auth in flavours
         ]
         http, with_basic, with_token, with_tls = hosts
-        yield Flavours(http, with_basic, with_token, with_tls, certificate)
+        yield Flavours(http, with_basic, with_token, with_tls, certificate, place)
+
+
+@contextmanager
+def demanding(flavours_place: Path, tls: tuple[Path, Path], clients: Path) -> Generator[str]:
+    """Run one more over the same storage, which lets in whom the certificate ``clients`` is of."""
+    files = {"certificate": str(tls[0]), "key": str(tls[1]), "clientcas": [str(clients)]}
+    with _server(flavours_place, "demanding", {"tls": files}, {}) as host:
+        yield host
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 Specification: RFC 9110; proxies are taken from the environment as curl(1) does, but never for this
 machine itself.  Certificates are checked against the system's store (and ``$SSL_CERT_FILE``,
-``$SSL_CERT_DIR``, which OpenSSL reads), and the file that ``$REQUESTS_CA_BUNDLE`` names.
+``$SSL_CERT_DIR``, which OpenSSL reads), the file that ``$REQUESTS_CA_BUNDLE`` names, and what
+``certs.d`` has for the server.
 
 A redirect is followed for GET and HEAD; to another origin the credentials do not go along, and from
 https to http nothing goes.
 
-Must not import anything of ``sundog`` but ``errors`` and ``registry.faults``.
+Must not import anything of ``sundog`` but ``errors`` and floor-mates ``certificates``, ``faults``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from urllib3.exceptions import (
 from urllib3.util import Timeout, make_headers, parse_url
 
 from sundog import __version__
+from sundog.registry.certificates import Certificates
 from sundog.registry.faults import ProtocolError, UnreachableError
 
 TYPE_CHECKING = False
@@ -53,7 +55,8 @@ _CA_VARIABLE = "REQUESTS_CA_BUNDLE"
 _CONNECTIONS = 8
 
 _CERTIFICATE_HINT = (
-    "name the file of its certificate authority in $SSL_CERT_FILE, or use --tls-no-verify"
+    "name the file of its certificate authority in $SSL_CERT_FILE or put it into "
+    "~/.config/containers/certs.d/HOST:PORT/ca.crt; or use --tls-no-verify"
 )
 
 
@@ -142,7 +145,8 @@ class Urllib3Transport:
         self._environment = os.environ if environment is None else environment
         self._timeout = Timeout(connect=connect_seconds, read=read_seconds)
         self._proxies = getproxies()
-        self._managers: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._certificates: dict[str, Certificates] = {}
+        self._managers: dict[tuple[str, bool, Certificates], urllib3.PoolManager] = {}
 
     def send(self, request: Request) -> Response:
         """Return the answer, redirects followed; raise UnreachableError when there is none."""
@@ -189,14 +193,21 @@ class Urllib3Transport:
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all") or ""
         if is_loopback(parts.netloc) or proxy_bypass(parts.netloc):
             proxy = ""
-        manager = self._managers.get((proxy, request.verify))
+        certificates = Certificates()
+        if parts.scheme == "https":
+            host = host_of(request.url)
+            if host not in self._certificates:
+                self._certificates[host] = Certificates.of(host, self._environment)
+            certificates = self._certificates[host]
+        manager = self._managers.get((proxy, request.verify, certificates))
         if manager is None:
             context = self._context(request.verify)
+            certificates.load(context)
             if proxy:
                 manager = _proxy_manager(proxy, context)
             else:
                 manager = urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context)
-            self._managers[proxy, request.verify] = manager
+            self._managers[proxy, request.verify, certificates] = manager
         return manager
 
     def _context(self, verify: bool) -> ssl.SSLContext:
@@ -318,11 +329,25 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
                     _CERTIFICATE_HINT,
                     permanent=True,
                 )
-            return UnreachableError(f"{host}: TLS failed: {text}", permanent=True)
+            return UnreachableError(f"{host}: TLS failed: {text}", _tls_hint(text), permanent=True)
         case LocationParseError():
             return UnreachableError(f"{host}: not an address", permanent=True)
         case _:
             return UnreachableError(f"{host}: the connection broke: {_reason(error)}")
+
+
+def _tls_hint(text: str) -> str:
+    """Return what to do about a greeting that failed, in OpenSSL's words."""
+    if "wrong version number" in text or "record layer failure" in text:
+        return (
+            "does it speak HTTP without TLS? insecure = true for it in registries.conf allows that"
+        )
+    if "certificate" in text and "alert" in text:
+        return (
+            "the registry wants a certificate of yours, or another one: "
+            "~/.config/containers/certs.d/HOST:PORT/client.cert and client.key"
+        )
+    return ""
 
 
 def _reason(error: BaseException) -> str:
