@@ -273,8 +273,8 @@ RUN echo $NAME >/base
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        ("", "no image latest\nhint: tags in it: 1, 2"),
-        (":3", "no image 3\nhint: tags in it: 1, 2"),
+        ("", "no image latest"),
+        (":3", "no image 3"),
         ("@sha256:" + "0" * 64, "no image with digest sha256:0000"),
     ],
 )
@@ -286,7 +286,8 @@ def test_images_that_a_layout_has_not(
     context = f"--build-context=x=oci-layout://{place}{which}"
     done = any_workshop.build("FROM x\n", context, check=False)
     assert done.returncode == 1
-    assert f"error: can't read oci-layout://{place}: {message}" in done.stderr
+    assert f"Dockerfile:1: can't read oci-layout://{place}: {message}" in done.stderr
+    assert ("sha256" in which) != ("hint: tags in it: 1, 2\n" in done.stderr)
 
 
 def test_only_image_of_a_layout_and_a_damaged_one(any_workshop: Workshop, tmp_path: Path) -> None:
@@ -303,5 +304,5 @@ def test_only_image_of_a_layout_and_a_damaged_one(any_workshop: Workshop, tmp_pa
             blob.write_bytes(blob.read_bytes()[:-20] + b"x" * 20)
     done = any_workshop.build("FROM x\n", context, check=False)
     assert done.returncode == 1
-    assert f"error: can't read oci-layout://{place}: " in done.stderr
+    assert f"Dockerfile:1: can't read oci-layout://{place}: " in done.stderr
     assert any_workshop.ch_image("list").stdout == ""

@@ -163,7 +163,10 @@ def test_platform_of_the_base(any_workshop: Workshop) -> None:
     done = any_workshop.build(f"FROM --platform={OTHER} other AS x\nFROM x\n")
     assert announced(done)[0] == (1, "*", f"FROM --platform={OTHER} other AS x")
     done = any_workshop.build(f"FROM --platform={HOST} other\n", check=False)
-    assert f"error: other is for {OTHER}, not for {HOST}; and pulling it failed: " in done.stderr
+    assert (
+        f"Dockerfile:1: other is for {OTHER}, not for {HOST}; and pulling it failed: "
+        in done.stderr
+    )
     done = any_workshop.build("FROM --platform=a/b/c/d bb\n", check=False)
     assert "Dockerfile:1: platform 'a/b/c/d': expected OS/ARCHITECTURE[/VARIANT]\n" in done.stderr
 

@@ -52,9 +52,12 @@ def test_announcement_of_from(any_workshop: Workshop) -> None:
 def test_what_from_names_is_not_there(any_workshop: Workshop) -> None:
     done = any_workshop.build("FROM nowhere:1\n", check=False)
     assert done.returncode == 1
-    assert "error: not in storage: nowhere:1; and pulling it failed: can't reach" in done.stderr
+    assert (
+        "Dockerfile:1: not in storage: nowhere:1; and pulling it failed: can't reach" in done.stderr
+    )
+    assert "   1 | FROM nowhere:1\n     |      ~~~~~~~~^\n" in done.stderr
     done = any_workshop.build("FROM bb\nCOPY --from=nowhere / /\n", check=False)
-    assert "error: not in storage: nowhere" in done.stderr
+    assert "Dockerfile:2: not in storage: nowhere" in done.stderr
     assert any_workshop.ch_image("list").stdout == "bb\n"
 
 

@@ -11,7 +11,6 @@ from sundog.build.failure import forget_failure
 from sundog.build.graph import stage_graph
 from sundog.build.metadata import pair_text, without_times
 from sundog.build.report import NOT_APPLICABLE
-from sundog.build.results import write_results
 from sundog.build.scope import GlobalScope, platform_args
 from sundog.build.secrets import SshAgents
 from sundog.build.stage import BuildState, timestamp
@@ -92,7 +91,10 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
                 continue
         store.images.put(Image(canonical_name(tag), tag, config, result.layers, origin))
     forget_failure(store, options.tags[0])
-    write_results(store, options, config, result.layers)
+    if options.iidfile or options.metadata_file:
+        from sundog.build.results import write_results  # noqa: PLC0415 - seldom needed
+
+        write_results(store, options, config, result.layers)
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:

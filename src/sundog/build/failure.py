@@ -18,6 +18,7 @@ from sundog.errors import (
     SundogError,
 )
 from sundog.record.names import canonical_name
+from sundog.registry.faults import RegistryError
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ _ORIGIN = "ch-image build, which failed"
 _LAST_LINES = 10
 _READ_SIZE = 1 << 16
 # What is an instruction's fault, and not the machine's or the storage directory's.
-_FAULTS = (BuildError, ArchiveError, NotInStorage, ReferenceSyntaxError)
+_FAULTS = (BuildError, ArchiveError, NotInStorage, ReferenceSyntaxError, RegistryError)
 
 
 def is_fault(error: SundogError) -> bool:

@@ -27,8 +27,6 @@ def write_results(
     store: Store, options: BuildOptions, config: ImageConfig, layers: Sequence[str]
 ) -> None:
     """Write the files that ``options`` ask for; raise BuildError where that cannot be done."""
-    if not options.iidfile and not options.metadata_file:
-        return
     if not options.metadata_file:
         _write(options.iidfile, image_id(store, config, layers))
         return

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import posixpath
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from sundog.build.add import FilesStepMaker
 from sundog.build.bases import Bases
 from sundog.build.context import BuildContext
-from sundog.build.failure import explained, is_fault
+from sundog.build.failure import explained, is_fault, located
 from sundog.build.graph import SCRATCH
 from sundog.build.keys import cache_key
 from sundog.build.metadata import changes, pair_text
@@ -33,7 +33,7 @@ from sundog.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sundog.build.add import Files
     from sundog.build.bases import ImageName
@@ -152,7 +152,8 @@ class StageBuild:
         else:
             if isinstance(base, str):
                 self._state.bases.append(base)
-            image = self._bases.find(base, platform)
+            with self._showing(start, start.image_text):
+                image = self._bases.find(base, platform)
             if image is None:
                 status = MISS
             else:
@@ -162,13 +163,24 @@ class StageBuild:
         self._state.announce(start, status, f"FROM {option}{start.image_text}{alias}")
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
-            image = self._bases.fetch(base, platform)
+            with self._showing(start, start.image_text):
+                image = self._bases.fetch(base, platform)
             if image is None:  # and a dry run knows nothing of it
                 self._layers = None
             else:
                 self._layers, self._config = image.layers, image.config
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._config, platform)
+
+    @contextmanager
+    def _showing(self, instruction: Instruction, near: str) -> Iterator[None]:
+        """Show where the Dockerfile wants the image that cannot be had."""
+        try:
+            yield
+        except SundogError as error:
+            if self._state.options.is_modification or not is_fault(error):
+                raise
+            raise located(self._state, instruction, error, near=near) from error
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Take the ONBUILD triggers out of the configuration that the base had."""
@@ -248,7 +260,8 @@ class StageBuild:
         base = self._stage.names.resolve(self._state.dockerfile, instruction, name)
         if isinstance(base, BuildContext):
             return base
-        layers = self._layers_of(base)
+        with self._showing(instruction, name):
+            layers = self._layers_of(base)
         if layers is None:
             self._layers = None
         return layers or ()

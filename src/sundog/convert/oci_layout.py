@@ -83,8 +83,10 @@ def read_one(
             found = entries[0]
     if found is None:
         tags = dict.fromkeys(name for entry in entries for name in _tags(entry))
+        if tags and not digest:
+            raise ArchiveError(f"no image {tag or 'latest'}", f"tags in it: {', '.join(tags)}")
         what = f"no image with digest {digest}" if digest else f"no image {tag or 'latest'}"
-        raise ArchiveError(what, f"tags in it: {', '.join(tags)}" if tags else "name it by digest")
+        raise ArchiveError(what, "its index.json has the digests")
     return _image(members, found, platform, ())
 
 
