@@ -12,6 +12,7 @@ it leaves behind and kills until nothing is left.
 Not part of ``ch-run``, but made of the same parts.
 """
 
+import errno
 import os
 import signal
 
@@ -23,7 +24,7 @@ from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import set_child_subreaper, set_no_new_privs
 from sundog.launcher.child import Child
 from sundog.launcher.enter import enter_namespaces, mount_root, mount_scratch
-from sundog.launcher.execute import execute, failure_hint
+from sundog.launcher.execute import SCRIPT_SHELL, execute, failure_hint
 from sundog.launcher.members import kill_members
 from sundog.launcher.plan import enter
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
@@ -310,9 +311,10 @@ def become(step: Step, emulation: "Emulation | None" = None) -> None:
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     failure = execute(step.argv, step.env)
-    raise SundogError(
-        f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", failure_hint(failure)
-    )
+    hint = failure_hint(failure)
+    if failure.errno == errno.ENOENT and step.argv[0] == SCRIPT_SHELL:
+        hint = hint or "the image has no shell: copy one into it, or write RUN as a JSON array"
+    raise SundogError(f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", hint)
 
 
 def reap_until(pid: int) -> int:
