@@ -8,8 +8,8 @@ upper that has no record is 0:0.
 
 import os
 
+from sundog.emulation.notify.attributes import shown_value
 from sundog.emulation.notify.files import Status
-from sundog.emulation.notify.handlers.xattr import shown_value
 from sundog.emulation.notify.records import TYPE_MASK, Record
 from sundog.emulation.notify.state import State
 from sundog.errors import KernelError

@@ -4,8 +4,8 @@ import os
 from _ctypes import byref
 from struct import Struct
 
+from sundog.emulation.notify.birth import PERMISSIONS, all_is_roots, birth_in
 from sundog.emulation.notify.descriptors import take_descriptor
-from sundog.emulation.notify.handlers.create import PERMISSIONS, CreateHandlers
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.memory import Buffer, quick_function
 from sundog.emulation.notify.paths import CWD, located, parent
@@ -21,11 +21,11 @@ MAX_ADDRESS = 110  # sizeof(struct sockaddr_un)
 SOCKET = 0o140000
 
 
-class BindHandlers(CreateHandlers):
+class BindHandlers:
     """Make sockets of other owners."""
 
     def __init__(self, state: State) -> None:
-        super().__init__(state)
+        self._state = state
         self._buffer = Buffer()
         self._bind = quick_function("bind")
 
@@ -40,14 +40,14 @@ class BindHandlers(CreateHandlers):
         getsockname(2) shows, and so from the same working directory.
         """
         size = args[2] & U32
-        if self._is_plain(thread) or not FAMILY.size < size <= MAX_ADDRESS:
+        if all_is_roots(self._state, thread) or not FAMILY.size < size <= MAX_ADDRESS:
             return CONTINUE
         address = self._state.memory.read(thread, args[1], size)
         path = address[FAMILY.size :].partition(b"\0")[0]
         if FAMILY.unpack_from(address)[0] != AF_UNIX or not path:
             return CONTINUE
         location = located(thread, CWD, path)
-        birth = self._birth(thread, parent(location))
+        birth = birth_in(self._state, thread, parent(location))
         if birth.is_plain():
             return CONTINUE
         taken = take_descriptor(self._state.abi, thread, args[0])
@@ -57,7 +57,7 @@ class BindHandlers(CreateHandlers):
                 if self._bind_there(thread, taken, address):
                     raise OSError
 
-            return self._make(thread, location, birth, SOCKET | PERMISSIONS, make)
+            return birth.make(location, SOCKET | PERMISSIONS, make)
         finally:
             os.close(taken)
 

@@ -8,23 +8,22 @@ the file up on an overlay), and the mode where the file is the user's.
 import errno
 import os
 
-from sundog.emulation.notify.capabilities import (
-    CAP_CHOWN,
-    CAP_FOWNER,
-    CAP_FSETID,
-    SECURITY_CAPABILITY,
-)
-from sundog.emulation.notify.credentials import UNCHANGED, Credentials
+from sundog.emulation.notify.capabilities import SECURITY_CAPABILITY
+from sundog.emulation.notify.credentials import UNCHANGED
 from sundog.emulation.notify.descriptors import is_open_for_io
-from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, descriptor
+from sundog.emulation.notify.permissions import (
+    allowed_mode,
+    may_change_mode,
+    may_change_owner,
+    mode_after_chown,
+    set_mode,
+)
 from sundog.emulation.notify.records import (
     DIRECTORY,
-    GROUP_EXECUTE,
     MODE_MASK,
     SET_GROUP_ID,
-    SET_USER_ID,
     SYMLINK,
     TYPE_MASK,
 )
@@ -37,43 +36,6 @@ if TYPE_CHECKING:
 
 # Errors of the -1:-1 chown that a real one would get as well.
 REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
-
-
-def may_change_owner(
-    who: Credentials, owner: int, group: int, new_owner: int, new_group: int
-) -> bool:
-    """Tell whether chown(2) is allowed (fs/attr.c, chown_ok and chgrp_ok)."""
-    if who.can(CAP_CHOWN):
-        return True
-    if new_owner != UNCHANGED and not who.fsuid == owner == new_owner:
-        return False
-    return new_group == UNCHANGED or (
-        who.fsuid == owner and (new_group == group or who.is_member(new_group))
-    )
-
-
-def mode_after_chown(who: Credentials, mode: int, group: int, new_group: int) -> int:
-    """Return the permissions of a file of ``mode`` after chown(2) (fs/attr.c, notify_change)."""
-    permissions = mode & MODE_MASK
-    if mode & TYPE_MASK == DIRECTORY:
-        return permissions
-    cleared = permissions & ~SET_USER_ID
-    if permissions & GROUP_EXECUTE:
-        return cleared & ~SET_GROUP_ID
-    cleared = allowed_mode(who, cleared, group)
-    if permissions & SET_USER_ID:
-        cleared = allowed_mode(who, cleared, new_group)
-    return cleared
-
-
-def may_change_mode(who: Credentials, owner: int) -> bool:
-    """Tell whether chmod(2) is allowed, and setting an access control list."""
-    return who.fsuid == owner or who.can(CAP_FOWNER)
-
-
-def allowed_mode(who: Credentials, mode: int, group: int) -> int:
-    """Return ``mode`` without the set-group-ID bit, if ``who`` may not set it for ``group``."""
-    return mode if who.is_member(group) or who.can(CAP_FSETID) else mode & ~SET_GROUP_ID
 
 
 class OwnerHandlers:
@@ -203,20 +165,4 @@ def touch_owner(location: bytes, *, follow: bool) -> int:
         os.chown(location, -1, -1, follow_symlinks=follow)
     except OSError as error:
         return error.errno or errno.EIO
-    return 0
-
-
-def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
-    """Set the mode of a file that is no symbolic link, on the inode or else in its record.
-
-    Returns 0 or a negated errno.  A file of somebody else's on the host only seems to change.
-    """
-    try:
-        os.chmod(location, mode)
-    except OSError as error:
-        if error.errno != errno.EPERM or status.uid == 0:
-            return -(error.errno or errno.EIO)
-        record = state.records.make(status)
-        record.permissions = mode
-        state.records.keep(status, record)
     return 0

@@ -1,0 +1,227 @@
+"""Extended attributes: those that the kernel keeps, and those that a record has to.
+
+The kernel keeps most attributes that root may set: it accepts file capabilities in a user
+namespace, for one.  What it refuses, root's own namespaces and access control lists that name users
+or groups it has no mapping for, is recorded, and shown again.  A recorded access control list lends
+its permissions to the inode's mode; they are read back from there, so chmod(2) needs no care.
+"""
+
+import errno
+import os
+
+from sundog.emulation.notify.acl import (
+    ACL_ACCESS,
+    ACL_DEFAULT,
+    is_valid,
+    mode_of,
+    named_ids,
+    pack_acl,
+    parse_acl,
+    stored_acl,
+    with_mode,
+)
+from sundog.emulation.notify.capabilities import CAP_SETFCAP, CAP_SYS_ADMIN, SECURITY_CAPABILITY
+from sundog.emulation.notify.credentials import Credentials
+from sundog.emulation.notify.files import Status
+from sundog.emulation.notify.listener import CONTINUE, Answer
+from sundog.emulation.notify.permissions import allowed_mode, may_change_mode, set_mode
+from sundog.emulation.notify.records import DIRECTORY, MODE_MASK, SYMLINK, TYPE_MASK, Record
+from sundog.emulation.notify.state import State
+
+XATTR_CREATE, XATTR_REPLACE = 1, 2
+XATTR_SIZE_MAX = 65536
+XATTR_NAME_MAX = 255
+PERMISSIONS = 0o777
+
+ACLS = (ACL_ACCESS, ACL_DEFAULT)
+TRUSTED = b"trusted."
+SECURITY = b"security."
+USER = b"user."  # which a device can't have, but the file that holds its place can
+
+# What the kernel says when it is not root who asks, or when the file system can't.
+ROOT_ONLY = (errno.EPERM, errno.EOPNOTSUPP)
+
+
+def is_recorded(name: bytes) -> bool:
+    """Tell whether the kernel may refuse the attribute ``name`` to us, but not to real root."""
+    return name in ACLS or name.startswith((TRUSTED, SECURITY))
+
+
+def may_set(who: Credentials, name: bytes) -> bool:
+    """Tell whether ``who`` may set or remove the attribute ``name``, which is no ACL."""
+    return who.can(CAP_SETFCAP if name == SECURITY_CAPABILITY else CAP_SYS_ADMIN)
+
+
+def acl_refusal(
+    status: Status, name: bytes, who: Credentials, owner: int, *, is_removal: bool
+) -> Answer:
+    """Return the kernel's answer if an ACL is not to be changed at all, else None."""
+    kind = status.mode & TYPE_MASK
+    if kind == SYMLINK:
+        return -errno.EOPNOTSUPP
+    if name == ACL_DEFAULT and kind != DIRECTORY:
+        return 0 if is_removal else -errno.EACCES
+    return None if may_change_mode(who, owner) else -errno.EPERM
+
+
+class Attributes:
+    """What a thread may see of a file's attributes, and do about them."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def are_emulated(self, name: bytes) -> bool:
+        """Tell whether the kernel alone does not know what to say about attributes ``name``."""
+        return is_recorded(name) or (self._state.records.devices and name.startswith(USER))
+
+    def set(
+        self, thread: int, location: bytes, name: bytes, value: bytes, flags: int, *, follow: bool
+    ) -> Answer:
+        """Answer setxattr(2), with valid ``flags``."""
+        state = self._state
+        status = state.files.status(location, follow=follow)
+        who = state.tags.credentials(thread)
+        state.listener.confirm()
+        if name in ACLS:
+            return self._set_acl(location, status, who, name, value)
+        record = state.records.find(status)
+        if name.startswith(USER):
+            return -errno.EPERM if record is not None and record.device_type else CONTINUE
+        if not may_set(who, name):
+            return -errno.EPERM
+        known = record is not None and record.xattrs is not None and name in record.xattrs
+        if known and flags & XATTR_CREATE:
+            return -errno.EEXIST
+        try:
+            native_flags = flags & ~XATTR_REPLACE if known else flags
+            os.setxattr(location, name, value, native_flags, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno not in ROOT_ONLY:
+                return -(error.errno or errno.EIO)
+            if flags & XATTR_REPLACE and not known:
+                return -errno.ENODATA
+            return self._record(status, name, value)
+        self._forget(status, name)
+        return 0
+
+    def _set_acl(
+        self, location: bytes, status: Status, who: Credentials, name: bytes, value: bytes
+    ) -> Answer:
+        """Set an access control list: the kernel's, if it can hold it, else a recorded one.
+
+        The order of checks is that of fs/posix_acl.c; the kernel would trip over the first ID
+        that the user namespace lacks.
+        """
+        acl = parse_acl(value) if value else ()
+        if isinstance(acl, int):
+            return acl
+        owner, group = self._state.owner(status)
+        refusal = acl_refusal(status, name, who, owner, is_removal=not acl)
+        if refusal is not None:
+            return refusal
+        if acl and not is_valid(acl):
+            return -errno.EINVAL
+        mode = allowed_mode(who, status.mode & MODE_MASK, group)
+        if not named_ids(acl) - {0}:
+            self._forget(status, name)
+            if acl and name == ACL_ACCESS and mode != status.mode & MODE_MASK:
+                set_mode(self._state, location, status, mode)
+            return CONTINUE
+        try:
+            os.removexattr(location, name)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, *ROOT_ONLY):
+                return -(error.errno or errno.EIO)
+        if name == ACL_ACCESS:
+            mode = mode & ~PERMISSIONS | mode_of(acl)
+            failure = set_mode(self._state, location, status, mode)
+            if failure:
+                return failure
+            status = self._state.files.status(location)
+        return self._record(status, name, value)
+
+    def get(self, thread: int, location: bytes, name: bytes, *, follow: bool) -> bytes | Answer:
+        """Return the value for getxattr(2), or an answer without one."""
+        status = self._state.files.status(location, follow=follow)
+        record = self._state.records.find(status)
+        if record is None or not record.xattrs or name not in record.xattrs:
+            return CONTINUE
+        if name.startswith(TRUSTED) and not self._sees_trusted(thread):
+            return -errno.ENODATA
+        return shown_value(record, name, status.mode)
+
+    def list(self, thread: int, location: bytes, *, follow: bool) -> bytes | Answer:
+        """Return the names for listxattr(2), or an answer without any."""
+        status = self._state.files.status(location, follow=follow)
+        record = self._state.records.find(status)
+        if record is None or not record.xattrs:
+            return CONTINUE
+        names = [os.fsencode(n) for n in os.listxattr(location, follow_symlinks=follow)]
+        shown = self._sees_trusted(thread)
+        names += [
+            name
+            for name in record.xattrs
+            if name not in names and (shown or not name.startswith(TRUSTED))
+        ]
+        return b"".join(name + b"\0" for name in names)
+
+    def remove(self, thread: int, location: bytes, name: bytes, *, follow: bool) -> Answer:
+        """Answer removexattr(2)."""
+        state = self._state
+        status = state.files.status(location, follow=follow)
+        who = state.tags.credentials(thread)
+        state.listener.confirm()
+        if name in ACLS:
+            refusal = acl_refusal(status, name, who, state.owner(status)[0], is_removal=True)
+            if refusal is not None:
+                return refusal
+        elif name.startswith(USER):
+            record = state.records.find(status)
+            return -errno.EPERM if record is not None and record.device_type else CONTINUE
+        elif not may_set(who, name):
+            return -errno.EPERM
+        if self._forget(status, name):
+            return 0
+        try:
+            os.removexattr(location, name, follow_symlinks=follow)
+        except OSError as error:
+            # What root alone may remove, root alone could have set.
+            return -errno.ENODATA if error.errno in ROOT_ONLY else -(error.errno or errno.EIO)
+        return 0
+
+    def _sees_trusted(self, thread: int) -> bool:
+        return self._state.tags.credentials(thread).can(CAP_SYS_ADMIN)
+
+    def _record(self, status: Status, name: bytes, value: bytes) -> int:
+        record = self._state.records.find(status)
+        xattrs = {**(record.xattrs or {} if record else {}), name: value}
+        if sum(len(key) + len(data) for key, data in xattrs.items()) > XATTR_SIZE_MAX:
+            return -errno.ENOSPC
+        self._keep(status, record, xattrs)
+        return 0
+
+    def _forget(self, status: Status, name: bytes) -> bool:
+        """Drop the recorded attribute ``name``; return whether there was one."""
+        record = self._state.records.find(status)
+        if record is None or not record.xattrs or name not in record.xattrs:
+            return False
+        xattrs = {key: value for key, value in record.xattrs.items() if key != name}
+        self._keep(status, record, xattrs)
+        return True
+
+    def _keep(self, status: Status, known: Record | None, xattrs: dict[bytes, bytes]) -> None:
+        """Record ``xattrs`` of a file, besides what is known, as a change of it."""
+        after = status.changed()
+        record = self._state.records.make(after)
+        if known is not None and record is not known:
+            record.copy_from(known)
+        record.xattrs = xattrs
+        self._state.records.keep(after, record)
+
+
+def shown_value(record: Record, name: bytes, mode: int) -> bytes:
+    """Return the recorded attribute ``name`` of a file whose inode has ``mode``."""
+    value = (record.xattrs or {})[name]
+    if name != ACL_ACCESS:
+        return value
+    return pack_acl(with_mode(stored_acl(value), record.emulated_mode(mode)))

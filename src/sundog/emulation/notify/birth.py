@@ -1,0 +1,144 @@
+"""What a new inode gets from its maker and from the directory that it is made in.
+
+Owner, group, permissions and access control lists, where the kernel alone would give it others:
+fs/inode.c (inode_init_owner, mode_strip_sgid) and fs/posix_acl.c (posix_acl_create).
+"""
+
+import os
+
+from sundog.emulation.notify.acl import (
+    ACL_ACCESS,
+    ACL_DEFAULT,
+    inherited,
+    is_extended,
+    mode_of,
+    pack_acl,
+    stored_acl,
+)
+from sundog.emulation.notify.capabilities import CAP_FSETID
+from sundog.emulation.notify.credentials import Credentials
+from sundog.emulation.notify.descriptors import status_field
+from sundog.emulation.notify.files import Status
+from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.records import DIRECTORY, GROUP_EXECUTE, SET_GROUP_ID, TYPE_MASK
+from sundog.emulation.notify.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PERMISSIONS = 0o777
+
+
+class Birth:
+    """What a new inode gets from its maker ``who``, a thread, and its directory; and its making."""
+
+    __slots__ = ("_state", "_thread", "default_acl", "gid", "sets_group", "uid", "who")
+
+    def __init__(
+        self,
+        state: State,
+        thread: int,
+        who: Credentials,
+        gid: int,
+        *,
+        sets_group: bool,
+        default_acl: bytes | None,
+    ) -> None:
+        self._state = state
+        self._thread = thread
+        self.who = who
+        self.uid = who.fsuid
+        self.gid = gid
+        self.sets_group = sets_group
+        self.default_acl = default_acl
+
+    def is_plain(self, mode: int = 0) -> bool:
+        """Tell whether the kernel by itself would make the same, of a file with ``mode``."""
+        return (
+            self.uid == 0
+            and self.gid == 0
+            and self.default_acl is None
+            and self.allowed_mode(mode) == mode
+        )
+
+    def allowed_mode(self, mode: int) -> int:
+        """Return ``mode`` as the kernel would allow it to a file (fs/inode.c, mode_strip_sgid)."""
+        if (
+            self.sets_group
+            and mode & SET_GROUP_ID
+            and mode & GROUP_EXECUTE
+            and not self.who.is_member(self.gid)
+            and not self.who.can(CAP_FSETID)
+        ):
+            return mode & ~SET_GROUP_ID
+        return mode
+
+    def make(self, location: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
+        """Let ``make`` make an inode at ``location``, and record what it gets."""
+        self._state.listener.confirm()
+        with self.permissions(mode) as made_mode:
+            try:
+                make(location, made_mode)
+            except OSError:
+                return CONTINUE  # the kernel will say the same
+        self.record(self._state.files.status(location, follow=False), mode)
+        return 0
+
+    def permissions(self, mode: int) -> "_Permissions":
+        """Return a context for making an inode: its value is the mode to ask for."""
+        if self.default_acl is not None:
+            acl = stored_acl(self.default_acl)
+            return _Permissions(0, mode & ~PERMISSIONS | mode_of(inherited(acl, mode)))
+        umask = status_field(self._thread, b"Umask")
+        if not umask:
+            raise KernelAnswers  # the caller has just died
+        return _Permissions(int(umask, 8), mode)
+
+    def record(self, status: Status, mode: int) -> None:
+        """Record owner, group and inherited access control lists of a new inode."""
+        record = self._state.records.make(status)
+        record.uid, record.gid = self.uid, self.gid
+        if self.default_acl is not None:
+            record.xattrs = {}
+            access = inherited(stored_acl(self.default_acl), mode)
+            if is_extended(access):
+                record.xattrs[ACL_ACCESS] = pack_acl(access)
+            if status.mode & TYPE_MASK == DIRECTORY:
+                record.xattrs[ACL_DEFAULT] = self.default_acl
+        self._state.records.keep(status, record)
+
+
+def all_is_roots(state: State, thread: int) -> bool:
+    """Tell whether nothing that ``thread`` makes now is anybody's but root's."""
+    return not state.records.bequests and state.tags.index(thread) == 0
+
+
+def birth_in(state: State, thread: int, directory: bytes) -> Birth:
+    """Return what ``thread`` gives to an inode that it makes in ``directory``."""
+    state.records.nursery.release()
+    who = state.tags.credentials(thread)
+    status = state.files.status(directory)
+    record = state.records.find(status)
+    sets_group = bool(status.mode & SET_GROUP_ID)
+    gid, default_acl = who.fsgid, None
+    if sets_group:
+        gid = status.gid if record is None else record.gid
+    if record is not None and record.xattrs:
+        default_acl = record.xattrs.get(ACL_DEFAULT)
+    return Birth(state, thread, who, gid, sets_group=sets_group, default_acl=default_acl)
+
+
+class _Permissions:
+    """A umask for a while, and the mode that goes with it."""
+
+    def __init__(self, umask: int, mode: int) -> None:
+        self._umask = umask
+        self._mode = mode
+
+    def __enter__(self) -> int:
+        self._umask = os.umask(self._umask)
+        return self._mode
+
+    def __exit__(self, *error: object) -> None:
+        os.umask(self._umask)
