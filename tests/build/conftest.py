@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
     from tests.conftest import Completed, Runner
 
+UNDER_A_LISTENER = """
+from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
+from sundog.emulation.notify.abi import NOTIFY_ABIS
+from sundog.emulation.notify.listener import install_listener
+from sundog.kernel.numbers import process_abi
+from sundog.kernel.process import set_no_new_privs
+set_no_new_privs()
+number = NOTIFY_ABIS[process_abi()].numbers["seccomp"]
+install_listener(assemble([verdict(SECCOMP_RET_ALLOW)]), number)
+"""
 LINE = re.compile(r" *(\d+)([*. ]) (.*)")
 
 
@@ -62,23 +72,19 @@ class Workshop:
 
     def under_a_listener(self, *arguments: str) -> Completed:
         """Run ``ch-image`` in a process that has a seccomp listener, which notifies of nothing."""
-        script = """
-import os, sys
-from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
-from sundog.emulation.notify.abi import NOTIFY_ABIS
-from sundog.emulation.notify.listener import install_listener
-from sundog.kernel.numbers import process_abi
-from sundog.kernel.process import set_no_new_privs
-set_no_new_privs()
-number = NOTIFY_ABIS[process_abi()].numbers["seccomp"]
-install_listener(assemble([verdict(SECCOMP_RET_ALLOW)]), number)
+        return self.prepared(UNDER_A_LISTENER, *arguments)
+
+    def prepared(self, script: str, *arguments: str) -> Completed:
+        """Run ``ch-image`` in a Python process that has run ``script`` before."""
+        start = """
+import sys
 sys.argv = ["ch-image", *sys.argv[1:]]
 from sundog.cli.image import main
 sys.exit(main())
 """
         storage = self.ch_image("gestalt", "storage-path").stdout.strip()
         return subprocess.run(
-            [sys.executable, "-c", script, *arguments],
+            [sys.executable, "-c", script + start, *arguments],
             env=os.environ | {"CH_IMAGE_STORAGE": storage},
             capture_output=True,
             text=True,

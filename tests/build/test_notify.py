@@ -203,6 +203,33 @@ def kill_supervisor(token: str) -> None:
         process = Path("/proc", parent)
 
 
+FAULTY = """
+from sundog.emulation.notify.handlers.chown import OwnerHandlers
+def injected(self, thread, args):
+    raise RuntimeError("injected")
+OwnerHandlers.chown = injected
+"""
+
+
+@pytest.mark.parametrize("option", [(), ("-v",)], ids=["", "verbose"])
+def test_calls_that_could_not_be_answered_are_counted(
+    any_workshop: Workshop, option: tuple[str, ...]
+) -> None:
+    """The build goes on with the kernel's own answer."""
+    dockerfile = any_workshop.context.parent / "Dockerfile"
+    dockerfile.write_text("FROM bb\nRUN for i in 1 2 3; do chown 5:6 /bin 2>&1; done; id -u\n")
+    done = any_workshop.prepared(
+        FAULTY, "build", *option, "--force=notify", "-f", str(dockerfile), "-t", "img", "."
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("chown: /bin: Invalid argument\n") == 3
+    assert done.stdout.endswith("0\n")
+    warning = "warning: root emulation failed to answer 3 calls"
+    assert warning in done.stderr
+    told = done.stderr.count("notify: chown: RuntimeError('injected')")
+    assert told == (3 if option else 0), done.stderr
+
+
 @pytest.mark.parametrize(("option", "status"), [((), 0), (("--no-fallback",), 1)])
 def test_under_another_supervisor_it_falls_back_or_fails(
     workshop: Workshop, option: tuple[str, ...], status: int

@@ -271,6 +271,36 @@ def test_statistics(ch_run: ChRun, tree: Path) -> None:
     assert "newfstatat=1" in lines[1].split()
 
 
+FAULTY = """
+import os, sys
+from sundog.emulation.notify.handlers.chown import OwnerHandlers
+from sundog.launcher.attended import run_with_attendant
+def injected(self, thread, args):
+    raise RuntimeError("injected")
+OwnerHandlers.chown = injected
+sys.exit(run_with_attendant([os.fsencode(word) for word in sys.argv[1:]], dict(os.environb)))
+"""
+
+
+@pytest.mark.parametrize("option", [(), ("-v",)], ids=["", "verbose"])
+def test_calls_that_could_not_be_answered_are_counted(
+    tree: Path, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    """The command goes on with the kernel's own answer."""
+    words = ["--notify", *option, "-W", tree, "--", "sh", "-c", "chown 5 /mnt 2>&1; id -u"]
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTY, *words],
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout == b"chown: /mnt: Invalid argument\n0\n", done.stderr
+    told = [line for line in messages(done) if "RuntimeError('injected')" in line]
+    assert len(told) == len(option)
+    hint = "" if option else ": see them with -v"
+    assert messages(done)[-1] == f"warning: root emulation failed to answer 1 calls{hint}"
+
+
 # Where it is not possible
 
 UNDER_A_LISTENER = """
