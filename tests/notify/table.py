@@ -214,6 +214,12 @@ RPM = {
 PACKAGES = ("passwd", "acl", "attr", "libcap2-bin", "sudo", "rsync", "cpio", "libarchive-tools")
 
 TOOLS = {
+    "apt": """
+        apt-config dump APT::Sandbox::User; apt-get -qq update; echo $?
+        stat -c '%U:%G %a %n' /var/lib/apt/lists/partial /var/lib/apt/lists
+        chmod 777 .; apt-get -qq download base-passwd; echo $?
+        stat -c '%U:%G %a' base-passwd_*.deb
+    """,
     "installed": """
         dpkg --verify | grep -v '^missing'
         find / -xdev \\( -path /proc -o -path /dev -o -path /sys -o -path /tmp -o -path /run \\) \\
