@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import os
 import platform
 import pwd
@@ -24,9 +25,10 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import emulation, floor, inputs, pull, report, start
+from bench import emulation, floor, inputs, pull, push, report, start
 from bench.build import builds, imports
 from bench.measure import Bench
+from bench.registry import Shelf, put, registry
 from bench.tools import KINDS
 
 if TYPE_CHECKING:
@@ -75,10 +77,8 @@ def fresh_file_system(owner: account.Account) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def measure(
-    place: Path, owner: account.Account, programs: Path, *, only_emulation: bool = False
-) -> report.Results:
-    """Take all measurements, or only those of root emulation."""
+def measure(place: Path, owner: account.Account, programs: Path, part: str = "") -> report.Results:
+    """Take all measurements, or only those of a part: "emulation" or "registries"."""
     bench = Bench(owner, place, programs)
     for name in ("run", "tmp"):
         bench.directory(name)
@@ -86,21 +86,56 @@ def measure(
     results = report.Results()
     for tool in tools:
         tool.storage.rmdir()
-    if only_emulation:
+    if part == "emulation":
         emulation.measure(bench, inputs.services(), results)
+        return results
+    if part == "registries":
+        registries(bench, results)
         return results
     start.measure(bench, makers.base("busybox"), results)
     builds(bench, tools, inputs.debian(), results)
     imports(bench, tools, inputs.big(), results)
-    pull.pulls(bench, {"debian": inputs.debian(), "big": inputs.big()}, results)
+    registries(bench, results)
     emulation.measure(bench, inputs.services(), results)
     return results
+
+
+def registries(bench: Bench, results: report.Results) -> None:
+    """Pull and push images of one layer and of several."""
+    flat = {"debian": inputs.debian(), "big": inputs.big()}
+    layers = {"debian": [_compressed(bench, flat["debian"])], "big": []}
+    for file in inputs.big_layers():
+        layers["big"].append(bench.place / file.name)
+        shutil.copy(file, layers["big"][-1])
+    storage = bench.directory("registry")
+    with registry(bench, storage) as host, registry(bench, storage, tls=True) as secure:
+        for name, files in layers.items():
+            put(host, name, files)
+        shelf = Shelf(host, secure, layers)
+        pull.pulls(bench, shelf, results)
+        push.pushes(bench, shelf, flat, results)
+
+
+def _compressed(bench: Bench, tarball: Path) -> Path:
+    """Return the tarball as gzip, where the benchmark's user can read it."""
+    layer = bench.place / f"{tarball.name}.gz"
+    with tarball.open("rb") as raw, gzip.GzipFile(layer, "wb", 6, mtime=0) as out:
+        shutil.copyfileobj(raw, out)
+    return layer
 
 
 def main() -> int:
     """Prepare, measure, write the page; an exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--emulation", action="store_true", help="that part only, and print it")
+    for part in ("emulation", "registries"):
+        parser.add_argument(
+            f"--{part}",
+            action="store_const",
+            const=part,
+            default="",
+            dest="part",
+            help="that part only, and print it",
+        )
     options = parser.parse_args()
     started = time.monotonic()
     try:
@@ -117,6 +152,7 @@ def main() -> int:
                     *NEEDS,
                     *PEERS,
                     *pull.NEEDS,
+                    *push.NEEDS,
                     *makers.needs(["busybox"]),
                 }
             )
@@ -124,21 +160,21 @@ def main() -> int:
         packages.require(makers.MAKERS["debian"].needs)
         owner = user()
         programs = install.environment("bench", install.SYSTEM_PYTHON, extra="[fast]")
-        alone = [] if options.emulation else [floor.measure(inputs.debian())]
+        alone = [] if options.part else [floor.measure(inputs.debian())]
         with fresh_file_system(owner) as place:
-            results = measure(place, owner, programs, only_emulation=options.emulation)
+            results = measure(place, owner, programs, options.part)
         results.tables += alone
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
         page = report.page(results, packages.versions(PEERS), machine)
         page = page.replace(str(place), "$D").replace(str(own("bases")), "$BASES")
         page = page.replace(f"{programs}/", "")
-        if not options.emulation:
+        if not options.part:
             (CHECKOUT / "docs/benchmarks.md").write_text(page)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(page)
-    if not options.emulation:
+    if not options.part:
         print(f"wrote docs/benchmarks.md in {time.monotonic() - started:.0f} s")
     return 0
 

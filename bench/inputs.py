@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BIG = 900_000_000
+LAYERS = 5
 PACKAGES = "openssh-server"
 SERVICES = "openssh-server postgresql"
 
@@ -110,6 +112,25 @@ def big() -> Path:
             assert gzip.stdin is not None
             gzip.stdin.close()
     return target
+
+
+def big_layers() -> list[Path]:
+    """Return what is in ``big`` as LAYERS gzipped tarballs of about the same size."""
+    source = big()
+    name = source.name.removesuffix(".tar.gz")
+    targets = [source.with_name(f"{name}-{number}.tar.gz") for number in range(1, LAYERS + 1)]
+    if not all(target.exists() for target in targets):
+        with tarfile.open(source) as whole, contextlib.ExitStack() as stack:
+            members = iter(whole)
+            for number, target in enumerate(targets, 1):
+                part = stack.enter_context(atomically(target))
+                with tarfile.open(part, "w:gz", compresslevel=6, format=tarfile.PAX_FORMAT) as tar:
+                    for member in members:
+                        file = whole.extractfile(member) if member.isreg() else None
+                        tar.addfile(member, file)
+                        if number < LAYERS and tar.offset > BIG / LAYERS:
+                            break
+    return targets
 
 
 def _files(size: int) -> Iterator[Path]:

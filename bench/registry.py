@@ -1,4 +1,4 @@
-"""Pulls from a registry on this machine, for every tool that speaks with one without TLS."""
+"""Registries on this machine to pull from and to push to, and images in them."""
 
 from __future__ import annotations
 
@@ -7,115 +7,52 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scripts.place import WorkshopError
 
-from bench.measure import Cost
-from bench.report import Row, Table, ratio
-from bench.tools import Buildah, Sundog
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.measure import Bench
-    from bench.report import Results
 
-NEEDS = ("docker-registry",)
-ROUNDS = 3
+NEEDS = ("docker-registry", "openssl")
 _SECONDS = 30
 _TYPE = "application/vnd.oci.image."
 
 
-def pulls(bench: Bench, images: Mapping[str, Path], results: Results) -> None:
-    """Pull one-layer images of ``images``, tarballs by name, into fresh storage and again."""
-    costs: dict[tuple[str, str], list[Cost]] = {}
-    layers = {name: _compressed(bench, name, tarball) for name, tarball in images.items()}
-    commands: list[str] = []
-    with _registry(bench) as host:
-        for name, layer in layers.items():
-            _put(host, name, layer)
-        # What the registry wrote is not to be written at the expense of whoever syncs first.
-        os.sync()
-        for turn in range(ROUNDS):
-            for name, layer in layers.items():
-                for what, argv, environment in _ways(bench, f"{host}/{name}:latest", turn):
-                    runs = costs.setdefault((name, what), [])
-                    runs.extend(bench.time([argv], env=environment))
-                    if len(commands) < len(_ways(bench, "", 0)):
-                        commands.append(" ".join(argv))
-                target = bench.directory(f"pull-bsdtar-{name}-{turn}")
-                unpack = ["bsdtar", "--exclude", "*dev/*", "-C", str(target), "-xf", str(layer)]
-                costs.setdefault((name, "bsdtar -xf"), []).extend(bench.time([unpack]))
-    median = {key: Cost.median(runs) for key, runs in costs.items()}
-    rows = []
-    for (name, what), cost in median.items():
-        own = median[name, "sundog again" if what.endswith("again") else "sundog"]
-        numbers = (f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.resident / 1e6:.0f}")
-        rows.append(Row((name, what, *numbers, ratio(own.wall, cost.wall))))
-    sizes = ", ".join(f"{name} {path.stat().st_size / 1e6:.0f} MB" for name, path in layers.items())
-    results.tables.append(
-        Table(
-            "Pull",
-            f"From docker-registry on this machine, one layer of gzip each ({sizes}). Medians of"
-            f" {ROUNDS} rounds, each in fresh storage; CPU time of all processes of the tool.",
-            ("image", "by", "wall, s", "CPU, s", "peak, MB", "ratio: wall"),
-            rows,
-            commands=commands,
-        )
-    )
-    for name in layers:
-        own, plain = median[name, "sundog"], median[name, "bsdtar -xf"]
-        peer, again = median[name, "buildah"], median[name, "sundog again"]
-        results.target(f"pull of {name}: CPU ÷ bsdtar's", own.cpu / plain.cpu, 1.3)
-        results.target(f"pull of {name}: wall ÷ buildah's", own.wall / peer.wall, 0.4)
-        results.target(f"pull of {name} again, s", again.wall, 0.25)
+@dataclass(frozen=True)
+class Shelf:
+    """Images to pull: HOST:PORT without TLS and with, files of tar.gz by image, bottom first."""
 
-
-def _ways(bench: Bench, image: str, turn: int) -> list[tuple[str, list[str], dict[str, str]]]:
-    """Return what is measured: who pulls, by which command, in which environment."""
-    place = bench.place / f"storage-pull-{turn}"
-    sundog = Sundog("sundog", bench, place / "sundog")
-    buildah = Buildah("buildah", bench, place / "buildah")
-    bench.directory(place.name)
-    pull = [str(bench.programs / "ch-image"), "pull", image]
-    peer = [*buildah.pulling(image)]
-    return [
-        ("sundog", pull, sundog.environment),
-        ("sundog again", pull, sundog.environment),
-        ("buildah", peer, buildah.environment),
-        ("buildah again", peer, buildah.environment),
-    ]
-
-
-def _compressed(bench: Bench, name: str, tarball: Path) -> Path:
-    """Return the tarball as gzip, where the benchmark's user can read it."""
-    layer = bench.place / f"{name}.tar.gz"
-    if tarball.name.endswith(".gz"):
-        shutil.copy(tarball, layer)
-    else:
-        with tarball.open("rb") as raw, gzip.GzipFile(layer, "wb", 6, mtime=0) as out:
-            shutil.copyfileobj(raw, out)
-    return layer
+    host: str
+    secure: str
+    layers: Mapping[str, Sequence[Path]]
 
 
 @contextlib.contextmanager
-def _registry(bench: Bench) -> Iterator[str]:
-    """Run docker-registry as the benchmark's user; give HOST:PORT."""
+def registry(bench: Bench, storage: Path, *, tls: bool = False) -> Iterator[str]:
+    """Run docker-registry over ``storage`` as the benchmark's user; give HOST:PORT."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{probe.getsockname()[1]}"
-    storage = {"filesystem": {"rootdirectory": str(bench.directory("registry"))}}
-    settings = {"version": "0.1", "log": {"level": "error"}, "storage": storage}
-    path = bench.place / "registry.yml"
-    path.write_text(json.dumps({**settings, "http": {"addr": host}}))  # which is YAML as well
+    http = {"addr": host, **({"tls": _certificate(bench)} if tls else {})}
+    settings = {
+        "version": "0.1",
+        "log": {"level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(storage)}},
+        "http": http,
+    }
+    path = bench.place / f"registry-{host.rpartition(':')[2]}.yml"
+    path.write_text(json.dumps(settings))  # which is YAML as well
     server = subprocess.Popen(
         ["/usr/bin/docker-registry", "serve", path],
         user=bench.user.uid,
@@ -124,36 +61,61 @@ def _registry(bench: Bench) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + _SECONDS
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://{host}/v2/").close()
-                break
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise WorkshopError("docker-registry does not come up")
-            time.sleep(0.1)
+        _wait(server, f"http{'s' if tls else ''}://{host}/v2/")
         yield host
     finally:
         server.kill()
         server.wait()
 
 
-def _put(host: str, name: str, layer: Path) -> None:
-    """Push an image of one layer."""
-    diff_id = hashlib.sha256()
-    with gzip.open(layer) as raw:
-        while chunk := raw.read(1 << 20):
-            diff_id.update(chunk)
-    rootfs = {"type": "layers", "diff_ids": [f"sha256:{diff_id.hexdigest()}"]}
-    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs})
+def _wait(server: subprocess.Popen[bytes], url: str) -> None:
+    anybody = ssl._create_unverified_context()
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, context=anybody).close()
+            return
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise WorkshopError("docker-registry does not come up")
+        time.sleep(0.1)
+
+
+def _certificate(bench: Bench) -> dict[str, str]:
+    """Return the files of a certificate that nobody vouches for, and of its key."""
+    files = {name: bench.place / f"registry.{name}" for name in ("certificate", "key")}
+    if not files["key"].exists():
+        bench.run([
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(files["key"]), "-out", str(files["certificate"])),
+        ])  # fmt: skip
+    return {name: str(path) for name, path in files.items()}
+
+
+def put(host: str, name: str, layers: Sequence[Path]) -> None:
+    """Push an image of these layers, files of tar.gz, bottom first."""
+    diff_ids = []
+    for layer in layers:
+        diff_id = hashlib.sha256()
+        with gzip.open(layer) as raw:
+            while chunk := raw.read(1 << 20):
+                diff_id.update(chunk)
+        diff_ids.append(f"sha256:{diff_id.hexdigest()}")
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    history = [{"created_by": "make bench"}] * len(layers)
+    common = {"architecture": "amd64", "os": "linux", "config": {}}
+    config = json.dumps({**common, "rootfs": rootfs, "history": history})
+    kind = "layer.v1.tar+gzip"
     manifest = {
         "schemaVersion": 2,
         "mediaType": f"{_TYPE}manifest.v1+json",
         "config": _put_blob(host, name, config.encode(), "config.v1+json"),
-        "layers": [_put_blob(host, name, layer.read_bytes(), "layer.v1.tar+gzip")],
+        "layers": [_put_blob(host, name, layer.read_bytes(), kind) for layer in layers],
     }
     path = f"/v2/{name}/manifests/latest"
     _send(host, "PUT", path, json.dumps(manifest).encode(), f"{_TYPE}manifest.v1+json")
+    # What the registry wrote is not to be written at the expense of whoever syncs first.
+    os.sync()
 
 
 def _put_blob(host: str, name: str, content: bytes, kind: str) -> dict[str, str | int]:

@@ -39,6 +39,14 @@ class Tool:
         """Return the command that builds a Dockerfile in the context directory."""
         raise NotImplementedError
 
+    def pulling(self, image: str) -> list[str]:
+        """Return the command that pulls an image from a registry that nobody vouches for."""
+        raise NotImplementedError
+
+    def pushing(self, image: str, destination: str) -> list[str]:
+        """Return the command that pushes an image to such a registry."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Sundog(Tool):
@@ -59,6 +67,14 @@ class Sundog(Tool):
         command += [] if cache else ["--no-cache"]
         return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
 
+    def pulling(self, image: str) -> list[str]:
+        """Pull."""
+        return [str(self.bench.programs / "ch-image"), "pull", image]
+
+    def pushing(self, image: str, destination: str) -> list[str]:
+        """Push."""
+        return [str(self.bench.programs / "ch-image"), "push", image, destination]
+
 
 @dataclass(frozen=True)
 class Charliecloud(Tool):
@@ -66,8 +82,12 @@ class Charliecloud(Tool):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return its storage directory, and that it is to cache as the others do."""
-        return {"CH_IMAGE_STORAGE": str(self.storage), "CH_IMAGE_CACHE": "enabled"}
+        """Return its storage directory, and that it is to cache as the others do.
+
+        With a bundle of authorities in the environment its --tls-no-verify does nothing.
+        """
+        storage = {"CH_IMAGE_STORAGE": str(self.storage), "CH_IMAGE_CACHE": "enabled"}
+        return {**storage, "REQUESTS_CA_BUNDLE": ""}
 
     def importing(self, tarball: Path, name: str = BASE) -> list[str]:
         """Import."""
@@ -78,6 +98,14 @@ class Charliecloud(Tool):
         command = ["/usr/bin/ch-image", "build", "--force=seccomp"]
         command += [] if cache else ["--no-cache"]
         return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+
+    def pulling(self, image: str) -> list[str]:
+        """Pull: from a registry with TLS, it knows no other."""
+        return ["/usr/bin/ch-image", "--tls-no-verify", "pull", image]
+
+    def pushing(self, image: str, destination: str) -> list[str]:
+        """Push: to a registry with TLS."""
+        return ["/usr/bin/ch-image", "--tls-no-verify", "push", image, destination]
 
 
 @dataclass(frozen=True)
@@ -114,6 +142,22 @@ class Buildah(Tool):
         """Pull from a registry without TLS."""
         return [*self._command, "pull", "-q", "--tls-verify=false", image]
 
+    def pushing(self, image: str, destination: str) -> list[str]:
+        """Push to a registry without TLS."""
+        return [
+            *self._command,
+            "push",
+            "-q",
+            "--tls-verify=false",
+            image,
+            f"docker://{destination}",
+        ]
+
+    def copying(self, image: str) -> list[str]:
+        """Return the beginning of skopeo's command that copies an image out of this storage."""
+        place = f"[overlay@{self.storage / 'root'}+{self.storage / 'run'}]"
+        return ["buildah", "unshare", "skopeo", "copy", "-q", f"containers-storage:{place}{image}"]
+
     def container(self, name: str) -> list[str]:
         """Return the command that makes a working container of an image and prints its name."""
         return [*self._command, "from", "--pull-never", f"localhost/{name}"]
@@ -121,6 +165,29 @@ class Buildah(Tool):
     def running(self, container: str, *argv: str) -> list[str]:
         """Return the command that runs a program in a working container, as builds do."""
         return [*self._command, "run", "--isolation", "chroot", container, "--", *argv]
+
+
+@dataclass(frozen=True)
+class Podman(Buildah):
+    """Debian's podman, rootless, in a user namespace that is there: else it leaves a process."""
+
+    def pulling(self, image: str) -> list[str]:
+        """Pull from a registry without TLS."""
+        places = ["--root", str(self.storage / "root"), "--runroot", str(self.storage / "run")]
+        podman = ["/usr/bin/podman", *places, "--storage-driver", "overlay"]
+        return ["buildah", "unshare", *podman, "pull", "-q", "--tls-verify=false", image]
+
+
+@dataclass(frozen=True)
+class SkopeoUmoci(Tool):
+    """skopeo copies an image into an OCI layout, umoci unpacks it."""
+
+    def pulling(self, image: str) -> list[str]:
+        """Pull from a registry without TLS."""
+        place = self.storage / image.rpartition("/")[2].partition(":")[0]
+        copy = f"skopeo copy -q --src-tls-verify=false docker://{image} oci:{place}/layout:x"
+        unpack = f"umoci unpack --rootless --image {place}/layout:x {place}/bundle"
+        return ["sh", "-ec", f"mkdir -p {place} && {copy} && {unpack}"]
 
 
 KINDS: dict[str, type[Tool]] = {

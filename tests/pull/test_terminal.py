@@ -15,7 +15,7 @@ from tests.layer.archives import file
 from tests.pull.faulty import Answer, basic_login
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.pull.faulty import Asked, FaultyRegistry
@@ -39,7 +39,7 @@ def image(faulty: FaultyRegistry) -> str:
 
 
 def at_terminal(
-    *arguments: str, storage: Path, answers: Mapping[bytes, bytes], **environment: str
+    *arguments: str, storage: Path, answers: Sequence[tuple[bytes, bytes]] = (), **environment: str
 ) -> tuple[int, bytes]:
     """Run ch-image at a terminal of its own; type each answer when its question is there."""
     pid, terminal = pty.fork()
@@ -48,7 +48,8 @@ def at_terminal(
         argv = [*command("ch-image"), *arguments]
         os.execve(argv[0], argv, os.environ | settings | environment)
     shown = b""
-    left = dict(answers)
+    left = list(answers)
+    seen = 0
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 1)[0]:
@@ -58,15 +59,17 @@ def at_terminal(
         except OSError:  # EIO: it has ended
             break
         shown += part
-        for question in [question for question in left if question in shown]:
-            os.write(terminal, left.pop(question) + b"\n")
+        while left and left[0][0] in shown[seen:]:
+            question, answer = left.pop(0)
+            seen = shown.index(question, seen) + len(question)
+            os.write(terminal, answer + b"\n")
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status), shown
 
 
 def test_transfers_are_drawn(image: str, storage: Path) -> None:
-    status, shown = at_terminal("pull", image, storage=storage, answers={})
+    status, shown = at_terminal("pull", image, storage=storage)
     assert status == 0, shown
     assert b"layer 2/2" in shown
     assert "\u2501".encode() in shown  # the bar
@@ -74,7 +77,7 @@ def test_transfers_are_drawn(image: str, storage: Path) -> None:
 
 
 def test_a_dumb_terminal_gets_lines(image: str, storage: Path) -> None:
-    status, shown = at_terminal("pull", image, storage=storage, answers={}, TERM="dumb")
+    status, shown = at_terminal("pull", image, storage=storage, TERM="dumb")
     assert status == 0, shown
     assert b": downloading" in shown
     assert "\u2501".encode() not in shown
@@ -85,8 +88,27 @@ def test_name_and_password_are_asked(
     faulty: FaultyRegistry, image: str, storage: Path, password: bytes, status: int
 ) -> None:
     faulty.faults.append(basic_login("u", "s3cret"))
-    answers = {b"Username": b"u", b"Password": password}
+    answers = [(b"Username", b"u"), (b"Password", password)]
     found, shown = at_terminal("pull", "--auth", image, storage=storage, answers=answers)
     assert found == status, shown
     assert password not in shown  # it is not echoed, nor printed
     assert (b"rejects user u" in shown) == bool(status)
+
+
+@pytest.mark.parametrize(("options", "times"), [((), 1), (("--password-many",), 2)])
+def test_a_password_is_asked_once_or_for_each_image(
+    faulty: FaultyRegistry, storage: Path, tmp_path: Path, options: tuple[str, ...], times: int
+) -> None:
+    faulty.shelf.image(faulty.shelf.base(), tag="a:latest")
+    faulty.shelf.image(faulty.shelf.base(), tag="b:latest")
+    faulty.faults.append(basic_login("u", "s3cret"))
+    host = faulty.host
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {host}/a AS a\nFROM {host}/b\nCOPY --from=a etc/base /a\n"
+    )
+    answers = [(b"Username", b"u"), (b"Password", b"s3cret")]
+    arguments = ["build", "--auth", *options, "-t", "x", str(tmp_path)]
+    status, shown = at_terminal(*arguments, storage=storage, answers=answers * times)
+    assert status == 0, shown
+    assert shown.count(b"Password") == times
+    assert b"s3cret" not in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from functools import cache, partial
 
 from sundog.errors import UsageError
 from sundog.oci.platform import Platform
@@ -62,15 +63,16 @@ def pull_options(arguments: ImageArguments) -> PullOptions:
 def puller(arguments: ImageArguments, report: Report) -> Pull:
     """Return what a build uses to pull its bases."""
 
+    session = cache(partial(open_session, arguments, report))  # asks for a password once
+
     def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
         from sundog.registry.pull import pull  # noqa: PLC0415 - a build seldom pulls
 
-        session = open_session(arguments, report)
         options = pull_options(arguments)
         if platform is not None:
             options = replace(options, platform=platform)
         report.info(f"pulling image:    {text}")
-        return pull(store, session, text, text, options=options, report=report)
+        return pull(store, session(), text, text, options=options, report=report)
 
     return pull_base
 

@@ -1,0 +1,96 @@
+"""Pulls from a registry on this machine, by every tool that can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import registry
+from bench.measure import Cost
+from bench.report import Row, Table, ratio
+from bench.tools import Buildah, Charliecloud, Podman, SkopeoUmoci, Sundog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bench.measure import Bench
+    from bench.registry import Shelf
+    from bench.report import Results
+    from bench.tools import Tool
+
+NEEDS = (*registry.NEEDS, "podman", "skopeo", "umoci")
+ROUNDS = 3
+# These take most of the time and are compared with once.
+_ONCE = ("charliecloud", "skopeo + umoci")
+_KINDS: dict[str, type[Tool]] = {
+    "sundog": Sundog,
+    "buildah": Buildah,
+    "podman": Podman,
+    "skopeo + umoci": SkopeoUmoci,
+    "charliecloud": Charliecloud,
+}
+
+
+def pulls(bench: Bench, shelf: Shelf, results: Results) -> None:
+    """Pull images into fresh storage, and again."""
+    costs: dict[tuple[str, str], list[Cost]] = {}
+    commands: dict[str, str] = {}
+    for turn in range(ROUNDS):
+        for name, files in shelf.layers.items():
+            for kind, tool in tools(bench, turn).items():
+                if kind in _ONCE and turn:
+                    continue
+                place = shelf.secure if kind == "charliecloud" else shelf.host
+                argv = tool.pulling(f"{place}/{name}:latest")
+                commands[kind] = " ".join(argv)
+                for what in (kind, f"{kind} again"):
+                    if what == "skopeo + umoci again":  # it would do the same once more
+                        continue
+                    runs = costs.setdefault((name, what), [])
+                    runs.extend(bench.time([argv], env=tool.environment))
+            target = bench.directory(f"pull-bsdtar-{name}-{turn}")
+            unpack = " && ".join(f"bsdtar --exclude '*dev/*' -xf {file}" for file in files)
+            runs = costs.setdefault((name, "bsdtar -xf"), [])
+            runs.extend(bench.time([["sh", "-ec", unpack]], cwd=target))
+    median = {key: Cost.median(runs) for key, runs in costs.items()}
+    rows = []
+    for (name, what), cost in median.items():
+        own = median[name, "sundog again" if what.endswith("again") else "sundog"]
+        numbers = (f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.resident / 1e6:.0f}")
+        rows.append(
+            Row((name, what, *numbers, ratio(own.wall, cost.wall), ratio(own.cpu, cost.cpu)))
+        )
+    results.tables.append(
+        Table(
+            "Pull",
+            f"From docker-registry on this machine ({sizes(shelf.layers)}). Medians of {ROUNDS}"
+            f" rounds, each in fresh storage ({' and '.join(_ONCE)}: one); CPU time of all"
+            " processes of the tool, peak memory of the largest, MB of 10^6 bytes.",
+            ("image", "by", "wall, s", "CPU, s", "peak, MB", "ratio: wall", "CPU"),
+            rows,
+            commands=list(commands.values()),
+        )
+    )
+    for name in shelf.layers:
+        own, plain = median[name, "sundog"], median[name, "bsdtar -xf"]
+        results.target(f"pull of {name}: CPU ÷ bsdtar's", own.cpu / plain.cpu, 1.3)
+        for peer in ("podman", "buildah"):
+            quotient = own.wall / median[name, peer].wall
+            results.target(f"pull of {name}: wall ÷ {peer}'s", quotient, 0.4)
+        results.target(f"pull of {name} again, s", median[name, "sundog again"].wall, 0.25)
+        results.target(f"pull of {name}: peak memory, MB", own.resident / 1e6, 200)
+
+
+def sizes(layers: Mapping[str, Sequence[Path]]) -> str:
+    """Say what the images are."""
+    return ", ".join(
+        f"{name}: {len(files)} layer{'s'[: len(files) - 1]} of gzip,"
+        f" {sum(file.stat().st_size for file in files) / 1e6:.0f} MB"
+        for name, files in layers.items()
+    )
+
+
+def tools(bench: Bench, turn: int) -> dict[str, Tool]:
+    """Return the tools, each with storage of this round."""
+    place = bench.directory(f"storage-pull-{turn}")
+    return {name: kind(name, bench, place / kind.__name__) for name, kind in _KINDS.items()}
