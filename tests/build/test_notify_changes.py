@@ -26,6 +26,8 @@ MEMBERS = (
     ("d", tarfile.DIRTYPE, 7, 8, 0o750, ""),
     ("d/file", tarfile.REGTYPE, 5, 6, 0o640, "data"),
     ("d/other", tarfile.REGTYPE, 5, 6, 0o640, "data"),
+    ("set-id", tarfile.REGTYPE, 0, 14, 0o6755, "data"),
+    ("hers", tarfile.REGTYPE, 15, 16, 0o4711, "data"),
     ("one", tarfile.REGTYPE, 3, 4, 0o600, "linked"),
     ("two", tarfile.LNKTYPE, 3, 4, 0o600, "one"),
     ("link", tarfile.SYMTYPE, 9, 10, 0o777, "d/file"),
@@ -99,6 +101,21 @@ def test_changes_in_place_keep_owners(imported: Workshop) -> None:
         "0:11 600 character special file /null",
         "12:13 622 fifo /fifo",
     ]
+
+
+def test_set_id_bits_outlive_what_root_writes(imported: Workshop) -> None:
+    script = (
+        "cp /d/file /set-id; echo more >>/hers; cp /bin/busybox /own; chmod 4755 /own;"
+        " echo >>/own; cp /own /lost; chmod 2755 /lost; echo >/lost; chmod 755 /lost"
+    )
+    assert looks(imported, script, "/set-id /hers /own /lost") == [
+        "0:14 6755 regular file /set-id",
+        "15:16 4711 regular file /hers",
+        "0:0 4755 regular file /own",
+        "0:0 755 regular file /lost",
+    ]
+    script = "echo 'she:x:15:16::/:/bin/sh' >>/etc/passwd; su she -c 'echo >>/hers'"
+    assert looks(imported, script, "/hers") == ["15:16 711 regular file /hers"]
 
 
 def test_deleted_and_made_again_is_roots(imported: Workshop) -> None:

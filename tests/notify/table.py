@@ -46,6 +46,26 @@ BUSYBOX = {
             try $m su user -c 'chgrp 106 f d'; try $m su user -c 'chmod u+s,g+s f d'
         done
     """,
+    "set-id files that root writes": """
+        try() { m=$1; shift; chmod $m f; "$@"; echo "$m $*: $(stat -c '%u:%g %a' f)"; }
+        echo x >f; echo y >g
+        for o in 0:0 104:106; do
+            chown $o f
+            for m in 4755 4644 2755 2644 6711; do
+                try $m cp g f; try $m sh -c 'cat g >f'; try $m sh -c 'cat g >>f'
+                try $m truncate -s 1 f; try $m sh -c ': >>f'
+                try $m dd if=/dev/zero of=f bs=1 count=1 conv=notrunc 2>/dev/null
+                try $m sh -c 'cat g >f; cat g >>f; ln f h; mv h f; cat g >>f'
+                try $m sh -c 'echo >f; chmod 755 f; echo >>f'; try $m sh -c 'echo >f; chmod 2711 f'
+                try $m sh -c 'echo >f; chown 5 f; echo >>f; chown '$o' f'
+                try $m sh -c 'exec 3>>f; echo a >&3; stat -c %a f; echo b >&3'
+            done
+        done
+        echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; chmod 777 .
+        cp /bin/busybox id; chown 107:108 id; chmod 6755 id; cat /bin/busybox >id; stat -c %a id
+        su user -c ./id; cp -p id id2; stat -c %a id2; tar cf t.tar id; tar xf t.tar; stat -c %a id
+        chown user id; chmod 4755 id; cat /bin/busybox >id; su user -c 'echo >>id'; stat -c %a id
+    """,
     "set-id files of a user who writes": """
         echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; chmod 777 .
         try() { chmod $1 f; su user -c "$2"; echo "$1 $2: $(stat -c '%u:%g %a' f)"; }

@@ -63,6 +63,8 @@ def test_every_number() -> None:
     [
         ("open", (0, os.O_RDWR, 0), False),
         ("open", (0, os.O_RDWR | os.O_CREAT, 0), True),
+        ("open", (0, os.O_WRONLY | os.O_TRUNC, 0), True),
+        ("openat", (0, 0, os.O_WRONLY | os.O_APPEND, 0), False),
         ("openat", (0, 0, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), False),
         ("openat", (0, 0, os.O_TMPFILE | os.O_RDWR), True),
         ("openat", (0, 0, 1 << 32 | os.O_RDWR), False),

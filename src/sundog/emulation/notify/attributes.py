@@ -24,7 +24,7 @@ from sundog.emulation.notify.capabilities import CAP_SETFCAP, CAP_SYS_ADMIN, SEC
 from sundog.emulation.notify.credentials import Credentials
 from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.permissions import allowed_mode, may_change_mode, set_mode
+from sundog.emulation.notify.permissions import allowed_mode, may_change_mode, set_mode, settled
 from sundog.emulation.notify.records import DIRECTORY, MODE_MASK, SYMLINK, TYPE_MASK, Record
 from sundog.emulation.notify.state import State
 
@@ -121,6 +121,7 @@ class Attributes:
             return refusal
         if acl and not is_valid(acl):
             return -errno.EINVAL
+        status = settled(self._state, location, status)
         mode = allowed_mode(who, status.mode & MODE_MASK, group)
         if not named_ids(acl) - {0}:
             self._forget(status, name)
@@ -212,9 +213,7 @@ class Attributes:
     def _keep(self, status: Status, known: Record | None, xattrs: dict[bytes, bytes]) -> None:
         """Record ``xattrs`` of a file, besides what is known, as a change of it."""
         after = status.changed()
-        record = self._state.records.make(after)
-        if known is not None and record is not known:
-            record.copy_from(known)
+        record = self._state.records.renew(after, known)
         record.xattrs = xattrs
         self._state.records.keep(after, record)
 

@@ -147,12 +147,16 @@ class Files:
         """Return what the supervisor's own descriptor ``fd`` refers to."""
         return self.status(b"self/fd/%d" % fd)
 
+    def found_mode(self) -> int:
+        """Return the mode of what find_inode has just found."""
+        mode: int
+        (mode,) = ID.unpack_from(self._buffer, self._layout.mode)
+        return mode
+
     def is_symlink(self, location: bytes) -> bool:
         """Tell whether ``location`` is a symbolic link."""
-        if self.find_inode(location, AT_SYMLINK_NOFOLLOW) < 0:
-            return False
-        (mode,) = ID.unpack_from(self._buffer, self._layout.mode)
-        return bool(mode & TYPE_MASK == SYMLINK)
+        found = self.find_inode(location, AT_SYMLINK_NOFOLLOW) >= 0
+        return found and self.found_mode() & TYPE_MASK == SYMLINK
 
     def birth(self, location: bytes, *, follow: bool) -> int:
         """Return the mark of the birth of ``location``: its time, in nanoseconds since 1970.

@@ -12,7 +12,9 @@ from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.records import (
     DIRECTORY,
     GROUP_EXECUTE,
+    INODE_DECIDES,
     MODE_MASK,
+    REGULAR,
     SET_GROUP_ID,
     SET_USER_ID,
     TYPE_MASK,
@@ -71,3 +73,40 @@ def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
         record.permissions = mode
         state.records.keep(status, record)
     return 0
+
+
+def is_set_id(mode: int) -> bool:
+    """Tell whether a file of ``mode`` is a regular one with set-ID bits."""
+    return mode & TYPE_MASK == REGULAR and bool(mode & (SET_USER_ID | SET_GROUP_ID))
+
+
+def guard_set_id(state: State, location: bytes, status: Status, who: Credentials) -> None:
+    """See to the set-ID bits of a regular file that ``who`` opens for writing.
+
+    The kernel clears them as it writes, unless real root does (fs/attr.c,
+    setattr_should_drop_suidgid): what root would keep is recorded.
+    """
+    record = state.records.find(status)
+    if not who.can(CAP_FSETID):
+        settled(state, location, status)
+    elif status.uid == 0 and is_set_id(status.mode):
+        if record is not None and record.permissions != INODE_DECIDES:
+            return
+        after = status.changed()
+        guarded = state.records.renew(after, record)
+        guarded.permissions = after.mode & MODE_MASK
+        state.records.keep(after, guarded)
+
+
+def settled(state: State, location: bytes, status: Status) -> Status:
+    """Return the status of a file after its inode has got what its record keeps of the mode.
+
+    From then on the inode decides again.  A file of somebody else's on the host stays as it is.
+    """
+    record = state.records.find(status)
+    if record is None or record.permissions == INODE_DECIDES or status.uid != 0:
+        return status
+    os.chmod(location, record.permissions)
+    record.permissions = INODE_DECIDES
+    state.records.keep(status, record)
+    return state.files.status(location)

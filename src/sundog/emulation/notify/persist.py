@@ -10,6 +10,7 @@ import os
 
 from sundog.emulation.notify.attributes import shown_value
 from sundog.emulation.notify.files import Status
+from sundog.emulation.notify.permissions import settled
 from sundog.emulation.notify.records import TYPE_MASK, Record
 from sundog.emulation.notify.state import State
 from sundog.errors import KernelError
@@ -197,6 +198,7 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
         if inode < 0 or (inode not in records.by_inode and not records.linked):
             continue  # it hides what is below, or has no record
         status = state.files.status(location, follow=False)
+        status = settled(state, location, status)
         record = records.find(status)
         if record is not None:
             entry = manifest_entry(status, record)
@@ -229,6 +231,7 @@ def collect_tree(state: State, tree: int) -> OwnersManifest:
             continue
         try:
             status = state.files.descriptor_status(fd)
+            status = settled(state, b"self/fd/%d" % fd, status)
             record = state.records.find(status)
             if record is not None:
                 manifest[path] = manifest_entry(status, record)

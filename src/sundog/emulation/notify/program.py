@@ -89,8 +89,8 @@ IDENTITY_OPTIONS = (
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
 CONDITIONAL: dict[str, tuple[Test, ...]] = {
-    "open": ((1, MAKES_FILE, ()),),
-    "openat": ((2, MAKES_FILE, ()),),
+    "open": ((1, MAKES_FILE | os.O_TRUNC, ()),),
+    "openat": ((2, MAKES_FILE | os.O_TRUNC, ()),),
     "statx": ((3, SHOWS_OWNER, ()),),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),

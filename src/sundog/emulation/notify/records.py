@@ -44,7 +44,7 @@ class Record:
                     inode number they identify the inode
     uid, gid        its owner and group
     device_type     S_IFCHR or S_IFBLK if a device is emulated, else 0; ``rdev`` is its number
-    permissions     the twelve mode bits, if they could not be set on the inode
+    permissions     the twelve mode bits, if the inode can't have them, or may lose them
     xattrs          attributes that the inode can't carry
     other           the record of an inode with the same number on another file system
     """
@@ -205,6 +205,16 @@ class Records:
             share(status.uid, status.uid),
             share(status.gid, status.gid),
         )
+
+    def renew(self, status: "Status", known: Record | None) -> Record:
+        """Do as ``make`` for a file that a change may have copied up, and so made another inode.
+
+        ``known`` is the record that it had before.
+        """
+        record = self.make(status)
+        if known is not None and record is not known:
+            record.copy_from(known)
+        return record
 
     def keep(self, status: "Status", record: Record) -> None:
         """Put a new or changed ``record`` in its place, or forget it if it says nothing."""

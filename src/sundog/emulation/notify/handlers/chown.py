@@ -19,6 +19,7 @@ from sundog.emulation.notify.permissions import (
     may_change_owner,
     mode_after_chown,
     set_mode,
+    settled,
 )
 from sundog.emulation.notify.records import (
     DIRECTORY,
@@ -111,7 +112,7 @@ class OwnerHandlers:
         owner &= U32
         group &= U32
         state = self._state
-        before = state.files.status(location, follow=follow)
+        before = settled(state, location, state.files.status(location, follow=follow))
         record = state.records.find(before)
         now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
@@ -133,9 +134,7 @@ class OwnerHandlers:
             return -refusal
         # After a copy-up the inode may be another one, so what is known has to be carried over.
         after = state.files.status(location, follow=follow)
-        changed = state.records.make(after)
-        if record is not None and changed is not record:
-            changed.copy_from(record)
+        changed = state.records.renew(after, record)
         changed.uid, changed.gid = new
         if changed.xattrs and after.mode & TYPE_MASK != DIRECTORY:
             changed.xattrs.pop(SECURITY_CAPABILITY, None)
@@ -153,6 +152,7 @@ class OwnerHandlers:
             return -errno.EPERM
         wanted = mode & MODE_MASK
         allowed = allowed_mode(who, wanted, group)
+        settled(state, location, status)
         if status.uid == 0 and allowed == wanted:
             return CONTINUE
         state.listener.confirm()

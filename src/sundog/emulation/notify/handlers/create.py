@@ -14,6 +14,7 @@ from sundog.emulation.notify.birth import PERMISSIONS, Birth, all_is_roots, birt
 from sundog.emulation.notify.capabilities import CAP_MKNOD
 from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, descriptor, own_entry, parent
+from sundog.emulation.notify.permissions import guard_set_id, is_set_id
 from sundog.emulation.notify.program import MAKES_FILE
 from sundog.emulation.notify.records import (
     DIRECTORY,
@@ -23,7 +24,7 @@ from sundog.emulation.notify.records import (
 )
 from sundog.emulation.notify.state import U32, State, signed
 from sundog.errors import KernelError
-from sundog.kernel.mounts import openat2
+from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ OPEN_FLAGS = (
     | (os.O_NONBLOCK | os.O_SYNC | os.O_DSYNC | os.O_ASYNC | os.O_DIRECT | O_LARGEFILE)
     | (os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_PATH | os.O_TMPFILE)
 )
+WRITES = os.O_ACCMODE | os.O_TRUNC
 UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
 
 
@@ -181,10 +183,14 @@ class CreateHandlers:
         return answer
 
     def _open(self, thread: int, dirfd: int, address: int, flags: int, mode: int) -> Answer:
-        if all_is_roots(self._state, thread) or flags & os.O_PATH:
+        if flags & os.O_PATH:
+            return CONTINUE
+        location = self._paths.named(thread, dirfd, address)
+        if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
+            self._guard(thread, location, flags)
+        if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
-        location = self._paths.named(thread, dirfd, address)
         if flags & UNNAMED:
             return self._create(thread, location, location, flags, mode)
         for _ in range(MAX_SYMLINKS):
@@ -200,6 +206,16 @@ class CreateHandlers:
             else:
                 location = b"%s/%s" % (parent(location), target)
         return CONTINUE
+
+    def _guard(self, thread: int, location: bytes, flags: int) -> None:
+        """Guard the set-ID bits of the file that is opened for writing, if it has any."""
+        state, follow = self._state, not flags & os.O_NOFOLLOW
+        inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
+        if inode < 0:
+            return
+        if is_set_id(state.files.found_mode()) or inode in state.records.by_inode:
+            status = state.files.found(location, follow=follow)
+            guard_set_id(state, location, status, state.tags.credentials(thread))
 
     def _create(
         self, thread: int, location: bytes, directory: bytes, flags: int, mode: int

@@ -16,6 +16,7 @@ from sundog.emulation.notify.capabilities import (
 from sundog.emulation.notify.credentials import execute
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, located
+from sundog.emulation.notify.permissions import settled
 from sundog.emulation.notify.records import (
     GROUP_EXECUTE,
     REGULAR,
@@ -68,7 +69,7 @@ class ExecuteHandlers:
         program = self._program(thread, location, follow=follow)
         if not program:
             return CONTINUE
-        status = state.files.status(program)
+        status = settled(state, program, state.files.status(program))
         record = state.records.find(status)
         owner, group = (status.uid, status.gid) if record is None else (record.uid, record.gid)
         old = state.tags.table[index]
