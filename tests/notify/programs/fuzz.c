@@ -6,8 +6,10 @@
  * that nobody has touched, in two ways: by the notified call, and by statx through the 32-bit
  * entry of the kernel, which is not notified.  Both must agree.  Ends with 0 if they did.
  *
+ * Threads write their paths over each other, so what is called may be any prefix of those below:
+ * "/dev" too, whose new mode is then told as it should be.  So none leads to what is compared.
  * /fixed is to be a mount of its own: its root has the inode number of other file systems' roots,
- * of which some get records, and no path that the calls here come up with leads to it. */
+ * of which some get records. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
