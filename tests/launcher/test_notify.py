@@ -205,7 +205,7 @@ def test_one_writer_at_a_time(ch_run: ChRun, installed: Path, tree: Path) -> Non
     done = ch_run("--notify", "-w", tree, "--", "true")
     assert done.returncode == 31
     assert messages(done) == [
-        f"error: another ch-run --notify -w writes to {tree}",
+        f"error: another ch-run --notify -w writes to {tree}, or an import reads it",
         "hint: wait until it has ended; or use -W, which writes to a copy",
     ]
     # Readers are not in the way.
