@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.registry.faults import UnreachableError
+from sundog.registry.transport import Request, Urllib3Transport
 from tests.layer.archives import file
 from tests.pull.conftest import leftovers, refused
 from tests.pull.faulty import Answer, Asked, FaultyRegistry, basic_login
@@ -154,6 +157,77 @@ def test_a_login_page_is_recognised(
     refused(done, "answers with a web page, not with a manifest", "proxy")
 
 
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (Answer(200, {"Content-Type": "text/html"}, b"<html>Hello</html>"), "a web page, not as a"),
+        (Answer(404, {"Content-Type": "text/html"}, b"<html>?</html>"), "HTTP 404, not as a"),
+        (Answer(418), "HTTP 418"),
+    ],
+)
+def test_nothing_is_pushed_to_what_is_no_registry(
+    faulty: FaultyRegistry, run_ch_image: Runner, busybox_tar: Path, answer: Answer, complaint: str
+) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    faulty.faults.append(lambda *_: answer)
+    done = run_ch_image("push", "bb", f"{faulty.host}/x", check=False)
+    refused(done, f"{faulty.host} answers with {complaint}", "hint: is that a registry")
+    assert {asked.path for asked in faulty.asked} == {"/v2/"}
+
+
+@pytest.mark.parametrize("content", [b"{nonsense", b"", b"[]", b'{"schemaVersion": 2}'])
+def test_a_manifest_that_is_none_is_named(
+    shelf: Shelf, faulty: FaultyRegistry, run_ch_image: Runner, content: bytes
+) -> None:
+    shelf.tag("a:1", shelf.document(content, "application/vnd.oci.image.manifest.v1+json"))
+    done = run_ch_image("pull", f"{faulty.host}/a:1", check=False)
+    refused(done, f"error: {faulty.host}/a:1: manifest", "hint: is that a registry")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint", "hint"),
+    [
+        (
+            ["-not_before", "20200101000000Z", "-not_after", "20200201000000Z"],
+            "certificate has expired",
+            "is this machine's clock right?",
+        ),
+        (["-addext", "subjectAltName=DNS:other.invalid"], "not valid for", "another server's"),
+    ],
+)
+def test_a_certificate_that_is_not_good_for_this(
+    *,
+    small: Shelf,
+    run_ch_image: Runner,
+    tmp_path: Path,
+    options: list[str],
+    complaint: str,
+    hint: str,
+) -> None:
+    names = [] if "-addext" in options else ["-addext", "subjectAltName=IP:127.0.0.1"]
+    paths = (tmp_path / "certificate", tmp_path / "key")
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
+    files = ["-out", str(paths[0]), "-keyout", str(paths[1])]
+    subprocess.run([*make, *options, *names, *files], check=True, capture_output=True)
+    with FaultyRegistry(small).serve(paths) as registry:
+        done = run_ch_image(
+            "pull", f"{registry.host}/a", env={"SSL_CERT_FILE": str(paths[0])}, check=False
+        )
+    refused(done, f"{registry.host}: its certificate is not trusted: ", complaint, hint)
+
+
+def test_a_server_without_tls_is_told_from_a_broken_one(faulty: FaultyRegistry) -> None:
+    with pytest.raises(UnreachableError, match="TLS failed") as raised:
+        Urllib3Transport({}).send(Request("GET", f"https://{faulty.host}/v2/"))
+    assert "insecure = true" in raised.value.hint
+
+
+@pytest.mark.parametrize("scheme", ["docker://", "https://", "http://"])
+def test_a_reference_is_no_url(scheme: str, run_ch_image: Runner) -> None:
+    done = run_ch_image("pull", f"{scheme}localhost:1/a", check=False)
+    refused(done, f"leave out '{scheme}'")
+
+
 def _other(answer: Answer) -> Answer:
     body = bytearray(answer.body)
     body[len(body) // 2] ^= 1
@@ -217,7 +291,7 @@ def test_nobody_listens(run_ch_image: Runner) -> None:
         unused.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{unused.getsockname()[1]}"
         done = run_ch_image("pull", f"{host}/a", check=False)
-    refused(done, f"can't reach {host}: connection refused")
+    refused(done, f"can't reach {host}: connection refused", "hint: are name and port right")
 
 
 def test_no_such_host(run_ch_image: Runner) -> None:

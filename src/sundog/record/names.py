@@ -58,6 +58,9 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
     ``tag`` is ``latest`` where ``text`` has neither tag nor digest, and empty where it has a digest
     alone; ``digest`` is empty where there is none.  Raises ReferenceSyntaxError.
     """
+    scheme, slashes, _ = text.partition("://")
+    if slashes:
+        raise _reference_error(text, f"leave out {scheme + slashes!r}")
     rest, at, digest = text.partition("@")
     if at and not _is_digest(digest):
         raise _reference_error(text, f"{digest!r} is not a digest")

@@ -55,6 +55,9 @@ class Document:
     digest: Digest
 
 
+_NO_REGISTRY = "is that a registry, and is there a proxy in between that wants a login?"
+
+
 class BlobStream:
     """The bytes of a blob from ``offset`` on; to be closed."""
 
@@ -114,10 +117,10 @@ class RegistryClient:
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         announced = response.headers.get("Docker-Content-Digest", "")
         content = read_all(response, MANIFEST_SIZE_LIMIT)
-        if media_type == "text/html":
+        if _is_page(response):
             raise ProtocolError(
                 f"{what}: {host_of(response.url)} answers with a web page, not with a manifest",
-                "is that a registry, and is there a proxy in between that wants a login?",
+                _NO_REGISTRY,
             )
         digest = Digest.of(content)
         if ":" in name:
@@ -193,8 +196,17 @@ class RegistryClient:
         return f"/v2/{self.endpoint.repository}/{kind}/{name}"
 
     def check(self) -> None:
-        """Ask for nothing but an answer: it shows whether the credentials are good."""
-        self.send("GET", "/v2/", what=self._host).close()
+        """Ask for nothing but an answer: it shows whether the credentials are good.
+
+        Raises ProtocolError where no registry answers.
+        """
+        try:
+            response = self.send("GET", "/v2/", what=self._host)
+        except NotInRegistryError as error:
+            raise _no_registry(self._host, "HTTP 404") from error
+        response.close()
+        if _is_page(response):
+            raise _no_registry(self._host, "a web page")
 
     def send(
         self,
@@ -299,7 +311,17 @@ class RegistryClient:
             return NotInRegistryError(f"not in registry: {what}", "check the name")
         if status >= 500:
             return ServerError(f"{what}: {host} fails with HTTP {status}{details}", "try later")
-        return RegistryError(f"{what}: {host} answers with HTTP {status}{details}")
+        return RegistryError(
+            f"{what}: {host} answers with HTTP {status}{details}", "" if said else _NO_REGISTRY
+        )
+
+
+def _is_page(response: Response) -> bool:
+    return response.headers.get("Content-Type", "").strip().lower().startswith("text/html")
+
+
+def _no_registry(host: str, answer: str) -> ProtocolError:
+    return ProtocolError(f"{host} answers with {answer}, not as a registry", _NO_REGISTRY)
 
 
 def _unknown(what: str, hint: str) -> UnauthorizedError:

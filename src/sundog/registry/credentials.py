@@ -15,10 +15,7 @@ import base64
 import binascii
 import json
 import os
-import shutil
 import stat
-import subprocess
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -201,6 +198,9 @@ class CredentialFiles:
 
     def _run_helper(self, helper: str, verb: str, text: str) -> str | None:
         """Run a helper; None when it has nothing for this server, or is not installed."""
+        import shutil  # noqa: PLC0415 - few have helpers
+        import subprocess  # noqa: PLC0415
+
         name = f"docker-credential-{helper}"
         program = shutil.which(name)
         if program is None:
@@ -299,6 +299,8 @@ def _namespaces(repository: str) -> Iterator[str]:
 
 def _write(path: str, content: dict[str, Any]) -> None:
     """Replace a file of secrets in one step; nobody else can read it at any moment."""
+    import tempfile  # noqa: PLC0415 - a pull needs none
+
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
     try:

@@ -11,6 +11,7 @@ floor-mates below it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,7 @@ from sundog.errors import NotInStorage, StoreError, SundogError
 from sundog.oci.config import ImageConfig, ImageConfigError
 from sundog.oci.descriptor import ManifestError
 from sundog.oci.digest import Digest, DigestMismatch
+from sundog.oci.fields import DocumentError
 from sundog.oci.index import Index, PlatformUnavailable
 from sundog.oci.manifest import Manifest, document_media_type
 from sundog.oci.media_types import CONFIGS, FOREIGN_LAYERS, INDEXES, LAYERS
@@ -30,7 +32,7 @@ from sundog.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sundog.oci.descriptor import Descriptor
     from sundog.oci.reference import Reference
@@ -78,17 +80,18 @@ def pull(
         if unchanged:
             report.info("image in storage is up to date")
             return _renamed(store, old, name)
-    found = _find(store, session, remotes, options, report)
-    manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)
-    _check_types(manifest)
-    config_bytes = _config(store, found, manifest.config, options, report)
-    config = ImageConfig.from_json(config_bytes)
-    if len(config.diff_ids) != len(manifest.layers):
-        raise ManifestError(
-            f"the manifest has {len(manifest.layers)} layers, "
-            f"the configuration names {len(config.diff_ids)}"
-        )
-    _check_platform(config, options, report)
+    with _about(text):
+        found = _find(store, session, remotes, options, report)
+        manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)
+        _check_types(manifest)
+        config_bytes = _config(store, found, manifest.config, options, report)
+        config = ImageConfig.from_json(config_bytes)
+        if len(config.diff_ids) != len(manifest.layers):
+            raise ManifestError(
+                f"the manifest has {len(manifest.layers)} layers, "
+                f"the configuration names {len(config.diff_ids)}"
+            )
+        _check_platform(config, options, report)
 
     count = len(manifest.layers) if options.last_layer is None else options.last_layer
     diff_ids = config.diff_ids[:count]
@@ -118,6 +121,17 @@ def pull(
     )
     store.images.put(image)
     return image
+
+
+@contextmanager
+def _about(text: str) -> Iterator[None]:
+    """Say of what came whose it is: a document does not know."""
+    try:
+        yield
+    except DocumentError as error:
+        error.message = f"{text}: {error.message}"
+        error.hint = error.hint or "is that a registry? Else whoever pushed it has to do so again"
+        raise
 
 
 def _stored(store: Store, name: str) -> Image | None:

@@ -146,7 +146,7 @@ class Urllib3Transport:
         self._timeout = Timeout(connect=connect_seconds, read=read_seconds)
         self._proxies = getproxies()
         self._certificates: dict[str, Certificates] = {}
-        self._managers: dict[tuple[str, bool, Certificates], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, bool, Certificates | None], urllib3.PoolManager] = {}
 
     def send(self, request: Request) -> Response:
         """Return the answer, redirects followed; raise UnreachableError when there is none."""
@@ -193,25 +193,22 @@ class Urllib3Transport:
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all") or ""
         if is_loopback(parts.netloc) or proxy_bypass(parts.netloc):
             proxy = ""
-        certificates = Certificates()
-        if parts.scheme == "https":
+        certificates = None
+        if parts.scheme == "https" or proxy:
             host = host_of(request.url)
             if host not in self._certificates:
                 self._certificates[host] = Certificates.of(host, self._environment)
             certificates = self._certificates[host]
-        manager = self._managers.get((proxy, request.verify, certificates))
-        if manager is None:
-            context = self._context(request.verify)
-            certificates.load(context)
-            if proxy:
-                manager = _proxy_manager(proxy, context)
-            else:
-                manager = urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context)
-            self._managers[proxy, request.verify, certificates] = manager
-        return manager
+        key = (proxy, request.verify, certificates)
+        if key not in self._managers:
+            # Reading the system's authorities takes longer than a request: not without TLS.
+            context = None if certificates is None else self._context(request.verify, certificates)
+            self._managers[key] = _manager(proxy, context)
+        return self._managers[key]
 
-    def _context(self, verify: bool) -> ssl.SSLContext:
+    def _context(self, verify: bool, certificates: Certificates) -> ssl.SSLContext:
         context = ssl.create_default_context()
+        certificates.load(context)
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -276,7 +273,9 @@ def _redirected(request: Request, location: str) -> Request:
     return replace(request, url=target, headers=headers)
 
 
-def _proxy_manager(proxy: str, context: ssl.SSLContext) -> urllib3.ProxyManager:
+def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
+    if not proxy:
+        return urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context)
     url = proxy if "://" in proxy else f"http://{proxy}"
     try:
         auth = parse_url(url).auth
@@ -310,7 +309,9 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
             )
         case NewConnectionError():
             return UnreachableError(
-                f"can't reach {host}: {_reason(error.__cause__ or error)}", unconnected=True
+                f"can't reach {host}: {_reason(error.__cause__ or error)}",
+                "are name and port right, and is it running?",
+                unconnected=True,
             )
         case ConnectTimeoutError():
             return UnreachableError(
@@ -326,14 +327,25 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
                 why = text.partition("certificate verify failed: ")[2] or text
                 return UnreachableError(
                     f"{host}: its certificate is not trusted: {why}",
-                    _CERTIFICATE_HINT,
+                    _certificate_hint(why),
                     permanent=True,
                 )
             return UnreachableError(f"{host}: TLS failed: {text}", _tls_hint(text), permanent=True)
         case LocationParseError():
-            return UnreachableError(f"{host}: not an address", permanent=True)
+            return UnreachableError(
+                f"{host}: not an address", "HOST[:PORT], the port at most 65535", permanent=True
+            )
         case _:
             return UnreachableError(f"{host}: the connection broke: {_reason(error)}")
+
+
+def _certificate_hint(why: str) -> str:
+    """Return what to do about a certificate that is not trusted, in OpenSSL's words."""
+    if "expired" in why or "not yet valid" in why:
+        return "is this machine's clock right? Else whoever runs the registry has to renew it"
+    if "mismatch" in why or "not valid for" in why:
+        return "it is another server's: is the name right? --tls-no-verify believes anybody"
+    return _CERTIFICATE_HINT
 
 
 def _tls_hint(text: str) -> str:
