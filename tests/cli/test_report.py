@@ -65,13 +65,17 @@ def test_what_run_may_print(level: int, *, stdout: bool, stderr: bool) -> None:
 
 def test_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     Report(0, stream).warning("x")
     assert stream.getvalue() == "\033[31mwarning: x\033[0m\n"
 
 
-def test_no_colour_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "")
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", ""), ("TERM", "dumb")])
+def test_no_colour_where_none_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
     stream = Terminal()
     Report(0, stream).warning("x")
     assert stream.getvalue() == "warning: x\n"

@@ -323,6 +323,29 @@ def test_program_without_permission_is_not_explained(tmp_path: Path) -> None:
     assert explain(refused) == ""
 
 
+def refused(path: Path | str) -> tuple[str, str]:
+    return told(lambda: os.listdir(path), "open", os.fsencode(path))
+
+
+def test_directory_that_is_closed(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "file").touch()
+    closed.chmod(0)
+    for path in (closed / "file", closed / "deeper" / "file", closed):
+        assert refused(path) == (
+            f"can't open {path}: Permission denied",
+            f"{closed} is yours and has mode 0000",
+        )
+    closed.chmod(0o700)
+
+
+def test_part_of_a_path_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "a" / "b", tmp_path / "a", "a/b/c", "./a"):
+        assert refused(path)[1] == f"there is no {tmp_path}/a"
+
+
 # Situations that only a fixture can make here: files of proc(5) as such a system shows them.
 
 

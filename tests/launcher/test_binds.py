@@ -86,7 +86,10 @@ def test_tmp_is_the_hosts(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
     assert ch_run(image, "--", "ls", "/tmp", env=environment).stdout == b"file\n"
     done = ch_run(image, "--", "ls", "/tmp", env={"TMPDIR": "/nonexistent"})
     assert done.returncode == 31
-    assert messages(done) == ["error: can't bind: source not found: /nonexistent"]
+    assert messages(done) == [
+        "error: can't bind: source not found: /nonexistent",
+        "hint: it is what $TMPDIR says; -t gives the container a /tmp of its own",
+    ]
 
 
 def test_private_tmp(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
@@ -138,7 +141,10 @@ def test_bind_of_the_root_shows_the_hosts(ch_run: ChRun, image: Path) -> None:
 def test_bind_source_missing(ch_run: ChRun, image: Path) -> None:
     done = ch_run("-b", "/nonexistent:/mnt", image, "--", "true")
     assert done.returncode == 31
-    assert messages(done) == ["error: can't bind: source not found: /nonexistent"]
+    assert messages(done) == [
+        "error: can't bind: source not found: /nonexistent",
+        "hint: the source of a bind is a path of the host",
+    ]
 
 
 def test_bind_source_forbidden(ch_run: ChRun, image: Path, data: Path) -> None:

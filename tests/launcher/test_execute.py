@@ -59,6 +59,18 @@ def test_nothing_to_run(ch_run: ChRun, image: Path, command: str) -> None:
     assert messages(done)[0].startswith(f"error: can't execve(2): {command}: ")
 
 
+def test_what_to_do_about_it(ch_run: ChRun, image: Path) -> None:
+    script(image / "etc" / "script", "#!/bin/sh\n", mode=0o644)
+    assert messages(ch_run(image, "--", "nope", env={"PATH": "/a:/bin"})) == [
+        "error: can't execve(2): nope: No such file or directory",
+        "hint: the container has it in no directory of $PATH: /a:/bin",
+    ]
+    assert messages(ch_run(image, "--", "/etc/script")) == [
+        "error: can't execve(2): /etc/script: Permission denied",
+        "hint: it is not executable; a script can be given to its interpreter: sh SCRIPT",
+    ]
+
+
 def test_missing_interpreter(ch_run: ChRun, image: Path) -> None:
     script(image / "bin" / "tool", "#!/usr/bin/python9\n")
     done = ch_run(image, "--", "/bin/tool")

@@ -161,7 +161,10 @@ def test_default_command(
 def test_no_default_command(ch_run: ChRun, layered: Path) -> None:
     done = ch_run("app")
     assert done.returncode == 31
-    assert messages(done) == ["error: IMAGE and/or COMMAND not specified"]
+    assert messages(done) == [
+        "error: IMAGE and/or COMMAND not specified",
+        "hint: ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
+    ]
 
 
 # What is no image
@@ -185,9 +188,13 @@ def test_a_file(ch_run: ChRun, tmp_path: Path) -> None:
 
 
 def test_forbidden(ch_run: ChRun) -> None:
-    done = ch_run("/root/image", "--", "true")
-    assert done.returncode == 31
-    assert messages(done)[0] == "error: can't stat /root/image: Permission denied"
+    for call, path in (("stat", "/root/image"), ("open", "/root")):
+        done = ch_run(path, "--", "true")
+        assert done.returncode == 31
+        assert messages(done) == [
+            f"error: can't {call} {path}: Permission denied",
+            "hint: /root is another user's and has mode 0700",
+        ]
 
 
 def test_a_directory_in_storage(ch_run: ChRun, layered: Path, tmp_path: Path) -> None:

@@ -79,7 +79,10 @@ def test_command_missing(ch_run: ChRun, image: Path, where: str) -> None:
     done = ch_run("-v") if where == "first" else ch_run(image)
     assert done.returncode == 31
     assert done.stdout.startswith(b"usage: ch-run [OPTION...] IMAGE")
-    assert messages(done) == ["error: IMAGE and/or COMMAND not specified"]
+    assert messages(done) == [
+        "error: IMAGE and/or COMMAND not specified",
+        "hint: ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
+    ]
 
 
 def test_wrong_option(ch_run: ChRun, image: Path) -> None:
@@ -87,7 +90,7 @@ def test_wrong_option(ch_run: ChRun, image: Path) -> None:
     assert done.returncode == 64
     assert messages(done) == [
         "error: unrecognized option '--nonsense'",
-        "hint: see: ch-run --help",
+        "hint: see: ch-run --help; options of COMMAND's own belong behind --",
     ]
 
 
@@ -98,6 +101,19 @@ def test_version_and_help(ch_run: ChRun) -> None:
     assert done.returncode == 0
     assert done.stdout == ch_run("-?").stdout == ch_run().stderr
     assert ch_run("--usage").stdout.startswith(b"Usage: ch-run [-b|--bind=SRC[:DST]]")
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+def test_help_that_cannot_be_written(installed: Path, redirection: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$1" --help {redirection}', "sh", installed],
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert done.returncode == 31
+    assert messages(done)[0].startswith("error: can't write: ")
 
 
 def test_warnings_are_said_twice(ch_run: ChRun) -> None:
@@ -163,7 +179,8 @@ def test_cd(ch_run: ChRun, image: Path) -> None:
     ):
         done = ch_run("-c", directory, image, "--", "true")
         assert done.returncode == 31
-        assert messages(done) == [f"error: can't cd to {directory}: {reason}"]
+        assert messages(done)[0] == f"error: can't cd to {directory}: {reason}"
+        assert messages(done)[1].endswith("a -c of COMMAND's own belongs behind --")
 
 
 def test_ids(ch_run: ChRun, image: Path) -> None:

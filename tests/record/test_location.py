@@ -5,6 +5,7 @@ import pwd
 
 import pytest
 
+from sundog.errors import SundogError
 from sundog.record.location import account_name, default_storage
 
 
@@ -18,6 +19,12 @@ from sundog.record.location import account_name, default_storage
 )
 def test_environment_decides(environment: dict[bytes, bytes], expected: bytes) -> None:
     assert default_storage(environment) == expected
+
+
+def test_a_relative_path_is_refused() -> None:
+    with pytest.raises(SundogError, match="CH_IMAGE_STORAGE: not absolute path: here") as caught:
+        default_storage({b"CH_IMAGE_STORAGE": b"here"})
+    assert "--storage" in caught.value.hint
 
 
 @pytest.mark.parametrize("environment", [{}, {b"USER": b""}, {b"USER": b"../x"}])

@@ -85,9 +85,14 @@ class _Parser(argparse.ArgumentParser):
 
 def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     """Read the command line; raise UsageError.  ``--help`` and ``--version`` exit."""
-    arguments = _parser().parse_args(argv, namespace=ImageArguments())
+    arguments, unknown = _parser().parse_known_args(argv, namespace=ImageArguments())
     if arguments.subcommand is None:
         raise UsageError("CMD not specified", "ch-image --help")
+    if unknown:
+        raise UsageError(
+            f"unrecognized arguments: {' '.join(unknown)}",
+            f"ch-image {arguments.subcommand} --help",
+        )
     if arguments.quiet and arguments.verbose:
         raise UsageError('"--quiet" incompatible with "--verbose"', "leave out one of them")
     return arguments
@@ -287,4 +292,6 @@ def _positive(text: str) -> int:
 
 def storage_path(arguments: ImageArguments) -> str | None:
     """Return the storage directory that was asked for, None if that was not done."""
+    if arguments.storage == "":
+        raise UsageError("--storage: DIR is empty", "ch-image --help")
     return None if arguments.storage is None else os.path.abspath(arguments.storage)

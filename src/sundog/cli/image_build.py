@@ -154,7 +154,11 @@ def _read(path: str, arguments: ImageArguments) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        hint = _whereabouts(path, arguments) if isinstance(error, FileNotFoundError) else ""
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = _whereabouts(path, arguments)
+        elif isinstance(error, IsADirectoryError):
+            hint = _NAME_IT
         raise SundogError(f"can't read {path}: {error.strerror}", hint) from error
 
 

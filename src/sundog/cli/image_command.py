@@ -12,9 +12,10 @@ import sys
 from importlib import import_module
 
 from sundog.cli.image_arguments import parse_arguments, print_help
-from sundog.cli.output import name_standard_output
 from sundog.cli.report import Report
+from sundog.cli.streams import name_stdout, open_closed, silence_stdout
 from sundog.errors import EXIT_ERROR, EXIT_USAGE, KernelError, SundogError, UsageError
+from sundog.kernel.libc import kernel_error
 from sundog.kernel.refusal import explain
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ class Terminated(BaseException):
 
 def run(argv: Sequence[str]) -> int:
     """Run ``ch-image`` with these arguments; return the exit status."""
+    open_closed()
     report = Report()
     if not argv:
         print_help(sys.stderr)
@@ -42,9 +44,9 @@ def run(argv: Sequence[str]) -> int:
         return EXIT_USAGE
     report.level = arguments.verbose - arguments.quiet
     if report.hides_stdout:
-        _silence_stdout()
+        silence_stdout()
     signal.signal(signal.SIGTERM, _terminate)
-    name_standard_output()
+    name_stdout()
     try:
         status = _run_subcommand(arguments, report)
     except BrokenPipeError:
@@ -52,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         sys.stdout.flush()
     except OSError:  # which has been told; or nobody reads any more
-        _silence_stdout()
+        silence_stdout()
         status = EXIT_ERROR
     return status
 
@@ -86,8 +88,9 @@ def _run_subcommand(arguments: ImageArguments, report: Report) -> int:
 
 def _explain(error: SundogError, arguments: ImageArguments, report: Report) -> None:
     """Print why the command failed, after the warnings that may have told it before."""
-    if isinstance(error, KernelError) and not error.hint:
-        error.hint = explain(error)
+    refused = _refused(error)
+    if refused is not None and not error.hint:
+        error.hint = explain(refused)
     if arguments.debug:
         import traceback  # noqa: PLC0415 - for whoever asked for it
 
@@ -103,15 +106,20 @@ def _in_words(error: OSError) -> SundogError:
     if error.filename is None or not error.errno:
         return SundogError(error.strerror or str(error))
     path = os.path.abspath(os.fsencode(error.filename))
-    return SundogError(f"{os.fsdecode(error.filename)}: {reason(error.errno, path)}")
+    worded = SundogError(f"{os.fsdecode(error.filename)}: {reason(error.errno, path)}")
+    worded.__cause__ = error
+    return worded
+
+
+def _refused(error: SundogError) -> KernelError | None:
+    """Return what the kernel refused, if that is behind an error."""
+    if isinstance(error, KernelError):
+        return error
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno and cause.filename is not None:
+        return kernel_error("open", os.fsencode(cause.filename), cause.errno)
+    return None
 
 
 def _terminate(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - as signal(2) has it
     raise Terminated
-
-
-def _silence_stdout() -> None:
-    """Let what is still to be written to standard output go nowhere."""
-    fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.dup2(fd, sys.stdout.fileno())
-    os.close(fd)

@@ -5,7 +5,6 @@ JSON is one value, with the keys that docs/ch-image.md lists; keys are added, ne
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -14,34 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from _typeshed import ReadableBuffer
-
-_STANDARD_OUTPUT = "/dev/stdout"
 _STEP = 1024
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-class _StandardOutput(io.FileIO):
-    """Standard output, whose errors say that it is what they are about."""
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            error.filename = _STANDARD_OUTPUT
-            raise
-
-
-def name_standard_output() -> None:
-    """Let errors of standard output name it; else it would be taken for another file's."""
-    if sys.stdout is None:  # closed by whoever started this
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        return
-    old = sys.stdout
-    raw = _StandardOutput(old.fileno(), "w", closefd=False)
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(raw), old.encoding, old.errors, line_buffering=old.isatty()
-    )
 
 
 def print_line(text: str) -> None:

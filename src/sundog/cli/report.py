@@ -36,7 +36,8 @@ class Report:
     def __init__(self, level: int = _INFO, stream: TextIO | None = None) -> None:
         self.level = level
         self._stream = stream if stream is not None else sys.stderr
-        self._coloured = "NO_COLOR" not in os.environ and self._stream.isatty()
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        self._coloured = not plain and self._stream.isatty()
         self._warnings: list[str] = []
         self._lock = threading.RLock()  # transfers report from threads of their own
         self._display: Display | None = None

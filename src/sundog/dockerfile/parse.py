@@ -82,7 +82,9 @@ def parse(text: str | bytes, *, path: str) -> Dockerfile:
     reader = LineReader(source, escapes[0] if escapes else DEFAULT_ESCAPE)
     instructions = tuple(_read_instructions(reader))
     if not instructions:
-        raise source.error("no instructions found", len(source.lines) + 1)
+        raise source.error(
+            "no instructions found", len(source.lines) + 1, hint="a Dockerfile begins with FROM"
+        )
     if not any(isinstance(instruction, From) for instruction in instructions):
         raise source.error("no FROM instruction", instructions[-1].place.end_line)
     return Dockerfile(path, directives, instructions, source)

@@ -200,6 +200,36 @@ def mounted_noexec(error: KernelError, proc: bytes) -> str:
     return f"{file_system(error, proc)} is mounted noexec: no program there runs; {ELSEWHERE}"
 
 
+def closed_directory(error: KernelError, _: bytes) -> str:
+    """Find the first directory on the way that lets this process not through."""
+    steps = os.path.abspath(os.fsencode(error.subject)).split(b"/")
+    for end in range(1, len(steps)):
+        directory = b"/".join(steps[:end]) or b"/"
+        if not os.access(directory, os.X_OK, effective_ids=True):
+            return closed(directory)
+    return closed(os.fsencode(error.subject))
+
+
+def closed(path: bytes) -> str:
+    """Say whose the file or directory is that cannot be used, and what its mode is."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return ""
+    owner = "yours" if state.st_uid == os.geteuid() else "another user's"
+    return f"{printable(path)} is {owner} and has mode {state.st_mode & 0o7777:04o}"
+
+
+def missing_part(error: KernelError, _: bytes) -> str:
+    """Find the first part of the path that is missing, seen from the root directory."""
+    steps = os.path.abspath(os.fsencode(error.subject)).split(b"/")
+    for end in range(2, len(steps) + 1):
+        path = b"/".join(steps[:end])
+        if not os.path.lexists(path):
+            return f"there is no {printable(path)}"
+    return ""
+
+
 def mounted_read_only(error: KernelError, proc: bytes) -> str:
     """Name the file system that is read-only."""
     return f"{file_system(error, proc)} is mounted read-only; {ELSEWHERE}"
@@ -226,6 +256,7 @@ def over_quota(error: KernelError, proc: bytes) -> str:
 
 MOUNT_CALLS = ("mount", "open_tree", "move_mount")
 NAMESPACE_CALLS = ("unshare", "write", *MOUNT_CALLS, "pivot_root")  # write: of the ID maps
+OPEN_CALLS = ("open", "stat")
 REFUSED = (errno.EPERM, errno.EACCES)
 
 # The first that applies is the hint.
@@ -245,6 +276,8 @@ CAUSES: "tuple[Cause, ...]" = (
     (MOUNT_CALLS, (errno.ENOSPC,), mount_limit),
     (("pivot_root",), (errno.EINVAL,), root_is_initramfs),
     (("execve",), (errno.EACCES,), mounted_noexec),
+    (OPEN_CALLS, (errno.EACCES,), closed_directory),
+    (OPEN_CALLS, (errno.ENOENT,), missing_part),
     ((), (errno.EROFS,), mounted_read_only),
     ((), (errno.ENOSPC,), full),
     ((), (errno.EDQUOT,), over_quota),

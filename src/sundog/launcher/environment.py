@@ -19,6 +19,8 @@ FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 # What an image says about its environment; written by ch-image.
 IMAGE_ENVIRONMENT = b"/ch/environment"
 
+VARIABLE_HINT = "a variable is NAME=VALUE, one to a line"
+
 HOME_DEFAULT = b"/root"
 
 
@@ -105,7 +107,8 @@ def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
             data = file.read()
     except OSError as error:
         raise SundogError(
-            f"can't open: {printable(path)}: {os.strerror(error.errno or 0)}"
+            f"can't open: {printable(path)}: {os.strerror(error.errno or 0)}",
+            "--set-env takes NAME=VALUE, a file of such lines, or nothing, for those of the image",
         ) from None
     variables = []
     for number, record in enumerate(data.split(delimiter), 1):
@@ -122,9 +125,9 @@ def parse_variable(text: bytes, place: str) -> tuple[bytes, bytes]:
     """
     name, equals, value = text.partition(b"=")
     if not equals:
-        raise SundogError(f"can't parse variable: no delimiter: {place}")
+        raise SundogError(f"can't parse variable: no delimiter: {place}", VARIABLE_HINT)
     if not name:
-        raise SundogError(f"can't parse variable: empty name: {place}")
+        raise SundogError(f"can't parse variable: empty name: {place}", VARIABLE_HINT)
     if len(value) >= 2 and value.startswith(b"'") and value.endswith(b"'"):
         value = value[1:-1]
     return name, value

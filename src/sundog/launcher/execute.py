@@ -76,14 +76,20 @@ def is_elf(path: bytes) -> bool:
         return False
 
 
-def failure_hint(failure: OSError) -> str:
-    """Return what to do about a ``failure`` of execute, or ""."""
+def failure_hint(failure: OSError, name: bytes, environment: dict[bytes, bytes]) -> str:
+    """Return what to do about a ``failure`` to execute the command ``name``, or ""."""
     path = failure.filename
     if failure.errno == errno.ENOEXEC:
         return "it is a program for another architecture than this machine's"
     if failure.errno == errno.ENOENT and path and exists(path):
         return "it is there, but the interpreter or the dynamic loader that it names is not"
-    return explain(kernel_error("execve", path or b"", failure.errno or 0))
+    if failure.errno == errno.ENOENT and b"/" not in name:
+        directories = printable(environment.get(b"PATH", DEFAULT_PATH))
+        return f"the container has it in no directory of $PATH: {directories}"
+    hint = explain(kernel_error("execve", path or b"", failure.errno or 0))
+    if not hint and failure.errno == errno.EACCES and path and not os.access(path, os.X_OK):
+        hint = "it is not executable; a script can be given to its interpreter: sh SCRIPT"
+    return hint
 
 
 def quoted(arguments: list[bytes]) -> str:

@@ -13,6 +13,7 @@ Called in the container's own mount namespace, because what is opened here is mo
 Floor 0.
 """
 
+import errno
 import os
 
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
@@ -117,6 +118,8 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
             f"unknown image type: {shown}",
             "an image is a name in storage or a directory; see: ch-image import",
         )
+    if not os.access(reference, os.X_OK, effective_ids=True):
+        raise kernel_error("open", reference, errno.EACCES)
     path = absolute(reference)
     if not unsafe and is_stored(path, storage):
         raise SundogError("can't run directory images from storage", "run by name")

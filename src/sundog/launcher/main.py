@@ -79,8 +79,7 @@ def run(
     try:
         return launch(arguments, environment, messages, attendant)
     except Finished as finished:
-        os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
-        return finished.status
+        return finish(finished, messages)
     except SundogError as error:
         hint = error.hint
         if isinstance(error, KernelError):
@@ -100,6 +99,16 @@ def run(
         status = EXIT_RUN
     messages.reprint_warnings()
     return status
+
+
+def finish(finished: Finished, messages: Messages) -> int:
+    """Print what ``ch-run`` was asked for instead of a container; return its exit status."""
+    try:
+        os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
+    except OSError as error:
+        messages.error(f"can't write: {error.strerror}")
+        return EXIT_RUN
+    return finished.status
 
 
 def launch(
@@ -189,7 +198,8 @@ def become(
     silence(messages.verbosity)
     failure = execute(command, environment)
     messages.error(
-        f"can't execve(2): {printable(command[0])}: {failure.strerror}", failure_hint(failure)
+        f"can't execve(2): {printable(command[0])}: {failure.strerror}",
+        failure_hint(failure, command[0], environment),
     )
     messages.reprint_warnings()
     return EXIT_EXEC
@@ -230,7 +240,10 @@ def refuse_set_id() -> None:
 def command_missing() -> SundogError:
     """Print the usage, as the reference does, and return the error."""
     os.write(STDOUT_FILENO, f"usage: {USAGE}\n".encode())
-    return SundogError("IMAGE and/or COMMAND not specified")
+    return SundogError(
+        "IMAGE and/or COMMAND not specified",
+        "ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
+    )
 
 
 def mount_image(
@@ -283,7 +296,10 @@ def change_directory(path: bytes) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        raise SundogError(f"can't cd to {printable(path)}: {error.strerror}") from None
+        raise SundogError(
+            f"can't cd to {printable(path)}: {error.strerror}",
+            "it is to be a directory of the container; a -c of COMMAND's own belongs behind --",
+        ) from None
 
 
 def silence(verbosity: int) -> None:

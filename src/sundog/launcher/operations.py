@@ -52,6 +52,9 @@ OPTIONAL = "optional"  # skip the mount, and likewise if its source is missing
 REQUIRED = "required"  # fail
 CREATED = "created"  # make it
 
+SOURCE_HINT = "the source of a bind is a path of the host"
+SOURCE_HINTS = {b"/tmp": "it is what $TMPDIR says; -t gives the container a /tmp of its own"}
+
 MISSING_HINT = "create it in the image; or -W lets it be created for this one run"
 MISSING_HINTS = {
     b"/etc/passwd": "--no-passwd does without; or " + MISSING_HINT,
@@ -112,7 +115,8 @@ class Bind(Detached):
 
     def acquire(self) -> None:
         """Take a copy of the source's mounts."""
-        self.tree = copy_of_mounts(self.source, writable=self.writable)
+        hint = SOURCE_HINTS.get(self.destination, SOURCE_HINT)
+        self.tree = copy_of_mounts(self.source, hint, writable=self.writable)
 
 
 class GeneratedFile(Detached):
@@ -171,16 +175,16 @@ class Tmpfs:
         mount(b"sundog", self.destination, b"tmpfs", MS_NOSUID | MS_NODEV, None)
 
 
-def copy_of_mounts(source: bytes, *, writable: bool) -> int:
+def copy_of_mounts(source: bytes, hint: str = SOURCE_HINT, *, writable: bool) -> int:
     """Return a detached copy of the mount of ``source`` and of all below.
 
-    Raises KernelError, or SundogError if there is no ``source``.
+    Raises KernelError, or SundogError with the ``hint`` if there is no ``source``.
     """
     try:
         return copy_tree(source, writable=writable)
     except KernelError as error:
         if error.errno == errno.ENOENT:
-            raise SundogError(f"can't bind: source not found: {printable(source)}") from None
+            raise SundogError(f"can't bind: source not found: {printable(source)}", hint) from None
         action = f"bind {printable(source)}"
         raise kernel_error(error.call, source, error.errno, action) from None
 

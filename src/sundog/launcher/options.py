@@ -130,7 +130,7 @@ class CommandLine:
         if not destination.startswith(b"/"):
             raise SundogError(
                 "--bind: destination must be absolute",
-                f"give it: --bind={printable(source)}:/PATH" if not colon else "",
+                f"give it: --bind={printable(source)}:/PATH",
             )
         if not destination.replace(b".", b"/").strip(b"/"):
             raise SundogError("--bind: destination can't be /")
@@ -323,7 +323,7 @@ def next_argument(words: "Iterator[bytes]", complaint: str) -> bytes:
 
 def usage_error(text: str) -> UsageError:
     """Return the exception for a command line that does not follow the syntax."""
-    return UsageError(text, "see: ch-run --help")
+    return UsageError(text, "see: ch-run --help; options of COMMAND's own belong behind --")
 
 
 def parse_number(value: bytes, name: str) -> int:

@@ -311,7 +311,7 @@ def become(step: Step, emulation: "Emulation | None" = None) -> None:
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     failure = execute(step.argv, step.env)
-    hint = failure_hint(failure)
+    hint = failure_hint(failure, step.argv[0], step.env)
     if failure.errno == errno.ENOENT and step.argv[0] == SCRIPT_SHELL:
         hint = hint or "the image has no shell: copy one into it, or write RUN as a JSON array"
     raise SundogError(f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", hint)

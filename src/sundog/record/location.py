@@ -8,6 +8,9 @@ Floor 0: imports the standard library's start-up modules only (``pwd`` when it i
 
 import os
 
+from sundog.errors import SundogError
+from sundog.kernel.libc import printable
+
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
@@ -18,9 +21,17 @@ if TYPE_CHECKING:
 
 
 def default_storage(environment: "Mapping[bytes, bytes]") -> bytes:
-    """Return the path of the storage directory that ``environment`` implies."""
+    """Return the path of the storage directory that ``environment`` implies.
+
+    Raises SundogError where the variable is relative: commands start in many directories.
+    """
     named = environment.get(STORAGE_VARIABLE)
     if named:
+        if not named.startswith(b"/"):
+            raise SundogError(
+                f"$CH_IMAGE_STORAGE: not absolute path: {printable(named)}",
+                "--storage takes a relative one",
+            )
         return named
     user = environment.get(b"USER", b"")
     if not user or b"/" in user:

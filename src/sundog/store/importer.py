@@ -75,10 +75,13 @@ def _readable(source: str) -> bytes:
     path = os.path.abspath(os.fsencode(source))
     try:
         needed = os.R_OK | (os.X_OK if stat.S_ISDIR(os.stat(path).st_mode) else 0)
-    except FileNotFoundError:
-        raise StoreError(f"can't import: not found: {source}") from None
+    except FileNotFoundError as error:
+        raise StoreError(f"can't import: not found: {source}") from error
     except OSError as error:
         raise StoreError(f"can't import: {source}: {error.strerror}") from error
     if not os.access(path, needed, effective_ids=True):
-        raise StoreError(f"can't import: {source}: {os.strerror(errno.EACCES)}")
+        reason = os.strerror(errno.EACCES)
+        raise StoreError(f"can't import: {source}: {reason}") from PermissionError(
+            errno.EACCES, reason, path
+        )
     return path
