@@ -1,6 +1,7 @@
-"""The wheel's build hook: join the modules of ``ch-run`` into ``sundog/launcher/ch_run.py``.
+"""The wheel's build hook: make what is in the wheel, but not in the checkout.
 
-An editable installation runs the modules as they are.
+The modules of ``ch-run`` are joined into ``sundog/launcher/ch_run.py``, and the manual page of
+``ch-image`` is made of its document. An editable installation does without either.
 """
 
 import importlib.util
@@ -11,18 +12,22 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class LauncherHook(BuildHookInterface[Any]):
-    """Add the joined module to the wheel; the script ``ch-run`` is there by configuration."""
+class WheelHook(BuildHookInterface[Any]):
+    """Add the files to the wheel; the script ``ch-run`` and its page are there by configuration."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Make the file and tell hatchling where it goes."""
+        """Make the files and tell hatchling where they go."""
         if version == "editable":
             return
         root = Path(self.root)
         self.made = tempfile.TemporaryDirectory(prefix="sundog-wheel.")
         joined = Path(self.made.name) / "ch_run.py"
-        joined.write_text(load_joiner(root).join(root / "src"), encoding="utf-8")
+        joined.write_text(load(root, "join_launcher").join(root / "src"), encoding="utf-8")
         build_data["force_include"][str(joined)] = "sundog/launcher/ch_run.py"
+        page = Path(self.made.name) / "ch-image.1"
+        document = (root / "docs" / "ch-image.md").read_text(encoding="utf-8")
+        page.write_text(load(root, "manual_page").page(document), encoding="utf-8")
+        build_data["shared_data"][str(page)] = "share/man/man1/ch-image.1"
 
     def finalize(self, version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
         """Remove what ``initialize`` made."""
@@ -30,10 +35,10 @@ class LauncherHook(BuildHookInterface[Any]):
             self.made.cleanup()
 
 
-def load_joiner(root: Path) -> Any:
-    """Return the module ``packaging/join_launcher.py``, which is in no package."""
-    path = root / "packaging" / "join_launcher.py"
-    spec = importlib.util.spec_from_file_location("join_launcher", path)
+def load(root: Path, name: str) -> Any:
+    """Return a module of ``packaging/``, which is in no package."""
+    path = root / "packaging" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot load {path}")
     module = importlib.util.module_from_spec(spec)

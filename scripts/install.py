@@ -42,7 +42,9 @@ def version(python: Path) -> tuple[int, int]:
 
 def source_files() -> list[Path]:
     """Return the files of the checkout that decide what is in the wheel."""
-    top = [CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+    top = [
+        CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE", "docs/ch-image.md")
+    ]
     scripts = CHECKOUT.glob("*.py")
     directories = [CHECKOUT / name for name in ("src", "packaging", "docs/man")]
     parts = (path for directory in directories for path in directory.rglob("*"))

@@ -14,9 +14,10 @@ VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 JOINED = Path("sundog", "launcher", "ch_run.py")
 
 
-def load_joiner() -> types.ModuleType:
-    path = CHECKOUT / "packaging" / "join_launcher.py"
-    spec = importlib.util.spec_from_file_location("join_launcher", path)
+def load_packaging(name: str) -> types.ModuleType:
+    """Load what makes a file of the wheel while that is built."""
+    path = CHECKOUT / "packaging" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,7 +26,7 @@ def load_joiner() -> types.ModuleType:
 
 
 def joined_text() -> str:
-    text: str = load_joiner().join(CHECKOUT / "src")
+    text: str = load_packaging("join_launcher").join(CHECKOUT / "src")
     return text
 
 

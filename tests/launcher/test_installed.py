@@ -21,7 +21,7 @@ from tests.launcher.installation import (
     install,
     interpreter,
     joined_text,
-    load_joiner,
+    load_packaging,
     trace,
 )
 
@@ -77,7 +77,7 @@ def test_a_module_that_cannot_be_joined(
     (package / "launcher").mkdir(parents=True)
     (package / "a.py").write_text(first)
     (package / "launcher" / "main.py").write_text(f"from sundog.a import x\n{second}\n")
-    joiner = load_joiner()
+    joiner = load_packaging("join_launcher")
     with pytest.raises(joiner.JoinError, match=re.escape(complaint)):
         joiner.join(tmp_path)
 
@@ -92,7 +92,7 @@ def test_what_is_left_out(tmp_path: Path) -> None:
         'def start_from_stub(x: int = USED) -> "str":\n    """Doc."""\n    y: int = os.getpid()\n'
         "    z: int\n    return os.path.join(y)\n"
     )
-    joined = load_joiner().join(tmp_path)
+    joined = load_packaging("join_launcher").join(tmp_path)
     assert joined[joined.index("import posix") :] == (
         "import posix\nUSED = 1\n\ndef start_from_stub(x=USED):\n    y = posix.getpid()\n"
         "    return __import__('os').path.join(y)\nstart_from_stub()\n"

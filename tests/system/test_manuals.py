@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 from scripts.place import CHECKOUT
 
 from sundog.launcher.options import OPTIONS
+from tests.launcher.installation import load_packaging
 
-if TYPE_CHECKING:
-    from pathlib import Path
+CH_RUN = (CHECKOUT / "docs" / "man" / "ch-run.1").read_text()
+# That the document is complete and right is the matter of tests/cli/test_manual.py.
+DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
+CH_IMAGE = load_packaging("manual_page").page(DOCUMENT)
 
-PAGES = CHECKOUT / "docs" / "man"
 
-
-@pytest.mark.parametrize("page", sorted(PAGES.iterdir()), ids=lambda page: page.name)
-def test_page_is_formatted_without_a_warning(page: Path) -> None:
+def formatted(page: str) -> str:
+    """Return what man(1) would show; no warning is tolerated."""
     done = subprocess.run(
-        ["groff", "-man", "-ww", "-z", "-Tutf8", str(page)],
+        ["groff", "-man", "-ww", "-Tascii", "-P-cbou"],
+        input=page,
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", [CH_RUN, CH_IMAGE], ids=["ch-run", "ch-image"])
+def test_page_is_formatted_without_a_warning(page: str) -> None:
+    formatted(page)
 
 
 @pytest.mark.parametrize(("short", "long"), [(short, long) for short, long, *_ in OPTIONS])
 def test_every_option_of_ch_run_has_its_entry(short: str, long: str) -> None:
-    entries = _entries("ch-run.1")
-    assert any(f"--{long}" in entry.split() for entry in entries)
-    assert not short or any(f"-{short}" in entry.split() for entry in entries)
+    entries = [entry.replace("=", " ").replace("[", " ").split() for entry in _entries(CH_RUN)]
+    assert any(f"--{long}" in entry for entry in entries)
+    assert not short or any(f"-{short}" in entry for entry in entries)
+
+
+def test_page_of_ch_image_has_all_of_the_document() -> None:
+    rows = [line for line in DOCUMENT.splitlines() if line.startswith("| `")]
+    tags = [row.split(" | ")[0].strip("| ").replace("`", "").replace("…", "...") for row in rows]
+    assert _entries(CH_IMAGE) == tags
+    shown = [line.strip() for line in formatted(CH_IMAGE).splitlines()]
+    fenced = "".join(DOCUMENT.split("```\n")[1::2]).replace("…", "...")
+    assert "ch-image build [OPTION...] CONTEXT\n" in fenced
+    assert {line.strip() for line in fenced.splitlines()} <= set(shown)
+    headings = {line.strip("# ") for line in DOCUMENT.splitlines() if line.startswith("### ")}
+    assert headings <= set(shown)
 
 
 def _entries(page: str) -> list[str]:
     """Return the tags of a page's paragraphs, without markup."""
-    lines = (PAGES / page).read_text().splitlines()
+    lines = page.splitlines()
     tags = [lines[at + 1] for at, line in enumerate(lines) if line.startswith(".TP")]
     for markup in (".BR ", ".B ", "\\fI", "\\fR", "\\fB", '"'):
         tags = [tag.replace(markup, "") for tag in tags]
-    return [tag.replace("\\-", "-").replace("=", " ").replace("[", " ") for tag in tags]
+    return [tag.replace("\\-", "-") for tag in tags]
