@@ -42,7 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     os.environ["CH_REGY_DEFAULT_HOST"] = "127.0.0.1"
     os.environ["CH_REGY_DEFAULT_PORT"] = "9"
-    config.addinivalue_line("markers", "slow: takes seconds; run on one Python version only")
+    config.addinivalue_line(
+        "markers", "slow: takes seconds, or repeats much; run on one Python version only"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,6 +132,35 @@ def command(name: str) -> list[str]:
     return [str(installed)] if installed.exists() else IN_PLACE[name]
 
 
+def run_program(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 120,
+) -> Completed:
+    """Run a program without input; by default its failure fails the test.
+
+    ``env`` is added to the environment. Output that is no text comes with lone surrogates.
+    """
+    done = subprocess.run(
+        argv,
+        env=os.environ | dict(env or {}),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=timeout,
+        check=False,
+    )
+    if check and done.returncode:
+        name = os.path.basename(argv[0])
+        pytest.fail(f"{name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
 def _runner(name: str, storage: Path) -> Runner:
     def run(
         *arguments: str | os.PathLike[str],
@@ -138,22 +169,25 @@ def _runner(name: str, storage: Path) -> Runner:
         cwd: Path | None = None,
         timeout: float = 120,
     ) -> Completed:
-        done = subprocess.run(
-            [*command(name), *(os.fspath(argument) for argument in arguments)],
-            env=os.environ | {"CH_IMAGE_STORAGE": str(storage)} | dict(env or {}),
+        return run_program(
+            [*command(name), *arguments],
+            check=check,
+            env={"CH_IMAGE_STORAGE": str(storage)} | dict(env or {}),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
             timeout=timeout,
-            check=False,
         )
-        if check and done.returncode:
-            pytest.fail(f"{name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
 
     return run
+
+
+# Both drivers are tested on both Pythons by tests/store and tests/layer: what stands on them need
+# not be repeated that often.
+@pytest.fixture(params=["overlay", pytest.param("copy", marks=pytest.mark.slow)])
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the commands work with each storage driver in turn; return its name."""
+    name: str = request.param
+    monkeypatch.setenv("CH_IMAGE_DRIVER", name)
+    return name
 
 
 @pytest.fixture

@@ -106,14 +106,6 @@ def announced(done: Completed) -> list[tuple[int, str, str]]:
     return [(int(match[1]), match[2], match[3]) for match in found if match]
 
 
-@pytest.fixture(params=["overlay", "copy"])
-def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Use each storage driver in turn."""
-    name: str = request.param
-    monkeypatch.setenv("CH_IMAGE_DRIVER", name)
-    return name
-
-
 def make_workshop(
     tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
 ) -> Workshop:

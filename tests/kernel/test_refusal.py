@@ -40,7 +40,7 @@ from sundog.kernel.namespaces import (
 )
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import install_seccomp_filter, set_no_new_privs
-from sundog.kernel.refusal import explain
+from sundog.kernel.refusal import explain, file_system_of
 
 from . import libseccomp
 from .child import in_child, in_namespaces
@@ -263,8 +263,20 @@ def test_read_only_store(store: Path) -> None:
 
     assert in_namespaces(attempt) == (
         f"can't mkdir {layers}: Read-only file system",
-        f"the tmpfs file system at {store} is mounted read-only; {ELSEWHERE}",
+        f"tmpfs at {store} is mounted read-only; {ELSEWHERE}",
     )
+
+
+def test_file_system_is_found_by_the_mount_that_shows(store: Path) -> None:
+    assert file_system_of(b"/proc/self/status") == "proc at /proc"
+    assert " at /proc" not in file_system_of(b"/procession")
+
+    def over_another() -> str:
+        mount(b"none", os.fsencode(store), b"tmpfs", 0, None)
+        mount(b"/proc", os.fsencode(store), None, MS_BIND | MS_REC, None)
+        return file_system_of(os.fsencode(store / "self"))
+
+    assert in_namespaces(over_another) == f"proc at {store}"
 
 
 def fill(path: Path) -> None:
@@ -280,10 +292,7 @@ def test_full_store(store: Path) -> None:
         mount(b"none", os.fsencode(store), b"tmpfs", 0, b"size=1m")
         return told(lambda: fill(blob), "write", os.fsencode(blob))
 
-    hint = (
-        f"no space is left on the tmpfs file system at {store}, 1 MiB in all; "
-        f"make room there, or {ELSEWHERE}"
-    )
+    hint = f"no space is left on tmpfs at {store}, 1 MiB in all; make room there, or {ELSEWHERE}"
     assert in_namespaces(attempt) == (f"can't write {blob}: No space left on device", hint)
 
 
@@ -293,10 +302,7 @@ def test_store_without_inodes(store: Path) -> None:
         os.mkdir(store / "one")
         return told(lambda: os.mkdir(store / "two"), "mkdir", os.fsencode(store / "two"))
 
-    hint = (
-        f"no inode is left on the tmpfs file system at {store}, 1 MiB in all; "
-        f"make room there, or {ELSEWHERE}"
-    )
+    hint = f"no inode is left on tmpfs at {store}, 1 MiB in all; make room there, or {ELSEWHERE}"
     assert in_namespaces(attempt) == (f"can't mkdir {store}/two: No space left on device", hint)
 
 
@@ -312,7 +318,7 @@ def test_noexec_store(store: Path) -> None:
 
     assert in_namespaces(attempt) == (
         f"can't execve {store}/program: Permission denied",
-        f"the tmpfs file system at {store} is mounted noexec: no program there runs; {ELSEWHERE}",
+        f"tmpfs at {store} is mounted noexec: no program there runs; {ELSEWHERE}",
     )
 
 
@@ -469,7 +475,7 @@ def test_over_quota(tmp_path: Path) -> None:
         {"self/mountinfo": mounts}, tmp_path, "write", os.fsencode(root / "no/such"), errno.EDQUOT
     )
     assert hint == (
-        f"your quota on the nfs file system at {tmp_path}/h\u00e5\\x85ome is used up "
+        f"your quota on nfs at {tmp_path}/h\u00e5\\x85ome is used up "
         f"(quota -s shows it); {ELSEWHERE}"
     )
 

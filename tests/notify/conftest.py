@@ -15,6 +15,7 @@ import pytest
 from sundog.layer.remove import remove_tree
 from sundog.layer.unpack import unpack
 from sundog.record.owners import pack_owners
+from tests.conftest import Completed, run_program
 from tests.layer.namespace import in_namespace
 from tests.notify.table import INSTALL
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread")
-
-Completed = subprocess.CompletedProcess[str]
 
 
 @dataclass
@@ -57,19 +56,12 @@ class Container:
 
         ``within`` is what runs the container.
         """
-        done = subprocess.run(
+        return run_program(
             [*within, *self.argv(*command, mode=mode, options=options)],
+            check=check,
             cwd=HERE.parent.parent,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
             timeout=timeout,
-            check=False,
         )
-        if check and done.returncode:
-            pytest.fail(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
 
     def on_overlay(self, directory: Path) -> Container:
         """Return the same with an overlay on top, kept in the new ``directory``."""

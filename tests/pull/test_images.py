@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from tests.pull.faulty import FaultyRegistry
 
 
-@pytest.fixture(params=["overlay", "copy"])
-def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have each test done on both storage drivers."""
-    monkeypatch.setenv("CH_IMAGE_DRIVER", request.param)
-    name: str = request.param
-    return name
-
-
 @pytest.fixture
 def programs(busybox_tar: Path) -> bytes:
     """Return a tar of static programs, for images that can be run."""

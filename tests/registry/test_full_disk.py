@@ -68,7 +68,7 @@ def test_it_is_told_and_nothing_is_left(
             done = run_ch_image(arguments[0], "-s", storage, *arguments[1:], check=False)
             if done.returncode:
                 failed.add(arguments[0])
-                refused(done, f"no space left on tmpfs at {mount} (")
+                refused(done, f"no space left on tmpfs at {mount}")
                 refused(done, f": storage directory {storage}\nhint: free some space there, or ")
                 break
             images = 1

@@ -10,9 +10,10 @@ from sundog.build.keys import cache_key
 from sundog.build.tree_step import encoded
 from sundog.build.user import identify
 from sundog.errors import BuildError
+from sundog.kernel.libc import printable
+from sundog.kernel.refusal import file_system_of
 from sundog.launcher.step import Step, run_step, run_supervised
 from sundog.layer.inherit import StepOwners
-from sundog.store.faults import file_system_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class RunStep:
             return ""
         return (
             f"no space left on {file_system_of(self.store.path)}: "
-            f"storage directory {shown(self.store.path)}"
+            f"storage directory {printable(self.store.path)}"
         )
 
 

@@ -197,7 +197,8 @@ def mounted_noexec(error: KernelError, proc: bytes) -> str:
             return ""
     except OSError:
         return ""
-    return f"{file_system(error, proc)} is mounted noexec: no program there runs; {ELSEWHERE}"
+    name = file_system_of(existing_part(error), proc)
+    return f"{name} is mounted noexec: no program there runs; {ELSEWHERE}"
 
 
 def closed_directory(error: KernelError, _: bytes) -> str:
@@ -232,7 +233,7 @@ def missing_part(error: KernelError, _: bytes) -> str:
 
 def mounted_read_only(error: KernelError, proc: bytes) -> str:
     """Name the file system that is read-only."""
-    return f"{file_system(error, proc)} is mounted read-only; {ELSEWHERE}"
+    return f"{file_system_of(existing_part(error), proc)} is mounted read-only; {ELSEWHERE}"
 
 
 def full(error: KernelError, proc: bytes) -> str:
@@ -244,14 +245,15 @@ def full(error: KernelError, proc: bytes) -> str:
     lack = "inode" if state.f_bavail and state.f_files and not state.f_favail else "space"
     size = state.f_blocks * state.f_frsize >> 20
     return (
-        f"no {lack} is left on {file_system(error, proc)}, {size} MiB in all; "
+        f"no {lack} is left on {file_system_of(existing_part(error), proc)}, {size} MiB in all; "
         f"make room there, or {ELSEWHERE}"
     )
 
 
 def over_quota(error: KernelError, proc: bytes) -> str:
     """Name the file system where the user's quota is used up."""
-    return f"your quota on {file_system(error, proc)} is used up (quota -s shows it); {ELSEWHERE}"
+    name = file_system_of(existing_part(error), proc)
+    return f"your quota on {name} is used up (quota -s shows it); {ELSEWHERE}"
 
 
 MOUNT_CALLS = ("mount", "open_tree", "move_mount")
@@ -317,12 +319,12 @@ def existing_part(error: KernelError) -> bytes:
     return path or b"."
 
 
-def file_system(error: KernelError, proc: bytes) -> str:
-    """Name the file system that ``error`` is about: the topmost mount over its path."""
-    path = os.path.realpath(existing_part(error))
+def file_system_of(path: bytes, proc: bytes = b"/proc") -> str:
+    """Name the file system that shows at ``path``, as in "tmpfs at /tmp": the topmost mount."""
+    path = os.path.realpath(path)
     name, over = f"the file system of {printable(path)}", b""
     for _, point, fstype in read_mounts(proc, b"self"):
         covers = path == point or path.startswith(point.rstrip(b"/") + b"/")
         if covers and len(point) >= len(over):
-            name, over = f"the {fstype} file system at {printable(point)}", point
+            name, over = f"{fstype} at {printable(point)}", point
     return name

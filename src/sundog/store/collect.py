@@ -11,10 +11,10 @@ import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.libc import printable
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import read_stack
 from sundog.store.directory import COLLECTION_DUE, FORMAT, VERSION, read_version
-from sundog.store.faults import shown
 from sundog.store.locks import remove_turns
 from sundog.store.store import Store
 
@@ -50,13 +50,13 @@ def reset(path: bytes) -> None:
     """
     version = read_version(path)
     if version is None:
-        raise StoreError(f"not a Sundog storage directory: {shown(path)}")
+        raise StoreError(f"not a Sundog storage directory: {printable(path)}")
     if version != FORMAT:
         _raze(path)
     with Store.open(os.fsdecode(path)) as store, store.faults:
         if not store.use_lock.try_exclude():
             raise StoreError(
-                f"storage directory {shown(path)} is in use by another command",
+                f"storage directory {printable(path)} is in use by another command",
                 "wait for its end",
             )
         try:

@@ -12,16 +12,14 @@ import errno
 import os
 
 from sundog.launcher.root import DirectoryRoot
-from sundog.store.layers import layer_id, random_layer_id
+from sundog.store.layers import layer_id
+from sundog.store.snapshot import DraftedSnapshot
 from sundog.store.tree_work import extract_changes, flatten_layers, prepare_copy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
 
-    from sundog.launcher.supervised import Emulation
-    from sundog.layer.inherit import StepOwners
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -82,47 +80,17 @@ class CopyDriver:
         return tree
 
 
-class CopySnapshot:
-    """See ``drivers.Snapshot``."""
+class CopySnapshot(DraftedSnapshot):
+    """See ``drivers.Snapshot``: the draft is a copy, and a note of what was in it before."""
 
     def __init__(
         self, store: Store, layers: Sequence[LayerId], *, real_sync: bool, bare: bool
     ) -> None:
-        self._store = store
-        self._layers = layers
-        self.owners: StepOwners | None = None
-        self._skeleton = store.at(b"empty" if bare else b"skeleton-build")
         self.fake_sync = not real_sync
         with store.faults:
-            self._draft = store.scratch.new()
-            paths = store.layers.paths(layers)
-            store.worker.call(prepare_copy, self._draft, paths, self._skeleton)
-        self.root = DirectoryRoot(os.path.join(self._draft, b"work"))
-
-    def emulation(self) -> Emulation:
-        """Return what a supervisor starts from."""
-        from sundog.launcher.recorded import Recorded  # noqa: PLC0415
-        from sundog.launcher.supervised import Emulation  # noqa: PLC0415
-
-        paths = self._store.layers.paths(self._layers)
-        layers = [Recorded(path.tree, path.owners) for path in paths]
-        return Emulation(layers, os.path.join(self._draft, b"work"), is_stable=False)
-
-    def commit(self, instruction: str = "") -> LayerId | None:
-        """Make a layer of what was changed; None if nothing was."""
-        store = self._store
-        with store.faults:
-            paths = store.layers.paths(self._layers)
-            info = store.worker.call(
-                extract_changes, self._draft, paths, self._skeleton, self.owners
+            super().__init__(
+                store, layers, bare=bare, changes=b"work", extract=extract_changes, is_stable=False
             )
-            if info is None:
-                return None
-            info = info.made_by(instruction, self._layers)
-            return store.layers.add(self._draft, random_layer_id(), info)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._store.scratch.dispose(self._draft)
+            paths = store.layers.paths(layers)
+            store.worker.call(prepare_copy, self._draft, paths, store.at(self._skeleton))
+        self.root = DirectoryRoot(os.path.join(self._draft, b"work"))

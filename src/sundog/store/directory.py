@@ -21,8 +21,9 @@ import stat
 from contextlib import suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.libc import printable
 from sundog.record.location import account_name
-from sundog.store.faults import OTHER_STORAGE_HINT, shown
+from sundog.store.faults import OTHER_STORAGE_HINT
 
 FORMAT = b"sundog 1\n"
 _FORMAT_FAMILY = b"sundog "
@@ -57,14 +58,14 @@ def open_directory(path: bytes) -> None:
         status = os.stat(path)
     except PermissionError as error:
         raise StoreError(
-            f"can't reach storage directory {shown(path)}: {error.strerror}", OTHER_STORAGE_HINT
+            f"can't reach storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
         ) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise StoreError(f"storage directory {shown(path)} is no directory", OTHER_STORAGE_HINT)
+        raise StoreError(f"storage directory {printable(path)} is no directory", OTHER_STORAGE_HINT)
     if status.st_uid != os.geteuid():
-        owner = shown(account_name(status.st_uid))
+        owner = printable(account_name(status.st_uid))
         raise StoreError(
-            f"storage directory {shown(path)} belongs to {owner}: each user has their own",
+            f"storage directory {printable(path)} belongs to {owner}: each user has their own",
             OTHER_STORAGE_HINT,
         )
     version = read_version(path)
@@ -72,8 +73,8 @@ def open_directory(path: bytes) -> None:
         _claim(path)
     elif version != FORMAT:
         raise StoreError(
-            f"storage directory {shown(path)} has format {shown(version.strip())!r}, this version "
-            f"of Sundog knows {shown(FORMAT.strip())!r}",
+            f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
+            f"version of Sundog knows {printable(FORMAT.strip())!r}",
             "ch-image reset deletes all that is in it and starts anew; or " + OTHER_STORAGE_HINT,
         )
     else:
@@ -98,11 +99,11 @@ def _make(path: bytes) -> None:
     except FileExistsError as error:
         if os.path.islink(path) and not os.path.exists(path):
             raise StoreError(
-                f"storage directory {shown(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
+                f"storage directory {printable(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
             ) from error
     except OSError as error:
         raise StoreError(
-            f"can't make storage directory {shown(path)}: {error.strerror}", OTHER_STORAGE_HINT
+            f"can't make storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
         ) from error
 
 
@@ -113,7 +114,7 @@ def _claim(path: bytes) -> None:
         if read_version(path) is not None:
             return  # another process claims it at this moment
         raise StoreError(
-            f"not a Sundog storage directory, and not empty: {shown(path)}", OTHER_STORAGE_HINT
+            f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
         )
     # The group would be the parent's below a directory with the set-group-ID bit.
     try:
@@ -121,7 +122,7 @@ def _claim(path: bytes) -> None:
         os.chmod(path, 0o700)
     except OSError as error:
         raise StoreError(
-            f"can't make storage directory {shown(path)} private: {error.strerror}",
+            f"can't make storage directory {printable(path)} private: {error.strerror}",
             OTHER_STORAGE_HINT,
         ) from error
     _check_privacy(path, os.stat(path))
@@ -134,20 +135,20 @@ def _claim(path: bytes) -> None:
 def _check_privacy(path: bytes, status: os.stat_result) -> None:
     if status.st_mode & 0o077:
         raise StoreError(
-            f"storage directory {shown(path)} is open to others (mode "
+            f"storage directory {printable(path)} is open to others (mode "
             f"{stat.S_IMODE(status.st_mode):04o})",
-            f"chmod 700 {shown(path)}",
+            f"chmod 700 {printable(path)}",
         )
     if status.st_gid != os.getegid():
         raise StoreError(
-            f"storage directory {shown(path)} has group {_group_name(status.st_gid)}, but you work "
-            f"as group {_group_name(os.getegid())}, and only one group can be mapped",
+            f"storage directory {printable(path)} has group {_group_name(status.st_gid)}, but you "
+            f"work as group {_group_name(os.getegid())}, and only one group can be mapped",
             f"newgrp {_group_name(status.st_gid)}; or {OTHER_STORAGE_HINT}",
         )
     if status.st_mode & stat.S_ISGID:
         raise StoreError(
-            f"storage directory {shown(path)} has the set-group-ID bit",
-            f"chmod g-s {shown(path)}",
+            f"storage directory {printable(path)} has the set-group-ID bit",
+            f"chmod g-s {printable(path)}",
         )
 
 

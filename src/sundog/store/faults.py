@@ -6,6 +6,8 @@ import errno
 import os
 
 from sundog.errors import KernelError, StoreError
+from sundog.kernel.libc import printable
+from sundog.kernel.refusal import file_system_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class StorageFaults:
             return
         if error.errno in _FAULTS:
             raise StoreError(
-                f"{reason(error.errno, self._path)}: storage directory {shown(self._path)}",
+                f"{reason(error.errno, self._path)}: storage directory {printable(self._path)}",
                 _FAULTS[error.errno][1] + OTHER_STORAGE_HINT,
             ) from error
 
@@ -72,39 +74,3 @@ def _is_elsewhere(name: object, storage: bytes) -> bool:
         return False
     path = os.fsencode(name)
     return os.path.isabs(path) and not (path + b"/").startswith(storage.rstrip(b"/") + b"/")
-
-
-def shown(path: bytes) -> str:
-    """Return ``path`` as text for a message; bytes that are no text appear as escapes."""
-    return path.decode("utf-8", "backslashreplace")
-
-
-def file_system_of(path: bytes) -> str:
-    """Name the mounted file system that holds ``path``: ``ext4 at /var (/dev/sda2)``.
-
-    Read from proc_pid_mountinfo(5); without /proc it is ``the file system``.
-    """
-    wanted = os.path.realpath(path)
-    found, length = "the file system", -1
-    try:
-        with open("/proc/self/mountinfo", "rb") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        fields, _, described = line.partition(b" - ")
-        point = _unescaped(fields.split(b" ")[4])
-        below = point if point.endswith(b"/") else point + b"/"
-        # Of mounts on one point the last is the one that shows.
-        if (wanted + b"/").startswith(below) and len(point) >= length:
-            kind, source = described.split(b" ")[:2]
-            length = len(point)
-            found = f"{shown(kind)} at {shown(point)} ({shown(_unescaped(source))})"
-    return found
-
-
-def _unescaped(field: bytes) -> bytes:
-    """Undo the octal escapes of mountinfo."""
-    for character in b" \t\n\\":
-        field = field.replace(b"\\%03o" % character, bytes([character]))
-    return field

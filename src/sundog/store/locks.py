@@ -12,7 +12,9 @@ import os
 from contextlib import contextmanager, suppress
 
 from sundog.errors import StoreError
-from sundog.store.faults import OTHER_STORAGE_HINT, file_system_of, shown
+from sundog.kernel.libc import printable
+from sundog.kernel.refusal import file_system_of
+from sundog.store.faults import OTHER_STORAGE_HINT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +137,7 @@ def _flock(fd: int, operation: int, path: bytes) -> bool:
         if error.errno not in _UNSUPPORTED:
             raise
         raise StoreError(
-            f"no file locks on {file_system_of(path)}: {shown(path)}: {error.strerror}",
+            f"no file locks on {file_system_of(path)}: {printable(path)}: {error.strerror}",
             OTHER_STORAGE_HINT,
         ) from error
     return True

@@ -9,16 +9,13 @@ from __future__ import annotations
 import os
 
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
-from sundog.store.layers import random_layer_id
+from sundog.store.snapshot import DraftedSnapshot
 from sundog.store.tree_work import seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
 
-    from sundog.launcher.supervised import Emulation
-    from sundog.layer.inherit import StepOwners
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -52,20 +49,18 @@ class OverlayDriver:
         return b""
 
 
-class OverlaySnapshot:
-    """See ``drivers.Snapshot``."""
+class OverlaySnapshot(DraftedSnapshot):
+    """See ``drivers.Snapshot``: the draft is an upper and a work directory."""
 
     fake_sync = False
 
     def __init__(
         self, store: Store, layers: Sequence[LayerId], *, real_sync: bool, bare: bool
     ) -> None:
-        self._store = store
-        self._layers = layers
-        self._skeleton = b"empty" if bare else b"skeleton-build"
-        self.owners: StepOwners | None = None
         with store.faults:
-            self._draft = store.scratch.new()
+            super().__init__(
+                store, layers, bare=bare, changes=b"upper", extract=seal, is_stable=True
+            )
             upper = os.path.join(self._draft, b"upper")
             work = os.path.join(self._draft, b"work")
             os.mkdir(work, 0o700)
@@ -80,33 +75,6 @@ class OverlaySnapshot:
             os.path.relpath(work, base),
             volatile=not real_sync,
         )
-
-    def emulation(self) -> Emulation:
-        """Return what a supervisor starts from."""
-        from sundog.launcher.recorded import Recorded  # noqa: PLC0415
-        from sundog.launcher.supervised import Emulation  # noqa: PLC0415
-
-        paths = self._store.layers.paths(self._layers)
-        layers = [Recorded(path.tree, path.owners) for path in paths]
-        return Emulation(layers, os.path.join(self._draft, b"upper"), is_stable=True)
-
-    def commit(self, instruction: str = "") -> LayerId | None:
-        """Make a layer of what was changed; None if nothing was."""
-        store = self._store
-        skeleton = store.at(self._skeleton)
-        with store.faults:
-            paths = store.layers.paths(self._layers)
-            info = store.worker.call(seal, self._draft, paths, skeleton, self.owners)
-            if info is None:
-                return None
-            info = info.made_by(instruction, self._layers)
-            return store.layers.add(self._draft, random_layer_id(), info)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._store.scratch.dispose(self._draft)
 
 
 def _lowers(layers: Sequence[LayerId]) -> list[bytes]:
