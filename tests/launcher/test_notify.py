@@ -287,7 +287,16 @@ def test_calls_that_could_not_be_answered_are_counted(
     tree: Path, tmp_path: Path, option: tuple[str, ...]
 ) -> None:
     """The command goes on with the kernel's own answer."""
-    words = ["--notify", *option, "-W", tree, "--", "sh", "-c", "chown 5 /mnt 2>&1; id -u"]
+    words: list[str | Path] = [
+        "--notify",
+        *option,
+        "-W",
+        tree,
+        "--",
+        "sh",
+        "-c",
+        "chown 5 /mnt 2>&1; id -u",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", FAULTY, *words],
         env=os.environ | ENVIRONMENT,

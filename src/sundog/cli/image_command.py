@@ -6,6 +6,7 @@ subcommand needs: a start is to be fast.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -107,7 +108,8 @@ def _in_words(error: OSError) -> SundogError:
         return SundogError(error.strerror or str(error))
     path = os.path.abspath(os.fsencode(error.filename))
     worded = SundogError(f"{os.fsdecode(error.filename)}: {reason(error.errno, path)}")
-    worded.__cause__ = error
+    if error.errno in (errno.EACCES, errno.ENOENT):
+        worded.__cause__ = error  # which part of the path it is
     return worded
 
 

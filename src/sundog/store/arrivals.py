@@ -13,10 +13,11 @@ import io
 import os
 import pickle
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from sundog.errors import StoreError
+from sundog.errors import ArchiveError, StoreError
 from sundog.layer.below import LayerTree
 from sundog.record.owners import read_owners
 from sundog.store.tree_work import finish_draft, new_tree
@@ -213,9 +214,8 @@ class _Arriving(io.RawIOBase):
 
     def _open(self) -> int:
         """Open the file, which is at the first of its places, or meanwhile at a later one."""
-        for path in self._paths[:-1]:
-            try:
+        for path in self._paths:
+            with suppress(FileNotFoundError):
                 return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-        return os.open(self._paths[-1], os.O_RDONLY | os.O_CLOEXEC)
+        # Its bytes were wrong, which whoever fetched them tells, if not at this very moment.
+        raise ArchiveError("it was not kept")
