@@ -36,6 +36,15 @@ class Cost:
         return cls(statistics.median(wall), statistics.median(cpu), peak)
 
     @classmethod
+    def least(cls, costs: Sequence[Cost]) -> Cost:
+        """Return the least of each: what other work on the machine adds the least to."""
+        return cls(
+            min(cost.wall for cost in costs),
+            min(cost.cpu for cost in costs),
+            min(cost.resident for cost in costs),
+        )
+
+    @classmethod
     def median(cls, costs: Sequence[Cost]) -> Cost:
         """Condense costs that were measured one by one."""
         return cls(

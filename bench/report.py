@@ -98,9 +98,9 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
         f"Written by `make bench` on {today}: {machine}. One run, all tools side by side, on a"
         " fresh ext4 in a loop-mounted file, as an ordinary user. Peers are Debian's packages: "
         f"{peers}. buildah has subordinate ids, which Sundog and Charliecloud do without. All"
-        " figures are medians of three rounds or more, and a ratio is Sundog's figure ÷ the"
-        " other's: below 1, Sundog takes less. `$D` is the file system's directory, `$BASES` where"
-        " the tarballs are kept."
+        " figures are medians of three rounds or more, or, where a table says so, the least; a"
+        " ratio is Sundog's figure ÷ the other's: below 1, Sundog takes less. `$D` is the file"
+        " system's directory, `$BASES` where the tarballs are kept."
     )
     parts = [
         "# Benchmarks",

@@ -97,7 +97,10 @@ class OwnRecords:
             if hidden:
                 paths = set(walk(self._tree))
                 hidden = {path: record for path, record in hidden.items() if path in paths}
-            self._write(RECORDS_DRAFT, {**manifest, **hidden})
+            after = {**manifest, **hidden}
+            if after == self._before:
+                return
+            self._write(RECORDS_DRAFT, after)
             there = self._directory
             os.rename(RECORDS_DRAFT, RECORDS, src_dir_fd=there, dst_dir_fd=there)
         except OSError as error:

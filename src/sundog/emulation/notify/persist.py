@@ -191,6 +191,8 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     """
     manifest: OwnersManifest = {}
     records, find_inode = state.records, state.files.find_inode
+    if records.is_empty():
+        return manifest
     entries: dict[OwnerRecord, OwnerRecord] = {}
     for path in walk(upper):
         location = b"/" + path
@@ -225,6 +227,8 @@ def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> 
 def collect_tree(state: State, tree: int) -> OwnersManifest:
     """Return the manifest of the directory ``tree``, a descriptor, wherever it is mounted."""
     manifest: OwnersManifest = {}
+    if state.records.is_empty():
+        return manifest
     for path in walk(tree):
         fd = open_beneath(tree, path)
         if fd < 0:

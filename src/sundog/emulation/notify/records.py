@@ -135,6 +135,10 @@ class Records:
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def is_empty(self) -> bool:
+        """Tell whether there is no record of any file."""
+        return not self.by_inode and not self.linked
+
     def find(self, status: "Status") -> Record | None:
         """Return the record of the file that ``status`` describes.
 

@@ -35,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.state import Arguments, Handler
 
+ROOT_OR_UNCHANGED = (0, UNCHANGED)
+
 # Errors of the -1:-1 chown that a real one would get as well.
 REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
@@ -71,9 +73,11 @@ class OwnerHandlers:
 
     def fchown(self, thread: int, args: "Arguments") -> Answer:
         """int fchown(int fd, uid_t owner, gid_t group)."""
+        location = descriptor(thread, args[0])
+        if self._stays_roots(thread, location, args[1], args[2]):
+            return CONTINUE  # most calls are of this kind, and the kernel can do it
         if not is_open_for_io(self._state.files, thread, args[0]):
             return CONTINUE
-        location = descriptor(thread, args[0])
         return self._change_owner(thread, location, args[1], args[2], follow=True)
 
     def fchownat(self, thread: int, args: "Arguments") -> Answer:
@@ -90,9 +94,12 @@ class OwnerHandlers:
 
     def fchmod(self, thread: int, args: "Arguments") -> Answer:
         """int fchmod(int fd, mode_t mode)."""
+        location = descriptor(thread, args[0])
+        if self._roots_file(thread, location) is not None:
+            return CONTINUE  # root may set any mode, and the kernel can
         if not is_open_for_io(self._state.files, thread, args[0]):
             return CONTINUE
-        return self._change_mode(thread, descriptor(thread, args[0]), args[1], follow=True)
+        return self._change_mode(thread, location, args[1], follow=True)
 
     def fchmodat(self, thread: int, args: "Arguments") -> Answer:
         """int fchmodat(int dirfd, const char *path, mode_t mode), without flags in the kernel."""
@@ -105,6 +112,28 @@ class OwnerHandlers:
             return CONTINUE
         location, follow = self._paths.at(thread, args[0], args[1], args[3])
         return self._change_mode(thread, location, args[2], follow=follow)
+
+    def _roots_file(self, thread: int, location: bytes) -> Status | None:
+        """Return the status of a file whose inode is the user's, if root is calling; else None."""
+        files = self._state.files
+        if self._state.tags.index(thread) or files.find_inode(location, 0) < 0:
+            return None
+        status = files.found(location, follow=True)
+        return status if status.uid == 0 else None
+
+    def _stays_roots(self, thread: int, location: bytes, owner: int, group: int) -> bool:
+        """Tell whether root gives root what nobody else has had, and no set-group-ID bit goes."""
+        if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
+            return False
+        status = self._roots_file(thread, location)
+        records = self._state.records
+        return (
+            status is not None
+            and status.gid == 0
+            and not status.mode & SET_GROUP_ID
+            and status.inode not in records.by_inode
+            and not records.linked
+        )
 
     def _change_owner(
         self, thread: int, location: bytes, owner: int, group: int, *, follow: bool
