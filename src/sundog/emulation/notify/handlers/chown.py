@@ -33,6 +33,7 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.emulation.notify.files import Status
     from sundog.emulation.notify.state import Arguments, Handler
 
 ROOT_OR_UNCHANGED = (0, UNCHANGED)
@@ -113,10 +114,13 @@ class OwnerHandlers:
         location, follow = self._paths.at(thread, args[0], args[1], args[3])
         return self._change_mode(thread, location, args[2], follow=follow)
 
-    def _roots_file(self, thread: int, location: bytes) -> Status | None:
-        """Return the status of a file whose inode is the user's, if root is calling; else None."""
+    def _roots_file(self, thread: int, location: bytes) -> "Status | None":
+        """Return the status of a file of root's without a record, if root is calling; or None."""
         files = self._state.files
-        if self._state.tags.index(thread) or files.find_inode(location, 0) < 0:
+        if self._state.tags.index(thread):
+            return None
+        inode = files.find_inode(location, 0)
+        if inode < 0 or inode in self._state.records.by_inode:
             return None
         status = files.found(location, follow=True)
         return status if status.uid == 0 else None
@@ -126,13 +130,11 @@ class OwnerHandlers:
         if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
             return False
         status = self._roots_file(thread, location)
-        records = self._state.records
         return (
             status is not None
             and status.gid == 0
             and not status.mode & SET_GROUP_ID
-            and status.inode not in records.by_inode
-            and not records.linked
+            and not self._state.records.linked
         )
 
     def _change_owner(
