@@ -25,7 +25,7 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import emulation, floor, inputs, pull, push, report, start
+from bench import emulation, floor, inputs, language, pull, push, report, start
 from bench.build import builds, imports
 from bench.measure import Bench
 from bench.registry import Shelf, put, registry
@@ -41,6 +41,7 @@ NEEDS = (
     "linux-libc-dev", "mount", "musl-tools", "strace", "uidmap",
 )  # fmt: skip
 FILE_SYSTEM = 24 << 30
+PARTS = ("emulation", "language", "registries")
 
 
 def user() -> account.Account:
@@ -78,7 +79,7 @@ def fresh_file_system(owner: account.Account) -> Iterator[Path]:
 
 
 def measure(place: Path, owner: account.Account, programs: Path, part: str = "") -> report.Results:
-    """Take all measurements, or only those of a part: "emulation" or "registries"."""
+    """Take all measurements, or only those of a ``part``, which is one of PARTS."""
     bench = Bench(owner, place, programs)
     for name in ("run", "tmp"):
         bench.directory(name)
@@ -92,11 +93,15 @@ def measure(place: Path, owner: account.Account, programs: Path, part: str = "")
     if part == "registries":
         registries(bench, results)
         return results
+    if part == "language":
+        language.measure(bench, results)
+        return results
     start.measure(bench, makers.base("busybox"), results)
     builds(bench, tools, inputs.debian(), results)
     imports(bench, tools, inputs.big(), results)
     registries(bench, results)
     emulation.measure(bench, inputs.services(), results)
+    language.measure(bench, results)
     return results
 
 
@@ -127,7 +132,7 @@ def _compressed(bench: Bench, tarball: Path) -> Path:
 def main() -> int:
     """Prepare, measure, write the page; an exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    for part in ("emulation", "registries"):
+    for part in PARTS:
         parser.add_argument(
             f"--{part}",
             action="store_const",
@@ -153,7 +158,7 @@ def main() -> int:
                     *PEERS,
                     *pull.NEEDS,
                     *push.NEEDS,
-                    *makers.needs(["busybox"]),
+                    *makers.needs(["alpine", "busybox"]),
                 }
             )
         )

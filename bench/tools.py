@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.measure import Bench
@@ -35,7 +36,9 @@ class Tool:
         """Return the command that makes a tarball an image."""
         raise NotImplementedError
 
-    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+    def building(
+        self, dockerfile: Path, *, cache: bool = True, options: Sequence[str] = ()
+    ) -> list[str]:
         """Return the command that builds a Dockerfile in the context directory."""
         raise NotImplementedError
 
@@ -45,6 +48,10 @@ class Tool:
 
     def pushing(self, image: str, destination: str) -> list[str]:
         """Return the command that pushes an image to such a registry."""
+        raise NotImplementedError
+
+    def removing(self) -> list[str]:
+        """Return the command that removes what was built, and all that only it needed."""
         raise NotImplementedError
 
 
@@ -61,11 +68,17 @@ class Sundog(Tool):
         """Import."""
         return [str(self.bench.programs / "ch-image"), "import", str(tarball), name]
 
-    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+    def building(
+        self, dockerfile: Path, *, cache: bool = True, options: Sequence[str] = ()
+    ) -> list[str]:
         """Build under the filter."""
         command = [str(self.bench.programs / "ch-image"), "build", "--force=seccomp"]
         command += [] if cache else ["--no-cache"]
-        return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+        return [*command, *options, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+
+    def removing(self) -> list[str]:
+        """Delete the image; without the cache, nothing else has its layers."""
+        return [str(self.bench.programs / "ch-image"), "delete", "bench"]
 
     def pulling(self, image: str) -> list[str]:
         """Pull."""
@@ -93,11 +106,13 @@ class Charliecloud(Tool):
         """Import."""
         return ["/usr/bin/ch-image", "import", str(tarball), name]
 
-    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+    def building(
+        self, dockerfile: Path, *, cache: bool = True, options: Sequence[str] = ()
+    ) -> list[str]:
         """Build under its filter."""
         command = ["/usr/bin/ch-image", "build", "--force=seccomp"]
         command += [] if cache else ["--no-cache"]
-        return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+        return [*command, *options, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
 
     def pulling(self, image: str) -> list[str]:
         """Pull: from a registry with TLS, it knows no other."""
@@ -132,11 +147,19 @@ class Buildah(Tool):
         )
         return ["sh", "-c", script]
 
-    def building(self, dockerfile: Path, *, cache: bool = True) -> list[str]:
+    def building(
+        self, dockerfile: Path, *, cache: bool = True, options: Sequence[str] = ()
+    ) -> list[str]:
         """Build in a chroot, without a network of its own."""
         command = [*self._command, "build", "--isolation", "chroot", "--network", "host"]
         command += ["--layers"] if cache else ["--layers", "--no-cache"]
-        return [*command, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+        return [*command, *options, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
+
+    def removing(self) -> list[str]:
+        """Remove the image, and what else has no name."""
+        return [
+            "sh", "-c", '"$@" rmi -f bench && "$@" rmi --prune --force', "sh", *self._command
+        ]  # fmt: skip
 
     def pulling(self, image: str) -> list[str]:
         """Pull from a registry without TLS."""
