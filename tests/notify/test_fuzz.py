@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from tests.notify.conftest import Container
 
 SEED = os.environ.get("SUNDOG_FUZZ_SEED", "20261124")
-SECONDS = os.environ.get("SUNDOG_FUZZ_SECONDS", "30")
+SECONDS = int(os.environ.get("SUNDOG_FUZZ_SECONDS", "30"))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 180)
 def test_random_calls_leave_the_supervisor_alone(busybox: Container, tmp_path: Path) -> None:
     # An incident makes the status 125, an answer that is not the kernel's makes it 1.
     overlay = busybox.on_overlay(tmp_path / "overlay")
@@ -29,7 +30,7 @@ def test_random_calls_leave_the_supervisor_alone(busybox: Container, tmp_path: P
         *("sh", "-c", f"{fixed}; mkdir w; cd w; exec fuzz {SEED} {SECONDS}"),
         options=("--stats",),
         check=False,
-        timeout=int(SECONDS) + 120,
+        timeout=SECONDS + 120,
     )
     assert done.returncode == 0, f"seed {SEED}\n{done.stderr}"
     assert "notifications" in done.stderr
