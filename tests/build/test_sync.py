@@ -16,6 +16,7 @@ RUN if dd if=/dev/null of=/dev/null conv=fsync; then echo faked; else echo real;
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["seccomp", "notify", "none"])
 @pytest.mark.parametrize("options", [(), ("--real-sync",)], ids=["", "real"])
 def test_fsync_is_faked_in_a_copy_under_emulation(
