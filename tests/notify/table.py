@@ -57,6 +57,7 @@ BUSYBOX = {
                 try $m dd if=/dev/zero of=f bs=1 count=1 conv=notrunc 2>/dev/null
                 try $m sh -c 'cat g >f; cat g >>f; ln f h; mv h f; cat g >>f'
                 try $m sh -c 'echo >f; chmod 755 f; echo >>f'; try $m sh -c 'echo >f; chmod 2711 f'
+                try $m cp -p g f; try $m sh -c 'echo >f; chmod 600 f; stat -c %a f; chmod 4755 f'
                 try $m sh -c 'echo >f; chown 5 f; echo >>f; chown '$o' f'
                 try $m sh -c 'exec 3>>f; echo a >&3; stat -c %a f; echo b >&3'
             done
