@@ -48,7 +48,7 @@ class Server:
         actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "as-second-user": self._as_second_user,
             "drop-caches": self._drop_caches,
-            "load-with-podman": self._load_with_podman,
+            "take-with-podman": self._take_with_podman,
             "mount-tmpfs": self._mount_tmpfs,
             "unmount": self._unmount,
         }
@@ -83,8 +83,11 @@ class Server:
         Path("/proc/sys/vm/drop_caches").write_text("3")
         return {}
 
-    def _load_with_podman(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Say what real root finds in an image's archive: the status of these paths."""
+    def _take_with_podman(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Say what real root finds in an image: the status of these paths.
+
+        It is in an archive, or in a registry of this machine: ``docker://localhost:…``.
+        """
         with tempfile.TemporaryDirectory(prefix="podman.", dir="/var/tmp") as directory:
             podman = ["podman", f"--root={directory}/root", f"--runroot={directory}/run"]
             podman.append("--storage-driver=vfs")
@@ -97,7 +100,11 @@ class Server:
                     raise ValueError(f"podman {arguments[0]}: {done.stderr}")
                 return done.stdout
 
-            run("load", "--quiet", "--input", request["archive"])
+            source = request["source"]
+            if source.startswith("docker://localhost:"):
+                run("pull", "--quiet", "--tls-verify=false", source)
+            else:
+                run("load", "--quiet", "--input", source)
             image = run("image", "ls", "--quiet").split()[0]
             root = Path(run("image", "mount", image).strip())
             try:

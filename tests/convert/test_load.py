@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import command
+from tests.registry.servers import InProcessRegistry
 from tests.registry.test_push import members, skopeo
 
 if TYPE_CHECKING:
@@ -511,7 +512,7 @@ def test_interrupted_save_leaves_what_was_there(
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
 
-@pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive", "registry"])
 def test_what_real_root_gets_from_podman(
     *,
     tmp_path: Path,
@@ -530,12 +531,15 @@ def test_what_real_root_gets_from_podman(
     run_ch_image("import", base, "bb")
     (tmp_path / "Dockerfile").write_text(MADE)
     run_ch_image("build", "-t", "img", "--force=notify", tmp_path)
-    run_ch_image("save", "-o", tmp_path / "saved", "--format", form, "img")
-    answer = root_helper.ask(
-        "load-with-podman",
-        archive=str(tmp_path / "saved"),
-        paths=["a", "d", "null", "bin/ping-like"],
-    )
+    with InProcessRegistry().serve() as registry:
+        if form == "registry":
+            run_ch_image("push", "img", f"{registry.host}/img:1")
+            source = f"docker://{registry.host}/img:1"
+        else:
+            source = str(tmp_path / "saved")
+            run_ch_image("save", "-o", source, "--format", form, "img")
+        paths = ["a", "d", "null", "bin/ping-like"]
+        answer = root_helper.ask("take-with-podman", source=source, paths=paths)
     assert answer["found"] == {
         "a": [stat.S_IFREG | 0o4755, 5, 6, 0, ""],
         "d": [stat.S_IFDIR | 0o2750, 7, 8, 0, ""],

@@ -317,6 +317,23 @@ def test_credentials_do_not_follow_a_redirect(
         assert any("Authorization" in asked.headers for asked in faulty.asked)
 
 
+def test_no_redirect_leads_out_of_tls(
+    small: Shelf, run_ch_image: Runner, faulty: FaultyRegistry, tls: tuple[Path, Path]
+) -> None:
+    def redirect(asked: Asked, answer: Answer) -> Answer:
+        location = f"http://{faulty.host}{asked.path}"
+        return Answer(307, {"Location": location}) if asked.is_blob else answer
+
+    with FaultyRegistry(small).serve(tls) as secure:
+        secure.faults.append(redirect)
+        name = f"{secure.host}/a"
+        trusting = {"SSL_CERT_FILE": str(tls[0])}
+        done = run_ch_image("pull", name, env=trusting, check=False)
+        refused(done, "redirected to an address without TLS", "--tls-no-verify allows it")
+        assert faulty.asked == []
+        run_ch_image("pull", "--tls-no-verify", name)
+
+
 def test_redirects_in_a_circle_end(
     small: Shelf, run_ch_image: Runner, faulty: FaultyRegistry
 ) -> None:

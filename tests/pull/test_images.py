@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Runner
     from tests.pull.faulty import FaultyRegistry
+    from tests.pull.flavours import Flavours
 
 
 @pytest.fixture
@@ -475,6 +476,38 @@ def test_what_skopeo_pushes_is_pulled(
     index = json.loads((tmp_path / "layout/index.json").read_text())
     assert index["manifests"][0]["digest"] == shelf.tags["a:latest"]
     assert digest(shelf.blobs[shelf.tags["a:latest"]]) == shelf.tags["a:latest"]
+
+
+def test_zstd_chunked_is_zstd_to_us(
+    *,
+    flavours: Flavours,
+    tmp_path: Path,
+    storage: Path,
+    busybox_tar: Path,
+    run_ch_image: Runner,
+    run_ch_run: Runner,
+) -> None:
+    """Frames with a table of contents in skippable ones: as podman pushes them."""
+    run_ch_image("import", busybox_tar, "bb")
+    # What is not compressed yet skopeo compresses as it is told.
+    run_ch_image("save", "-o", tmp_path / "saved", "--format=docker-archive", "bb")
+    there = f"{flavours.http}/chunked/bb:1"
+    subprocess.run(
+        [
+            *("skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"),
+            "--dest-compress-format=zstd:chunked",
+            *(f"docker-archive:{tmp_path}/saved", f"docker://{there}"),
+        ],
+        check=True,
+    )
+    run_ch_image("pull", there)
+    inspect = ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{there}"]
+    seen = json.loads(subprocess.run(inspect, stdout=subprocess.PIPE, check=True).stdout)
+    (layer,) = seen["layers"]
+    assert layer["mediaType"].endswith("+zstd")
+    blob = storage / "blobs/sha256" / layer["digest"].removeprefix("sha256:")
+    assert b"\x50\x2a\x4d\x18" in blob.read_bytes()  # a skippable frame
+    assert run_ch_run(there, "--", "/bin/echo", "hello").stdout == "hello\n"
 
 
 @pytest.mark.slow
