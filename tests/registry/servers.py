@@ -55,8 +55,7 @@ class InProcessRegistry:
         class Handler(_Handler):
             server_registry = registry
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), Handler)
         self.host = f"localhost:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -70,6 +69,13 @@ class InProcessRegistry:
     def count(self, pattern: str) -> int:
         """Return how many requests matched ``pattern``, a regular expression."""
         return sum(re.fullmatch(pattern, request) is not None for request in self.requests)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that are killed do not say goodbye."""
 
 
 _Answer = tuple[int, dict[str, str], bytes]
