@@ -292,7 +292,7 @@ def test_new_token_while_it_goes_on(
         ("PUT /v2/img/blobs", 400, "answers with HTTP 400"),
         ("PUT /v2/img/manifests", 403, "not allowed by"),
         ("PUT /v2/img/manifests", 413, "HTTP 413"),
-        ("GET /v2/", 404, "not in registry"),
+        ("GET /v2/", 404, "not as a registry"),
     ],
 )
 def test_refused(
