@@ -87,6 +87,8 @@ def test_force_without_a_mode_is_seccomp() -> None:
         ("build", "the following arguments are required: CONTEXT"),
         ("build --force .", "the following arguments are required: CONTEXT"),
         ("list --bogus", "unrecognized arguments: --bogus"),
+        ("--cache --no-cache list", "argument --no-cache: only one of its kind"),
+        ("build --rebuild --no-cache .", "argument --no-cache: only one of its kind"),
         ("-v list -q", '"--quiet" incompatible with "--verbose"'),
         ("gestalt x", "invalid choice"),
         ("delete", "the following arguments are required: GLOB"),

@@ -83,6 +83,24 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, f"{self.prog} --help")
 
 
+class _OneOf(argparse.Action):
+    """Store ``const``, once on each side of the subcommand.
+
+    argparse's own groups of that kind fail in Python 3.11 where their help is suppressed.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,  # noqa: ARG002 - as argparse calls it
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest, None) not in (None, self.const):
+            parser.error(f"argument {option_string}: only one of its kind is allowed")
+        setattr(namespace, self.dest, self.const)
+
+
 def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     """Read the command line; raise UsageError.  ``--help`` and ``--version`` exit."""
     arguments, unknown = _parser().parse_known_args(argv, namespace=ImageArguments())
@@ -213,7 +231,7 @@ def _common_options(*, hidden: bool) -> _Parser:
         )
 
     def cache_option(name: str, mode: str, help: str) -> None:  # noqa: A002
-        option(name, dest="cache", action="store_const", const=mode, help=help)
+        option(name, dest="cache", action=_OneOf, nargs=0, const=mode, help=help)
 
     cache_option("--cache", "enabled", "use the build cache (default; $CH_IMAGE_CACHE)")
     cache_option("--no-cache", "disabled", "neither read nor write the build cache")
