@@ -14,6 +14,7 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -64,6 +65,31 @@ def pytest_runtest_makereport(
 def skip_needs_root() -> NoReturn:
     """Skip: this needs what only root can make, or do."""
     pytest.skip("needs root")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Fail at the end if a process that works in the tests' directories is still there."""
+    yield
+    directory = os.fsencode(tmp_path_factory.getbasetemp())
+    deadline = time.monotonic() + 10
+    while left := _processes_in(directory):
+        assert time.monotonic() < deadline, f"left running: {left}"
+        time.sleep(0.1)
+
+
+def _processes_in(directory: bytes) -> list[str]:
+    """Return the processes whose command line or working directory has ``directory`` in it."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = Path("/proc", process, "cmdline").read_bytes().replace(b"\0", b" ")
+            place = os.readlink(f"/proc/{process}/cwd".encode())
+        except OSError:  # it has ended, or is another user's
+            continue
+        if directory in line + place and int(process) != os.getpid():
+            found.append(f"{process}: {os.fsdecode(line)}")
+    return found
 
 
 # Images
