@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.report import Results
 
 ROUNDS = 4
-LOOPS = 5
+LOOPS = 4
 ROOT, NOTIFY = "real root, chroot", "sundog, `ch-run --notify`"
 PLAIN = "sundog, `ch-run`"
 RECORDED = f"{NOTIFY}, an owner recorded"
@@ -41,7 +41,7 @@ UNSANDBOXED = "-o APT::Sandbox::User=root"
 WORK = {
     "find": "find /mnt -printf %u >/dev/null",
     "gcc": "cd /tmp; echo 'int x;' >x.c; for i in $(seq 100); do gcc -c -o x.o x.c; done",
-    "exec": "for i in $(seq 1000); do /bin/true; done",
+    "exec": "for i in $(seq 1500); do /bin/true; done",
 }
 CALLS = ("getppid", "geteuid", "fstat", "lstat", "lstat-recorded", "lchown")
 
@@ -228,7 +228,7 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
         Table(
             "Programs that do little else",
             f"`find -printf %u` over {count} files of this machine's /usr, `gcc -c` 100 times,"
-            f" `/bin/true` 1000 times; wall time, the least of {LOOPS} rounds, interleaved, and the"
+            f" `/bin/true` 1500 times; wall time, the least of {LOOPS} rounds, interleaved, and the"
             " ratio to no emulation.",
             ("under", *(f"{what}, s" for what in script), *(f"÷ none: {what}" for what in script)),
             [
