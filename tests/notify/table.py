@@ -138,6 +138,19 @@ BUSYBOX = {
 }
 
 DEBIAN = {
+    "set-id files that root changes by descriptor": """
+        for o in 0:0 104:106; do
+            for m in 4755 2755 6711 2644; do
+                echo x >f; chown $o f; chmod $m f
+                perl -e 'open F, ">>f"; syswrite F, "a"; chmod 02711, *F'
+                stat -c '%u:%g %a' f; chmod $m f
+                perl -e 'open F, ">>f"; syswrite F, "a"; chown 0, 0, *F; syswrite F, "b"'
+                stat -c '%u:%g %a' f; chmod $m f; echo >f
+                perl -e 'open F, "f"; chown -1, 0, *F'; stat -c '%u:%g %a' f
+                chown 0:0 f; chmod 755 f
+            done
+        done
+    """,
     "su": """
         su -s /bin/sh -c 'id; cd /tmp; : >su-file; stat -c %U:%G su-file' nobody
         su -s /bin/sh -c 'id' daemon; su -c 'id' root
