@@ -28,20 +28,23 @@ from scripts.place import CHECKOUT, WorkshopError, own
 from bench import emulation, floor, inputs, language, pull, push, report, start
 from bench.build import builds, imports
 from bench.measure import Bench
+from bench.registry import NEEDS as REGISTRY_NEEDS
 from bench.registry import Shelf, put, registry
 from bench.tools import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 USER = "sundog-bench"
-PEERS = ("bubblewrap", "buildah", "charliecloud-builders", "charliecloud-runtime", "proot")
+PEERS = (
+    "bubblewrap", "buildah", "charliecloud-builders", "charliecloud-runtime", "podman", "proot",
+    "skopeo", "umoci",
+)  # fmt: skip
 NEEDS = (
     "busybox-static", "dpkg-dev", "e2fsprogs", "gcc", "git", "gzip", "libarchive-tools",
     "linux-libc-dev", "mount", "musl-tools", "strace", "uidmap",
 )  # fmt: skip
 FILE_SYSTEM = 24 << 30
-PARTS = ("emulation", "language", "registries")
 
 
 def user() -> account.Account:
@@ -78,31 +81,12 @@ def fresh_file_system(owner: account.Account) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def measure(place: Path, owner: account.Account, programs: Path, part: str = "") -> report.Results:
-    """Take all measurements, or only those of a ``part``, which is one of PARTS."""
-    bench = Bench(owner, place, programs)
-    for name in ("run", "tmp"):
-        bench.directory(name)
-    tools = [kind(name, bench, bench.directory(f"storage-{name}")) for name, kind in KINDS.items()]
-    results = report.Results()
-    for tool in tools:
-        tool.storage.rmdir()
-    if part == "emulation":
-        emulation.measure(bench, inputs.services(), results)
-        return results
-    if part == "registries":
-        registries(bench, results)
-        return results
-    if part == "language":
-        language.measure(bench, results)
-        return results
+def running_and_building(bench: Bench, results: report.Results) -> None:
+    """Start containers, build, import."""
+    tools = [kind(name, bench, bench.place / f"storage-{name}") for name, kind in KINDS.items()]
     start.measure(bench, makers.base("busybox"), results)
     builds(bench, tools, inputs.debian(), results)
     imports(bench, tools, inputs.big(), results)
-    registries(bench, results)
-    emulation.measure(bench, inputs.services(), results)
-    language.measure(bench, results)
-    return results
 
 
 def registries(bench: Bench, results: report.Results) -> None:
@@ -127,6 +111,20 @@ def _compressed(bench: Bench, tarball: Path) -> Path:
     with tarball.open("rb") as raw, gzip.GzipFile(layer, "wb", 6, mtime=0) as out:
         shutil.copyfileobj(raw, out)
     return layer
+
+
+def root_emulation(bench: Bench, results: report.Results) -> None:
+    """Install packages under root emulation."""
+    emulation.measure(bench, inputs.services(), results)
+
+
+# Each on a file system of its own, which is gone before the next: together they need a lot.
+PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
+    "builds": running_and_building,
+    "registries": registries,
+    "emulation": root_emulation,
+    "language": language.measure,
+}
 
 
 def main() -> int:
@@ -156,8 +154,7 @@ def main() -> int:
                     *install.NEEDS,
                     *NEEDS,
                     *PEERS,
-                    *pull.NEEDS,
-                    *push.NEEDS,
+                    *REGISTRY_NEEDS,
                     *makers.needs(["alpine", "busybox"]),
                 }
             )
@@ -165,13 +162,22 @@ def main() -> int:
         packages.require(makers.MAKERS["debian"].needs)
         owner = user()
         programs = install.environment("bench", install.SYSTEM_PYTHON, extra="[fast]")
+        results = report.Results()
         alone = [] if options.part else [floor.measure(inputs.debian())]
-        with fresh_file_system(owner) as place:
-            results = measure(place, owner, programs, options.part)
+        places = []
+        for part in [options.part] if options.part else PARTS:
+            with fresh_file_system(owner) as place:
+                bench = Bench(owner, place, programs)
+                for name in ("run", "tmp"):
+                    bench.directory(name)
+                PARTS[part](bench, results)
+            places.append(str(place))
         results.tables += alone
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
         page = report.page(results, packages.versions(PEERS), machine)
-        page = page.replace(str(place), "$D").replace(str(own("bases")), "$BASES")
+        for directory in places:
+            page = page.replace(directory, "$D")
+        page = page.replace(str(own("bases")), "$BASES")
         page = page.replace(f"{programs}/", "")
         if not options.part:
             (CHECKOUT / "docs/benchmarks.md").write_text(page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import registry
 from bench.measure import Cost
 from bench.report import Row, Table, ratio
 from bench.tools import Buildah, Charliecloud, Podman, SkopeoUmoci, Sundog
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from bench.report import Results
     from bench.tools import Tool
 
-NEEDS = (*registry.NEEDS, "podman", "skopeo", "umoci")
 ROUNDS = 3
 # These take most of the time and are compared with once.
 _ONCE = ("charliecloud", "skopeo + umoci")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,7 @@ from bench.report import Row, Table, ratio
 from bench.tools import Buildah
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.measure import Bench
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from bench.report import Results
     from bench.tools import Tool
 
-NEEDS = ("skopeo",)
 _ALL, _CHANGE, _AGAIN = "all of it", "one more layer", "nothing new"
 _IMPORTED = "sundog, imported"
 _FROM_STORAGE = "skopeo from storage"
@@ -108,12 +108,15 @@ class _Pushing:
                 to = ["--dest-tls-verify=false", f"docker://{target}/x:1"]
                 self.time((name, what, _ALL), buildah, [*argv, *to])
 
-    def registry(self, what: str, *, tls: bool = False) -> AbstractContextManager[str]:
-        """Run a registry that has nothing yet; give HOST:PORT."""
+    @contextmanager
+    def registry(self, what: str, *, tls: bool = False) -> Iterator[str]:
+        """Run a registry that has nothing yet, and forgets what it gets; give HOST:PORT."""
         self._registries += 1
         words = what.replace(", ", "-").replace(" ", "-")
         place = self.bench.directory(f"registry-push-{self._registries}-{words}")
-        return registry(self.bench, place, tls=tls)
+        with registry(self.bench, place, tls=tls) as host:
+            yield host
+        shutil.rmtree(place)
 
     def time(self, key: tuple[str, str, str], tool: Tool, argv: Sequence[str]) -> None:
         """Run a command and note what it cost."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sundog.registry.report import Transfer
     from sundog.registry.transport import Response
 
-CHUNK = 16 << 20
+CHUNK = 8 << 20  # in memory, of each blob that is on its way
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.5
 _BYTES = "application/octet-stream"
@@ -118,15 +118,17 @@ class Uploader:
         size = descriptor.size
         if size <= self._chunk and not progress.offset:
             self._check()
-            content = _read(fd, 0, size)
-            _finish(client, progress.location, descriptor.digest, content)
+            _finish(client, progress.location, descriptor.digest, _read(fd, 0, size))
             yield size
             return
         while progress.offset < size:
             self._check()
-            content = _read(fd, progress.offset, min(self._chunk, size - progress.offset))
+            # Not held by a name: one chunk would stay here while the next is read.
             progress.location, progress.offset = _send_chunk(
-                client, progress.location, progress.offset, content
+                client,
+                progress.location,
+                progress.offset,
+                _read(fd, progress.offset, min(self._chunk, size - progress.offset)),
             )
             yield progress.offset
         _finish(client, progress.location, descriptor.digest, b"")
