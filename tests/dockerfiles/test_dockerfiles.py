@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,6 +99,17 @@ def test_each_case_has_checks_enough_and_runs_what_it_built() -> None:
         assert len(case.checks) >= 5, case.name
         assert any(check.argv is None or check.argv for check in case.checks), case.name
     assert len(cases()) >= 12
+
+
+def test_images_of_different_days_have_the_same_accounts(tmp_path: Path) -> None:
+    images = []
+    for number, line in enumerate(("sshd:!:20781::::::", "sshd:!:20782::::::", "sshd:x:20782:0:")):
+        (tmp_path / "shadow").write_text(f"root:*:1:0:99999:7:::\n{line}\n")
+        layer = tmp_path / f"{number}.tar"
+        with tarfile.open(layer, "w") as tar:
+            tar.add(tmp_path / "shadow", "etc/shadow")
+        images.append(read_image([layer], {"config": {}}))
+    assert images[0].contents == images[1].contents != images[2].contents
 
 
 def test_exclusions_are_few_and_have_a_reason() -> None:
