@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import command
+from tests.layer.archives import file
+from tests.pull.faulty import FaultyRegistry
+from tests.pull.images import Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,18 +80,28 @@ RUN echo {n} >/n; cat /f >>/n
 """
 
 DELETE = 5  # its place among the six
+ROUNDS = 5
 
 
 @pytest.mark.slow
 def test_six_commands_and_kills(workshop: Workshop, busybox_tar: Path, storage: Path) -> None:
     """Whatever is killed, whatever was listed is whole, and the store works without repairs."""
+    shelf = Shelf()
+    base = shelf.tar_layer(busybox_tar.read_bytes())
+    for number in range(ROUNDS):
+        shelf.image(base, shelf.layer(file("number", b"%d\n" % number)), tag=f"a:{number}")
+    with FaultyRegistry(shelf).serve() as registry:
+        six_commands_and_kills(workshop, storage, registry.host)
+
+
+def six_commands_and_kills(workshop: Workshop, storage: Path, registry: str) -> None:
     workshop.write({"f": "f\n"})
     together = Together(workshop, storage)
     chance = random.Random(20261124)
     started = time.monotonic()
     workshop.build(DOCKERFILE.format(n=0, shared=0, sharing="shared"), tag="base")
     duration = time.monotonic() - started
-    for number in range(5):
+    for number in range(ROUNDS):
         text = [
             DOCKERFILE.format(
                 n=n, shared=number, sharing=chance.choice(["shared", "locked", "private"])
@@ -98,8 +111,8 @@ def test_six_commands_and_kills(workshop: Workshop, busybox_tar: Path, storage: 
         running = [together.build(text[n], f"i{n}") for n in range(3)]
         running += [
             together.start("list"),
-            together.start("import", str(busybox_tar), f"imported{number % 2}"),
-            together.start("delete", f"i{number % 3}", f"imported{(number + 1) % 2}"),
+            together.start("pull", f"{registry}/a:{number}", f"pulled{number % 2}"),
+            together.start("delete", f"i{number % 3}", f"pulled{(number + 1) % 2}"),
         ]
         victims = chance.sample([0, 1, 2, 4, 5], 2)
         time.sleep(chance.uniform(0, duration * 2))
@@ -114,7 +127,7 @@ def test_six_commands_and_kills(workshop: Workshop, busybox_tar: Path, storage: 
             assert each.returncode == 0 or (index == DELETE and missing), (index, output)
         for name in workshop.ch_image("list").stdout.split():
             assert workshop.run("echo whole", name) == "whole\n"
-            if name.startswith("i") and not name.startswith("imported"):
+            if name.startswith("i"):
                 assert workshop.run("cat /n", name) == f"{name[1:]}\nf\n"
     for n in range(3):
         workshop.build(DOCKERFILE.format(n=n, shared="last", sharing="locked"), tag=f"i{n}")
