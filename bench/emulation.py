@@ -153,11 +153,10 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
             name = f"{turn}-{number}"
             if kind.command is None:
                 tree = trees.roots(name)
-                os.sync()  # here and below: what is yet to be written is not part of the install
+                os.sync()  # as Bench.time does
                 costs.setdefault(kind.name, []).append(_as_root(tree, script))
                 continue
             argv = emulations(bench, trees.fresh(name))[number].running(script)
-            os.sync()
             try:
                 costs.setdefault(kind.name, []).extend(bench.time([argv]))
             except WorkshopError as error:
@@ -165,7 +164,6 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
             if turn == 0:
                 examples.append(" ".join(argv))
         argv = buildah.command(INSTALL.format(options=""))
-        os.sync()
         costs.setdefault(SUBORDINATE, []).extend(bench.time([argv]))
         if turn == 0:
             examples.append(" ".join(argv))

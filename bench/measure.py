@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import statistics
 import subprocess
@@ -82,7 +83,12 @@ class Bench:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> list[Cost]:
-        """Run commands round-robin as the user and return what each cost; a failure raises."""
+        """Run commands round-robin as the user and return what each cost; a failure raises.
+
+        What is yet to be written to disk is written before: a command that syncs would pay for what
+        went before, of commands that leave that to whoever comes next.
+        """
+        os.sync()
         log = self.place / "log"
         order = {
             "commands": [list(argv) for argv in commands],

@@ -99,7 +99,8 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
         " fresh ext4 in a loop-mounted file, as an ordinary user. Peers are Debian's packages: "
         f"{peers}. buildah has subordinate ids, which Sundog and Charliecloud do without. All"
         " figures are medians of three rounds or more, or, where a table says so, the least; a"
-        " ratio is Sundog's figure ÷ the other's: below 1, Sundog takes less. `$D` is the file"
+        " ratio is Sundog's figure ÷ the other's: below 1, Sundog takes less. sync(1) goes before"
+        " each, so that none pays for what others left to be written. `$D` is the file"
         " system's directory, `$BASES` where the tarballs are kept."
     )
     parts = [
