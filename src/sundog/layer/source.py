@@ -1,17 +1,17 @@
-"""A stream of bytes in chunks, hashed and counted on the way.
+"""The bytes of a stream that comes in chunks, counted on the way.
 
-Must not import anything of ``sundog`` but ``errors``.
+Must not import anything of ``sundog`` but ``errors`` and ``layer.chunks``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from sundog.errors import ArchiveError
 
-_CHUNK = 256 * 1024
+if TYPE_CHECKING:
+    from sundog.layer.chunks import Chunks
 
 
 class EndsEarly(ArchiveError):
@@ -22,14 +22,13 @@ class EndsEarly(ArchiveError):
 
 
 class Source:
-    """Hand out the bytes of ``stream``, copying them as seldom as can be.
+    """Hand out the bytes of ``chunks``, copying them as seldom as can be.
 
     Whoever asks for more than the stream has gets ArchiveError.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
         self._chunk = b""
         self._view = memoryview(b"")
         self._position = 0
@@ -37,8 +36,8 @@ class Source:
 
     @property
     def digest(self) -> str:
-        """The digest of what was read from the stream so far, ``sha256:HEX``."""
-        return "sha256:" + self._hash.hexdigest()
+        """The digest of the stream, ``sha256:HEX``, once it has been read to its end."""
+        return self._chunks.digest
 
     def at_end(self) -> bool:
         """Whether the stream has no more bytes."""
@@ -88,9 +87,8 @@ class Source:
             raise EndsEarly
 
     def _refill(self) -> bool:
-        self._chunk = self._stream.read(_CHUNK)
+        self._chunk = self._chunks.take()
         self._view = memoryview(self._chunk)
         self._position = 0
         self.size += len(self._chunk)
-        self._hash.update(self._chunk)
         return bool(self._chunk)

@@ -7,8 +7,8 @@ The reader trusts nothing: whatever the bytes are, it raises ArchiveError and no
 holds no more in memory than one chunk of the stream and 1 MiB of what precedes a member.  It does
 not judge names; that is ``layer.unpack``'s business.
 
-Must not import anything of ``sundog`` but ``errors`` and its own parts: ``layer.source``,
-``layer.header``, ``layer.pax``, ``layer.sparse``, ``layer.names``.
+Must not import anything of ``sundog`` but ``errors`` and its own parts: ``layer.chunks``,
+``layer.source``, ``layer.header``, ``layer.pax``, ``layer.sparse``, ``layer.names``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from sundog.errors import ArchiveError
+from sundog.layer.chunks import Chunks
 from sundog.layer.header import BLOCK, NANOSECONDS, WITHOUT_DATA, Member, parse_header
 from sundog.layer.names import display
 from sundog.layer.pax import parse_number, parse_records, parse_time, xattrs_of
@@ -45,15 +46,15 @@ _SPARSE_MAP = b"GNU.sparse.map"
 
 
 class TarReader:
-    """The members of the archive in ``stream``, in order.
+    """The members of the archive in ``stream``, or in its chunks, in order.
 
     Iterate over it once; in a turn, ``copy_data`` hands out the member's data.  After the last
     turn the stream has been read to its end, so ``digest`` and ``size`` are those of it all.
     Raises ArchiveError; ``place`` says where, in words that begin a message.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._source = Source(stream)
+    def __init__(self, stream: BinaryIO | Chunks) -> None:
+        self._source = Source(stream if isinstance(stream, Chunks) else Chunks(stream))
         self._data = 0  # bytes of the member's data that are still in the stream
         self._padding = 0  # bytes between them and the next header
         self._sparse: Map | None = None

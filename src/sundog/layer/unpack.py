@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from sundog.errors import ArchiveError
 from sundog.layer.below import Below
+from sundog.layer.chunks import ChunksAhead
 from sundog.layer.directories import Directories
 from sundog.layer.growing import GrowingTree
 from sundog.layer.marks import place_marks
@@ -91,8 +92,8 @@ def unpack(
     Raises ArchiveError, naming the member, for what is the archive's fault; OSError for what is the
     file system's; either way ``tree`` is for the caller to remove.
     """
-    reader = TarReader(stream)
-    with Directories(tree) as directories, Below(below) as view:
+    with ChunksAhead(stream) as chunks, Directories(tree) as directories, Below(below) as view:
+        reader = TarReader(chunks)
         unpacking = _Unpacking(reader, directories, view)
         try:
             for member in reader:

@@ -3,8 +3,8 @@
 The process that fetches writes the blob to a file of ``blobs/``; the worker reads that file and is
 told through a pipe how much of it there is.  So nothing is read twice or copied between processes,
 a fetch never waits for the disk, and several layers are unpacked side by side.  What a layer takes
-from those below it, it waits for; layers are given to workers bottom first, so there is always one
-that waits for none.
+from those below it, it waits for, which comes through another pipe, since another thread waits;
+layers are given to workers bottom first, so there is always one that waits for none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pickle
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from sundog.errors import ArchiveError, StoreError
 from sundog.layer.below import LayerTree
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from sundog.store.layer_info import LayerInfo
     from sundog.store.layers import LayerPath
+
+T = TypeVar("T")
 
 # Bytes of a blob between two messages of its arrival: at first so many, later a share of what there
 # is.  So all messages about a blob, of whatever size, fit into the pipe, and nobody waits to write.
@@ -46,6 +48,19 @@ class Arrived:
     needs_below: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """The ends of two pipes: for how much of a blob there is, and for the layers below."""
+
+    sizes: int
+    below: int
+
+    def close(self) -> None:
+        """Close both."""
+        os.close(self.sizes)
+        os.close(self.below)
+
+
 class Arrival:
     """What is known of one blob on its way, and told to the worker that unpacks it.
 
@@ -58,7 +73,7 @@ class Arrival:
         self.total = total
         self.paths = tuple(paths)
         self._lock = threading.Lock()
-        self._pipe = -1
+        self._pipes: Pipes | None = None
         self._size = -1
         self._told = -1
         self._below: Sequence[LayerPath] | None = None
@@ -77,42 +92,43 @@ class Arrival:
             self._below = below
             self._tell_below()
 
-    def attach(self, pipe: int) -> None:
-        """Tell everything to the worker at the other end of ``pipe``, from now on."""
+    def attach(self, pipes: Pipes) -> None:
+        """Tell everything to the worker at the other end of ``pipes``, from now on."""
         with self._lock:
-            self._pipe = pipe
+            self._pipes = pipes
             self._tell_size()
             self._tell_below()
 
     def detach(self) -> None:
         """The worker is done."""
         with self._lock:
-            self._pipe = -1
+            self._pipes = None
 
     def _tell_size(self) -> None:
-        if self._pipe >= 0 and self._size >= 0:
+        if self._pipes is not None and self._size >= 0:
             self._told = self._size
-            send(self._pipe, pickle.dumps((self.number, "size", self._size)))
+            send(self._pipes.sizes, pickle.dumps((self.number, self._size)))
 
     def _tell_below(self) -> None:
-        if self._pipe >= 0 and self._below is not None:
-            send(self._pipe, pickle.dumps((self.number, "below", self._below)))
+        if self._pipes is not None and self._below is not None:
+            send(self._pipes.below, pickle.dumps((self.number, self._below)))
 
 
 class ArrivalWorker:
     """A tree worker that unpacks blobs as they come in; to be started before any thread."""
 
     def __init__(self) -> None:
-        self._news, self._pipe = os.pipe()
+        (sizes, told_sizes), (below, told_below) = os.pipe(), os.pipe()
+        self._theirs, self._ours = Pipes(sizes, below), Pipes(told_sizes, told_below)
         self._worker = TreeWorker()
         self._worker.start()
 
     def unpack(self, arrival: Arrival, draft: bytes) -> Arrived:
         """Unpack a blob into ``draft``; raise ArchiveError, StoreError, OSError."""
-        arrival.attach(self._pipe)
+        arrival.attach(self._ours)
         try:
             return self._worker.call(
-                unpack_arriving, self._news, arrival.number, arrival.total, arrival.paths, draft
+                unpack_arriving, self._theirs, arrival.number, arrival.total, arrival.paths, draft
             )
         finally:
             arrival.detach()
@@ -124,64 +140,60 @@ class ArrivalWorker:
     def close(self) -> None:
         """Wait for the end of the worker; nobody may be in ``unpack`` any more."""
         self._worker.close()
-        os.close(self._news)
-        os.close(self._pipe)
+        self._theirs.close()
+        self._ours.close()
 
 
 def unpack_arriving(
-    news: int, number: int, total: int, paths: Sequence[bytes], draft: bytes
+    pipes: Pipes, number: int, total: int, paths: Sequence[bytes], draft: bytes
 ) -> Arrived:
     """Unpack the layer in a blob of ``total`` bytes that is on its way; runs in the worker."""
     from sundog.layer.compression import open_decompressed  # noqa: PLC0415
     from sundog.layer.unpack import unpack  # noqa: PLC0415
 
-    told = _News(news, number)
-    with _Arriving(told, paths, total) as raw, open_decompressed(cast("BinaryIO", raw)) as stream:
-        unpacked = unpack(stream, new_tree(draft), below=_Below(told))
+    sizes: _News[int] = _News(pipes.sizes, number)
+    below: _News[Sequence[LayerPath]] = _News(pipes.below, number)
+    with _Arriving(sizes, paths, total) as raw, open_decompressed(cast("BinaryIO", raw)) as stream:
+        unpacked = unpack(stream, new_tree(draft), below=_Below(below))
     info = finish_draft(draft, unpacked.owners, unpacked.diff_id)
     return Arrived(info, unpacked.diff_id, unpacked.needs_below)
 
 
-class _News:
-    """What the worker has been told of one blob."""
+class _News(Generic[T]):
+    """What a pipe has told of one blob: its last message, None before the first."""
 
     def __init__(self, pipe: int, number: int) -> None:
         self._pipe = pipe
         self._number = number
-        self.size = -1
-        self.below: Sequence[LayerPath] | None = None
+        self.last: T | None = None
 
     def wait(self) -> None:
         """Take the next message; those about other blobs are of the past."""
         message = receive(self._pipe)
         if message is None:
             raise StoreError("the process that fetches layers is gone")
-        number, what, value = pickle.loads(message)
-        if number != self._number:
-            return
-        if what == "size":
-            self.size = value
-        else:
-            self.below = value
+        number, value = pickle.loads(message)
+        if number == self._number:
+            self.last = value
 
 
 class _Below:
     """The layers below, the topmost first; waits until they are complete."""
 
-    def __init__(self, news: _News) -> None:
+    def __init__(self, news: _News[Sequence[LayerPath]]) -> None:
         self._news = news
 
     def __iter__(self) -> Iterator[LayerTree]:
-        while self._news.below is None:
+        while self._news.last is None:
             self._news.wait()
-        for path in self._news.below:
+        for path in self._news.last:
             yield LayerTree(path.tree, read_owners(path.owners), path.guessed)
 
 
 class _Arriving(io.RawIOBase):
     """The bytes of a blob; waits for those that are not there yet."""
 
-    def __init__(self, news: _News, paths: Sequence[bytes], total: int) -> None:
+    def __init__(self, news: _News[int], paths: Sequence[bytes], total: int) -> None:
         self._news = news
         self._paths = paths
         self._total = total
@@ -196,11 +208,11 @@ class _Arriving(io.RawIOBase):
             return self.readall()
         if self._position == self._total:
             return b""
-        while self._news.size <= self._position:
+        while (there := self._news.last or 0) <= self._position:
             self._news.wait()
         if self._fd < 0:
             self._fd = self._open()
-        data = os.pread(self._fd, min(size, self._news.size - self._position), self._position)
+        data = os.pread(self._fd, min(size, there - self._position), self._position)
         if not data:
             raise StoreError("a blob in storage has become shorter")
         self._position += len(data)
