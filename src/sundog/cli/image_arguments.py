@@ -16,7 +16,10 @@ from sundog.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn, TextIO
+    from typing import Any, NoReturn, TextIO
+
+# Of lines of help: where nobody says how wide they may be, and what is left free.
+_WIDTH, _MARGIN = 80, 2
 
 
 class ImageArguments(argparse.Namespace):
@@ -78,7 +81,21 @@ class ImageArguments(argparse.Namespace):
     username: str | None = None
 
 
+class _Formatter(argparse.HelpFormatter):
+    """As wide as the terminal, which argparse imports half of the standard library to ask for."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size().columns
+        except (OSError, ValueError):
+            width = 0
+        super().__init__(prog, width=(width or _WIDTH) - _MARGIN)
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Formatter, **settings)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"{self.prog} --help")
 
@@ -130,11 +147,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=__version__, help="print the version and exit"
     )
-    subcommands = parser.add_subparsers(dest="subcommand", metavar="CMD", title="subcommands")
+    subcommands = parser.add_subparsers(
+        prog=parser.prog, dest="subcommand", metavar="CMD", title="subcommands"
+    )
+    common = _common_options(hidden=True)
 
     def subcommand(name: str, summary: str) -> argparse.ArgumentParser:
         return subcommands.add_parser(
-            name, help=summary, description=f"{summary}.", parents=[_common_options(hidden=True)]
+            name, help=summary, description=f"{summary}.", parents=[common]
         )
 
     add_build_options(subcommand("build", "build an image from a Dockerfile"))

@@ -18,7 +18,6 @@ Must not import anything of ``sundog`` but ``errors``, ``record``, ``oci`` and `
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field
 
 from sundog.oci.reference import Reference
@@ -213,6 +212,8 @@ def _files(environment: Mapping[str, str]) -> list[str]:
 
 
 def _parsed(path: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - most users have no such file
+
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)

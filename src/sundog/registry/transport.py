@@ -19,7 +19,6 @@ import ssl
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import (
@@ -132,6 +131,15 @@ def is_loopback(host: str) -> bool:
     return name in ("localhost", "::1") or name.startswith("127.") or name.endswith(".localhost")
 
 
+def environment_proxies() -> dict[str, str]:
+    """Return the proxies that the environment names, by scheme, and what it exempts as ``no``."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    from urllib.request import getproxies  # noqa: PLC0415 - 4 ms at each start
+
+    return getproxies()
+
+
 class Urllib3Transport:
     """A transport over the network; may be used by several threads."""
 
@@ -144,7 +152,7 @@ class Urllib3Transport:
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._timeout = Timeout(connect=connect_seconds, read=read_seconds)
-        self._proxies = getproxies()
+        self._proxies = environment_proxies()
         self._certificates: dict[str, Certificates] = {}
         self._managers: dict[tuple[str, bool, Certificates | None], urllib3.PoolManager] = {}
 
@@ -190,9 +198,12 @@ class Urllib3Transport:
     def _manager(self, request: Request) -> urllib3.PoolManager:
         """Return the connections by which this request goes: through a proxy, or not."""
         parts = urlsplit(request.url)
-        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all") or ""
-        if is_loopback(parts.netloc) or proxy_bypass(parts.netloc):
-            proxy = ""
+        proxy = ""
+        if self._proxies and not is_loopback(parts.netloc):
+            from urllib.request import proxy_bypass  # noqa: PLC0415 - environment_proxies has it
+
+            if not proxy_bypass(parts.netloc):
+                proxy = self._proxies.get(parts.scheme) or self._proxies.get("all") or ""
         certificates = None
         if parts.scheme == "https" or proxy:
             host = host_of(request.url)

@@ -13,8 +13,6 @@ from functools import cached_property
 
 from sundog.errors import SundogError
 from sundog.record.location import default_storage
-from sundog.store.cache import Cache
-from sundog.store.cache_mounts import CacheMounts
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
 from sundog.store.faults import StorageFaults
 from sundog.store.images import Images
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sundog.store.blobs import Blobs
+    from sundog.store.cache import Cache
+    from sundog.store.cache_mounts import CacheMounts
     from sundog.store.drivers import Driver
 
 
@@ -42,8 +42,6 @@ class Store:
         self.scratch = Scratch(path)
         self.layers = Layers(self)
         self.images = Images(self)
-        self.cache = Cache(self)
-        self.cache_mounts = CacheMounts(self)
         self.use_lock = UseLock(self.at(USE_LOCK))
         self._driver_name = driver
         self._garbage = False
@@ -75,6 +73,20 @@ class Store:
         from sundog.store.blobs import Blobs  # noqa: PLC0415 - a look needs none
 
         return Blobs(self)
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The build cache."""
+        from sundog.store.cache import Cache  # noqa: PLC0415 - for builds
+
+        return Cache(self)
+
+    @cached_property
+    def cache_mounts(self) -> CacheMounts:
+        """What a RUN keeps for the next build."""
+        from sundog.store.cache_mounts import CacheMounts  # noqa: PLC0415 - seldom needed
+
+        return CacheMounts(self)
 
     @cached_property
     def driver(self) -> Driver:
