@@ -115,19 +115,33 @@ def big() -> Path:
 
 
 def big_layers() -> list[Path]:
-    """Return what is in ``big`` as LAYERS gzipped tarballs of about the same size."""
+    """Return what is in ``big`` as LAYERS gzipped tarballs of about the same size.
+
+    As builders write them: each has the directories above what it holds, and no name of a file
+    that is in another.
+    """
     source = big()
     name = source.name.removesuffix(".tar.gz")
     targets = [source.with_name(f"{name}-{number}.tar.gz") for number in range(1, LAYERS + 1)]
     if not all(target.exists() for target in targets):
         with tarfile.open(source) as whole, contextlib.ExitStack() as stack:
             members = iter(whole)
+            directories: dict[str, tarfile.TarInfo] = {}
             for number, target in enumerate(targets, 1):
                 part = stack.enter_context(atomically(target))
+                held: set[str] = set()
                 with tarfile.open(part, "w:gz", compresslevel=6, format=tarfile.PAX_FORMAT) as tar:
                     for member in members:
-                        file = whole.extractfile(member) if member.isreg() else None
-                        tar.addfile(member, file)
+                        if member.isdir():
+                            directories[member.name] = member
+                        for above in map(str, reversed(Path(member.name).parents)):
+                            if above in directories and above not in held:
+                                held.add(above)
+                                tar.addfile(directories[above])
+                        held.add(member.name)
+                        if member.islnk() and member.linkname not in held:
+                            continue  # its other names are in a layer below
+                        tar.addfile(member, whole.extractfile(member) if member.isreg() else None)
                         if number < LAYERS and tar.offset > BIG / LAYERS:
                             break
     return targets

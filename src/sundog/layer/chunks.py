@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from typing import Self
 
-_CHUNK = 256 * 1024
-# More would not stay in a core's cache until they are written.
-_AHEAD = 4
+# Large, so that the two threads seldom meet; and few, so that they stay in the processor's cache.
+_CHUNK = 1024 * 1024
+_AHEAD = 2
 
 
 class Chunks:

@@ -20,8 +20,8 @@ from sundog.errors import ArchiveError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHUNK = 256 * 1024
-_INPUT = 128 * 1024
+CHUNK = 1024 * 1024
+_INPUT = 512 * 1024
 _XZ_MEMORY_LIMIT = 128 * 1024 * 1024  # "xz -9" needs 65 MiB
 
 
