@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -42,6 +43,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep
+
+# acl(5) as xattr(7) has it: version 2; the owner rwx, the group r-x, the mask r--, others rwx.
+DEFAULT_ACL = struct.pack(
+    "<I" + "HHI" * 4,
+    2,
+    *(0x01, 7, 0xFFFFFFFF, 0x04, 5, 0xFFFFFFFF),
+    *(0x10, 4, 0xFFFFFFFF, 0x20, 7, 0xFFFFFFFF),
+)
 
 
 def unpacked(tree: bytes, *entries: Entry, **options: object) -> Unpacked:
@@ -99,6 +108,29 @@ def test_modes_owners_and_times(tree: bytes) -> None:
     assert times == [1_600_000_000_123_456_789, -(10**9), 42 * 10**9]
     assert os.stat(os.path.join(tree, b"future")).st_mtime == 2**33
     assert not result.needs_below
+
+
+@pytest.mark.parametrize("umask", [0, 0o027, 0o777])
+@pytest.mark.parametrize("acl", [b"", DEFAULT_ACL], ids=["", "default ACL"])
+def test_modes_whatever_the_user_gives_new_files(tree: bytes, umask: int, acl: bytes) -> None:
+    """A default ACL replaces the umask, and grants by itself."""
+    if acl:
+        os.setxattr(tree, "system.posix_acl_default", acl)
+    modes = {b"f%o" % mode: mode for mode in (0, 0o200, 0o444, 0o640, 0o664, 0o777, 0o1666, 0o4711)}
+    before = os.umask(umask)
+    try:
+        unpacked(
+            tree,
+            directory("d", mode=0o775),
+            *(file(f"d/{name.decode()}", mode=mode) for name, mode in modes.items()),
+        )
+        assert os.umask(umask) == umask, "it is the caller's again"
+    finally:
+        os.umask(before)
+    there = os.path.join(tree, b"d")
+    assert stat.S_IMODE(os.lstat(there).st_mode) == 0o775
+    for name, mode in modes.items():
+        assert stat.S_IMODE(os.lstat(os.path.join(there, name)).st_mode) == mode
 
 
 def test_devices_have_placeholders(tree: bytes) -> None:
