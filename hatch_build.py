@@ -1,7 +1,7 @@
 """The wheel's build hook: make what is in the wheel, but not in the checkout.
 
-The modules of ``ch-run`` are joined into ``sundog/launcher/ch_run.py``, and the manual page of
-``ch-image`` is made of its document. An editable installation does without either.
+The modules of ``ch-run`` are joined into two of ``sundog/launcher``, and the manual page of
+``ch-image`` is made of its document. An editable installation does without them.
 """
 
 import importlib.util
@@ -21,9 +21,11 @@ class WheelHook(BuildHookInterface[Any]):
             return
         root = Path(self.root)
         self.made = tempfile.TemporaryDirectory(prefix="sundog-wheel.")
-        joined = Path(self.made.name) / "ch_run.py"
-        joined.write_text(load(root, "join_launcher").join(root / "src"), encoding="utf-8")
-        build_data["force_include"][str(joined)] = "sundog/launcher/ch_run.py"
+        joiner = load(root, "join_launcher")
+        for name in joiner.MODULES:
+            joined = Path(self.made.name) / f"{name}.py"
+            joined.write_text(joiner.join(root / "src", name), encoding="utf-8")
+            build_data["force_include"][str(joined)] = f"sundog/launcher/{name}.py"
         page = Path(self.made.name) / "ch-image.1"
         document = (root / "docs" / "ch-image.md").read_text(encoding="utf-8")
         page.write_text(load(root, "manual_page").page(document), encoding="utf-8")

@@ -1,28 +1,41 @@
-"""Join the modules that make up ``ch-run`` into one, for the wheel.
+"""Join the modules that make up ``ch-run`` into one, for the wheel; and those of --notify.
 
 Why: every MPI rank starts a ``ch-run``, and each module costs an interpreter some five look-ups of
 paths and an open, which on a cluster's file system are requests to one metadata server.
 
 The modules of floor 0 keep to rules that make this possible, and that are checked here: our own
-names are imported by ``from sundog.… import name`` without ``as``, and no name is defined at the
-top level of two modules.  An import of ours inside a function stays: it is of something that few
-starts need, and from the modules as they are.  What the joined module leaves out: docstrings,
-annotations, what is for type checkers only, our other imports, and what nothing needs.  ``os.name``
-becomes ``posix.name`` where that is the same object, because ``os`` takes a millisecond to import;
-where anything else of it is needed, on the way to an error message, it is imported there.
+names are imported by ``from sundog.… import name`` without ``as``, and no name stands for two
+things at the top level of the modules.  An import of ours inside a function stays: it is of
+something that few starts need, and from the modules as they are, or from another joined module.
+What a joined module leaves out: docstrings, annotations, what is for type checkers only, our other
+imports, and what nothing needs.  In ``ch-run`` itself, ``os.name`` becomes ``posix.name`` where
+that is the same object, because ``os`` takes a millisecond to import; where anything else of it is
+needed, on the way to an error message, it is imported there.
 """
 
 import ast
 import os
 import posix
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 Block = TypeVar("Block", ast.Module, ast.ClassDef, ast.FunctionDef)
 
-ENTRY = "sundog.launcher.main"
-START = "start_from_stub()"
+
+@dataclass(frozen=True)
+class Joined:
+    """A joined module: what it begins with, the module whose needs it meets, how it ends.
+
+    ``end`` is a statement, for the sake of what it names.
+    """
+
+    prelude: str
+    entry: str
+    end: str
+    without_os: bool
+
 
 # An import of an extension module looks into each directory of sys.path, and lists it, for files of
 # many endings.  Where ``_ctypes`` is a file, it is in the last directory and has the first ending.
@@ -43,7 +56,13 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# The one name that modules may share; it goes, with what stands below it.
+# By their names in ``sundog.launcher``.
+MODULES = {
+    "ch_run": Joined(PRELUDE, "sundog.launcher.main", "start_from_stub()", without_os=True),
+    "ch_run_notify": Joined("", "sundog.launcher.attended", "run_with_attendant", without_os=False),
+}
+
+# It goes, with what stands below it.
 TYPE_CHECKING = "TYPE_CHECKING"
 
 
@@ -51,26 +70,36 @@ class JoinError(Exception):
     """A module does not keep to the rules of floor 0."""
 
 
-def join(source: Path) -> str:
-    """Return the text of the module that is ``ch-run``, made of the packages in ``source``."""
-    body = ast.parse(PRELUDE).body
-    imported = {ast.unparse(statement) for statement in body}
-    defined: dict[str, str] = {}
-    for module, tree in load_modules(source, ENTRY).items():
-        for statement in LeaveOut().visit(tree).body:
-            for name in defined_names(statement):
-                if name in defined:
-                    raise JoinError(f"{name} is defined in {defined[name]} and in {module}")
-                defined[name] = module
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                text = ast.unparse(statement)
-                if text in imported:
-                    continue
-                imported.add(text)
-            body.append(statement)
-    body += ast.parse(START).body
-    joined = ast.Module(needed(body), [])
-    return ast.unparse(ast.fix_missing_locations(joined)) + "\n"
+def join(source: Path, name: str) -> str:
+    """Return the text of a joined module, made of the packages in ``source``."""
+    joined = MODULES[name]
+    body = ast.parse(joined.prelude).body
+    there = {ast.unparse(statement) for statement in body}
+    meanings: dict[str, tuple[str, str]] = {}
+    for module, tree in load_modules(source, joined.entry).items():
+        for statement in LeaveOut(without_os=joined.without_os).visit(tree).body:
+            text = ast.unparse(ast.fix_missing_locations(statement))
+            for bound, meaning in bound_names(statement, text):
+                before, other = meanings.setdefault(bound, (meaning, module))
+                if before != meaning:
+                    raise JoinError(f"{bound} is defined in {other} and in {module}")
+            if text not in there:
+                there.add(text)
+                body.append(statement)
+    body += ast.parse(joined.end).body
+    whole = ast.Module(needed(body), [])
+    return ast.unparse(ast.fix_missing_locations(whole)) + "\n"
+
+
+def bound_names(statement: ast.stmt, text: str) -> list[tuple[str, str]]:
+    """Return the names that a statement at the top level of a module binds, with what they mean.
+
+    Where the same ``text`` stands in two modules, it means the same.
+    """
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        source = statement.module if isinstance(statement, ast.ImportFrom) else ""
+        return [(each.asname or each.name, f"{source} {each.name}") for each in statement.names]
+    return [(name, text) for name in defined_names(statement)]
 
 
 def needed(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -153,7 +182,8 @@ def defined_names(statement: ast.stmt) -> list[str]:
 class LeaveOut(ast.NodeTransformer):
     """Take out of a module what a joined one does not need, and ``os`` where ``posix`` will do."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, without_os: bool) -> None:
+        self.without_os = without_os
         self.in_function = False
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
@@ -192,7 +222,9 @@ class LeaveOut(ast.NodeTransformer):
 
     def visit_Import(self, node: ast.Import) -> ast.Import:
         """Import ``posix`` for ``os``."""
-        return ast.Import([ast.alias("posix")]) if node.names[0].name == "os" else node
+        if self.without_os and node.names[0].name == "os":
+            return ast.Import([ast.alias("posix")])
+        return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         """Drop our own imports: the names are here already, unless a function imports them."""
@@ -202,11 +234,11 @@ class LeaveOut(ast.NodeTransformer):
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """Take what is in ``posix`` from there."""
         self.generic_visit(node)
-        if isinstance(node.value, ast.Name) and node.value.id == "os":
+        if self.without_os and isinstance(node.value, ast.Name) and node.value.id == "os":
             same = hasattr(posix, node.attr) and getattr(posix, node.attr) is getattr(os, node.attr)
             node.value = ast.parse("posix" if same else "__import__('os')", mode="eval").body
         return node
 
 
 if __name__ == "__main__":
-    sys.stdout.write(join(Path(sys.argv[1])))
+    sys.stdout.write(join(Path(sys.argv[1]), sys.argv[2]))

@@ -1,4 +1,4 @@
-"""Lay out ``ch-run`` as pip does: the stub, the joined module, an interpreter beside them."""
+"""Lay out ``ch-run`` as pip does: the stub, the joined modules, an interpreter beside them."""
 
 import importlib.util
 import py_compile
@@ -12,6 +12,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[2]
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 JOINED = Path("sundog", "launcher", "ch_run.py")
+NOTIFY = "ch_run_notify"  # beside it
 
 
 def load_packaging(name: str) -> types.ModuleType:
@@ -25,8 +26,8 @@ def load_packaging(name: str) -> types.ModuleType:
     return module
 
 
-def joined_text() -> str:
-    text: str = load_packaging("join_launcher").join(CHECKOUT / "src")
+def joined_text(name: str = JOINED.stem) -> str:
+    text: str = load_packaging("join_launcher").join(CHECKOUT / "src", name)
     return text
 
 
@@ -41,6 +42,7 @@ def install(prefix: Path, *, compiled: bool = True, site: str = "site-packages")
     package = module.parents[1]
     shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
     module.write_text(joined_text())
+    module.with_stem(NOTIFY).write_text(joined_text(NOTIFY))
     if compiled:
         py_compile.compile(str(module), doraise=True)
     command = prefix / "bin" / "ch-run"

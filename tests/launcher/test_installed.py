@@ -17,6 +17,7 @@ from tests.launcher.conftest import ENVIRONMENT, messages
 from tests.launcher.installation import (
     CHECKOUT,
     JOINED,
+    NOTIFY,
     VERSION,
     install,
     interpreter,
@@ -47,24 +48,34 @@ def version_of(command: Path | str, *, cwd: Path | None = None, **env: str) -> b
 # The joined module
 
 
-def test_the_rules_of_floor_0_are_kept() -> None:
-    """Joining checks them: unique names, and imports that can be joined."""
-    tree = ast.parse(joined_text())
+@pytest.mark.parametrize(
+    ("module", "entry", "elsewhere"),
+    [
+        # In a function, for --notify: the other joined module, or the modules as they are.
+        (JOINED.stem, "start_from_stub", ["ch_run_notify", "attended"]),
+        # The same function, which nobody calls there.
+        (NOTIFY, "run_with_attendant", ["ch_run_notify", "attended"]),
+    ],
+)
+def test_the_rules_of_floor_0_are_kept(module: str, entry: str, elsewhere: list[str]) -> None:
+    """Joining checks them: names of one meaning, and imports that can be joined."""
+    tree = ast.parse(joined_text(module))
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert len(names) == len(set(names))
-    assert "start_from_stub" in names
+    assert entry in names
     ours = [
         node.module
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sundog")
     ]
-    assert ours == ["sundog.launcher.attended"]  # in a function, for --notify
+    assert ours == [f"sundog.launcher.{name}" for name in elsewhere]
 
 
 @pytest.mark.parametrize(
     ("first", "second", "complaint"),
     [
         ("X = 1", "X = 2", "X is defined in sundog.a and in sundog.launcher.main"),
+        ("X = 1", "from c import X", "X is defined in sundog.a and in sundog.launcher.main"),
         ("def f(): pass", "class f: pass", "f is defined in sundog.a"),
         ("", "from sundog.a import x as y", "import x as y"),
         ("", "import sundog.a", "import sundog.a"),
@@ -79,23 +90,24 @@ def test_a_module_that_cannot_be_joined(
     (package / "launcher" / "main.py").write_text(f"from sundog.a import x\n{second}\n")
     joiner = load_packaging("join_launcher")
     with pytest.raises(joiner.JoinError, match=re.escape(complaint)):
-        joiner.join(tmp_path)
+        joiner.join(tmp_path, JOINED.stem)
 
 
 def test_what_is_left_out(tmp_path: Path) -> None:
     package = tmp_path / "sundog"
     (package / "launcher").mkdir(parents=True)
-    (package / "a.py").write_text('"""Doc."""\nimport os\nUSED = 1\nUNUSED = USED\n')
+    (package / "a.py").write_text('"""Doc."""\nimport os\nUSED = 1\nUNUSED = USED\nTWICE = 2\n')
     (package / "launcher" / "main.py").write_text(
-        '"""Doc."""\nimport os\nimport sys\nfrom sundog.a import USED\n'
+        '"""Doc."""\nimport os\nimport sys\nfrom sundog.a import USED\nTWICE = 2\n'
         "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    import typing\n"
         'def start_from_stub(x: int = USED) -> "str":\n    """Doc."""\n    y: int = os.getpid()\n'
-        "    z: int\n    return os.path.join(y)\n"
+        "    z: int\n    return os.path.join(y, TWICE)\n"
     )
-    joined = load_packaging("join_launcher").join(tmp_path)
+    joined = load_packaging("join_launcher").join(tmp_path, JOINED.stem)
     assert joined[joined.index("import posix") :] == (
-        "import posix\nUSED = 1\n\ndef start_from_stub(x=USED):\n    y = posix.getpid()\n"
-        "    return __import__('os').path.join(y)\nstart_from_stub()\n"
+        "import posix\nUSED = 1\nTWICE = 2\n\n"
+        "def start_from_stub(x=USED):\n    y = posix.getpid()\n"
+        "    return __import__('os').path.join(y, TWICE)\nstart_from_stub()\n"
     )
 
 
@@ -124,6 +136,25 @@ def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
     )
     assert modules - set(ast.literal_eval(bare.stdout.decode())) == ALLOWED_MODULES
     assert not modules & {"os", "ctypes", "re", "enum", "site"}
+
+
+def test_notify_opens_one_module_more(installed: Path, image: Path, tmp_path: Path) -> None:
+    """And what makes that one of a package; not the fifty that it was joined from."""
+    log = tmp_path / "log"
+    command: list[str | Path] = [installed, "--notify", image, "--", "/bin/true"]
+    subprocess.run(
+        ["strace", "-f", "-qq", "-e", "trace=openat", "-e", "signal=none", "-o", log, *command],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=True,
+    )
+    opened = re.findall(r"/(sundog/\S*)\.cpython-\d+\.pyc\S* .* = \d+$", log.read_text(), re.M)
+    assert [name.replace("__pycache__/", "") for name in opened] == [
+        "sundog/launcher/ch_run",
+        "sundog/__init__",
+        "sundog/launcher/__init__",
+        "sundog/launcher/ch_run_notify",
+    ]
 
 
 def test_the_plain_modules_do_the_same(image: Path) -> None:
@@ -208,6 +239,7 @@ def test_what_the_wheel_holds(installed: Path) -> None:
     """In ``make test`` pip built and installed it."""
     module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
     assert module.read_text() == joined_text()
+    assert module.with_stem(NOTIFY).read_text() == joined_text(NOTIFY)
     assert list((module.parent / "__pycache__").glob("ch_run.*.pyc"))
     assert installed.read_bytes() == (CHECKOUT / "packaging" / "ch-run").read_bytes()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.emulation.filter import fake_root_program
-from sundog.emulation.notify.abi import NOTIFY_ABIS, X86_64
+from sundog.emulation.notify.abi import NOTIFY_ABIS, NOTIFY_X86_64
 from sundog.emulation.notify.program import (
     ABSENT,
     CONDITIONAL,
@@ -28,10 +28,10 @@ from tests.emulation.bpf_interpreter import Program, SeccompData
 if TYPE_CHECKING:
     from sundog.emulation.syscalls import Abi
 
-PROGRAM = Program(notify_program(X86_64))
-FOLLOWING = Program(notify_program(X86_64, follow_names=True))
-NATIVE = next(abi for abi in SYSCALL_ABIS if abi.name == X86_64.name)
-NAMES = {number: name for name, number in X86_64.numbers.items()}
+PROGRAM = Program(notify_program(NOTIFY_X86_64))
+FOLLOWING = Program(notify_program(NOTIFY_X86_64, follow_names=True))
+NATIVE = next(abi for abi in SYSCALL_ABIS if abi.name == NOTIFY_X86_64.name)
+NAMES = {number: name for name, number in NOTIFY_X86_64.numbers.items()}
 ENOSYS = SECCOMP_RET_ERRNO | 38
 
 
@@ -86,7 +86,7 @@ def test_every_number() -> None:
 )
 def test_verdicts_by_arguments(call: str, args: tuple[int, ...], is_notified: bool) -> None:
     expected = SECCOMP_RET_USER_NOTIF if is_notified else SECCOMP_RET_ALLOW
-    assert verdict(PROGRAM, X86_64.numbers[call], *args) == expected
+    assert verdict(PROGRAM, NOTIFY_X86_64.numbers[call], *args) == expected
 
 
 OTHERS = [abi for abi in SYSCALL_ABIS if abi is not NATIVE]
@@ -111,7 +111,9 @@ def test_other_abis_get_the_seccomp_mode_and_no_way_around(
 def test_sync_is_faked_on_request() -> None:
     fsync = 74
     assert verdict(PROGRAM, fsync) == SECCOMP_RET_ALLOW
-    assert verdict(Program(notify_program(X86_64, fake_sync=True)), fsync) == SECCOMP_RET_ERRNO
+    assert (
+        verdict(Program(notify_program(NOTIFY_X86_64, fake_sync=True)), fsync) == SECCOMP_RET_ERRNO
+    )
 
 
 @pytest.mark.parametrize("abi", NOTIFY_ABIS.values(), ids=list(NOTIFY_ABIS))

@@ -28,7 +28,7 @@ from _signal import (  # type: ignore[import-not-found]
 from sundog.emulation.notify.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.kernel.process import set_child_subreaper, set_pdeathsig
-from sundog.launcher.main import run
+from sundog.launcher.main import STDOUT_FILENO, run
 from sundog.launcher.members import kill_members
 from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sundog.launcher.options import CommandLine
     from sundog.launcher.plan import Plan
 
-STDIN_FILENO, STDOUT_FILENO = 0, 1
+STDIN_FILENO = 0
 
 
 def run_with_attendant(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:

@@ -216,15 +216,19 @@ def wants_attendant(arguments: list[bytes], *, permute: bool) -> bool:
 
 
 def run_attended(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
-    """Start again, in the modules as they are: the joined one lacks what --notify needs.
+    """Start again, in a second joined module: the first lacks what --notify needs.
 
-    It is in the same directory as they.
+    It is in the same directory; where nothing was joined, the modules are, as they are.
     """
     this_file = sys._getframe().f_code.co_filename
     sys.path.append(this_file.rsplit("/", 3)[0])
-    from sundog.launcher.attended import run_with_attendant  # noqa: PLC0415
+    try:
+        from sundog.launcher.ch_run_notify import run_with_attendant  # noqa: PLC0415
+    except ModuleNotFoundError:
+        from sundog.launcher.attended import run_with_attendant  # noqa: PLC0415
 
-    return run_with_attendant(arguments, environment)
+    status: int = run_with_attendant(arguments, environment)
+    return status
 
 
 def refuse_set_id() -> None:

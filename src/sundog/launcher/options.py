@@ -20,6 +20,7 @@ from sundog.launcher.environment import (
 from sundog.launcher.feature import feature_status
 from sundog.launcher.messages import Messages
 from sundog.launcher.paths import absolute
+from sundog.record.identity import ID_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ OPTIONS = (
 )
 
 OVERLAY_SIZE_DEFAULT = b"12%"
-ID_LIMIT = (1 << 32) - 2  # the last one means "no change": chown(2)
 
 
 class Finished(Exception):

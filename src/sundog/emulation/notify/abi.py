@@ -61,7 +61,7 @@ COMMON_NUMBERS = {
     "removexattrat": 466,
 }
 
-X86_64 = NotifyAbi(
+NOTIFY_X86_64 = NotifyAbi(
     "x86_64",
     {
         **COMMON_NUMBERS,
@@ -146,4 +146,4 @@ X86_64 = NotifyAbi(
     clone_flags=0,
 )
 
-NOTIFY_ABIS = {abi.name: abi for abi in (X86_64,)}
+NOTIFY_ABIS = {abi.name: abi for abi in (NOTIFY_X86_64,)}

@@ -25,18 +25,24 @@ from sundog.emulation.notify.credentials import Credentials
 from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.permissions import allowed_mode, may_change_mode, set_mode, settled
-from sundog.emulation.notify.records import DIRECTORY, MODE_MASK, SYMLINK, TYPE_MASK, Record
+from sundog.emulation.notify.records import (
+    DIRECTORY,
+    MODE_MASK,
+    PERMISSIONS,
+    SYMLINK,
+    TYPE_MASK,
+    Record,
+)
 from sundog.emulation.notify.state import State
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536
 XATTR_NAME_MAX = 255
-PERMISSIONS = 0o777
 
 ACLS = (ACL_ACCESS, ACL_DEFAULT)
 TRUSTED = b"trusted."
 SECURITY = b"security."
-USER = b"user."  # which a device can't have, but the file that holds its place can
+USER_PREFIX = b"user."  # which a device can't have, but the file that holds its place can
 
 # What the kernel says when it is not root who asks, or when the file system can't.
 ROOT_ONLY = (errno.EPERM, errno.EOPNOTSUPP)
@@ -72,7 +78,7 @@ class Attributes:
 
     def are_emulated(self, name: bytes) -> bool:
         """Tell whether the kernel alone does not know what to say about attributes ``name``."""
-        return is_recorded(name) or (self._state.records.devices and name.startswith(USER))
+        return is_recorded(name) or (self._state.records.devices and name.startswith(USER_PREFIX))
 
     def set(
         self, thread: int, location: bytes, name: bytes, value: bytes, flags: int, *, follow: bool
@@ -85,7 +91,7 @@ class Attributes:
         if name in ACLS:
             return self._set_acl(location, status, who, name, value)
         record = state.records.find(status)
-        if name.startswith(USER):
+        if name.startswith(USER_PREFIX):
             return -errno.EPERM if record is not None and record.device_type else CONTINUE
         if not may_set(who, name):
             return -errno.EPERM
@@ -176,7 +182,7 @@ class Attributes:
             refusal = acl_refusal(status, name, who, state.owner(status)[0], is_removal=True)
             if refusal is not None:
                 return refusal
-        elif name.startswith(USER):
+        elif name.startswith(USER_PREFIX):
             record = state.records.find(status)
             return -errno.EPERM if record is not None and record.device_type else CONTINUE
         elif not may_set(who, name):

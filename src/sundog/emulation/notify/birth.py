@@ -20,14 +20,18 @@ from sundog.emulation.notify.credentials import Credentials
 from sundog.emulation.notify.descriptors import status_field
 from sundog.emulation.notify.files import Status
 from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.records import DIRECTORY, GROUP_EXECUTE, SET_GROUP_ID, TYPE_MASK
+from sundog.emulation.notify.records import (
+    DIRECTORY,
+    GROUP_EXECUTE,
+    PERMISSIONS,
+    SET_GROUP_ID,
+    TYPE_MASK,
+)
 from sundog.emulation.notify.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PERMISSIONS = 0o777
 
 
 class Birth:

@@ -299,7 +299,7 @@ def raise_ambient(old: Credentials, capability: int) -> Change:
     return old.replace(ambient=old.ambient | capability)
 
 
-def execute(
+def after_execve(
     old: Credentials,
     set_user: int | None = None,
     set_group: int | None = None,

@@ -30,8 +30,9 @@ SECCOMP_IOCTL_NOTIF_ADDFD = 0x40182103
 SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
 
 # struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, instruction_pointer,
-# args[6].
-NOTIFICATION = Struct("=QI4xi12x6Q")
+# args[6].  All but flags and those three; nr is the word of 32 bits at NUMBER.
+NOTIFICATION = Struct("=QI20x6Q")
+NUMBER = 4
 # RECV wants a zeroed structure.
 EMPTY_NOTIFICATION = bytes(NOTIFICATION.size)
 # struct seccomp_notif_resp: id, val, error, flags.

@@ -7,6 +7,7 @@ arguments costs nothing.  Programs of other ABIs (32 bits) get what ``seccomp`` 
 
 import errno
 import os
+from _socket import SO_PEERCRED, SOL_SOCKET
 
 from sundog.emulation.bpf import (
     DATA_ARCH,
@@ -33,15 +34,16 @@ from sundog.emulation.syscalls import (
     syscall_numbers,
 )
 from sundog.kernel.namespaces import CLONE_NEWNS
+from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
 
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
 
 ALL_BITS = 0xFFFFFFFF
-SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS = 1, 17, 59
+SO_PEERGROUPS = 59
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_GET_SECUREBITS, PR_SET_SECUREBITS = 27, 28
-PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 38, 39
+PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 
 NOTIFIED = (

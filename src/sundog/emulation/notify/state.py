@@ -2,7 +2,7 @@
 
 from sundog.emulation.notify.files import Files, Status
 from sundog.emulation.notify.memory import Memory
-from sundog.emulation.notify.paths import Paths
+from sundog.emulation.notify.paths import U32, Paths
 from sundog.emulation.notify.records import Records
 from sundog.emulation.notify.tags import Tags
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     Arguments = tuple[int, ...]
     # Called with the caller's thread ID.
     Handler = Callable[[int, Arguments], Answer]
-
-U32 = 0xFFFFFFFF
 
 
 class State:

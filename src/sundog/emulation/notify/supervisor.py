@@ -25,6 +25,7 @@ from sundog.emulation.notify.listener import (
     CONTINUE_WORD,
     EMPTY_NOTIFICATION,
     NOTIFICATION,
+    NUMBER,
     RESULT_WORD,
     Answer,
     KernelAnswers,
@@ -103,6 +104,7 @@ class Supervisor:
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
+        self._showing: set[int] = set()  # calls that only show what is recorded of files
         self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
         for family in FAMILIES:
@@ -113,6 +115,8 @@ class Supervisor:
                     self._names[number] = name
                     if family is IdentityHandlers or name == "fstat":
                         self._rootless.add(number)
+                    if family is StatHandlers:
+                        self._showing.add(number)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -134,11 +138,15 @@ class Supervisor:
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
+        showing = self._showing
+        by_inode, linked = self._state.records.by_inode, self._state.records.linked
         exchange = Exchange(listener.fd)
         ioctl, unpack = exchange.ioctl, NOTIFICATION.unpack_from
         notification, response = exchange.notification, exchange.response
+        cookies, numbers, assent = exchange.cookies, exchange.numbers, exchange.assent
         receive_fd, receive, received = exchange.receive
         send_fd, send, sent = exchange.send
+        assented = exchange.pass_on[2]
         while True:
             if must_poll and not listener.wait():
                 return
@@ -147,10 +155,16 @@ class Supervisor:
                 if listener.is_over(get_errno()):
                     return
                 continue
-            fields = unpack(notification)
-            cookie, thread, number = fields[:3]
-            args = fields[3:]
+            number = numbers[NUMBER]
             counts[number] += 1
+            if not by_inode and number in showing and not linked:
+                assent[0] = cookies[0]
+                if ioctl(send_fd, send, assented) and get_errno() != errno.ENOENT:
+                    raise OSError(get_errno(), "SECCOMP_IOCTL_NOTIF_SEND")
+                continue
+            fields = unpack(notification)
+            cookie, thread = fields[:2]
+            args = fields[2:]
             listener.cookie = cookie
             try:
                 if paths.elsewhere and number not in rootless:

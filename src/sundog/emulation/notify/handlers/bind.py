@@ -2,20 +2,21 @@
 
 import os
 from _ctypes import byref
+from _socket import AF_UNIX
 from struct import Struct
 
-from sundog.emulation.notify.birth import PERMISSIONS, all_is_roots, birth_in
+from sundog.emulation.notify.birth import all_is_roots, birth_in
 from sundog.emulation.notify.descriptors import take_descriptor
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.memory import Buffer, quick_function
-from sundog.emulation.notify.paths import CWD, located, parent
-from sundog.emulation.notify.state import U32, State
+from sundog.emulation.notify.paths import CWD, U32, located, parent
+from sundog.emulation.notify.records import PERMISSIONS
+from sundog.emulation.notify.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.state import Arguments, Handler
 
-AF_UNIX = 1
 FAMILY = Struct("=H")
 MAX_ADDRESS = 110  # sizeof(struct sockaddr_un)
 SOCKET = 0o140000

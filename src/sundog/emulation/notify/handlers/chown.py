@@ -12,7 +12,7 @@ from sundog.emulation.notify.capabilities import SECURITY_CAPABILITY
 from sundog.emulation.notify.credentials import UNCHANGED
 from sundog.emulation.notify.descriptors import is_open_for_io
 from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, descriptor
+from sundog.emulation.notify.paths import CWD, U32, descriptor
 from sundog.emulation.notify.permissions import (
     allowed_mode,
     may_change_mode,
@@ -28,7 +28,7 @@ from sundog.emulation.notify.records import (
     SYMLINK,
     TYPE_MASK,
 )
-from sundog.emulation.notify.state import U32, State
+from sundog.emulation.notify.state import State
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False

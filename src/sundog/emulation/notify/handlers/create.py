@@ -10,19 +10,21 @@ import errno
 import os
 from struct import Struct
 
-from sundog.emulation.notify.birth import PERMISSIONS, Birth, all_is_roots, birth_in
+from sundog.emulation.filter import BLOCK_DEVICE, CHARACTER_DEVICE
+from sundog.emulation.notify.birth import Birth, all_is_roots, birth_in
 from sundog.emulation.notify.capabilities import CAP_MKNOD
 from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, descriptor, own_entry, parent
+from sundog.emulation.notify.paths import CWD, U32, descriptor, own_entry, parent
 from sundog.emulation.notify.permissions import guard_set_id, is_set_id
 from sundog.emulation.notify.program import MAKES_FILE
 from sundog.emulation.notify.records import (
     DIRECTORY,
     MODE_MASK,
+    PERMISSIONS,
     REGULAR,
     TYPE_MASK,
 )
-from sundog.emulation.notify.state import U32, State, signed
+from sundog.emulation.notify.state import State, signed
 from sundog.errors import KernelError
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.emulation.notify.state import Arguments, Handler
-
-CHARACTER_DEVICE, BLOCK_DEVICE = 0o020000, 0o060000
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
 MAX_OPEN_HOW = 4096  # a page: openat2(2) says E2BIG

@@ -13,7 +13,7 @@ from sundog.emulation.notify.capabilities import (
     FileCapabilities,
     parse_file_capabilities,
 )
-from sundog.emulation.notify.credentials import execute
+from sundog.emulation.notify.credentials import after_execve
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, located
 from sundog.emulation.notify.permissions import settled
@@ -50,6 +50,8 @@ class ExecuteHandlers:
 
     def execve(self, thread: int, args: "Arguments") -> Answer:
         """int execve(const char *path, char *const argv[], char *const envp[])."""
+        if self._state.records.is_empty() and self._state.tags.index(thread) == 0:
+            return CONTINUE  # root stays root
         return self._execute(thread, self._state.paths.named(thread, CWD, args[0]), follow=True)
 
     def execveat(self, thread: int, args: "Arguments") -> Answer:
@@ -73,7 +75,7 @@ class ExecuteHandlers:
         record = state.records.find(status)
         owner, group = (status.uid, status.gid) if record is None else (record.uid, record.gid)
         old = state.tags.table[index]
-        new = execute(
+        new = after_execve(
             old,
             owner if status.mode & SET_USER_ID else None,
             group if status.mode & SET_GROUP_ID and status.mode & GROUP_EXECUTE else None,

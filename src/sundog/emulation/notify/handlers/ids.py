@@ -29,6 +29,7 @@ from sundog.emulation.notify.credentials import (
 )
 from sundog.emulation.notify.descriptors import inner_id
 from sundog.emulation.notify.listener import CONTINUE, Answer
+from sundog.emulation.notify.paths import U32
 from sundog.emulation.notify.program import (
     PR_CAP_AMBIENT,
     PR_CAPBSET_DROP,
@@ -37,10 +38,10 @@ from sundog.emulation.notify.program import (
     PR_GET_NO_NEW_PRIVS,
     PR_GET_SECUREBITS,
     PR_SET_KEEPCAPS,
-    PR_SET_NO_NEW_PRIVS,
     PR_SET_SECUREBITS,
 )
-from sundog.emulation.notify.state import U32, State, signed
+from sundog.emulation.notify.state import State, signed
+from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,15 +3,16 @@
 import errno
 import os
 from _ctypes import byref
+from _socket import SO_PEERCRED, SOL_SOCKET
 from struct import Struct
 
 from sundog.emulation.notify.capabilities import CAP_SYS_CHROOT
 from sundog.emulation.notify.descriptors import status_field, take_descriptor
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.memory import Buffer, quick_function
-from sundog.emulation.notify.paths import CWD
-from sundog.emulation.notify.program import SO_PEERCRED, SO_PEERGROUPS, SOL_SOCKET
-from sundog.emulation.notify.state import U32, State
+from sundog.emulation.notify.paths import CWD, U32
+from sundog.emulation.notify.program import SO_PEERGROUPS
+from sundog.emulation.notify.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ DIRENT = Struct("=QqH")
 
 
 class StatHandlers:
-    """Answer for files with a record."""
+    """Answer for files with a record; not asked while there is none."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -39,7 +39,6 @@ class StatHandlers:
         self._find_inode = state.files.find_inode
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
-        self._is_empty = state.records.is_empty
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -55,8 +54,6 @@ class StatHandlers:
 
     def stat(self, thread: int, args: "Arguments") -> Answer:
         """int stat(const char *path, struct stat *buf)."""
-        if self._is_empty():
-            return CONTINUE
         location = self._named(thread, CWD, args[0])
         if self._find_inode(location, 0) not in self._by_inode and not self._linked:
             return CONTINUE
@@ -64,8 +61,6 @@ class StatHandlers:
 
     def lstat(self, thread: int, args: "Arguments") -> Answer:
         """int lstat(const char *path, struct stat *buf)."""
-        if self._is_empty():
-            return CONTINUE
         location = self._named(thread, CWD, args[0])
         if (
             self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode
@@ -76,8 +71,6 @@ class StatHandlers:
 
     def fstat(self, thread: int, args: "Arguments") -> Answer:
         """int fstat(int fd, struct stat *buf)."""
-        if self._is_empty():
-            return CONTINUE
         location = b"%d/fd/%d" % (thread, args[0] & U32)
         if self._find_inode(location, 0) not in self._by_inode and not self._linked:
             return CONTINUE
@@ -85,8 +78,6 @@ class StatHandlers:
 
     def newfstatat(self, thread: int, args: "Arguments") -> Answer:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
-        if self._is_empty():
-            return CONTINUE
         location, flags = self._target(thread, args[0], args[1], args[3])
         flags &= STAT_FLAGS
         if self._find_inode(location, flags) not in self._by_inode and not self._linked:
@@ -95,8 +86,6 @@ class StatHandlers:
 
     def statx(self, thread: int, args: "Arguments") -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
-        if self._is_empty():
-            return CONTINUE
         location, flags = self._target(thread, args[0], args[1], args[2])
         if (
             self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode

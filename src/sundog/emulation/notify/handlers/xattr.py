@@ -20,8 +20,8 @@ from sundog.emulation.notify.attributes import (
 )
 from sundog.emulation.notify.descriptors import is_open_for_io
 from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.paths import CWD, descriptor
-from sundog.emulation.notify.state import U32, State
+from sundog.emulation.notify.paths import CWD, U32, descriptor
+from sundog.emulation.notify.state import State
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
