@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,9 @@
 
 #define SYNC_WAKE_UP 1
 #define SET_FLAGS _IOW('!', 4, __u64)
+#define FLAGS                                                          \
+  (SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW | \
+   SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
 #define ALL (sizeof notified / sizeof *notified)
 
 static const int notified[] = {SYS_stat,  SYS_lstat,      SYS_fstat,  SYS_newfstatat,
@@ -41,8 +45,7 @@ static int install(void) {
   filter[ALL + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
   struct sock_fprog program = {ALL + 3, filter};
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) die("PR_SET_NO_NEW_PRIVS");
-  int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
-                         &program);
+  int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, FLAGS, &program);
   if (listener < 0) die("seccomp");
   return listener;
 }
@@ -83,8 +86,10 @@ static void assent(int listener) {
   for (;;) {
     memset(&call, 0, sizeof call);
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call)) {
-      if (errno == EINTR) continue;
-      return; /* nobody is left, since Linux 6.11 */
+      /* A caller may have died before its call could be read; or nobody is left (Linux 6.11). */
+      struct pollfd state = {.fd = listener, .events = POLLIN};
+      if (errno != EINTR && poll(&state, 1, 0) == 1 && state.revents & POLLHUP) return;
+      continue;
     }
     response.id = call.id;
     ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);

@@ -79,11 +79,11 @@ def join(source: Path, name: str) -> str:
     for module, tree in load_modules(source, joined.entry).items():
         for statement in LeaveOut(without_os=joined.without_os).visit(tree).body:
             text = ast.unparse(ast.fix_missing_locations(statement))
-            for bound, meaning in bound_names(statement, text):
+            for bound, meaning in bound_names(statement, module):
                 before, other = meanings.setdefault(bound, (meaning, module))
                 if before != meaning:
                     raise JoinError(f"{bound} is defined in {other} and in {module}")
-            if text not in there:
+            if text not in there or not is_repeatable(statement):
                 there.add(text)
                 body.append(statement)
     body += ast.parse(joined.end).body
@@ -91,15 +91,23 @@ def join(source: Path, name: str) -> str:
     return ast.unparse(ast.fix_missing_locations(whole)) + "\n"
 
 
-def bound_names(statement: ast.stmt, text: str) -> list[tuple[str, str]]:
-    """Return the names that a statement at the top level of a module binds, with what they mean.
+def bound_names(statement: ast.stmt, module: str) -> list[tuple[str, str]]:
+    """Return the names that a statement at the top level of ``module`` binds, with their meanings.
 
-    Where the same ``text`` stands in two modules, it means the same.
+    An import and a constant mean the same in every module.
     """
     if isinstance(statement, ast.Import | ast.ImportFrom):
         source = statement.module if isinstance(statement, ast.ImportFrom) else ""
         return [(each.asname or each.name, f"{source} {each.name}") for each in statement.names]
-    return [(name, text) for name in defined_names(statement)]
+    meaning = ast.unparse(statement) if is_repeatable(statement) else module
+    return [(name, meaning) for name in defined_names(statement)]
+
+
+def is_repeatable(statement: ast.stmt) -> bool:
+    """Tell whether it is the same to say a statement once or twice: an import, or a constant."""
+    if isinstance(statement, ast.Assign):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
 def needed(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -75,6 +75,7 @@ def test_the_rules_of_floor_0_are_kept(module: str, entry: str, elsewhere: list[
     ("first", "second", "complaint"),
     [
         ("X = 1", "X = 2", "X is defined in sundog.a and in sundog.launcher.main"),
+        ("X = []", "X = []", "X is defined in sundog.a and in sundog.launcher.main"),
         ("X = 1", "from c import X", "X is defined in sundog.a and in sundog.launcher.main"),
         ("def f(): pass", "class f: pass", "f is defined in sundog.a"),
         ("", "from sundog.a import x as y", "import x as y"),

@@ -7,6 +7,10 @@ import pytest
 
 from sundog.errors import ArchiveError
 from sundog.store.arrivals import Arrival, ArrivalWorker
+from sundog.store.layers import LayerPath
+from tests.layer.archives import archive, directory, file
+
+MOST = 127  # layers of an image
 
 
 def test_a_blob_that_was_given_up(tmp_path: Path) -> None:
@@ -18,6 +22,29 @@ def test_a_blob_that_was_given_up(tmp_path: Path) -> None:
         arrival.arrived(10)
         with pytest.raises(ArchiveError, match="it was not kept"):
             worker.unpack(arrival, os.fsencode(tmp_path / "draft"))
+    finally:
+        worker.kill()
+        worker.close()
+
+
+@pytest.mark.timeout(60)
+def test_layers_that_need_none_below_are_told_of_them_all_the_same(tmp_path: Path) -> None:
+    """What nobody asks for must not fill the pipe: whoever writes it would wait for ever."""
+    blob = archive(directory("."), file("f", b"x")).getvalue()
+    path = os.fsencode(tmp_path / "blob")
+    Path(os.fsdecode(path)).write_bytes(blob)
+    below: list[LayerPath] = []
+    worker = ArrivalWorker()
+    try:
+        for number in range(MOST):
+            arrival = Arrival(number, len(blob), [path])
+            arrival.arrived(len(blob))
+            arrival.release(below)
+            draft = os.fsencode(tmp_path / str(number))
+            os.mkdir(draft)
+            arrived = worker.unpack(arrival, draft)
+            assert not arrived.needs_below
+            below = [LayerPath(draft + b"/tree", draft + b"/owners"), *below]
     finally:
         worker.kill()
         worker.close()

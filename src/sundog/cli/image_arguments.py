@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 
 from sundog import __version__
 from sundog.cli.build_arguments import add_build_options, add_modify_options
@@ -85,10 +86,10 @@ class _Formatter(argparse.HelpFormatter):
     """As wide as the terminal, which argparse imports half of the standard library to ask for."""
 
     def __init__(self, prog: str) -> None:
-        try:
-            width = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size().columns
-        except (OSError, ValueError):
-            width = 0
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isascii() and columns.isdigit() else 0
+        with suppress(OSError):
+            width = width or os.get_terminal_size().columns
         super().__init__(prog, width=(width or _WIDTH) - _MARGIN)
 
 

@@ -8,7 +8,8 @@ starts, is under the filter.  If the supervisor or ``ch-run`` dies, the other on
 container: nothing goes on half-emulated.  What the command leaves running ends with it, too, so
 that all is recorded when ``ch-run`` returns.
 
-Floor 0.  Not in the joined module: ``main`` imports it for --notify, before the change of root.
+Floor 0.  ``main`` imports it for --notify, before the change of root: in the wheel, as the second
+joined module.
 """
 
 import os

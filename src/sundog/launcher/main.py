@@ -6,7 +6,7 @@ knows (its environment), and execve(2).  There is no parent left: the command ha
 that ``ch-run`` had, and its death by a signal is seen as such.
 
 With --notify ``ch-run`` stays, as the command's parent, and a supervisor beside it: ``attended``,
-which the joined module does not hold.
+which is in another joined module.
 
 After the change of root nothing must be imported: it would come from the image.
 
@@ -224,7 +224,9 @@ def run_attended(arguments: list[bytes], environment: dict[bytes, bytes]) -> int
     sys.path.append(this_file.rsplit("/", 3)[0])
     try:
         from sundog.launcher.ch_run_notify import run_with_attendant  # noqa: PLC0415
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != "sundog.launcher.ch_run_notify":
+            raise
         from sundog.launcher.attended import run_with_attendant  # noqa: PLC0415
 
     status: int = run_with_attendant(arguments, environment)

@@ -88,6 +88,8 @@ def unpack(
     ``below`` are the layers that this one goes on, the topmost first; it is gone through only if
     something of this layer depends on them.  With ``import_rules``, when
     all is in one directory that is none of a root's usual ones, its contents are the layer.
+    A thread reads ``stream``, ahead of what is unpacked; after a failure, the read that it is in is
+    waited for.
 
     Raises ArchiveError, naming the member, for what is the archive's fault; OSError for what is the
     file system's; either way ``tree`` is for the caller to remove.

@@ -200,7 +200,7 @@ class Urllib3Transport:
         parts = urlsplit(request.url)
         proxy = ""
         if self._proxies and not is_loopback(parts.netloc):
-            from urllib.request import proxy_bypass  # noqa: PLC0415 - environment_proxies has it
+            from urllib.request import proxy_bypass  # noqa: PLC0415 - imported already
 
             if not proxy_bypass(parts.netloc):
                 proxy = self._proxies.get(parts.scheme) or self._proxies.get("all") or ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import select
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 # Bytes of a blob between two messages of its arrival: at first so many, later a share of what there
 # is.  So all messages about a blob, of whatever size, fit into the pipe, and nobody waits to write.
+# Of the layers below, one message about each of two blobs may be on its way.
 _STEP = 1 << 20
 _SHARE = 16
 
@@ -153,6 +155,7 @@ def unpack_arriving(
 
     sizes: _News[int] = _News(pipes.sizes, number)
     below: _News[Sequence[LayerPath]] = _News(pipes.below, number)
+    below.catch_up()
     with _Arriving(sizes, paths, total) as raw, open_decompressed(cast("BinaryIO", raw)) as stream:
         unpacked = unpack(stream, new_tree(draft), below=_Below(below))
     info = finish_draft(draft, unpacked.owners, unpacked.diff_id)
@@ -175,6 +178,13 @@ class _News(Generic[T]):
         number, value = pickle.loads(message)
         if number == self._number:
             self.last = value
+
+    def catch_up(self) -> None:
+        """Take the messages that are there: nobody may have asked for those about earlier blobs."""
+        waiting = select.poll()
+        waiting.register(self._pipe, select.POLLIN)
+        while waiting.poll(0):
+            self.wait()
 
 
 class _Below:

@@ -16,15 +16,15 @@ from sundog.emulation.notify.memory import Buffer, quick_function
 
 
 class Exchange:
-    """The two structures of a ``listener``'s descriptor, and the calls on them.
+    """The structures of a ``listener``'s descriptor, and the calls on them.
 
     notification    what RECV fills; it has to be zeroed before
     cookies         the same as words of 64 bits, of which the first is the cookie
     numbers         the same as words of 32 bits; the call's number is at NUMBER
     response        what SEND takes, as three words
-    assent          the same for ``pass_on``: CONTINUE, for the cookie that is put first
-    ioctl           the C library's function: called with ``receive`` or ``send`` it returns -1 on
-                    failure, with the errno in ``_ctypes.get_errno``
+    assent          the same for ``send_assent``: CONTINUE, to the cookie that is put first
+    ioctl           the C library's function: called with ``receive``, ``send`` or ``send_assent``
+                    it returns -1 on failure, with the errno in ``_ctypes.get_errno``
     """
 
     def __init__(self, listener: int) -> None:
@@ -38,4 +38,4 @@ class Exchange:
         self.ioctl = quick_function("ioctl")
         self.receive = (listener, SECCOMP_IOCTL_NOTIF_RECV, byref(incoming))
         self.send = (listener, SECCOMP_IOCTL_NOTIF_SEND, byref(outgoing))
-        self.pass_on = (listener, SECCOMP_IOCTL_NOTIF_SEND, byref(assenting))
+        self.send_assent = (listener, SECCOMP_IOCTL_NOTIF_SEND, byref(assenting))

@@ -146,7 +146,7 @@ class Supervisor:
         cookies, numbers, assent = exchange.cookies, exchange.numbers, exchange.assent
         receive_fd, receive, received = exchange.receive
         send_fd, send, sent = exchange.send
-        assented = exchange.pass_on[2]
+        assented = exchange.send_assent[2]
         while True:
             if must_poll and not listener.wait():
                 return

@@ -50,18 +50,19 @@ class ExecuteHandlers:
 
     def execve(self, thread: int, args: "Arguments") -> Answer:
         """int execve(const char *path, char *const argv[], char *const envp[])."""
+        self._state.records.nursery.release()
         if self._state.records.is_empty() and self._state.tags.index(thread) == 0:
             return CONTINUE  # root stays root
         return self._execute(thread, self._state.paths.named(thread, CWD, args[0]), follow=True)
 
     def execveat(self, thread: int, args: "Arguments") -> Answer:
         """int execveat(int dirfd, const char *path, char *const argv[], char *const[], int)."""
+        self._state.records.nursery.release()
         location, follow = self._state.paths.at(thread, args[0], args[1], args[4])
         return self._execute(thread, location, follow=follow)
 
     def _execute(self, thread: int, location: bytes, *, follow: bool) -> Answer:
         state = self._state
-        state.records.nursery.release()
         index = state.tags.index(thread)
         if index == 0 and state.files.find_inode(location, 0) not in state.records.by_inode:
             return CONTINUE  # root stays root

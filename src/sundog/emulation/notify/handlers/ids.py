@@ -28,6 +28,7 @@ from sundog.emulation.notify.credentials import (
     set_uid,
 )
 from sundog.emulation.notify.descriptors import inner_id
+from sundog.emulation.notify.files import ID
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.paths import U32
 from sundog.emulation.notify.program import (
@@ -54,8 +55,6 @@ CAPABILITY_WORDS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 
 PR_CAP_AMBIENT_IS_SET, PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_LOWER = 1, 2, 3
 PR_CAP_AMBIENT_CLEAR_ALL = 4
-
-ID = Struct("=I")
 
 
 class IdentityHandlers:

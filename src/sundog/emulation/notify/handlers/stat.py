@@ -30,7 +30,7 @@ DIRENT = Struct("=QqH")
 
 
 class StatHandlers:
-    """Answer for files with a record; not asked while there is none."""
+    """Answer for files with a record; while there is none, the supervisor does not ask."""
 
     def __init__(self, state: State) -> None:
         self._state = state
