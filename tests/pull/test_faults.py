@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.registry.faults import UnreachableError
-from sundog.registry.transport import Request, Urllib3Transport
+from sundog.registry.http import Request
+from sundog.registry.transport import Urllib3Transport
 from tests.layer.archives import file
 from tests.pull.conftest import leftovers, refused
 from tests.pull.faulty import Answer, Asked, FaultyRegistry, basic_login

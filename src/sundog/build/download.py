@@ -26,8 +26,9 @@ from sundog.build.remote_access import refused_hint
 from sundog.build.tree_step import without_user
 from sundog.errors import BuildError
 from sundog.registry.faults import RegistryError, UnreachableError
+from sundog.registry.http import Request
 from sundog.registry.retries import RetryingTransport
-from sundog.registry.transport import Request, Urllib3Transport
+from sundog.registry.transport import Urllib3Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from sundog.build.keys import Field
     from sundog.build.remote_access import RemoteAccess
     from sundog.build.report import Report
-    from sundog.registry.transport import Response
+    from sundog.registry.http import Response
     from sundog.store.store import Store
 
 _ATTEMPTS = 3

@@ -24,7 +24,7 @@ from sundog.oci.media_types import (
     OCI_LAYER_ZSTD,
     as_oci,
 )
-from sundog.registry.unpacking import RemoteLayer, present_layers, pull_layers
+from sundog.registry.unpacking import RemoteLayer, Unpackers, present_layers, pull_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def load_layers(
         _here(layer) if found else _remote(store, members, layer)
         for layer, found in zip(layers, present, strict=True)
     ]
-    return pull_layers(store, remote, report)
+    with Unpackers() as unpackers:
+        return pull_layers(store, remote, unpackers, report)
 
 
 def _here(layer: ArchivedLayer) -> RemoteLayer:

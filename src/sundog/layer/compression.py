@@ -67,6 +67,11 @@ def _gzip() -> _Decompressor:
     return cast("_Decompressor", igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
 
 
+def import_gzip() -> None:
+    """Import now what will decompress gzip, which is what most streams are."""
+    _gzip()
+
+
 def _bzip2() -> _Decompressor:
     import bz2  # noqa: PLC0415 - seldom needed
 

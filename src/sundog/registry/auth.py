@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from sundog.registry.faults import ProtocolError, RegistryError, UnauthorizedError
-from sundog.registry.transport import Request, host_of, is_loopback, read_all
+from sundog.registry.http import Request, host_of, is_loopback, read_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sundog.registry.credentials import Credentials
-    from sundog.registry.transport import Response, Transport
+    from sundog.registry.http import Response, Transport
 
 _CLIENT_ID = "sundog"
 _DEFAULT_SECONDS = 60  # of a token's life, where the server does not tell

@@ -26,8 +26,8 @@ from sundog.registry.faults import (
     UnauthorizedError,
     UnreachableError,
 )
+from sundog.registry.http import Request, host_of, is_loopback, origin, read_all
 from sundog.registry.retries import rate_limit
-from sundog.registry.transport import Request, host_of, is_loopback, origin, read_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sundog.oci.descriptor import Descriptor
     from sundog.registry.config import Endpoint
     from sundog.registry.credentials import Credentials
-    from sundog.registry.transport import Response, Transport
+    from sundog.registry.http import Response, Transport
 
 IMAGE_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)

@@ -27,7 +27,7 @@ from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
 from sundog.registry.client import Document
 from sundog.registry.faults import RegistryError
-from sundog.registry.unpacking import RemoteLayer, pull_layers
+from sundog.registry.unpacking import RemoteLayer, Unpackers, pull_layers
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -80,31 +80,32 @@ def pull(
         if unchanged:
             report.info("image in storage is up to date")
             return _renamed(store, old, name)
-    with _about(text):
-        found = _find(store, session, remotes, options, report)
-        manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)
-        _check_types(manifest)
-        config_bytes = _config(store, found, manifest.config, options, report)
-        config = ImageConfig.from_json(config_bytes)
-        if len(config.diff_ids) != len(manifest.layers):
-            raise ManifestError(
-                f"the manifest has {len(manifest.layers)} layers, "
-                f"the configuration names {len(config.diff_ids)}"
-            )
-        _check_platform(config, options, report)
+    with Unpackers() as unpackers:  # before what speaks HTTP is imported, which takes as long
+        with _about(text):
+            found = _find(store, session, remotes, options, report)
+            manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)
+            _check_types(manifest)
+            config_bytes = _config(store, found, manifest.config, options, report)
+            config = ImageConfig.from_json(config_bytes)
+            if len(config.diff_ids) != len(manifest.layers):
+                raise ManifestError(
+                    f"the manifest has {len(manifest.layers)} layers, "
+                    f"the configuration names {len(config.diff_ids)}"
+                )
+            _check_platform(config, options, report)
 
-    count = len(manifest.layers) if options.last_layer is None else options.last_layer
-    diff_ids = config.diff_ids[:count]
-    layers = [
-        RemoteLayer(
-            descriptor,
-            str(Digest.parse(diff_id)),
-            _sources(found.clients, descriptor),
-            str(found.clients[-1].endpoint),
-        )
-        for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
-    ]
-    identities = pull_layers(store, layers, report)
+        count = len(manifest.layers) if options.last_layer is None else options.last_layer
+        diff_ids = config.diff_ids[:count]
+        layers = [
+            RemoteLayer(
+                descriptor,
+                str(Digest.parse(diff_id)),
+                _sources(found.clients, descriptor),
+                str(found.clients[-1].endpoint),
+            )
+            for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
+        ]
+        identities = pull_layers(store, layers, unpackers, report)
     for document in found.documents:
         store.blobs.put(document.content, document.digest)
     store.blobs.put(config_bytes, manifest.config.digest)

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from sundog.registry.faults import RateLimitError, UnreachableError
-from sundog.registry.transport import host_of
+from sundog.registry.http import host_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sundog.registry.transport import Request, Response, Transport
+    from sundog.registry.http import Request, Response, Transport
 
 ATTEMPTS = 5
 _RECONNECTS = 1  # where nobody answers at all

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sundog.registry.config import Endpoint
+    from sundog.registry.http import Transport
     from sundog.registry.report import Report
-    from sundog.registry.transport import Transport
 
     Prompt = Callable[[str], Credentials]
 

@@ -1,4 +1,6 @@
-"""HTTP: one request, one answer.  The only module that knows the HTTP library, which is urllib3.
+"""HTTP over the network.  The only module that knows the HTTP library, which is urllib3.
+
+To import it takes as long as all else of a pull's modules, so whoever can do without does.
 
 Specification: RFC 9110; proxies are taken from the environment as curl(1) does, but never for this
 machine itself.  Certificates are checked against the system's store (and ``$SSL_CERT_FILE``,
@@ -8,7 +10,8 @@ machine itself.  Certificates are checked against the system's store (and ``$SSL
 A redirect is followed for GET and HEAD; to another origin the credentials do not go along, and from
 https to http nothing goes.
 
-Must not import anything of ``sundog`` but ``errors`` and floor-mates ``certificates``, ``faults``.
+Must not import anything of ``sundog`` but ``errors`` and floor-mates ``certificates``, ``faults``,
+``http``.
 """
 
 from __future__ import annotations
@@ -16,8 +19,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -36,18 +38,19 @@ from urllib3.util import Timeout, make_headers, parse_url
 from sundog import __version__
 from sundog.registry.certificates import Certificates
 from sundog.registry.faults import ProtocolError, UnreachableError
+from sundog.registry.http import host_of, is_loopback, origin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import BinaryIO
+
+    from sundog.registry.http import Request, Response
 
 CONNECT_SECONDS = 20.0
 READ_SECONDS = 60.0  # without a single byte
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
-_BODY_LIMIT = 8 << 20
 _DRAINED = 1 << 16  # a body up to this is read to keep its connection
 _CA_VARIABLE = "REQUESTS_CA_BUNDLE"
 # Pools of connections: blobs are fetched side by side.
@@ -57,78 +60,6 @@ _CERTIFICATE_HINT = (
     "name the file of its certificate authority in $SSL_CERT_FILE or put it into "
     "~/.config/containers/certs.d/HOST:PORT/ca.crt; or use --tls-no-verify"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked.  ``verify``: whether the server has to prove who it is.
-
-    A ``body`` that is a file is sent from where it stands; ``headers`` then tells its length.
-    """
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | BinaryIO | None = None
-    verify: bool = True
-
-
-class Response(Protocol):
-    """What is answered.  ``url`` is where the answer came from, after redirects.
-
-    To be closed, unless it has been read to its end.
-    """
-
-    status: int
-    url: str
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The header fields; their names are looked up in any case."""
-
-    def read(self, size: int) -> bytes:
-        """Return up to ``size`` bytes of the body, b"" at its end; raise UnreachableError."""
-
-    def close(self) -> None:
-        """Give the connection back, or up where the body has not been read."""
-
-
-class Transport(Protocol):
-    """Whatever sends a request and returns the answer."""
-
-    def send(self, request: Request) -> Response:
-        """Return the answer, whatever its status; raise UnreachableError when there is none."""
-
-
-def read_all(response: Response, limit: int = _BODY_LIMIT) -> bytes:
-    """Read the rest of a body and close it; raise ProtocolError beyond ``limit`` bytes."""
-    parts, size = [], 0
-    try:
-        while part := response.read(1 << 16):
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise ProtocolError(f"{origin(response.url)}: an answer of more than {limit} bytes")
-    finally:
-        response.close()
-    return b"".join(parts)
-
-
-def origin(url: str) -> str:
-    """Return the scheme, host and port of ``url``."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def host_of(url: str) -> str:
-    """Return the host and port of ``url`` for a message."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host[:port]`` is this machine."""
-    name = urlsplit(f"//{host}").hostname or ""
-    return name in ("localhost", "::1") or name.startswith("127.") or name.endswith(".localhost")
 
 
 def environment_proxies() -> dict[str, str]:

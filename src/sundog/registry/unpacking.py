@@ -1,7 +1,8 @@
 """Layers from a registry into the store: fetched side by side, unpacked while they come in.
 
 Threads fetch blobs and tell of their progress; worker processes unpack, of which there are as many
-as processors, at most.  Both take the layers bottom first.  No layer is in place before all are
+as processors, at most; the first is there before it is known what to unpack.  Both take the layers
+bottom first.  No layer is in place before all are
 complete, checked and on the device; blobs that were complete before a failure are kept.
 
 Must not import anything of ``sundog`` but ``errors``, ``oci``, ``store`` and floor-mates below it.
@@ -25,7 +26,7 @@ from sundog.store.layers import LayerPath, layer_id
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import TypeVar
+    from typing import Self, TypeVar
 
     from sundog.oci.descriptor import Descriptor
     from sundog.registry.fetch import Source
@@ -73,10 +74,44 @@ class _Event:
     result: Arrived | BaseException | None
 
 
-def pull_layers(store: Store, layers: Sequence[RemoteLayer], report: Report) -> list[str]:
+class Unpackers:
+    """The worker processes of a pull; leaving the context ends them.
+
+    The first is started at once: it gets ready while others find out what there is to unpack.  To
+    be made where there are no threads.
+    """
+
+    def __init__(self) -> None:
+        self._workers = [ArrivalWorker()]
+
+    def for_layers(self, count: int) -> Sequence[ArrivalWorker]:
+        """Return the workers for so many layers."""
+        wanted = min(count, _WORKERS, len(os.sched_getaffinity(0)))
+        while len(self._workers) < wanted:
+            self._workers.append(ArrivalWorker())
+        return self._workers
+
+    def kill(self) -> None:
+        """End the workers, whatever they do."""
+        for worker in self._workers:
+            worker.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for worker in self._workers:
+            worker.close()
+
+
+def pull_layers(
+    store: Store, layers: Sequence[RemoteLayer], unpackers: Unpackers, report: Report
+) -> list[str]:
     """Have all ``layers``, given bottom first, in the store and return their IDs.
 
-    Raises what fetching and unpacking raise; then no layer is in place.
+    Raises what fetching and unpacking raise; then no layer is in place, and ``unpackers`` are of no
+    more use.
     """
     diff_ids = [layer.diff_id for layer in layers]
     chains = _chain_ids(diff_ids)
@@ -93,7 +128,7 @@ def pull_layers(store: Store, layers: Sequence[RemoteLayer], report: Report) -> 
         return [found for found in present if found]
     drafts = []
     identities: list[str] = []
-    with _running(store, list(jobs.values()), report) as events:
+    with _running(store, list(jobs.values()), unpackers, report) as events:
         below: list[LayerPath] = []
         for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
             if found:
@@ -152,7 +187,7 @@ def _job(store: Store, number: int, label: str, layer: RemoteLayer) -> _Job:
 
 @contextmanager
 def _running(
-    store: Store, jobs: Sequence[_Job], report: Report
+    store: Store, jobs: Sequence[_Job], unpackers: Unpackers, report: Report
 ) -> Iterator[queue.SimpleQueue[_Event]]:
     """Fetch and unpack ``jobs`` while the context lasts; leaving it early gives up.
 
@@ -167,8 +202,7 @@ def _running(
         by_digest.setdefault(job.layer.descriptor.digest, []).append(job)
     to_fetch = _queue(by_digest.values())
     to_unpack = _queue(jobs)
-    count = min(len(jobs), _WORKERS, len(os.sched_getaffinity(0)))
-    workers = [ArrivalWorker() for _ in range(count)]
+    workers = unpackers.for_layers(len(jobs))
 
     def fetch_all() -> None:
         with suppress(queue.Empty):
@@ -193,7 +227,7 @@ def _running(
 
     flusher = _started(flush)
     fetchers = [_started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
-    unpackers = [_started(unpack_all, worker) for worker in workers]
+    attendants = [_started(unpack_all, worker) for worker in workers]
     try:
         yield events
         for thread in fetchers:
@@ -205,12 +239,9 @@ def _running(
     finally:
         # A fetch may be waiting for bytes: it ends with the process, and what it has is kept.
         cancelled.set()
-        for worker in workers:
-            worker.kill()
-        for thread in (*unpackers, flusher):
+        unpackers.kill()
+        for thread in (*attendants, flusher):
             thread.join()
-        for worker in workers:
-            worker.close()
 
 
 def _queue(items: Iterable[T]) -> queue.SimpleQueue[T]:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from sundog.oci.descriptor import Descriptor
     from sundog.oci.digest import Digest
     from sundog.registry.client import RegistryClient
+    from sundog.registry.http import Response
     from sundog.registry.report import Transfer
-    from sundog.registry.transport import Response
 
 CHUNK = 8 << 20  # in memory, of each blob that is on its way
 _ATTEMPTS = 5

@@ -117,13 +117,16 @@ class Arrival:
 
 
 class ArrivalWorker:
-    """A tree worker that unpacks blobs as they come in; to be started before any thread."""
+    """A tree worker that unpacks blobs as they come in; to be started before any thread.
+
+    It imports what it needs while nothing is asked of it yet.
+    """
 
     def __init__(self) -> None:
         (sizes, told_sizes), (below, told_below) = os.pipe(), os.pipe()
         self._theirs, self._ours = Pipes(sizes, below), Pipes(told_sizes, told_below)
         self._worker = TreeWorker()
-        self._worker.start()
+        self._worker.start(_get_ready)
 
     def unpack(self, arrival: Arrival, draft: bytes) -> Arrived:
         """Unpack a blob into ``draft``; raise ArchiveError, StoreError, OSError."""
@@ -144,6 +147,14 @@ class ArrivalWorker:
         self._worker.close()
         self._theirs.close()
         self._ours.close()
+
+
+def _get_ready() -> None:
+    """Import what ``unpack_arriving`` will."""
+    from sundog.layer import unpack  # noqa: F401, PLC0415
+    from sundog.layer.compression import import_gzip  # noqa: PLC0415
+
+    import_gzip()
 
 
 def unpack_arriving(

@@ -78,17 +78,20 @@ class TreeWorker:
         self._pid = 0
         return os.waitstatus_to_exitcode(status)
 
-    def start(self) -> None:
-        """Fork the worker, which the first call does else: not where there are threads."""
+    def start(self, get_ready: Callable[[], None] | None = None) -> None:
+        """Fork the worker, which the first call does else: not where there are threads.
+
+        ``get_ready`` runs in it before anything is asked of it.
+        """
         request_read, self._requests = os.pipe()
         self._answers, answer_write = os.pipe()
         parent = os.getpid()
-        uid, gid = os.geteuid(), os.getegid()
+        ids = os.geteuid(), os.getegid()
         self._pid = os.fork()
         if not self._pid:
             os.close(self._requests)
             os.close(self._answers)
-            _serve(request_read, answer_write, parent, uid, gid)
+            _serve(request_read, answer_write, parent, ids, get_ready)
         os.close(request_read)
         os.close(answer_write)
 
@@ -101,7 +104,13 @@ class TreeWorker:
         )
 
 
-def _serve(requests: int, answers: int, parent: int, uid: int, gid: int) -> NoReturn:
+def _serve(
+    requests: int,
+    answers: int,
+    parent: int,
+    ids: tuple[int, int],
+    get_ready: Callable[[], None] | None,
+) -> NoReturn:
     """Be the worker: answer requests until their pipe ends.  Never returns."""
     import pickle  # noqa: PLC0415
 
@@ -110,7 +119,9 @@ def _serve(requests: int, answers: int, parent: int, uid: int, gid: int) -> NoRe
         # ^C is for the parent, which decides what becomes of the call.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        refusal = _become_root(parent, uid, gid)
+        refusal = _become_root(parent, *ids)
+        if get_ready is not None:
+            get_ready()
         while (request := receive(requests)) is not None:
             if refusal is not None:
                 answer: tuple[bool, object] = (False, refusal)

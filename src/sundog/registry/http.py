@@ -1,0 +1,93 @@
+"""HTTP as the rest of the package sees it: one request, one answer, and whoever sends.
+
+Specification: RFC 9110.
+
+Must not import anything of ``sundog`` but ``errors`` and its floor-mate ``faults``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from sundog.registry.faults import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO
+
+_BODY_LIMIT = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked.  ``verify``: whether the server has to prove who it is.
+
+    A ``body`` that is a file is sent from where it stands; ``headers`` then tells its length.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | BinaryIO | None = None
+    verify: bool = True
+
+
+class Response(Protocol):
+    """What is answered.  ``url`` is where the answer came from, after redirects.
+
+    To be closed, unless it has been read to its end.
+    """
+
+    status: int
+    url: str
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields; their names are looked up in any case."""
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes of the body, b"" at its end; raise UnreachableError."""
+
+    def close(self) -> None:
+        """Give the connection back, or up where the body has not been read."""
+
+
+class Transport(Protocol):
+    """Whatever sends a request and returns the answer."""
+
+    def send(self, request: Request) -> Response:
+        """Return the answer, whatever its status; raise UnreachableError when there is none."""
+
+
+def read_all(response: Response, limit: int = _BODY_LIMIT) -> bytes:
+    """Read the rest of a body and close it; raise ProtocolError beyond ``limit`` bytes."""
+    parts, size = [], 0
+    try:
+        while part := response.read(1 << 16):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise ProtocolError(f"{origin(response.url)}: an answer of more than {limit} bytes")
+    finally:
+        response.close()
+    return b"".join(parts)
+
+
+def origin(url: str) -> str:
+    """Return the scheme, host and port of ``url``."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def host_of(url: str) -> str:
+    """Return the host and port of ``url`` for a message."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host[:port]`` is this machine."""
+    name = urlsplit(f"//{host}").hostname or ""
+    return name in ("localhost", "::1") or name.startswith("127.") or name.endswith(".localhost")

@@ -1,0 +1,20 @@
+"""What a pull imports before its first worker is there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import sundog
+
+
+def test_the_http_library_comes_when_it_is_needed() -> None:
+    """Its import takes longer than all others: the worker gets ready in the meantime."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sundog.registry.pull, sys; print(*sys.modules)"],
+        env={"PYTHONPATH": str(Path(sundog.__path__[0]).parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "sundog.registry.unpacking" in done.stdout.split()
+    assert "urllib3" not in done.stdout.split()
