@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     And see to it that no test asks a registry outside: short names lead to where nobody listens.
     """
+    # Under nohup and behind a shell's & they are ignored, and would be in all that tests start.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["CH_REGY_DEFAULT_HOST"] = "127.0.0.1"
     os.environ["CH_REGY_DEFAULT_PORT"] = "9"
     config.addinivalue_line(

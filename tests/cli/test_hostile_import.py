@@ -130,6 +130,7 @@ def _assert_refused(done: Completed, canary: Path, reason: str) -> None:
     assert len(errors) == 1, lines
     assert reason in errors[0]
     assert str(canary.with_name("hostile.tar")) in errors[0]
+    assert sum(line.startswith("hint: ") for line in lines) == 1, lines
     rest = [line for line in lines if not line.startswith(("error: ", "hint: "))]
     assert [line.split(":")[0] for line in rest] == ["importing", "destination"], lines
 

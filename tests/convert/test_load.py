@@ -383,6 +383,7 @@ def test_bad_layout_is_refused(
     error = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert complaint in error
     assert str(source) in error
+    assert "\nhint: " in done.stderr
     assert "Traceback" not in done.stderr
     assert run_ch_image("list").stdout == ""
     assert not os.listdir(storage / "layers")

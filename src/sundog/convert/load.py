@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 STANDARD_INPUT = "-"
+_HINT = "it takes a whole OCI layout, a directory or a tar of it, or what docker save wrote"
 # What a layout or an archive may be the cause of.
 FAULTS = (
     ArchiveError,
@@ -123,4 +124,4 @@ def _names(source: str, image: ArchivedImage, name: str | None, count: int) -> S
 
 
 def _failed(source: str, error: SundogError) -> ArchiveError:
-    return ArchiveError(f"can't load {source}: {error.message}", error.hint)
+    return ArchiveError(f"can't load {source}: {error.message}", error.hint or _HINT)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 _METADATA_LIMIT = 16 << 20
+_HINT = (
+    "it takes a whole tar, perhaps compressed, of a root file system, or a directory;"
+    " what docker save or skopeo wrote is for ch-image load"
+)
 
 
 def import_image(store: Store, source: str, reference: str) -> Image:
@@ -62,7 +66,9 @@ def read_image(store: Store, source: str, reference: str, created: str = "") -> 
             try:
                 info = store.worker.call(unpack_archive, path, place)
             except ArchiveError as error:
-                raise ArchiveError(f"can't import {source}: {error.message}", error.hint) from None
+                raise ArchiveError(
+                    f"can't import {source}: {error.message}", error.hint or _HINT
+                ) from None
         tree = os.path.join(place, b"tree")
         metadata = store.worker.call(read_in_tree, tree, b"ch/metadata.json", _METADATA_LIMIT)
         config = imported_config(metadata, created).replace(diff_ids=("",))
