@@ -22,20 +22,21 @@ class Exchange:
     cookies         the same as words of 64 bits, of which the first is the cookie
     numbers         the same as words of 32 bits; the call's number is at NUMBER
     response        what SEND takes, as three words
-    assent          the same for ``send_assent``: CONTINUE, to the cookie that is put first
-    ioctl           the C library's function: called with ``receive``, ``send`` or ``send_assent``
-                    it returns -1 on failure, with the errno in ``_ctypes.get_errno``
+    assent          the same, but it says CONTINUE to the cookie that is put first; SEND takes
+                    ``assenting`` for its own pointer
+    ioctl           the C library's function: called with ``receive`` or ``send`` it returns -1 on
+                    failure, with the errno in ``_ctypes.get_errno``
     """
 
     def __init__(self, listener: int) -> None:
-        incoming, outgoing, assenting = Buffer(), Buffer(), Buffer()
+        incoming, outgoing, agreeing = Buffer(), Buffer(), Buffer()
         self.notification = memoryview(incoming).cast("B")[: NOTIFICATION.size]
         self.cookies = self.notification.cast("Q")
         self.numbers = self.notification.cast("I")
         self.response = memoryview(outgoing).cast("B")[: RESPONSE.size].cast("Q")
-        self.assent = memoryview(assenting).cast("B")[: RESPONSE.size].cast("Q")
+        self.assent = memoryview(agreeing).cast("B")[: RESPONSE.size].cast("Q")
         self.assent[2] = CONTINUE_WORD
         self.ioctl = quick_function("ioctl")
         self.receive = (listener, SECCOMP_IOCTL_NOTIF_RECV, byref(incoming))
         self.send = (listener, SECCOMP_IOCTL_NOTIF_SEND, byref(outgoing))
-        self.send_assent = (listener, SECCOMP_IOCTL_NOTIF_SEND, byref(assenting))
+        self.assenting = byref(agreeing)

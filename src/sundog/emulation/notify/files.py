@@ -153,6 +153,11 @@ class Files:
         (mode,) = ID.unpack_from(self._buffer, self._layout.mode)
         return mode
 
+    def found_owner(self) -> tuple[int, int]:
+        """Return user and group of what find_inode has just found."""
+        layout, buffer = self._layout, self._buffer
+        return ID.unpack_from(buffer, layout.uid)[0], ID.unpack_from(buffer, layout.gid)[0]
+
     def is_symlink(self, location: bytes) -> bool:
         """Tell whether ``location`` is a symbolic link."""
         found = self.find_inode(location, AT_SYMLINK_NOFOLLOW) >= 0

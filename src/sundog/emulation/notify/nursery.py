@@ -25,7 +25,8 @@ class Nursery:
         self._held: list[tuple[int, int]] = []
 
     def take(self, status: "Status") -> None:
-        """Hold the file that ``status`` describes, unless it is old enough."""
+        """Hold the file that ``status`` describes, unless it is old enough; let go of others."""
+        self.release()
         if status.birth() < time.clock_gettime_ns(CLOCK_REALTIME_COARSE):
             return
         if len(self._held) >= MAX_HELD:

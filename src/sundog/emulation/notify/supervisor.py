@@ -146,7 +146,7 @@ class Supervisor:
         cookies, numbers, assent = exchange.cookies, exchange.numbers, exchange.assent
         receive_fd, receive, received = exchange.receive
         send_fd, send, sent = exchange.send
-        assented = exchange.send_assent[2]
+        assenting = exchange.assenting
         while True:
             if must_poll and not listener.wait():
                 return
@@ -159,7 +159,7 @@ class Supervisor:
             counts[number] += 1
             if not by_inode and number in showing and not linked:
                 assent[0] = cookies[0]
-                if ioctl(send_fd, send, assented) and get_errno() != errno.ENOENT:
+                if ioctl(send_fd, send, assenting) and get_errno() != errno.ENOENT:
                     raise OSError(get_errno(), "SECCOMP_IOCTL_NOTIF_SEND")
                 continue
             fields = unpack(notification)

@@ -33,7 +33,6 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Status
     from sundog.emulation.notify.state import Arguments, Handler
 
 ROOT_OR_UNCHANGED = (0, UNCHANGED)
@@ -96,7 +95,7 @@ class OwnerHandlers:
     def fchmod(self, thread: int, args: "Arguments") -> Answer:
         """int fchmod(int fd, mode_t mode)."""
         location = descriptor(thread, args[0])
-        if self._roots_file(thread, location) is not None:
+        if self._is_roots(thread, location):
             return CONTINUE  # root may set any mode, and the kernel can
         if not is_open_for_io(self._state.files, thread, args[0]):
             return CONTINUE
@@ -114,26 +113,25 @@ class OwnerHandlers:
         location, follow = self._paths.at(thread, args[0], args[1], args[3])
         return self._change_mode(thread, location, args[2], follow=follow)
 
-    def _roots_file(self, thread: int, location: bytes) -> "Status | None":
-        """Return the status of a file of root's without a record, if root is calling; or None."""
-        files = self._state.files
-        if self._state.tags.index(thread):
-            return None
-        inode = files.find_inode(location, 0)
-        if inode < 0 or inode in self._state.records.by_inode:
-            return None
-        status = files.found(location, follow=True)
-        return status if status.uid == 0 else None
+    def _is_roots(self, thread: int, location: bytes) -> bool:
+        """Tell whether root is calling, of a file of root's without a record."""
+        state = self._state
+        if state.tags.index(thread):
+            return False
+        inode = state.files.find_inode(location, 0)
+        return (
+            inode >= 0 and inode not in state.records.by_inode and state.files.found_owner()[0] == 0
+        )
 
     def _stays_roots(self, thread: int, location: bytes, owner: int, group: int) -> bool:
         """Tell whether root gives root what nobody else has had, and no set-group-ID bit goes."""
         if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
             return False
-        status = self._roots_file(thread, location)
+        files = self._state.files
         return (
-            status is not None
-            and status.gid == 0
-            and not status.mode & SET_GROUP_ID
+            self._is_roots(thread, location)
+            and files.found_owner()[1] == 0
+            and not files.found_mode() & SET_GROUP_ID
             and not self._state.records.linked
         )
 

@@ -11,7 +11,7 @@ import os
 from struct import Struct
 
 from sundog.emulation.filter import BLOCK_DEVICE, CHARACTER_DEVICE
-from sundog.emulation.notify.birth import Birth, all_is_roots, birth_in
+from sundog.emulation.notify.birth import Birth, all_is_roots, birth_in, is_roots_place
 from sundog.emulation.notify.capabilities import CAP_MKNOD
 from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, U32, descriptor, own_entry, parent
@@ -133,7 +133,10 @@ class CreateHandlers:
         if all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
-        birth = birth_in(self._state, thread, parent(location))
+        directory = parent(location)
+        if is_roots_place(self._state, thread, directory):
+            return CONTINUE
+        birth = birth_in(self._state, thread, directory)
         if birth.is_plain():
             return CONTINUE
         return birth.make(location, DIRECTORY | mode & MODE_MASK, os.mkdir)
@@ -141,9 +144,12 @@ class CreateHandlers:
     def _symlink(self, thread: int, target_address: int, dirfd: int, address: int) -> Answer:
         if all_is_roots(self._state, thread):
             return CONTINUE
-        target = self._state.memory.read_string(thread, target_address)
         location = self._paths.named(thread, dirfd, address)
-        birth = birth_in(self._state, thread, parent(location))
+        directory = parent(location)
+        if is_roots_place(self._state, thread, directory):
+            return CONTINUE
+        target = self._state.memory.read_string(thread, target_address)
+        birth = birth_in(self._state, thread, directory)
         if birth.is_plain() or not target:
             return CONTINUE
         birth.default_acl = None  # a symbolic link has no permissions
@@ -186,8 +192,9 @@ class CreateHandlers:
         if flags & os.O_PATH:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
-        if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
-            self._guard(thread, location, flags)
+        watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
+        if watched and self._guard(thread, location, flags):
+            return CONTINUE  # it exists
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
@@ -207,20 +214,26 @@ class CreateHandlers:
                 location = b"%s/%s" % (parent(location), target)
         return CONTINUE
 
-    def _guard(self, thread: int, location: bytes, flags: int) -> None:
-        """Guard the set-ID bits of the file that is opened for writing, if it has any."""
+    def _guard(self, thread: int, location: bytes, flags: int) -> bool:
+        """Guard the set-ID bits of the file that is opened for writing, if it has any.
+
+        Return whether there is a file.
+        """
         state, follow = self._state, not flags & os.O_NOFOLLOW
         inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
         if inode < 0:
-            return
+            return False
         if is_set_id(state.files.found_mode()) or inode in state.records.by_inode:
             status = state.files.found(location, follow=follow)
             guard_set_id(state, location, status, state.tags.credentials(thread))
+        return True
 
     def _create(
         self, thread: int, location: bytes, directory: bytes, flags: int, mode: int
     ) -> Answer:
         """Make and open the file ``location``; CONTINUE if it exists or can't be made."""
+        if is_roots_place(self._state, thread, directory):
+            return CONTINUE
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE
