@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -67,8 +68,29 @@ def test_young_inode_is_held_until_the_clock_ticks(file: Path) -> None:
     assert held(file) == 0
 
 
-def test_many_young_inodes_take_no_more_descriptors_than_they_may(file: Path) -> None:
+def test_another_young_inode_lets_go_of_what_has_become_old(file: Path) -> None:
+    nursery, soon = Nursery(), now() + 100_000_000
+    nursery.take(born(file, soon))
+    while now() <= soon:
+        pass
+    nursery.take(born(file, soon))
+    assert held(file) == 0
+
+
+def test_many_young_inodes_take_no_more_descriptors_than_they_may(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, waits = [1], []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock[0] += 1
+
+    stopped = SimpleNamespace(clock_gettime_ns=lambda _: clock[0], sleep=sleep)
+    monkeypatch.setattr("sundog.emulation.notify.nursery.time", stopped)
     nursery = Nursery()
-    for _ in range(3 * MAX_HELD):
-        nursery.take(born(file, now()))
-        assert held(file) <= MAX_HELD
+    for _ in range(MAX_HELD):
+        nursery.take(born(file, clock[0]))
+    assert (held(file), len(waits)) == (MAX_HELD, 0)
+    nursery.take(born(file, clock[0]))
+    assert (held(file), len(waits)) == (1, 1)

@@ -10,7 +10,11 @@ import sundog
 def test_the_http_library_comes_when_it_is_needed() -> None:
     """Its import takes longer than all others: the worker gets ready in the meantime."""
     done = subprocess.run(
-        [sys.executable, "-c", "import sundog.registry.pull, sys; print(*sys.modules)"],
+        [
+            sys.executable,
+            "-c",
+            "import sundog.cli.image_pull, sundog.registry.session, sys; print(*sys.modules)",
+        ],
         env={"PYTHONPATH": str(Path(sundog.__path__[0]).parent)},
         capture_output=True,
         text=True,

@@ -103,7 +103,8 @@ class DirectoryMembers:
             if error.errno == errno.ENOENT:
                 raise _lacking(name) from error
             reason = os.strerror(error.errno).lower()
-            raise ArchiveError(f"{shown(name)} cannot be read: {reason}") from error
+            hint = "all files of a layout have to be yours to read"
+            raise ArchiveError(f"{shown(name)} cannot be read: {reason}", hint) from error
         finally:
             os.close(root)
         if not stat.S_ISREG(os.fstat(fd).st_mode):

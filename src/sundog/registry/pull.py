@@ -80,7 +80,8 @@ def pull(
         if unchanged:
             report.info("image in storage is up to date")
             return _renamed(store, old, name)
-    with Unpackers() as unpackers:  # before what speaks HTTP is imported, which takes as long
+    with Unpackers() as unpackers:
+        unpackers.prepare()  # meanwhile what speaks HTTP is imported, if that is not yet done
         with _about(text):
             found = _find(store, session, remotes, options, report)
             manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)

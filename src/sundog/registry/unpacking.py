@@ -77,15 +77,23 @@ class _Event:
 class Unpackers:
     """The worker processes of a pull; leaving the context ends them.
 
-    The first is started at once: it gets ready while others find out what there is to unpack.  To
-    be made where there are no threads.
+    ``in_use`` says that threads may be waiting for them: then they are not waited for.
     """
 
     def __init__(self) -> None:
-        self._workers = [ArrivalWorker()]
+        self._workers: list[ArrivalWorker] = []
+        self.in_use = False
+
+    def prepare(self) -> None:
+        """Start the first: it gets ready while others find out what there is to unpack.
+
+        Not where there are threads.
+        """
+        with suppress(OSError):  # of too many processes, say; perhaps none is needed
+            self.for_layers(1)
 
     def for_layers(self, count: int) -> Sequence[ArrivalWorker]:
-        """Return the workers for so many layers."""
+        """Return the workers for so many layers; not where there are threads."""
         wanted = min(count, _WORKERS, len(os.sched_getaffinity(0)))
         while len(self._workers) < wanted:
             self._workers.append(ArrivalWorker())
@@ -101,8 +109,9 @@ class Unpackers:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        for worker in self._workers:
-            worker.close()
+        if not self.in_use:
+            for worker in self._workers:
+                worker.close()
 
 
 def pull_layers(
@@ -212,7 +221,8 @@ def _running(
     def unpack_all(worker: ArrivalWorker) -> None:
         with suppress(queue.Empty):
             while not cancelled.is_set():
-                _unpack(worker, to_unpack.get_nowait(), events)
+                if not _unpack(worker, to_unpack.get_nowait(), events):
+                    return  # a worker that has died would be started anew, amid threads
 
     unwritten: list[Exception] = []
 
@@ -225,6 +235,7 @@ def _running(
         except Exception as error:  # which the kernel tells once, not to the last sync again
             unwritten.append(error)
 
+    unpackers.in_use = True
     flusher = _started(flush)
     fetchers = [_started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
     attendants = [_started(unpack_all, worker) for worker in workers]
@@ -242,6 +253,7 @@ def _running(
         unpackers.kill()
         for thread in (*attendants, flusher):
             thread.join()
+        unpackers.in_use = False
 
 
 def _queue(items: Iterable[T]) -> queue.SimpleQueue[T]:
@@ -286,13 +298,15 @@ def _fetch(
         events.put(_Event(job, result))
 
 
-def _unpack(worker: ArrivalWorker, job: _Job, events: queue.SimpleQueue[_Event]) -> None:
+def _unpack(worker: ArrivalWorker, job: _Job, events: queue.SimpleQueue[_Event]) -> bool:
+    """Have a layer unpacked; return whether more layers may be, of which one may be damaged."""
     result: Arrived | BaseException
     try:
         result = worker.unpack(job.arrival, job.draft)
     except Exception as error:
         result = error
     events.put(_Event(job, result))
+    return isinstance(result, Arrived | ArchiveError)
 
 
 def _completed(job: _Job, events: queue.SimpleQueue[_Event]) -> Arrived:

@@ -120,8 +120,9 @@ def _serve(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         refusal = _become_root(parent, *ids)
-        if get_ready is not None:
-            get_ready()
+        if get_ready is not None and refusal is None:
+            with suppress(Exception):  # what fails will fail again when it is asked for
+                get_ready()
         while (request := receive(requests)) is not None:
             if refusal is not None:
                 answer: tuple[bool, object] = (False, refusal)

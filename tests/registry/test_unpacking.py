@@ -1,0 +1,96 @@
+"""Layers on their way: what becomes of the rest when a worker process dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.errors import StoreError
+from sundog.oci.descriptor import Descriptor
+from sundog.oci.digest import Digest
+from sundog.registry import unpacking
+from sundog.registry.unpacking import RemoteLayer, Unpackers, pull_layers
+from sundog.store.store import Store
+from sundog.store.worker import TreeWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+SIZE = 1000
+
+
+class Silent:
+    """A blob of which no byte comes until ``over``; what it is, it is."""
+
+    host = "registry"
+
+    def __init__(self, over: threading.Event) -> None:
+        self.offset = 0
+        self._over = over
+
+    def read(self, size: int) -> bytes:  # noqa: ARG002
+        self._over.wait()
+        return b""
+
+    def close(self) -> None:
+        pass
+
+
+class Quiet:
+    """A report, and its transfers, that tell nobody."""
+
+    def info(self, text: str) -> None:
+        pass
+
+    verbose = warning = info
+
+    def transfer(self, label: str, verb: str, size: int) -> Quiet:  # noqa: ARG002
+        return self
+
+    def advance(self, size: int) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture
+def over() -> Generator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_died_is_not_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: threading.Event
+) -> None:
+    """It would be forked where threads are, and nobody would end it."""
+    started: list[int] = []
+    start = TreeWorker.start
+
+    def counted(worker: TreeWorker, get_ready: Callable[[], None] | None = None) -> None:
+        start(worker, get_ready)
+        started.append(worker._pid)
+
+    monkeypatch.setattr(TreeWorker, "start", counted)
+    monkeypatch.setattr(unpacking, "_WORKERS", 1)
+    layers = [
+        RemoteLayer(
+            Descriptor("application/octet-stream", Digest.of(bytes([number])), SIZE),
+            f"sha256:{number:064}",
+            [lambda _: Silent(over)],
+        )
+        for number in range(4)
+    ]
+    with Store.open(str(tmp_path / "store"), driver="copy") as store, Unpackers() as unpackers:
+        unpackers.prepare()
+        os.kill(started[0], signal.SIGKILL)
+        with pytest.raises(StoreError, match="died during unpack_arriving: killed by signal 9"):
+            pull_layers(store, layers, unpackers, Quiet())
+    assert len(started) == 1
