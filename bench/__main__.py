@@ -1,8 +1,8 @@
 """`make bench`: measure Sundog beside its peers in one run, and write docs/benchmarks.md.
 
-As root, on a fresh ext4 in a loop-mounted file: an ext4 that has seen mass deletions creates files
-20 to 40 times slower, which would measure the machine's past. The commands run as an ordinary user
-of their own, with subordinate ids, since buildah wants them.
+As root, each part on a fresh ext4 in a loop-mounted file, and what makes many files at once, pulls
+and imports, each tool on its own. The commands run as an ordinary user of their own, with
+subordinate ids, since buildah wants them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from scripts.place import CHECKOUT, WorkshopError, own
 
 from bench import emulation, floor, inputs, language, pull, push, report, start
 from bench.build import builds, imports
+from bench.file_system import WHOLE, ext4
 from bench.measure import Bench
 from bench.registry import NEEDS as REGISTRY_NEEDS
 from bench.registry import Shelf, put, registry
@@ -44,7 +45,6 @@ NEEDS = (
     "busybox-static", "dpkg-dev", "e2fsprogs", "gcc", "git", "gzip", "libarchive-tools",
     "linux-libc-dev", "mount", "musl-tools", "strace", "uidmap",
 )  # fmt: skip
-FILE_SYSTEM = 24 << 30
 
 
 def user() -> account.Account:
@@ -64,19 +64,11 @@ def fresh_file_system(owner: account.Account) -> Iterator[Path]:
     """Mount an ext4 that holds nothing yet, and give a directory on it that is the user's."""
     work = Path(tempfile.mkdtemp(prefix="sundog-bench.", dir="/var/tmp"))
     work.chmod(0o755)
-    image, mount = work / "ext4", work / "fs"
+    mount = work / "fs"
     mount.mkdir()
     try:
-        with image.open("wb") as file:
-            file.truncate(FILE_SYSTEM)
-        made = ["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
-        subprocess.run([*made, str(image)], check=True)
-        subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
-        try:
-            os.chown(mount, owner.uid, owner.gid)
+        with ext4(mount, owner, WHOLE):
             yield mount
-        finally:
-            subprocess.run(["umount", "--lazy", str(mount)], check=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -97,11 +89,15 @@ def registries(bench: Bench, results: report.Results) -> None:
         layers["big"].append(bench.place / file.name)
         shutil.copy(file, layers["big"][-1])
     storage = bench.directory("registry")
-    with registry(bench, storage) as host, registry(bench, storage, tls=True) as secure:
+    with (
+        registry(bench, storage) as host,
+        registry(bench, storage, tls=True) as secure,
+        contextlib.ExitStack() as file_systems,
+    ):
         for name, files in layers.items():
             put(host, name, files)
         shelf = Shelf(host, secure, layers)
-        pull.pulls(bench, shelf, results)
+        pull.pulls(bench, shelf, file_systems, results)
         push.pushes(bench, shelf, flat, results)
 
 

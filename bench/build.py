@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import statistics
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from scripts.place import WorkshopError
 
 from bench import inputs
+from bench.file_system import ext4
 from bench.measure import Cost, content, disk
 from bench.report import Row, Table, ratio
 from bench.tools import Sundog
@@ -98,16 +100,10 @@ def _beside(stage: str, values: Mapping[str, float], form: str) -> Row:
 
 def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results) -> None:
     """Import a big compressed tarball, beside plain unpacking by bsdtar and GNU tar."""
-    costs: dict[str, list[Cost]] = {}
-    for turn in range(ROUNDS):
-        for tool in tools:
-            fresh = type(tool)(tool.name, bench, bench.place / f"storage-big-{tool.name}-{turn}")
-            argv = fresh.importing(tarball, "big")
-            costs.setdefault(tool.name, []).extend(bench.time([argv], env=fresh.environment))
-        for program in ("bsdtar", "tar"):
-            target = bench.directory(f"big-{program}-{turn}")
-            argv = [program, "-C", str(target), "-xf", str(tarball)]
-            costs.setdefault(f"{program} -xf", []).extend(bench.time([argv]))
+    with ExitStack() as file_systems:
+        costs = _timed_imports(bench, tools, tarball, file_systems)
+        unpacked = content(bench.place / "big-bsdtar-0")
+        _from_big(bench, results)
     median = {name: Cost.median(runs) for name, runs in costs.items()}
     own = median["sundog"]
     rows = [
@@ -122,14 +118,13 @@ def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results
         ))
         for name, cost in median.items()
     ]  # fmt: skip
-    unpacked = content(bench.place / "big-bsdtar-0")
     results.tables.append(
         Table(
             "Import of a big image",
             f"{tarball.stat().st_size / MEGABYTE:.0f} MB of tar.gz, {unpacked / MEGABYTE:.0f} MB"
             f" unpacked: this machine's own /usr. Medians of {ROUNDS} rounds, each in fresh"
-            " storage; CPU time of all processes, peak memory of the largest process, MB of"
-            " 10^6 bytes.",
+            " storage on a fresh ext4; CPU time of all processes, peak memory of the largest"
+            " process, MB of 10^6 bytes.",
             ("by", "wall, s", "CPU, s", "peak, MB", "ratio: wall", "CPU", "peak"),
             rows,
             commands=[" ".join(tool.importing(tarball, "big")) for tool in tools]
@@ -138,12 +133,31 @@ def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results
     )
     results.target("import: CPU ÷ bsdtar's", own.cpu / median["bsdtar -xf"].cpu, 1.3)
     results.target("import: peak memory of the largest process, MB", own.resident / MEGABYTE, 150)
-    _from_big(bench, results)
+
+
+def _timed_imports(
+    bench: Bench, tools: Sequence[Tool], tarball: Path, file_systems: ExitStack
+) -> dict[str, list[Cost]]:
+    """Return what each import costs; what it makes stays as long as ``file_systems`` do."""
+    costs: dict[str, list[Cost]] = {}
+    for turn in range(ROUNDS):
+        for tool in tools:
+            place = bench.directory(f"storage-big-{tool.name}-{turn}")
+            file_systems.enter_context(ext4(place, bench.user))
+            fresh = type(tool)(tool.name, bench, place / "storage")
+            argv = fresh.importing(tarball, "big")
+            costs.setdefault(tool.name, []).extend(bench.time([argv], env=fresh.environment))
+        for program in ("bsdtar", "tar"):
+            target = bench.directory(f"big-{program}-{turn}")
+            file_systems.enter_context(ext4(target, bench.user))
+            argv = [program, "-C", str(target), "-xf", str(tarball)]
+            costs.setdefault(f"{program} -xf", []).extend(bench.time([argv]))
+    return costs
 
 
 def _from_big(bench: Bench, results: Results) -> None:
     """Read what FROM of the big image costs by Sundog's own timer."""
-    tool = Sundog("sundog", bench, bench.place / "storage-big-sundog-0")
+    tool = Sundog("sundog", bench, bench.place / "storage-big-sundog-0/storage")
     context = bench.directory("context")
     dockerfile = context / "Dockerfile.big"
     command = tool.building(dockerfile)

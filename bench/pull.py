@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.file_system import ext4
 from bench.measure import Cost
 from bench.report import Row, Table, ratio
 from bench.tools import Buildah, Charliecloud, Podman, SkopeoUmoci, Sundog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import ExitStack
     from pathlib import Path
 
     from bench.measure import Bench
@@ -29,24 +31,29 @@ _KINDS: dict[str, type[Tool]] = {
 }
 
 
-def pulls(bench: Bench, shelf: Shelf, results: Results) -> None:
-    """Pull images into fresh storage, and again."""
+def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results) -> None:
+    """Pull images into fresh storage, and again; what is pulled stays as do ``file_systems``."""
     costs: dict[tuple[str, str], list[Cost]] = {}
     commands: dict[str, str] = {}
     for turn in range(ROUNDS):
+        for tool in tools(bench, turn).values():
+            place = bench.directory(str(tool.storage.parent.relative_to(bench.place)))
+            file_systems.enter_context(ext4(place, bench.user))
+        unpacked = bench.directory(f"pull-bsdtar-{turn}")
+        file_systems.enter_context(ext4(unpacked, bench.user))
         for name, files in shelf.layers.items():
             for kind, tool in tools(bench, turn).items():
                 if kind in _ONCE and turn:
                     continue
-                place = shelf.secure if kind == "charliecloud" else shelf.host
-                argv = tool.pulling(f"{place}/{name}:latest")
+                host = shelf.secure if kind == "charliecloud" else shelf.host
+                argv = tool.pulling(f"{host}/{name}:latest")
                 commands[kind] = " ".join(argv)
                 for what in (kind, f"{kind} again"):
                     if what == "skopeo + umoci again":  # it would do the same once more
                         continue
                     runs = costs.setdefault((name, what), [])
                     runs.extend(bench.time([argv], env=tool.environment))
-            target = bench.directory(f"pull-bsdtar-{name}-{turn}")
+            target = bench.directory(f"{unpacked.name}/{name}")
             unpack = " && ".join(f"bsdtar --exclude '*dev/*' -xf {file}" for file in files)
             runs = costs.setdefault((name, "bsdtar -xf"), [])
             runs.extend(bench.time([["sh", "-ec", unpack]], cwd=target))
@@ -62,8 +69,8 @@ def pulls(bench: Bench, shelf: Shelf, results: Results) -> None:
         Table(
             "Pull",
             f"From docker-registry on this machine ({sizes(shelf.layers)}). Medians of {ROUNDS}"
-            f" rounds, each in fresh storage ({' and '.join(_ONCE)}: one); CPU time of all"
-            " processes of the tool, peak memory of the largest, MB of 10^6 bytes.",
+            f" rounds, each in fresh storage on a fresh ext4 ({' and '.join(_ONCE)}: one); CPU time"
+            " of all processes of the tool, peak memory of the largest, MB of 10^6 bytes.",
             ("image", "by", "wall, s", "CPU, s", "peak, MB", "ratio: wall", "CPU"),
             rows,
             commands=list(commands.values()),
@@ -91,4 +98,6 @@ def sizes(layers: Mapping[str, Sequence[Path]]) -> str:
 def tools(bench: Bench, turn: int) -> dict[str, Tool]:
     """Return the tools, each with storage of this round."""
     place = bench.directory(f"storage-pull-{turn}")
-    return {name: kind(name, bench, place / kind.__name__) for name, kind in _KINDS.items()}
+    return {
+        name: kind(name, bench, place / kind.__name__ / "storage") for name, kind in _KINDS.items()
+    }
