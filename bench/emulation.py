@@ -44,7 +44,7 @@ HELLO = r'#include <stdio.h>\nint main(void) { puts("Hello"); }\n'
 WORK = {
     "find": "find /mnt -printf %u >/dev/null",
     "gcc": f"cd /tmp; printf '{HELLO}' >x.c; for i in $(seq 100); do gcc -O2 -c x.c; done",
-    "exec": "for i in $(seq 1500); do /bin/true; done",
+    "exec": "for i in $(seq 3000); do /bin/true; done",
 }
 CALLS = ("getppid", "geteuid", "fstat", "lstat", "lstat-recorded", "lchown")
 
@@ -244,7 +244,7 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
             "Programs that do little else",
             f"`find -printf %u` over {count} files of this machine's /usr, `gcc -O2 -c` of a"
             " program that says hello 100 times,"
-            f" `/bin/true` 1500 times; wall time, the least of {LOOPS} rounds, interleaved (PRoot:"
+            f" `/bin/true` 3000 times; wall time, the least of {LOOPS} rounds, interleaved (PRoot:"
             f" one), and the ratio to no emulation. {ASSENT[0].upper()}{ASSENT[1:]} is"
             " bench/assent.c: what notifications cost, whatever answers them.",
             ("under", *(f"{what}, s" for what in script), *(f"÷ none: {what}" for what in script)),

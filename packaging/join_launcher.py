@@ -1,16 +1,18 @@
-"""Join the modules that make up ``ch-run`` into one, for the wheel; and those of --notify.
+"""Join the modules that make up ``ch-run`` into one, for the wheel; and what --notify adds.
 
 Why: every MPI rank starts a ``ch-run``, and each module costs an interpreter some five look-ups of
 paths and an open, which on a cluster's file system are requests to one metadata server.
 
 The modules of floor 0 keep to rules that make this possible, and that are checked here: our own
 names are imported by ``from sundog.… import name`` without ``as``, and no name stands for two
-things at the top level of the modules.  An import of ours inside a function stays: it is of
-something that few starts need, and from the modules as they are, or from another joined module.
+things at the top level of the modules.  An import of ours inside a function is of something that
+few starts need: of what an addition is made of, and then adds that; else from the modules as they
+are.  An addition is run among the names of the first joined module, and has what is not there.
+
 What a joined module leaves out: docstrings, annotations, what is for type checkers only, our other
-imports, and what nothing needs.  In ``ch-run`` itself, ``os.name`` becomes ``posix.name`` where
-that is the same object, because ``os`` takes a millisecond to import; where anything else of it is
-needed, on the way to an error message, it is imported there.
+imports, and what nothing needs.  ``os.name`` becomes ``posix.name`` where that is the same object,
+because ``os`` takes a millisecond to import; where anything else of it is needed, on the way to an
+error message, it is imported there.
 """
 
 import ast
@@ -26,15 +28,13 @@ Block = TypeVar("Block", ast.Module, ast.ClassDef, ast.FunctionDef)
 
 @dataclass(frozen=True)
 class Joined:
-    """A joined module: what it begins with, the module whose needs it meets, how it ends.
+    """A joined module: the module whose needs it meets, and how it ends.
 
     ``end`` is a statement, for the sake of what it names.
     """
 
-    prelude: str
     entry: str
     end: str
-    without_os: bool
 
 
 # An import of an extension module looks into each directory of sys.path, and lists it, for files of
@@ -42,7 +42,12 @@ class Joined:
 PRELUDE = """
 import sys
 import _imp
+import _frozen_importlib_external as loaders
 from _frozen_importlib import ModuleSpec
+
+def add(name):
+    directory, _, _ = sys._getframe().f_code.co_filename.rpartition("/")
+    exec(loaders.SourceFileLoader(name, f"{directory}/{name}.py").get_code(name), globals())
 
 def preload_extension(name):
     path = f"{sys.path[-1]}/{name}{_imp.extension_suffixes()[0]}"
@@ -56,11 +61,13 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# By their names in ``sundog.launcher``.
+# By their names in ``sundog.launcher``: the first, and additions to it.
+FIRST = "ch_run"
 MODULES = {
-    "ch_run": Joined(PRELUDE, "sundog.launcher.main", "start_from_stub()", without_os=True),
-    "ch_run_notify": Joined("", "sundog.launcher.attended", "run_with_attendant", without_os=False),
+    FIRST: Joined("sundog.launcher.main", "start_from_stub()"),
+    "ch_run_notify": Joined("sundog.launcher.attended", "Attendant"),
 }
+ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}
 
 # It goes, with what stands below it.
 TYPE_CHECKING = "TYPE_CHECKING"
@@ -72,12 +79,25 @@ class JoinError(Exception):
 
 def join(source: Path, name: str) -> str:
     """Return the text of a joined module, made of the packages in ``source``."""
-    joined = MODULES[name]
-    body = ast.parse(joined.prelude).body
+    body = joined_body(source, name)
+    if name != FIRST:
+        first = {ast.unparse(statement) for statement in joined_body(source, FIRST)}
+        body = [statement for statement in body if ast.unparse(statement) not in first]
+    return ast.unparse(ast.fix_missing_locations(ast.Module(body, []))) + "\n"
+
+
+def joined_body(source: Path, name: str) -> list[ast.stmt]:
+    """Return what ``name`` needs, all of it if it is an addition."""
+    body = ast.parse(PRELUDE).body
     there = {ast.unparse(statement) for statement in body}
-    meanings: dict[str, tuple[str, str]] = {}
-    for module, tree in load_modules(source, joined.entry).items():
-        for statement in LeaveOut(without_os=joined.without_os).visit(tree).body:
+    meanings = {
+        bound: (meaning, "the prelude")
+        for statement in body
+        for bound, meaning in bound_names(statement, "the prelude")
+    }
+    entries = dict.fromkeys([MODULES[FIRST].entry, MODULES[name].entry])
+    for module, tree in load_modules(source, *entries).items():
+        for statement in LeaveOut().visit(tree).body:
             text = ast.unparse(ast.fix_missing_locations(statement))
             for bound, meaning in bound_names(statement, module):
                 before, other = meanings.setdefault(bound, (meaning, module))
@@ -86,9 +106,7 @@ def join(source: Path, name: str) -> str:
             if text not in there or not is_repeatable(statement):
                 there.add(text)
                 body.append(statement)
-    body += ast.parse(joined.end).body
-    whole = ast.Module(needed(body), [])
-    return ast.unparse(ast.fix_missing_locations(whole)) + "\n"
+    return needed(body + ast.parse(MODULES[name].end).body)
 
 
 def bound_names(statement: ast.stmt, module: str) -> list[tuple[str, str]]:
@@ -133,8 +151,8 @@ def needed(body: list[ast.stmt]) -> list[ast.stmt]:
     return [statement for statement in body if statement in kept]
 
 
-def load_modules(source: Path, name: str) -> dict[str, ast.Module]:
-    """Return the module ``name`` and all of ours that it needs, each after those that it needs."""
+def load_modules(source: Path, *names: str) -> dict[str, ast.Module]:
+    """Return the modules ``names`` and all of ours that they need, each after what it needs."""
     modules: dict[str, ast.Module] = {}
     begun: set[str] = set()
 
@@ -152,7 +170,8 @@ def load_modules(source: Path, name: str) -> dict[str, ast.Module]:
                 raise JoinError(f"{name}: {ast.unparse(node)}")
         modules[name] = tree
 
-    load(name)
+    for name in names:
+        load(name)
     return modules
 
 
@@ -190,8 +209,7 @@ def defined_names(statement: ast.stmt) -> list[str]:
 class LeaveOut(ast.NodeTransformer):
     """Take out of a module what a joined one does not need, and ``os`` where ``posix`` will do."""
 
-    def __init__(self, *, without_os: bool) -> None:
-        self.without_os = without_os
+    def __init__(self) -> None:
         self.in_function = False
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
@@ -230,19 +248,21 @@ class LeaveOut(ast.NodeTransformer):
 
     def visit_Import(self, node: ast.Import) -> ast.Import:
         """Import ``posix`` for ``os``."""
-        if self.without_os and node.names[0].name == "os":
+        if node.names[0].name == "os":
             return ast.Import([ast.alias("posix")])
         return node
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
         """Drop our own imports: the names are here already, unless a function imports them."""
+        if self.in_function and node.module in ADDITIONS:
+            return ast.parse(f"add({ADDITIONS[node.module]!r})").body[0]
         ours = is_ours(node.module) and not self.in_function
         return None if ours or node.module == "__future__" else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """Take what is in ``posix`` from there."""
         self.generic_visit(node)
-        if self.without_os and isinstance(node.value, ast.Name) and node.value.id == "os":
+        if isinstance(node.value, ast.Name) and node.value.id == "os":
             same = hasattr(posix, node.attr) and getattr(posix, node.attr) is getattr(os, node.attr)
             node.value = ast.parse("posix" if same else "__import__('os')", mode="eval").body
         return node

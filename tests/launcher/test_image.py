@@ -9,7 +9,6 @@ import pytest
 
 from sundog.launcher import main
 from sundog.launcher.image import Image, find_image
-from sundog.launcher.messages import Messages
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
@@ -251,7 +250,7 @@ def lose_race(
         arguments = [b"-s", bytes(storage), b"app", b"--", b"sh", b"-c", command.encode()]
         status = 99
         try:
-            status = main.run(arguments, {b"PATH": b"/bin"}, Messages())
+            status = main.run(arguments, {b"PATH": b"/bin"})
         finally:
             os._exit(status)
     os.close(write_end)

@@ -274,11 +274,11 @@ def test_statistics(ch_run: ChRun, tree: Path) -> None:
 FAULTY = """
 import os, sys
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
-from sundog.launcher.attended import run_with_attendant
+from sundog.launcher.main import run
 def injected(self, thread, args):
     raise RuntimeError("injected")
 OwnerHandlers.chown = injected
-sys.exit(run_with_attendant([os.fsencode(word) for word in sys.argv[1:]], dict(os.environb)))
+sys.exit(run([os.fsencode(word) for word in sys.argv[1:]], dict(os.environb)))
 """
 
 

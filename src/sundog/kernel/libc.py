@@ -106,6 +106,14 @@ def kernel_error(call: str, subject: bytes | int, errno: int, action: str = "") 
     return KernelError(call, name, errno, f"can't {action}: {os.strerror(errno)}")
 
 
+def encode_text(text: str) -> bytes:
+    """Return the bytes that Python decoded to ``text``: an argument, a name of the host's.
+
+    What os.fsencode does, without the millisecond that importing ``os`` takes.
+    """
+    return text.encode(sys.getfilesystemencoding(), "surrogateescape")
+
+
 def printable(name: bytes) -> str:
     """Return ``name`` fit for one line of a message: what cannot be printed is escaped."""
     text = name.decode("utf-8", "backslashreplace")

@@ -8,8 +8,8 @@ starts, is under the filter.  If the supervisor or ``ch-run`` dies, the other on
 container: nothing goes on half-emulated.  What the command leaves running ends with it, too, so
 that all is recorded when ``ch-run`` returns.
 
-Floor 0.  ``main`` imports it for --notify, before the change of root: in the wheel, as the second
-joined module.
+Floor 0.  ``main`` imports it for --notify, before the change of root: in the wheel, as the joined
+module that is added to the first.
 """
 
 import os
@@ -29,10 +29,11 @@ from _signal import (  # type: ignore[import-not-found]
 from sundog.emulation.notify.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.kernel.process import set_child_subreaper, set_pdeathsig
-from sundog.launcher.main import STDOUT_FILENO, run
+from sundog.launcher.main import STDOUT_FILENO
 from sundog.launcher.members import kill_members
 from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
+from sundog.launcher.paths import exists
 from sundog.launcher.recorded import Recorded
 from sundog.launcher.root import DirectoryRoot
 from sundog.launcher.stand_in import StandIn
@@ -48,11 +49,6 @@ if TYPE_CHECKING:
     from sundog.launcher.plan import Plan
 
 STDIN_FILENO = 0
-
-
-def run_with_attendant(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
-    """Run ``ch-run`` with --notify among its ``arguments``; return the exit status."""
-    return run(arguments, environment, Messages(), Attendant())
 
 
 class Attendant:
@@ -103,7 +99,7 @@ class Attendant:
                 changes = path
                 self._records = OwnRecords(path)
             owners = path + b"/ch/owners"
-            layers = [Recorded(path, owners)] if os.path.exists(owners) else []
+            layers = [Recorded(path, owners)] if exists(owners) else []
             self._emulation = Emulation(layers, changes, is_stable=changes is None)
         if plan.overlay_size is not None:
             self._emulation.upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)

@@ -16,7 +16,6 @@ The command is to find the world that the caller of ``ch-run`` made.  What happe
 Floor 0.
 """
 
-import sys
 from _signal import (  # type: ignore[import-not-found]
     SIG_DFL,
     SIGINT,
@@ -35,14 +34,6 @@ SHELL_VARIABLES = frozenset((b"PWD", b"OLDPWD", b"SHLVL"))
 # What the stub tells in letters: which signals were ignored, and that bash runs it.
 IGNORED_SIGNALS = (("p", SIGPIPE), ("x", SIGXFSZ))
 IS_BASH = "b"
-
-
-def encode_text(text: str) -> bytes:
-    """Return the bytes that Python decoded to ``text``: an argument, a name of the host's.
-
-    What os.fsencode does, without the millisecond that importing ``os`` takes.
-    """
-    return text.encode(sys.getfilesystemencoding(), "surrogateescape")
 
 
 def restore_signals(told: str) -> None:

@@ -6,7 +6,7 @@ knows (its environment), and execve(2).  There is no parent left: the command ha
 that ``ch-run`` had, and its death by a signal is seen as such.
 
 With --notify ``ch-run`` stays, as the command's parent, and a supervisor beside it: ``attended``,
-which is in another joined module.
+which is loaded for that alone.
 
 After the change of root nothing must be imported: it would come from the image.
 
@@ -28,7 +28,7 @@ from sundog.errors import (
     SundogError,
     UsageError,
 )
-from sundog.kernel.libc import printable
+from sundog.kernel.libc import encode_text, printable
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import explain
 from sundog.launcher.accounts import group_text, passwd_text
@@ -36,7 +36,7 @@ from sundog.launcher.enter import enter_namespaces
 from sundog.launcher.environment import SetFromImage, command_environment
 from sundog.launcher.execute import execute, failure_hint, quoted
 from sundog.launcher.image import Image, find_image
-from sundog.launcher.inherited import encode_text, restore_environment, restore_signals
+from sundog.launcher.inherited import restore_environment, restore_signals
 from sundog.launcher.messages import STDERR_FILENO, Messages
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text, scan
 from sundog.launcher.paths import absolute, exists
@@ -60,7 +60,7 @@ def start(words: list[str], told: str | None = None) -> None:
     """
     restore_signals(told or "")
     restore_environment(environ, told)
-    os._exit(run(list(map(encode_text, words)), environ, Messages()))
+    os._exit(run(list(map(encode_text, words)), environ))
 
 
 def start_from_stub() -> None:
@@ -69,15 +69,11 @@ def start_from_stub() -> None:
     start(words, told)
 
 
-def run(
-    arguments: list[bytes],
-    environment: dict[bytes, bytes],
-    messages: Messages,
-    attendant: "Attendant | None" = None,
-) -> int:
+def run(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
     """Run ``ch-run``; return its exit status if it does not become the command."""
+    messages = Messages()
     try:
-        return launch(arguments, environment, messages, attendant)
+        return launch(arguments, environment, messages)
     except Finished as finished:
         return finish(finished, messages)
     except SundogError as error:
@@ -111,23 +107,17 @@ def finish(finished: Finished, messages: Messages) -> int:
     return finished.status
 
 
-def launch(
-    arguments: list[bytes],
-    environment: dict[bytes, bytes],
-    messages: Messages,
-    attendant: "Attendant | None" = None,
-) -> int:
+def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messages) -> int:
     """Do what ``arguments`` ask for; return only if that is not to become a command.
 
-    The ``attendant`` is --notify's.  Raises SundogError, OSError and Finished.
+    Raises SundogError, OSError and Finished.
     """
     refuse_set_id()
     if not arguments:
         os.write(STDERR_FILENO, help_text().encode())
         return EXIT_ERROR
     permute = b"POSIXLY_CORRECT" not in environment
-    if attendant is None and wants_attendant(arguments, permute=permute):
-        return run_attended(arguments, environment)
+    attendant = load_attendant() if wants_attendant(arguments, permute=permute) else None
     line = CommandLine(messages)
     line.read(arguments, permute=permute)
     if not line.operands:
@@ -215,22 +205,11 @@ def wants_attendant(arguments: list[bytes], *, permute: bool) -> bool:
         return False
 
 
-def run_attended(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
-    """Start again, in a second joined module: the first lacks what --notify needs.
+def load_attendant() -> "Attendant":
+    """Return what does otherwise for --notify, which few starts need."""
+    from sundog.launcher.attended import Attendant  # noqa: PLC0415
 
-    It is in the same directory; where nothing was joined, the modules are, as they are.
-    """
-    this_file = sys._getframe().f_code.co_filename
-    sys.path.append(this_file.rsplit("/", 3)[0])
-    try:
-        from sundog.launcher.ch_run_notify import run_with_attendant  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name != "sundog.launcher.ch_run_notify":
-            raise
-        from sundog.launcher.attended import run_with_attendant  # noqa: PLC0415
-
-    status: int = run_with_attendant(arguments, environment)
-    return status
+    return Attendant()
 
 
 def refuse_set_id() -> None:

@@ -14,6 +14,7 @@ from sundog.emulation.notify.persist import PLAINLY, walk
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
+from sundog.launcher.paths import lexists
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners
 
@@ -29,7 +30,7 @@ class OwnRecords:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._tree = os.open(path, flags)
         try:
-            if not os.path.lexists(b"%b/%b" % (path, RECORDS_DIRECTORY)):
+            if not lexists(RECORDS_DIRECTORY, self._tree):
                 os.mkdir(RECORDS_DIRECTORY, dir_fd=self._tree)
             self._directory = os.open(RECORDS_DIRECTORY, flags | os.O_NOFOLLOW, dir_fd=self._tree)
             self._lock = self._locked()
@@ -67,7 +68,8 @@ class OwnRecords:
             now = os.stat(RECORDS, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return os.path.samestat(now, os.fstat(fd))
+        current = os.fstat(fd)
+        return (now.st_dev, now.st_ino) == (current.st_dev, current.st_ino)
 
     def _make(self) -> None:
         """Make the file, without records, unless somebody is faster."""

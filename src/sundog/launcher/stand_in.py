@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from sundog.launcher.messages import Messages
 
-PATIENCE = 0.05  # seconds between two looks at who is left
+FIRST_PATIENCE = 0.005  # seconds until the first look at who is left, and
+PATIENCE = 0.05  # between two
 RUNNING = -1  # as a wait status
 
 
@@ -121,10 +122,18 @@ class StandIn:
 
     def _end(self) -> None:
         """End what is left of the container, and wait for the supervisor, who sees that."""
+        if self._statuses[self._command] != RUNNING:
+            # Mostly nothing is left, and the supervisor is about to end.  Then there is no need to
+            # look at all processes of the machine.
+            self._wait(FIRST_PATIENCE)
         while RUNNING in self._statuses.values():
             kill_members(self._proc, {os.getpid(), self._supervisor})
-            sigtimedwait([SIGCHLD], PATIENCE)
-            self._reap()
+            self._wait(PATIENCE)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for news about children, not long."""
+        sigtimedwait([SIGCHLD], seconds)
+        self._reap()
 
 
 def on_terminal(call: "Callable[[int], int | None]") -> int | None:

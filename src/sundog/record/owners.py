@@ -157,5 +157,5 @@ def read_owners(path: bytes) -> OwnersManifest:
     try:
         return unpack_owners(data)
     except ValueError as error:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        shown = path.decode("utf-8", "backslashreplace")
         raise StoreError(f"damaged layer in storage: {shown}: {error}") from error

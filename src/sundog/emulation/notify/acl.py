@@ -5,7 +5,7 @@ of (tag, permissions, id), sorted as the kernel wants it.
 """
 
 import errno
-from struct import Struct
+from _struct import Struct
 
 ACL_ACCESS = b"system.posix_acl_access"
 ACL_DEFAULT = b"system.posix_acl_default"

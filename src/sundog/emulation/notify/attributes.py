@@ -34,6 +34,7 @@ from sundog.emulation.notify.records import (
     Record,
 )
 from sundog.emulation.notify.state import State
+from sundog.kernel.libc import encode_text
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536
@@ -163,7 +164,7 @@ class Attributes:
         record = self._state.records.find(status)
         if record is None or not record.xattrs:
             return CONTINUE
-        names = [os.fsencode(n) for n in os.listxattr(location, follow_symlinks=follow)]
+        names = [encode_text(n) for n in os.listxattr(location, follow_symlinks=follow)]
         shown = self._sees_trusted(thread)
         names += [
             name

@@ -3,7 +3,7 @@
 A set is an int, bit n for capability n.
 """
 
-from struct import Struct, error
+from _struct import Struct
 
 CAP_CHOWN = 1 << 0
 CAP_DAC_OVERRIDE = 1 << 1
@@ -63,15 +63,15 @@ class FileCapabilities:
 
 def parse_file_capabilities(value: bytes) -> FileCapabilities | None:
     """Return the meaning of the attribute ``value``, or None if it has none."""
-    try:
-        magic, permitted, inheritable = VFS_CAP_DATA_1.unpack_from(value)
-        if magic & VFS_CAP_REVISION_MASK in (VFS_CAP_REVISION_2, VFS_CAP_REVISION_3):
-            _, _, _, high_permitted, high_inheritable = VFS_CAP_DATA_2.unpack_from(value)
-            permitted |= high_permitted << 32
-            inheritable |= high_inheritable << 32
-        elif magic & VFS_CAP_REVISION_MASK != VFS_CAP_REVISION_1:
-            return None
-    except error:
+    if len(value) < VFS_CAP_DATA_1.size:
+        return None
+    magic, permitted, inheritable = VFS_CAP_DATA_1.unpack_from(value)
+    revision = magic & VFS_CAP_REVISION_MASK
+    if revision in (VFS_CAP_REVISION_2, VFS_CAP_REVISION_3) and len(value) >= VFS_CAP_DATA_2.size:
+        _, _, _, high_permitted, high_inheritable = VFS_CAP_DATA_2.unpack_from(value)
+        permitted |= high_permitted << 32
+        inheritable |= high_inheritable << 32
+    elif revision != VFS_CAP_REVISION_1:
         return None
     return FileCapabilities(
         permitted=permitted,

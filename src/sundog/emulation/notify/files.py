@@ -6,7 +6,7 @@ supervisor's own PID namespace (``paths``).  Errors of the kernel are OSError.
 
 import os
 from _ctypes import byref, get_errno
-from struct import Struct, pack_into
+from _struct import Struct, pack_into
 
 from sundog.emulation.notify.abi import NotifyAbi
 from sundog.emulation.notify.memory import Buffer, quick_function

@@ -8,9 +8,9 @@ import errno
 import os
 import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
+from _struct import Struct
 from fcntl import ioctl
 from select import POLLHUP, POLLIN, poll
-from struct import Struct
 
 from sundog.kernel.libc import CharPointer, checked, syscall
 

@@ -19,31 +19,31 @@ TICK = 0.01  # seconds: the longest that a kernel is built with
 
 
 class Nursery:
-    """Open files, each with the birth time of its inode."""
+    """Open files, each with the birth time of its inode: ``held``, always the same list."""
 
     def __init__(self) -> None:
-        self._held: list[tuple[int, int]] = []
+        self.held: list[tuple[int, int]] = []
 
     def take(self, status: "Status") -> None:
         """Hold the file that ``status`` describes, unless it is old enough; let go of others."""
         self.release()
         if status.birth() < time.clock_gettime_ns(CLOCK_REALTIME_COARSE):
             return
-        if len(self._held) >= MAX_HELD:
+        if len(self.held) >= MAX_HELD:
             self.empty()
-        self._held.append((status.birth(), status.open()))
+        self.held.append((status.birth(), status.open()))
 
     def empty(self) -> None:
         """Let go of everything, after the tick: a file system is busy while a file is held."""
-        if self._held:
+        if self.held:
             time.sleep(TICK)
             self.release()
 
     def release(self) -> None:
         """Let go of what has become old enough."""
-        if self._held:
+        if self.held:
             now = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
-            for born, fd in self._held:
+            for born, fd in self.held:
                 if born < now:
                     os.close(fd)
-            self._held = [(born, fd) for born, fd in self._held if born >= now]
+            self.held[:] = [(born, fd) for born, fd in self.held if born >= now]

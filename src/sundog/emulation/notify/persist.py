@@ -14,6 +14,7 @@ from sundog.emulation.notify.permissions import settled
 from sundog.emulation.notify.records import TYPE_MASK, Record
 from sundog.emulation.notify.state import State
 from sundog.errors import KernelError
+from sundog.kernel.libc import encode_text
 from sundog.kernel.mounts import (
     AT_SYMLINK_NOFOLLOW,
     RESOLVE_BENEATH,
@@ -271,7 +272,7 @@ def walk(tree: int) -> "Iterator[bytes]":
             prefix = b"" if directory == b"." else directory + b"/"
             with os.scandir(fd) as entries:
                 for entry in entries:
-                    path = prefix + os.fsencode(entry.name)
+                    path = prefix + encode_text(entry.name)
                     yield path
                     if entry.is_dir(follow_symlinks=False):
                         directories.append(path)

@@ -105,6 +105,7 @@ class Supervisor:
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
         self._showing: set[int] = set()  # calls that only show what is recorded of files
+        self._starting: set[int] = set()  # calls that keep root who he is, if nothing is recorded
         self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
         for family in FAMILIES:
@@ -117,6 +118,8 @@ class Supervisor:
                         self._rootless.add(number)
                     if family is StatHandlers:
                         self._showing.add(number)
+                    if family is ExecuteHandlers:
+                        self._starting.add(number)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -138,8 +141,9 @@ class Supervisor:
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
-        showing = self._showing
+        showing, starting = self._showing, self._starting
         by_inode, linked = self._state.records.by_inode, self._state.records.linked
+        held, credentials = self._state.records.nursery.held, self._state.tags.table
         exchange = Exchange(listener.fd)
         ioctl, unpack = exchange.ioctl, NOTIFICATION.unpack_from
         notification, response = exchange.notification, exchange.response
@@ -157,7 +161,9 @@ class Supervisor:
                 continue
             number = numbers[NUMBER]
             counts[number] += 1
-            if not by_inode and number in showing and not linked:
+            if not (by_inode or linked) and (
+                number in showing or (number in starting and len(credentials) == 1 and not held)
+            ):
                 assent[0] = cookies[0]
                 if ioctl(send_fd, send, assenting) and get_errno() != errno.ENOENT:
                     raise OSError(get_errno(), "SECCOMP_IOCTL_NOTIF_SEND")

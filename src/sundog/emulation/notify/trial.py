@@ -1,4 +1,4 @@
-"""Whether a supervisor can work here: a try, in a user namespace, on a process made for it.
+"""Whether a supervisor can work here: a try on a process made for it, in a user namespace.
 
 What can be in the way: another listener further up (seccomp(2), EBUSY), Yama's ptrace_scope,
 a seccomp profile around this process, limits, an old kernel, an architecture without tables.
@@ -47,18 +47,7 @@ def obstacle(machine: str = "", ptrace_scope: bytes = PTRACE_SCOPE) -> str:
         return "the /proc here is that of another PID namespace"
     if not tags_are_possible():
         return "the hard limit of file locks (ulimit -Hx) is too low to mark processes by"
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(theirs, try_supervising(abi).encode())
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    reason = os.read(ours, LONGEST_REASON)
-    os.close(ours)
-    os.waitpid(child, 0)
-    return reason.decode()
+    return try_supervising(abi)
 
 
 def read_line(path: bytes) -> str:
@@ -71,13 +60,11 @@ def read_line(path: bytes) -> str:
 
 
 def try_supervising(abi: NotifyAbi) -> str:
-    """Do with a child what a supervisor does; return what fails, or ""."""
-    outside_uid, outside_gid = os.geteuid(), os.getegid()
-    try:
-        unshare(CLONE_NEWUSER)
-        write_id_maps(0, 0, outside_uid, outside_gid)
-    except KernelError:
-        return ""
+    """Do with a child what a supervisor does; return what fails, or "".
+
+    The child makes itself a user namespace, whose owner this process is: so it has all capabilities
+    there, as a supervisor does.
+    """
     buffer = Buffer()
     memoryview(buffer).cast("B")[: len(MARK)] = MARK
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
@@ -85,7 +72,7 @@ def try_supervising(abi: NotifyAbi) -> str:
     if child == 0:
         try:
             ours.close()
-            theirs.send(be_supervised(abi, theirs.fileno()).encode())
+            be_supervised(abi, theirs.fileno())
         finally:
             os._exit(0)
     channel = theirs.fileno()
@@ -95,29 +82,38 @@ def try_supervising(abi: NotifyAbi) -> str:
         reason = ours.recv(LONGEST_REASON).decode() or "seccomp(2) kills the process that calls it"
     else:
         reason = try_handling(abi, child, addressof(buffer), channel)
+        os.close(listener)
     ours.close()
     os.waitpid(child, 0)
     return reason
 
 
-def be_supervised(abi: NotifyAbi, channel: int) -> str:
-    """Install a listener, which notifies of nothing, and pass it on; return what fails, or "".
+def be_supervised(abi: NotifyAbi, channel: int) -> None:
+    """Install a listener, which notifies of nothing, and pass it on, or say what fails.
 
     Then wait until the other end of ``channel`` is closed.
     """
+    outside_uid, outside_gid = os.geteuid(), os.getegid()
+    try:
+        unshare(CLONE_NEWUSER)
+        write_id_maps(0, 0, outside_uid, outside_gid)
+    except KernelError:
+        pass  # will be said by those who need one
     set_no_new_privs()
     try:
         program = assemble([verdict(SECCOMP_RET_ALLOW)])
         listener = install_listener(program, abi.numbers["seccomp"])
     except KernelError as error:
-        os.write(channel, b"\0")  # in the place of the descriptor
+        reason = error.message
         if error.errno == errno.EBUSY:
-            return "this process has a supervisor already (a build, or ch-run --notify, around it)"
-        return error.message
+            reason = (
+                "this process has a supervisor already (a build, or ch-run --notify, around it)"
+            )
+        os.write(channel, b"\0" + reason.encode())  # a byte in the place of the descriptor
+        return
     send_descriptor(channel, listener)
     os.close(listener)
     os.read(channel, 1)
-    return ""
 
 
 def try_handling(abi: NotifyAbi, child: int, address: int, fd: int) -> str:

@@ -3,7 +3,7 @@
 import os
 from _ctypes import byref
 from _socket import AF_UNIX
-from struct import Struct
+from _struct import Struct
 
 from sundog.emulation.notify.birth import all_is_roots, birth_in
 from sundog.emulation.notify.descriptors import take_descriptor

@@ -8,7 +8,7 @@ and hands over the descriptor.  A device becomes an empty regular file with a re
 
 import errno
 import os
-from struct import Struct
+from _struct import Struct
 
 from sundog.emulation.filter import BLOCK_DEVICE, CHARACTER_DEVICE
 from sundog.emulation.notify.birth import Birth, all_is_roots, birth_in, is_roots_place

@@ -4,7 +4,7 @@ The rules are ``credentials``'s; here are the arguments and results.
 """
 
 import errno
-from struct import Struct
+from _struct import Struct
 
 from sundog.emulation.notify.capabilities import CAP_SETGID
 from sundog.emulation.notify.credentials import (

@@ -4,7 +4,7 @@ import errno
 import os
 from _ctypes import byref
 from _socket import SO_PEERCRED, SOL_SOCKET
-from struct import Struct
+from _struct import Struct
 
 from sundog.emulation.notify.capabilities import CAP_SYS_CHROOT
 from sundog.emulation.notify.descriptors import status_field, take_descriptor

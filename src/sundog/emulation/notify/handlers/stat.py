@@ -7,7 +7,7 @@ kernel's own answer.
 
 import os
 from _ctypes import addressof
-from struct import Struct
+from _struct import Struct
 
 from sundog.emulation.notify.descriptors import take_descriptor
 from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers

@@ -9,7 +9,7 @@ value, size and flags of the first two are in a structure.  What they do is in `
 """
 
 import errno
-from struct import Struct
+from _struct import Struct
 
 from sundog.emulation.notify.attributes import (
     XATTR_CREATE,
