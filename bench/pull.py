@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.report import Results
     from bench.tools import Tool
 
-ROUNDS = 3
+ROUNDS = 5
 # These take most of the time and are compared with once.
 _ONCE = ("charliecloud", "skopeo + umoci")
 _KINDS: dict[str, type[Tool]] = {
