@@ -186,6 +186,25 @@ def test_written_to_the_directory(ch_run: ChRun, tree: Path) -> None:
     assert [path.name for path in (tree / "ch").iterdir()] == ["owners"]
 
 
+def test_whatever_has_an_owner_is_found(ch_run: ChRun, image: Path) -> None:
+    """By all its names, wherever they are when the command ends."""
+    script = """set -e
+    cd /mnt; mkdir -p a/b/c; touch a/b/file a/b/plain; ln -s nowhere a/soft; mkfifo a/fifo
+    chown 1:2 a/b/file; chown -h 3:4 a/soft; chown 5:6 a/fifo a/b/c; chown 7:8 .
+    ln a/b/file hard; mv a moved; mv moved/soft moved/b/
+    touch gone; chown 9:9 gone; rm gone; touch gone"""
+    done = ch_run("--notify", "-w", image, "--", "sh", "-c", script)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert read_owners(bytes(image / "ch" / "owners")) == {
+        b"mnt": OwnerRecord("d", 7, 8),
+        b"mnt/hard": OwnerRecord("f", 1, 2),
+        b"mnt/moved/b/file": OwnerRecord("f", 1, 2),
+        b"mnt/moved/b/soft": OwnerRecord("l", 3, 4),
+        b"mnt/moved/b/c": OwnerRecord("d", 5, 6),
+        b"mnt/moved/fifo": OwnerRecord("p", 5, 6),
+    }
+
+
 def test_a_command_that_fails_is_recorded_too(ch_run: ChRun, image: Path) -> None:
     done = ch_run("--notify", "-w", image, "--", "sh", "-c", "chown 1:2 /mnt; kill -TERM $$")
     assert done.returncode == -15

@@ -32,6 +32,7 @@ TIMESTAMP = Struct("=qI")
 # their numbers.
 Name = tuple[int, bytes]
 
+STATFS_TYPE = Struct("@l")  # the first member of struct statfs
 ID = Struct("=I")
 DEVICE = Struct("=Q")
 
@@ -210,3 +211,13 @@ class Files:
         if record.device_type:
             pack_into("=II", buffer, STATX_RDEV, os.major(record.rdev), os.minor(record.rdev))
         return bytes(memoryview(buffer).cast("B")[:STATX_SIZE])
+
+
+def file_system_type(fd: int) -> int:
+    """Return the f_type of the file system of the open file ``fd``: statfs(2).  Raises OSError."""
+    buffer = Buffer()  # larger than a struct statfs
+    if quick_function("fstatfs")(fd, byref(buffer)):
+        raise OSError(get_errno(), "fstatfs")
+    word: int
+    (word,) = STATFS_TYPE.unpack_from(memoryview(buffer))
+    return word

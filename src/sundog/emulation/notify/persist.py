@@ -9,7 +9,7 @@ upper that has no record is 0:0.
 import os
 
 from sundog.emulation.notify.attributes import shown_value
-from sundog.emulation.notify.files import Status
+from sundog.emulation.notify.files import Status, file_system_type
 from sundog.emulation.notify.permissions import settled
 from sundog.emulation.notify.records import TYPE_MASK, Record
 from sundog.emulation.notify.state import State
@@ -26,7 +26,7 @@ from sundog.record.owners import OwnerRecord, OwnersManifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Container, Iterator, Sequence
 
 TYPES = {
     "f": 0o100000,
@@ -38,6 +38,16 @@ TYPES = {
 }
 KINDS = {file_type: kind for kind, file_type in TYPES.items()}
 DEVICES = "cb"  # on disk: an empty regular file
+# File systems whose directories have st_ino: linux/magic.h.  Others may, but an overlay, or what
+# FUSE is a front for, may not.
+LISTING_INODES = frozenset(
+    (
+        0xEF53,  # ext4
+        0x58465342,  # XFS
+        0x9123683E,  # btrfs
+        0x01021994,  # tmpfs
+    )
+)
 
 PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
@@ -195,7 +205,8 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     if records.is_empty():
         return manifest
     entries: dict[OwnerRecord, OwnerRecord] = {}
-    for path in walk(upper):
+    known = None if records.linked or not lists_inodes(upper) else records.by_inode
+    for path in walk(upper, known):
         location = b"/" + path
         inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
         if inode < 0 or (inode not in records.by_inode and not records.linked):
@@ -258,8 +269,23 @@ def manifest_entry(status: Status, record: Record) -> OwnerRecord:
     )
 
 
-def walk(tree: int) -> "Iterator[bytes]":
-    """Yield the path of ``tree`` itself, b"", and of all in it, on its own file system."""
+def lists_inodes(tree: int) -> bool:
+    """Tell whether directories in ``tree`` list files by the inode numbers that the container sees.
+
+    They do if it is the container's root, no overlay's layer, on a file system known for that.
+    """
+    status = os.fstat(tree)
+    root = os.stat(b"/")
+    if (status.st_dev, status.st_ino) != (root.st_dev, root.st_ino):
+        return False
+    return file_system_type(tree) in LISTING_INODES
+
+
+def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]":
+    """Yield the path of ``tree`` itself, b"", and of all in it, on its own file system.
+
+    With ``inodes``, leave out what is no directory and is listed by another inode number.
+    """
     device = os.fstat(tree).st_dev
     yield b""
     directories = [b"."]
@@ -272,9 +298,12 @@ def walk(tree: int) -> "Iterator[bytes]":
             prefix = b"" if directory == b"." else directory + b"/"
             with os.scandir(fd) as entries:
                 for entry in entries:
+                    is_directory = entry.is_dir(follow_symlinks=False)
+                    if not is_directory and inodes is not None and entry.inode() not in inodes:
+                        continue
                     path = prefix + encode_text(entry.name)
                     yield path
-                    if entry.is_dir(follow_symlinks=False):
+                    if is_directory:
                         directories.append(path)
         finally:
             os.close(fd)
