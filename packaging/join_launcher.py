@@ -6,8 +6,8 @@ paths and an open, which on a cluster's file system are requests to one metadata
 The modules of floor 0 keep to rules that make this possible, and that are checked here: our own
 names are imported by ``from sundog.… import name`` without ``as``, and no name stands for two
 things at the top level of the modules.  An import of ours inside a function is of something that
-few starts need: of what an addition is made of, and then adds that; else from the modules as they
-are.  An addition is run among the names of the first joined module, and has what is not there.
+few starts need: the entry of an addition, which is then added.  That is run among the names of the
+first joined module, and has what is not there.
 
 What a joined module leaves out: docstrings, annotations, what is for type checkers only, our other
 imports, and what nothing needs.  ``os.name`` becomes ``posix.name`` where that is the same object,
@@ -256,8 +256,9 @@ class LeaveOut(ast.NodeTransformer):
         """Drop our own imports: the names are here already, unless a function imports them."""
         if self.in_function and node.module in ADDITIONS:
             return ast.parse(f"add({ADDITIONS[node.module]!r})").body[0]
-        ours = is_ours(node.module) and not self.in_function
-        return None if ours or node.module == "__future__" else node
+        if self.in_function and is_ours(node.module):
+            raise JoinError(f"no addition begins there: {ast.unparse(node)}")
+        return None if is_ours(node.module) or node.module == "__future__" else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """Take what is in ``posix`` from there."""

@@ -31,6 +31,11 @@ SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 
 # What the launcher imports besides the modules that the interpreter itself has at start-up.
 ALLOWED_MODULES = {"_ctypes", "errno"}
+# Compiled, all of them.
+ALLOWED_FOR_NOTIFY = {
+    *("_ctypes", "_signal", "_socket", "_struct", "errno", "fcntl", "gc", "posix", "resource"),
+    *("select", "sys", "time"),
+}
 
 
 def version_of(command: Path | str, *, cwd: Path | None = None, **env: str) -> bytes:
@@ -68,6 +73,18 @@ def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
     ]
     assert ours == []
     assert "__import__" not in joined_text(NOTIFY)  # it is for after the change of root
+    imported = {
+        name
+        for node in ast.walk(ast.parse(joined_text(NOTIFY)))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= ALLOWED_FOR_NOTIFY
 
 
 @pytest.mark.parametrize(
@@ -80,6 +97,7 @@ def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
         ("", "from sundog.a import x as y", "import x as y"),
         ("", "import sundog.a", "import sundog.a"),
         ("def add(): pass", "", "add is defined in the prelude and in sundog.a"),
+        ("", "def f(): from sundog.a import x", "no addition begins there: from sundog.a"),
     ],
 )
 def test_a_module_that_cannot_be_joined(

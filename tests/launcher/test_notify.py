@@ -205,6 +205,19 @@ def test_whatever_has_an_owner_is_found(ch_run: ChRun, image: Path) -> None:
     }
 
 
+def test_what_is_mounted_in_the_directory_is_not_in_it(
+    ch_run: ChRun, image: Path, tmp_path: Path
+) -> None:
+    (image / "etc" / "covered").touch()
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").touch()
+    binds = [f"-b{tmp_path}/directory:/mnt", f"-b{tmp_path}/file:/etc/covered"]
+    script = "chown 5:6 /mnt /etc/covered; stat -c %u:%g /mnt /etc/covered"
+    done = ch_run("--notify", "-w", *binds, image, "--", "sh", "-c", script)
+    assert (done.stdout, done.stderr) == (b"5:6\n5:6\n", b"")
+    assert read_owners(bytes(image / "ch" / "owners")) == {}
+
+
 def test_a_command_that_fails_is_recorded_too(ch_run: ChRun, image: Path) -> None:
     done = ch_run("--notify", "-w", image, "--", "sh", "-c", "chown 1:2 /mnt; kill -TERM $$")
     assert done.returncode == -15
@@ -348,7 +361,8 @@ from sundog.emulation.bpf import (
 )
 from sundog.kernel.process import install_seccomp_filter, set_no_new_privs
 set_no_new_privs()
-source = [load(DATA_NR), compare(int(sys.argv[1]), "deny"), verdict(SECCOMP_RET_ALLOW)]
+denied = [compare(int(number), "deny") for number in sys.argv[1].split(",")]
+source = [load(DATA_NR), *denied, verdict(SECCOMP_RET_ALLOW)]
 install_seccomp_filter(assemble([*source, label("deny"), verdict(SECCOMP_RET_ERRNO | 1)]))
 os.execv(sys.argv[2], sys.argv[2:])
 """
@@ -394,6 +408,21 @@ def test_where_it_is_not_possible(installed: Path, tree: Path, case: str) -> Non
         f"error: --notify is not possible here: {reason}",
         "hint: leave out --no-fallback; or use --seccomp",
     ]
+
+
+@pytest.mark.parametrize("also", ["", ",310", ",438"])
+def test_where_no_container_is_possible(installed: Path, tree: Path, also: str) -> None:
+    """That is what is said, and not that there can be no supervisor."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_A_PROFILE, f"272{also}", installed, "--notify", tree, "true"],
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 31
+    assert (
+        messages(done)[0] == "error: can't unshare user+mount namespaces: Operation not permitted"
+    )
 
 
 def test_yama_may_forbid_it(tmp_path: Path) -> None:

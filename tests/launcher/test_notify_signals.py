@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,52 @@ def tree(image: Path) -> Path:
     for applet in ("setsid", "sync", "tr", "yes", "head", "grep"):
         (image / "bin" / applet).symlink_to("busybox")
     return image
+
+
+STANDING_IN = """
+import os, signal, sys
+from sundog.launcher import stand_in
+from sundog.launcher.messages import Messages
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+reading, writing = os.pipe()
+supervisor = os.fork()
+if supervisor == 0:
+    os.close(writing)
+    if sys.argv[1] == "stays":
+        os.read(reading, 1)
+    os._exit(0)
+if sys.argv[1] == "ends":
+    os.waitid(os.P_PID, supervisor, os.WEXITED | os.WNOWAIT)
+looks = []
+def look(proc, spared):
+    looks.append(spared)
+    os.close(writing)
+stand_in.kill_members = look
+command = os.fork()
+if command == 0:
+    os._exit(7)
+status = stand_in.StandIn(command, supervisor, -1).stand(Messages())
+print(status, looks == [{os.getpid(), supervisor}] if looks else "no look")
+"""
+
+
+@pytest.mark.parametrize(("supervisor", "told"), [("ends", b"7 no look\n"), ("stays", b"7 True\n")])
+def test_who_is_left_is_looked_for_if_there_may_be_any(supervisor: str, told: bytes) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STANDING_IN, supervisor], capture_output=True, check=True
+    )
+    assert done.stdout == told
+
+
+def test_a_caller_that_ignores_its_children(installed: Path, tree: Path) -> None:
+    done = subprocess.run(
+        [installed, "--notify", tree, "--", "sh", "-c", "echo; exit 7"],
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"\n", b"")
 
 
 def start(installed: Path, tree: Path, script: str) -> subprocess.Popen[bytes]:

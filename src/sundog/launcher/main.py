@@ -90,8 +90,11 @@ def run(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
         where = error.__traceback__
         while where is not None and where.tb_next is not None:
             where = where.tb_next
-        line = where.tb_lineno if where is not None else 0
-        messages.error(f"please report this bug: {type(error).__name__}: {error} (line {line})")
+        place = ""
+        if where is not None:
+            _, _, file = where.tb_frame.f_code.co_filename.rpartition("/")
+            place = f" ({file}, line {where.tb_lineno})"
+        messages.error(f"please report this bug: {type(error).__name__}: {error}{place}")
         status = EXIT_RUN
     messages.reprint_warnings()
     return status

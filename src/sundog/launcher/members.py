@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 NS_GET_PARENT = 0xB702  # ioctl_ns(2)
+INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 
 def kill_members(proc: int, spared: "Collection[int]") -> None:
@@ -22,6 +23,8 @@ def kill_members(proc: int, spared: "Collection[int]") -> None:
     until a look around finds nobody who is not dying already.
     """
     own = os.stat(b"self/ns/user", dir_fd=proc).st_ino
+    if own == INITIAL_USER_NAMESPACE:
+        raise AssertionError("this process is in no container")  # they are all processes there are
     directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
     killed: set[int] = set()
     while True:

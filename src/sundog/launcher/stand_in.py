@@ -122,7 +122,7 @@ class StandIn:
 
     def _end(self) -> None:
         """End what is left of the container, and wait for the supervisor, who sees that."""
-        if self._statuses[self._command] != RUNNING:
+        if self._statuses[self._supervisor] == RUNNING:
             # Mostly nothing is left, and the supervisor is about to end.  Then there is no need to
             # look at all processes of the machine.
             self._wait(FIRST_PATIENCE)

@@ -21,7 +21,7 @@ what it remembers, or lets the kernel answer.
     supervisor   the loop
     persist      records ↔ the owners manifests of layers
 
-Not a security boundary: the tracee may do what the user may do.  Not joined into ``ch-run``'s file,
-and loaded only in this mode, so names need not be unique on floor 0; but it starts with the same
-light modules of the standard library.
+Not a security boundary: the tracee may do what the user may do.  Loaded only in this mode: not part
+of ``ch-run``'s joined module, but of the one that is added to it.  So the rules of floor 0 hold: a
+name means one thing, and only light modules of the standard library are imported.
 """

@@ -204,6 +204,7 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     records, find_inode = state.records, state.files.find_inode
     if records.is_empty():
         return manifest
+    root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     entries: dict[OwnerRecord, OwnerRecord] = {}
     known = None if records.linked or not lists_inodes(upper) else records.by_inode
     for path in walk(upper, known):
@@ -214,10 +215,19 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
         status = state.files.status(location, follow=False)
         status = settled(state, location, status)
         record = records.find(status)
-        if record is not None:
+        if record is not None and is_of_root(root, path):
             entry = manifest_entry(status, record)
             manifest[path] = entries.setdefault(entry, entry)
+    os.close(root)
     return manifest
+
+
+def is_of_root(root: int, path: bytes) -> bool:
+    """Tell whether ``path`` below ``root`` is on the root's own mount, and no other hides it."""
+    fd = open_beneath(root, path)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
 
 
 def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> None:
@@ -276,9 +286,8 @@ def lists_inodes(tree: int) -> bool:
     """
     status = os.fstat(tree)
     root = os.stat(b"/")
-    if (status.st_dev, status.st_ino) != (root.st_dev, root.st_ino):
-        return False
-    return file_system_type(tree) in LISTING_INODES
+    is_root = (status.st_dev, status.st_ino) == (root.st_dev, root.st_ino)
+    return is_root and file_system_type(tree) in LISTING_INODES
 
 
 def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]":

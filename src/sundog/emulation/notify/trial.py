@@ -29,6 +29,7 @@ from sundog.kernel.process import set_no_new_privs
 PTRACE_SCOPE = b"/proc/sys/kernel/yama/ptrace_scope"
 NO_ATTACH = "3"
 LONGEST_REASON = 4096
+NO_REASON = "-"
 MARK = b"sundog"
 
 
@@ -80,25 +81,30 @@ def try_supervising(abi: NotifyAbi) -> str:
     listener = receive_descriptor(ours.fileno())
     if listener < 0:
         reason = ours.recv(LONGEST_REASON).decode() or "seccomp(2) kills the process that calls it"
+        reason = "" if reason == NO_REASON else reason
     else:
         reason = try_handling(abi, child, addressof(buffer), channel)
         os.close(listener)
     ours.close()
-    os.waitpid(child, 0)
+    try:  # noqa: SIM105 - contextlib is not light
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        pass  # who ignores SIGCHLD has no dead children
     return reason
 
 
 def be_supervised(abi: NotifyAbi, channel: int) -> None:
     """Install a listener, which notifies of nothing, and pass it on, or say what fails.
 
-    Then wait until the other end of ``channel`` is closed.
+    Then wait until the other end of ``channel`` is closed.  Without a user namespace: NO_REASON.
     """
     outside_uid, outside_gid = os.geteuid(), os.getegid()
     try:
         unshare(CLONE_NEWUSER)
         write_id_maps(0, 0, outside_uid, outside_gid)
     except KernelError:
-        pass  # will be said by those who need one
+        os.write(channel, b"\0" + NO_REASON.encode())
+        return
     set_no_new_privs()
     try:
         program = assemble([verdict(SECCOMP_RET_ALLOW)])
@@ -126,8 +132,8 @@ def try_handling(abi: NotifyAbi, child: int, address: int, fd: int) -> str:
     try:
         process = os.pidfd_open(child)
         taken = syscall(abi.numbers["pidfd_getfd"], process, fd, 0)
-        os.close(checked(taken, "pidfd_getfd", b"a file of another process"))
         os.close(process)
+        os.close(checked(taken, "pidfd_getfd", b"a file of another process"))
         prlimit(child, RLIMIT_LOCKS, prlimit(child, RLIMIT_LOCKS))
     except KernelError as error:
         return error.message
