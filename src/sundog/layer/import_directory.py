@@ -2,8 +2,8 @@
 
 The user's own files become root's, whatever their group; the owners of other files are recorded.
 Devices get a placeholder and a record, sockets are left out.  Where ``ch-run --notify -w`` has
-worked in the directory, its records say whose the files are (``own_records``), and are not copied
-themselves.
+worked in the directory, its records say whose the files are (``directory_records``), and are not
+copied themselves.
 
 In a user namespace every foreign owner looks the same.  So who they are is found out outside, by
 ``foreign_owners``, while the copy is made in the tree worker, where the modes of the user's own
@@ -23,8 +23,8 @@ from sundog.errors import SundogError
 from sundog.layer.below import SET_ID, kind_of
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
+from sundog.layer.directory_records import is_about_records, own_records
 from sundog.layer.names import display, joined
-from sundog.layer.own_records import is_about_records, own_records
 from sundog.layer.walk import walk
 from sundog.layer.write_tar import write_tar
 from sundog.layer.xattrs import get_xattrs, set_xattrs
