@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -187,8 +188,9 @@ def test_making_goes_on_where_a_killed_command_left_it(path: Path) -> None:
 
     # Nothing but the file that becomes the version file, whole or cut.
     path.mkdir(0o700)
-    (path / ".version.new").write_text("sun")
+    (path / ".version.0a1b").write_text("sun")
     open_directory(complete)
+    (path / ".version.0a1b").unlink()
     assert {p.relative_to(path) for p in path.rglob("*")} == reference
 
     # Some of the directories; the one that is made last is missing.
@@ -198,3 +200,60 @@ def test_making_goes_on_where_a_killed_command_left_it(path: Path) -> None:
     open_directory(complete)
     assert {p.relative_to(path) for p in path.rglob("*")} == reference
     assert read_version(complete) == b"sundog 1\n"
+
+
+def test_another_process_claims_it_while_the_version_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(source: bytes, target: bytes) -> None:
+        monkeypatch.undo()
+        open_directory(os.fsencode(path))
+        os.rename(source, target)
+
+    monkeypatch.setattr("sundog.store.directory.os.rename", overtaken)
+    open_directory(os.fsencode(path))
+    assert read_version(os.fsencode(path)) == b"sundog 1\n"
+    assert [name for name in os.listdir(path) if name.startswith(".")] == []
+
+
+def test_another_process_makes_it_private_after_the_first_look(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(path: bytes) -> bytes | None:
+        monkeypatch.undo()
+        open_directory(path)
+        return read_version(path)
+
+    path.mkdir()
+    path.chmod(0o755)
+    monkeypatch.setattr("sundog.store.directory.read_version", overtaken)
+    open_directory(os.fsencode(path))
+
+
+def test_many_processes_open_a_new_directory_at_once(tmp_path: Path) -> None:
+    for turn in range(40):
+        path = tmp_path / str(turn)
+        if turn % 2:
+            path.mkdir()
+            path.chmod(0o755)
+        reading, writing = os.pipe()
+        children = [_open_when_told(path, reading, writing) for _ in range(6)]
+        os.close(reading)
+        os.close(writing)  # the start for all
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
+        assert [name for name in os.listdir(path) if name.startswith(".")] == []
+        assert path.stat().st_mode & 0o7777 == 0o700
+
+
+def _open_when_told(path: Path, reading: int, writing: int) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.close(writing)
+        os.read(reading, 1)
+        open_directory(os.fsencode(path))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)

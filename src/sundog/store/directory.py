@@ -28,7 +28,7 @@ from sundog.store.faults import OTHER_STORAGE_HINT
 FORMAT = b"sundog 1\n"
 _FORMAT_FAMILY = b"sundog "
 VERSION = b"version"
-_VERSION_IN_MAKING = b".version.new"
+_VERSION_IN_MAKING = b".version."  # and a random name: several processes may be at it
 
 _MOUNT_POINTS = (b"dev", b"etc", b"proc", b"sys", b"tmp")
 _SKELETONS = {
@@ -78,7 +78,8 @@ def open_directory(path: bytes) -> None:
             "ch-image reset deletes all that is in it and starts anew; or " + OTHER_STORAGE_HINT,
         )
     else:
-        _check_privacy(path, status)
+        # Not by the status of before: a process that claimed it since has made it private.
+        _check_privacy(path, os.stat(path))
     if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
         _furnish(path)
 
@@ -109,8 +110,7 @@ def _make(path: bytes) -> None:
 
 def _claim(path: bytes) -> None:
     """Make an empty directory a storage directory."""
-    entries = set(os.listdir(path)) - {_VERSION_IN_MAKING}
-    if entries:
+    if not all(name.startswith(_VERSION_IN_MAKING) for name in os.listdir(path)):
         if read_version(path) is not None:
             return  # another process claims it at this moment
         raise StoreError(
@@ -126,10 +126,15 @@ def _claim(path: bytes) -> None:
             OTHER_STORAGE_HINT,
         ) from error
     _check_privacy(path, os.stat(path))
-    making = os.path.join(path, _VERSION_IN_MAKING)
-    with open(making, "wb") as file:
-        file.write(FORMAT)
-    os.rename(making, os.path.join(path, VERSION))
+    making = os.path.join(path, _VERSION_IN_MAKING + os.urandom(8).hex().encode())
+    try:
+        with open(making, "xb") as file:
+            file.write(FORMAT)
+        os.rename(making, os.path.join(path, VERSION))
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(making)
+        raise
 
 
 def _check_privacy(path: bytes, status: os.stat_result) -> None:
