@@ -139,16 +139,16 @@ class Listener:
         """Wait for a notification; return False if no process is left that could send one."""
         return bool(self._poll.poll()[0][1] & POLLIN)
 
-    def is_over(self, number: int) -> bool:
-        """Tell whether the errno ``number`` of a RECV means that no process is left.
+    def is_over(self, error: OSError) -> bool:
+        """Tell whether the ``error`` of a RECV means that no process is left.
 
-        Raises OSError if it means something else than "try again".
+        Raises it if it means something else than "try again".
         """
-        if number == errno.ENOENT:
+        if error.errno == errno.ENOENT:
             # Either that, or the caller died before its call could be read.
             return any(events & POLLHUP for _, events in self._poll.poll(0))
-        if number != errno.EINTR:
-            raise OSError(number, "SECCOMP_IOCTL_NOTIF_RECV")
+        if error.errno != errno.EINTR:
+            raise error
         return False
 
     def confirm(self) -> None:

@@ -7,7 +7,7 @@ kernel; that is counted, and reported at the end.
 import errno
 import gc
 import time
-from _ctypes import get_errno
+from fcntl import ioctl
 
 from sundog.emulation.notify.exchange import Exchange
 from sundog.emulation.notify.handlers.bind import BindHandlers
@@ -27,6 +27,8 @@ from sundog.emulation.notify.listener import (
     NOTIFICATION,
     NUMBER,
     RESULT_WORD,
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
     Answer,
     KernelAnswers,
     error_word,
@@ -139,64 +141,66 @@ class Supervisor:
     def _loop(self) -> None:
         """Do the work; this is where the time goes, so names are local and nothing is called."""
         listener, paths = self._state.listener, self._state.paths
-        must_poll = listener.must_poll
+        must_poll, fd = listener.must_poll, listener.fd
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
-        showing, starting = self._showing, self._starting
-        by_inode, linked = self._state.records.by_inode, self._state.records.linked
-        held, credentials = self._state.records.nursery.held, self._state.tags.table
-        exchange = Exchange(listener.fd)
-        ioctl, unpack = exchange.ioctl, NOTIFICATION.unpack_from
-        notification, response = exchange.notification, exchange.response
-        cookies, numbers, assent = exchange.cookies, exchange.numbers, exchange.assent
-        receive_fd, receive, received = exchange.receive
-        send_fd, send, sent = exchange.send
-        assenting = exchange.assenting
-        while True:
-            if must_poll and not listener.wait():
-                return
+        records, credentials = self._state.records, self._state.tags.table
+        by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
+        unpack = NOTIFICATION.unpack_from
+        exchange = Exchange()
+        memory, notification = exchange.memory, exchange.notification
+        numbers, words = exchange.numbers, exchange.words
+        nothing: set[int] = set()
+        showing, showing_or_starting = self._showing, self._showing | self._starting
+        # Calls to which the kernel's own answer is right, as far as the last handler knows.
+        passed_on = nothing
+        while not must_poll or listener.wait():
             notification[:] = EMPTY_NOTIFICATION
-            if ioctl(receive_fd, receive, received):
-                if listener.is_over(get_errno()):
+            try:
+                ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, memory)
+            except OSError as error:
+                if listener.is_over(error):
                     return
                 continue
             number = numbers[NUMBER]
             counts[number] += 1
-            if not (by_inode or linked) and (
-                number in showing or (number in starting and len(credentials) == 1 and not held)
-            ):
-                assent[0] = cookies[0]
-                if ioctl(send_fd, send, assenting) and get_errno() != errno.ENOENT:
-                    raise OSError(get_errno(), "SECCOMP_IOCTL_NOTIF_SEND")
-                continue
-            fields = unpack(notification)
-            cookie, thread = fields[:2]
-            args = fields[2:]
-            listener.cookie = cookie
-            try:
-                if paths.elsewhere and number not in rootless:
-                    answer = self._answer_elsewhere(handlers[number], thread, args)
-                else:
-                    answer = handlers[number](thread, args)
-            except KernelAnswers:
+            if number in passed_on:
                 answer = CONTINUE
-            except OSError as error:
-                if error.errno not in EXPECTED_ERRORS:
+            else:
+                fields = unpack(notification)
+                listener.cookie, thread = fields[:2]
+                args = fields[2:]
+                try:
+                    if paths.elsewhere and number not in rootless:
+                        answer = self._answer_elsewhere(handlers[number], thread, args)
+                    else:
+                        answer = handlers[number](thread, args)
+                except KernelAnswers:
+                    answer = CONTINUE
+                except OSError as error:
+                    if error.errno not in EXPECTED_ERRORS:
+                        self._note_incident(number, error)
+                    answer = CONTINUE
+                except Exception as error:
                     self._note_incident(number, error)
-                answer = CONTINUE
-            except Exception as error:
-                self._note_incident(number, error)
-                answer = CONTINUE
-            response[0] = cookie
+                    answer = CONTINUE
+                if by_inode or linked:
+                    passed_on = nothing
+                elif held or len(credentials) > 1:
+                    passed_on = showing
+                else:
+                    passed_on = showing_or_starting
             if answer is CONTINUE:
-                response[1], response[2] = 0, CONTINUE_WORD
+                words[1], words[2] = 0, CONTINUE_WORD
             elif answer >= 0:
-                response[1], response[2] = answer, RESULT_WORD
+                words[1], words[2] = answer, RESULT_WORD
             elif answer == ANSWERED:
                 continue
             else:
-                response[1], response[2] = 0, error_word(answer)
-            if ioctl(send_fd, send, sent) and get_errno() != errno.ENOENT:  # the caller has died
-                raise OSError(get_errno(), "SECCOMP_IOCTL_NOTIF_SEND")
+                words[1], words[2] = 0, error_word(answer)
+            try:
+                ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, memory)
+            except FileNotFoundError:
+                continue  # the caller has died
 
     def _answer_elsewhere(self, handler: "Handler", thread: int, args: "Arguments") -> Answer:
         """Answer with the caller's root for the supervisor's own."""
