@@ -260,3 +260,35 @@ def test_shell_and_what_it_applies_to(any_workshop: Workshop) -> None:
     assert config["Cmd"] == ["/bin/sh", "-euc", "run it"]
     assert config["Shell"] == ["/bin/sh", "-euc"]
     assert config["Healthcheck"] == {"Test": ["CMD-SHELL", "check it"]}
+
+
+def test_epoch_is_when_the_image_was_made(any_workshop: Workshop) -> None:
+    dockerfile = "FROM bb\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH >x\nENV a=b\n"
+
+    def made() -> tuple[str, list[str]]:
+        config = any_workshop.config()
+        return config["created"], [entry["created"] for entry in config["history"][-2:]]
+
+    any_workshop.build(dockerfile)
+    now = made()
+    assert now[0] > "2026"
+    for seconds, text in (("0", "1970-01-01T00:00:00Z"), ("86400", "1970-01-02T00:00:00Z")):
+        any_workshop.build(dockerfile, f"--build-arg=SOURCE_DATE_EPOCH={seconds}")
+        assert made() == (text, [text, text])
+    # Another time is another image; without one that is asked for, this one will do.
+    given = "--build-arg=SOURCE_DATE_EPOCH=1"
+    any_workshop.build(dockerfile, given, env={"SOURCE_DATE_EPOCH": "2"})
+    assert made()[0] == "1970-01-01T00:00:01Z"
+    any_workshop.build("FROM bb\nENV a=c\n", env={"SOURCE_DATE_EPOCH": "2"})
+    assert made()[0] == "1970-01-01T00:00:02Z"
+    any_workshop.build("FROM bb\nENV a=c\n")
+    assert made()[0] == "1970-01-01T00:00:02Z"
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "999999999999", "1.5"])
+def test_epoch_that_is_none(any_workshop: Workshop, value: str) -> None:
+    done = any_workshop.build("FROM bb\n", f"--build-arg=SOURCE_DATE_EPOCH={value}", check=False)
+    assert done.returncode == 2
+    assert f"--build-arg: SOURCE_DATE_EPOCH: not a number of seconds: {value}\n" in done.stderr
+    done = any_workshop.build("FROM bb\n", env={"SOURCE_DATE_EPOCH": value}, check=False)
+    assert f"error: $SOURCE_DATE_EPOCH: not a number of seconds: {value}\n" in done.stderr

@@ -13,10 +13,11 @@ from sundog.build.metadata import pair_text, without_times
 from sundog.build.report import NOT_APPLICABLE
 from sundog.build.scope import GlobalScope, platform_args
 from sundog.build.secrets import SshAgents
-from sundog.build.stage import BuildState, timestamp
+from sundog.build.stage import BuildState
 from sundog.build.unsupported import refuse_unsupported
 from sundog.errors import BuildError, NotInStorage, StoreError
 from sundog.oci.platform import Platform
+from sundog.oci.timestamps import timestamp
 from sundog.record.names import canonical_name
 from sundog.store.images import Image
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sundog.build.report import Report
     from sundog.build.stage import StageResult
     from sundog.dockerfile.parse import Dockerfile
+    from sundog.oci.config import ImageConfig
     from sundog.store.store import Store
 
 _ORIGIN = "ch-image build"
@@ -74,10 +76,13 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
 
 
 def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
-    """Write the image under each name, unless the one in place is the same but for times."""
+    """Write the image under each name, unless the one in place is the same.
+
+    Without a time that is asked for, one that is the same but for times will do.
+    """
     assert result.layers is not None
     config = result.config.replace(labels={**result.config.labels, **options.labels})
-    config = config.replace(created=timestamp())
+    config = config.replace(created=timestamp(options.epoch))
     origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
     for tag in options.tags:
         try:
@@ -86,7 +91,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
             pass
         else:
             same = old.typed == tag and old.layers == result.layers
-            if same and without_times(old.config) == without_times(config):
+            if same and _looks(old.config, options) == _looks(config, options):
                 config = old.config  # one image, whatever it is called
                 continue
         store.images.put(Image(canonical_name(tag), tag, config, result.layers, origin))
@@ -95,6 +100,11 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         from sundog.build.results import write_results  # noqa: PLC0415 - seldom needed
 
         write_results(store, options, config, result.layers)
+
+
+def _looks(config: ImageConfig, options: BuildOptions) -> ImageConfig:
+    """Return what two images have to have in common for the older one to do."""
+    return without_times(config) if options.epoch is None else config
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:

@@ -46,7 +46,8 @@ class BuildOptions:
     storage come by ``pull``, if it is given.  With ``is_modification`` the image of FROM itself
     goes on: its ONBUILD triggers stay what they are.  ``contexts`` are by name, as
     ``graph.context_key`` has it.  To the files ``iidfile`` and ``metadata_file`` goes what
-    ``results`` says.
+    ``results`` says.  ``epoch`` is when the image says that it was made, in seconds since 1970; by
+    default it is now.
     """
 
     tags: tuple[str, ...]
@@ -60,6 +61,7 @@ class BuildOptions:
     ssh: Mapping[str, SshSource] = field(default_factory=dict)
     iidfile: str = ""
     metadata_file: str = ""
+    epoch: int | None = None
     cache_mode: str = CACHE_ENABLED
     dry_run: bool = False
     real_sync: bool = False

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sundog.oci.timestamps import EPOCH_VARIABLE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +28,8 @@ PROXY_ARGS = frozenset(
 )
 
 
-# “BuildKit built-in build args”: what they ask for has no meaning here, or is not done.
-_FOR_OTHER_BUILDERS = frozenset(
+# “BuildKit built-in build args”: they are for the builder, and no ARG need declare them.
+_FOR_THE_BUILDER = frozenset(
     [
         "BUILDKIT_BUILD_NAME",
         "BUILDKIT_CACHE_MOUNT_NS",
@@ -36,7 +38,7 @@ _FOR_OTHER_BUILDERS = frozenset(
         "BUILDKIT_MULTI_PLATFORM",
         "BUILDKIT_SANDBOX_HOSTNAME",
         "BUILDKIT_SYNTAX",
-        "SOURCE_DATE_EPOCH",
+        EPOCH_VARIABLE,
     ]
 )
 
@@ -89,7 +91,7 @@ class GlobalScope:
 
     def unused(self) -> list[str]:
         """Return what ``--build-arg`` gives and no ARG declares."""
-        predefined = PROXY_ARGS | self.automatic.keys() | _FOR_OTHER_BUILDERS
+        predefined = PROXY_ARGS | self.automatic.keys() | _FOR_THE_BUILDER
         return sorted(self.given.keys() - self.declared - predefined)
 
 

@@ -30,6 +30,7 @@ from sundog.dockerfile.triggers import parse_triggers
 from sundog.errors import BuildError, SundogError
 from sundog.oci.config import HistoryEntry, ImageConfig
 from sundog.oci.platform import Platform
+from sundog.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -374,7 +375,7 @@ class StageBuild:
 
     def _record(self, text: str, layer: str | None) -> None:
         """Add what an instruction made to the image."""
-        entry = HistoryEntry(timestamp(), text, empty_layer=layer is None)
+        entry = HistoryEntry(timestamp(self._state.options.epoch), text, empty_layer=layer is None)
         self._config = self._config.replace(history=(*self._config.history, entry))
         if layer is not None and self._layers is not None:
             self._layers = (*self._layers, layer)
@@ -384,8 +385,3 @@ class StageBuild:
 def _without_history(config: ImageConfig) -> str:
     """Return what a configuration says, but not how it came about."""
     return json.dumps(config.replace(created="", history=(), diff_ids=()).to_json(), sort_keys=True)
-
-
-def timestamp() -> str:
-    """Return the time as image configurations have it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -22,6 +22,7 @@ from sundog.dockerfile.parse import parse
 from sundog.errors import KernelError, SundogError, UsageError
 from sundog.layer.compression import is_compressed, rejoined
 from sundog.layer.header import BLOCK
+from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
@@ -93,6 +94,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh),
         arguments.iidfile,
         arguments.metadata_file,
+        _epoch(build_args, os.environ),
         cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
@@ -195,6 +197,13 @@ def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[st
             value = environment[name]
         build_args[name] = value
     return build_args
+
+
+def _epoch(build_args: Mapping[str, str], environment: Mapping[str, str]) -> int | None:
+    """Return when the image is to say that it was made."""
+    if EPOCH_VARIABLE in build_args:
+        return parse_epoch(build_args[EPOCH_VARIABLE], f"--build-arg: {EPOCH_VARIABLE}")
+    return parse_epoch(environment.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}")
 
 
 def _by_id(sources: Iterable[SourceT]) -> dict[str, SourceT]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 
 from sundog.errors import ArchiveError, StoreError
 from sundog.layer.import_directory import foreign_owners
+from sundog.oci.timestamps import timestamp
 from sundog.record.names import canonical_name
 from sundog.store.images import Image
 from sundog.store.layers import layer_id
@@ -36,8 +36,7 @@ def import_image(store: Store, source: str, reference: str) -> Image:
 
     An image of that name is replaced.  Raises what ``read_image`` raises.
     """
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    image = read_image(store, source, reference, created)
+    image = read_image(store, source, reference, timestamp())
     store.images.put(image)
     return image
 

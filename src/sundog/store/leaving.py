@@ -14,6 +14,7 @@ from sundog.oci.digest import Digest
 from sundog.oci.manifest import Manifest, encoded_document
 from sundog.oci.media_types import FOREIGN_LAYERS, OCI_CONFIG, OCI_MANIFEST, as_oci
 from sundog.oci.platform import Platform
+from sundog.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,10 +137,9 @@ def _clamped(created: str, epoch: int | None) -> str:
     """Return the time, as RFC 3339 has it, or that of ``epoch`` if it is younger or none."""
     if epoch is None or not created:
         return created
-    limit = datetime.fromtimestamp(epoch, UTC)
     try:
-        if datetime.fromisoformat(created) <= limit:
+        if datetime.fromisoformat(created) <= datetime.fromtimestamp(epoch, UTC):
             return created
     except (ValueError, TypeError):  # TypeError: a time without a zone
         pass
-    return limit.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp(epoch)

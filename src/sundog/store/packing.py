@@ -12,11 +12,11 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sundog.errors import UsageError
 from sundog.layer.compressing import CompressedWriter, compressor_name
 from sundog.oci.descriptor import Descriptor
 from sundog.oci.digest import Digest
 from sundog.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
+from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.store.layer_info import LayerBlob
 
 TYPE_CHECKING = False
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sundog.store.layers import LayerId, LayerPath
     from sundog.store.store import Store
 
-_EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
@@ -41,12 +40,8 @@ class Packing:
     def choose(cls, compression: str, environment: Mapping[str, str]) -> Packing:
         """Return what an option and the environment ask for; raise UsageError."""
         compressor_name(compression)
-        text = environment.get(_EPOCH_VARIABLE, "")
-        if text and not (text.isascii() and text.isdigit() and len(text) < 12):
-            raise UsageError(
-                f"${_EPOCH_VARIABLE}: not a number of seconds: {text}", "unset it, or date +%s"
-            )
-        return cls(compression, int(text) if text else None)
+        text = environment.get(EPOCH_VARIABLE, "")
+        return cls(compression, parse_epoch(text, f"${EPOCH_VARIABLE}"))
 
     @property
     def made(self) -> str:

@@ -1,0 +1,30 @@
+"""Times as image configurations have them, and SOURCE_DATE_EPOCH, which stands for the present one.
+
+Specification: RFC 3339, section 5.6; https://reproducible-builds.org/specs/source-date-epoch/.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sundog.errors import UsageError
+
+EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
+_DIGITS = 11  # of the year 5138: what is longer is no time in seconds
+
+
+def parse_epoch(text: str, where: str) -> int | None:
+    """Return the seconds since 1970 that ``text`` says; None if it is empty.
+
+    ``where`` it stood is for the message.  Raises UsageError.
+    """
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise UsageError(f"{where}: not a number of seconds: {text}", "unset it, or date +%s")
+    return int(text)
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return the time, in seconds since 1970, as RFC 3339 has it; by default the present one."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
