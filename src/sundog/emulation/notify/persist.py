@@ -204,21 +204,23 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     records, find_inode = state.records, state.files.find_inode
     if records.is_empty():
         return manifest
-    root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     entries: dict[OwnerRecord, OwnerRecord] = {}
     known = None if records.linked or not lists_inodes(upper) else records.by_inode
-    for path in walk(upper, known):
-        location = b"/" + path
-        inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
-        if inode < 0 or (inode not in records.by_inode and not records.linked):
-            continue  # it hides what is below, or has no record
-        status = state.files.status(location, follow=False)
-        status = settled(state, location, status)
-        record = records.find(status)
-        if record is not None and is_of_root(root, path):
-            entry = manifest_entry(status, record)
-            manifest[path] = entries.setdefault(entry, entry)
-    os.close(root)
+    root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path in walk(upper, known):
+            location = b"/" + path
+            inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
+            if inode < 0 or (inode not in records.by_inode and not records.linked):
+                continue  # it hides what is below, or has no record
+            status = state.files.status(location, follow=False)
+            status = settled(state, location, status)
+            record = records.find(status)
+            if record is not None and is_of_root(root, path):
+                entry = manifest_entry(status, record)
+                manifest[path] = entries.setdefault(entry, entry)
+    finally:
+        os.close(root)
     return manifest
 
 
