@@ -262,7 +262,7 @@ def test_shell_and_what_it_applies_to(any_workshop: Workshop) -> None:
     assert config["Healthcheck"] == {"Test": ["CMD-SHELL", "check it"]}
 
 
-def test_epoch_is_when_the_image_was_made(any_workshop: Workshop) -> None:
+def test_epoch_is_when_the_image_was_made(any_workshop: Workshop, tmp_path: Path) -> None:
     dockerfile = "FROM bb\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH >x\nENV a=b\n"
 
     def made() -> tuple[str, list[str]]:
@@ -279,7 +279,14 @@ def test_epoch_is_when_the_image_was_made(any_workshop: Workshop) -> None:
     given = "--build-arg=SOURCE_DATE_EPOCH=1"
     any_workshop.build(dockerfile, given, env={"SOURCE_DATE_EPOCH": "2"})
     assert made()[0] == "1970-01-01T00:00:01Z"
-    any_workshop.build("FROM bb\nENV a=c\n", env={"SOURCE_DATE_EPOCH": "2"})
+    any_workshop.build(dockerfile, env={"SOURCE_DATE_EPOCH": "3"})
+    assert any_workshop.run("cat /x") == "3\n"
+    identity = tmp_path / "id"
+    options = (f"--iidfile={identity}", f"--metadata-file={tmp_path}/metadata")
+    any_workshop.build("FROM bb\nENV a=c\n", *options, env={"SOURCE_DATE_EPOCH": "2"})
+    both = identity.read_text()
+    any_workshop.build("FROM bb\nENV a=c\n", options[0], env={"SOURCE_DATE_EPOCH": "2"})
+    assert identity.read_text() == both
     assert made()[0] == "1970-01-01T00:00:02Z"
     any_workshop.build("FROM bb\nENV a=c\n")
     assert made()[0] == "1970-01-01T00:00:02Z"

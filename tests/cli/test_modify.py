@@ -52,6 +52,14 @@ def test_commands(run_ch_image: Runner, run_ch_run: Runner, modify: Runner) -> N
     assert described["origin"] == "ch-image modify"
 
 
+def test_epoch_is_when_the_image_was_made(modify: Runner, run_ch_image: Runner) -> None:
+    modify("-c", "echo 1 >/1", "bb", "new", env={"SOURCE_DATE_EPOCH": "60"})
+    entries = json.loads(run_ch_image(*HISTORY, "new").stdout)
+    assert [entry["created"] for entry in entries[1:]] == ["1970-01-01T00:01:00Z"]
+    (described,) = json.loads(run_ch_image("inspect", "new").stdout)
+    assert described["config"]["created"] == "1970-01-01T00:01:00Z"
+
+
 def test_commands_come_from_the_cache(modify: Runner, run_ch_image: Runner, tmp_path: Path) -> None:
     modify("-c", "echo 1 >/1", "bb", "new")
     assert "  2* RUN.S echo 1 >/1" in modify("-c", "echo 1 >/1", "bb", "new").stderr

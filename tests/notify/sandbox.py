@@ -9,6 +9,8 @@ are the layer made.
 """
 
 import argparse
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from sundog.emulation.filter import install_fake_root
+from sundog.emulation.notify import listener as listener_module
+from sundog.emulation.notify import supervisor as supervisor_module
 from sundog.emulation.notify.abi import NOTIFY_ABIS
 from sundog.emulation.notify.capabilities import all_capabilities
 from sundog.emulation.notify.credentials import superuser
@@ -60,6 +64,19 @@ from sundog.record.owners import OwnersManifest, pack_owners, read_owners
 
 ABI = NOTIFY_ABIS[process_abi()]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts")
+
+
+class Interrupted:
+    """ioctl(2) that every other time finds a signal before it has done anything."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, fd: int, request: int, argument: bytes) -> object:
+        self.calls += 1
+        if self.calls % 2:
+            raise InterruptedError(errno.EINTR, "injected")
+        return fcntl.ioctl(fd, request, argument)
 
 
 class Layer:
@@ -182,6 +199,9 @@ def main() -> int:
     parser.add_argument(
         "--fault", action="store_true", help="fail at whatever asks who a process is"
     )
+    parser.add_argument(
+        "--interrupt", action="store_true", help="let a signal interrupt every other ioctl"
+    )
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.upper:
@@ -230,6 +250,9 @@ def supervise(
     state = State(ABI, Listener(listener), superuser(capabilities))
     if options.fault:
         state.tags.credentials = injected  # type: ignore[method-assign]
+    if options.interrupt:
+        for module in (listener_module, supervisor_module):
+            vars(module)["ioctl"] = Interrupted()
     if recorded.is_stable:
         state.records.pins = Pins(recorded.changes)
     if recorded.manifest:

@@ -16,6 +16,15 @@ def test_interrupted_calls_were_not_done(busybox: Container) -> None:
     assert busybox.sh("mkdir w; cd w; exec stress signals") == "0 wrong\n"
 
 
+def test_signals_at_the_supervisor_cost_no_answer(busybox: Container) -> None:
+    # The supervisor makes d/g itself, and hands over a descriptor.
+    script = "mkdir w; cd w; : >f; chown 5:6 f; mkdir d; chown 0:7 d; chmod g+s d; echo x >d/g"
+    shown = "id -u; stat -c %u:%g f d/g .; cat d/g"
+    done = busybox.run("sh", "-c", f"{script}; {shown}", options=("--interrupt",))
+    assert done.stdout == "0\n5:6\n0:7\n0:0\nx\n"
+    assert done.stderr == ""
+
+
 # Numbers of processes come round every few hundred, where the kernel has a limit by namespace.
 SMALL = "echo 400 2>/dev/null >/proc/sys/kernel/pid_max; exec "
 

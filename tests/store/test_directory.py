@@ -188,9 +188,9 @@ def test_making_goes_on_where_a_killed_command_left_it(path: Path) -> None:
 
     # Nothing but the file that becomes the version file, whole or cut.
     path.mkdir(0o700)
-    (path / ".version.0a1b").write_text("sun")
+    (path / ".sundog-version.0a1b").write_text("sun")
     open_directory(complete)
-    (path / ".version.0a1b").unlink()
+    (path / ".sundog-version.0a1b").unlink()
     assert {p.relative_to(path) for p in path.rglob("*")} == reference
 
     # Some of the directories; the one that is made last is missing.

@@ -78,7 +78,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
 def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
     """Write the image under each name, unless the one in place is the same.
 
-    Without a time that is asked for, one that is the same but for times will do.
+    One that is the same but for times will do, unless a time was asked for.
     """
     assert result.layers is not None
     config = result.config.replace(labels={**result.config.labels, **options.labels})
@@ -91,7 +91,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
             pass
         else:
             same = old.typed == tag and old.layers == result.layers
-            if same and _looks(old.config, options) == _looks(config, options):
+            if same and _is_same(old.config, config, options):
                 config = old.config  # one image, whatever it is called
                 continue
         store.images.put(Image(canonical_name(tag), tag, config, result.layers, origin))
@@ -102,9 +102,11 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         write_results(store, options, config, result.layers)
 
 
-def _looks(config: ImageConfig, options: BuildOptions) -> ImageConfig:
-    """Return what two images have to have in common for the older one to do."""
-    return without_times(config) if options.epoch is None else config
+def _is_same(old: ImageConfig, new: ImageConfig, options: BuildOptions) -> bool:
+    """Tell whether a configuration says nothing new; times count only if one was asked for."""
+    if options.epoch is None:
+        old, new = without_times(old), without_times(new)
+    return old == new
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:

@@ -27,10 +27,10 @@ def write_results(
     store: Store, options: BuildOptions, config: ImageConfig, layers: Sequence[str]
 ) -> None:
     """Write the files that ``options`` ask for; raise BuildError where that cannot be done."""
-    if not options.metadata_file:
+    packing = Packing.choose("gzip", options.environment)
+    if not options.metadata_file and packing.epoch is None:
         _write(options.iidfile, image_id(store, config, layers))
         return
-    packing = Packing.choose("gzip", options.environment)
     blobs = [blob_to_leave(store, layer, packing) for layer in layers]
     leaving = leaving_image(config, blobs, packing.epoch)
     identity = str(leaving.manifest.config.digest)
@@ -40,7 +40,8 @@ def write_results(
         "containerimage.digest": str(leaving.descriptor.digest),
         "image.name": ",".join(Reference.parse(tag).canonical for tag in options.tags),
     }
-    _write(options.metadata_file, json.dumps(metadata, indent=2) + "\n")
+    if options.metadata_file:
+        _write(options.metadata_file, json.dumps(metadata, indent=2) + "\n")
     if options.iidfile:
         _write(options.iidfile, identity)
 

@@ -67,6 +67,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         context = BuildContext(directory, "" if path == _STDIN else path)
     run_options = chosen_run_options(arguments, report)
     build_args = _build_args(arguments.build_arg, os.environ)
+    epoch = _epoch(build_args, os.environ)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
     dockerfile = parse(
         _read(path, arguments) if text is None else text,
@@ -92,10 +93,10 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         _labels(arguments.label),
         _by_id(Secret.parse(text, os.environ) for text in arguments.secret),
         _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh),
-        arguments.iidfile,
-        arguments.metadata_file,
-        _epoch(build_args, os.environ),
-        cache_mode,
+        iidfile=arguments.iidfile,
+        metadata_file=arguments.metadata_file,
+        epoch=epoch,
+        cache_mode=cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
         platform=pull_options(arguments).platform,
@@ -199,11 +200,16 @@ def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[st
     return build_args
 
 
-def _epoch(build_args: Mapping[str, str], environment: Mapping[str, str]) -> int | None:
-    """Return when the image is to say that it was made."""
-    if EPOCH_VARIABLE in build_args:
-        return parse_epoch(build_args[EPOCH_VARIABLE], f"--build-arg: {EPOCH_VARIABLE}")
-    return parse_epoch(environment.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}")
+def _epoch(build_args: dict[str, str], environment: Mapping[str, str]) -> int | None:
+    """Return when the image is to say that it was made.
+
+    What the environment says of it becomes a build argument, as docker(1) has it.
+    """
+    where = f"--build-arg: {EPOCH_VARIABLE}"
+    if EPOCH_VARIABLE not in build_args and environment.get(EPOCH_VARIABLE):
+        build_args[EPOCH_VARIABLE] = environment[EPOCH_VARIABLE]
+        where = f"${EPOCH_VARIABLE}"
+    return parse_epoch(build_args.get(EPOCH_VARIABLE, ""), where)
 
 
 def _by_id(sources: Iterable[SourceT]) -> dict[str, SourceT]:

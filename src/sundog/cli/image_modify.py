@@ -18,6 +18,7 @@ from sundog.dockerfile.instructions import From, Place, Run
 from sundog.dockerfile.parse import Dockerfile
 from sundog.dockerfile.source import Source
 from sundog.errors import SundogError, UsageError
+from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.record.names import canonical_name
 from sundog.store.store import Store
 
@@ -43,6 +44,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         BuildContext(None),
         run_options,
         environment=os.environ,
+        epoch=parse_epoch(os.environ.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}"),
         cache_mode=chosen_cache_mode(arguments.cache, os.environ),
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,

@@ -21,10 +21,12 @@ def parse_epoch(text: str, where: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise UsageError(f"{where}: not a number of seconds: {text}", "unset it, or date +%s")
+        raise UsageError(
+            f"{where}: not a number of seconds: {text}", "give seconds since 1970, as date +%s does"
+        )
     return int(text)
 
 
-def timestamp(seconds: float | None = None) -> str:
+def timestamp(seconds: int | None = None) -> str:
     """Return the time, in seconds since 1970, as RFC 3339 has it; by default the present one."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

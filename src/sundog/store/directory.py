@@ -28,7 +28,8 @@ from sundog.store.faults import OTHER_STORAGE_HINT
 FORMAT = b"sundog 1\n"
 _FORMAT_FAMILY = b"sundog "
 VERSION = b"version"
-_VERSION_IN_MAKING = b".version."  # and a random name: several processes may be at it
+# And a random number: several processes may be at it.  What a killed one leaves does no harm.
+_VERSION_IN_MAKING = b".sundog-version."
 
 _MOUNT_POINTS = (b"dev", b"etc", b"proc", b"sys", b"tmp")
 _SKELETONS = {
@@ -71,15 +72,15 @@ def open_directory(path: bytes) -> None:
     version = read_version(path)
     if version is None:
         _claim(path)
-    elif version != FORMAT:
+        version = read_version(path) or b""
+    if version != FORMAT:
         raise StoreError(
             f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
             f"version of Sundog knows {printable(FORMAT.strip())!r}",
             "ch-image reset deletes all that is in it and starts anew; or " + OTHER_STORAGE_HINT,
         )
-    else:
-        # Not by the status of before: a process that claimed it since has made it private.
-        _check_privacy(path, os.stat(path))
+    # By its status now: a process that has claimed it since the first look made it private.
+    _check_privacy(path, os.stat(path))
     if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
         _furnish(path)
 
@@ -131,10 +132,9 @@ def _claim(path: bytes) -> None:
         with open(making, "xb") as file:
             file.write(FORMAT)
         os.rename(making, os.path.join(path, VERSION))
-    except OSError:
+    finally:
         with suppress(FileNotFoundError):
             os.unlink(making)
-        raise
 
 
 def _check_privacy(path: bytes, status: os.stat_result) -> None:

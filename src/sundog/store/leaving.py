@@ -83,7 +83,7 @@ def leaving_config(
 
 
 def image_id(store: Store, config: ImageConfig, layers: Sequence[str]) -> str:
-    """Return the digest of an image's configuration, by which Docker calls it.
+    """Return the digest of an image's configuration, by which Docker calls it, without an epoch.
 
     Reads each layer of which nobody has asked this before.
     """
@@ -137,8 +137,9 @@ def _clamped(created: str, epoch: int | None) -> str:
     """Return the time, as RFC 3339 has it, or that of ``epoch`` if it is younger or none."""
     if epoch is None or not created:
         return created
+    limit = datetime.fromtimestamp(epoch, UTC)
     try:
-        if datetime.fromisoformat(created) <= datetime.fromtimestamp(epoch, UTC):
+        if datetime.fromisoformat(created) <= limit:
             return created
     except (ValueError, TypeError):  # TypeError: a time without a zone
         pass

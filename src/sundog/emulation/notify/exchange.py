@@ -1,16 +1,17 @@
-"""RECV and SEND at what the two system calls cost: all in one place in memory."""
+"""What RECV and SEND exchange with the kernel, so that a call costs little more than itself."""
 
 from sundog.emulation.notify.listener import NOTIFICATION
 
-# fcntl.ioctl hands a writable buffer of more than 1024 bytes to the kernel as it is.  It copies a
-# shorter one there and back; and a call through ctypes, which copies nothing, takes longer.
-_UNCOPIED = 1025
+# fcntl.ioctl hands a writable buffer of more than 1024 bytes to the kernel as it is, until Python
+# 3.13 with the interpreter locked.  It copies a shorter one there and back; and a call through
+# ctypes, which copies nothing, takes longer.
+UNCOPIED_SIZE = 1025
 
 
 class Exchange:
-    """The memory that RECV fills and SEND reads.
+    """The one buffer that RECV fills and SEND reads.
 
-    memory          all of it, as ioctl takes it
+    buffer          all of it, as ioctl takes it
     notification    the notification, which has to be zeroed before RECV
     numbers         the same as words of 32 bits; the call's number is at NUMBER
     words           the same as words of 64 bits: three make the response, and the first of them,
@@ -18,7 +19,7 @@ class Exchange:
     """
 
     def __init__(self) -> None:
-        self.memory = bytearray(_UNCOPIED)
-        self.notification = memoryview(self.memory)[: NOTIFICATION.size]
+        self.buffer = bytearray(UNCOPIED_SIZE)
+        self.notification = memoryview(self.buffer)[: NOTIFICATION.size]
         self.numbers = self.notification.cast("I")
         self.words = self.notification.cast("Q")

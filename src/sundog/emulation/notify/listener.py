@@ -142,13 +142,13 @@ class Listener:
     def is_over(self, error: OSError) -> bool:
         """Tell whether the ``error`` of a RECV means that no process is left.
 
-        Raises it if it means something else than "try again".
+        Raises OSError if it means something else than "try again".
         """
         if error.errno == errno.ENOENT:
             # Either that, or the caller died before its call could be read.
             return any(events & POLLHUP for _, events in self._poll.poll(0))
         if error.errno != errno.EINTR:
-            raise error
+            raise OSError(error.errno, "SECCOMP_IOCTL_NOTIF_RECV") from error
         return False
 
     def confirm(self) -> None:
@@ -157,7 +157,7 @@ class Listener:
         Called after what was found by that ID has been looked at, before it is acted upon.
         """
         try:
-            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, COOKIE.pack(self.cookie))
+            _retried(self.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, COOKIE.pack(self.cookie))
         except OSError as error:
             raise KernelAnswers from error
 
@@ -168,10 +168,20 @@ class Listener:
         """
         added = ADDED_DESCRIPTOR.pack(self.cookie, SECCOMP_ADDFD_FLAG_SEND, fd, 0, flags)
         try:
-            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
+            _retried(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
         except OSError as error:
             return -(error.errno or errno.EIO)
         return ANSWERED
+
+
+def _retried(fd: int, request: int, argument: bytes) -> None:
+    """Call ioctl(2) as often as a signal comes in between, as Python does itself since 3.14."""
+    while True:
+        try:
+            ioctl(fd, request, argument)
+        except InterruptedError:
+            continue
+        return
 
 
 def error_word(answer: int) -> int:

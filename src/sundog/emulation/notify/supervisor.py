@@ -139,7 +139,7 @@ class Supervisor:
         )
 
     def _loop(self) -> None:
-        """Do the work; this is where the time goes, so names are local and nothing is called."""
+        """Do the work; this is where the time goes, so hardly anything is called."""
         listener, paths = self._state.listener, self._state.paths
         must_poll, fd = listener.must_poll, listener.fd
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
@@ -147,16 +147,17 @@ class Supervisor:
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
         unpack = NOTIFICATION.unpack_from
         exchange = Exchange()
-        memory, notification = exchange.memory, exchange.notification
+        buffer, notification = exchange.buffer, exchange.notification
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
         showing, showing_or_starting = self._showing, self._showing | self._starting
-        # Calls to which the kernel's own answer is right, as far as the last handler knows.
+        # Calls to which the kernel's own answer is right.  Nobody but the handlers changes what
+        # that depends on, so it is looked up after each.
         passed_on = nothing
         while not must_poll or listener.wait():
             notification[:] = EMPTY_NOTIFICATION
             try:
-                ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, memory)
+                ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, buffer)
             except OSError as error:
                 if listener.is_over(error):
                     return
@@ -197,10 +198,14 @@ class Supervisor:
                 continue
             else:
                 words[1], words[2] = 0, error_word(answer)
-            try:
-                ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, memory)
-            except FileNotFoundError:
-                continue  # the caller has died
+            while True:
+                try:
+                    ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, buffer)
+                except InterruptedError:
+                    continue  # nothing was sent; Python 3.14 tries again by itself
+                except FileNotFoundError:
+                    pass  # the caller has died
+                break
 
     def _answer_elsewhere(self, handler: "Handler", thread: int, args: "Arguments") -> Answer:
         """Answer with the caller's root for the supervisor's own."""
