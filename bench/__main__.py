@@ -29,6 +29,7 @@ from bench import emulation, floor, inputs, language, pull, push, report, start
 from bench.build import builds, imports
 from bench.file_system import WHOLE, ext4
 from bench.measure import Bench
+from bench.memory import Ballast
 from bench.registry import NEEDS as REGISTRY_NEEDS
 from bench.registry import Shelf, put, registry
 from bench.tools import KINDS
@@ -159,15 +160,18 @@ def main() -> int:
         owner = user()
         programs = install.environment("bench", install.SYSTEM_PYTHON, extra="[fast]")
         results = report.Results()
-        alone = [] if options.part else [floor.measure(inputs.debian())]
         places = []
-        for part in [options.part] if options.part else PARTS:
-            with fresh_file_system(owner) as place:
-                bench = Bench(owner, place, programs)
-                for name in ("run", "tmp"):
-                    bench.directory(name)
-                PARTS[part](bench, results)
-            places.append(str(place))
+        with Ballast() as ballast:
+            ballast.load()
+            alone = [] if options.part else [floor.measure(inputs.debian())]
+            for part in [options.part] if options.part else PARTS:
+                with fresh_file_system(owner) as place:
+                    bench = Bench(owner, place, programs)
+                    for name in ("run", "tmp"):
+                        bench.directory(name)
+                    ballast.load()
+                    PARTS[part](bench, results)
+                places.append(str(place))
         results.tables += alone
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
         page = report.page(results, packages.versions(PEERS), machine)

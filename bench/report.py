@@ -100,8 +100,10 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
         f"{peers}. buildah has subordinate ids, which Sundog and Charliecloud do without. All"
         " figures are medians of three rounds or more, or, where a table says so, the least; a"
         " ratio is Sundog's figure ÷ the other's: below 1, Sundog takes less. sync(1) goes before"
-        " each, so that none pays for what others left to be written. `$D` is the file"
-        " system's directory, `$BASES` where the tarballs are kept."
+        " each, so that none pays for what others left to be written; and what memory is free is"
+        " given to the page cache first, since a virtual machine's may be dearer than that"
+        " (`bench/memory.py`). `$D` is the file system's directory, `$BASES` where the tarballs"
+        " are kept."
     )
     parts = [
         "# Benchmarks",
