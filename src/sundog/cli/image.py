@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 from sundog import __version__
+
+# New objects between two looks for garbage.  There is none in modules that are being imported: to
+# look as often as Python does of its own takes a twentieth of a short command.
+_ALLOCATIONS = 50_000
 
 
 def main() -> int:
@@ -14,6 +19,7 @@ def main() -> int:
     if argv == ["--version"]:  # asked by scripts, often
         print(__version__)
         return 0
+    gc.set_threshold(_ALLOCATIONS)
     from sundog.cli.image_command import run  # noqa: PLC0415 - see above
 
     status = run(argv)
