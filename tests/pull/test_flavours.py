@@ -180,10 +180,42 @@ def test_login_wants_a_registry(run_ch_image: Runner, text: str) -> None:
     assert f"not a registry: {text}" in done.stderr
 
 
+def test_a_password_may_be_no_text(filled: Flavours) -> None:
+    done = subprocess.run(
+        [*command("ch-image"), "login", "-u", USER, "--password-stdin", filled.basic],
+        input=b"\xff\xfe\n",
+        env=os.environ | dict(trusting(filled)) | {"LC_ALL": "en_US.UTF-8"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"the registry rejects user {USER}" in done.stderr.decode()
+
+
 def test_a_password_from_standard_input_needs_a_name(run_ch_image: Runner) -> None:
     done = run_ch_image("login", "--password-stdin", "h.org", check=False)
     assert done.returncode == 2
     assert "--username" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "said"),
+    [
+        ("u", "", "no password on standard input"),
+        ("u", "\r\n", "no password on standard input"),
+        ("a:b", "x", "not a user name: a:b"),
+    ],
+)
+def test_what_cannot_log_in(user: str, password: str, said: str) -> None:
+    done = subprocess.run(
+        [*command("ch-image"), "login", "-u", user, "--password-stdin", "h.org"],
+        input=password,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"error: {said}\nhint: " in done.stderr
 
 
 def test_from_pulls_what_is_absent(

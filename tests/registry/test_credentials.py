@@ -134,6 +134,18 @@ def test_a_damaged_file_is_named(tmp_path: Path, files: Files, content: str) -> 
         files().find("h.org")
 
 
+def test_bytes_that_are_no_text_are_kept(files: Files, tmp_path: Path) -> None:
+    login = Credentials("u", os.fsdecode(b"\xffp"))
+    files().store("h.org", login)
+    (written,) = json.loads((tmp_path / ".config/containers/auth.json").read_text())[
+        "auths"
+    ].values()
+    assert base64.b64decode(written["auth"]) == b"u:\xffp"
+    found = files().find("h.org")
+    assert found is not None
+    assert (found.username, found.password) == (login.username, login.password)
+
+
 def test_a_file_that_others_read_is_warned_of(
     tmp_path: Path, files: Files, told: list[str]
 ) -> None:

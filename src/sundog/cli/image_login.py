@@ -6,6 +6,7 @@ every user of the machine can read.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from sundog.cli.registries import ask_credentials, open_session
@@ -25,9 +26,14 @@ def run(arguments: ImageArguments, report: Report) -> int:
     if arguments.password_stdin:
         if not arguments.username:
             raise UsageError("--password-stdin without a user name", "give it with --username")
-        credentials = Credentials(arguments.username, sys.stdin.read().rstrip("\r\n"))
+        password = os.fsdecode(sys.stdin.buffer.read()).rstrip("\r\n")
+        if not password:
+            raise UsageError("no password on standard input", "what is to print it printed nothing")
+        credentials = Credentials(arguments.username, password)
     else:
         credentials = ask_credentials(registry, arguments.username)
+    if ":" in credentials.username:
+        raise UsageError(f"not a user name: {credentials.username}", "it can't have a colon in it")
     session = open_session(arguments, report)
     session.login(registry, credentials)
     place = session.files.store(registry, credentials)

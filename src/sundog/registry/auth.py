@@ -11,7 +11,6 @@ Must not import anything of ``sundog`` but ``errors`` and floor-mates below it.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import threading
@@ -245,5 +244,4 @@ def _chosen(challenges: list[Challenge], host: str, header: str) -> Challenge:
 
 
 def _basic(user: Credentials) -> str:
-    pair = f"{user.username}:{user.password}".encode()
-    return "Basic " + base64.b64encode(pair).decode()
+    return f"Basic {user.encoded}"

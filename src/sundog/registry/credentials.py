@@ -47,6 +47,15 @@ class Credentials:
     identity_token: str = field(default="", repr=False)
     source: str = ""
 
+    @property
+    def encoded(self) -> str:
+        """Name and password as HTTP's Basic and files of logins have them (RFC 7617).
+
+        Bytes that are no UTF-8 are what they were.
+        """
+        pair = f"{self.username}:{self.password}".encode(errors="surrogateescape")
+        return base64.b64encode(pair).decode()
+
 
 class CredentialsError(RegistryError):
     """A file of credentials, or a credential helper, cannot be used."""
@@ -124,8 +133,7 @@ class CredentialFiles:
             for key, value in _object(content, "auths").items()
             if not _is_for(key, registry, "")
         }
-        pair = f"{credentials.username}:{credentials.password}".encode()
-        auths[_key(place, registry)] = {"auth": base64.b64encode(pair).decode()}
+        auths[_key(place, registry)] = {"auth": credentials.encoded}
         _write(place, {**content, "auths": auths})
         return place
 
@@ -235,8 +243,8 @@ def _from_entry(entry: dict[str, Any], path: str) -> Credentials | None:
         return Credentials(identity_token=str(identity), source=path)
     if encoded := entry.get("auth"):
         try:
-            pair = base64.b64decode(str(encoded), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+            pair = base64.b64decode(str(encoded), validate=True).decode(errors="surrogateescape")
+        except binascii.Error:
             raise CredentialsError(
                 f"{path}: a login in it is damaged (not base64)", "log in anew"
             ) from None
