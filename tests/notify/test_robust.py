@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.emulation.notify.listener import ANSWERED, SECCOMP_IOCTL_NOTIF_ADDFD, Listener
 from tests.notify.conftest import Container
 
 if TYPE_CHECKING:
@@ -23,6 +26,25 @@ def test_signals_at_the_supervisor_cost_no_answer(busybox: Container) -> None:
     done = busybox.run("sh", "-c", f"{script}; {shown}", options=("--interrupt",))
     assert done.stdout == "0\n5:6\n0:7\n0:0\nx\n"
     assert done.stderr == ""
+
+
+def test_reply_with_a_descriptor_that_was_interrupted_late_is_the_only_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = [InterruptedError(errno.EINTR, ""), BlockingIOError(errno.EINPROGRESS, "")]
+
+    def ioctl(_: int, request: int, __: object) -> None:
+        if request == SECCOMP_IOCTL_NOTIF_ADDFD:
+            raise failures.pop(0)
+
+    monkeypatch.setattr("sundog.emulation.notify.listener.ioctl", ioctl)
+    reading, writing = os.pipe()
+    try:
+        assert Listener(reading).reply_with_descriptor(writing, 0) == ANSWERED
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert not failures
 
 
 # Numbers of processes come round every few hundred, where the kernel has a limit by namespace.

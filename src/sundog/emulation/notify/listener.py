@@ -169,6 +169,8 @@ class Listener:
         added = ADDED_DESCRIPTOR.pack(self.cookie, SECCOMP_ADDFD_FLAG_SEND, fd, 0, flags)
         try:
             _retried(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
+        except BlockingIOError:
+            return ANSWERED  # a signal came when the caller was about to take it
         except OSError as error:
             return -(error.errno or errno.EIO)
         return ANSWERED
