@@ -161,7 +161,7 @@ def main() -> int:
         programs = install.environment("bench", install.SYSTEM_PYTHON, extra="[fast]")
         results = report.Results()
         places = []
-        with Ballast() as ballast:
+        with contextlib.closing(Ballast()) as ballast:
             ballast.load()
             alone = [] if options.part else [floor.measure(inputs.debian())]
             for part in [options.part] if options.part else PARTS:

@@ -10,11 +10,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
 
 _FREE = 1 << 29  # bytes that may stay so: the kernel keeps some anyway
 _PIECE = 1 << 22
@@ -38,15 +33,8 @@ class Ballast:
             self._position += os.preadv(self._file.fileno(), [buffer], self._position)
             self._position %= self._size
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give the memory back."""
         self._file.close()
 
 
