@@ -28,7 +28,10 @@ def run(arguments: ImageArguments, report: Report) -> int:
             raise UsageError("--password-stdin without a user name", "give it with --username")
         password = os.fsdecode(sys.stdin.buffer.read()).rstrip("\r\n")
         if not password:
-            raise UsageError("no password on standard input", "what is to print it printed nothing")
+            raise UsageError(
+                "no password on standard input",
+                "is the file empty, or has the command before it failed?",
+            )
         credentials = Credentials(arguments.username, password)
     else:
         credentials = ask_credentials(registry, arguments.username)
