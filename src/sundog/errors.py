@@ -22,7 +22,13 @@ EXIT_RUN_USAGE = 64  # ch-run: bad option
 
 
 class SundogError(Exception):
-    """Say what went wrong in one line, and what to do about it in ``hint`` (may be empty)."""
+    """Say what went wrong in one line, and what to do about it in ``hint`` (may be empty).
+
+    ``ATTRIBUTES`` names what an error says of itself, all text or integers: so much of it crosses
+    from one process to another.
+    """
+
+    ATTRIBUTES: tuple[str, ...] = ("message", "hint")
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -31,18 +37,6 @@ class SundogError(Exception):
 
     def __str__(self) -> str:
         return self.message
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross from child processes, and subclasses are not made from ``args`` alone.
-        return _restored, (type(self), self.args, self.__dict__)
-
-
-def _restored(
-    kind: type[SundogError], args: tuple[object, ...], attributes: dict[str, object]
-) -> SundogError:
-    error = kind.__new__(kind, *args)
-    error.__dict__.update(attributes)
-    return error
 
 
 class UsageError(SundogError):
@@ -54,6 +48,8 @@ class KernelError(SundogError):
 
     ``hint`` is filled in by ``kernel.refusal`` when it knows the cause.
     """
+
+    ATTRIBUTES = (*SundogError.ATTRIBUTES, "call", "subject", "errno")
 
     def __init__(self, call: str, subject: str, errno: int, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -80,6 +76,8 @@ class ReferenceSyntaxError(SundogError):
 
 class DockerfileError(SundogError):
     """A Dockerfile is wrong at ``path``:``line``; ``excerpt`` shows the place with a marker."""
+
+    ATTRIBUTES = (*SundogError.ATTRIBUTES, "path", "line", "excerpt")
 
     def __init__(
         self, message: str, *, path: str, line: int, excerpt: str = "", hint: str = ""

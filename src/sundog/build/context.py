@@ -110,16 +110,22 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     from sundog.launcher.step import in_root  # noqa: PLC0415
     from sundog.layer.compression import open_decompressed  # noqa: PLC0415
     from sundog.layer.unpack import unpack  # noqa: PLC0415
+    from sundog.record.owners import pack_owners, unpack_owners  # noqa: PLC0415
 
     with store.faults:
         place = store.scratch.new()
         try:
             # As root over it: an archive's modes are no obstacle.
-            owners = in_root([], lambda _: unpack(open_decompressed(stream), place).owners)
+            packed = in_root(
+                [], lambda _: pack_owners(unpack(open_decompressed(stream), place).owners)
+            )
         except ArchiveError as error:
             raise ArchiveError(f"can't unpack {name}: {error.message}", error.hint) from error
     return BuildContext(
-        os.fsdecode(place), records=ManifestRecords(owners), is_archive=True, option=name
+        os.fsdecode(place),
+        records=ManifestRecords(unpack_owners(packed)),
+        is_archive=True,
+        option=name,
     )
 
 

@@ -19,7 +19,7 @@ from sundog.errors import ArchiveError, BuildError
 from sundog.launcher.step import in_root
 from sundog.layer.below import Below, LayerTree
 from sundog.layer.inherit import StepOwners
-from sundog.record.owners import read_owners
+from sundog.record.owners import pack_owners, read_owners, unpack_owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ class CopyStep:
                 root = origin.prepare()
                 images.append(0 if root is None else len(roots))
                 roots += [] if root is None else [root]
-            records = in_root(roots, lambda fds: self._place(fds, images, scratch))
-            snapshot.owners = StepOwners(records)
+            packed = in_root(roots, lambda fds: pack_owners(self._place(fds, images, scratch)))
+            snapshot.owners = StepOwners(unpack_owners(packed))
         except (BuildError, ArchiveError) as error:
             raise self.located(error) from error
         except OSError:

@@ -90,7 +90,11 @@ class ContextOrigin:
         if not is_copied and not self.context.ignore_file():
             return View(DirectoryRoot(os.fsencode(os.path.abspath(self.context.path or ""))), path)
         copy = DirectoryRoot(scratch)
-        in_root([copy], lambda fds: Placer(fds[0]).place(tree, found, b"/files", directory=False))
+
+        def place(fds: list[int]) -> None:
+            Placer(fds[0]).place(tree, found, b"/files", directory=False)
+
+        in_root([copy], place)
         return View(copy, "files", is_copy=True)
 
     def recorded(self) -> Sequence[Recorded]:

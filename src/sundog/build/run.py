@@ -115,7 +115,7 @@ class RunStep:
         if self.user:
             emulation.identity = identify(self.user, snapshot.root)
             step.env.setdefault(b"HOME", emulation.identity.home)
-        supervised = run_supervised(step, emulation)
+        status, supervised = run_supervised(step, emulation)
         snapshot.owners = StepOwners(supervised.owners, is_complete=True)
         prepared.keep_owners(supervised.mounted)
         for line in (*supervised.statistics, *supervised.incidents):
@@ -123,7 +123,7 @@ class RunStep:
         if supervised.failures:
             count = supervised.failures
             self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")
-        return supervised.status
+        return status
 
     def _hint(self) -> str:
         """Return what may have made the command fail and may not show in what it printed."""

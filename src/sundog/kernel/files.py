@@ -1,10 +1,19 @@
 """Calls on files that ``os`` lacks.  A failure raises KernelError."""
 
+import os
+
 from sundog.kernel.libc import checked, libc_call, printable, syscall
 from sundog.kernel.numbers import RENAMEAT2, process_abi
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+
+# Where the kernel lacks close_range(2), the C library tries all numbers below.
+HIGHEST_DESCRIPTOR = (1 << 31) - 1
 
 
 def renameat2(old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int) -> None:
@@ -22,3 +31,13 @@ def syncfs(fd: int) -> None:
     Reports write-back errors since ``fd`` was opened, which may not be with O_PATH.
     """
     checked(libc_call("syncfs", fd), "syncfs", fd)
+
+
+def close_all_but(kept: "Iterable[int]") -> None:
+    """Close all descriptors of this process but those ``kept``: close_range(2)."""
+    first = 0
+    for fd in sorted(set(kept)):
+        if first < fd:  # of an empty range Python would make one without end
+            os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, HIGHEST_DESCRIPTOR)

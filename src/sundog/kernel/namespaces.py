@@ -39,6 +39,15 @@ def setns(fd: int, flags: int) -> None:
     checked(libc_call("setns", fd, flags), "setns", namespaces_subject(flags))
 
 
+def own_namespaces() -> tuple[int, int]:
+    """Return descriptors of the calling process's user and mount namespace, to join in this order.
+
+    Raises OSError where there is no /proc.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    return os.open(b"/proc/self/ns/user", flags), os.open(b"/proc/self/ns/mnt", flags)
+
+
 def namespaces_subject(flags: int) -> bytes:
     """Say which namespaces ``flags`` stands for: ``user+mount namespaces``."""
     names = [name for flag, name in NAMESPACE_NAMES if flags & flag]

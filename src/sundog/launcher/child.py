@@ -5,89 +5,167 @@ The child is tied to its parent: the kernel kills it when the parent dies, whate
 of.  It runs on the memory of the parent as it was, without a second start of the interpreter, so
 the parent must have no threads.
 
+A child may run beside programs of an image.  So it can be told to close what it does not need,
+and what it sends is read as the work of a stranger: see ``wire``.
+
 Not part of ``ch-run``.
 """
 
+import gc
 import os
 import select
 import signal
 import sys
+import time
 
 from sundog.errors import SundogError
+from sundog.kernel.files import close_all_but
 from sundog.kernel.process import set_pdeathsig
+from sundog.launcher.relay import Relay
+from sundog.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Iterable
+
+READ_SIZE = 1 << 16
+# The longest answer: that of a supervisor, which has the records of a whole image.
+LONGEST_ANSWER = 1 << 30
+# Seconds: for an interrupted child to end by itself, and then to kill what it started.
+PATIENCE_WITH_INTERRUPTED = 5.0
+PATIENCE_WITH_STOPPED = 10.0
+
+STANDARD_STREAMS = (0, 1, 2)
 
 
 class Child:
     """A child process; ``pid`` is its process ID as this process sees it."""
 
-    __slots__ = ("_pipe", "pid")
+    __slots__ = ("_answer", "_pipe", "pid")
 
-    def __init__(self, function: "Callable[[Callable[[], None]], object]") -> None:
-        """Fork, and call ``function`` in the child.
+    def __init__(
+        self,
+        function: "Callable[[Callable[[], None]], object]",
+        keep: "Iterable[int] | None" = None,
+    ) -> None:
+        """Fork, and call ``function`` in the child, which returns what ``wire.values`` can pack.
 
         Its argument is a function to call after every change of credentials, which unties the
-        child from its parent (PR_SET_PDEATHSIG in prctl(2)).
+        child from its parent (PR_SET_PDEATHSIG in prctl(2)).  Of the descriptors the child has the
+        standard ones and those to ``keep``, by default all.
         """
+        self._answer = bytearray()
         self._pipe, write_end = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self._pipe)
             try:
-                answer = _outcome(function, write_end)
-                _write_all(write_end, answer)
+                if keep is None:
+                    os.close(self._pipe)
+                else:
+                    # Objects of the parent's must not close numbers that are in use again.
+                    gc.freeze()
+                    close_all_but((*STANDARD_STREAMS, write_end, *keep))
+                write_all(write_end, outcome(function, write_end))
             finally:
                 os._exit(0)
         os.close(write_end)
 
-    def answer(self) -> "tuple[bool, Any] | None":
-        """Wait for the answer: (True, result), (False, exception) or, if none came, None.
+    def answer(self, relay: Relay | None = None) -> bytes:
+        """Wait for the answer, for ``opened``; b"" if none came.
 
-        A child that became a command has none.  It is not reaped.
+        A child that became a command has none.  It is not reaped.  Meanwhile the ``relay`` carries
+        what it prints.
         """
-        import pickle  # noqa: PLC0415 - seldom needed
+        self._await_answer(relay, None)
+        return bytes(self._answer)
 
-        with open(self._pipe, "rb") as pipe:
-            packed = pipe.read()
-        # What a child of ours packed, over a pipe that nobody else holds.
-        return pickle.loads(packed) if packed else None
-
-    def result(self, *, stop: int = signal.SIGKILL) -> "Any":
+    def result(self, *, stop: int = signal.SIGKILL, relay: Relay | None = None) -> object:
         """Wait for the child; return its result or raise its exception.
 
-        When this process is interrupted meanwhile, the child gets the signal ``stop`` and is
-        waited for before the interruption goes on.
+        When ^C interrupts this process meanwhile, the child gets SIGINT, for its command, and some
+        time; then, or when there is another exception or another ^C, the signal ``stop``; and then
+        it is killed.  It has been waited for when the exception goes on.
         """
         try:
-            answer = self.answer()
+            answer = self.answer(relay)
             status = self.wait()
-        except BaseException:
-            os.kill(self.pid, stop)
-            self.wait()
+        except BaseException as error:
+            self._end(stop, relay, is_gentle=isinstance(error, KeyboardInterrupt))
             raise
-        if answer is None:
+        if not answer:
             code = os.waitstatus_to_exitcode(status)
             raise SundogError(
-                f"a process of {os.path.basename(sys.argv[0]) or 'sundog'} was killed "
-                f"by signal {-code}",
+                f"a process of {own_name()} was killed by signal {-code}",
                 "if it was not you, the machine may be out of memory: see dmesg",
             )
-        succeeded, value = answer
-        if succeeded:
-            return value
-        raise value
+        return opened(answer)
 
     def wait(self) -> int:
         """Reap the child; return its wait status."""
         return os.waitpid(self.pid, 0)[1]
 
+    def _await_answer(self, relay: Relay | None, deadline: float | None) -> None:
+        """Wait until the whole answer is here, but no longer than until the ``deadline``."""
+        if self._pipe < 0:
+            return
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        for source in relay.sources if relay is not None else ():
+            poll.register(source, select.POLLIN)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = [fd for fd, _ in poll.poll(None if left is None else left * 1000)]
+            if not ready:
+                return
+            if relay is not None:
+                for source in relay.sources & set(ready):
+                    relay.carry(source)
+            if self._pipe not in ready:
+                continue
+            data = os.read(self._pipe, READ_SIZE)
+            self._answer += data
+            if not data:
+                break
+            if len(self._answer) > LONGEST_ANSWER:
+                raise SundogError(NO_OUTCOME)
+        os.close(self._pipe)
+        self._pipe = -1
+        if relay is not None:
+            relay.finish()
 
-def _outcome(function: "Callable[[Callable[[], None]], object]", write_end: int) -> bytes:
-    import pickle  # noqa: PLC0415
+    def _end(self, stop: int, relay: Relay | None, *, is_gentle: bool) -> None:
+        """End the child and reap it, whatever else happens meanwhile."""
+        steps = [(stop, PATIENCE_WITH_STOPPED)]
+        if is_gentle and stop != signal.SIGKILL:
+            steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
+        for signo, patience in steps:
+            os.kill(self.pid, signo)
+            try:
+                self._await_answer(relay, time.monotonic() + patience)
+            except (Exception, KeyboardInterrupt):
+                relay = None  # nobody may read any more what it prints; or it takes too long
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+def opened(answer: bytes) -> object:
+    """Return the result in a child's ``answer``, or raise its exception.
+
+    Raises SundogError if it is no answer.
+    """
+    try:
+        return unpack_outcome(answer)
+    except ValueError as error:
+        raise SundogError(f"{NO_OUTCOME}: {error}") from None
+
+
+def own_name() -> str:
+    """Return what this process is called in messages."""
+    return os.path.basename(sys.argv[0]) or "sundog"
+
+
+def outcome(function: "Callable[[Callable[[], None]], object]", write_end: int) -> bytes:
+    """Call the ``function`` of a child; return how it ended."""
 
     def tie() -> None:
         set_pdeathsig(signal.SIGKILL)
@@ -98,14 +176,12 @@ def _outcome(function: "Callable[[Callable[[], None]], object]", write_end: int)
 
     try:
         tie()
-        return pickle.dumps((True, function(tie)))
+        return pack_result(function(tie))
     except BaseException as error:
-        try:
-            return pickle.dumps((False, error))
-        except Exception:
-            return pickle.dumps((False, SundogError(f"{type(error).__name__}: {error}")))
+        return pack_exception(error)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write ``data`` to ``fd`` and close it."""
     with open(fd, "wb") as file:
         file.write(data)

@@ -83,8 +83,10 @@ class Detached:
 
     def attach(self) -> None:
         """Mount it at its destination, from the container's point of view."""
-        attach_at(self.destination, self.need, self.covers_directory, self.move)
-        os.close(self.tree)
+        try:
+            attach_at(self.destination, self.need, self.covers_directory, self.move)
+        finally:
+            os.close(self.tree)
 
     def covers_directory(self) -> bool:
         """Tell whether it has to be mounted on a directory."""

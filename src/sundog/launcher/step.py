@@ -9,31 +9,42 @@ the one before:
 Where a site refuses PID namespaces or a new /proc, the guard runs the command itself, adopts what
 it leaves behind and kills until nothing is left.
 
+The command trusts nobody less than it is trusted: guard and init can be neither traced nor looked
+into by it (PR_SET_DUMPABLE in prctl(2)), have none of the builder's descriptors, and are in a user
+namespace above the command's own, so that it cannot undo a mount of theirs.  The command is in a
+session of its own, writes into pipes of the builder's, and has the standard descriptors alone.
+When the builder gets ^C or ^Z, or goes on after that, it tells the guard, the guard tells the init,
+and the init tells the command's process group.
+
 Not part of ``ch-run``, but made of the same parts.
 """
 
 import errno
 import os
 import signal
+from contextlib import contextmanager
 
 from sundog.emulation.filter import install_fake_root
 from sundog.errors import KernelError, SundogError
+from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
-from sundog.kernel.namespaces import CLONE_NEWNET, CLONE_NEWPID
+from sundog.kernel.namespaces import CLONE_NEWNET, CLONE_NEWPID, own_namespaces
 from sundog.kernel.network import bring_up_loopback
-from sundog.kernel.process import set_child_subreaper, set_no_new_privs
-from sundog.launcher.child import Child
-from sundog.launcher.enter import enter_namespaces, mount_root, mount_scratch
+from sundog.kernel.process import set_child_subreaper, set_dumpable, set_no_new_privs
+from sundog.launcher.child import STANDARD_STREAMS, Child, opened
+from sundog.launcher.enter import enter_namespaces, lock_mounts, mount_root, mount_scratch
 from sundog.launcher.execute import SCRIPT_SHELL, execute, failure_hint
 from sundog.launcher.members import kill_members
 from sundog.launcher.plan import enter
+from sundog.launcher.relay import Relay
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.launcher.step_mounts import StepMount
 from sundog.launcher.step_plan import FreshProc, PidNamespaceRefused, ignore, step_plan
+from sundog.wire.outcomes import NO_OUTCOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
     from sundog.launcher.supervised import Emulation, Supervised
@@ -42,6 +53,9 @@ if TYPE_CHECKING:
 
 STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO = 0, 1, 2
 
+# What the user does at the terminal of the builder, of which the command hears.
+TOLD = (signal.SIGINT, signal.SIGTSTP, signal.SIGCONT)
+
 
 class Step:
     """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
@@ -49,7 +63,8 @@ class Step:
     ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
     missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
     a network of its own, with nothing in it.  ``fake_sync`` answers fsync(2) and its family "done"
-    (only with ``seccomp`` or under a supervisor).
+    (only with ``seccomp`` or under a supervisor).  What it prints arrives at the descriptors
+    ``stdout`` and ``stderr``, which it does not get itself.
     """
 
     __slots__ = (
@@ -103,16 +118,17 @@ class Step:
         self.stderr = stderr
 
 
-def run_supervised(step: Step, emulation: "Emulation") -> "Supervised":
-    """Run the command as ``run_step`` does, under a supervisor; return what came of it.
+def run_supervised(step: Step, emulation: "Emulation") -> "tuple[int, Supervised]":
+    """Run the command as ``run_step`` does, under a supervisor; return also what came of that.
 
     Raises also PidNamespaceRefused: the supervisor has to see the container from outside.
     """
+    from sundog.launcher.supervised import Supervised  # noqa: PLC0415 - other steps need none of it
+
     status, supervised = guarded(step, own_pids=True, emulation=emulation)
     if supervised is None:
         raise SundogError("the command ended before its supervisor could answer it")
-    supervised.status = status
-    return supervised
+    return status, Supervised.unpack(supervised)
 
 
 def supervision_obstacle() -> str:
@@ -132,8 +148,7 @@ def supervision_obstacle() -> str:
             return error.message if "pid" in error.subject else ""
         return ""
 
-    reason: str = Child(attempt).result()
-    return reason
+    return str(Child(attempt).result())
 
 
 def run_step(step: Step) -> int:
@@ -156,7 +171,7 @@ def in_root(
 
     There this user has CAP_DAC_OVERRIDE over his own files.  The first root may be written to, as
     far as it is made for it.  The host's paths and the working directory stay as they are.  The
-    result and the exceptions have to be fit for pickling.
+    result is to be a plain value, as ``wire.values`` has it.
     """
 
     def inside(tie: "Callable[[], None]") -> "T":
@@ -169,20 +184,22 @@ def in_root(
         readable = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         return function([os.open(b".", readable, dir_fd=directory) for directory in directories])
 
-    result: T = Child(inside).result()
+    result: T = Child(inside).result()  # type: ignore[assignment]
     return result
 
 
 def guarded(
     step: Step, *, own_pids: bool, emulation: "Emulation | None" = None
-) -> "tuple[int, Supervised | None]":
+) -> "tuple[int, object]":
     """Run the step below a guard, which supervises it if there is an ``emulation`` to keep up.
 
-    See the module's docstring for what ``own_pids`` changes.
+    Returns the status, and what the supervisor has to say, for ``Supervised.unpack``.  See the
+    module's docstring for what ``own_pids`` changes.
     """
 
-    def guard(tie: "Callable[[], None]") -> "tuple[int, Supervised | None]":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the builder hears it too, and says SIGTERM
+    def guard(tie: "Callable[[], None]") -> "tuple[int, object]":
+        # Out of reach of the user's terminal, and with it all that comes.
+        os.setsid()
         if emulation is not None:
             emulation.prepare()
         try:
@@ -192,6 +209,7 @@ def guarded(
             if own_pids and error.call == "unshare":
                 raise PidNamespaceRefused(error.message) from None
             raise
+        set_dumpable(False)
         tie()
         if step.offline:
             bring_up_loopback()
@@ -199,18 +217,21 @@ def guarded(
             emulation.merge()
         if not own_pids:
             set_child_subreaper()
-            signal.signal(signal.SIGTERM, lambda *_: stop_guard())
-            return container(step, own_pids=False), None
-        # Until the handler knows whom to kill, the builder's SIGTERM has to wait.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            return container(step, relay, own_pids=False), None
+        # Until the handlers know whom to tell, the builder's signals have to wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         gate = Gate()
+        kept = [relay.stdout, relay.stderr, gate.read_end]
+        if emulation is not None:
+            kept.append(emulation.theirs)
         init = Child(
-            lambda _tie: unblocked(
-                lambda: container(step, own_pids=True, emulation=emulation, gate=gate)
-            )
+            lambda _tie: container(step, relay, own_pids=True, emulation=emulation, gate=gate), kept
         )
+        gate.close_read_end()
+        for signo in TOLD:
+            signal.signal(signo, lambda number, _: os.kill(init.pid, number))
         signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, signal.SIGKILL))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
         try:
             supervised = None if emulation is None else emulation.supervise()
         except BaseException:
@@ -218,17 +239,45 @@ def guarded(
             init.wait()
             raise
         gate.open()
-        return init.result(), supervised
+        return status_of(init.result()), None if supervised is None else supervised.pack()
 
-    outcome: tuple[int, Supervised | None] = Child(guard).result(stop=signal.SIGTERM)
-    return outcome
+    with Relay(step.stdout, step.stderr) as relay:
+        child = Child(guard, (relay.stdout, relay.stderr))
+        with suspended_together(child.pid):
+            match child.result(stop=signal.SIGTERM, relay=relay):
+                case (status, supervised):
+                    return status_of(status), supervised
+    raise SundogError(NO_OUTCOME)
 
 
-def unblocked(function: "Callable[[], int]") -> int:
-    """Call ``function`` with SIGTERM's default action, which leaves PID 1 alone."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    return function()
+def status_of(result: object) -> int:
+    """Return the status that a process next to the command tells.  Raises SundogError for others."""
+    if not isinstance(result, int):
+        raise SundogError(NO_OUTCOME)
+    return result
+
+
+@contextmanager
+def suspended_together(guard: int) -> "Iterator[None]":
+    """Have the command stop when ^Z stops this process, and go on with it."""
+
+    def suspend(number: int, _: object) -> None:
+        os.kill(guard, signal.SIGTSTP)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        # Here it goes on.
+        signal.signal(number, suspend)
+        os.kill(guard, signal.SIGCONT)
+
+    before = signal.getsignal(signal.SIGTSTP)
+    if before != signal.SIG_DFL:  # ignored, where nobody controls jobs
+        yield
+        return
+    signal.signal(signal.SIGTSTP, suspend)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
 
 
 def stop_guard() -> None:
@@ -240,23 +289,53 @@ def stop_guard() -> None:
 class Gate:
     """Lets one process wait, made before it is forked, until another opens it or is dead."""
 
-    __slots__ = ("_read_end", "_write_end")
+    __slots__ = ("_write_end", "read_end")
 
     def __init__(self) -> None:
-        self._read_end, self._write_end = os.pipe()
+        self.read_end, self._write_end = os.pipe()
+
+    def close_read_end(self) -> None:
+        """Leave the waiting to the other one."""
+        os.close(self.read_end)
 
     def open(self) -> None:
         """Let the other one go on."""
         os.close(self._write_end)
 
     def wait(self) -> None:
-        """Wait for the other one.  Children of this process must have exec'd or ended."""
-        os.close(self._write_end)
-        os.read(self._read_end, 1)
+        """Wait for the other one.  This process and its children have no other end."""
+        os.read(self.read_end, 1)
+
+
+class Foreground:
+    """The process group of the command, which hears what the builder is told: ^C, ^Z and go on."""
+
+    __slots__ = ("_group",)
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+        for signo in TOLD:
+            signal.signal(signo, self._tell)
+
+    def _tell(self, number: int, _: object) -> None:
+        if self._group:
+            # A group without a terminal ignores SIGTSTP.
+            meant = signal.SIGSTOP if number == signal.SIGTSTP else number
+            for tell in (os.killpg, os.kill):  # it may not have made its group yet
+                try:
+                    tell(self._group, meant)
+                except ProcessLookupError:
+                    continue
+                return
+
+    def leave(self) -> None:
+        """Tell nobody any more: the number may become another's."""
+        self._group = 0
 
 
 def container(
     step: Step,
+    relay: Relay,
     *,
     own_pids: bool,
     emulation: "Emulation | None" = None,
@@ -266,22 +345,32 @@ def container(
 
     The mounts stay until the ``gate`` is open: a supervisor looks at what is in them.
     """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL if own_pids else lambda *_: stop_guard())
     plan = step_plan(step, own_pids=own_pids)
     directory, operations = plan.mount(ignore)
     enter(directory, operations, ignore)
-    command = Child(lambda _tie: become(step, emulation))
+    os.close(directory)
+    os.close(plan.scratch)
+    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
+    kept = [relay.stdout, relay.stderr]
     if emulation is not None:
-        emulation.release()
+        kept.append(emulation.theirs)
+    command = Child(lambda _tie: become(step, relay, emulation), kept)
+    foreground = Foreground(command.pid)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+    for fd in set(kept):
+        os.close(fd)
     try:
         answer = command.answer()
         status = reap_until(command.pid)
+        foreground.leave()
     finally:
         if own_pids:
             kill_namespace()
         else:
             kill_children()
-    if answer is not None:
-        raise answer[1]
+    if answer:
+        opened(answer)
     if gate is not None:
         gate.wait()
     for operation in reversed(operations):
@@ -290,24 +379,29 @@ def container(
     return os.waitstatus_to_exitcode(status)
 
 
-def become(step: Step, emulation: "Emulation | None" = None) -> None:
+def become(step: Step, relay: Relay, emulation: "Emulation | None" = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
+    os.setsid()
     null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, STDIN_FILENO)
-    os.dup2(step.stdout, STDOUT_FILENO)
-    os.dup2(step.stderr, STDERR_FILENO)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    for fd, stream in zip((null, relay.stdout, relay.stderr), STANDARD_STREAMS, strict=True):
+        os.dup2(fd, stream)
+    for number in (*TOLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    if not step.ignores_interrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if step.ignores_interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
     try:
         os.makedirs(step.cwd, 0o755, exist_ok=True)
         os.chdir(step.cwd)
     except OSError as error:
         raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
+    # Who may not be traced may not write ID maps either; nothing of the image runs yet.
+    set_dumpable(True)
+    lock_mounts()
     set_no_new_privs()
+    scope(LANDLOCK_SCOPES)
     if emulation is not None:
-        emulation.install(fake_sync=step.fake_sync)
+        emulation.install(fake_sync=step.fake_sync, namespaces=own_namespaces())
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     failure = execute(step.argv, step.env)

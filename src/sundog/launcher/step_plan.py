@@ -1,23 +1,30 @@
 """What a step of a build finds mounted: the plan, and a /proc of its own.
 
-/tmp and the accounts are the image's; of the host it sees devices, the kernel's files and the
-network configuration, and what it is told to.
+/tmp and the accounts are the image's; of the host it sees a few devices, what the kernel tells in
+/sys, the network configuration, and what it is told to.
 
 Not part of ``ch-run``, but made of the same parts.
 """
 
+import errno
 import os
 
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.mounts import (
+    AT_EMPTY_PATH,
+    AT_RECURSIVE,
+    MOVE_MOUNT_F_EMPTY_PATH,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     OPEN_TREE_CLONE,
     mount,
+    move_mount,
     open_tree,
 )
+from sundog.launcher.enter import copy_tree
 from sundog.launcher.operations import REQUIRED, Bind, Detached
+from sundog.launcher.paths import OPEN_DIRECTORY
 from sundog.launcher.plan import Plan
 from sundog.launcher.step_mounts import Cover, StepBind, arranged
 
@@ -28,6 +35,22 @@ if TYPE_CHECKING:
 
 # Of the host's network configuration a RUN sees these, whatever the image has in their place.
 NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")
+
+# Of the host's devices a RUN sees these, and of its own the rest of what runtime-spec
+# (config-linux.md, "Default Devices") has.
+DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"fuse")
+DEVICES_SIZE = b"1m"
+DEVICE_LINKS = (
+    (b"fd", b"/proc/self/fd"),
+    (b"stdin", b"/proc/self/fd/0"),
+    (b"stdout", b"/proc/self/fd/1"),
+    (b"stderr", b"/proc/self/fd/2"),
+    (b"ptmx", b"pts/ptmx"),
+)
+DEVICE_MOUNTS = (
+    (b"pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"newinstance,ptmxmode=0666,mode=620"),
+    (b"shm", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=1777"),
+)
 
 
 class PidNamespaceRefused(SundogError):
@@ -60,9 +83,57 @@ class FreshProc(Detached):
         self.tree = open_tree(scratch, b"proc", OPEN_TREE_CLONE)
 
 
+class OwnDevices(Detached):
+    """Show a /dev of the step's own: the devices that every program expects, and no terminal.
+
+    Terminals and shared memory are fresh ones, so that a step sees neither those of the user's
+    other programs.
+    """
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        super().__init__(b"/dev", REQUIRED)
+        self._found: list[tuple[bytes, int]] = []
+
+    def describe(self) -> str:
+        """Say in one line what it does."""
+        names = " ".join(name.decode() for name in DEVICES)
+        return f"mount a tmpfs with pts shm {names} at /dev (required)"
+
+    def acquire(self) -> None:
+        """Take copies of the mounts of the host's devices, as far as they are there."""
+        for name in DEVICES:
+            try:
+                self._found.append((name, copy_tree(b"/dev/" + name, writable=True)))
+            except KernelError as error:
+                if error.errno not in (errno.ENOENT, errno.EACCES):
+                    raise
+
+    def generate(self, scratch: int) -> None:
+        """Put it together out of sight."""
+        os.mkdir(b"dev", dir_fd=scratch)
+        place = b"/proc/self/fd/%d/dev" % scratch
+        # Not sticky and world-writable as /tmp is: there the kernel refuses O_CREAT on a device of
+        # another owner's (fs.protected_regular).
+        mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=755,size=" + DEVICES_SIZE)
+        top = os.open(place, OPEN_DIRECTORY)
+        for name, tree in self._found:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=top))
+            move_mount(tree, b"", top, name, MOVE_MOUNT_F_EMPTY_PATH)
+            os.close(tree)
+        for link, target in DEVICE_LINKS:
+            os.symlink(target, link, dir_fd=top)
+        for name, kind, flags, options in DEVICE_MOUNTS:
+            os.mkdir(name, dir_fd=top)
+            mount(b"sundog", b"%b/%b" % (place, name), kind, flags, options)
+        self.tree = open_tree(top, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
+        os.close(top)
+
+
 def step_plan(step: "Step", *, own_pids: bool) -> Plan:
     """Return the plan of mounts of a step."""
-    operations: list[Operation] = [Bind(b"/dev", b"/dev"), Bind(b"/sys", b"/sys")]
+    operations: list[Operation] = [OwnDevices(), Bind(b"/sys", b"/sys", writable=False)]
     operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
     operations += [Cover(path) for path in NETWORK_FILES]
     operations += [StepBind(source, destination) for source, destination in step.binds]

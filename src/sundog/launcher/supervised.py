@@ -17,8 +17,8 @@ from sundog.emulation.notify.credentials import superuser, user_credentials
 from sundog.emulation.notify.listener import (
     Listener,
     install_listener,
-    receive_descriptor,
-    send_descriptor,
+    receive_descriptors,
+    send_descriptors,
 )
 from sundog.emulation.notify.persist import (
     collect_manifest,
@@ -33,9 +33,12 @@ from sundog.emulation.notify.program import notify_program
 from sundog.emulation.notify.state import State
 from sundog.emulation.notify.supervisor import Supervisor
 from sundog.emulation.notify.tags import Tags, wear_tag
+from sundog.errors import SundogError
+from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
 from sundog.launcher.recorded import MountedTree, Recorded
-from sundog.record.owners import OwnersManifest, read_owners
+from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
+from sundog.wire.outcomes import NO_OUTCOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ class Emulation:
     identity    who the command is at first; None: root
     upper       a descriptor of the overlay's upper directory, if ``changes`` is none; or -1
     mounted     what is mounted in it
+    theirs      the descriptor through which the command passes the listener on, once prepared
     """
 
     __slots__ = (
@@ -83,7 +87,6 @@ class Emulation:
         "_manifest",
         "_mounted",
         "_ours",
-        "_theirs",
         "_trees",
         "changes",
         "identity",
@@ -91,6 +94,7 @@ class Emulation:
         "layers",
         "mounted",
         "proc",
+        "theirs",
         "upper",
     )
 
@@ -113,7 +117,8 @@ class Emulation:
         directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._trees = opened_layers(self.layers)
         self._changes = -1 if self.changes is None else os.open(self.changes, directory)
-        self._ours, self._theirs = socketpair(AF_UNIX, SOCK_STREAM)
+        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+        self._ours, self.theirs = ours.detach(), theirs.detach()
 
     def merge(self) -> None:
         """Put together what the layers record, as mock root, who may look into every directory."""
@@ -128,11 +133,14 @@ class Emulation:
             for each in self.mounted
         ]
         self._linked = linked_paths(self._trees, self._manifest) if self.is_stable else frozenset()
+        for tree, _ in self._trees:
+            os.close(tree)
 
-    def install(self, *, fake_sync: bool = False) -> None:
+    def install(self, *, fake_sync: bool = False, namespaces: "Sequence[int]" = ()) -> None:
         """Put the calling process, the command to be, under the filter, and pass the listener on.
 
-        With ``fake_sync`` that answers fsync(2) and its family "done".  Raises KernelError, with
+        With ``fake_sync`` that answers fsync(2) and its family "done".  The supervisor joins the
+        ``namespaces``, given as descriptors, where they are not its own.  Raises KernelError, with
         EBUSY where another supervisor is further up.
         """
         abi = NOTIFY_ABIS[process_abi()]
@@ -141,9 +149,9 @@ class Emulation:
             wear_tag(index)
         program = notify_program(abi, fake_sync=fake_sync, follow_names=bool(self._linked))
         listener = install_listener(program, abi.numbers["seccomp"])
-        send_descriptor(self._theirs.fileno(), listener)
+        send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
-        self._theirs.close()
+        os.close(self.theirs)
 
     def _index_in(self, tags: Tags) -> int:
         """Return the index of the command's first credentials in ``tags``, which are fresh."""
@@ -154,12 +162,12 @@ class Emulation:
 
     def release(self) -> None:
         """Close, in a process that will not install, the end for the one that does."""
-        self._theirs.close()
+        os.close(self.theirs)
 
     def close(self) -> None:
         """Close, in a process that will do neither, both ends."""
-        self._ours.close()
-        self._theirs.close()
+        os.close(self._ours)
+        os.close(self.theirs)
 
     def supervise(self) -> "Supervised | None":
         """Answer until the container is empty; return what came of it.
@@ -167,9 +175,14 @@ class Emulation:
         None if the command never came to be.
         """
         self.release()
-        listener = receive_descriptor(self._ours.fileno())
-        if listener < 0:
+        received = receive_descriptors(self._ours)
+        os.close(self._ours)
+        if not received:
             return None
+        listener, *namespaces = received
+        for namespace in namespaces:
+            setns(namespace, 0)
+            os.close(namespace)
         os.fchdir(self.proc)
         abi = NOTIFY_ABIS[process_abi()]
         state = State(abi, Listener(listener), superuser(all_capabilities()))
@@ -200,7 +213,7 @@ class Supervised:
     mounted     what there is now to record of each mount of which that was to be told
     """
 
-    __slots__ = ("failures", "incidents", "mounted", "owners", "statistics", "status")
+    __slots__ = ("failures", "incidents", "mounted", "owners", "statistics")
 
     def __init__(
         self, owners: OwnersManifest, statistics: list[str], incidents: list[str], failures: int
@@ -210,4 +223,32 @@ class Supervised:
         self.incidents = incidents
         self.failures = failures
         self.mounted: list[OwnersManifest] = []
-        self.status = 0
+
+    def pack(self) -> "tuple[object, ...]":
+        """Return it as plain values, for another process."""
+        mounted = [pack_owners(owners) for owners in self.mounted]
+        return pack_owners(self.owners), self.statistics, self.incidents, self.failures, mounted
+
+    @classmethod
+    def unpack(cls, value: object) -> "Supervised":
+        """Return what ``pack`` made a ``value`` of.  Raises SundogError on anything else."""
+        try:
+            match value:
+                case (
+                    bytes(owners),
+                    list(statistics),
+                    list(incidents),
+                    int(failures),
+                    list(mounted),
+                ):
+                    supervised = cls(
+                        unpack_owners(owners),
+                        [str(line) for line in statistics],
+                        [str(line) for line in incidents],
+                        failures,
+                    )
+                    supervised.mounted = [unpack_owners(packed) for packed in mounted]
+                    return supervised
+        except (TypeError, AttributeError, ValueError):
+            pass
+        raise SundogError(NO_OUTCOME)

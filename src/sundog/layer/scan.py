@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 # Seconds: between looks at a file system's clock, and the most that one stands still.
 _TICK = 0.001
 _SLOWEST_CLOCK = 2.5
+
+# A path's length, then what its Signature holds; then comes the path.
+_PACKED = struct.Struct("=IQqqqI")
 
 # Links that the file system refuses are made as copies.
 _NO_LINK = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV})
@@ -82,6 +86,31 @@ def scan(tree: bytes) -> Scan:
             status = os.fstat(root)
             os.utime(root, ns=(status.st_atime_ns, status.st_mtime_ns))  # sets the ctime
             entries[b""] = _signature(os.fstat(root))
+    return Scan(entries)
+
+
+def pack_scan(scanned: Scan) -> bytes:
+    """Return a scan as bytes, for this machine alone."""
+    parts: list[bytes] = []
+    for path, entry in scanned.entries.items():
+        parts += (_PACKED.pack(len(path), *entry), path)
+    return b"".join(parts)
+
+
+def unpack_scan(data: bytes) -> Scan:
+    """Return the scan that ``data`` holds.  Raises ValueError if it holds none."""
+    entries: dict[bytes, Signature] = {}
+    position = 0
+    while position < len(data):
+        try:
+            length, *numbers = _PACKED.unpack_from(data, position)
+        except struct.error as error:
+            raise ValueError("a scan of a tree is cut") from error
+        start = position + _PACKED.size
+        position = start + length
+        entries[data[start:position]] = Signature(*numbers)
+    if position != len(data) or b"" not in entries:
+        raise ValueError("a scan of a tree is cut")
     return Scan(entries)
 
 

@@ -26,6 +26,8 @@ class UnreachableError(RegistryError):
     ``permanent`` if trying again cannot help; ``unconnected`` if it hardly will.
     """
 
+    ATTRIBUTES = (*SundogError.ATTRIBUTES, "permanent", "unconnected")
+
     def __init__(
         self,
         message: str,

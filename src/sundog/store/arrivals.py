@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import select
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import cast
 
 from sundog.errors import ArchiveError, StoreError
 from sundog.layer.below import LayerTree
 from sundog.record.owners import read_owners
+from sundog.store.crossing import put_together, take_apart
 from sundog.store.tree_work import finish_draft, new_tree
 from sundog.store.worker import TreeWorker, receive, send
+from sundog.wire.values import pack_value, unpack_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     from sundog.store.layer_info import LayerInfo
     from sundog.store.layers import LayerPath
-
-T = TypeVar("T")
 
 # Bytes of a blob between two messages of its arrival: at first so many, later a share of what there
 # is.  So all messages about a blob, of whatever size, fit into the pipe, and nobody waits to write.
@@ -109,11 +108,11 @@ class Arrival:
     def _tell_size(self) -> None:
         if self._pipes is not None and self._size >= 0:
             self._told = self._size
-            send(self._pipes.sizes, pickle.dumps((self.number, self._size)))
+            send(self._pipes.sizes, pack_value((self.number, self._size)))
 
     def _tell_below(self) -> None:
         if self._pipes is not None and self._below is not None:
-            send(self._pipes.below, pickle.dumps((self.number, self._below)))
+            send(self._pipes.below, pack_value((self.number, self._below), take_apart))
 
 
 class ArrivalWorker:
@@ -164,8 +163,7 @@ def unpack_arriving(
     from sundog.layer.compression import open_decompressed  # noqa: PLC0415
     from sundog.layer.unpack import unpack  # noqa: PLC0415
 
-    sizes: _News[int] = _News(pipes.sizes, number)
-    below: _News[Sequence[LayerPath]] = _News(pipes.below, number)
+    sizes, below = _News(pipes.sizes, number), _News(pipes.below, number)
     below.catch_up()
     with _Arriving(sizes, paths, total) as raw, open_decompressed(cast("BinaryIO", raw)) as stream:
         unpacked = unpack(stream, new_tree(draft), below=_Below(below))
@@ -173,22 +171,25 @@ def unpack_arriving(
     return Arrived(info, unpacked.diff_id, unpacked.needs_below)
 
 
-class _News(Generic[T]):
+class _News:
     """What a pipe has told of one blob: its last message, None before the first."""
 
     def __init__(self, pipe: int, number: int) -> None:
         self._pipe = pipe
         self._number = number
-        self.last: T | None = None
+        self.last: object = None
 
     def wait(self) -> None:
         """Take the next message; those about other blobs are of the past."""
         message = receive(self._pipe)
         if message is None:
             raise StoreError("the process that fetches layers is gone")
-        number, value = pickle.loads(message)
-        if number == self._number:
-            self.last = value
+        match unpack_value(message, put_together):
+            case (int(number), value):
+                if number == self._number:
+                    self.last = value
+            case _:
+                raise ValueError("news of no blob")
 
     def catch_up(self) -> None:
         """Take the messages that are there: nobody may have asked for those about earlier blobs."""
@@ -201,20 +202,20 @@ class _News(Generic[T]):
 class _Below:
     """The layers below, the topmost first; waits until they are complete."""
 
-    def __init__(self, news: _News[Sequence[LayerPath]]) -> None:
+    def __init__(self, news: _News) -> None:
         self._news = news
 
     def __iter__(self) -> Iterator[LayerTree]:
         while self._news.last is None:
             self._news.wait()
-        for path in self._news.last:
+        for path in cast("tuple[LayerPath, ...]", self._news.last):
             yield LayerTree(path.tree, read_owners(path.owners), path.guessed)
 
 
 class _Arriving(io.RawIOBase):
     """The bytes of a blob; waits for those that are not there yet."""
 
-    def __init__(self, news: _News[int], paths: Sequence[bytes], total: int) -> None:
+    def __init__(self, news: _News, paths: Sequence[bytes], total: int) -> None:
         self._news = news
         self._paths = paths
         self._total = total
@@ -229,7 +230,7 @@ class _Arriving(io.RawIOBase):
             return self.readall()
         if self._position == self._total:
             return b""
-        while (there := self._news.last or 0) <= self._position:
+        while (there := cast("int", self._news.last or 0)) <= self._position:
             self._news.wait()
         if self._fd < 0:
             self._fd = self._open()

@@ -14,7 +14,13 @@ import os
 from sundog.launcher.root import DirectoryRoot
 from sundog.store.layers import layer_id
 from sundog.store.snapshot import DraftedSnapshot
-from sundog.store.tree_work import extract_changes, flatten_layers, prepare_copy
+from sundog.store.tree_work import (
+    extract_changes,
+    flatten_layers,
+    make_directory,
+    prepare_copy,
+    rename,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,11 +74,11 @@ class CopyDriver:
                 # Over it comes the image's own; what an image has there instead, it keeps.
                 ch = os.path.join(draft, b"ch")
                 if not os.path.lexists(ch):
-                    store.worker.call(os.mkdir, ch)
+                    store.worker.call(make_directory, ch)
             store.scratch.sync()
             try:
                 # There it works without write permission for the root of the tree.
-                store.worker.call(os.rename, draft, target)
+                store.worker.call(rename, draft, target)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise

@@ -8,7 +8,6 @@ results are small.  A layer in the making, a draft, is a directory of ``tmp/`` t
 from __future__ import annotations
 
 import os
-import pickle
 import stat
 
 from sundog.errors import KernelError
@@ -89,12 +88,12 @@ def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: by
 
 def prepare_copy(draft: bytes, layers: Sequence[LayerPath], skeleton: bytes) -> None:
     """Flatten ``layers`` into ``work`` in ``draft``, and note in ``before`` how it looks."""
-    from sundog.layer.scan import scan  # noqa: PLC0415
+    from sundog.layer.scan import pack_scan, scan  # noqa: PLC0415
 
     work = os.path.join(draft, b"work")
     flatten_layers(layers, skeleton, work)
     with open(os.path.join(draft, b"before"), "wb") as file:
-        pickle.dump(scan(work), file)
+        file.write(pack_scan(scan(work)))
 
 
 def extract_changes(
@@ -107,11 +106,11 @@ def extract_changes(
 
     ``known`` is as for ``seal``.
     """
-    from sundog.layer.scan import diff  # noqa: PLC0415
+    from sundog.layer.scan import diff, unpack_scan  # noqa: PLC0415
 
     work, note = os.path.join(draft, b"work"), os.path.join(draft, b"before")
     with open(note, "rb") as file:
-        before = pickle.load(file)
+        before = unpack_scan(file.read())
     owners = diff(work, before, new_tree(draft), _loaded(below), skeleton, known=known)
     if owners is None:
         return None
@@ -158,6 +157,16 @@ def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
         os.close(root)
     with open(fd, "rb") as file:
         return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+
+
+def make_directory(path: bytes) -> None:
+    """Make a directory in a tree."""
+    os.mkdir(path)
+
+
+def rename(old: bytes, new: bytes) -> None:
+    """Give a tree its place."""
+    os.rename(old, new)
 
 
 def new_tree(draft: bytes) -> bytes:

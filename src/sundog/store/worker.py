@@ -12,9 +12,11 @@ import os
 import signal
 from contextlib import suppress
 
-from sundog.errors import KernelError, StoreError, SundogError
+from sundog.errors import KernelError, StoreError
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.process import set_pdeathsig
+from sundog.wire.outcomes import pack_exception, pack_result, unpack_outcome
+from sundog.wire.values import pack_value, unpack_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,17 +38,17 @@ class TreeWorker:
         self._answers = -1
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a module-level function in the worker and return its value.
+        """Run one of the functions of ``crossing.TASKS`` in the worker and return its value.
 
-        Arguments and value are pickled.  An exception of the function is raised here.  Raises
-        KernelError when user namespaces are refused, StoreError when the worker died.
+        Arguments and value are what ``crossing`` lets pass.  An exception of the function is raised
+        here.  Raises KernelError when user namespaces are refused, StoreError when the worker died.
         """
-        import pickle  # noqa: PLC0415 - a cached build never gets here
+        from sundog.store.crossing import put_together, take_apart  # noqa: PLC0415 - see there
 
         if not self._pid:
             self.start()
         try:
-            send(self._requests, pickle.dumps((function, args, kwargs)))
+            send(self._requests, pack_value((function.__name__, args, kwargs), take_apart))
             answer = receive(self._answers)
         except BrokenPipeError:
             answer = None
@@ -55,10 +57,7 @@ class TreeWorker:
             raise
         if answer is None:
             raise self._obituary(function.__name__)
-        succeeded, value = pickle.loads(answer)
-        if not succeeded:
-            raise value
-        return value  # type: ignore[no-any-return]
+        return unpack_outcome(answer, put_together)  # type: ignore[return-value]
 
     def kill(self) -> None:
         """Have the worker end at once, from another thread than the one that is in ``call``."""
@@ -112,8 +111,6 @@ def _serve(
     get_ready: Callable[[], None] | None,
 ) -> NoReturn:
     """Be the worker: answer requests until their pipe ends.  Never returns."""
-    import pickle  # noqa: PLC0415
-
     status = 1
     try:
         # ^C is for the parent, which decides what becomes of the call.
@@ -124,11 +121,7 @@ def _serve(
             with suppress(Exception):  # what fails will fail again when it is asked for
                 get_ready()
         while (request := receive(requests)) is not None:
-            if refusal is not None:
-                answer: tuple[bool, object] = (False, refusal)
-            else:
-                answer = _result(pickle.loads(request))
-            send(answers, _pickled(answer))
+            send(answers, _outcome(request) if refusal is None else pack_exception(refusal))
         status = 0
     except BrokenPipeError:
         status = 0
@@ -152,27 +145,18 @@ def _become_root(parent: int, uid: int, gid: int) -> KernelError | None:
     return None
 
 
-def _result(
-    request: tuple[Callable[..., object], tuple[object, ...], dict[str, object]],
-) -> tuple[bool, object]:
-    function, args, kwargs = request
-    try:
-        return True, function(*args, **kwargs)
-    except Exception as error:
-        if not isinstance(error, SundogError | OSError):
-            import traceback  # noqa: PLC0415
-
-            error.add_note("in the tree worker:\n" + traceback.format_exc())
-        return False, error
-
-
-def _pickled(answer: tuple[bool, object]) -> bytes:
-    import pickle  # noqa: PLC0415
+def _outcome(request: bytes) -> bytes:
+    """Do what is asked for; return how it ended."""
+    from sundog.store.crossing import put_together, take_apart, task  # noqa: PLC0415
 
     try:
-        return pickle.dumps(answer)
+        match unpack_value(request, put_together):
+            case (str(name), tuple(args), dict(kwargs)):
+                named = {str(keyword): value for keyword, value in kwargs.items()}
+                return pack_result(task(name)(*args, **named), take_apart)
+        raise ValueError("a request that is none")
     except Exception as error:
-        return pickle.dumps((False, RuntimeError(f"not to be pickled: {answer!r}: {error}")))
+        return pack_exception(error)
 
 
 def send(fd: int, data: bytes) -> None:

@@ -14,6 +14,10 @@ from select import POLLHUP, POLLIN, poll
 
 from sundog.kernel.libc import CharPointer, checked, syscall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
@@ -21,6 +25,8 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
 SECCOMP_ADDFD_FLAG_SEND = 1 << 1
 SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
+
+DESCRIPTOR_SIZE = 4  # in a message of SCM_RIGHTS
 
 # _IOC(direction, '!', number, size) as asm-generic/ioctl.h has it.
 SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
@@ -82,22 +88,38 @@ def install_listener(program: bytes, number: int) -> int:
     return checked(result, "seccomp", b"SECCOMP_SET_MODE_FILTER")
 
 
-def send_descriptor(channel: int, fd: int) -> None:
-    """Send ``fd`` through the connected Unix socket ``channel``."""
+def send_descriptors(channel: int, descriptors: "Sequence[int]") -> None:
+    """Send ``descriptors`` through the connected Unix socket ``channel``."""
+    packed = b"".join(fd.to_bytes(DESCRIPTOR_SIZE, sys.byteorder) for fd in descriptors)
     with _borrowed(channel) as connection:
-        connection.sendmsg([b"\0"], [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))])
+        connection.sendmsg([b"\0"], [(SOL_SOCKET, SCM_RIGHTS, packed)])
 
 
-def receive_descriptor(channel: int) -> int:
-    """Return the descriptor that comes through ``channel``, closed on exec; -1 if none will."""
+def receive_descriptors(channel: int) -> list[int]:
+    """Return the descriptors that come through ``channel``, closed on exec; none if none will."""
     with _borrowed(channel) as connection:
         _, control, _, _ = connection.recvmsg(1, 64)
     for level, kind, data in control:
         if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
-            fd = int.from_bytes(data[:4], sys.byteorder)
-            os.set_inheritable(fd, False)
-            return fd
-    return -1
+            places = range(0, len(data) - DESCRIPTOR_SIZE + 1, DESCRIPTOR_SIZE)
+            received = [
+                int.from_bytes(data[at : at + DESCRIPTOR_SIZE], sys.byteorder) for at in places
+            ]
+            for fd in received:
+                os.set_inheritable(fd, False)
+            return received
+    return []
+
+
+def send_descriptor(channel: int, fd: int) -> None:
+    """Send one descriptor as ``send_descriptors`` does."""
+    send_descriptors(channel, (fd,))
+
+
+def receive_descriptor(channel: int) -> int:
+    """Return the descriptor that comes through ``channel``, closed on exec; -1 if none will."""
+    received = receive_descriptors(channel)
+    return received[0] if received else -1
 
 
 class _borrowed:  # noqa: N801 - a context manager that reads as an adjective

@@ -1,0 +1,46 @@
+"""Keep what a process does to others within itself and its children: landlock(7).
+
+No file and no port is restricted here.
+"""
+
+import errno
+import os
+
+from sundog.kernel.libc import checked, syscall, u64_struct
+from sundog.kernel.numbers import LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF
+
+LANDLOCK_CREATE_RULESET_VERSION = 1
+LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1
+LANDLOCK_SCOPE_SIGNAL = 2
+LANDLOCK_SCOPES = LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL
+
+# The version of the kernel's interface that has scopes: Linux 6.12.
+SCOPED_ABI = 6
+
+
+def landlock_abi() -> int:
+    """Return the version of Landlock's interface, or a negated errno where it is not to be had."""
+    return syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)
+
+
+def scope(scopes: int) -> bool:
+    """Let this process and its children connect and send signals among themselves alone, for good.
+
+    ``scopes`` are LANDLOCK_SCOPE_*.  The caller has set no_new_privs.  Returns False where the
+    kernel cannot do it, or has done it too often already (16 times); raises KernelError where it
+    refuses for another reason.
+    """
+    if landlock_abi() < SCOPED_ABI:
+        return False
+    # struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped.
+    attributes = u64_struct(0, 0, scopes)
+    result = syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
+    ruleset = checked(result, "landlock_create_ruleset", b"ruleset")
+    try:
+        result = syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+    if result == -errno.E2BIG:
+        return False
+    checked(result, "landlock_restrict_self", b"ruleset")
+    return True

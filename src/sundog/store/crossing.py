@@ -1,0 +1,85 @@
+"""What may cross between ``ch-image`` and its tree worker: these functions, these values, no more.
+
+A function crosses as its name, a value as the name of its class and its fields, and both are looked
+up in the tables here.  So what one process can make another do is listed, whatever becomes of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib import import_module
+
+from sundog.layer.inherit import StepOwners
+from sundog.record.owners import pack_owners, unpack_owners
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What the worker can be asked to do, and in which module it is; they are imported when needed.
+TASKS = {
+    "content_size": "sundog.store.tree_work",
+    "copy_directory": "sundog.store.tree_work",
+    "copy_tree": "sundog.layer.flatten",
+    "extract_changes": "sundog.store.tree_work",
+    "flatten_layers": "sundog.store.tree_work",
+    "make_directory": "sundog.store.tree_work",
+    "pack_layer": "sundog.store.packing",
+    "prepare_copy": "sundog.store.tree_work",
+    "read_in_tree": "sundog.store.tree_work",
+    "rename": "sundog.store.tree_work",
+    "seal": "sundog.store.tree_work",
+    "unpack_archive": "sundog.store.tree_work",
+    "unpack_arriving": "sundog.store.arrivals",
+    "write_layer_tar": "sundog.store.tree_work",
+}
+# Dataclasses whose fields cross as they are.
+VALUES = {
+    "Arrived": "sundog.store.arrivals",
+    "Descriptor": "sundog.oci.descriptor",
+    "Digest": "sundog.oci.digest",
+    "LayerBlob": "sundog.store.layer_info",
+    "LayerInfo": "sundog.store.layer_info",
+    "LayerPath": "sundog.store.layers",
+    "Packed": "sundog.store.packing",
+    "Packing": "sundog.store.packing",
+    "Pipes": "sundog.store.arrivals",
+    "Platform": "sundog.oci.platform",
+}
+
+
+def task(name: str) -> Callable[..., object]:
+    """Return the function ``name``.  Raises ValueError if the worker does no such thing."""
+    return _looked_up(TASKS, name)
+
+
+def take_apart(value: object) -> tuple[str, tuple[object, ...]]:
+    """Return the name and the fields of a value.  Raises TypeError if it may not cross."""
+    name = type(value).__name__
+    if isinstance(value, StepOwners):
+        return name, (pack_owners(value.records), value.is_complete, value.guessed)
+    if type(value).__module__ != VALUES.get(name) or not dataclasses.is_dataclass(value):
+        raise TypeError(f"this may not cross between processes: {value!r}")
+    return name, tuple(getattr(value, field.name) for field in dataclasses.fields(value))
+
+
+def put_together(name: str, parts: tuple[object, ...]) -> object:
+    """Return the value of the class ``name`` with these fields; raise ValueError for another."""
+    if name == StepOwners.__name__:
+        match parts:
+            case (bytes(records), bool(is_complete), bool(guessed)):
+                return StepOwners(unpack_owners(records), is_complete, guessed)
+        raise ValueError("owners that are none")
+    kind = _looked_up(VALUES, name)
+    try:
+        return kind(*parts)
+    except TypeError as error:
+        raise ValueError(f"not the fields of {name}") from error
+
+
+def _looked_up(table: dict[str, str], name: str) -> Callable[..., object]:
+    module = table.get(name)
+    if module is None:
+        raise ValueError(f"this may not cross between processes: {name[:100]!r}")
+    found: Callable[..., object] = getattr(import_module(module), name)
+    return found
