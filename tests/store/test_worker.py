@@ -131,7 +131,7 @@ def test_the_worker_does_what_is_listed_and_nothing_else(worker: TreeWorker) -> 
     assert worker.call(own_uid) == 0
     for function in (os.system, eval, LayerPath):
         with pytest.raises(RuntimeError, match="may not cross between processes"):
-            worker.call(function, b"true")  # type: ignore[operator]
+            worker.call(function, b"true")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="may not cross between processes"):
         worker.call(append, Path("/"), b"")  # type: ignore[arg-type]
 

@@ -90,6 +90,11 @@ SYNC_CALLS: SyscallTable = (
     ("sync_file_range",  (277, 277, 314, NONE, NONE, 307, 84)),
     ("sync_file_range2", (NONE, NONE, NONE, 341, 308, NONE, NONE)),
 )
+
+# Some requests of it are refused: see ``terminal``.
+IOCTL: SyscallTable = (
+    ("ioctl",       (  16,   514,   54,   54,    54,   54,    29)),
+)
 # fmt: on
 
 

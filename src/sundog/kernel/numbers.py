@@ -28,6 +28,17 @@ RENAMEAT2 = {
     "loongarch64": 276,
 }
 
+SECCOMP = {
+    "x86_64": 317,
+    "i386": 354,
+    "aarch64": 277,
+    "arm": 383,
+    "ppc64le": 358,
+    "s390x": 348,
+    "riscv64": 277,
+    "loongarch64": 277,
+}
+
 # What uname(2) calls the machine, and the ABI of a 64-bit and of a 32-bit process on it.  Under
 # personality(2) PER_LINUX32 a 64-bit process, too, sees the 32-bit name.
 ABIS = {

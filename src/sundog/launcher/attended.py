@@ -4,7 +4,8 @@
                                                        └─ the command
 
 All three are in the container's namespaces and have its root; the command alone, and what it
-starts, is under the filter.  If the supervisor or ``ch-run`` dies, the other one ends the
+starts, is under the filter.  The other two cannot be traced or looked into by it, and keep of the
+caller's descriptors standard error alone.  If the supervisor or ``ch-run`` dies, the other one ends the
 container: nothing goes on half-emulated.  What the command leaves running ends with it, too, so
 that all is recorded when ``ch-run`` returns.
 
@@ -28,10 +29,11 @@ from _signal import (  # type: ignore[import-not-found]
 
 from sundog.emulation.notify.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
-from sundog.kernel.process import set_child_subreaper, set_pdeathsig
+from sundog.kernel.files import close_all_but
+from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.main import STDOUT_FILENO
 from sundog.launcher.members import kill_members
-from sundog.launcher.messages import Messages
+from sundog.launcher.messages import STDERR_FILENO, Messages
 from sundog.launcher.own_records import OwnRecords
 from sundog.launcher.paths import exists
 from sundog.launcher.recorded import Recorded
@@ -42,7 +44,7 @@ from sundog.record.identity import find_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sundog.launcher.image import Image
     from sundog.launcher.options import CommandLine
@@ -131,6 +133,7 @@ class Attendant:
         chld = signal(SIGCHLD, SIG_DFL)
         mask = pthread_sigmask(SIG_BLOCK, valid_signals())
         set_child_subreaper()
+        set_dumpable(False)
         supervisor = os.fork()
         if supervisor == 0:
             return self._supervise(parent)
@@ -142,8 +145,7 @@ class Attendant:
             signal(SIGCHLD, chld)
             pthread_sigmask(SIG_SETMASK, mask)
             return become(emulation.install)
-        emulation.close()
-        leave_streams()
+        leave_descriptors((emulation.proc,))
         stand_in = StandIn(command, supervisor, emulation.proc)
         return stand_in.stand(self._messages)
 
@@ -159,7 +161,8 @@ class Attendant:
         set_pdeathsig(SIGTERM)
         pthread_sigmask(SIG_UNBLOCK, {SIGTERM})
         parent_died()
-        leave_streams()
+        records = () if self._records is None else self._records.descriptors()
+        leave_descriptors((*self._emulation.descriptors(), *records))
         supervised = self._emulation.supervise()
         if supervised is None:
             return 0  # the command has told why
@@ -195,11 +198,14 @@ def contents(path: bytes) -> bytes:
         return b""
 
 
-def leave_streams() -> None:
-    """Leave standard input and output to the command alone.
+def leave_descriptors(kept: "Sequence[int]") -> None:
+    """Close all descriptors but standard error and those ``kept``.
 
-    Whoever reads the one or writes the other shall see when the command has closed it.
+    Whoever reads standard output or writes to standard input shall see when the command has closed
+    it; and so with what else the caller left open for the command.
     """
     null = os.open(b"/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    os.dup2(null, STDIN_FILENO)
-    os.dup2(null, STDOUT_FILENO)
+    for stream in (STDIN_FILENO, STDOUT_FILENO):
+        if stream not in kept:  # as it may be where the caller has closed it
+            os.dup2(null, stream)
+    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))

@@ -28,11 +28,12 @@ from sundog.errors import (
     SundogError,
     UsageError,
 )
+from sundog.emulation.terminal import forbid_typing, typing_is_possible
 from sundog.kernel.libc import encode_text, printable
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import explain
 from sundog.launcher.accounts import group_text, passwd_text
-from sundog.launcher.enter import enter_namespaces
+from sundog.launcher.enter import enter_namespaces, lock_mounts
 from sundog.launcher.environment import SetFromImage, command_environment
 from sundog.launcher.execute import execute, failure_hint, quoted
 from sundog.launcher.image import Image, find_image
@@ -149,6 +150,7 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     accounts = None
     if line.passwd:
         accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))
+    typing = typing_is_possible()
     enter_namespaces(uid, gid)
     image, plan, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
     command, changes, workdir = line.operands[1:], line.changes, b"/"
@@ -158,6 +160,8 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     if line.notify and attendant is not None:
         attendant.prepare(image, plan)
     enter(directory, operations, messages.verbose)
+    if uid == 0:  # who keeps capabilities when the command begins: capabilities(7)
+        lock_mounts()
     home = b""
     if line.notify and attendant is not None:
         home = attendant.identify()
@@ -166,9 +170,9 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     messages.verbose(f"executing: {quoted(command)}")
     if line.notify and attendant is not None:
         return attendant.attend(
-            lambda install: become(line, command, environment, messages, install)
+            lambda install: become(line, command, environment, messages, install, typing=typing)
         )
-    return become(line, command, environment, messages, install_fake_root)
+    return become(line, command, environment, messages, install_fake_root, typing=typing)
 
 
 def become(
@@ -177,9 +181,12 @@ def become(
     environment: dict[bytes, bytes],
     messages: Messages,
     install: "Callable[[], None]",
+    *,
+    typing: bool,
 ) -> int:
     """Become the command, under the filter that ``install`` puts on if there is to be one.
 
+    ``typing`` says that the kernel lets programs type into terminals, which they may not here.
     Returns the exit status where that fails.  Raises KernelError.
     """
     set_no_new_privs()
@@ -188,6 +195,8 @@ def become(
             messages.debug(text)
     if line.seccomp or line.notify:
         install()
+    if typing:
+        forbid_typing()
     silence(messages.verbosity)
     failure = execute(command, environment)
     messages.error(

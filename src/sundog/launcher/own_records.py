@@ -41,6 +41,10 @@ class OwnRecords:
             ) from None
         self._before = read_owners(b"/proc/self/fd/%d" % self._lock)
 
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the descriptors that it works with."""
+        return self._tree, self._directory, self._lock
+
     def _locked(self) -> int:
         """Return a descriptor of the file, which is made if need be, with the lock on it."""
         while True:

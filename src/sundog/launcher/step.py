@@ -221,13 +221,14 @@ def guarded(
         # Until the handlers know whom to tell, the builder's signals have to wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         gate = Gate()
-        kept = [relay.stdout, relay.stderr, gate.read_end]
+        kept = [relay.stdout, relay.stderr, gate.read_end]  # the last are the init's alone
         if emulation is not None:
             kept.append(emulation.theirs)
         init = Child(
             lambda _tie: container(step, relay, own_pids=True, emulation=emulation, gate=gate), kept
         )
-        gate.close_read_end()
+        for fd in kept[2:]:
+            os.close(fd)
         for signo in TOLD:
             signal.signal(signo, lambda number, _: os.kill(init.pid, number))
         signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, signal.SIGKILL))
@@ -293,10 +294,6 @@ class Gate:
 
     def __init__(self) -> None:
         self.read_end, self._write_end = os.pipe()
-
-    def close_read_end(self) -> None:
-        """Leave the waiting to the other one."""
-        os.close(self.read_end)
 
     def open(self) -> None:
         """Let the other one go on."""

@@ -160,21 +160,16 @@ class Emulation:
             return 0
         return tags.enter(user_credentials(who.uid, who.gid, who.groups, all_capabilities()))
 
-    def release(self) -> None:
-        """Close, in a process that will not install, the end for the one that does."""
-        os.close(self.theirs)
-
-    def close(self) -> None:
-        """Close, in a process that will do neither, both ends."""
-        os.close(self._ours)
-        os.close(self.theirs)
+    def descriptors(self) -> "list[int]":
+        """Return what the supervisor needs of what has been opened before."""
+        trees = [tree for _, _, tree in self._mounted]
+        return [fd for fd in (self.proc, self._ours, self._changes, self.upper, *trees) if fd >= 0]
 
     def supervise(self) -> "Supervised | None":
         """Answer until the container is empty; return what came of it.
 
         None if the command never came to be.
         """
-        self.release()
         received = receive_descriptors(self._ours)
         os.close(self._ours)
         if not received:

@@ -13,13 +13,12 @@ from fcntl import ioctl
 from select import POLLHUP, POLLIN, poll
 
 from sundog.kernel.libc import CharPointer, checked, syscall
+from sundog.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SECCOMP_SET_MODE_FILTER = 1
-SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1

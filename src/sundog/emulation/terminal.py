@@ -1,0 +1,102 @@
+"""Keep programs from typing into the terminals that they can open.
+
+TIOCSTI puts a character into the input of a terminal, TIOCLINUX pastes the selection of a virtual
+console: what a container types there, the user's shell executes when the container has ended
+(CVE-2017-5226).  Since Linux 6.2 a machine can refuse the first to all, by the sysctl
+dev.tty.legacy_tiocsti, and refuses the second since 6.7.
+
+The kernel looks at the low 32 bits of a request alone, and so does the filter.
+
+Floor 0.
+"""
+
+import errno
+import os
+
+from sundog.emulation.bpf import (
+    DATA_ARCH,
+    DATA_NR,
+    SECCOMP_RET_ALLOW,
+    SECCOMP_RET_ERRNO,
+    Line,
+    assemble,
+    compare,
+    jump,
+    label,
+    load,
+    verdict,
+)
+from sundog.emulation.filter import low_word
+from sundog.emulation.syscalls import IOCTL, SYSCALL_ABIS, Abi, syscall_numbers
+from sundog.kernel.numbers import ABIS
+from sundog.kernel.process import install_seccomp_filter
+
+LEGACY_TIOCSTI = b"/proc/sys/dev/tty/legacy_tiocsti"
+
+# ioctl_tty(2), ioctl_console(2); asm-generic/ioctls.h.
+TIOCSTI = 0x5412
+TIOCLINUX = 0x541C
+REQUEST = 1  # which argument of ioctl(2) it is
+
+
+def typing_is_possible(sysctl: bytes = LEGACY_TIOCSTI) -> bool:
+    """Tell whether this kernel lets programs type into terminals.
+
+    To be asked on the host: an image can show another file at that path.
+    """
+    try:
+        fd = os.open(sysctl, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True  # Linux before 6.2
+    said = os.read(fd, 1)
+    os.close(fd)
+    return said != b"0"
+
+
+def typing_program(machine: str = "") -> bytes:
+    """Return the filter for ``machine``, by default this one, and all its ABIs."""
+    names = ABIS.get(machine or os.uname().machine, ())
+    abis = [abi for abi in SYSCALL_ABIS if abi.name in names or (abi.number_bit and names)]
+    source = [load(DATA_ARCH)]
+    for arch in dict.fromkeys(abi.arch for abi in abis):
+        source += terminal_block([abi for abi in abis if abi.arch == arch])
+    source.append(verdict(SECCOMP_RET_ALLOW))
+    return assemble(source)
+
+
+def terminal_block(abis: list[Abi]) -> list[Line]:
+    """Return the source that decides for the ``abis`` of one architecture.
+
+    It expects the architecture in the accumulator and, if it is another one, leaves it there.
+    """
+    name = abis[0].name
+    request, allow, refuse, end = (
+        f"request {name}",
+        f"allow {name}",
+        f"refuse {name}",
+        f"end {name}",
+    )
+    numbers = [number for abi in abis for number in syscall_numbers(IOCTL, abi).values()]
+    return [
+        compare(abis[0].arch, "", end),
+        load(DATA_NR),
+        *[compare(number, request) for number in numbers],
+        jump(allow),
+        label(request),
+        load(low_word(REQUEST, abis[0])),
+        compare(TIOCSTI, refuse),
+        compare(TIOCLINUX, refuse),
+        label(allow),
+        verdict(SECCOMP_RET_ALLOW),
+        label(refuse),
+        verdict(SECCOMP_RET_ERRNO | errno.EPERM),
+        label(end),
+    ]
+
+
+def forbid_typing() -> None:
+    """Refuse this process and its children, for good, to type into terminals.
+
+    The caller has set no_new_privs.  Raises KernelError if the kernel does not take the filter.
+    """
+    install_seccomp_filter(typing_program())
