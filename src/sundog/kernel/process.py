@@ -7,9 +7,11 @@ from sundog.kernel.numbers import SECCOMP, process_abi
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
+SECCOMP_MODE_FILTER = 2
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
 BPF_INSTRUCTION_SIZE = 8
@@ -57,7 +59,7 @@ def install_seccomp_filter(program: bytes) -> None:
     fprog = count.ljust(len(address), b"\0") + address
     # Before Linux 5.16 a filter would else switch on costly mitigations of speculative execution,
     # which are for programs that run code of strangers in one process.
-    result = syscall(
-        SECCOMP[process_abi()], SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, fprog
-    )
-    checked(result, "seccomp", b"SECCOMP_SET_MODE_FILTER")
+    number = SECCOMP[process_abi()]
+    if syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, fprog) < 0:
+        # What is around this process may allow the older call alone, which knows no flags.
+        prctl(PR_SET_SECCOMP, b"PR_SET_SECCOMP", SECCOMP_MODE_FILTER, fprog)
