@@ -1,7 +1,8 @@
 """Run one step of a build in an image: a command (RUN), or a function of ours (COPY, WORKDIR).
 
 A RUN gets a PID namespace with its own /proc: when its first process ends, the kernel kills all
-that is left, and only then is the step over (pid_namespaces(7)).  The processes, each forked from
+that is left, and only then is the step over (pid_namespaces(7)).  It gets an IPC namespace, too: it
+has no business with the user's shared memory.  The processes, each forked from
 the one before:
 
     builder ── guard, in new namespaces ── init, PID 1 of the container ── the command
@@ -28,7 +29,12 @@ from sundog.emulation.filter import install_fake_root
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
-from sundog.kernel.namespaces import CLONE_NEWNET, CLONE_NEWPID, own_namespaces
+from sundog.kernel.namespaces import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWPID,
+    own_namespaces,
+)
 from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_no_new_privs
 from sundog.launcher.child import STANDARD_STREAMS, Child, opened
@@ -52,6 +58,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO = 0, 1, 2
+
+OWN_NAMESPACES = CLONE_NEWPID | CLONE_NEWIPC
 
 # What the user does at the terminal of the builder, of which the command hears.
 TOLD = (signal.SIGINT, signal.SIGTSTP, signal.SIGCONT)
@@ -139,7 +147,7 @@ def supervision_obstacle() -> str:
 
     def attempt(_tie: "Callable[[], None]") -> str:
         try:
-            enter_namespaces(0, 0, CLONE_NEWPID)
+            enter_namespaces(0, 0, OWN_NAMESPACES)
             Child(mount_proc).result()
         except PidNamespaceRefused as error:
             return error.message
@@ -203,7 +211,7 @@ def guarded(
         if emulation is not None:
             emulation.prepare()
         try:
-            more = (CLONE_NEWPID if own_pids else 0) | (CLONE_NEWNET if step.offline else 0)
+            more = (OWN_NAMESPACES if own_pids else 0) | (CLONE_NEWNET if step.offline else 0)
             enter_namespaces(step.uid, step.gid, more)
         except KernelError as error:
             if own_pids and error.call == "unshare":
