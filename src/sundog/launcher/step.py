@@ -260,7 +260,7 @@ def guarded(
 
 
 def status_of(result: object) -> int:
-    """Return the status that a process next to the command tells.  Raises SundogError for others."""
+    """Return the ``result`` if it is an exit status.  Raises SundogError if it is not."""
     if not isinstance(result, int):
         raise SundogError(NO_OUTCOME)
     return result
