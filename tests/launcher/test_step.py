@@ -15,6 +15,7 @@ from sundog.errors import SundogError
 from sundog.kernel.libc import libc_call
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.launcher.step import Step, guarded, in_root, run_step, supervision_obstacle
+from sundog.launcher.step_mounts import TreeMount
 
 PATH = {b"PATH": b"/bin"}
 
@@ -180,12 +181,72 @@ def test_the_commands_signals_are_ordinary(busybox_tree: Path) -> None:
     assert output.split() == ["SigBlk:", none, "SigIgn:", none]
 
 
-def test_the_command_inherits_no_descriptor_of_ours(busybox_tree: Path) -> None:
-    (busybox_tree / "ours").touch()
-    with (busybox_tree / "ours").open() as ours:
-        _, output = shell(busybox_tree, "readlink /proc/self/fd/*")
-        assert ours.name not in output
-    assert "pipe:" not in output
+def test_the_command_has_the_standard_descriptors_alone(busybox_tree: Path, own_pids: bool) -> None:
+    """Whatever this process has left open, for children or not."""
+    with Path(os.devnull).open("rb") as ours:
+        for fd in range(200, 210):
+            os.dup2(ours.fileno(), fd, inheritable=fd % 2 == 0)
+        _, output = shell(
+            busybox_tree, "for fd in /proc/$$/fd/*; do readlink $fd; done", own_pids=own_pids
+        )
+        for fd in range(200, 210):
+            os.close(fd)
+    null, *pipes = output.splitlines()
+    assert null == "/dev/null"
+    assert [pipe.partition(":")[0] for pipe in pipes] == ["pipe", "pipe"]
+
+
+def test_the_processes_above_cannot_be_looked_into(busybox_tree: Path, own_pids: bool) -> None:
+    script = "cd /proc/$PPID; cat cmdline environ mem; for x in fd root cwd; do ls $x/; done"
+    _, output = shell(busybox_tree, script, own_pids=own_pids)
+    assert output.replace("\0", "").count("ermission denied") == 5 == output.count("\n")
+    _, output = shell(busybox_tree, "kill -9 $PPID", own_pids=own_pids)
+    assert "ermi" in output
+
+
+def test_devices_are_few_and_terminals_are_none(busybox_tree: Path) -> None:
+    _, output = shell(busybox_tree, "ls /dev /dev/pts /dev/shm; : > /dev/tty")
+    shown = set(output.split("/dev/pts:")[0].split())
+    assert {"null", "zero", "full", "random", "urandom", "fd", "pts", "shm", "ptmx"} <= shown
+    assert not [name for name in shown if name.startswith(("tty1", "sd", "vd", "mem", "console"))]
+    assert output.endswith("/dev/pts:\nptmx\n\n/dev/shm:\n") or "No such device" in output
+
+
+def test_what_is_printed_arrives_where_it_is_to(busybox_tree: Path, tmp_path: Path) -> None:
+    """In one pipe, and so in order, where both streams lead to one file; else apart."""
+    script = "for i in 1 2 3; do echo o$i; echo e$i >&2; done; (sleep 1000 &)"
+    assert shell(busybox_tree, script) == (0, "o1\ne1\no2\ne2\no3\ne3\n")
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        step = Step(
+            root_of(busybox_tree),
+            [b"sh", b"-c", script.encode()],
+            PATH,
+            b"/",
+            stdout=out.fileno(),
+            stderr=err.fileno(),
+        )
+        assert run_step(step) == 0
+    assert (tmp_path / "out").read_text() == "o1\no2\no3\n"
+    assert (tmp_path / "err").read_text() == "e1\ne2\ne3\n"
+
+
+def test_much_is_printed(busybox_tree: Path) -> None:
+    status, output = shell(busybox_tree, "yes 0123456789abcde | head -c 20000000")
+    assert (status, len(output)) == (0, 20_000_000)
+
+
+def test_mounts_cannot_be_undone(busybox_tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    mount = TreeMount(DirectoryRoot(os.fsencode(tmp_path / "context")), b"", b"/context")
+    script = """
+        for path in /context /sys /etc/hosts; do mount -o remount,bind,rw $path; done
+        for path in /context /sys /dev /proc /etc/hosts /dev/null; do umount $path; done
+        echo x > /context/written; mkdir /sys/x; unshare -Urm mount -o remount,bind,rw /context
+        echo x > /context/written
+    """
+    shell(busybox_tree, script, mounts=[mount])
+    assert os.listdir(tmp_path / "context") == []
+    assert shell(busybox_tree, "umount /dev; ls /dev/null", mounts=[mount])[1].endswith("null\n")
 
 
 def test_command_that_cannot_run_is_an_error_of_ours(busybox_tree: Path) -> None:
@@ -280,8 +341,9 @@ def test_syncs_are_faked_on_demand(busybox_tree: Path) -> None:
 KILLED = """
 import os, sys
 from sundog.launcher.root import DirectoryRoot
+from sundog.launcher.step_mounts import TreeMount
 from sundog.launcher.step import Step, guarded
-argv = [b"sh", b"-c", b"echo started; exec sleep 1000"]
+argv = [b"sh", b"-c", b"echo started; exec sleep " + sys.argv[3].encode()]
 step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
 guarded(step, own_pids=sys.argv[2] == "True")
 """
@@ -293,8 +355,9 @@ def test_the_builders_death_ends_the_command(
 ) -> None:
     if signo == signal.SIGKILL and not own_pids:
         signo = signal.SIGINT  # only a PID namespace survives the loss of both guards
+    seconds = str(20_000 + os.getpid())  # nobody else's
     builder = subprocess.Popen(
-        [sys.executable, "-c", KILLED, busybox_tree, str(own_pids)],
+        [sys.executable, "-c", KILLED, busybox_tree, str(own_pids), seconds],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -303,14 +366,13 @@ def test_the_builders_death_ends_the_command(
     with builder.stdout as output:
         assert output.readline() == b"started\n"
         builder.send_signal(signo)
-        # The other ends of the pipe are the builder's and the command's: its end is theirs.
         assert output.read() == b""
     assert builder.wait(60) != 0
     deadline = time.monotonic() + 30
-    while subprocess.run(
-        ["pgrep", "-s", str(builder.pid)], capture_output=True, check=False
-    ).stdout:
-        assert time.monotonic() < deadline, "a process of the step is still there"
+    sleeper = ["pgrep", "-U", str(os.getuid()), "-fx", f"sleep {seconds}"]
+    while subprocess.run(sleeper, capture_output=True, check=False).stdout:
+        assert time.monotonic() < deadline, "the command is still there"
+        time.sleep(0.01)
 
 
 def test_in_root_is_mock_root_with_the_tree(busybox_tree: Path) -> None:

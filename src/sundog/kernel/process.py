@@ -1,5 +1,6 @@
 """Attributes of the calling process: prctl(2).  A failure raises KernelError."""
 
+import os
 import sys
 
 from sundog.kernel.libc import CharPointer, checked, libc_call, syscall
@@ -15,6 +16,11 @@ SECCOMP_MODE_FILTER = 2
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
 BPF_INSTRUCTION_SIZE = 8
+
+# Numbers of fields in /proc/PID/stat: the first after the name, and those for the arguments.
+FIRST_FIELD = 3
+ARG_START = 48
+ARG_END = 49
 
 
 def prctl(option: int, name: bytes, *args: int | bytes) -> None:
@@ -44,6 +50,23 @@ def set_child_subreaper() -> None:
 def set_dumpable(dumpable: bool) -> None:
     """Let, or do not let, others of the same user trace the process and own its /proc files."""
     prctl(PR_SET_DUMPABLE, b"PR_SET_DUMPABLE", int(dumpable))
+
+
+def clear_command_line() -> None:
+    """Let /proc/PID/cmdline of this process be empty: the arguments are nobody else's business.
+
+    Where /proc does not tell where they are (fields arg_start and arg_end of proc_pid_stat(5)),
+    they stay.
+    """
+    try:
+        fd = os.open(b"/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    os.close(fd)
+    start, end = map(int, fields[ARG_START - FIRST_FIELD : ARG_END - FIRST_FIELD + 1])
+    if 0 < start < end:
+        libc_call("memset", start, 0, end - start)
 
 
 def install_seccomp_filter(program: bytes) -> None:

@@ -19,23 +19,23 @@ NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 class Relay:
     """Pipes for standard output and error; one, where both lead to the same file.
 
-    stdout, stderr  the ends for the command to write to
-    sources         the ends to ``carry`` from when there is something in them
+    ends     the ends for the command's standard output and error to write to
+    sources  the ends to ``carry`` from when there is something in them
 
     Of use as a context, which closes them.
     """
 
-    __slots__ = ("_targets", "sources", "stderr", "stdout")
+    __slots__ = ("_targets", "ends", "sources")
 
     def __init__(self, stdout: int, stderr: int) -> None:
         """Make the pipes, for what is to arrive at the descriptors ``stdout`` and ``stderr``."""
-        source, self.stdout = os.pipe()
+        source, end = os.pipe()
         self._targets = {source: stdout}
-        if os.path.sameopenfile(stdout, stderr):
-            self.stderr = self.stdout
-        else:
-            source, self.stderr = os.pipe()
+        self.ends = (end, end)
+        if not os.path.sameopenfile(stdout, stderr):
+            source, other = os.pipe()
             self._targets[source] = stderr
+            self.ends = (end, other)
         self.sources = self._targets.keys()
 
     def carry(self, source: int) -> None:
@@ -68,5 +68,5 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for fd in {*self.sources, self.stdout, self.stderr}:
+        for fd in {*self.sources, *self.ends}:
             os.close(fd)

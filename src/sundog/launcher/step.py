@@ -36,7 +36,12 @@ from sundog.kernel.namespaces import (
     own_namespaces,
 )
 from sundog.kernel.network import bring_up_loopback
-from sundog.kernel.process import set_child_subreaper, set_dumpable, set_no_new_privs
+from sundog.kernel.process import (
+    clear_command_line,
+    set_child_subreaper,
+    set_dumpable,
+    set_no_new_privs,
+)
 from sundog.launcher.child import STANDARD_STREAMS, Child, opened
 from sundog.launcher.enter import enter_namespaces, lock_mounts, mount_root, mount_scratch
 from sundog.launcher.execute import SCRIPT_SHELL, execute, failure_hint
@@ -206,8 +211,13 @@ def guarded(
     """
 
     def guard(tie: "Callable[[], None]") -> "tuple[int, object]":
-        # Out of reach of the user's terminal, and with it all that comes.
+        # Out of reach of the user's terminal, as all that comes.
         os.setsid()
+        null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        for fd, stream in zip((null, *relay.ends), STANDARD_STREAMS, strict=True):
+            os.dup2(fd, stream)
+        for fd in {null, *relay.ends}:
+            os.close(fd)
         if emulation is not None:
             emulation.prepare()
         try:
@@ -225,17 +235,15 @@ def guarded(
             emulation.merge()
         if not own_pids:
             set_child_subreaper()
-            return container(step, relay, own_pids=False), None
+            return container(step, own_pids=False), None
         # Until the handlers know whom to tell, the builder's signals have to wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         gate = Gate()
-        kept = [relay.stdout, relay.stderr, gate.read_end]  # the last are the init's alone
-        if emulation is not None:
-            kept.append(emulation.theirs)
+        kept = [gate.read_end] if emulation is None else [gate.read_end, emulation.theirs]
         init = Child(
-            lambda _tie: container(step, relay, own_pids=True, emulation=emulation, gate=gate), kept
+            lambda _tie: container(step, own_pids=True, emulation=emulation, gate=gate), kept
         )
-        for fd in kept[2:]:
+        for fd in kept:
             os.close(fd)
         for signo in TOLD:
             signal.signal(signo, lambda number, _: os.kill(init.pid, number))
@@ -251,7 +259,7 @@ def guarded(
         return status_of(init.result()), None if supervised is None else supervised.pack()
 
     with Relay(step.stdout, step.stderr) as relay:
-        child = Child(guard, (relay.stdout, relay.stderr))
+        child = Child(guard, relay.ends)
         with suspended_together(child.pid):
             match child.result(stop=signal.SIGTERM, relay=relay):
                 case (status, supervised):
@@ -340,7 +348,6 @@ class Foreground:
 
 def container(
     step: Step,
-    relay: Relay,
     *,
     own_pids: bool,
     emulation: "Emulation | None" = None,
@@ -351,19 +358,18 @@ def container(
     The mounts stay until the ``gate`` is open: a supervisor looks at what is in them.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL if own_pids else lambda *_: stop_guard())
+    clear_command_line()
     plan = step_plan(step, own_pids=own_pids)
     directory, operations = plan.mount(ignore)
     enter(directory, operations, ignore)
     os.close(directory)
     os.close(plan.scratch)
     signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
-    kept = [relay.stdout, relay.stderr]
-    if emulation is not None:
-        kept.append(emulation.theirs)
-    command = Child(lambda _tie: become(step, relay, emulation), kept)
+    kept = [] if emulation is None else [emulation.theirs]
+    command = Child(lambda _tie: become(step, emulation), kept)
     foreground = Foreground(command.pid)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
-    for fd in set(kept):
+    for fd in kept:
         os.close(fd)
     try:
         answer = command.answer()
@@ -384,12 +390,11 @@ def container(
     return os.waitstatus_to_exitcode(status)
 
 
-def become(step: Step, relay: Relay, emulation: "Emulation | None" = None) -> None:
+def become(step: Step, emulation: "Emulation | None" = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
     os.setsid()
     null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    for fd, stream in zip((null, relay.stdout, relay.stderr), STANDARD_STREAMS, strict=True):
-        os.dup2(fd, stream)
+    os.dup2(null, STDIN_FILENO)
     for number in (*TOLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     if step.ignores_interrupt:
