@@ -65,7 +65,7 @@ preload_extension("_ctypes")
 FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()"),
-    "ch_run_notify": Joined("sundog.launcher.attended", "Attendant"),
+    "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}
 

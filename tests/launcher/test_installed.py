@@ -57,7 +57,7 @@ def version_of(command: Path | str, *, cwd: Path | None = None, **env: str) -> b
     ("module", "entry"),
     [
         (JOINED.stem, "start_from_stub"),
-        (NOTIFY, "Attendant"),
+        (NOTIFY, "attendant_for"),
     ],
 )
 def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:

@@ -90,6 +90,9 @@ class RunStep:
 
     def _run(self, snapshot: Snapshot, prepared: PreparedMounts) -> int:
         environment = {**self.proxies, **self.environment, **prepared.environment}
+        who = identify(self.user, snapshot.root) if self.user else None
+        if who is not None:
+            environment.setdefault("HOME", os.fsdecode(who.home))
         step = Step(
             snapshot.root,
             [encoded(word) for word in self.argv],
@@ -100,6 +103,7 @@ class RunStep:
             binds=self.options.binds,
             mounts=prepared.operations,
             offline=self.offline,
+            identity=who,
             stdout=self.options.stdout,
             stderr=self.options.stderr,
         )
@@ -110,12 +114,7 @@ class RunStep:
 
     def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
         """Run ``step`` under a supervisor, and keep what it recorded for the layer."""
-        emulation = snapshot.emulation()
-        emulation.mounted = prepared.mounted
-        if self.user:
-            emulation.identity = identify(self.user, snapshot.root)
-            step.env.setdefault(b"HOME", emulation.identity.home)
-        status, supervised = run_supervised(step, emulation)
+        status, supervised = run_supervised(step, snapshot.emulation(prepared.mounted))
         snapshot.owners = StepOwners(supervised.owners, is_complete=True)
         prepared.keep_owners(supervised.mounted)
         for line in (*supervised.statistics, *supervised.incidents):

@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO = 0, 1, 2
+
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 

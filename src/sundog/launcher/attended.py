@@ -29,105 +29,97 @@ from _signal import (  # type: ignore[import-not-found]
 
 from sundog.emulation.notify.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
-from sundog.kernel.files import close_all_but
+from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
-from sundog.launcher.main import STDOUT_FILENO
 from sundog.launcher.members import kill_members
-from sundog.launcher.messages import STDERR_FILENO, Messages
+from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
 from sundog.launcher.paths import exists
 from sundog.launcher.recorded import Recorded
 from sundog.launcher.root import DirectoryRoot
 from sundog.launcher.stand_in import StandIn
-from sundog.launcher.supervised import Emulation, Supervised
+from sundog.launcher.supervised import Emulation, Supervised, Supervision
 from sundog.record.identity import find_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sundog.launcher.image import Image
+    from sundog.launcher.main import Become
     from sundog.launcher.options import CommandLine
     from sundog.launcher.plan import Plan
-
-STDIN_FILENO = 0
+    from sundog.record.identity import Identity
 
 
 class Attendant:
-    """What ``main.launch`` does otherwise for --notify, in the order of its calls."""
+    """A supervisor that is to be beside the command.  See ``main.Companion``."""
 
-    def choose(self, line: "CommandLine", messages: Messages) -> None:
-        """Choose between a supervisor and, where that is not possible, --seccomp.
+    __slots__ = ("_messages", "_words", "_writes")
 
-        In either case the accounts are the image's, and the user is root by default.  Raises
-        SundogError where there is no choice.
-        """
-        if line.seccomp:
-            raise SundogError(
-                "--seccomp incompatible with --notify",
-                "leave out --seccomp; it stands in where --notify is not possible",
-            )
-        self._line = line
-        self._messages = messages
-        line.passwd = False
-        reason = obstacle()
-        if reason:
-            fault = "--notify is not possible here"
-            if not line.fallback:
-                raise SundogError(f"{fault}: {reason}", "leave out --no-fallback; or use --seccomp")
-            messages.warning(f"{fault}, using --seccomp: {reason}")
-            line.notify, line.seccomp = False, True
+    def __init__(self, line: "CommandLine", messages: Messages) -> None:
+        """Take from ``line`` who the command is to be, and whether it writes to the image."""
         self._words = user_words(line)
-        if line.notify:
-            line.uid = line.gid = None  # emulated
-        line.uid, line.gid = line.uid or 0, line.gid or 0
+        self._writes = line.write and line.overlay_size is None
+        self._messages = messages
 
-    def prepare(self, image: "Image", plan: "Plan") -> None:
+    def prepare(self, image: "Image", plan: "Plan") -> "PreparedAttendant":
         """Take hold of what is recorded about the ``image``, in the container's namespaces.
 
         It has been mounted by the ``plan``.
         """
-        line = self._line
-        self._records: OwnRecords | None = None
-        self._words = self._words or image.user
-        root = image.root
+        root, records = image.root, None
         if image.named or not isinstance(root, DirectoryRoot):
             layers = [Recorded(path + b"/tree", path + b"/owners") for path in image.layers]
-            self._emulation = Emulation(layers, None, is_stable=True)
+            emulation = Emulation(layers, None, is_stable=True)
         else:
             path = root.path
-            changes = None
-            if line.write and line.overlay_size is None:
-                changes = path
-                self._records = OwnRecords(path)
+            changes = path if self._writes else None
+            if self._writes:
+                records = OwnRecords(path)
             owners = path + b"/ch/owners"
             layers = [Recorded(path, owners)] if exists(owners) else []
-            self._emulation = Emulation(layers, changes, is_stable=changes is None)
+            emulation = Emulation(layers, changes, is_stable=changes is None)
+        upper = -1
         if plan.overlay_size is not None:
-            self._emulation.upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
-        self._emulation.prepare()
-        self._emulation.merge()
+            upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
+        supervision = emulation.open().merge(upper)
+        return PreparedAttendant(supervision, records, self._words or image.user, self._messages)
 
-    def identify(self) -> bytes:
-        """Find out who the command is, in the container's root; return the home directory.
 
-        b"": as for any root.
-        """
+class PreparedAttendant:
+    """A supervisor that knows what is recorded about the image.  See ``main.PreparedCompanion``."""
+
+    __slots__ = ("_messages", "_records", "_supervision", "_words")
+
+    def __init__(
+        self,
+        supervision: Supervision,
+        records: OwnRecords | None,
+        words: bytes,
+        messages: Messages,
+    ) -> None:
+        self._supervision = supervision
+        self._records = records
+        self._words = words
+        self._messages = messages
+
+    def identify(self) -> "Identity | None":
+        """Find out who the command is, in the container's root; None: root."""
         if not self._words:
-            return b""
+            return None
         who = find_identity(self._words, contents(b"/etc/passwd"), contents(b"/etc/group"))
         groups = " ".join(map(str, who.groups))
         self._messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
-        self._emulation.identity = who
-        return who.home if who.uid else b""
+        return who
 
-    def attend(self, become: "Callable[[Callable[[], None]], int]") -> int:
+    def attend(self, who: "Identity | None", become: "Become") -> int:
         """Have the command run that ``become`` becomes; return the exit status, or die as it did.
 
         ``become`` is given the function that puts on the filter.  Returns also in the two children
         that this makes, with their exit statuses.
         """
-        emulation = self._emulation
+        supervision = self._supervision
         parent = os.getpid()
         # The command gets all this back; signals for it are the stand-in's to pass on.
         chld = signal(SIGCHLD, SIG_DFL)
@@ -136,7 +128,7 @@ class Attendant:
         set_dumpable(False)
         supervisor = os.fork()
         if supervisor == 0:
-            return self._supervise(parent)
+            return self._supervise(parent, who)
         command = os.fork()
         if command == 0:
             set_pdeathsig(SIGKILL)
@@ -144,17 +136,18 @@ class Attendant:
                 return EXIT_RUN
             signal(SIGCHLD, chld)
             pthread_sigmask(SIG_SETMASK, mask)
-            return become(emulation.install)
-        leave_descriptors((emulation.proc,))
-        stand_in = StandIn(command, supervisor, emulation.proc)
+            return become(lambda: supervision.install(who))
+        leave_descriptors((supervision.proc,))
+        stand_in = StandIn(command, supervisor, supervision.proc)
         return stand_in.stand(self._messages)
 
-    def _supervise(self, parent: int) -> int:
+    def _supervise(self, parent: int, who: "Identity | None") -> int:
         """Be the supervisor; return its exit status, 0 if all is recorded that had to be."""
+        supervision = self._supervision
 
         def parent_died(*_: object) -> None:
             if os.getppid() != parent:
-                kill_members(self._emulation.proc, {os.getpid()})
+                kill_members(supervision.proc, {os.getpid()})
                 os._exit(EXIT_RUN)
 
         signal(SIGTERM, parent_died)
@@ -162,8 +155,8 @@ class Attendant:
         pthread_sigmask(SIG_UNBLOCK, {SIGTERM})
         parent_died()
         records = () if self._records is None else self._records.descriptors()
-        leave_descriptors((*self._emulation.descriptors(), *records))
-        supervised = self._emulation.supervise()
+        leave_descriptors((*supervision.descriptors(), *records))
+        supervised = supervision.supervise(who)
         if supervised is None:
             return 0  # the command has told why
         self._report(supervised)
@@ -179,6 +172,26 @@ class Attendant:
         if count:
             hint = "" if self._messages.verbosity >= 1 else ": see them with -v"
             self._messages.warning(f"root emulation failed to answer {count} calls{hint}")
+
+
+def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
+    """Return the supervisor that ``line`` asks for; None where --seccomp has to stand in.
+
+    Raises SundogError where the command line leaves no choice.
+    """
+    if line.seccomp:
+        raise SundogError(
+            "--seccomp incompatible with --notify",
+            "leave out --seccomp; it stands in where --notify is not possible",
+        )
+    reason = obstacle()
+    if not reason:
+        return Attendant(line, messages)
+    fault = "--notify is not possible here"
+    if not line.fallback:
+        raise SundogError(f"{fault}: {reason}", "leave out --no-fallback; or use --seccomp")
+    messages.warning(f"{fault}, using --seccomp: {reason}")
+    return None
 
 
 def user_words(line: "CommandLine") -> bytes:

@@ -29,6 +29,7 @@ from sundog.errors import (
     SundogError,
     UsageError,
 )
+from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import encode_text, printable
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import explain
@@ -38,8 +39,8 @@ from sundog.launcher.environment import SetFromImage, command_environment
 from sundog.launcher.execute import execute, failure_hint, quoted
 from sundog.launcher.image import Image, find_image
 from sundog.launcher.inherited import restore_environment, restore_signals
-from sundog.launcher.messages import STDERR_FILENO, Messages
-from sundog.launcher.options import USAGE, CommandLine, Finished, help_text, scan
+from sundog.launcher.messages import Messages
+from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
 from sundog.launcher.paths import absolute, exists
 from sundog.launcher.plan import CRAY_DIRECTORY, Plan, build_plan, enter
 from sundog.record.location import default_storage
@@ -47,11 +48,44 @@ from sundog.record.location import default_storage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from sundog.launcher.attended import Attendant
     from sundog.launcher.operations import Operation
+    from sundog.record.identity import Identity
 
-STDOUT_FILENO = 1
+    # Becomes the command, under the filter that the function puts on; returns if that fails.
+    Become = Callable[[Callable[[], None] | None], int]
+
+    class Companion(Protocol):
+        """What is beside the command while it runs, if anything is."""
+
+        def prepare(self, image: Image, plan: Plan, /) -> "PreparedCompanion": ...  # noqa: D102
+
+    class PreparedCompanion(Protocol):
+        """It has taken hold of what it needs of the host; the next is the change of root."""
+
+        def identify(self) -> Identity | None: ...  # noqa: D102
+        def attend(self, who: Identity | None, become: Become, /) -> int: ...  # noqa: D102
+
+
+class Unattended:
+    """No company: the command replaces ``ch-run``, under the filter of --seccomp or none."""
+
+    __slots__ = ("_seccomp",)
+
+    def __init__(self, *, seccomp: bool) -> None:
+        self._seccomp = seccomp
+
+    def prepare(self, _image: Image, _plan: Plan) -> "Unattended":
+        """Need nothing."""
+        return self
+
+    def identify(self) -> None:
+        """Return None: no user is emulated but root."""
+
+    def attend(self, _who: "Identity | None", become: "Become") -> int:
+        """Become the command."""
+        return become(install_fake_root if self._seccomp else None)
 
 
 def start(words: list[str], told: str | None = None) -> None:
@@ -121,7 +155,6 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
         os.write(STDERR_FILENO, help_text().encode())
         return EXIT_ERROR
     permute = b"POSIXLY_CORRECT" not in environment
-    attendant = load_attendant() if wants_attendant(arguments, permute=permute) else None
     line = CommandLine(messages)
     line.read(arguments, permute=permute)
     if not line.operands:
@@ -131,24 +164,25 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
         storage = default_storage(environment)
     elif not exists(storage):
         messages.warning(f"storage directory not found: {printable(storage)}")
-    if attendant is not None:
-        attendant.choose(line, messages)
-    uid = os.geteuid() if line.uid is None else line.uid
-    gid = os.getegid() if line.gid is None else line.gid
+    companion: Companion | None = load_attendant(line, messages) if line.notify else None
+    is_attended = companion is not None
+    seccomp = line.seccomp or (line.notify and not is_attended)
+    companion = companion or Unattended(seccomp=seccomp)
+    uid, gid = chosen_ids(line, is_attended=is_attended)
     messages.verbose(f"verbosity: {messages.verbosity}")
     messages.verbose(f"image: {printable(line.operands[0])}")
     messages.verbose(f"storage: {printable(storage)}")
     messages.verbose(f"container uid: {uid}")
     messages.verbose(f"container gid: {gid}")
     messages.verbose(f"private /tmp: {line.private_tmp:d}")
-    messages.verbose(f"seccomp: {line.seccomp:d}")
+    messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
 
     # From here on the working directory may change.
     storage = absolute(storage)
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
-    if line.passwd:
+    if line.passwd and not line.notify:  # then they are the image's
         accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))
     typing = typing_is_possible()
     enter_namespaces(uid, gid)
@@ -157,30 +191,33 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     if not command:
         command, workdir = [*image.command], image.workdir
         changes = [SetFromImage(b"\n"), *changes]
-    if line.notify and attendant is not None:
-        attendant.prepare(image, plan)
+    prepared = companion.prepare(image, plan)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # who keeps capabilities when the command begins: capabilities(7)
         lock_mounts()
-    home = b""
-    if line.notify and attendant is not None:
-        home = attendant.identify()
+    who = prepared.identify()
+    home = who.home if who is not None and who.uid else b""
     environment = command_environment(environment, changes, messages, home, expand=line.expand)
     change_directory(workdir if line.directory is None else line.directory)
     messages.verbose(f"executing: {quoted(command)}")
-    if line.notify and attendant is not None:
-        return attendant.attend(
-            lambda install: become(line, command, environment, messages, install, typing=typing)
-        )
-    return become(line, command, environment, messages, install_fake_root, typing=typing)
+    return prepared.attend(
+        who, lambda install: become(command, environment, messages, install, typing=typing)
+    )
+
+
+def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
+    """Return the uid and the gid of the container: those outside of root emulation."""
+    if is_attended:
+        return 0, 0  # -u and -g are emulated
+    uid, gid = (0, 0) if line.notify else (os.geteuid(), os.getegid())
+    return uid if line.uid is None else line.uid, gid if line.gid is None else line.gid
 
 
 def become(
-    line: CommandLine,
     command: list[bytes],
     environment: dict[bytes, bytes],
     messages: Messages,
-    install: "Callable[[], None]",
+    install: "Callable[[], None] | None",
     *,
     typing: bool,
 ) -> int:
@@ -190,10 +227,10 @@ def become(
     Returns the exit status where that fails.  Raises KernelError.
     """
     set_no_new_privs()
-    if line.seccomp and messages.verbosity >= 2:
+    if install is install_fake_root and messages.verbosity >= 2:
         for text in describe_program(fake_root_program()):
             messages.debug(text)
-    if line.seccomp or line.notify:
+    if install is not None:
         install()
     if typing:
         try:
@@ -210,21 +247,11 @@ def become(
     return EXIT_EXEC
 
 
-def wants_attendant(arguments: list[bytes], *, permute: bool) -> bool:
-    """Tell whether --notify is among ``arguments``, as far as they are right."""
-    if not any(word.startswith(b"--n") for word in arguments):
-        return False
-    try:
-        return any(name == "notify" for name, _ in scan(arguments, permute=permute))
-    except UsageError:
-        return False
+def load_attendant(line: CommandLine, messages: Messages) -> "Companion | None":
+    """Return the supervisor for --notify, which few starts need; None where it is not possible."""
+    from sundog.launcher.attended import attendant_for  # noqa: PLC0415
 
-
-def load_attendant() -> "Attendant":
-    """Return what does otherwise for --notify, which few starts need."""
-    from sundog.launcher.attended import Attendant  # noqa: PLC0415
-
-    return Attendant()
+    return attendant_for(line, messages)
 
 
 def refuse_set_id() -> None:

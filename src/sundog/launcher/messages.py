@@ -6,7 +6,7 @@ buffer of ours.
 
 import os
 
-STDERR_FILENO = 2
+from sundog.kernel.files import STDERR_FILENO
 
 # As much of the warnings as is kept for the end; more than that nobody reads twice.
 REPRINT_LIMIT = 4096

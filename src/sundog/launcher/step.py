@@ -27,6 +27,7 @@ from contextlib import contextmanager
 
 from sundog.emulation.filter import install_fake_root
 from sundog.errors import KernelError, SundogError
+from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
 from sundog.kernel.namespaces import (
@@ -58,11 +59,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
-    from sundog.launcher.supervised import Emulation, Supervised
+    from sundog.launcher.supervised import Emulation, Supervised, Supervision
+    from sundog.record.identity import Identity
 
     T = TypeVar("T")
-
-STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO = 0, 1, 2
 
 OWN_NAMESPACES = CLONE_NEWPID | CLONE_NEWIPC
 
@@ -76,7 +76,8 @@ class Step:
     ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
     missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
     a network of its own, with nothing in it.  ``fake_sync`` answers fsync(2) and its family "done"
-    (only with ``seccomp`` or under a supervisor).  What it prints arrives at the descriptors
+    (only with ``seccomp`` or under a supervisor).  Under a supervisor the command takes itself for
+    ``identity``, None for root.  What it prints arrives at the descriptors
     ``stdout`` and ``stderr``, which it does not get itself.
     """
 
@@ -87,6 +88,7 @@ class Step:
         "env",
         "fake_sync",
         "gid",
+        "identity",
         "ignores_interrupt",
         "mounts",
         "offline",
@@ -111,6 +113,7 @@ class Step:
         offline: bool = False,
         uid: int = 0,
         gid: int = 0,
+        identity: "Identity | None" = None,
         stdout: int = STDOUT_FILENO,
         stderr: int = STDERR_FILENO,
     ) -> None:
@@ -127,6 +130,7 @@ class Step:
         self.offline = offline
         self.uid = uid
         self.gid = gid
+        self.identity = identity
         self.stdout = stdout
         self.stderr = stderr
 
@@ -218,8 +222,7 @@ def guarded(
             os.dup2(fd, stream)
         for fd in {null, *relay.ends}:
             os.close(fd)
-        if emulation is not None:
-            emulation.prepare()
+        opened = None if emulation is None else emulation.open()
         try:
             more = (OWN_NAMESPACES if own_pids else 0) | (CLONE_NEWNET if step.offline else 0)
             enter_namespaces(step.uid, step.gid, more)
@@ -231,17 +234,16 @@ def guarded(
         tie()
         if step.offline:
             bring_up_loopback()
-        if emulation is not None:
-            emulation.merge()
+        supervision = None if opened is None else opened.merge()
         if not own_pids:
             set_child_subreaper()
             return container(step, own_pids=False), None
         # Until the handlers know whom to tell, the builder's signals have to wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         gate = Gate()
-        kept = [gate.read_end] if emulation is None else [gate.read_end, emulation.theirs]
+        kept = [gate.read_end] if supervision is None else [gate.read_end, supervision.theirs]
         init = Child(
-            lambda _tie: container(step, own_pids=True, emulation=emulation, gate=gate), kept
+            lambda _tie: container(step, own_pids=True, supervision=supervision, gate=gate), kept
         )
         for fd in kept:
             os.close(fd)
@@ -250,7 +252,7 @@ def guarded(
         signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, signal.SIGKILL))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
         try:
-            supervised = None if emulation is None else emulation.supervise()
+            supervised = None if supervision is None else supervision.supervise(step.identity)
         except BaseException:
             os.kill(init.pid, signal.SIGKILL)
             init.wait()
@@ -350,7 +352,7 @@ def container(
     step: Step,
     *,
     own_pids: bool,
-    emulation: "Emulation | None" = None,
+    supervision: "Supervision | None" = None,
     gate: "Gate | None" = None,
 ) -> int:
     """Make the container, run the command in it, and clean up; return as ``run_step`` does.
@@ -365,8 +367,8 @@ def container(
     os.close(directory)
     os.close(plan.scratch)
     signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
-    kept = [] if emulation is None else [emulation.theirs]
-    command = Child(lambda _tie: become(step, emulation), kept)
+    kept = [] if supervision is None else [supervision.theirs]
+    command = Child(lambda _tie: become(step, supervision), kept)
     foreground = Foreground(command.pid)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
     for fd in kept:
@@ -390,7 +392,7 @@ def container(
     return os.waitstatus_to_exitcode(status)
 
 
-def become(step: Step, emulation: "Emulation | None" = None) -> None:
+def become(step: Step, supervision: "Supervision | None" = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
     os.setsid()
     null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -410,8 +412,9 @@ def become(step: Step, emulation: "Emulation | None" = None) -> None:
     lock_mounts()
     set_no_new_privs()
     scope(LANDLOCK_SCOPES)
-    if emulation is not None:
-        emulation.install(fake_sync=step.fake_sync, namespaces=own_namespaces())
+    if supervision is not None:
+        namespaces = own_namespaces()
+        supervision.install(step.identity, fake_sync=step.fake_sync, namespaces=namespaces)
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     failure = execute(step.argv, step.env)

@@ -47,10 +47,12 @@ if TYPE_CHECKING:
     from sundog.record.identity import Identity
 
 
+READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
 def opened_layers(layers: "Sequence[Recorded]") -> "list[tuple[int, OwnersManifest]]":
     """Return the trees, open, and the manifests of ``layers``.  Raises OSError."""
-    directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    return [(os.open(layer.tree, directory), read_owners(layer.owners)) for layer in layers]
+    return [(os.open(layer.tree, READABLE), read_owners(layer.owners)) for layer in layers]
 
 
 def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
@@ -70,105 +72,152 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
 
 
 class Emulation:
-    """A supervised container: what it starts from, and, afterwards, what it did.
+    """What a supervised container starts from: a plain value.
 
     layers      topmost first, as they are mounted
     changes     the directory that comes to hold what the container changes; None: it all goes
     is_stable   the inodes of the layers are those that the container sees, and are never freed
-    identity    who the command is at first; None: root
-    upper       a descriptor of the overlay's upper directory, if ``changes`` is none; or -1
     mounted     what is mounted in it
-    theirs      the descriptor through which the command passes the listener on, once prepared
     """
 
-    __slots__ = (
-        "_changes",
-        "_linked",
-        "_manifest",
-        "_mounted",
-        "_ours",
-        "_trees",
-        "changes",
-        "identity",
-        "is_stable",
-        "layers",
-        "mounted",
-        "proc",
-        "theirs",
-        "upper",
-    )
+    __slots__ = ("changes", "is_stable", "layers", "mounted")
 
     def __init__(
-        self, layers: "Sequence[Recorded]", changes: bytes | None, *, is_stable: bool
+        self,
+        layers: "Sequence[Recorded]",
+        changes: bytes | None,
+        *,
+        is_stable: bool,
+        mounted: "Sequence[MountedTree]" = (),
     ) -> None:
         self.layers = layers
         self.changes = changes
         self.is_stable = is_stable
-        self.identity: Identity | None = None
-        self.upper = -1
-        self.mounted: Sequence[MountedTree] = ()
+        self.mounted = mounted
 
-    def prepare(self) -> None:
-        """Open what the supervisor needs of the host, before the container's root hides it.
+    def open(self) -> "OpenedEmulation":
+        """Open what a supervisor needs of the host, before the container's root hides it."""
+        return OpenedEmulation(self)
 
-        ``proc`` is then the host's /proc.
+
+class OpenedEmulation:
+    """What a supervisor has taken hold of on the host."""
+
+    __slots__ = ("_changes", "_emulation", "_proc", "_trees")
+
+    def __init__(self, emulation: Emulation) -> None:
+        """Open it.  Raises OSError."""
+        self._emulation = emulation
+        self._proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._trees = opened_layers(emulation.layers)
+        self._changes = -1 if emulation.changes is None else os.open(emulation.changes, READABLE)
+
+    def merge(self, upper: int = -1) -> "Supervision":
+        """Put together what the layers record, as mock root, who may look into every directory.
+
+        ``upper`` is a descriptor of the overlay's upper directory, if what the container changes
+        all goes.
         """
-        self.proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self._trees = opened_layers(self.layers)
-        self._changes = -1 if self.changes is None else os.open(self.changes, directory)
-        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
-        self._ours, self.theirs = ours.detach(), theirs.detach()
-
-    def merge(self) -> None:
-        """Put together what the layers record, as mock root, who may look into every directory."""
-        self._manifest = merged_manifest(self._trees)
-        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self._mounted = [
+        emulation = self._emulation
+        manifest = merged_manifest(self._trees)
+        mounted = [
             (
                 each.destination,
                 mounted_manifest(each),
-                os.open(each.tree, directory) if each.tree else -1,
+                os.open(each.tree, READABLE) if each.tree else -1,
             )
-            for each in self.mounted
+            for each in emulation.mounted
         ]
-        self._linked = linked_paths(self._trees, self._manifest) if self.is_stable else frozenset()
+        linked = linked_paths(self._trees, manifest) if emulation.is_stable else frozenset()
         for tree, _ in self._trees:
             os.close(tree)
+        start = Start(
+            manifest, mounted, linked, self._changes, upper, is_stable=emulation.is_stable
+        )
+        return Supervision(self._proc, start)
 
-    def install(self, *, fake_sync: bool = False, namespaces: "Sequence[int]" = ()) -> None:
+
+class Start:
+    """What a supervisor knows and holds when it begins.
+
+    manifest    what the layers record
+    mounted     the same of what is mounted in the container: place, records, directory or -1
+    linked      paths of the layers that have another name
+    changes     a descriptor of the directory that comes to hold what the container changes, or -1
+    upper       a descriptor of the overlay's upper directory, if ``changes`` is none; or -1
+    """
+
+    __slots__ = ("changes", "is_stable", "linked", "manifest", "mounted", "upper")
+
+    def __init__(
+        self,
+        manifest: OwnersManifest,
+        mounted: "Sequence[tuple[bytes, OwnersManifest, int]]",
+        linked: frozenset[bytes],
+        changes: int,
+        upper: int,
+        *,
+        is_stable: bool,
+    ) -> None:
+        self.manifest = manifest
+        self.mounted = mounted
+        self.linked = linked
+        self.changes = changes
+        self.upper = upper
+        self.is_stable = is_stable
+
+
+class Supervision:
+    """A supervisor and a command before they have come together, through a socket.
+
+    proc    the host's /proc
+    theirs  the descriptor through which the command passes its listener on
+    """
+
+    __slots__ = ("_ours", "_start", "proc", "theirs")
+
+    def __init__(self, proc: int, start: Start) -> None:
+        self.proc = proc
+        self._start = start
+        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+        self._ours, self.theirs = ours.detach(), theirs.detach()
+
+    def descriptors(self) -> "list[int]":
+        """Return what the supervisor needs of what is open."""
+        start = self._start
+        trees = [tree for _, _, tree in start.mounted]
+        return [fd for fd in (self.proc, self._ours, start.changes, start.upper, *trees) if fd >= 0]
+
+    def install(
+        self,
+        who: "Identity | None",
+        *,
+        fake_sync: bool = False,
+        namespaces: "Sequence[int]" = (),
+    ) -> None:
         """Put the calling process, the command to be, under the filter, and pass the listener on.
 
-        With ``fake_sync`` that answers fsync(2) and its family "done".  The supervisor joins the
-        ``namespaces``, given as descriptors, where they are not its own.  Raises KernelError, with
-        EBUSY where another supervisor is further up.
+        ``who`` is whom it takes itself for, None for root.  With ``fake_sync`` the filter answers
+        fsync(2) and its family "done".  The supervisor joins the ``namespaces``, given as
+        descriptors, where they are not its own.  Raises KernelError, with EBUSY where another
+        supervisor is further up.
         """
         abi = NOTIFY_ABIS[process_abi()]
-        index = self._index_in(Tags(superuser(all_capabilities())))
+        index = entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        program = notify_program(abi, fake_sync=fake_sync, follow_names=bool(self._linked))
+        follow_names = bool(self._start.linked)
+        program = notify_program(abi, fake_sync=fake_sync, follow_names=follow_names)
         listener = install_listener(program, abi.numbers["seccomp"])
         send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
         os.close(self.theirs)
 
-    def _index_in(self, tags: Tags) -> int:
-        """Return the index of the command's first credentials in ``tags``, which are fresh."""
-        who = self.identity
-        if who is None:
-            return 0
-        return tags.enter(user_credentials(who.uid, who.gid, who.groups, all_capabilities()))
-
-    def descriptors(self) -> "list[int]":
-        """Return what the supervisor needs of what has been opened before."""
-        trees = [tree for _, _, tree in self._mounted]
-        return [fd for fd in (self.proc, self._ours, self._changes, self.upper, *trees) if fd >= 0]
-
-    def supervise(self) -> "Supervised | None":
+    def supervise(self, who: "Identity | None") -> "Supervised | None":
         """Answer until the container is empty; return what came of it.
 
-        None if the command never came to be.
+        ``who`` is as for ``install``.  The caller has closed ``theirs``.  None if the command never
+        came to be.
         """
         received = receive_descriptors(self._ours)
         os.close(self._ours)
@@ -179,23 +228,31 @@ class Emulation:
             setns(namespace, 0)
             os.close(namespace)
         os.fchdir(self.proc)
-        abi = NOTIFY_ABIS[process_abi()]
-        state = State(abi, Listener(listener), superuser(all_capabilities()))
-        self._index_in(state.tags)
-        if self.is_stable:
-            state.records.pins = Pins(self.upper if self._changes < 0 else self._changes)
-        if self._manifest:
-            load_records(state, self._manifest, is_stable=self.is_stable, linked=self._linked)
-        for destination, manifest, _ in self._mounted:
+        start = self._start
+        state = State(NOTIFY_ABIS[process_abi()], Listener(listener), superuser(all_capabilities()))
+        entered(state.tags, who)
+        if start.is_stable:
+            state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
+        if start.manifest:
+            load_records(state, start.manifest, is_stable=start.is_stable, linked=start.linked)
+        for destination, manifest, _ in start.mounted:
             load_mounted(state, destination, manifest)
         incidents: list[str] = []
         statistics = Supervisor(state, incidents.append).serve()
-        owners = {} if self._changes < 0 else collect_manifest(state, self._changes)
-        supervised = Supervised(owners, statistics.lines(), incidents, statistics.incidents)
-        supervised.mounted = [
-            {} if tree < 0 else collect_tree(state, tree) for _, _, tree in self._mounted
-        ]
-        return supervised
+        return Supervised(
+            {} if start.changes < 0 else collect_manifest(state, start.changes),
+            statistics.lines(),
+            incidents,
+            statistics.incidents,
+            [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in start.mounted],
+        )
+
+
+def entered(tags: Tags, who: "Identity | None") -> int:
+    """Return the index in the fresh ``tags`` of the credentials of ``who``, None for root."""
+    if who is None:
+        return 0
+    return tags.enter(user_credentials(who.uid, who.gid, who.groups, all_capabilities()))
 
 
 class Supervised:
@@ -211,13 +268,18 @@ class Supervised:
     __slots__ = ("failures", "incidents", "mounted", "owners", "statistics")
 
     def __init__(
-        self, owners: OwnersManifest, statistics: list[str], incidents: list[str], failures: int
+        self,
+        owners: OwnersManifest,
+        statistics: list[str],
+        incidents: list[str],
+        failures: int,
+        mounted: list[OwnersManifest],
     ) -> None:
         self.owners = owners
         self.statistics = statistics
         self.incidents = incidents
         self.failures = failures
-        self.mounted: list[OwnersManifest] = []
+        self.mounted = mounted
 
     def pack(self) -> "tuple[object, ...]":
         """Return it as plain values, for another process."""
@@ -236,14 +298,13 @@ class Supervised:
                     int(failures),
                     list(mounted),
                 ):
-                    supervised = cls(
+                    return cls(
                         unpack_owners(owners),
                         [str(line) for line in statistics],
                         [str(line) for line in incidents],
                         failures,
+                        [unpack_owners(packed) for packed in mounted],
                     )
-                    supervised.mounted = [unpack_owners(packed) for packed in mounted]
-                    return supervised
         except (TypeError, AttributeError, ValueError):
             pass
         raise SundogError(NO_OUTCOME)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from sundog.launcher.recorded import MountedTree
     from sundog.launcher.root import DirectoryRoot, OverlayRoot
     from sundog.launcher.supervised import Emulation
     from sundog.layer.inherit import StepOwners
@@ -45,7 +46,7 @@ class Snapshot(Protocol):
     def fake_sync(self) -> bool:
         """Whether a RUN is to be given syncs that do nothing; else the root sees to that."""
 
-    def emulation(self) -> Emulation:
+    def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
         """Return what a supervisor starts from; what it records goes to ``owners``."""
 
     def commit(self, instruction: str = "") -> LayerId | None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
+    from sundog.launcher.recorded import MountedTree
     from sundog.launcher.supervised import Emulation
     from sundog.layer.inherit import StepOwners
     from sundog.store.layer_info import LayerInfo
@@ -47,15 +48,15 @@ class DraftedSnapshot:
         self._draft = store.scratch.new()
         self.owners: StepOwners | None = None
 
-    def emulation(self) -> Emulation:
-        """Return what a supervisor starts from."""
+    def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
+        """Return what a supervisor starts from, where ``mounted`` is mounted in it."""
         from sundog.launcher.recorded import Recorded  # noqa: PLC0415
         from sundog.launcher.supervised import Emulation  # noqa: PLC0415
 
         paths = self._store.layers.paths(self._layers)
         layers = [Recorded(path.tree, path.owners) for path in paths]
         changes = os.path.join(self._draft, self._changes)
-        return Emulation(layers, changes, is_stable=self._is_stable)
+        return Emulation(layers, changes, is_stable=self._is_stable, mounted=mounted)
 
     def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of what was changed; None if nothing was."""
