@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,8 @@ import sundog
 from tests.conftest import command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.build.conftest import Workshop
     from tests.conftest import Completed, Runner
 
@@ -32,6 +33,13 @@ def context(tmp_path: Path) -> Path:
     (path / "text").write_text("text\n")
     (path / "Dockerfile").write_text(DOCKERFILE)
     return path
+
+
+def _host_places(*more: Path) -> list[str]:
+    """Return the directories that the commands need of the host, and ``more``."""
+    needed = ["/lib", "/lib64", "/usr", sys.base_prefix, sys.prefix]
+    needed.append(os.path.dirname(sundog.__file__))
+    return [place for place in needed if os.path.isdir(place)] + [str(path) for path in more]
 
 
 def _import_build_run(inside: list[str | Path], run: Runner, tar: Path, context: Path) -> None:
@@ -75,16 +83,33 @@ def test_what_was_built_inside_is_good_outside(
 
 def test_in_an_image(workshop: Workshop, busybox_tar: Path, context: Path) -> None:
     """The outer container is of an image, in which the host's programs are bound."""
-    needed: list[str | Path] = [
-        "/lib",
-        "/lib64",
-        "/usr",
-        sys.base_prefix,
-        sys.prefix,
-        Path(sundog.__file__).parent,
-    ]
-    needed += [context.parent, busybox_tar.parent]
-    places = [str(path) for path in needed if os.path.isdir(path)]
+    places = _host_places(context.parent, busybox_tar.parent)
     workshop.build(f"FROM bb\nRUN mkdir -p {' '.join(places)}\n", tag="outer")
     binds = [f"--bind={place}" for place in places]
     _import_build_run([*binds, "outer"], workshop.ch_run, busybox_tar, context)
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_notify_in_a_run_with_the_filter(
+    any_workshop: Workshop, busybox_tar: Path, context: Path, *, fallback: bool
+) -> None:
+    """The filter around it would answer chown(2) before a supervisor heard of it."""
+    places = _host_places(context.parent, busybox_tar.parent)
+    (context / "Dockerfile").write_text("FROM inner\nRUN chown 5:6 /etc; stat -c is=%u:%g /etc\n")
+    ch_image = " ".join(command("ch-image"))
+    force = "--force=notify" if fallback else "--force=notify --no-fallback"
+    any_workshop.build(f"FROM bb\nRUN mkdir -p {' '.join(places)}\n", tag="outer")
+    done = any_workshop.build(
+        f"FROM outer\nENV CH_IMAGE_STORAGE={context.parent}/inner-storage\n"
+        f"RUN {ch_image} import {busybox_tar} inner && {ch_image} build {force} {context}\n",
+        *(f"--bind={place}" for place in places),
+        "--force=seccomp",
+        check=False,
+    )
+    told = done.stdout + done.stderr
+    reason = "a filter around this process (ch-run --seccomp, a RUN.S) answers setuid and "
+    kind = "warning" if fallback else "error"
+    using = ", using seccomp" if fallback else ""
+    message = f"{kind}: --force=notify is not possible here{using}: {reason}"
+    assert told.count(message) == 1 + fallback, told  # warnings are printed again in the end
+    assert ("is=0:0" in told, done.returncode == 0) == (fallback, fallback), told

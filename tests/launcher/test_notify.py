@@ -457,3 +457,29 @@ def test_within_itself(ch_run: ChRun, tree: Path, installed: Path) -> None:
     )
     assert done.stdout == b"0\n42\n", done.stderr
     assert b"using --seccomp: this process has a supervisor already" in done.stderr
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_within_a_filter(ch_run: ChRun, tree: Path, installed: Path, *, fallback: bool) -> None:
+    """The outer filter would answer chown(2) before a supervisor heard of it."""
+    host = ["/usr", "/lib", "/lib64", sys.base_prefix]
+    binds = [f"-b{path}" for path in host if os.path.exists(path)]
+    options = "" if fallback else "--no-fallback"
+    done = ch_run(
+        *("--seccomp", "-W", *binds, f"-b{tree}:/inner", f"-b{installed.parents[1]}:/prefix"),
+        *(tree, "--", "sh", "-c"),
+        f"/prefix/bin/ch-run --notify {options} -W /inner -- "
+        "sh -c 'chown 5:6 /null; stat -c %u:%g /null'",
+    )
+    reason = "a filter around this process (ch-run --seccomp, a RUN.S) answers setuid and "
+    told = messages(done)
+    if fallback:
+        assert (done.returncode, done.stdout) == (0, b"0:0\n")
+        assert len(told) == 1
+        assert told[0].startswith(
+            f"warning: --notify is not possible here, using --seccomp: {reason}"
+        )
+    else:
+        assert (done.returncode, done.stdout) == (31, b"")
+        assert told[0].startswith(f"error: --notify is not possible here: {reason}")
+        assert told[1:] == ["hint: leave out --no-fallback; or use --seccomp"]

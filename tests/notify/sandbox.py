@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.notify import listener as listener_module
+from sundog.emulation.notify import records as records_module
 from sundog.emulation.notify import supervisor as supervisor_module
 from sundog.emulation.notify.abi import NOTIFY_ABIS
 from sundog.emulation.notify.capabilities import all_capabilities
@@ -202,6 +203,7 @@ def main() -> int:
     parser.add_argument(
         "--interrupt", action="store_true", help="let a signal interrupt every other ioctl"
     )
+    parser.add_argument("--unwatched", type=int, help="so many records are not watched")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.upper:
@@ -235,6 +237,12 @@ def injected(thread: int) -> NoReturn:
     raise RuntimeError("injected")
 
 
+def resident() -> int:
+    """Return how much memory this process has; the working directory is /proc."""
+    with open("self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def supervise(
     options: argparse.Namespace, recorded: Recorded, listener: int, child: int, proc: int
 ) -> int:
@@ -259,7 +267,12 @@ def supervise(
         stable, linked = recorded.is_stable, recorded.linked
         load_records(state, recorded.manifest, is_stable=stable, linked=linked)
     supervisor = Supervisor(state, lambda line: print(line, file=sys.stderr))
+    if options.unwatched is not None:
+        vars(records_module)["UNWATCHED"] = options.unwatched
+    before = resident()
     statistics = supervisor.serve()
+    if options.stats:
+        print(f"notify: grew by {resident() - before} bytes", file=sys.stderr)
     if output >= 0:
         started = time.monotonic()
         packed = pack_owners(collect_manifest(state, recorded.changes))
@@ -269,9 +282,9 @@ def supervise(
             took = time.monotonic() - started
             print(f"notify: {len(packed)} bytes of manifest, {took:.2f} s", file=sys.stderr)
     if options.stats:
-        print(
-            *statistics.lines(), f"notify: {len(state.records)} records", sep="\n", file=sys.stderr
-        )
+        print(*statistics.lines(), sep="\n", file=sys.stderr)
+        print(f"notify: {len(state.records)} records", file=sys.stderr)
+        print(f"notify: {len(state.tags.table)} identities", file=sys.stderr)
     return statistics.incidents
 
 

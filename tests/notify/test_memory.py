@@ -1,11 +1,18 @@
-"""What a million records weigh."""
+"""What a million records weigh, and that the supervisor forgets what is gone."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.notify.conftest import Container
 
 LIMIT = 300  # bytes per record
 COUNT = 1_000_000
@@ -43,3 +50,54 @@ def test_million_records() -> None:
     command = [sys.executable, "-c", MEASURE]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < int(done.stdout) <= LIMIT
+
+
+# Rounds of `churn`, which make more records or identities than there may be in the end.
+CHURN = {
+    "files": 3000,
+    "batches": 8600,
+    "devices": 3000,
+    "directories": 2000,
+    "attributes": 3000,
+    "lists": 3000,
+    "sockets": 3000,
+    "identities": 10_000,
+    "groups": 2000,
+    "processes": 6000,
+}
+UNWATCHED = 500
+LIMITS = {"records": 1500, "identities": 4200}
+LIMITS_OF_GROUPS = {"records": 1500, "identities": 700}  # each has a hundred
+
+
+def count(stderr: str, what: str) -> int:
+    """Return what the sandbox has counted."""
+    found = re.search(rf"^notify: (?:grew by )?([0-9]+) {what}$", stderr, re.MULTILINE)
+    assert found, stderr
+    return int(found[1])
+
+
+@pytest.mark.parametrize("what", CHURN)
+def test_what_is_gone_is_forgotten(busybox: Container, what: str) -> None:
+    """On a tmpfs, which gives no number twice."""
+    script = f"mkdir s; mount -t tmpfs s s; cd s; exec churn {what} {CHURN[what]}"
+    done = busybox.run("sh", "-c", script, options=("--stats", f"--unwatched={UNWATCHED}"))
+    limits = LIMITS_OF_GROUPS if what == "groups" else LIMITS
+    for limited, limit in limits.items():
+        assert count(done.stderr, limited) < limit, done.stderr
+
+
+@pytest.mark.parametrize("place", ["in place", "on an overlay"])
+def test_what_is_gone_is_forgotten_on_disk(busybox: Container, tmp_path: Path, place: str) -> None:
+    container = busybox if place == "in place" else busybox.on_overlay(tmp_path / "overlay")
+    options = ("--stats", f"--unwatched={UNWATCHED}")
+    done = container.run("sh", "-c", "mkdir s; cd s; exec churn batches 8600", options=options)
+    assert count(done.stderr, "records") < LIMITS["records"], done.stderr
+
+
+@pytest.mark.slow
+def test_supervisor_does_not_grow(busybox: Container) -> None:
+    """A million rounds may take 20 MB; the first some thousand records are kept."""
+    script = "mkdir s; mount -t tmpfs s s; cd s; exec churn files 40000"
+    done = busybox.run("sh", "-c", script, options=("--stats",))
+    assert count(done.stderr, "bytes") < 7_000_000, done.stderr

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tests.notify.conftest import Container
 
-SECONDS = 4
+SECONDS = 2
 
 # What is written to: the one root, in place; an overlay on it; a tmpfs in the container.
 PLACES = {
@@ -24,12 +24,15 @@ PLACES = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("unwatched", ["all", "none"])
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_inherits_from_a_removed_file(
-    busybox: Container, tmp_path: Path, place: str
+    busybox: Container, tmp_path: Path, place: str, unwatched: str
 ) -> None:
     container = busybox.on_overlay(tmp_path / "overlay") if place == "overlay" else busybox
-    done = container.run("sh", "-c", f"{PLACES[place]}; storm {len(place)} {SECONDS}", check=False)
+    script = f"{PLACES[place]}; storm {len(place)} {SECONDS}"
+    options = ("--unwatched=0",) if unwatched == "none" else ()
+    done = container.run("sh", "-c", script, options=options, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     left = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in done.stdout.splitlines()}
     assert left

@@ -13,6 +13,7 @@ what it remembers, or lets the kernel answer.
     paths        the name in a call → a location the supervisor can use
     records      inode → what real root would have made of it
     nursery      keeps young inodes, so that their numbers mean them
+    watches      tell which inodes are gone
     pins         keep the numbers of what an overlay copied up
     acl          POSIX access control lists
     capabilities, credentials, tags

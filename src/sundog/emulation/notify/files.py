@@ -9,11 +9,12 @@ from _ctypes import byref, get_errno
 from _struct import Struct, pack_into
 
 from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.memory import Buffer, quick_function
+from sundog.emulation.notify.memory import Buffer, QuickFunction, quick_function
 from sundog.emulation.notify.records import MODE_MASK, SYMLINK, TYPE_MASK, Record
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
+IN_DONT_FOLLOW = 0x02000000
 
 # struct file_handle: bytes, type, and then the handle.
 FILE_HANDLE = Struct("=Ii")
@@ -94,6 +95,20 @@ class Status:
         except PermissionError:
             return self
         return self._files.status(self._location, follow=self._follow)
+
+    def watch(self, add: QuickFunction, fd: int, mask: int) -> int:
+        """Call ``add``, which is inotify_add_watch(2), for the file; return the watch, or -1."""
+        flags = 0 if self._follow else IN_DONT_FOLLOW
+        watch: int = add(fd, self._location, mask | flags)
+        return watch
+
+    def is_still_there(self) -> bool:
+        """Tell whether the file is still at its location.  Leaves the buffers alone."""
+        try:
+            now = os.stat(self._location, follow_symlinks=self._follow)
+        except OSError:
+            return False
+        return (now.st_dev, now.st_ino) == (self.device, self.inode)
 
     def open(self) -> int:
         """Return a descriptor of the file, opened with O_PATH."""

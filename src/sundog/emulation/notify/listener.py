@@ -178,7 +178,7 @@ class Listener:
         Called after what was found by that ID has been looked at, before it is acted upon.
         """
         try:
-            _retried(self.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, COOKIE.pack(self.cookie))
+            retried(self.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, COOKIE.pack(self.cookie))
         except OSError as error:
             raise KernelAnswers from error
 
@@ -189,7 +189,7 @@ class Listener:
         """
         added = ADDED_DESCRIPTOR.pack(self.cookie, SECCOMP_ADDFD_FLAG_SEND, fd, 0, flags)
         try:
-            _retried(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
+            retried(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
         except BlockingIOError:
             return ANSWERED  # a signal came when the caller was about to take it
         except OSError as error:
@@ -197,7 +197,7 @@ class Listener:
         return ANSWERED
 
 
-def _retried(fd: int, request: int, argument: bytes) -> None:
+def retried(fd: int, request: int, argument: bytes) -> None:
     """Call ioctl(2) as often as a signal comes in between, as Python does itself since 3.14."""
     while True:
         try:

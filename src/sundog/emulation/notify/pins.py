@@ -27,6 +27,7 @@ class Pins:
     def __init__(self, upper: int = -1) -> None:
         self.upper = upper
         self._room = 0
+        self._copies: set[tuple[int, int]] = set()  # device and inode number
         if upper >= 0:
             _, hard = getrlimit(RLIMIT_NOFILE)
             setrlimit(RLIMIT_NOFILE, (hard, hard))
@@ -41,10 +42,14 @@ class Pins:
 
     def hold_copy(self, status: "Status") -> None:
         """Hold the file that ``status`` describes, unless its number is its own."""
+        copy = status.device, status.inode
+        if copy in self._copies:
+            return
         fd = status.open()
         if self._number_above(fd) in (NOT_THERE, status.inode):
             os.close(fd)
         else:
+            self._copies.add(copy)
             self.hold(fd)
 
     def number_above(self, status: "Status") -> int:

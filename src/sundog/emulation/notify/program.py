@@ -46,21 +46,35 @@ PR_GET_SECUREBITS, PR_SET_SECUREBITS = 27, 28
 PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 
+# By family: the calls to which the supervisor's answer can be another than the kernel's.
+EMULATED = {
+    "who owns a file": ("stat", "lstat", "fstat", "newfstatat", "getdents", "getdents64"),
+    "who a process is": (
+        *("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups"),
+        "capget",
+    ),
+    "who it becomes": (
+        *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups"),
+        *("setfsuid", "setfsgid", "capset", "execve", "execveat"),
+    ),
+    "a change of owner or mode": (
+        *("chown", "lchown", "fchown", "fchownat", "chmod", "fchmod", "fchmodat", "fchmodat2"),
+    ),
+    "attributes": (
+        *("setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+        *("getxattr", "lgetxattr", "fgetxattr", "getxattrat"),
+        *("listxattr", "llistxattr", "flistxattr", "listxattrat"),
+        *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
+    ),
+    # Whether openat2 makes a file is behind a pointer.
+    "a new inode": (
+        *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
+        "bind",
+    ),
+}
+
 NOTIFIED = (
-    # What shows an owner.
-    *("stat", "lstat", "fstat", "newfstatat", "getdents", "getdents64"),
-    # Who one is, and becomes.
-    *("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "capget"),
-    *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups"),
-    *("setfsuid", "setfsgid", "capset", "execve", "execveat"),
-    # What changes an owner, a mode, an attribute.
-    *("chown", "lchown", "fchown", "fchownat", "chmod", "fchmod", "fchmodat", "fchmodat2"),
-    *("setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
-    *("getxattr", "lgetxattr", "fgetxattr", "getxattrat"),
-    *("listxattr", "llistxattr", "flistxattr", "listxattrat"),
-    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
-    # What makes an inode.  Whether openat2 does is behind a pointer.
-    *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2", "bind"),
+    *(call for family in EMULATED.values() for call in family),
     # What gives an inode another name.
     *("link", "linkat"),
     # What moves a process to another root.

@@ -10,13 +10,20 @@ of several links below is
 another inode after the copy-up, and no longer linked with the rest: it gets the record that its
 name had below (``linked``), unless that name is another file's by now (``handlers.links``).
 
+The record of a file that is gone goes too (``watches``).  But first a container makes some thousand
+records that are not watched: most make no more, and a watch costs as much as a look at the file.
+Those with attributes can be large, and always are.
+
 A million records take less than 300 bytes each, as a test measures: hence slots and shared
 integers.
 """
 
+import sys
+
 from sundog.emulation.notify.acl import ACL_DEFAULT
 from sundog.emulation.notify.nursery import Nursery
 from sundog.emulation.notify.pins import NOT_THERE, Pins
+from sundog.emulation.notify.watches import Watches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +40,11 @@ SYMLINK = 0o120000
 SET_USER_ID = 0o4000
 SET_GROUP_ID = 0o2000
 GROUP_EXECUTE = 0o010
+
+UNWATCHED = 1 << 14  # so many records a container makes before the next ones are watched
+LOOK_EVERY = 1 << 8  # watched records: as often what is gone is forgotten
+NEVER = sys.maxsize
+MAX_SHARED = 1 << 12
 
 ANY_BIRTH = -1  # as ``birth``: the inode's number is not given to another file
 INODE_DECIDES = -1  # as ``permissions``
@@ -109,6 +121,9 @@ class Records:
     devices     some record is a device
     The three before never become false again; they only spare work.
     nursery     keeps young inodes from being freed
+    watches     tell which inodes are gone
+    watched_from
+                how many records there are before further ones are watched; NEVER at the start
     pins        keeps the numbers of inodes
     linked      records of hard links in lower layers that no change has broken
     twins       the other number of a file that shows two
@@ -120,10 +135,17 @@ class Records:
         self.attributes = False
         self.devices = False
         self.nursery = Nursery()
+        self.watches = Watches()
+        self.watched_from = NEVER
         self.pins = Pins()
         self.linked: dict[Name, Record] = {}
         self.twins: dict[int, int] = {}
         self._shared: dict[int, int] = {}
+        self._watched = 0
+
+    def limit_growth(self) -> None:
+        """Begin to count: what is recorded from now on may be gone before the container is."""
+        self.watched_from = len(self.by_inode) + UNWATCHED
 
     def __iter__(self) -> "Iterator[tuple[int, Record]]":
         """Return pairs of inode number and record."""
@@ -176,6 +198,15 @@ class Records:
         if status.inode in self.twins:
             self.by_inode.setdefault(self.twins[status.inode], record)
 
+    def _watch(self, status: "Status", record: Record) -> None:
+        """Have ``record`` forgotten when its inode is gone; forget what is."""
+        gone = self.watches.add(status, record)
+        self._watched += 1
+        if self._watched % LOOK_EVERY == 0:
+            gone += self.watches.gone()
+        for inode, known in gone:
+            self._remove(inode, known)
+
     def expect_link(self, status: "Status") -> None:
         """Have the file that ``status`` describes, and its next name, lead to one record.
 
@@ -203,13 +234,19 @@ class Records:
         found = self.find(status)
         if found is not None:
             return found
-        share = self._shared.setdefault
+        share = self._share
         return Record(
-            share(status.device, status.device),
+            share(status.device),
             ANY_BIRTH if is_stable else status.birth(),
-            share(status.uid, status.uid),
-            share(status.gid, status.gid),
+            share(status.uid),
+            share(status.gid),
         )
+
+    def _share(self, number: int) -> int:
+        """Return the one object that stands for ``number`` in many records."""
+        if len(self._shared) >= MAX_SHARED:
+            self._shared.clear()  # a program makes them up
+        return self._shared.setdefault(number, number)
 
     def renew(self, status: "Status", known: Record | None) -> Record:
         """Do as ``make`` for a file that a change may have copied up, and so made another inode.
@@ -228,12 +265,15 @@ class Records:
             if present is not None:
                 self._remove(status.inode, record)
             return
-        share = self._shared.setdefault
-        record.uid = share(record.uid, record.uid)
-        record.gid = share(record.gid, record.gid)
+        record.uid, record.gid = self._share(record.uid), self._share(record.gid)
         if present is None:
             self._insert(status, record)
         xattrs = record.xattrs
+        if (
+            (present is None and len(self.by_inode) >= self.watched_from)
+            or (xattrs and self.watched_from != NEVER)
+        ) and record.birth != ANY_BIRTH:
+            self._watch(status, record)
         if status.mode & TYPE_MASK == DIRECTORY and (
             record.gid or (xattrs and ACL_DEFAULT in xattrs)
         ):
@@ -246,7 +286,9 @@ class Records:
         twin = self.twins.get(inode, -1)
         if self.by_inode.get(twin) is record:
             del self.by_inode[twin]
-        previous = self.by_inode[inode]
+        previous = self.by_inode.get(inode)
+        if previous is None:
+            return  # forgotten before
         if previous is record:
             if record.other is None:
                 del self.by_inode[inode]

@@ -128,6 +128,7 @@ class Supervisor:
         # The records are many, live long, and know no cycles.  What garbage there is now is not
         # worth the look at every page that this process has in common with its parent.
         gc.freeze()
+        self._state.records.limit_growth()
         gc.disable()
         cpu, wall = time.process_time(), time.monotonic()
         self._loop()

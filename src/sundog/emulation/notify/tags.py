@@ -8,8 +8,11 @@ setting that limit themselves (``handlers.misc``).
 
 So IDs are emulated per process, not per thread: which is what glibc makes of the kernel's
 per-thread IDs.
+
+When the table has grown, all processes are looked at, and entries that none has are free again.
 """
 
+import os
 from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
 
 from sundog.emulation.notify.credentials import Credentials
@@ -19,8 +22,13 @@ RLIMIT_LOCKS = 10
 # Above the index, so that a limit that somebody set before is not taken for a tag.
 TAG_MARK = 0x73756E64 << 32
 TAG_INDEX = 0xFFFFFFFF
-# A program that makes up IDs must not fill the supervisor's memory.
-MAX_CREDENTIALS = 1 << 18
+# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs as much as its
+# groups, and what else there is.
+ENTRY_WEIGHT = 16
+MAX_WEIGHT = (1 << 18) * ENTRY_WEIGHT
+FIRST_SWEEP = (1 << 12) * ENTRY_WEIGHT
+# A process that forks while they are looked at may end unseen, and its child have been overlooked.
+LOOKS = 2
 
 
 def tags_are_possible() -> bool:
@@ -37,12 +45,16 @@ def wear_tag(index: int) -> None:
 class Tags:
     """The table, and the tags of processes, by thread ID.
 
-    A process without a tag has the table's first entry: root's.
+    A process without a tag has the table's first entry: root's.  The working directory is a /proc
+    that shows all processes with tags.
     """
 
     def __init__(self, root: Credentials) -> None:
         self.table = [root]
         self._index = {root.values(): 0}
+        self._free: list[int] = []
+        self._weight = 0
+        self._sweep_at = FIRST_SWEEP
         self._hard = getrlimit(RLIMIT_LOCKS)[1]
 
     def index(self, thread: int) -> int:
@@ -50,10 +62,9 @@ class Tags:
         if len(self.table) == 1:
             return 0  # nobody has become anybody yet
         try:
-            soft = prlimit(thread, RLIMIT_LOCKS)[0]
+            return tag_index(thread)
         except OSError as error:
             raise KernelAnswers from error
-        return soft & TAG_INDEX if soft >> 32 == TAG_MARK >> 32 else 0
 
     def credentials(self, thread: int) -> Credentials:
         """Return the credentials of ``thread``.  Raises KernelAnswers if it died."""
@@ -63,12 +74,20 @@ class Tags:
         """Return the index of ``credentials``, which get into the table, or -1 if it is full."""
         key = credentials.values()
         index = self._index.get(key)
-        if index is None:
+        if index is not None:
+            return index
+        if self._weight >= self._sweep_at:
+            self._sweep()
+        if self._weight + weight(credentials) > MAX_WEIGHT:
+            return -1
+        self._weight += weight(credentials)
+        if self._free:
+            index = self._free.pop()
+            self.table[index] = credentials
+        else:
             index = len(self.table)
-            if index >= MAX_CREDENTIALS:
-                return -1
             self.table.append(credentials)
-            self._index[key] = index
+        self._index[key] = index
         return index
 
     def set(self, thread: int, credentials: Credentials) -> bool:
@@ -82,3 +101,37 @@ class Tags:
         except OSError as error:
             raise KernelAnswers from error
         return True
+
+    def _sweep(self) -> None:
+        """Free the entries that no process has.
+
+        Meanwhile no process gets another tag but by fork(2), from one that has it: who changes
+        identity or starts a program waits for an answer.
+        """
+        used = {0}
+        for _ in range(LOOKS):
+            for name in os.listdir(b"."):
+                if name.isdigit():
+                    try:
+                        index = tag_index(int(name))
+                    except OSError:
+                        continue  # it has ended, or is somebody else's
+                    used.add(index)
+        root = self.table[0]
+        self._index = {key: index for key, index in self._index.items() if index in used}
+        self._free = [index for index in range(1, len(self.table)) if index not in used]
+        for index in self._free:
+            self.table[index] = root
+        self._weight = sum(weight(self.table[index]) for index in self._index.values())
+        self._sweep_at = min(FIRST_SWEEP + 2 * self._weight, MAX_WEIGHT)
+
+
+def tag_index(thread: int) -> int:
+    """Return the index in the tag of ``thread``, 0 if it has none.  Raises OSError."""
+    soft = prlimit(thread, RLIMIT_LOCKS)[0]
+    return soft & TAG_INDEX if soft >> 32 == TAG_MARK >> 32 else 0
+
+
+def weight(credentials: Credentials) -> int:
+    """Return how much room ``credentials`` take in the table."""
+    return ENTRY_WEIGHT + len(credentials.groups)

@@ -2,23 +2,48 @@
 
 What can be in the way: another listener further up (seccomp(2), EBUSY), Yama's ptrace_scope,
 a seccomp profile around this process, limits, an old kernel, an architecture without tables.
+
+A filter around this process may answer a call itself: an errno, which may be 0, and a signal go
+before a notification (seccomp(2)).  Then the supervisor would never hear of the call.  So the
+process that is tried on makes each call that is emulated.  One call of each family is notified, and
+gets a number from the supervisor that no filter can give.  The others cost less: the filter leaves
+them to a tracer, which ranks below a notification; as there is no tracer, the kernel says ENOSYS.
 """
 
 import errno
 import os
-from _ctypes import addressof
+from _ctypes import addressof, get_errno
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
-from resource import prlimit
+from fcntl import ioctl
+from resource import RLIMIT_CORE, getrlimit, prlimit, setrlimit
+from select import POLLIN, poll
 
-from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
+from sundog.emulation.bpf import (
+    DATA_NR,
+    SECCOMP_RET_ALLOW,
+    assemble,
+    compare,
+    label,
+    load,
+    verdict,
+)
+from sundog.emulation.filter import CHARACTER_DEVICE
 from sundog.emulation.notify.abi import NOTIFY_ABIS, NotifyAbi
 from sundog.emulation.notify.listener import (
+    NOTIFICATION,
+    NUMBER,
+    RESPONSE,
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
     KernelAnswers,
+    Listener,
     install_listener,
     receive_descriptor,
+    retried,
     send_descriptor,
 )
-from sundog.emulation.notify.memory import Buffer, Memory
+from sundog.emulation.notify.memory import Buffer, Memory, quick_function
+from sundog.emulation.notify.program import EMULATED, SECCOMP_RET_USER_NOTIF
 from sundog.emulation.notify.tags import RLIMIT_LOCKS, tags_are_possible
 from sundog.errors import KernelError
 from sundog.kernel.libc import checked, syscall
@@ -31,6 +56,22 @@ NO_ATTACH = "3"
 LONGEST_REASON = 4096
 NO_REASON = "-"
 MARK = b"sundog"
+
+SECCOMP_RET_TRACE = 0x7FF00000
+
+# A call of the trial: name, number, and the answer that is expected.
+TriedCall = tuple[str, int, int]
+# The arguments that a filter might look at before it answers: those of a device.
+TRIED_ARGUMENTS = {
+    "mknod": (0, CHARACTER_DEVICE, 0x103),
+    "mknodat": (0, 0, CHARACTER_DEVICE, 0x103),
+}
+# Newer calls are left out: older filters answer ENOSYS, which programs are prepared for.
+FIRST_NEW_CALL = 424  # pidfd_send_signal(2), Linux 5.1
+FIRST_ANSWER = 0x5D06
+ANSWERED_ELSEWHERE = 0x80  # to the index of a call
+ALL_TRIED = 0xFF
+NO_CORE = 1  # bytes: with 0 a core would still go into a pipe (core(5))
 
 
 def obstacle(machine: str = "", ptrace_scope: bytes = PTRACE_SCOPE) -> str:
@@ -69,11 +110,13 @@ def try_supervising(abi: NotifyAbi) -> str:
     buffer = Buffer()
     memoryview(buffer).cast("B")[: len(MARK)] = MARK
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+    calls = tried_calls(abi)
+    program = trial_program(calls)  # here, since the child would copy every page that it touches
     child = os.fork()
     if child == 0:
         try:
             ours.close()
-            be_supervised(abi, theirs.fileno())
+            be_supervised(abi, theirs.fileno(), program, calls)
         finally:
             os._exit(0)
     channel = theirs.fileno()
@@ -84,6 +127,7 @@ def try_supervising(abi: NotifyAbi) -> str:
         reason = "" if reason == NO_REASON else reason
     else:
         reason = try_handling(abi, child, addressof(buffer), channel)
+        reason = reason or try_answering(calls, listener, ours.fileno())
         os.close(listener)
     ours.close()
     try:  # noqa: SIM105 - contextlib is not light
@@ -93,12 +137,41 @@ def try_supervising(abi: NotifyAbi) -> str:
     return reason
 
 
-def be_supervised(abi: NotifyAbi, channel: int) -> None:
-    """Install a listener, which notifies of nothing, and pass it on, or say what fails.
+def tried_calls(abi: NotifyAbi) -> list[TriedCall]:
+    """Return the calls that the trial makes, in its order."""
+    tried: list[TriedCall] = []
+    for family in EMULATED.values():
+        answer = FIRST_ANSWER + len(tried)
+        for call in family:
+            number = abi.numbers.get(call, FIRST_NEW_CALL)
+            if number < FIRST_NEW_CALL:
+                tried.append((call, number, answer))
+                answer = -errno.ENOSYS
+    return tried
 
-    Then wait until the other end of ``channel`` is closed.  Without a user namespace: NO_REASON.
+
+def trial_program(calls: list[TriedCall]) -> bytes:
+    """Return the program for the trial of ``calls``."""
+    tests = [compare(number, "trace" if answer < 0 else "notify") for _, number, answer in calls]
+    return assemble(
+        [
+            *(load(DATA_NR), *tests, verdict(SECCOMP_RET_ALLOW)),
+            *(label("notify"), verdict(SECCOMP_RET_USER_NOTIF)),
+            *(label("trace"), verdict(SECCOMP_RET_TRACE)),
+        ]
+    )
+
+
+def be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[TriedCall]) -> None:
+    """Install ``program`` and pass the listener on, or say what fails; then make ``calls``.
+
+    What goes into ``channel``: the index of the first call of a family before it is made, that of
+    each call that gets an unexpected answer, marked, and in the end ALL_TRIED.  Without a user
+    namespace: NO_REASON.
     """
     outside_uid, outside_gid = os.geteuid(), os.getegid()
+    hard = getrlimit(RLIMIT_CORE)[1]
+    setrlimit(RLIMIT_CORE, (NO_CORE if hard else 0, hard))
     try:
         unshare(CLONE_NEWUSER)
         write_id_maps(0, 0, outside_uid, outside_gid)
@@ -107,7 +180,6 @@ def be_supervised(abi: NotifyAbi, channel: int) -> None:
         return
     set_no_new_privs()
     try:
-        program = assemble([verdict(SECCOMP_RET_ALLOW)])
         listener = install_listener(program, abi.numbers["seccomp"])
     except KernelError as error:
         reason = error.message
@@ -119,7 +191,54 @@ def be_supervised(abi: NotifyAbi, channel: int) -> None:
         return
     send_descriptor(channel, listener)
     os.close(listener)
-    os.read(channel, 1)
+    make_call = quick_function("syscall")
+    for index, (call, number, expected) in enumerate(calls):
+        if expected >= 0:
+            os.write(channel, bytes((index,)))
+        answer = make_call(number, *TRIED_ARGUMENTS.get(call, (0, 0, 0)))
+        if (-get_errno() if answer == -1 else answer) != expected:
+            os.write(channel, bytes((index | ANSWERED_ELSEWHERE,)))
+    os.write(channel, bytes((ALL_TRIED,)))
+
+
+def try_answering(calls: list[TriedCall], fd: int, channel: int) -> str:
+    """Answer ``calls``, as ``be_supervised`` makes them; return what fails."""
+    answers = {number: answer for _, number, answer in calls}
+    Listener(fd)  # sets its flags
+    events = poll()
+    events.register(fd, POLLIN)
+    events.register(channel, 0)  # its end, not what is in it
+    while True:
+        ready = dict(events.poll())
+        if ready.get(fd, 0) & POLLIN:
+            answer_trial(fd, answers)
+        elif channel in ready:
+            break
+        else:
+            events.unregister(fd)  # nobody is left
+    *told, last = os.read(channel, 2 * len(calls) + 1) or b"\0"
+    if last != ALL_TRIED:
+        family = calls[last & ~ANSWERED_ELSEWHERE][0]
+        return f"a filter around this process kills those who make calls like {family}"
+    elsewhere = [
+        calls[index & ~ANSWERED_ELSEWHERE][0] for index in told if index & ANSWERED_ELSEWHERE
+    ]
+    if not elsewhere:
+        return ""
+    more = f" and {len(elsewhere) - 1} more calls" if len(elsewhere) > 1 else ""
+    return f"a filter around this process (ch-run --seccomp, a RUN.S) answers {elsewhere[0]}{more}"
+
+
+def answer_trial(fd: int, answers: dict[int, int]) -> None:
+    """Receive a call of the trial, if there is one, and answer it."""
+    notification = bytearray(NOTIFICATION.size)
+    try:
+        ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, notification)
+        answer = answers[memoryview(notification).cast("I")[NUMBER]]
+        cookie = NOTIFICATION.unpack_from(notification)[0]
+        retried(fd, SECCOMP_IOCTL_NOTIF_SEND, RESPONSE.pack(cookie, answer, 0, 0))
+    except OSError:
+        pass  # a signal came, or the caller died: poll(2) tells what is next
 
 
 def try_handling(abi: NotifyAbi, child: int, address: int, fd: int) -> str:

@@ -104,7 +104,8 @@ class ExecuteHandlers:
             status = self._state.files.status(location, follow=follow)
             if status.mode & TYPE_MASK != REGULAR or not status.mode & EXECUTE:
                 return b""
-            fd = os.open(location, os.O_RDONLY | os.O_CLOEXEC)
+            # A FIFO, if a race has put one there, would keep the supervisor waiting.
+            fd = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 head = os.read(fd, HEAD)
             finally:

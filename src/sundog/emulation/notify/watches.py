@@ -1,0 +1,115 @@
+"""Hear from the kernel which recorded inodes are gone: inotify(7).
+
+The kernel drops an inode's watch when the inode has neither a name nor a user left: no open
+descriptor, none in flight in a socket, no mapping, no mount, in whichever namespace.  It says so
+with IN_IGNORED.  A watch asks for nothing else, makes no file system busy, and keeps no blocks of
+a removed file occupied.  But it keeps the inode in memory, and counts against the user's limit; so
+there are only so many, of the youngest records: what lives long is let go of, and stays recorded.
+"""
+
+import errno
+import os
+from _ctypes import get_errno
+from _struct import Struct
+from itertools import islice
+
+from sundog.emulation.notify.memory import quick_function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.files import Status
+    from sundog.emulation.notify.records import Record
+
+    # Inode number and record.
+    Watched = tuple[int, Record]
+
+IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
+INOTIFY_EVENT = Struct("=iIII")  # watch, mask, cookie, length of the name: none here
+EVENTS_READ = 1 << 16  # bytes
+
+MAX_WATCHES = 1 << 15  # an inode takes the kernel 1 to 2 kB
+USERS_SHARE = 4  # a fourth of what the user may have
+USUAL_LIMIT = 8192  # what it is at least, by default
+USERS_LIMIT = b"sys/fs/inotify/max_user_watches"  # in /proc, which is the working directory
+
+
+class Watches:
+    """Watches of records' inodes, by number of the watch; oldest first."""
+
+    def __init__(self) -> None:
+        self._watched: dict[int, Watched] = {}
+        self._fd = -1
+        self._limit = -1  # not known yet
+        self._add = quick_function("inotify_add_watch")
+        self._remove = quick_function("inotify_rm_watch")
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def add(self, status: "Status", record: "Record") -> "list[Watched]":
+        """Watch the inode that ``status`` describes, if possible; return what is gone.
+
+        Those are records of inodes watched before, to be forgotten.
+        """
+        if self._limit < 0:
+            self._open()
+        gone: list[Watched] = []
+        if len(self._watched) >= self._limit:
+            gone = self.gone()
+            self._let_go()
+        if not self._limit:
+            return gone
+        watch = status.watch(self._add, self._fd, IN_UNMOUNT)
+        if watch >= 0 and status.is_still_there():
+            self._watched[watch] = status.inode, record
+        elif watch >= 0:
+            # What a race has put in the file's place.
+            self._watched.pop(watch, None)
+            self._remove(self._fd, watch)
+        elif get_errno() == errno.ENOSPC:
+            self._limit = len(self._watched)
+        return gone
+
+    def gone(self) -> "list[Watched]":
+        """Return the records whose inodes have gone since the last call."""
+        gone: list[Watched] = []
+        overflowed = False
+        try:
+            while True:
+                for watch, mask, _, _ in INOTIFY_EVENT.iter_unpack(os.read(self._fd, EVENTS_READ)):
+                    overflowed = overflowed or bool(mask & IN_Q_OVERFLOW)
+                    watched = self._watched.pop(watch, None)
+                    # The file system may be mounted again: its files are not gone.
+                    if watched is not None and not mask & IN_UNMOUNT:
+                        gone.append(watched)
+        except OSError:
+            pass  # there are no more events
+        if overflowed:
+            gone += self._start_anew()
+        return gone
+
+    def _open(self) -> None:
+        try:
+            with open(USERS_LIMIT, "rb") as file:
+                allowed = int(file.read())
+        except (OSError, ValueError):
+            allowed = USUAL_LIMIT
+        self._limit = min(MAX_WATCHES, allowed // USERS_SHARE)
+        self._fd = quick_function("inotify_init1")(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            self._limit = 0
+
+    def _let_go(self) -> None:
+        """End the watches of the oldest."""
+        for watch in list(islice(self._watched, len(self._watched) // 8 + 1)):
+            del self._watched[watch]
+            self._remove(self._fd, watch)
+
+    def _start_anew(self) -> "list[Watched]":
+        """End all watches, since events were lost; return the records whose inodes are gone."""
+        watched = self._watched
+        gone = [known for watch, known in watched.items() if self._remove(self._fd, watch) < 0]
+        watched.clear()
+        os.close(self._fd)
+        self._open()
+        return gone
