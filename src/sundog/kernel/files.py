@@ -1,5 +1,8 @@
 """Calls on files that ``os`` lacks.  A failure raises KernelError."""
 
+import errno
+import os
+
 from sundog.kernel.libc import checked, libc_call, printable, syscall
 from sundog.kernel.numbers import RENAMEAT2, process_abi
 
@@ -22,3 +25,30 @@ def syncfs(fd: int) -> None:
     Reports write-back errors since ``fd`` was opened, which may not be with O_PATH.
     """
     checked(libc_call("syncfs", fd), "syncfs", fd)
+
+
+def sync_file_system(path: bytes) -> None:
+    """Write all that is dirty in the file system of the directory ``path`` to its device.
+
+    Raises KernelError as ``syncfs`` does, and OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syncfs(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_path(path: bytes) -> None:
+    """Write a file, or the names in a directory, to the device: fsync(2).
+
+    A file system that has no such call for a directory (EINVAL) needs none.  Raises OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(fd)
