@@ -49,7 +49,11 @@ class Scratch:
         while not self._own:
             own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
             os.mkdir(own, 0o700)
-            lock = _locked(own)
+            try:
+                lock = _locked(own)
+            except OSError:  # no room for one more file
+                os.rmdir(own)
+                raise
             if lock is not None:  # else a collector took it for a leftover
                 self._own, self._lock = own, lock
         self._count += 1
