@@ -52,7 +52,8 @@ class Scratch:
             try:
                 lock = _locked(own)
             except OSError:  # no room for one more file
-                os.rmdir(own)
+                with suppress(FileNotFoundError):
+                    os.rmdir(own)
                 raise
             if lock is not None:  # else a collector took it for a leftover
                 self._own, self._lock = own, lock
