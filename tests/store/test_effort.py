@@ -126,6 +126,9 @@ def test_no_command_reads_other_images(
     driver: str, tmp_path: Path, busybox_tar: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CH_IMAGE_DRIVER", driver)
+    lines = COMMANDS.splitlines()
+    if driver == "copy":  # which makes a difference to those
+        lines = [line for line in lines if {"import", "build"} & set(line.split())]
     counts: list[dict[str, int]] = []
     for others in (FEW, MANY):
         place = tmp_path / str(others)
@@ -135,7 +138,7 @@ def test_no_command_reads_other_images(
         add_images(place / "storage", others)
         counts.append({})
         with InProcessRegistry().serve() as registry:
-            for number, line in enumerate(COMMANDS.splitlines()):
+            for number, line in enumerate(lines):
                 words = line.format(bb=busybox_tar, place=place, host=registry.host).split()
                 succeeds = words[0] != "-"
                 count = opened(place / "storage", *words[not succeeds :], succeeds=succeeds)
