@@ -12,7 +12,8 @@ help:
 	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
 	@echo 'make lint    lint only'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify for 10 minutes'
-	@echo 'make kills   kill 100 pulls and 100 pushes at random moments, and look at what is left'
+	@echo 'make kills   kill 100 pulls and 100 pushes, and cut the power 60 times, at random moments,'
+	@echo '             and look at what is left'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
@@ -31,8 +32,8 @@ fuzz: python
 	@$(RUN) scripts.fuzz $(ARGS)
 
 kills: python
-	@SUNDOG_KILLS=100 $(RUN) scripts.check -- -s tests/pull/test_kills.py tests/registry/test_kills.py \
-	    -k 'killed or push' $(ARGS)
+	@SUNDOG_KILLS=100 SUNDOG_CUTS=60 $(RUN) scripts.check -- -s tests/pull/test_kills.py \
+	    tests/registry/test_kills.py tests/store/test_power_cuts.py -k 'killed or push or cut' $(ARGS)
 
 bench: python
 	@$(RUN) bench $(ARGS)

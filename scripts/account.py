@@ -24,6 +24,7 @@ PASSED_ON = (
     "https_proxy",
     "no_proxy",
     "TERM",
+    "SUNDOG_CUTS",
     "SUNDOG_KILLS",
     "CI",
 )

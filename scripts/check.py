@@ -31,10 +31,10 @@ USERS = ("sundog", "sundog-second")
 BASES = ("alpine", "busybox", "debian", "rpm")
 # Beside what makes the base images: what tests compile with, compare with and look with.
 NEEDS = (
-    "apache2-utils", "buildah", "busybox-static", "bzip2", "docker-registry", "dpkg-dev", "gcc",
-    "git", "groff-base", "libarchive-tools", "libseccomp2", "mount", "musl-tools",
-    "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "strace", "umoci",
-    "xz-utils", "zstd",
+    "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "docker-registry",
+    "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools", "libseccomp2", "mount",
+    "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "strace",
+    "umoci", "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts import account
+from scripts.disks import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ class Server:
     second: account.Account
     mounts: Path
     mounted: set[str] = field(default_factory=set)
+    disks: dict[str, Disk] = field(default_factory=dict)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what is asked for; every failure is an answer."""
@@ -51,6 +53,11 @@ class Server:
             "take-with-podman": self._take_with_podman,
             "mount-tmpfs": self._mount_tmpfs,
             "unmount": self._unmount,
+            "make-disk": self._make_disk,
+            "clone-disk": self._clone_disk,
+            "mount-clone": self._mount_clone,
+            "remove-clone": self._remove_clone,
+            "remove-disk": self._remove_disk,
         }
         try:
             return actions[request["action"]](request)
@@ -133,6 +140,27 @@ class Server:
         Path(path).rmdir()
         return {}
 
+    def _make_disk(self, request: dict[str, Any]) -> dict[str, Any]:
+        owner = (self.tester.uid, self.tester.gid)
+        disk = Disk.make(request["kind"], owner, self.mounts)
+        self.disks[str(disk.path)] = disk
+        return {"path": str(disk.path)}
+
+    def _clone_disk(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"clone": str(self.disks[request["path"]].clone())}
+
+    def _mount_clone(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.disks[request["path"]].mount_clone(Path(request["clone"]))
+        return {}
+
+    def _remove_clone(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.disks[request["path"]].remove_clone(Path(request["clone"]))
+        return {}
+
+    def _remove_disk(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.disks.pop(request["path"]).remove()
+        return {}
+
     def serve(self, listener: socket.socket) -> None:
         """Answer requests, one after the other, until killed."""
         while True:
@@ -191,4 +219,6 @@ def _serve(server: Server, listener: socket.socket) -> None:
     finally:
         for path in server.mounted:
             subprocess.run(["umount", "--lazy", path], check=False)
+        for disk in server.disks.values():
+            disk.remove()
         os._exit(0)

@@ -33,6 +33,9 @@ STRICT = platform.machine() == "x86_64"
 # So many pulls are killed, and so many pushes; `make kills` says more.
 KILLS = int(os.environ.get("SUNDOG_KILLS", "25"))
 
+# So many power cuts, on all kinds of file systems together; `make kills` says more.
+CUTS = int(os.environ.get("SUNDOG_CUTS", "12"))
+
 HELPER = os.environ.get("SUNDOG_ROOT_HELPER", "")
 REFERENCES = os.environ.get("SUNDOG_REFERENCES", "")
 

@@ -184,6 +184,29 @@ def test_a_first_login_makes_a_private_file(tmp_path: Path, files: Files) -> Non
     assert list(json.loads(path.read_text())["auths"]) == ["docker.io"]
 
 
+def test_a_login_is_on_the_device_when_it_is_done(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def note_sync(fd: int) -> None:
+        calls.append(f"fsync {os.readlink(f'/proc/self/fd/{fd}')}")
+        sync(fd)
+
+    def note_rename(old: str, new: str) -> None:
+        calls.extend((f"fsync {old}", f"rename {new}"))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    path = Path(files().store("h.org", Credentials("u", "p")))
+    assert calls == [calls[0], calls[0], f"rename {path}", f"fsync {path.parent}"]
+    calls.clear()
+    files().erase("h.org")
+    assert calls == [calls[0], calls[0], f"rename {path}", f"fsync {path.parent}"]
+
+
 def test_a_new_login_replaces_the_old_where_it_is(tmp_path: Path, files: Files) -> None:
     path = write(
         tmp_path / ".docker/config.json",

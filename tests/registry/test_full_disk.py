@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,16 @@ def place(run_ch_image: Runner, tmp_path: Path, in_process: InProcessRegistry) -
     return tmp_path
 
 
-@pytest.mark.parametrize("sizes", [_ROOM, _INODES], ids=["room", "inodes"])
-@pytest.mark.parametrize("words", _WORDS.values(), ids=_WORDS)
+@pytest.mark.parametrize(
+    ("words", "sizes"),
+    [
+        pytest.param(words, sizes, id=f"{name}-{what}")
+        for name, words in _WORDS.items()
+        for what, sizes in (("room", _ROOM), ("inodes", _INODES))
+        # What leaves the image as it is needs fewer inodes than it took to make the image.
+        if len(words) == 1 or sizes is _ROOM
+    ],
+)
 def test_it_is_told_and_nothing_is_left(
     *,
     words: list[str],
@@ -79,3 +88,29 @@ def test_it_is_told_and_nothing_is_left(
             assert [name for name in leftovers(storage) if name.startswith("tmp/")] == []
             assert len(list((storage / "images").glob("*"))) == images
     pytest.fail("it never fits")
+
+
+@pytest.mark.parametrize("word", ["push y {host}/b", "save -o {place}/again y"])
+def test_few_inodes_are_left(
+    word: str,
+    place: Path,
+    in_process: InProcessRegistry,
+    run_ch_image: Runner,
+    small_tmpfs: Callable[[int, str], Path],
+) -> None:
+    mount = small_tmpfs(4096, "nr_inodes=200")
+    storage = mount / "storage"
+    run_ch_image("import", "-s", storage, place / "tar", "y")
+    fillers: list[Path] = []
+    with contextlib.suppress(OSError):
+        while True:
+            fillers.append(mount / str(len(fillers)))
+            fillers[-1].touch()
+    fillers.pop()
+    arguments = word.format(host=in_process.host, place=place).split()
+    failures = 0
+    while run_ch_image(arguments[0], "-s", storage, *arguments[1:], check=False).returncode:
+        failures += 1
+        assert [name for name in leftovers(storage) if name.startswith("tmp/")] == []
+        fillers.pop().unlink()
+    assert 0 < failures < 10

@@ -7,7 +7,6 @@ import pytest
 
 from sundog.store.cache import CacheEntry, CacheHit
 from sundog.store.layer_info import LayerInfo
-from sundog.store.layers import random_layer_id
 from sundog.store.store import Store
 
 pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # no driver is involved
@@ -17,7 +16,7 @@ def add_layer(store: Store) -> str:
     draft = Path(store.scratch.new().decode())
     (draft / "tree").mkdir()
     (draft / "owners").write_bytes(b"sundog-owners 1\n")
-    return store.layers.add(str(draft).encode(), random_layer_id(), LayerInfo())
+    return store.layers.add_own(str(draft).encode(), LayerInfo())
 
 
 def test_unknown_key_is_a_miss(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sundog.errors import StoreError
 from sundog.store.collect import collect, reset
-from sundog.store.importer import import_image
+from sundog.store.importer import import_image, read_image
 from sundog.store.store import Store
 from tests.store.conftest import Files, image, temporary_things, write_tar
 
@@ -97,15 +97,32 @@ def test_lookers_need_no_lock_and_hold_nobody_up(
 def test_failed_command_leaves_no_layer_without_an_image(
     open_store: Callable[[], Store], storage: Path, make_tar: Callable[[str], str]
 ) -> None:
-    with open_store() as store:
-        (layer,) = import_image(store, make_tar("base"), "base").layers
-        store.images.delete("base")
-        store._garbage = False  # as if nobody had noticed
-        (storage / "locks/collection-due").unlink()
-    assert layers_in(storage) == [layer]
-    with pytest.raises(RuntimeError), open_store():
-        raise RuntimeError
+    def fail(source: str) -> None:
+        with open_store() as store:
+            read_image(store, source, "base", is_kept=True)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail(make_tar("base"))
     assert layers_in(storage) == []
+
+
+def test_layer_for_the_command_alone_goes_with_it(
+    open_store: Callable[[], Store], storage: Path, make_tar: Callable[[str], str]
+) -> None:
+    tar = make_tar("base")
+    with open_store() as other, open_store() as store:
+        (layer,) = read_image(store, tar, "base").layers
+        other.hold()
+        store.close()  # while another command uses layers: that has to see to it
+        assert layers_in(storage) == [layer]
+        other.close()
+        assert layers_in(storage) == []
+    with open_store() as store:
+        (layer,) = import_image(store, tar, "base").layers
+    with open_store() as store:
+        assert read_image(store, tar, "base").layers == (layer,)
+    assert layers_in(storage) == [layer]
 
 
 def test_cache_entry_of_a_lost_layer_is_forgotten(
@@ -135,7 +152,7 @@ def test_layer_of_a_running_container_is_kept_until_it_ends(
     assert container.stdout.readline() == b"ready\n"
     for _ in range(2):
         with open_store() as store:
-            if store.images.matching("base"):
+            if store.images.matching("base")["base"]:
                 store.images.delete("base")
         assert list(store.images.list()) == []
         assert temporary_things(storage) != []

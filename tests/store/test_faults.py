@@ -101,7 +101,8 @@ def test_every_write_on_a_full_file_system(in_small_tmpfs: Callable[..., None]) 
         with open_store() as store:
             fails(lambda: store.images.put(image("new", layer)), full)
             fails(lambda: import_image(store, "small.tar", "new"), full)
-            fails(lambda: store.layers.diff_id(layer), full)
+            digest = store.layers.diff_id(layer)  # which cannot be written down, and is found again
+            fails(store.layers.write_down, full)
             assert names(store) == ["x"]
             assert store.cache.get("key") is None
             store.images.delete("x")
@@ -109,7 +110,11 @@ def test_every_write_on_a_full_file_system(in_small_tmpfs: Callable[..., None]) 
         os.unlink("fs/fill")
         with open_store() as store:
             assert names(store) == []
-            import_image(store, "small.tar", "x")
+            assert import_image(store, "small.tar", "x").layers == (layer,)
+            assert store.layers.info(layer).diff_id == ""
+            assert store.layers.diff_id(layer) == digest
+        with open_store() as store:
+            assert store.layers.info(layer).diff_id == digest
         """
     )
 

@@ -63,7 +63,7 @@ def test_list_is_sorted_as_typed_and_patterns_match(store: Store) -> None:
         "z*": [],
         "c": [],
     }.items():
-        assert [i.typed for i in store.images.matching(pattern)] == names
+        assert [i.typed for i in store.images.matching(pattern)[pattern]] == names
 
 
 def test_deleted_image_is_gone_and_leaves_nothing(store: Store, storage: Path) -> None:

@@ -124,7 +124,7 @@ def test_killed_import(bench: Bench) -> None:
 
     def remove() -> None:
         with bench.open() as store:
-            if store.images.matching("new"):
+            if store.images.matching("new")["new"]:
                 store.images.delete("new")
 
     for moment in moments(operation, remove):
@@ -178,7 +178,7 @@ def test_killed_commit(bench: Bench) -> None:
 
     def remove() -> None:
         with bench.open() as store:
-            if store.images.matching("built"):
+            if store.images.matching("built")["built"]:
                 store.images.delete("built")
             if store.cache.get("key"):
                 store.cache.forget("key")

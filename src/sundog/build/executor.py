@@ -84,6 +84,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
     config = result.config.replace(labels={**result.config.labels, **options.labels})
     config = config.replace(created=timestamp(options.epoch))
     origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
+    new = []
     for tag in options.tags:
         try:
             old = store.images.get(tag)
@@ -94,7 +95,9 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
             if same and _is_same(old.config, config, options):
                 config = old.config  # one image, whatever it is called
                 continue
-        store.images.put(Image(canonical_name(tag), tag, config, result.layers, origin))
+        new.append(Image(canonical_name(tag), tag, config, result.layers, origin))
+    if new:
+        store.images.put(*new)
     forget_failure(store, options.tags[0])
     if options.iidfile or options.metadata_file:
         from sundog.build.results import write_results  # noqa: PLC0415 - seldom needed

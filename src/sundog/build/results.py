@@ -10,6 +10,7 @@ import json
 import os
 
 from sundog.errors import BuildError
+from sundog.kernel.files import sync_path
 from sundog.oci.reference import Reference
 from sundog.store.leaving import image_id, leaving_image
 from sundog.store.packing import Packing, blob_to_leave
@@ -56,6 +57,8 @@ def _write(path: str, text: str) -> None:
         with open(fd, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(making, 0o644)
+        sync_path(os.fsencode(making))
         os.replace(making, path)
+        sync_path(os.fsencode(directory))
     except OSError as error:
         raise BuildError(f"can't write {path}: {error.strerror}") from error

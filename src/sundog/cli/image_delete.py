@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Delete images; what does not match is told at the end."""
-    missing = []
     with Store.open(storage_path(arguments)) as store:
-        for glob in arguments.globs:
-            images = store.images.matching(glob)
-            if not images:
-                missing.append(glob)
-            for image in images:
-                report.info(f"deleting image: {image.typed}")
-                store.images.delete(image.typed)
+        matching = store.images.matching(*arguments.globs)
+        missing = [glob for glob, images in matching.items() if not images]
+        names = list(dict.fromkeys(image.typed for found in matching.values() for image in found))
+        for name in names:
+            report.info(f"deleting image: {name}")
+        store.images.delete(*names)
     if missing:
         raise SundogError(f"no matching image, can't delete: {' '.join(missing)}", "ch-image list")
     return 0

@@ -21,8 +21,7 @@ def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as 
     found: dict[str, Image] = {}
     with Store.open(storage_path(arguments)) as store:
         store.hold()
-        for glob in arguments.globs:
-            images = store.images.matching(glob)
+        for glob, images in store.images.matching(*arguments.globs).items():
             if not images:
                 raise NotInStorage(f"no matching image: {glob}", "ch-image list")
             found.update((image.reference, image) for image in images)

@@ -10,6 +10,7 @@ from sundog.cli.registries import open_session
 from sundog.errors import EXIT_ERROR, NotInStorage, SundogError
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
+from sundog.store.images import is_glob
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from sundog.cli.report import Report
     from sundog.store.images import Image
 
-_GLOB = frozenset("*?[")
 _UNKNOWN = "-"
 
 
@@ -29,7 +29,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     """Print the images, those that match patterns, or what is known of the one that is named."""
     globs = arguments.globs
     with Store.open(storage_path(arguments)) as store:
-        if len(globs) == 1 and not _GLOB & set(globs[0]) and arguments.format == "text":
+        if len(globs) == 1 and not is_glob(globs[0]) and arguments.format == "text":
             return _print_details(store, globs[0], arguments, report)
         images = _matching(store, globs) if globs else store.images.list()
         if arguments.format == "json":
@@ -44,8 +44,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
 
 def _matching(store: Store, globs: Iterable[str]) -> list[Image]:
     found: dict[str, Image] = {}
-    for glob in globs:
-        images = store.images.matching(glob)
+    for glob, images in store.images.matching(*globs).items():
         if not images:
             raise NotInStorage(f"no matching image: {glob}", "ch-image list")
         found.update((image.reference, image) for image in images)

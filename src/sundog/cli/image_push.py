@@ -30,7 +30,6 @@ def run(arguments: ImageArguments, report: Report) -> int:
             image = store.images.get(reference)
         else:
             report.info(f"image path:      {arguments.image}")
-            store.expect_garbage()  # no image will have the layer
             image = read_image(store, arguments.image, reference)
         digest = push_image(store, session, image, remote, packing=packing, report=report)
     report.info("done")

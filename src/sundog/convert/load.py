@@ -73,8 +73,7 @@ def load(
             Image(canonical_name(text), text, image.config, tuple(layers), f"load {source}", blobs)
             for text in own
         ]
-    for made in loaded:
-        store.images.put(made)
+    store.images.put(*loaded)
     return loaded
 
 

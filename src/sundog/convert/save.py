@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert import docker_archive, oci_layout
 from sundog.errors import SundogError, UsageError
+from sundog.kernel.files import sync_file_system, sync_path
 from sundog.layer.compression import open_decompressed
 from sundog.oci.media_types import OCI_LAYER, as_oci
 from sundog.oci.reference import Reference
@@ -237,6 +238,7 @@ def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
             out.flush()
             os.fsync(out.fileno())
         os.rename(making, destination)
+        sync_path(os.path.dirname(os.fsencode(destination)) or b".")
     except OSError as error:
         if error.filename not in (making, None):
             raise
@@ -255,7 +257,9 @@ def _new_directory(destination: str) -> Iterator[bytes]:
     try:
         os.mkdir(making)
         yield making
+        sync_file_system(making)
         os.rename(making, destination)
+        sync_path(os.path.dirname(making) or b".")
     except OSError as error:
         raise _unwritten(destination, error) from error
     finally:

@@ -1,5 +1,6 @@
 """Calls on files that ``os`` lacks.  A failure raises KernelError."""
 
+import errno
 import os
 
 from sundog.kernel.libc import checked, libc_call, printable, syscall
@@ -43,3 +44,30 @@ def close_all_but(kept: "Iterable[int]") -> None:
             os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, HIGHEST_DESCRIPTOR)
+
+
+def sync_file_system(path: bytes) -> None:
+    """Write all that is dirty in the file system of the directory ``path`` to its device.
+
+    Raises KernelError as ``syncfs`` does, and OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syncfs(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_path(path: bytes) -> None:
+    """Write a file, or the names in a directory, to the device: fsync(2).
+
+    A file system that has no such call for a directory (EINVAL) needs none.  Raises OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(fd)

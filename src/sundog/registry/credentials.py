@@ -6,7 +6,7 @@ server's name from its standard input, and writes JSON.
 
 A secret is never in an argument list, a message or ``repr``; files with secrets are made 0600.
 
-Must not import anything of ``sundog`` but ``errors`` and ``registry.faults``.
+Must not import anything of ``sundog`` but ``errors``, ``kernel.files`` and ``registry.faults``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from sundog.kernel.files import sync_path
 from sundog.registry.faults import RegistryError
 
 TYPE_CHECKING = False
@@ -318,9 +319,9 @@ def _write(path: str, content: dict[str, Any]) -> None:
             with open(fd, "w", encoding="utf-8") as file:
                 json.dump(content, file, indent=4)
                 file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
+            sync_path(os.fsencode(making))
             os.rename(making, path)
+            sync_path(os.fsencode(directory))
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(making)

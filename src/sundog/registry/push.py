@@ -193,6 +193,7 @@ class _Pushing:
             packed = pack(self._store, job.layer, self._packing)
         descriptor = packed.blob.descriptor
         name = f"{job.label}: {descriptor.digest.encoded[:7]}"
+        is_sent = False
         try:
             if descriptor.digest not in absent and self._client.has_blob(descriptor.digest):
                 self._report.info(f"{name}: already present")
@@ -202,9 +203,10 @@ class _Pushing:
                     self.uploader.upload(descriptor, packed.path, transfer)
                 finally:
                     transfer.end()
+                is_sent = True
         finally:
             packed.discard(self._store)
-        self._finish(job, packed.blob)
+        self._finish(job, packed.blob, is_sent=is_sent)
 
     def _is_mounted(self, blob: LayerBlob) -> bool:
         """Have the registry take a blob from another of its repositories, if it can."""
@@ -220,10 +222,12 @@ class _Pushing:
                     return True
         return False
 
-    def _finish(self, job: _Job, blob: LayerBlob) -> None:
+    def _finish(self, job: _Job, blob: LayerBlob, *, is_sent: bool = False) -> None:
         endpoint = self._client.endpoint
         with self._store_lock:
             self._store.layers.add_blob(
                 job.layer, blob.also_at(f"{endpoint.host}/{endpoint.repository}")
             )
+            if is_sent:  # which is not to be done again, even if this push is killed now
+                self._store.layers.write_down()
         job.blob = blob

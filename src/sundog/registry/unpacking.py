@@ -155,7 +155,8 @@ def pull_layers(
                 drafts.append((job.draft, identity, info))
             identities.append(identity)
             below = [path] if info.root_opaque else [path, *below]
-    store.layers.add_all(drafts)
+    if not store.layers.add_all(drafts):
+        store.device.sync()  # for the blobs
     store.blobs.settle({job.layer.descriptor.digest for job in jobs.values()})
     return identities
 
@@ -231,7 +232,7 @@ def _running(
         try:
             while not cancelled.wait(_FLUSH_SECONDS):
                 with store.faults:
-                    store.scratch.sync()
+                    store.device.sync()
         except Exception as error:  # which the kernel tells once, not to the last sync again
             unwritten.append(error)
 

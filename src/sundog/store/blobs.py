@@ -14,6 +14,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 
+from sundog.kernel.files import sync_path
 from sundog.oci.digest import ALGORITHMS, Digest
 from sundog.store.locks import wait_lock
 
@@ -101,20 +102,15 @@ class Blobs:
 
     def put(self, content: bytes, digest: Digest) -> None:
         """Keep a small blob that has been checked."""
-        self._store.hold()
+        if self.read(digest) == content:
+            return
         with self._store.faults:
             making = self._store.scratch.name()
             with open(making, "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            sync_path(making)
             self._rename(making, digest)
-
-    def add_file(self, path: bytes, digest: Digest) -> None:
-        """Take over a file of ``tmp/`` that has been checked and is on the device."""
-        self._store.hold()
-        with self._store.faults:
-            self._rename(path, digest)
+        self._store.loose.add(self.path(digest))
 
     @contextmanager
     def partial(self, digest: Digest) -> Iterator[Partial | None]:
@@ -153,16 +149,23 @@ class Blobs:
         with suppress(FileNotFoundError):
             os.unlink(self.partial_path(digest))
 
-    def collect(self, wanted: set[str]) -> None:
-        """Remove the blobs that are not ``wanted``, and partial ones that nobody came back for.
-
-        No other process uses the store.
-        """
+    def list(self) -> dict[str, bytes]:
+        """Return the digests of all complete blobs, and where they are."""
+        found = {}
         for algorithm in ALGORITHMS:
             directory = self._store.at(b"blobs", algorithm.encode())
             for name in _names(directory):
-                if f"{algorithm}:{name.decode('ascii', 'replace')}" not in wanted:
-                    os.unlink(os.path.join(directory, name))
+                digest = f"{algorithm}:{name.decode('ascii', 'replace')}"
+                found[digest] = os.path.join(directory, name)
+        return found
+
+    def collect(self, unwanted: Iterable[bytes]) -> None:
+        """Remove complete blobs, and partial ones that nobody came back for.
+
+        No other process uses the store.
+        """
+        for path in unwanted:
+            os.unlink(path)
         directory = self._store.at(b"blobs", _PARTIAL)
         oldest = time.time() - _PARTIAL_SECONDS
         for name in _names(directory):
@@ -172,8 +175,11 @@ class Blobs:
 
     def _rename(self, path: bytes, digest: Digest) -> None:
         target = self.path(digest)
-        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        os.rename(path, target)
+        directory = os.path.dirname(target)
+        if not os.path.isdir(directory):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            self._store.device.changed(os.path.dirname(directory))
+        self._store.device.rename(path, target)
 
 
 def _names(directory: bytes) -> list[bytes]:

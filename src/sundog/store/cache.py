@@ -70,7 +70,9 @@ class Cache:
         with self._store.faults:
             making = self._store.scratch.name()
             os.symlink(target, making)
-            os.rename(making, self._path(key))
+            self._store.device.rename(making, self._path(key))
+        if layer is not None:
+            self._store.loose.refer(self._store.layers.directory(layer))
 
     def entries(self) -> Iterator[CacheEntry]:
         """Yield all entries, in no order."""
@@ -99,6 +101,7 @@ class Cache:
         self._store.expect_garbage()
         with suppress(FileNotFoundError):  # another command was faster
             os.unlink(self._path(key))
+            self._store.device.changed(self._store.at(b"cache"))
 
     def _target(self, key: str) -> str:
         try:

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 
+from sundog.kernel.files import sync_path
 from sundog.record.owners import OwnerRecord, pack_owners
 from sundog.store.layers import layer_id
 
@@ -70,6 +71,7 @@ class CacheMount:
         making = b"%b.%d" % (self.owners, os.getpid())
         with open(making, "wb") as file:
             file.write(pack_owners(manifest))
+        sync_path(making)
         os.rename(making, self.owners)
 
 
@@ -182,6 +184,7 @@ class CacheMounts:
                 with open(os.path.join(draft, name), "xb") as file:
                     file.write(data)
             os.makedirs(self._root, 0o700, exist_ok=True)
+            store.device.sync()
             try:
                 os.rename(draft, path)
             except OSError as error:

@@ -11,12 +11,19 @@ import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.files import sync_path
 from sundog.kernel.libc import printable
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import read_stack
 from sundog.store.directory import COLLECTION_DUE, FORMAT, VERSION, read_version
 from sundog.store.locks import remove_turns
 from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sundog.store.images import Image
 
 # What ``reset`` empties; the rest of the storage directory is the same in every store.
 _CONTENT = (b"images", b"cache", b"layers", b"trees", b"blobs", b"probe")
@@ -31,8 +38,11 @@ def collect(store: Store) -> bool:
         if not store.use_lock.try_exclude():
             return False
         try:
-            places = [store.scratch.aside(path) for path in _unreferenced(store)]
-            store.blobs.collect(_wanted_blobs(store))
+            # Once for all: what follows is of images that stay, whatever becomes of the power.
+            sync_path(store.at(b"images"))
+            images = store.images.list()
+            places = _set_aside(store, _unreferenced(store, images))
+            store.blobs.collect(_unwanted_blobs(store, images))
             remove_turns(store.at(b"locks"))
             with suppress(FileNotFoundError):
                 os.unlink(store.at(COLLECTION_DUE))
@@ -40,6 +50,22 @@ def collect(store: Store) -> bool:
             store.use_lock.release()
         store.scratch.dispose(*places)
     return True
+
+
+def collect_own(store: Store) -> None:
+    """Remove what this command put in place and nothing can refer to; looks at no image.
+
+    A note stays when that has to wait because another command uses the store's layers.
+    """
+    with store.faults:
+        if not store.use_lock.try_exclude():
+            store.expect_garbage()
+            return
+        try:
+            places = _set_aside(store, store.loose.own)
+        finally:
+            store.use_lock.release()
+        store.scratch.dispose(*places)
 
 
 def reset(path: bytes) -> None:
@@ -60,11 +86,10 @@ def reset(path: bytes) -> None:
                 "wait for its end",
             )
         try:
-            places = [
-                store.scratch.aside(store.at(kind, name))
-                for kind in _CONTENT
-                for name in os.listdir(store.at(kind))
-            ]
+            places = []
+            for kind in _CONTENT:
+                names = os.listdir(store.at(kind))
+                places += _set_aside(store, [store.at(kind, name) for name in names])
         finally:
             store.use_lock.release()
         store.scratch.dispose(*places)
@@ -73,16 +98,30 @@ def reset(path: bytes) -> None:
 
 def _raze(path: bytes) -> None:
     # The version file last: without it this would be a stranger's directory.
-    for name in sorted(os.listdir(path), key=VERSION.__eq__):
-        remove_tree(os.path.join(path, name))
+    for name in os.listdir(path):
+        if name != VERSION:
+            remove_tree(os.path.join(path, name))
+    sync_path(path)
+    os.unlink(os.path.join(path, VERSION))
 
 
-def _unreferenced(store: Store) -> list[bytes]:
+def _set_aside(store: Store, paths: Iterable[bytes]) -> list[bytes]:
+    """Move layers, trees and the like out of sight; return where to.  It lasts."""
+    places = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            places.append(store.scratch.aside(path))
+            store.device.changed(os.path.dirname(path))
+    store.device.settle()
+    return places
+
+
+def _unreferenced(store: Store, images: Sequence[Image]) -> list[bytes]:
     layers = set(store.layers.list())
-    trees = set(os.listdir(store.at(b"trees")))
-    for image in store.images.list():
+    for image in images:
         layers.difference_update(image.layers)
-    for directory in os.listdir(store.at(b"images")):
+    trees = set(os.listdir(store.at(b"trees")))
+    for directory in os.listdir(store.at(b"images")) if trees else ():
         trees.discard(_tree_of(store.at(b"images", directory)))
     layers.difference_update(entry.needs for entry in store.cache.entries() if entry.is_result)
     store.cache.prune(set(store.layers.list()) - layers)
@@ -91,12 +130,15 @@ def _unreferenced(store: Store) -> list[bytes]:
     ]
 
 
-def _wanted_blobs(store: Store) -> set[str]:
-    """Return the digests of the blobs by which an image or a layer came, or went."""
-    wanted = {digest for image in store.images.list() for digest in image.blobs}
+def _unwanted_blobs(store: Store, images: Sequence[Image]) -> list[bytes]:
+    """Return the blobs by which no image and no layer came, or went."""
+    blobs = store.blobs.list()
+    if not blobs:
+        return []
+    wanted = {digest for image in images for digest in image.blobs}
     for layer in store.layers.list():
         wanted |= {str(blob.descriptor.digest) for blob in store.layers.info(layer).blobs}
-    return wanted
+    return [path for digest, path in blobs.items() if digest not in wanted]
 
 
 def _tree_of(image: bytes) -> bytes:

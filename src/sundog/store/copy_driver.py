@@ -47,7 +47,7 @@ class CopyDriver:
         if len(visible) == 1:
             return DirectoryRoot(store.layers.tree(visible[0]))
         tree = self._flattened(layers, skeleton=None)
-        store.expect_garbage()  # no image refers to it
+        store.loose.add(store.at(b"trees", tree), is_own=True)  # images have others
         return DirectoryRoot(store.at(b"trees", tree))
 
     def begin(
@@ -64,9 +64,9 @@ class CopyDriver:
         store = self._store
         tree = layer_id("flattened", "bare" if skeleton is None else "to run", *layers).encode()
         target = store.at(b"trees", tree)
+        store.hold()
         if os.path.isdir(target):
             return tree
-        store.hold()
         with store.faults:
             draft = store.scratch.name()
             store.worker.call(flatten_layers, store.layers.paths(layers), skeleton, draft)
@@ -75,10 +75,12 @@ class CopyDriver:
                 ch = os.path.join(draft, b"ch")
                 if not os.path.lexists(ch):
                     store.worker.call(make_directory, ch)
-            store.scratch.sync()
+            store.device.sync()
             try:
                 # There it works without write permission for the root of the tree.
                 store.worker.call(rename, draft, target)
+                store.device.changed(os.path.dirname(target))
+                store.loose.add(target, is_own=skeleton is None)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise

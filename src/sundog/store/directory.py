@@ -21,6 +21,7 @@ import stat
 from contextlib import suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.files import sync_file_system, sync_path
 from sundog.kernel.libc import printable
 from sundog.record.location import account_name
 from sundog.store.faults import OTHER_STORAGE_HINT
@@ -131,7 +132,9 @@ def _claim(path: bytes) -> None:
     try:
         with open(making, "xb") as file:
             file.write(FORMAT)
+        sync_path(making)
         os.rename(making, os.path.join(path, VERSION))
+        sync_path(path)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(making)
@@ -170,6 +173,7 @@ def _furnish(path: bytes) -> None:
         for name in files:
             _make_file(os.path.join(path, skeleton, b"etc", name), 0o644)
     _make_directory(os.path.join(path, b"locks"), 0o700)
+    sync_file_system(path)
     _make_file(os.path.join(path, _MADE_LAST), 0o600)
 
 

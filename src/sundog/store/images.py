@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
+_GLOB = frozenset("*?[")
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -94,11 +95,7 @@ class Images:
         """
         images = []
         for directory in map(os.fsdecode, os.listdir(self._store.at(b"images"))):
-            try:
-                image = self._read(directory)
-            except StoreError as error:
-                name = _name_of(directory)
-                image = Image(name, name, ImageConfig(), (), error.message)
+            image = self._read_or_tell(directory)
             if image is not None:
                 images.append(image)
         return sorted(images, key=lambda image: image.typed)
@@ -108,28 +105,46 @@ class Images:
         layers = self._store.layers
         return sum(layers.size(layer) for layer in image.layers if layers.exists(layer))
 
-    def matching(self, pattern: str) -> Sequence[Image]:
-        """Return the images that ``pattern`` names, or whose typed or canonical name it matches.
+    def matching(self, *patterns: str) -> dict[str, Sequence[Image]]:
+        """Return for each pattern the images whose typed or canonical name it is, or matches.
 
-        ``pattern`` is a glob of fnmatch(3).
+        A pattern is a glob of fnmatch(3), or a name, for which no other image is looked at.
         """
-        try:
-            named = canonical_name(pattern)
-        except ReferenceSyntaxError:
-            named = ""
-        return [
-            image
-            for image in self.list()
-            if image.reference == named
-            or fnmatchcase(image.typed, pattern)
-            or fnmatchcase(image.reference, pattern)
-        ]
+        images = self.list() if any(map(is_glob, patterns)) else ()
+        return {
+            pattern: [
+                image
+                for image in images
+                if fnmatchcase(image.typed, pattern) or fnmatchcase(image.reference, pattern)
+            ]
+            if is_glob(pattern)
+            else self._named(pattern)
+            for pattern in patterns
+        }
 
-    def put(self, image: Image) -> None:
-        """Write ``image`` under its reference, in place of the one that was there.  Atomic."""
+    def put(self, *images: Image) -> None:
+        """Write images under their references, in place of those that were there.
+
+        Each is replaced in one step.  All are on the device then.
+        """
         store = self._store
         store.hold()
-        directory = name_to_directory(image.reference)
+        with store.faults:
+            drafts = [self._draft(image) for image in images]
+            store.device.sync_drafts(*drafts)
+            for image, draft in zip(images, drafts, strict=True):
+                directory = name_to_directory(image.reference)
+                if self._others_are_replaced(directory, image.layers):
+                    store.expect_garbage()
+                self._replace(draft, store.at(b"images", os.fsencode(directory)))
+                store.device.changed(store.at(b"images"))
+                self._refer(image)
+            store.device.settle()
+            store.scratch.dispose(*drafts)
+
+    def _draft(self, image: Image) -> bytes:
+        """Write an image to a directory of ``tmp/``, and return that."""
+        store = self._store
         stack = ImageStack(
             [layer.encode() for layer in store.layers.visible(image.layers)],
             store.driver.tree_of_image(image.layers),
@@ -152,32 +167,68 @@ class Images:
             b"root/ch/environment": environment_file(image.config),
             b"root/ch/metadata.json": metadata_file(image.config),
         }
-        with store.faults:
-            draft = store.scratch.new()
-            os.makedirs(os.path.join(draft, b"root/ch"))
-            for name, data in files.items():
-                _write(os.path.join(draft, name), data)
-            os.chmod(os.path.join(draft, b"root/ch"), 0o755)
-            os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
-            if self._others_are_replaced(directory, image.layers):
-                store.expect_garbage()
-            self._replace(draft, store.at(b"images", os.fsencode(directory)))
-            store.scratch.dispose(draft)
+        draft = store.scratch.new()
+        os.makedirs(os.path.join(draft, b"root/ch"))
+        for name, data in files.items():
+            _write(os.path.join(draft, name), data)
+        os.chmod(os.path.join(draft, b"root/ch"), 0o755)
+        os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
+        return draft
 
-    def delete(self, text: str) -> None:
-        """Remove the image that ``text`` names, and on ``close`` the layers that only it used.
+    def _refer(self, image: Image) -> None:
+        """Note what an image that is in place refers to."""
+        store = self._store
+        tree = store.driver.tree_of_image(image.layers)
+        blobs = (digest.encode().split(b":", 1) for digest in image.blobs)
+        store.loose.refer(
+            *map(store.layers.directory, image.layers),
+            *(store.at(b"blobs", *words) for words in blobs),
+            store.at(b"trees", tree),
+        )
 
-        Containers that run from it go on.  Raises NotInStorage, or ReferenceSyntaxError.
+    def delete(self, *texts: str) -> None:
+        """Remove the images that ``texts`` name, and on ``close`` the layers that only they used.
+
+        Containers that run from them go on.  Raises ReferenceSyntaxError, or NotInStorage, after
+        the others are removed.
         """
         store = self._store
-        directory = os.fsencode(name_to_directory(canonical_name(text)))
+        paths = {
+            text: store.at(b"images", os.fsencode(name_to_directory(canonical_name(text))))
+            for text in texts
+        }
+        places, missing = [], []
         with store.faults:
-            store.expect_garbage()
-            try:
-                place = store.scratch.aside(store.at(b"images", directory))
-            except FileNotFoundError:
-                raise _not_in_storage(text) from None
-            store.scratch.dispose(place)
+            for text, path in paths.items():
+                try:
+                    os.lstat(path)
+                    store.expect_garbage()
+                    places.append(store.scratch.aside(path))
+                except FileNotFoundError:
+                    missing.append(text)
+            if places:
+                store.device.changed(store.at(b"images"))
+                store.device.settle()
+            store.scratch.dispose(*places)
+        if missing:
+            raise _not_in_storage(missing[0])
+
+    def _named(self, text: str) -> Sequence[Image]:
+        """Return the image that ``text`` names, if there is one."""
+        try:
+            directory = name_to_directory(canonical_name(text))
+        except ReferenceSyntaxError:
+            return ()
+        image = self._read_or_tell(directory)
+        return () if image is None else (image,)
+
+    def _read_or_tell(self, directory: str) -> Image | None:
+        """Read an image; of one that is damaged, return the name, and what is wrong."""
+        try:
+            return self._read(directory)
+        except StoreError as error:
+            name = _name_of(directory)
+            return Image(name, name, ImageConfig(), (), error.message)
 
     def _others_are_replaced(self, directory: str, layers: tuple[LayerId, ...]) -> bool:
         """Tell whether the image in ``directory`` has, or may have, other layers than these."""
@@ -227,6 +278,11 @@ class Images:
                 os.close(fd)
 
 
+def is_glob(pattern: str) -> bool:
+    """Tell whether ``pattern`` may match more than the image that it names."""
+    return not _GLOB.isdisjoint(pattern)
+
+
 def _read_image(dirfd: int) -> Image:
     description = json.loads(_contents(dirfd, "image.json"))
     return Image(
@@ -264,10 +320,8 @@ def _not_in_storage(text: str) -> NotInStorage:
 
 
 def _write(path: bytes, data: bytes) -> None:
-    """Write a file through to the device, readable for all as files of an image are."""
+    """Write a file, readable for all as files of an image are."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(fd, "wb") as file:
         os.fchmod(fd, 0o644)
         file.write(data)
-        file.flush()
-        os.fsync(fd)

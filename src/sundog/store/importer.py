@@ -36,16 +36,19 @@ def import_image(store: Store, source: str, reference: str) -> Image:
 
     An image of that name is replaced.  Raises what ``read_image`` raises.
     """
-    image = read_image(store, source, reference, timestamp())
+    image = read_image(store, source, reference, timestamp(), is_kept=True)
     store.images.put(image)
     return image
 
 
-def read_image(store: Store, source: str, reference: str, created: str = "") -> Image:
+def read_image(
+    store: Store, source: str, reference: str, created: str = "", *, is_kept: bool = False
+) -> Image:
     """Return the image that ``source`` holds, its layer in the store, but no image.
 
     A directory's own files become root's; those of others keep their owners.  ``created`` is the
-    time of it, as RFC 3339 has it.
+    time of it, as RFC 3339 has it.  Unless the image ``is_kept``, its layer goes when the store is
+    closed, if it was not there before.
 
     Raises ReferenceSyntaxError, StoreError, or ArchiveError on a tarball that is damaged or
     hostile.
@@ -71,7 +74,11 @@ def read_image(store: Store, source: str, reference: str, created: str = "") -> 
         tree = os.path.join(place, b"tree")
         metadata = store.worker.call(read_in_tree, tree, b"ch/metadata.json", _METADATA_LIMIT)
         config = imported_config(metadata, created).replace(diff_ids=("",))
-        layer = store.layers.add(place, layer_id("import", info.source), info)
+        layer = layer_id("import", info.source)
+        if is_kept or store.layers.exists(layer):
+            store.layers.add(place, layer, info)
+        else:
+            layer = store.layers.add_own(place, info)
     return Image(canonical, reference, config, (layer,), origin=f"import {source}")
 
 

@@ -112,6 +112,16 @@ class LayerInfo:
             "parent": self.parent,
         }
 
+    def with_blob(self, blob: LayerBlob) -> LayerInfo:
+        """Return the same with one more form; another one that was made the same way goes."""
+        others = [
+            known
+            for known in self.blobs
+            if known.descriptor.digest != blob.descriptor.digest  # the new one knows more
+            and not (blob.made and known.made == blob.made)
+        ]
+        return replace(self, blobs=(*others, blob))
+
     def made_by(self, instruction: str, below: Sequence[str]) -> LayerInfo:
         """Return the same of a layer that ``instruction`` made on top of others."""
         return replace(self, instruction=instruction, parent=below[-1] if below else "")

@@ -16,13 +16,12 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from sundog.errors import StoreError
 from sundog.record.owners import read_owners
 from sundog.record.stack import ID_LENGTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.record.owners import OwnersManifest
     from sundog.store.layer_info import LayerBlob, LayerInfo
@@ -50,20 +49,21 @@ def layer_id(*identity: str) -> LayerId:
     return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:ID_LENGTH]
 
 
-def random_layer_id() -> LayerId:
-    """Return an ID for a layer whose contents nobody has read."""
-    return os.urandom(ID_LENGTH // 2).hex()
-
-
 class Layers:
     """The layers of one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # What was found out of layers, and is not written down yet.
+        self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
 
     def exists(self, layer: LayerId) -> bool:
         """Tell whether the layer is there."""
         return os.path.isdir(self._path(layer))
+
+    def directory(self, layer: LayerId) -> bytes:
+        """Return the path of the layer."""
+        return self._path(layer)
 
     def tree(self, layer: LayerId) -> bytes:
         """Return the path of the layer's files."""
@@ -79,11 +79,11 @@ class Layers:
         return read_owners(self._path(layer, b"owners"))
 
     def info(self, layer: LayerId) -> LayerInfo:
-        """Read what is known of the layer as a whole."""
-        from sundog.store.layer_info import unpack_info  # noqa: PLC0415 - a look needs none
-
-        with open(self._path(layer, b"layer.json"), "rb") as file:
-            return unpack_info(file.read(), layer)
+        """Return what is known of the layer as a whole."""
+        info = self._read_info(layer)
+        for change in self._changes.get(layer, ()):
+            info = change(info)
+        return info
 
     def visible(self, layers: Sequence[LayerId]) -> list[LayerId]:
         """Return the layers of an image that show, topmost first: down to a root-opaque one.
@@ -119,24 +119,40 @@ class Layers:
         self.add_all([(draft, layer, info)])
         return layer
 
-    def add_all(self, drafts: Sequence[tuple[bytes, LayerId, LayerInfo]]) -> None:
-        """Put finished layers in place in this order, as ``add`` does."""
-        scratch = self._store.scratch
-        self._store.hold()
-        with self._store.faults:
+    def add_own(self, draft: bytes, info: LayerInfo) -> LayerId:
+        """Put a finished layer in place, as ``add`` does, under a name that nobody else knows.
+
+        It goes when the store is closed, unless an image or a cache entry refers to it.
+        """
+        layer = os.urandom(ID_LENGTH // 2).hex()
+        self.add_all([(draft, layer, info)], is_own=True)
+        return layer
+
+    def add_all(
+        self, drafts: Sequence[tuple[bytes, LayerId, LayerInfo]], *, is_own: bool = False
+    ) -> bool:
+        """Put finished layers in place in this order, as ``add`` does.
+
+        Return whether one was new: then all that was written before is on the device.
+        """
+        store = self._store
+        store.hold()
+        with store.faults:
             new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
             for draft, _, info in new:
                 _write_info(os.path.join(draft, b"layer.json"), info)
             if new:
-                scratch.sync()
+                store.device.sync()
             for draft, layer, _ in new:
+                store.loose.add(self._path(layer), is_own=is_own)
                 try:
-                    os.rename(draft, self._path(layer))
+                    store.device.rename(draft, self._path(layer))
                 except OSError:
                     if not self.exists(layer):
                         raise  # else another process was faster, or it is there twice
             # A rename has taken away those that are in place.
-            scratch.dispose(*(draft for draft, _, _ in drafts))
+            store.scratch.dispose(*(draft for draft, _, _ in drafts))
+        return bool(new)
 
     def diff_id(self, layer: LayerId) -> str:
         """Return the digest of the layer's tar; reads all of it the first time."""
@@ -145,8 +161,8 @@ class Layers:
         info = self.info(layer)
         if not info.diff_id:
             digest = self._store.worker.call(write_layer_tar, self.path(layer), None)
-            info = replace(info, diff_id=digest)
-            self._replace_info(layer, info)
+            self._learn(layer, lambda info: replace(info, diff_id=digest))
+            return digest
         return info.diff_id
 
     def blobs(self, layer: LayerId) -> tuple[LayerBlob, ...]:
@@ -158,16 +174,8 @@ class Layers:
 
         Of two processes that do so at one moment, one may have done it in vain.
         """
-        info = self.info(layer)
-        if blob in info.blobs:
-            return
-        others = [
-            known
-            for known in info.blobs
-            if known.descriptor.digest != blob.descriptor.digest  # the new one knows more
-            and not (blob.made and known.made == blob.made)
-        ]
-        self._replace_info(layer, replace(info, blobs=(*others, blob)))
+        if blob not in self.info(layer).blobs:
+            self._learn(layer, lambda info: info.with_blob(blob))
 
     def size(self, layer: LayerId) -> int:
         """Return the bytes in the layer's files, hard links once; looks at all the first time."""
@@ -177,10 +185,30 @@ class Layers:
         if info.size is not None:
             return info.size
         size = self._store.worker.call(content_size, self.tree(layer))
-        # What cannot be written down, as in a store on a full disk, is found again.
-        with suppress(OSError, StoreError):
-            self._replace_info(layer, replace(info, size=size))
+        self._learn(layer, lambda info: replace(info, size=size))
         return size
+
+    def write_down(self) -> None:
+        """Write down what was found out of layers since the last time; one sync for all.
+
+        Raises StoreError, or OSError; then some of it may be forgotten.
+        """
+        changed, self._changes = self._changes, {}
+        made = {}
+        with self._store.faults:
+            for layer, changes in changed.items():
+                with suppress(FileNotFoundError):  # another command has removed the layer
+                    info = self._read_info(layer)  # which another may have replaced
+                    for change in changes:
+                        info = change(info)
+                    making = self._store.scratch.name()
+                    _write_info(making, info)
+                    made[layer] = making
+            if made:
+                self._store.device.sync_drafts(*made.values())
+            for layer, making in made.items():
+                with suppress(FileNotFoundError):
+                    os.rename(making, self._path(layer, b"layer.json"))
 
     def list(self) -> list[LayerId]:
         """Return all layers, in no order."""
@@ -193,13 +221,14 @@ class Layers:
         path = os.path.abspath(destination)
         return self._store.worker.call(write_layer_tar, self.path(layer), path)
 
-    def _replace_info(self, layer: LayerId, info: LayerInfo) -> None:
-        with self._store.faults:
-            making = self._store.scratch.name()
-            _write_info(making, info)
-            with open(making, "rb") as file:
-                os.fsync(file.fileno())  # this one is on the device before it replaces the other
-            os.rename(making, self._path(layer, b"layer.json"))
+    def _read_info(self, layer: LayerId) -> LayerInfo:
+        from sundog.store.layer_info import unpack_info  # noqa: PLC0415 - a look needs none
+
+        with open(self._path(layer, b"layer.json"), "rb") as file:
+            return unpack_info(file.read(), layer)
+
+    def _learn(self, layer: LayerId, change: Callable[[LayerInfo], LayerInfo]) -> None:
+        self._changes.setdefault(layer, []).append(change)
 
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
         return self._store.at(b"layers", layer.encode(), *names)

@@ -19,7 +19,6 @@ import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
-from sundog.kernel.files import syncfs
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import ID_LENGTH, read_stack
 from sundog.store.locks import try_lock
@@ -50,7 +49,12 @@ class Scratch:
         while not self._own:
             own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
             os.mkdir(own, 0o700)
-            lock = _locked(own)
+            try:
+                lock = _locked(own)
+            except OSError:  # no room for one more file
+                with suppress(FileNotFoundError):
+                    os.rmdir(own)
+                raise
             if lock is not None:  # else a collector took it for a leftover
                 self._own, self._lock = own, lock
         self._count += 1
@@ -61,14 +65,6 @@ class Scratch:
         path = self.name(suffix)
         os.mkdir(path, 0o700)
         return path
-
-    def sync(self) -> None:
-        """Write all that is dirty in the file system to its device, before it gets a name."""
-        fd = os.open(self._tmp, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            syncfs(fd)
-        finally:
-            os.close(fd)
 
     def aside(self, path: bytes) -> bytes:
         """Move an image, a layer or a tree out of the store's sight; return where to.

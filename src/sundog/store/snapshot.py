@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from sundog.store.layers import random_layer_id
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +66,7 @@ class DraftedSnapshot:
             if info is None:
                 return None
             info = info.made_by(instruction, self._layers)
-            return store.layers.add(self._draft, random_layer_id(), info)
+            return store.layers.add_own(self._draft, info)
 
     def __enter__(self) -> Self:
         return self

@@ -13,11 +13,13 @@ from functools import cached_property
 
 from sundog.errors import SundogError
 from sundog.record.location import default_storage
+from sundog.store.device import Device
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
 from sundog.store.faults import StorageFaults
 from sundog.store.images import Images
 from sundog.store.layers import Layers
 from sundog.store.locks import TurnLock, UseLock
+from sundog.store.loose import Loose
 from sundog.store.scratch import Scratch
 from sundog.store.worker import TreeWorker
 
@@ -40,6 +42,8 @@ class Store:
         self.faults = StorageFaults(path)
         self.worker = TreeWorker()
         self.scratch = Scratch(path)
+        self.device = Device(path)
+        self.loose = Loose()
         self.layers = Layers(self)
         self.images = Images(self)
         self.use_lock = UseLock(self.at(USE_LOCK))
@@ -117,13 +121,24 @@ class Store:
             self._garbage = True
 
     def close(self) -> None:
-        """Remove what this command left over, and what became useless through it."""
+        """Remove what this command left over, and what became useless through it.
+
+        What it put in place is on the device then.
+        """
         try:
+            # What cannot be written down, as in a store on a full disk, is found out again.
+            with suppress(OSError, SundogError):
+                self.layers.write_down()
+            self.device.settle()
             self.use_lock.release()
             if self._garbage or os.path.exists(self.at(COLLECTION_DUE)):
                 from sundog.store.collect import collect  # noqa: PLC0415 - seldom needed
 
                 collect(self)
+            elif self.loose.own:
+                from sundog.store.collect import collect_own  # noqa: PLC0415 - seldom needed
+
+                collect_own(self)
             self.scratch.close()
         finally:
             self.worker.close()
@@ -143,7 +158,8 @@ class Store:
             return
         with suppress(OSError, SundogError):  # one error is enough
             try:
-                self.expect_garbage()  # layers may have lost the image that they were made for
+                if self.loose.others:  # without the image that they were made for
+                    self.expect_garbage()
             finally:
                 self.close()
         # Whichever thread or process met it, and in whatever it did: here it comes by.

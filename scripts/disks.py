@@ -1,0 +1,114 @@
+"""Disks whose power can be cut, for the root helper: file systems on loop devices over XFS.
+
+The file that is the disk is cloned at any moment (ioctl_ficlonerange(2)), which is atomic against
+what the file system on it writes. The clone, mounted, is what would be there after a power cut:
+what the file system has not written to its disk by then is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FICLONE = 0x40049409
+# File system → size of the disk in MiB, the maker, how it is mounted. None writes by itself before
+# the test ends, so that what no sync asked for is lost.
+KINDS = {
+    "ext4": (256, ("mkfs.ext4", "-q", "-F"), "commit=300"),
+    "xfs": (320, ("mkfs.xfs", "-q"), "nouuid"),
+    "btrfs": (256, ("mkfs.btrfs", "-q"), "commit=300"),
+}
+OUTER_MEBIBYTES = 4096  # with holes
+
+
+@dataclass
+class Disk:
+    """A mounted file system on a disk, and those on clones of it."""
+
+    directory: Path  # of the mount points
+    kind: str
+    path: Path
+    clones: dict[Path, Path] = field(default_factory=dict)  # mount point → file
+
+    @classmethod
+    def make(cls, kind: str, owner: tuple[int, int], mounts: Path) -> Disk:
+        """Make a disk with a file system that belongs to ``owner``, and mount it."""
+        size, maker, _ = KINDS[kind]
+        directory = Path(tempfile.mkdtemp(dir=mounts))
+        directory.chmod(0o711)
+        disk = cls(directory, kind, directory / "disk")
+        try:
+            with tempfile.NamedTemporaryFile(dir="/var/tmp", prefix="sundog-disk.") as outer:
+                outer.truncate(OUTER_MEBIBYTES << 20)
+                _run("mkfs.xfs", "-q", "-m", "reflink=1", outer.name)
+                disk._outer.mkdir(0o700)
+                # The loop device keeps the file that has no name any more.
+                _run("mount", "-o", "loop", outer.name, str(disk._outer))
+            with open(disk._file, "xb") as file:
+                file.truncate(size << 20)
+            _run(*maker, str(disk._file))
+            disk._mount(disk._file, disk.path)
+            os.chown(disk.path, *owner)
+            disk.path.chmod(0o700)
+            _run("sync", "--file-system", str(disk.path))
+        except BaseException:
+            disk.remove()
+            raise
+        return disk
+
+    def clone(self) -> Path:
+        """Clone the disk as it is at this moment; return where the clone will be mounted."""
+        place = self.directory / f"clone{len(list(self._outer.glob('clone*')))}"
+        while place in self.clones:
+            place = place.with_name(place.name + "x")
+        file = self._outer / place.name
+        with open(self._file, "rb") as source, open(file, "xb") as target:
+            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+        self.clones[place] = file
+        return place
+
+    def mount_clone(self, place: Path) -> None:
+        """Mount a clone, as after a power cut: the file system does what it then does."""
+        self._mount(self.clones[place], place)
+
+    def remove_clone(self, place: Path) -> None:
+        """Unmount and delete a clone."""
+        if place.is_mount():
+            _run("umount", str(place))
+            place.rmdir()
+        self.clones.pop(place).unlink()
+
+    def remove(self) -> None:
+        """Unmount and delete everything."""
+        for place in (*self.clones, self.path, self._outer):
+            if place.is_mount():
+                with contextlib.suppress(subprocess.SubprocessError):
+                    _run("umount", "--lazy", str(place))
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
+    @property
+    def _outer(self) -> Path:
+        return self.directory / "outer"
+
+    @property
+    def _file(self) -> Path:
+        return self._outer / "disk"
+
+    def _mount(self, file: Path, place: Path) -> None:
+        place.mkdir()
+        options = f"loop,nosuid,nodev,{KINDS[self.kind][2]}"
+        _run("mount", "-t", self.kind, "-o", options, str(file), str(place))
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise ValueError(f"{' '.join(command)}: {done.stderr.strip()}")
