@@ -143,7 +143,11 @@ def test_steps_grow_with_pattern_and_text_and_not_faster(what: str) -> None:
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each character leads elsewhere: then it forgets, and finds the same."""
     monkeypatch.setattr(globs, "_REMEMBERED", 1 << 12)
-    pattern = [Many.STAR, "a", *[CharacterClass((("b", "b"),), negated=True)] * 12]
+    pattern: list[globs.Token] = [
+        Many.STAR,
+        "a",
+        *[CharacterClass((("b", "b"),), negated=True)] * 12,
+    ]
     text = ("aacab" * 7 + "ccab") * 50
     automaton = Automaton([pattern], "/")
     remembered = 0

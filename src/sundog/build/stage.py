@@ -21,7 +21,7 @@ from sundog.build.platforms import check_platform, wanted_platform
 from sundog.build.remote_access import RemoteAccess
 from sundog.build.report import HIT, MISS, instruction_line
 from sundog.build.run_instruction import make_run_step
-from sundog.build.scope import DEFAULT_PATH, PROXY_ARGS, StageScope
+from sundog.build.scope import DEFAULT_PATH, PROXY_ARGS, TOO_LARGE, StageScope
 from sundog.build.unsupported import refuse_unsupported
 from sundog.build.user import emulated_user
 from sundog.build.workdir import WorkdirStep
@@ -95,6 +95,8 @@ class BuildState:
 
     def announce(self, instruction: Instruction, status: str, text: str) -> None:
         """Print the line of an instruction and count it."""
+        if not self.scope.has_room(text):
+            raise self.dockerfile.error(instruction, TOO_LARGE)
         self.report.info(instruction_line(instruction.line, status, text))
         self.instructions += 1
 
