@@ -24,6 +24,7 @@ from sundog.oci.config import ImageConfig, ImageConfigError
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.metadata import encoded, environment_file, metadata_file
+from sundog.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,9 +131,10 @@ class Images:
         store = self._store
         store.hold()
         directory = name_to_directory(image.reference)
+        volumes = volume_paths(image.config.volumes)
         stack = ImageStack(
             [layer.encode() for layer in store.layers.visible(image.layers)],
-            store.driver.tree_of_image(image.layers),
+            store.driver.tree_of_image(image.layers, volumes),
             [encoded(word) for word in image.config.entrypoint or ()],
             [encoded(word) for word in image.config.cmd or ()],
             encoded(image.config.working_dir),
@@ -159,6 +161,7 @@ class Images:
                 _write(os.path.join(draft, name), data)
             os.chmod(os.path.join(draft, b"root/ch"), 0o755)
             os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
+            store.driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
             if self._others_are_replaced(directory, image.layers):
                 store.expect_garbage()
             self._replace(draft, store.at(b"images", os.fsencode(directory)))
