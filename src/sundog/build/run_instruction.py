@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sundog.build.context import BuildContext
-from sundog.build.heredoc_command import heredoc_text, run_command
+from sundog.build.heredoc_command import from_file, heredoc_text, run_command
 from sundog.build.inject import inject
 from sundog.build.metadata import DEFAULT_SHELL, command_text
 from sundog.build.mounts import ContextOrigin, ImageOrigin, RunMount, RunMounts
@@ -47,7 +47,9 @@ def make_run_step(
     """
     options = state.options.run
     argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
-    hooked = inject(argv, options.force.hooks)
+    hooked = command = inject(argv, options.force.hooks)
+    if script is None and not instruction.is_exec:
+        command, script = from_file(hooked)
     environment = config.environment
     proxies = {
         name: value
@@ -81,7 +83,7 @@ def make_run_step(
     home = {} if user else {"HOME": _HOME}
     step = RunStep(
         text,
-        hooked,
+        command,
         {**home, **options.force.environment, **variables},
         {**state.scope.proxies(), **proxies},
         config.working_dir or "/",
