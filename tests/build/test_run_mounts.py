@@ -67,6 +67,54 @@ def test_a_heredoc_that_changes_runs_again(any_workshop: Workshop) -> None:
     assert any_workshop.statuses(dockerfile.format(2)) == "*."
 
 
+LONG = "".join(f": {number:0100}\n" for number in range(1300))  # 132 kB
+
+
+LONG_RUNS = f"""\
+RUN <<EOF
+{LONG}echo 1
+EOF
+RUN <<-EOF
+{LONG}\techo 2
+\tEOF
+RUN cat <<EOF | tail -n 1
+{LONG}3
+EOF
+RUN <<EOF
+#!/bin/sh
+{LONG}echo 4
+EOF
+RUN {LONG.replace(chr(10), ";")} echo 5
+RUN {LONG.replace(chr(10), ";" + chr(92) + chr(10))} echo 6
+SHELL ["/bin/sh", "-euc"]
+RUN <<EOF
+{LONG}(echo $NONE) || echo 7
+EOF
+"""
+
+
+@pytest.mark.parametrize("force", ["seccomp", "notify"])
+def test_commands_longer_than_an_argument(any_workshop: Workshop, force: str) -> None:
+    done = any_workshop.build(f"FROM bb\n{LONG_RUNS}", f"--force={force}")
+    assert done.stdout == "1\n2\n3\n4\n5\n6\n7\n"
+    assert len(layers_of(any_workshop)) == 1  # and the scripts left no trace
+    assert set(any_workshop.statuses(f"FROM bb\n{LONG_RUNS}", f"--force={force}")) == {"*"}
+
+
+def test_a_long_command_that_changes_runs_again(any_workshop: Workshop) -> None:
+    dockerfile = f"FROM bb\nRUN <<EOF\n{LONG}echo {{}} >/x\nEOF\n"
+    any_workshop.build(dockerfile.format(1))
+    assert any_workshop.statuses(dockerfile.format(1)) == "**"
+    assert any_workshop.statuses(dockerfile.format(2)) == "*."
+
+
+def test_a_long_command_of_another_shell(any_workshop: Workshop) -> None:
+    """There nobody knows how it is told to read a file."""
+    done = any_workshop.build(f'FROM bb\nSHELL ["/bin/echo"]\nRUN <<EOF\n{LONG}EOF', check=False)
+    assert done.returncode == 1
+    assert ":3: can't execve(2): /bin/echo: Argument list too long\n" in done.stderr
+
+
 # Binds
 
 

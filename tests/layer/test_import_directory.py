@@ -195,11 +195,12 @@ def test_records_of_what_is_gone_or_another_kind_say_nothing(source: bytes, tree
     assert imported(source, tree).owners == {}
 
 
-def test_set_id_files_are_guessed_only_without_records(source: bytes, tree: bytes) -> None:
+def test_set_id_bits_are_guessed_only_without_records(source: bytes, tree: bytes) -> None:
     def work(to: bytes) -> Imported:
         return in_namespace(lambda: import_directory(source, to, {}, guessed=True))
 
     guessed = {name: OwnerRecord("f", guessed=True) for name in (b"d/file", b"d/e/hard")}
+    guessed[b"d"] = OwnerRecord("d", guessed=True)
     assert work(tree).owners == guessed
     record(source, {})
     os.mkdir(tree + b"-again")

@@ -252,19 +252,40 @@ def test_directory(
 ) -> None:
     (busybox_tree / "su").write_text("")
     (busybox_tree / "su").chmod(0o6755)
+    for number in range(25):  # as below a project's set-group-ID directory
+        (busybox_tree / f"project{number}").mkdir()
+        (busybox_tree / f"project{number}").chmod(0o3775)
     (busybox_tree / "ch").mkdir()
     (busybox_tree / "ch/metadata.json").write_text('{"env": {"A": "b"}, "cwd": "/w"}')
-    digests = {
-        push(run_ch_image, "--image", str(busybox_tree), f"{in_process.host}/dir:1").stdout
+    done, again = (
+        push(run_ch_image, "--image", str(busybox_tree), f"{in_process.host}/dir:1")
         for _ in range(2)
-    }
-    assert len(digests) == 1
+    )
+    assert done.stdout == again.stdout
+    lines = [line for line in done.stderr.splitlines() if "set-id bits dropped" in line]
+    warnings = list(dict.fromkeys(lines))  # at the end they are told again
+    assert len(warnings) == 21
+    assert warnings[0].endswith(": /su")
+    assert warnings[-1].endswith(": 6 more")
     found = members(layer_of(in_process, "dir", "1"))
+    assert found["project7"].mode == 0o1775
     assert {(member.uid, member.gid) for member in found.values()} == {(0, 0)}
     assert found["su"].mode == 0o755
     config = manifest_of(in_process, "dir", "1")["config"]["digest"]
     assert json.loads(in_process.blobs["dir", config])["config"]["Env"] == ["A=b"]
     assert os.listdir(storage / "images") == os.listdir(storage / "layers") == []
+    # Imported, it keeps them here, whatever is done in the directories; but not elsewhere.
+    run_ch_image("import", busybox_tree, "dir")
+    (busybox_tree / "Dockerfile").write_text(
+        "FROM dir\nRUN touch /project7/x && chmod o-x /project8\n"
+    )
+    run_ch_image("build", "-t", "img", busybox_tree)
+    done = push(run_ch_image, "img", f"{in_process.host}/img:1")
+    assert (
+        "layer 2/2: set-id bits dropped, since nobody knows the owner: /project7\n" in done.stderr
+    )
+    found = members(layer_of(in_process, "img", "1"))
+    assert [found[name].mode for name in ("project7", "project8")] == [0o1775, 0o1774]
 
 
 def test_new_token_while_it_goes_on(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Not to wait for the writer of a FIFO; of no effect on files and directories.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READ_SIZE = 1 << 20
+_DEPTH_LIMIT = 256  # directories
+_SHOWN = 200  # bytes of a path in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +89,28 @@ def names_in(fd: int, path: bytes, listing: Listing | None) -> list[bytes]:
     return sorted(map(os.fsencode, os.listdir(fd)))
 
 
+def check_depth(path: bytes) -> None:
+    """Raise BuildError for a directory that lies too deep in a source: Python's stack ends."""
+    if path.count(b"/") >= _DEPTH_LIMIT:
+        raise BuildError(
+            f"can't copy: more than {_DEPTH_LIMIT} directories inside of each other: "
+            f"{printable(path[:_SHOWN])}..."
+        )
+
+
 def unknown_type(path: bytes) -> BuildError:
     """Return the error about a source that is neither file nor directory."""
     return BuildError(
         f"can't copy: unknown file type: {printable(path)}",
         "files, directories, symlinks and FIFOs can be copied",
+    )
+
+
+def changed(path: bytes) -> BuildError:
+    """Return the error about a source that became something else meanwhile."""
+    return BuildError(
+        f"can't copy: it changed while it was read: {printable(path)}",
+        "build when nothing works in the context",
     )
 
 
@@ -113,11 +132,14 @@ def _digest_directory(
             yield _head(b"l", entry, 0)
             yield _sized(os.readlink(name, dir_fd=fd))
         elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
+            check_depth(entry)
             try:
                 inner = os.open(name, READ_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
             except PermissionError as error:
                 raise unreadable(entry) from error
             try:
+                if stat.S_IFMT(os.fstat(inner).st_mode) != stat.S_IFMT(info.st_mode):
+                    raise changed(entry)
                 if stat.S_ISREG(info.st_mode):
                     yield from _digest_file(inner, entry, info, links)
                 else:
@@ -140,8 +162,10 @@ def _digest_file(
             yield _sized(first)
             return
     content = hashlib.sha256()
-    while data := os.read(fd, _READ_SIZE):
+    left = info.st_size  # a file that grows meanwhile would not end
+    while left > 0 and (data := os.read(fd, min(left, _READ_SIZE))):
         content.update(data)
+        left -= len(data)
     yield _head(b"f", path, info.st_mode)
     yield content.digest()
     yield _attributes(fd)

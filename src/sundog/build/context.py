@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
+from sundog.build.document import read_document
 from sundog.build.sources import SourceTree
 from sundog.dockerfile.ignore import PathPatterns, read_ignore_file
 from sundog.dockerfile.wildcard import PatternError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 _IGNORE_FILE = ".dockerignore"
+_IGNORE_LIMIT = 256 << 10  # bytes
 _IMAGE = "docker-image://"
 _LAYOUT = "oci-layout://"
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
@@ -88,8 +90,7 @@ class BuildContext:
         if not place:
             return None
         try:
-            with open(place, "rb") as file:
-                return PathPatterns(read_ignore_file(file.read()))
+            return PathPatterns(read_ignore_file(read_document(place, _IGNORE_LIMIT)))
         except OSError as error:
             raise BuildError(f"can't read {place}: {error.strerror}") from error
         except PatternError as error:

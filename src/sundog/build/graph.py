@@ -9,8 +9,10 @@ has a lower number.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
+from sundog.build.scope import TOO_LARGE
 from sundog.dockerfile.flags import did_you_mean
 from sundog.dockerfile.instructions import Arg, Copy, From, Run
 from sundog.dockerfile.mounts import MountSyntaxError, source_of_mount
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     Base = int | NamedContext
 
 SCRATCH = "scratch"
+_MOST_DIGITS = 20  # of a stage's number: more, and Python refuses to read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +55,34 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class StageNames:
-    """The names that stages have, as the stage ``index`` sees them: ``earlier`` ones, and all.
+    """The names that stages have, as the stage ``index`` sees them.
 
-    ``contexts`` go before them.
+    ``named`` are all stages of each name, in order; ``contexts`` go before them.
     """
 
     index: int
-    earlier: Mapping[str, int]
-    all: frozenset[str]
+    named: Mapping[str, Sequence[int]]
     contexts: Mapping[str, NamedContext]
+
+    def earlier(self, name: str) -> int | None:
+        """Return the last stage of a name before this one, None if there is none."""
+        indices = self.named.get(name.lower(), ())
+        count = bisect_left(indices, self.index)
+        return indices[count - 1] if count else None
 
     def resolve(self, dockerfile: Dockerfile, instruction: Instruction, name: str) -> Base:
         """Return what ``from`` in an instruction names; raise DockerfileError."""
         fault = ""
         if (key := context_key(name)) in self.contexts:
             return self.contexts[key]
-        if name.isascii() and name.isdigit():
+        if is_stage_number(name):
             if int(name) < self.index:
                 return int(name)
             is_current = int(name) == self.index
             fault = f"stage {name} {'is the current stage' if is_current else 'does not exist yet'}"
-        elif name.lower() in self.earlier:
-            return self.earlier[name.lower()]
-        elif name.lower() in self.all:
+        elif (found := self.earlier(name)) is not None:
+            return found
+        elif name.lower() in self.named:
             fault = f"stage {name} is not complete at this point"
         if fault:
             hint = "only earlier stages can be copied from"
@@ -93,7 +101,7 @@ class StageGraph:
         """Return the stage of that name or number, the last one for ""; raise UsageError."""
         if not name:
             return self.stages[-1]
-        if name.isascii() and name.isdigit() and int(name) < len(self.stages):
+        if is_stage_number(name) and int(name) < len(self.stages):
             return self.stages[int(name)]
         for stage in reversed(self.stages):  # of two stages of one name, the later one counts
             if stage.start.alias == name.lower():
@@ -109,6 +117,11 @@ class StageGraph:
             if stage.index in wanted:
                 wanted |= stage.needs()
         return [stage for stage in self.stages if stage.index in wanted]
+
+
+def is_stage_number(name: str) -> bool:
+    """Tell whether ``name`` is the number of a stage, if there are so many."""
+    return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS
 
 
 def context_key(name: str) -> str:
@@ -139,12 +152,14 @@ def stage_graph(
         elif isinstance(instruction, Arg):
             expanded = dockerfile.expand(instruction, scope.values)
             for name, default in expanded.variables:
-                arguments.append((instruction, name, scope.declare(name, default)))
+                value = scope.declare(name, default)
+                if not scope.has_room(value or ""):
+                    raise dockerfile.error(instruction, TOO_LARGE)
+                arguments.append((instruction, name, value))
 
     contexts = contexts or {}
-    names: dict[str, int] = {}
     stages: list[Stage] = []
-    all_names = _names_of(parts)
+    named = _names_of(parts)
     for index, (start, *instructions) in enumerate(parts):
         assert isinstance(start, From)
         expanded_start = dockerfile.expand(start, scope.values)
@@ -156,19 +171,18 @@ def stage_graph(
                 near=start.image_text,
                 hint="give the ARG a default before the first FROM, or use --build-arg",
             )
-        base: Base = contexts.get(context_key(image), names.get(image.lower(), image))
+        known = StageNames(index, named, contexts)
+        stage = known.earlier(image)
+        base: Base = contexts.get(context_key(image), image if stage is None else stage)
         body = tuple(instructions)
         if start.alias in contexts:  # which stands for the whole stage
             base, body = contexts[start.alias], ()
-        known = StageNames(index, dict(names), all_names, contexts)
         sources = tuple(
             known.resolve(dockerfile, instruction, name)
             for instruction in body
             for name in named_sources(dockerfile, instruction)
         )
         stages.append(Stage(index, expanded_start, base, body, known, sources))
-        if start.alias:
-            names[start.alias] = index
     return StageGraph(tuple(arguments), tuple(stages))
 
 
@@ -186,6 +200,10 @@ def named_sources(dockerfile: Dockerfile, instruction: Instruction) -> list[str]
     return []
 
 
-def _names_of(parts: Sequence[Sequence[Instruction]]) -> frozenset[str]:
-    starts = (start for start, *_ in parts if isinstance(start, From))
-    return frozenset(start.alias for start in starts if start.alias)
+def _names_of(parts: Sequence[Sequence[Instruction]]) -> dict[str, list[int]]:
+    """Return the stages of each name, in order."""
+    named: dict[str, list[int]] = {}
+    for index, (start, *_) in enumerate(parts):
+        if isinstance(start, From) and start.alias:
+            named.setdefault(start.alias, []).append(index)
+    return named

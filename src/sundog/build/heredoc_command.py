@@ -2,13 +2,17 @@
 
 Specification: the Dockerfile reference, “Here-Documents”.  ``RUN <<EOF`` alone runs the body: as a
 file of its own where it begins with ``#!``, else by the shell; with more in the line, the shell
-sees the whole as it stands.  Nothing is substituted in it.
+sees the whole as it stands.  Nothing is substituted in it.  What is too long to be an argument
+becomes a file, too.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 
+from sundog.build.tree_step import encoded
 from sundog.dockerfile.heredocs import parse_marker
 from sundog.dockerfile.words import SubstitutionError
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from sundog.dockerfile.instructions import Run
 
 SCRIPT_DIRECTORY = "/run/.heredocs"
+_LONG = "command"  # the name of the script that is a long command
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,21 @@ def run_command(instruction: Run, shell: Sequence[str]) -> tuple[tuple[str, ...]
         return (*shell, heredoc.body), None
     name = heredoc.name.replace("/", "%") or "script"
     return (*shell, f"{SCRIPT_DIRECTORY}/{name}"), Script(name, heredoc.body)
+
+
+def from_file(argv: tuple[str, ...]) -> tuple[tuple[str, ...], Script | None]:
+    """Return a command that has the shell read a file, where the text is too long for an argument.
+
+    For the shell form of RUN; the kernel takes 32 pages: execve(2), MAX_ARG_STRLEN.  Where the
+    shell's last option is not ``-c``, or others in one with it, the command stays as it is.
+    """
+    *shell, text = argv
+    limit = 32 * os.sysconf("SC_PAGE_SIZE")
+    if len(encoded(text)) < limit or not re.fullmatch("-[a-zA-Z]*c", shell[-1]):
+        return argv, None
+    option = shell.pop().removesuffix("c")
+    options = [] if option == "-" else [option]
+    return (*shell, *options, f"{SCRIPT_DIRECTORY}/{_LONG}"), Script(_LONG, text)
 
 
 def heredoc_text(instruction: Run) -> str:

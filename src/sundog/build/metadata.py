@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _PORT_LIMIT = 65535
+_MOST_DIGITS = 20  # of a number: more, and Python refuses to read it
 
 
 def changes(instruction: Instruction, config: ImageConfig) -> list[Change] | None:
@@ -114,7 +115,7 @@ def _stop_signal(instruction: Stopsignal, config: ImageConfig) -> Change:
     text = instruction.signal
     name = "SIG" + text.upper().removeprefix("SIG")
     is_real_time = re.fullmatch(r"SIGRT(MIN|MAX)([+-][0-9]{1,2})?", name) is not None
-    is_number = text.isascii() and text.isdigit() and 0 < int(text) <= signal.SIGRTMAX
+    is_number = _is_number(text) and 0 < int(text) <= signal.SIGRTMAX
     if name not in signal.Signals.__members__ and not (is_real_time or is_number):
         raise BuildError(f"not a signal: {text}", "as in STOPSIGNAL SIGTERM, or STOPSIGNAL 15")
     return f"STOPSIGNAL {text}", config.replace(stop_signal=text)
@@ -132,14 +133,16 @@ def _ports(word: str) -> list[str]:
     numbers, _, protocol = word.partition("/")
     first, dash, last = numbers.partition("-")
     protocol = protocol.lower() or _PROTOCOLS[0]
-    if not (first.isascii() and first.isdigit()) or (
-        dash and not (last.isascii() and last.isdigit())
-    ):
+    if not _is_number(first) or (dash and not _is_number(last)):
         raise _bad_port(word)
     low, high = int(first), int(last or first)
     if not low <= high <= _PORT_LIMIT or protocol not in _PROTOCOLS:
         raise _bad_port(word)
     return [f"{port}/{protocol}" for port in range(low, high + 1)]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 def _bad_port(word: str) -> BuildError:

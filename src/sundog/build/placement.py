@@ -15,7 +15,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from sundog.build.content import copied_attributes, names_in, unknown_type
+from sundog.build.content import check_depth, copied_attributes, names_in, unknown_type
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
@@ -25,62 +25,83 @@ from sundog.record.owners import OwnerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.build.content import Source
     from sundog.build.mode import ModeChange
     from sundog.build.selection import Listing
     from sundog.build.sources import SourceTree
+    from sundog.errors import SundogError
     from sundog.record.owners import OwnersManifest
 
 _SYMLINK_LIMIT = 40  # as the kernel's: path_resolution(7)
 _DIRECTORY_MODE = 0o755
+_SHOWN = 200  # bytes of a path in a message
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _ROOT = (0, 0)
 
 
-def make_directories(
-    root: int, path: bytes, made: list[int] | None = None, *, links: int = _SYMLINK_LIMIT
-) -> int:
+def make_directories(root: int, path: bytes, made: Callable[[int], None] | None = None) -> int:
     """Make the directory ``path`` below ``root`` and its parents; return it open for reading.
 
-    What is there already stays as it is; a symlink to nowhere gets its target made.  Descriptors of
-    what was made are appended to ``made``, for the caller to close.  Raises BuildError where
-    something else is in the way.
+    What is there already stays as it is; a symlink to nowhere gets its target made.  ``made`` is
+    called with each directory that was missing, open.  Raises BuildError where something else is in
+    the way.
     """
     try:
         return openat2(root, path or b".", _OPEN_DIRECTORY, RESOLVE_IN_ROOT)
     except KernelError as error:
-        if error.errno == errno.ENOTDIR:
-            raise _not_a_directory(path) from error
-        if error.errno == errno.ELOOP:
-            raise _too_many_links(path) from error
         if error.errno != errno.ENOENT:
-            raise
-    parent_path, name = os.path.split(path)
-    parent = make_directories(root, parent_path, made, links=links)
+            raise _obstacle(path, error) from error
+    links = _SYMLINK_LIMIT
+    ahead = path.split(b"/")[::-1]
+    there, here = b".", os.dup(root)
     try:
-        if name not in (b"", b".", b".."):
-            target = _link_target(parent, name)
-            if target is not None:
-                return make_directories(
-                    root, os.path.join(parent_path, target), made, links=_one_less(links, path)
-                )
-            fd = _new_directory(parent, name)
-            if made is not None:
-                made.append(os.dup(fd))
-            return fd
-        return os.open(name or b".", _OPEN_DIRECTORY, dir_fd=parent)
+        while ahead:
+            name = ahead.pop()
+            child = os.path.join(there, name)
+            try:
+                fd = openat2(root, child, _OPEN_DIRECTORY, RESOLVE_IN_ROOT)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise _obstacle(path, error) from error
+                target = _link_target(here, name)
+                if target is None:
+                    fd = _new_directory(here, name, made)
+                else:
+                    links -= 1
+                    if links < 0:
+                        raise _too_many_links(path) from error
+                    ahead += target.split(b"/")[::-1]
+                    if not target.startswith(b"/"):
+                        continue
+                    child, fd = b".", os.dup(root)
+            os.close(here)
+            there, here = child, fd
+        return os.dup(here)
     finally:
-        os.close(parent)
+        os.close(here)
 
 
-def _new_directory(parent: int, name: bytes) -> int:
+def _obstacle(path: bytes, error: KernelError) -> SundogError:
+    """Return what to raise where ``path`` cannot be opened."""
+    if error.errno == errno.ENOTDIR:
+        return _not_a_directory(path)
+    if error.errno == errno.ELOOP:
+        return _too_many_links(path)
+    if error.errno == errno.ENAMETOOLONG:
+        return BuildError(f"too long for a path in the image: {_beginning(path)}")
+    return error
+
+
+def _new_directory(parent: int, name: bytes, made: Callable[[int], None] | None) -> int:
     os.mkdir(name, _DIRECTORY_MODE, dir_fd=parent)
     fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
     os.fchmod(fd, _DIRECTORY_MODE)
+    if made is not None:
+        made(fd)
     return fd
 
 
@@ -142,17 +163,12 @@ class Placer:
 
     def directory(self, path: bytes) -> int:
         """Make the directory ``path``, unless it is there, and return it open."""
-        made: list[int] = []
-        try:
-            fd = make_directories(self._root, path, made)
-            for each in made:
-                self.records[self.canonical(each)] = OwnerRecord(
-                    "d", *(self._attributes.owner or _ROOT)
-                )
-            return fd
-        finally:
-            for each in made:
-                os.close(each)
+        owner = self._attributes.owner or _ROOT
+
+        def note(fd: int) -> None:
+            self.records[self.canonical(fd)] = OwnerRecord("d", *owner)
+
+        return make_directories(self._root, path, note)
 
     def open_directory(self, path: bytes) -> int | None:
         """Return the directory at ``path`` open, None if there is none."""
@@ -268,6 +284,7 @@ class _Copier:
     ) -> None:
         name = os.path.basename(relative)
         path = os.path.join(path, name)
+        check_depth(relative)
         inner = os.open(name, _READ_FLAGS | os.O_DIRECTORY, dir_fd=source)
         try:
             if self._replace:
@@ -303,7 +320,7 @@ class _Copier:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         copy = os.open(name, flags, 0o600, dir_fd=target)
         try:
-            _copy_contents(source, copy)
+            _copy_contents(source, copy, info.st_size)
             self._copy_metadata(source, copy, is_directory=False)
         finally:
             os.close(copy)
@@ -349,9 +366,10 @@ class _Copier:
         self._placer.forget(joined(self._placer.canonical(directory), name))
 
 
-def _copy_contents(source: int, target: int) -> None:
+def _copy_contents(source: int, target: int, size: int) -> None:
+    """Copy a file that had ``size`` bytes; if it grows meanwhile, no more than that."""
     offset = 0
-    while sent := os.sendfile(target, source, offset, 1 << 30):
+    while offset < size and (sent := os.sendfile(target, source, offset, size - offset)):
         offset += sent
 
 
@@ -365,17 +383,16 @@ def _link_target(directory: int, name: bytes) -> bytes | None:
         raise
 
 
-def _one_less(links: int, path: bytes) -> int:
-    if not links:
-        raise _too_many_links(path)
-    return links - 1
-
-
 def _too_many_links(path: bytes) -> BuildError:
-    return BuildError(f"too many symlinks in the image: {printable(path)}")
+    return BuildError(f"too many symlinks in the image: {_beginning(path)}")
 
 
 def _not_a_directory(path: bytes) -> BuildError:
     return BuildError(
-        f"not a directory in the image: {printable(path)}", "choose another destination"
+        f"not a directory in the image: {_beginning(path)}", "choose another destination"
     )
+
+
+def _beginning(path: bytes) -> str:
+    """Return a path for a message, or how it begins."""
+    return printable(path if len(path) <= _SHOWN else path[:_SHOWN] + b"...")

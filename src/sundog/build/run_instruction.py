@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
-
 from sundog.build.context import BuildContext
-from sundog.build.heredoc_command import heredoc_text, run_command
+from sundog.build.heredoc_command import from_file, heredoc_text, run_command
 from sundog.build.inject import inject
 from sundog.build.metadata import DEFAULT_SHELL, command_text
 from sundog.build.mounts import ContextOrigin, ImageOrigin, RunMount, RunMounts
 from sundog.build.run import RunStep
 from sundog.build.scope import PROXY_ARGS
+from sundog.build.tree_step import absolute
 from sundog.build.user import emulated_user, is_root
 from sundog.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
 from sundog.dockerfile.words import expand
@@ -48,7 +47,9 @@ def make_run_step(
     """
     options = state.options.run
     argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
-    hooked = inject(argv, options.force.hooks)
+    hooked = command = inject(argv, options.force.hooks)
+    if script is None and not instruction.is_exec:
+        command, script = from_file(hooked)
     environment = config.environment
     proxies = {
         name: value
@@ -82,7 +83,7 @@ def make_run_step(
     home = {} if user else {"HOME": _HOME}
     step = RunStep(
         text,
-        hooked,
+        command,
         {**home, **options.force.environment, **variables},
         {**state.scope.proxies(), **proxies},
         config.working_dir or "/",
@@ -124,15 +125,10 @@ def _mounts(
                 origin = ImageOrigin(files, state.store)
         elif mount.type == BIND:
             origin = ContextOrigin(state.options.context, overlays)
-        target = mount.target and _absolute(config, mount.target)
+        target = mount.target and absolute(mount.target, config.working_dir)
         if target == "/":
             raise dockerfile.error(instruction, "--mount: the target is the root", near=text)
         if target and any(target == other.target for other in found):
             raise dockerfile.error(instruction, f"--mount: two at {target}", near=text)
         found.append(RunMount(mount, target, origin))
     return tuple(found)
-
-
-def _absolute(config: ImageConfig, path: str) -> str:
-    joined = posixpath.join("/", config.working_dir, path)
-    return "/" + posixpath.normpath(joined).lstrip("/")

@@ -27,6 +27,8 @@ PROXY_ARGS = frozenset(
     for spelling in (name, name.lower())
 )
 
+_TOTAL_LIMIT = 64 << 20  # characters
+TOO_LARGE = f"all instructions together say more than {_TOTAL_LIMIT >> 20} MiB after substitution"
 
 # “BuildKit built-in build args”: they are for the builder, and no ARG need declare them.
 _FOR_THE_BUILDER = frozenset(
@@ -61,7 +63,8 @@ class GlobalScope:
     """ARGs before the first FROM, and what ``--build-arg`` gives.
 
     ``values`` is what FROM sees; a stage sees one of them only after it has declared it.
-    ``declared`` are the names that any ARG of the file has, for ``unused``.
+    ``declared`` are the names that any ARG of the file has, for ``unused``; ``size`` are the
+    characters of all that instructions say after substitution.
     """
 
     given: Mapping[str, str]
@@ -69,6 +72,7 @@ class GlobalScope:
     environment: Mapping[str, str]
     values: dict[str, str] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
+    size: int = 0
 
     def __post_init__(self) -> None:
         for name, value in self.automatic.items():
@@ -80,6 +84,11 @@ class GlobalScope:
         if value is not None:
             self.values[name] = value
         return value
+
+    def has_room(self, text: str) -> bool:
+        """Count what an instruction says; tell whether it is not too much yet."""
+        self.size += len(text)
+        return self.size <= _TOTAL_LIMIT
 
     def proxies(self) -> dict[str, str]:
         """Return the proxy variables of RUN: of ``--build-arg``, else of the environment."""

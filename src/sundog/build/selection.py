@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from sundog.build.content import check_depth
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.dockerfile.ignore import PathPatterns
@@ -83,6 +85,7 @@ class Selection:
             text = path.decode("utf-8", "surrogateescape")
             is_taken = self.takes(text)
             if is_directory and self.may_take_below(text):
+                check_depth(path)
                 inner = os.open(name, _OPEN_DIRECTORY, dir_fd=fd)
                 try:
                     self._list(inner, path, listing)

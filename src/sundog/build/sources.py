@@ -25,10 +25,10 @@ from sundog.layer.names import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterable, Iterator, Sequence
 
     from sundog.build.selection import Listing
+    from sundog.dockerfile.globs import Automaton
     from sundog.record.owners import OwnerRecord
 
 _PIVOT = "/./"
@@ -167,12 +167,12 @@ class SourceTree:
         paths = [b""]
         for component in components:
             if has_wildcard(component):
-                expression = _compiled(component)
+                automaton = _compiled(component)
                 paths = [
                     os.path.join(path, name)
                     for path in paths
                     for name in self._names(path)
-                    if expression.fullmatch(name.decode("utf-8", "surrogateescape"))
+                    if automaton.matches(name.decode("utf-8", "surrogateescape"))
                 ]
             else:
                 name = without_escapes(component).encode("utf-8", "surrogateescape")
@@ -280,7 +280,7 @@ class SourceTree:
         return digest.value()
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(pattern: str) -> Automaton:
     try:
         return compiled(pattern)
     except PatternError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import posixpath
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +20,13 @@ from sundog.build.platforms import check_platform, wanted_platform
 from sundog.build.remote_access import RemoteAccess
 from sundog.build.report import HIT, MISS, instruction_line
 from sundog.build.run_instruction import make_run_step
-from sundog.build.scope import DEFAULT_PATH, PROXY_ARGS, StageScope
+from sundog.build.scope import DEFAULT_PATH, PROXY_ARGS, TOO_LARGE, StageScope
+from sundog.build.tree_step import absolute
 from sundog.build.unsupported import refuse_unsupported
 from sundog.build.user import emulated_user
+from sundog.build.volume import VolumeStep
 from sundog.build.workdir import WorkdirStep
-from sundog.dockerfile.instructions import Add, Arg, Cmd, Copy, Entrypoint, Run, Workdir
+from sundog.dockerfile.instructions import Add, Arg, Cmd, Copy, Entrypoint, Run, Volume, Workdir
 from sundog.dockerfile.triggers import parse_triggers
 from sundog.errors import BuildError, SundogError
 from sundog.oci.config import HistoryEntry, ImageConfig
@@ -95,6 +96,8 @@ class BuildState:
 
     def announce(self, instruction: Instruction, status: str, text: str) -> None:
         """Print the line of an instruction and count it."""
+        if not self.scope.has_room(text):
+            raise self.dockerfile.error(instruction, TOO_LARGE)
         self.report.info(instruction_line(instruction.line, status, text))
         self.instructions += 1
 
@@ -208,6 +211,8 @@ class StageBuild:
                 self._files(instruction)
             case Workdir():
                 self._workdir(instruction)
+            case Volume():
+                self._volume(instruction)
             case _:
                 self._configure(instruction)
 
@@ -284,10 +289,15 @@ class StageBuild:
         self._step(instruction, step)
         self._config = self._config.replace(working_dir=path)
 
+    def _volume(self, instruction: Volume) -> None:
+        for text, config in changes(instruction, self._config) or ():
+            paths = tuple(absolute(path) for path in instruction.volumes)
+            self._step(instruction, VolumeStep(text, paths, self._store))
+            self._config = self._config.replace(volumes=config.volumes)
+
     def _absolute(self, path: str) -> str:
         """Return a path in the image, relative to the working directory, without ``..``."""
-        joined = posixpath.join("/", self._config.working_dir, path)
-        return "/" + posixpath.normpath(joined).lstrip("/")
+        return absolute(path, self._config.working_dir)
 
     def _change(self, instruction: Instruction, text: str, config: ImageConfig) -> None:
         """Take over a change of the configuration alone.

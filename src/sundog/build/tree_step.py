@@ -6,6 +6,7 @@ of one.  What they add to the configuration is the executor's business.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Protocol
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 def encoded(text: str) -> bytes:
     """Return text of a Dockerfile, or of an image's configuration, as the bytes that it was."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def absolute(path: str, working_dir: str = "/") -> str:
+    """Return a path in the image from its root on, without ``..``."""
+    return "/" + posixpath.normpath(posixpath.join("/", working_dir, path)).lstrip("/")
 
 
 def without_user(address: str) -> str:

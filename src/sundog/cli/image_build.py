@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from sundog.build.archive import is_header
 from sundog.build.context import BuildContext, named_context, unpacked_context
+from sundog.build.document import read_document, read_open_document
 from sundog.build.executor import build
 from sundog.build.graph import context_key
 from sundog.build.naming import inferred_name
@@ -18,7 +19,7 @@ from sundog.build.secrets import Secret, SshSource
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.registries import pull_options, puller
 from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
-from sundog.dockerfile.parse import parse
+from sundog.dockerfile.parse import SIZE_LIMIT, parse
 from sundog.errors import KernelError, SundogError, UsageError
 from sundog.layer.compression import is_compressed, rejoined
 from sundog.layer.header import BLOCK
@@ -127,19 +128,18 @@ def _standard_input(arguments: ImageArguments) -> tuple[BinaryIO | None, bytes |
     head = sys.stdin.buffer.read(BLOCK)
     if is_compressed(head) or is_header(head):
         return rejoined(head, sys.stdin.buffer), None
-    return None, None if arguments.file is not None else head + sys.stdin.buffer.read()
+    return None, None if arguments.file is not None else head + sys.stdin.buffer.read(SIZE_LIMIT)
 
 
 def _read_in(context: BuildContext, path: str, hint: str) -> bytes:
     """Read the Dockerfile of an archive; ``hint`` is for when it is not there."""
     try:
         fd = context.tree().open(os.fsencode(path))
-    except KernelError as error:
+        return read_open_document(fd, f"{path} in the archive", SIZE_LIMIT)
+    except (KernelError, OSError) as error:
         raise SundogError(
-            f"can't read {path} in the archive: {os.strerror(error.errno)}", hint
+            f"can't read {path} in the archive: {os.strerror(error.errno or 0)}", hint
         ) from error
-    with open(fd, "rb") as file:
-        return file.read()
 
 
 def _dockerfile_path(arguments: ImageArguments) -> str:
@@ -152,10 +152,9 @@ def _dockerfile_path(arguments: ImageArguments) -> str:
 
 def _read(path: str, arguments: ImageArguments) -> bytes:
     if path == _STDIN:
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(SIZE_LIMIT + 1)
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_document(path, SIZE_LIMIT)
     except OSError as error:
         hint = ""
         if isinstance(error, FileNotFoundError):

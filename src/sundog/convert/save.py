@@ -20,7 +20,7 @@ from sundog.oci.media_types import OCI_LAYER, as_oci
 from sundog.oci.reference import Reference
 from sundog.store.faults import reason
 from sundog.store.leaving import as_it_came, leaving_image
-from sundog.store.packing import Packing, pack, without_set_id
+from sundog.store.packing import Packing, pack, set_id_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -161,11 +161,8 @@ def _write(
         report.info(f"saving image:    {image.typed}")
         for number, layer in enumerate(image.layers, 1):
             label = f"layer {number}/{len(image.layers)}"
-            for path in without_set_id(store, layer):
-                report.warning(
-                    f"{label}: set-id bits dropped, since nobody knows the owner: "
-                    f"/{os.fsdecode(path)}"
-                )
+            for line in set_id_warnings(store, layer):
+                report.warning(f"{label}: {line}")
             if layer not in blobs:
                 blobs[layer] = put_layer(store, layer, packing, writer, written)
                 report.info(f"{label}: {blobs[layer].descriptor.digest.encoded[:7]}: written")

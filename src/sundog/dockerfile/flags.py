@@ -43,6 +43,9 @@ FLAGS: dict[str, dict[str, Kind]] = {
 }
 
 
+_LONGEST = 100  # characters of a word that may be a misspelled one
+
+
 class Flags:
     """An instruction's flags, checked."""
 
@@ -114,6 +117,8 @@ def _flag_hint(name: str, known: dict[str, Kind]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return a hint that names what resembles ``word``, "" if nothing does."""
+    if len(word) > _LONGEST:
+        return ""
     import difflib  # noqa: PLC0415 - slow to import, and only needed for an error
 
     close = difflib.get_close_matches(word, known, n=1)

@@ -289,6 +289,7 @@ _UNITS = {
     "h": 3_600_000_000_000,
 }
 _AMOUNT = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})"
+_LONGEST_DURATION = 100  # characters
 _MOST = 2**63  # what Docker counts nanoseconds in
 
 
@@ -298,7 +299,8 @@ def _duration(flags: Flags, name: str) -> int:
     if flag is None or flag.value == "0":
         return 0
     text = (flag.value or "").removeprefix("+")
-    amounts = list(re.finditer(_AMOUNT, text))
+    # A bound on the length, since the search for amounts begins anew at each digit.
+    amounts = list(re.finditer(_AMOUNT, text)) if len(text) <= _LONGEST_DURATION else []
     total = sum(float(found[1]) * _UNITS[found[2]] for found in amounts)
     if not amounts or "".join(found[0] for found in amounts) != text or total >= _MOST:
         raise flag.word.fault(f"--{name}: not a time: {flag.value!r}", hint="as in 1m30s or 500ms")

@@ -15,13 +15,15 @@ import posixpath
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
-from sundog.dockerfile.wildcard import PatternError, compiled, expression
+from sundog.dockerfile.globs import Automaton, Many
+from sundog.dockerfile.wildcard import SEPARATOR, PatternError, compiled, tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sundog.dockerfile.globs import Token
 
 _EXCEPTION = "!"
 _COMMENT = "#"
@@ -57,25 +59,18 @@ class PathPatterns:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Take the patterns; raise PatternError at the first that is none."""
-        parsed = [_Pattern.parse(pattern) for pattern in patterns if pattern.strip()]
-        self._exceptions = [pattern for pattern in parsed if pattern.is_exception]
-        self._patterns = [pattern for pattern in parsed if not pattern.is_exception]
-        # Neighbours of one kind as one expression; the last first, for it decides.
-        self._verdicts: list[tuple[bool, re.Pattern[str]]] = []
-        for is_exception, group in groupby(reversed(parsed), lambda pattern: pattern.is_exception):
-            any_of_them = "|".join(pattern.expression for pattern in group)
-            with_what_is_below = re.compile(f"(?:{any_of_them})(?:/.*)?", re.DOTALL)
-            self._verdicts.append((not is_exception, with_what_is_below))
+        self._all = [_Pattern.parse(pattern) for pattern in patterns if pattern.strip()]
+        self._exceptions = [pattern for pattern in self._all if pattern.is_exception]
+        self._patterns = [pattern for pattern in self._all if not pattern.is_exception]
+        self._automaton = Automaton([pattern.tokens for pattern in self._all], SEPARATOR)
 
     def __bool__(self) -> bool:
-        return bool(self._verdicts)
+        return bool(self._all)
 
     def match(self, path: str) -> bool:
         """Tell whether ``path``, or with a directory above it, is matched and no exception."""
-        for verdict, patterns in self._verdicts:
-            if patterns.fullmatch(path):
-                return verdict
-        return False
+        last = self._automaton.last_match(path)
+        return last >= 0 and not self._all[last].is_exception
 
     def may_match_below(self, directory: str) -> bool:
         """Tell whether a pattern may match something in ``directory``, which itself is not."""
@@ -88,11 +83,11 @@ class PathPatterns:
 
 @dataclass(frozen=True)
 class _Pattern:
-    """One pattern: its text without the ``!``, and the regular expression that it stands for."""
+    """One pattern: its text without the ``!``, and the tokens of it."""
 
     text: str
     is_exception: bool
-    expression: str
+    tokens: list[Token]
 
     @classmethod
     def parse(cls, pattern: str) -> _Pattern:
@@ -101,12 +96,12 @@ class _Pattern:
         text = _clean(text.removeprefix(_EXCEPTION))
         if not text:
             raise PatternError(f"{_EXCEPTION} without a pattern")
-        return cls(text, is_exception, _expression(text))
+        return cls(text, is_exception, _tokens(text))
 
     @cached_property
-    def _prefix(self) -> tuple[list[re.Pattern[str]], bool]:
+    def _prefix(self) -> tuple[list[Automaton], bool]:
         """The components before the first ``**``, and whether there is one."""
-        components: list[re.Pattern[str]] = []
+        components: list[Automaton] = []
         for component in self.text.split("/"):
             if "**" in component:
                 return components, True
@@ -120,16 +115,16 @@ class _Pattern:
         if not is_deep and len(components) <= len(names):
             return False
         return all(
-            component.fullmatch(name) for component, name in zip(components, names, strict=False)
+            component.matches(name) for component, name in zip(components, names, strict=False)
         )
 
 
-def _expression(pattern: str) -> str:
-    """Return a regular expression for ``pattern``; raise PatternError.
+def _tokens(pattern: str) -> list[Token]:
+    """Return the tokens of ``pattern``; raise PatternError.
 
     At the start of a pattern that has no other wildcard, ``**`` may also end within a name.
     """
     rest = pattern[2:]
     if pattern.startswith("**") and rest[:1] != "/" and not re.search(r"[*?\[\\]", rest):
-        return ".*" + re.escape(rest)
-    return expression(pattern, deep=True)
+        return [Many.ALL, *rest]
+    return tokens(pattern, deep=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ESCAPE = "\\"
 ESCAPES = ("\\", "`")
+INSTRUCTION_LIMIT = 1 << 20  # characters, without heredocs
 DIRECTIVES = ("syntax", "escape", "check")
 
 
@@ -36,23 +37,45 @@ class LogicalLine:
     once they are read.
     """
 
-    __slots__ = ("_columns", "_lines", "_offsets", "end_line", "line", "source", "text")
+    __slots__ = (
+        "_columns",
+        "_length",
+        "_lines",
+        "_offsets",
+        "_pieces",
+        "end_line",
+        "line",
+        "source",
+    )
 
     def __init__(self, source: Source, line: int) -> None:
         self.source = source
         self.line = line
         self.end_line = line
-        self.text = ""
+        self._pieces: list[str] = []
+        self._length = 0
         self._offsets: list[int] = []
         self._lines: list[int] = []
         self._columns: list[int] = []
 
     def append(self, text: str, line: int, column: int) -> None:
         """Add a piece that stands at ``line`` and ``column`` of the source."""
-        self._offsets.append(len(self.text))
+        self._offsets.append(self._length)
         self._lines.append(line)
         self._columns.append(column)
-        self.text += text
+        self._pieces.append(text)
+        self._length += len(text)
+        if self._length > INSTRUCTION_LIMIT:
+            raise self.source.error(
+                f"an instruction of more than {INSTRUCTION_LIMIT >> 20} MiB", self.line
+            )
+
+    @property
+    def text(self) -> str:
+        """All pieces in one."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
 
     def locate(self, offset: int) -> tuple[int, int]:
         """Return the physical line and column of a character of ``text``."""

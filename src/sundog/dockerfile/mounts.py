@@ -48,6 +48,8 @@ _WORDS_FOR = {
     **dict.fromkeys(("0", "f", "false"), False),
 }
 _ID_LIMIT = 2**32 - 1
+_MOST_DIGITS = 100  # of a number, with zeros before it
+_SIZE_LIMIT = 2**63
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 _SIZE_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
@@ -221,7 +223,7 @@ class _Reader:
         if text is None:
             return None
         digits = "01234567" if base == 8 else "0123456789"
-        if not text or text.strip(digits) or int(text, base) > most:
+        if not text or text.strip(digits) or len(text) > _MOST_DIGITS or int(text, base) > most:
             kind = "an octal mode" if key == "mode" else "a number"
             raise MountSyntaxError(f"--mount: {key}={text}: not {kind}")
         return int(text, base)
@@ -233,4 +235,7 @@ class _Reader:
         match = _SIZE.fullmatch(text)
         if match is None:
             raise MountSyntaxError(f"--mount: size={text}: not a size", "as in size=64m")
-        return int(float(match[1]) * 1024 ** _SIZE_UNITS[match[2].lower()])
+        size = float(match[1]) * 1024 ** _SIZE_UNITS[match[2].lower()]
+        if size >= _SIZE_LIMIT:
+            raise MountSyntaxError(f"--mount: size={text}: too large", "as in size=64m")
+        return int(size)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from sundog.dockerfile.lines import LogicalLine
     from sundog.errors import DockerfileError
 
+SIZE_LIMIT = 16 << 20  # bytes of a Dockerfile
+INSTRUCTIONS_LIMIT = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
@@ -77,6 +80,9 @@ def parse(text: str | bytes, *, path: str) -> Dockerfile:
     as lone surrogates.
     """
     source = Source(text, path)
+    if len(text) > SIZE_LIMIT:
+        raise source.error(f"a Dockerfile of more than {SIZE_LIMIT >> 20} MiB", len(source.lines))
+    _refuse_nul(source)
     directives = read_directives(source)
     escapes = [directive.value for directive in directives if directive.name == "escape"]
     reader = LineReader(source, escapes[0] if escapes else DEFAULT_ESCAPE)
@@ -90,9 +96,25 @@ def parse(text: str | bytes, *, path: str) -> Dockerfile:
     return Dockerfile(path, directives, instructions, source)
 
 
+def _refuse_nul(source: Source) -> None:
+    """Raise DockerfileError where a NUL character stands, which nothing can be made of."""
+    for number, line in enumerate(source.lines, 1):
+        if (start := line.find("\0")) >= 0:
+            is_wide = number == 1 and line.count("\0") * 3 > len(line)
+            raise source.error(
+                "a NUL character",
+                number,
+                start,
+                start + 1,
+                "save the file as UTF-8" if is_wide else "is this a Dockerfile?",
+            )
+
+
 def _read_instructions(reader: LineReader) -> Iterator[Instruction]:
     in_stage = False
-    for line, statement in read_statements(reader):
+    for count, (line, statement) in enumerate(read_statements(reader)):
+        if count == INSTRUCTIONS_LIMIT:
+            raise reader.source.error(f"more than {INSTRUCTIONS_LIMIT} instructions", line.line)
         try:
             instruction = build_instruction(statement, Place(line.line, line.end_line, line.text))
         except Fault as fault:

@@ -9,6 +9,7 @@ from sundog.errors import DockerfileError
 
 _WIDTH = 100  # of the part of a source line that is shown
 _BEFORE = 40  # of it, before the marker
+_MESSAGE_WIDTH = 500  # of a message: it may quote what is written
 
 
 class Fault(Exception):
@@ -49,6 +50,8 @@ class Source:
             if end is None:
                 start, end = len(text) - len(text.lstrip()), len(text)
             excerpt = _excerpt(text, line, start, end)
+        if len(message) > _MESSAGE_WIDTH:
+            message = f"{message[: _MESSAGE_WIDTH // 2]}…{message[-_MESSAGE_WIDTH // 2 :]}"
         return DockerfileError(message, path=self.path, line=line, excerpt=excerpt, hint=hint)
 
 

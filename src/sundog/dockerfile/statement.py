@@ -177,6 +177,8 @@ def json_strings(arguments: Word) -> list[str] | None:
         return None
     if not all(isinstance(item, str) for item in array):
         raise arguments.fault("a JSON array must hold strings only", hint='as in ["/bin/ls", "-l"]')
+    if any("\0" in item for item in array):
+        raise arguments.fault("a NUL character, which no argument, name or value can hold")
     return [_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", item) for item in array]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sundog.dockerfile.instructions import From, Maintainer, Onbuild
-from sundog.dockerfile.parse import parse
+from sundog.dockerfile.parse import INSTRUCTIONS_LIMIT, parse
 from sundog.errors import DockerfileError
 
 TYPE_CHECKING = False
@@ -29,6 +29,9 @@ def parse_triggers(
 
     Raises DockerfileError, at the FROM, for one that is none.
     """
+    if len(texts) > INSTRUCTIONS_LIMIT:
+        message = f"{start.image_text} has more than {INSTRUCTIONS_LIMIT} ONBUILD triggers"
+        raise dockerfile.error(start, message, near=start.image_text)
     return tuple(_trigger(dockerfile, start, text) for text in texts)
 
 

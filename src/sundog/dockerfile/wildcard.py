@@ -8,7 +8,16 @@ is.  And the one thing that ``.dockerignore`` adds: ``**``, any number of direct
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from sundog.dockerfile.globs import Automaton, CharacterClass, Many
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.dockerfile.globs import Token
+
+SEPARATOR = "/"
+_ONE = CharacterClass(((SEPARATOR, SEPARATOR),), negated=True)
+_SHOWN = 200  # characters of a pattern in an error
 
 
 class PatternError(ValueError):
@@ -30,22 +39,21 @@ def without_escapes(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Return an expression whose ``fullmatch`` is Go's Match of one name, which has no ``/``.
+def compiled(pattern: str) -> Automaton:
+    """Return an automaton whose ``matches`` is Go's Match of one name, which has no ``/``.
 
     Raises PatternError on a malformed pattern.
     """
-    return re.compile(expression(pattern), re.DOTALL)
+    return Automaton([tokens(pattern)], SEPARATOR)
 
 
-@lru_cache(maxsize=1024)
-def expression(pattern: str, *, deep: bool = False) -> str:
-    """Return the regular expression, to be matched with DOTALL, that a pattern stands for.
+def tokens(pattern: str, *, deep: bool = False) -> list[Token]:
+    """Return the tokens of a pattern; raise PatternError on a malformed one.
 
     With ``deep``, ``**/`` is any number of directories, none too, and ``**`` at the end is
-    everything.  Raises PatternError on a malformed pattern.
+    everything.
     """
-    result = ""
+    result: list[Token] = []
     at = 0
     while at < len(pattern):
         char = pattern[at]
@@ -53,23 +61,23 @@ def expression(pattern: str, *, deep: bool = False) -> str:
         if deep and pattern.startswith("**", at - 1):
             at += 1
             at += pattern.startswith("/", at)
-            result += "(?:.*/)?" if at < len(pattern) else ".*"
+            result.append(Many.DIRECTORIES if at < len(pattern) else Many.ALL)
         elif char == "*":
-            result += "[^/]*"
+            result.append(Many.STAR)
         elif char == "?":
-            result += "[^/]"
+            result.append(_ONE)
         elif char == "[":
-            piece, at = _character_class(pattern, at)
-            result += piece
+            token, at = _character_class(pattern, at)
+            result.append(token)
         else:
             if char == "\\":
                 char, at = _character(pattern, at - 1)
-            result += re.escape(char)
+            result.append(char)
     return result
 
 
-def _character_class(pattern: str, at: int) -> tuple[str, int]:
-    """Translate the class behind a ``[``; return it and the place behind its ``]``."""
+def _character_class(pattern: str, at: int) -> tuple[CharacterClass, int]:
+    """Read the class behind a ``[``; return it and the place behind its ``]``."""
     negated = pattern.startswith("^", at)
     start = at = at + negated
     ranges = []
@@ -78,11 +86,8 @@ def _character_class(pattern: str, at: int) -> tuple[str, int]:
         high = low
         if pattern.startswith("-", at):
             high, at = _character(pattern, at + 1, in_class=True)
-        if low <= high:
-            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
-    if ranges:
-        return f"[{'^' if negated else ''}{''.join(ranges)}]", at + 1
-    return "." if negated else "(?!)", at + 1  # ranges such as z-a hold nothing
+        ranges.append((low, high))  # ranges such as z-a hold nothing
+    return CharacterClass(tuple(ranges), negated), at + 1
 
 
 def _character(pattern: str, at: int, *, in_class: bool = False) -> tuple[str, int]:
@@ -90,7 +95,12 @@ def _character(pattern: str, at: int, *, in_class: bool = False) -> tuple[str, i
     if pattern.startswith("\\", at):
         at += 1
     elif in_class and pattern[at : at + 1] in ("-", "]"):
-        raise PatternError(f"malformed pattern: {pattern}")
+        raise _malformed(pattern)
     if at >= len(pattern):
-        raise PatternError(f"malformed pattern: {pattern}")
+        raise _malformed(pattern)
     return pattern[at], at + 1
+
+
+def _malformed(pattern: str) -> PatternError:
+    shown = pattern if len(pattern) <= _SHOWN else f"{pattern[:_SHOWN]}…"
+    return PatternError(f"malformed pattern: {shown}")

@@ -11,19 +11,22 @@ BuildKit's shell lexer does:
 * ``${name#pattern}`` ``##`` ``%`` ``%%`` ``${name/pattern/replacement}`` ``//``, with patterns of
   ``*`` and ``?``.  Other than in sh, quotes do not take a ``*`` its meaning; ``\*`` does.
 
+What comes of a word is bounded, and so is a pattern: small files must not make large values.
+
 Pure: no I/O, no knowledge of instructions.
 """
 
 from __future__ import annotations
 
-import re
-
 from sundog.dockerfile.blanks import BLANKS
+from sundog.dockerfile.globs import Automaton, CharacterClass, Many, disjoint_matches
 from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sundog.dockerfile.globs import Token
 
     # A piece of an expanded word; a literal one is not split at blanks.
     Fragment = tuple[str, bool]
@@ -32,6 +35,11 @@ _SPECIAL_PARAMETERS = "@*#?$!-"  # of sh; none is ever set here
 _MODIFIERS = "-+?#%"
 _MAX_DEPTH = 50  # Python's stack is not endless
 _SHOWN = 200  # characters of a text in an error
+VALUE_LIMIT = 16 << 20  # characters that come of one word
+_PATTERN_LIMIT = 1 << 14  # characters of a pattern
+# Other than in sh, nothing that stands for any character stands for a newline.
+_SEPARATOR = "\n"
+_ONE = CharacterClass(((_SEPARATOR, _SEPARATOR),), negated=True)
 
 
 class SubstitutionError(SundogError):
@@ -42,8 +50,7 @@ def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     """Expand ``text`` as one word, blanks and all; raise SubstitutionError."""
     if not _is_special(text, escape):
         return text
-    fragments = _Lexer(text, variables, escape).fragments()
-    return "".join(fragment for fragment, _ in fragments)
+    return _text(_Lexer(text, variables, escape).fragments())
 
 
 def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
@@ -59,8 +66,7 @@ def expand_document(text: str, variables: Mapping[str, str]) -> str:
 
     The escape character is ``\`` here, whatever the file's parser directive says.
     """
-    fragments = _Lexer(text, variables, "\\", quotes="").fragments()
-    return "".join(fragment for fragment, _ in fragments)
+    return _text(_Lexer(text, variables, "\\", quotes="").fragments())
 
 
 def raw_words(text: str) -> list[str]:
@@ -82,6 +88,30 @@ def unquoted_words(text: str) -> list[str]:
 
 def _is_special(text: str, escape: str) -> bool:
     return "$" in text or '"' in text or "'" in text or escape in text
+
+
+def _text(fragments: Iterable[Fragment]) -> str:
+    return "".join(fragment for fragment, _ in fragments)
+
+
+def _bounded(pieces: Iterable[str]) -> str:
+    """Join ``pieces``; raise SubstitutionError before they become too large."""
+    total = 0
+    joined = []
+    for piece in pieces:
+        total += len(piece)
+        if total > VALUE_LIMIT:
+            raise too_large()
+        joined.append(piece)
+    return "".join(joined)
+
+
+def too_large() -> SubstitutionError:
+    """Return the error about a value that is larger than any that somebody wants."""
+    return SubstitutionError(
+        f"substitution gives more than {VALUE_LIMIT >> 20} MiB",
+        "do variables double each other's values?",
+    )
 
 
 def _split(fragments: list[Fragment]) -> list[str]:
@@ -142,6 +172,7 @@ class _Lexer:
         """Read up to the character ``stop`` and over it, to the end of the text if it is empty."""
         fragments: list[Fragment] = []
         special = "$" + self.escape + self.quotes + stop
+        size = 0
         while self.position < len(self.text):
             start = self.position
             self.skip_to(special)
@@ -160,6 +191,9 @@ class _Lexer:
             else:
                 kept = char if keep_escapes else ""
                 fragments.append((kept + self.take(), True))
+            size += len(fragments[-1][0])
+            if size > VALUE_LIMIT:
+                raise too_large()
         if stop:
             raise self.error(f"missing {stop!r}")
         return fragments
@@ -171,7 +205,7 @@ class _Lexer:
             raise self.error(f"more than {_MAX_DEPTH} substitutions inside of each other")
         fragments = self.fragments(stop, keep_escapes=keep_escapes)
         self.depth -= 1
-        return "".join(fragment for fragment, _ in fragments)
+        return _text(fragments)
 
     def single_quoted(self) -> str:
         """Read on from behind a single quote to behind the next."""
@@ -184,19 +218,25 @@ class _Lexer:
 
     def double_quoted(self, *, keep_escapes: bool) -> str:
         """Read on from behind a double quote to behind the next, expanding variables."""
-        inside = ""
+        return _bounded(self.inside_of_quotes(keep_escapes=keep_escapes))
+
+    def inside_of_quotes(self, *, keep_escapes: bool) -> Iterator[str]:
+        """Read on as ``double_quoted`` does; return the pieces of what stands there."""
+        quote = '"' if self.keep_quotes else ""
+        yield quote
         while char := self.take():
             if char == '"':
-                return f'"{inside}"' if self.keep_quotes else inside
+                yield quote
+                return
             if char == "$":
-                inside += self.parameter()
+                yield self.parameter()
                 continue
             if char == self.escape:
                 if keep_escapes:
-                    inside += char
+                    yield char
                 if self.peek() in ("$", '"', self.escape):
                     char = self.take()
-            inside += char
+            yield char
         raise self.error("the double quote is not closed")
 
     def parameter(self) -> str:
@@ -308,44 +348,50 @@ def _modified(name: str, value: str | None, colon: str, operator: str, word: str
                 raise SubstitutionError(f"{name}: {_shown(word) or 'is not allowed to be empty'}")
             return value
     longest = word.startswith(operator)
-    atoms = _atoms(word[1:] if longest else word, longest=longest)
+    tokens = _tokens(word[1:] if longest else word)
     if operator == "#":
-        return _without_prefix(value or "", atoms)
-    # A search finds the leftmost match; from the end, that of everything reversed is the one.
-    return _without_prefix((value or "")[::-1], atoms[::-1])[::-1]
+        return _without_prefix(value or "", tokens, longest=longest)
+    backwards = _without_prefix((value or "")[::-1], tokens[::-1], longest=longest)
+    return backwards[::-1]
 
 
-def _without_prefix(value: str, atoms: list[str]) -> str:
-    found = re.match("".join(atoms), value)
-    return value[found.end() :] if found else value
+def _without_prefix(value: str, tokens: Sequence[Token], *, longest: bool) -> str:
+    end = Automaton([tokens], _SEPARATOR).end_of_match(value, longest=longest)
+    return value[max(end, 0) :]
 
 
 def _substituted(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
-    result = ""
-    end = -1
-    for found in re.finditer("".join(_atoms(pattern, longest=True)), value):
-        if found.end() == found.start() == end:
-            continue  # an empty match right behind the last one
-        result += value[max(end, 0) : found.start()] + replacement
-        end = found.end()
-        if not everywhere:
-            break
-    return result + value[max(end, 0) :]
+    tokens = _tokens(pattern)
+
+    def pieces() -> Iterator[str]:
+        position = 0
+        for start, end in disjoint_matches(value, tokens, _SEPARATOR, everywhere=everywhere):
+            yield value[position:start]
+            yield replacement
+            position = end
+        yield value[position:]
+
+    return _bounded(pieces())
 
 
-def _atoms(pattern: str, *, longest: bool) -> list[str]:
-    r"""Translate a pattern to regular expressions, one for each character that it matches.
+def _tokens(pattern: str) -> list[Token]:
+    r"""Return the tokens of a pattern.
 
     A backslash is for ``*``, ``?`` and itself; that before ``}`` or ``/`` only kept the lexer from
     stopping there.
     """
-    atoms = []
+    if len(pattern) > _PATTERN_LIMIT:
+        raise SubstitutionError(
+            f"pattern {_shown(pattern)}: longer than {_PATTERN_LIMIT} characters",
+            "let a RUN do it, with the tools of the image",
+        )
+    tokens: list[Token] = []
     chars = iter(pattern)
     for char in chars:
         if char == "*":
-            atoms.append(".*" if longest else ".*?")
+            tokens.append(Many.STAR)
         elif char == "?":
-            atoms.append(".")
+            tokens.append(_ONE)
         elif char == "\\":
             escaped = next(chars, "")
             if not escaped or escaped not in "*?\\}/":
@@ -353,7 +399,7 @@ def _atoms(pattern: str, *, longest: bool) -> list[str]:
                     f"pattern {_shown(pattern)}: invalid escape: \\{_shown(escaped)}",
                     hint=r"patterns know \*, \? and \\",
                 )
-            atoms.append(re.escape(escaped))
+            tokens.append(escaped)
         else:
-            atoms.append(re.escape(char))
-    return atoms
+            tokens.append(char)
+    return tokens

@@ -8,7 +8,15 @@ import errno
 import os
 
 from sundog.kernel.libc import checked, libc_call, printable, syscall, u64_struct
-from sundog.kernel.numbers import MOUNT_SETATTR, MOVE_MOUNT, OPEN_TREE, OPENAT2
+from sundog.kernel.numbers import (
+    FSCONFIG,
+    FSMOUNT,
+    FSOPEN,
+    MOUNT_SETATTR,
+    MOVE_MOUNT,
+    OPEN_TREE,
+    OPENAT2,
+)
 
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
@@ -49,6 +57,12 @@ MOUNT_ATTR_NOEXEC = 0x8
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+
+FSOPEN_CLOEXEC = 0x1
+FSMOUNT_CLOEXEC = 0x1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -106,6 +120,26 @@ def mount_setattr(
     attr = u64_struct(attr_set, attr_clr, propagation, 0)
     result = syscall(MOUNT_SETATTR, dirfd, path, flags, attr, len(attr))
     checked(result, "mount_setattr", path or dirfd)
+
+
+def fsopen(fstype: bytes) -> int:
+    """Begin a new file system of a type; return the descriptor that stands for it: fsopen(2)."""
+    return checked(syscall(FSOPEN, fstype, FSOPEN_CLOEXEC), "fsopen", fstype)
+
+
+def fsconfig(context: int, command: int, key: bytes | None = None, value: bytes = b"") -> None:
+    """Set a parameter of what ``fsopen`` began, or with FSCONFIG_CMD_CREATE make it: fsconfig(2).
+
+    With FSCONFIG_SET_STRING the kernel takes a ``value`` of at most 255 bytes.
+    """
+    text = value if command == FSCONFIG_SET_STRING else None
+    result = syscall(FSCONFIG, context, command, key, text, 0)
+    checked(result, "fsconfig", value or key or b"file system")
+
+
+def fsmount(context: int, attributes: int) -> int:
+    """Return a detached mount, with MOUNT_ATTR_*, of what was made from ``fsopen``: fsmount(2)."""
+    return checked(syscall(FSMOUNT, context, FSMOUNT_CLOEXEC, attributes), "fsmount", context)
 
 
 def openat2(dirfd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:

@@ -32,7 +32,7 @@ from sundog.kernel.mounts import (
     umount2,
 )
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
-from sundog.kernel.overlay import overlay_data
+from sundog.kernel.overlay import mount_layers
 from sundog.launcher.mountpoint import reserve_mount_point
 from sundog.launcher.paths import OPEN_DIRECTORY
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
@@ -97,8 +97,15 @@ def mount_overlay(root: OverlayRoot) -> int:
     os.chdir(root.base)
     # xino: inode numbers stay unique when the upper is on another file system.
     xino = root.upper is not None
-    data = overlay_data(root.lowers, root.upper, root.work, volatile=root.volatile, xino=xino)
-    mount(b"sundog", b"/", b"overlay", 0 if root.upper else MS_RDONLY, data)
+    mount_layers(
+        b"/",
+        root.lowers,
+        root.upper,
+        root.work,
+        flags=0 if root.upper else MS_RDONLY,
+        volatile=root.volatile,
+        xino=xino,
+    )
     return topmost_mount()
 
 

@@ -20,7 +20,7 @@ from sundog.kernel.mounts import (
     RESOLVE_NO_XDEV,
     openat2,
 )
-from sundog.launcher.paths import lexists
+from sundog.launcher.paths import S_IFDIR, S_IFMT, lexists
 
 INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
@@ -74,7 +74,10 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         except KernelError:
             break
         there = descriptor_path(fd)[len(descriptor_path(lower)) :].lstrip(b"/") or b"."
+        blocked = os.stat(fd).st_mode & S_IFMT != S_IFDIR
         os.close(fd)
+        if blocked:
+            return
         del missing[0]
     if not missing or lexists(there + b"/" + missing[0], lower):
         return

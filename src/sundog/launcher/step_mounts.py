@@ -32,7 +32,7 @@ from sundog.kernel.mounts import (
     openat2,
     umount2,
 )
-from sundog.kernel.overlay import overlay_data
+from sundog.kernel.overlay import mount_layers
 from sundog.launcher.mountpoint import INSIDE, make_mount_point
 from sundog.launcher.operations import CREATED, OPTIONAL, Detached, copy_of_mounts
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
@@ -163,8 +163,7 @@ class TreeMount(StepMount):
             root = self.root
             place = own_directory(scratch, self.destination)
             os.chdir(root.base)
-            data = overlay_data(root.lowers, root.upper, root.work, volatile=True)
-            mount(b"sundog", place, b"overlay", 0, data)
+            mount_layers(place, root.lowers, root.upper, root.work, volatile=True)
             self.take(os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), 0)
 
     def take(self, top: int, recursive: int) -> None:

@@ -79,8 +79,9 @@ def import_directory(
     """Copy ``source`` into ``tree``, an empty directory; ``foreign`` is from ``foreign_owners``.
 
     ``guessed`` says that what is not foreign may be anybody's: it is a user's, who takes root's
-    place, and his set-id files are not meant to become root's.  Not so where there are records:
-    then all is as ``ch-run --notify`` shows it.
+    place, and his set-id files are not meant to become root's, nor the group of what is made in his
+    set-group-ID directories.  Not so where there are records: then all is as ``ch-run --notify``
+    shows it.
 
     Raises SundogError naming all that cannot be read, or if somebody else writes to ``source``;
     OSError when ``tree`` cannot be written.
@@ -132,7 +133,7 @@ class _DirectoryCopy:
             if path == RECORDS_DIRECTORY and entries and not kept:
                 del statuses[path]  # it is there for the records only
                 continue
-            self._make_directory(path, fd)
+            self._make_directory(path, fd, statuses[path])
             for name, status in kept:
                 if not stat.S_ISDIR(status.st_mode):
                     self._copy(path, fd, name, status)
@@ -141,11 +142,12 @@ class _DirectoryCopy:
             os.fchmod(fd, stat.S_IMODE(status.st_mode))
             os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
-    def _make_directory(self, path: bytes, original: int) -> None:
+    def _make_directory(self, path: bytes, original: int, status: os.stat_result) -> None:
         parent, _, name = path.rpartition(b"/")
         if path:
             os.mkdir(name, 0o700, dir_fd=self._here.open(parent))
-        self._record(path, "d", set_xattrs(self._here.open(path), get_xattrs(original)))
+        left = set_xattrs(self._here.open(path), get_xattrs(original))
+        self._record(path, "d", left, guessed=self._is_guess(path, status))
 
     def _copy(self, directory: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Copy an entry that is not a directory."""
@@ -173,15 +175,14 @@ class _DirectoryCopy:
             except (PermissionError, FileNotFoundError):
                 self.unreadable.add(path)
                 return
-        guessed = (
-            self._guessed
-            and kind == "f"
-            and bool(status.st_mode & SET_ID)
-            and path not in self._foreign
-        )
+        guessed = kind == "f" and self._is_guess(path, status)
         self._record(path, kind, left, status.st_rdev if kind in _ON_DISK else 0, guessed=guessed)
         if status.st_nlink > 1:
             self._linked[identity] = path
+
+    def _is_guess(self, path: bytes, status: os.stat_result) -> bool:
+        """Tell whether set-id bits of the user's own are on a file or directory."""
+        return self._guessed and bool(status.st_mode & SET_ID) and path not in self._foreign
 
     def _recorded(self, path: bytes, kind: str) -> OwnerRecord | None:
         """Return the directory's own record of ``path``, an inode of ``kind``, if it is of that."""

@@ -109,6 +109,8 @@ class Base:
         old = self.below.record(path)
         if self._known.decide(path):
             old, same_file = self._known.records.get(path), True
+        elif kind == "d" and status.st_mode & SET_ID:
+            guessed = old is not None and old.guessed  # an imported one, with the user's own bits
         if old is not None:
             if old.kind == kind:
                 xattrs = old.xattrs if same_file else ()

@@ -31,8 +31,9 @@ class OwnerRecord:
             as ``stat`` would show them; ``rdev`` as os.makedev makes it, 0 for other kinds
     xattrs  (name, value) pairs in order of name
     opaque  the layers below show nothing in this directory
-    guessed nobody knows the owner: the file was made under an emulation that forgets.  Only files
-            with set-id bits have it, for whom it matters
+    guessed nobody knows the owner: the file was made under an emulation that forgets, or the user
+            brought it along.  Only files and directories with set-id bits have it, for which it
+            matters
     """
 
     __slots__ = ("gid", "guessed", "kind", "opaque", "rdev", "uid", "xattrs")

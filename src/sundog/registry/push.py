@@ -10,7 +10,6 @@ Must not import anything of ``sundog`` but ``errors``, ``oci``, ``store`` and fl
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from contextlib import suppress
@@ -22,7 +21,7 @@ from sundog.registry.auth import pull_scope, push_scope
 from sundog.registry.faults import ProtocolError, RegistryError
 from sundog.registry.upload import Uploader, mount
 from sundog.store.leaving import as_it_came, leaving_image, stays_where_it_is
-from sundog.store.packing import known_blobs, pack, without_set_id
+from sundog.store.packing import known_blobs, pack, set_id_warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,11 +131,8 @@ class _Pushing:
             layer: _Job(layer, f"layer {number}/{count}") for number, layer in enumerate(layers, 1)
         }
         for job in jobs.values():
-            for path in without_set_id(store, job.layer):
-                self._report.warning(
-                    f"{job.label}: set-id bits dropped, since nobody knows the owner: "
-                    f"/{os.fsdecode(path)}"
-                )
+            for line in set_id_warnings(store, job.layer):
+                self._report.warning(f"{job.label}: {line}")
         waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         for job in jobs.values():
             waiting.put(job)

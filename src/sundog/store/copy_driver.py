@@ -21,6 +21,7 @@ from sundog.store.tree_work import (
     prepare_copy,
     rename,
 )
+from sundog.store.volumes import make_volumes_of_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,13 +57,19 @@ class CopyDriver:
         """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
         return CopySnapshot(self._store, layers, real_sync=real_sync, bare=bare)
 
-    def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:
+    def tree_of_image(self, layers: Sequence[LayerId], volumes: Sequence[bytes] = ()) -> bytes:
         """Return the ID of the flattened tree from which an image is run; makes it if need be."""
-        return self._flattened(layers, skeleton=self._store.at(b"skeleton"))
+        return self._flattened(layers, skeleton=self._store.at(b"skeleton"), volumes=volumes)
 
-    def _flattened(self, layers: Sequence[LayerId], skeleton: bytes | None) -> bytes:
+    def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
+        """Do nothing: the flattened tree has them."""
+
+    def _flattened(
+        self, layers: Sequence[LayerId], skeleton: bytes | None, volumes: Sequence[bytes] = ()
+    ) -> bytes:
         store = self._store
-        tree = layer_id("flattened", "bare" if skeleton is None else "to run", *layers).encode()
+        identity = [*layers, *(f"volume {volume.hex()}" for volume in volumes)]
+        tree = layer_id("flattened", "bare" if skeleton is None else "to run", *identity).encode()
         target = store.at(b"trees", tree)
         store.hold()
         if os.path.isdir(target):
@@ -75,6 +82,8 @@ class CopyDriver:
                 ch = os.path.join(draft, b"ch")
                 if not os.path.lexists(ch):
                     store.worker.call(make_directory, ch)
+            if volumes:
+                store.worker.call(make_volumes_of_tree, volumes, draft)
             store.device.sync()
             try:
                 # There it works without write permission for the root of the tree.

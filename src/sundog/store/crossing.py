@@ -24,6 +24,7 @@ TASKS = {
     "extract_changes": "sundog.store.tree_work",
     "flatten_layers": "sundog.store.tree_work",
     "make_directory": "sundog.store.tree_work",
+    "make_volumes_of_tree": "sundog.store.volumes",
     "pack_layer": "sundog.store.packing",
     "prepare_copy": "sundog.store.tree_work",
     "read_in_tree": "sundog.store.tree_work",

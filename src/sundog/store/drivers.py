@@ -76,8 +76,17 @@ class Driver(Protocol):
         With ``bare`` the image has no mount points but its own, for what runs nothing in it.
         """
 
-    def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:
-        """Return the ID of the flattened tree from which an image is run; b"" if it needs none."""
+    def tree_of_image(self, layers: Sequence[LayerId], volumes: Sequence[bytes] = ()) -> bytes:
+        """Return the ID of the flattened tree from which an image is run; b"" if it needs none.
+
+        It has the directories ``volumes``.
+        """
+
+    def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
+        """Make ``volumes``, as far as they are missing, in what ``own`` puts on top of the layers.
+
+        Of no effect where ``tree_of_image`` has them.
+        """
 
 
 def choose_driver(store: Store, name: str | None) -> Driver:

@@ -24,6 +24,7 @@ from sundog.oci.config import ImageConfig, ImageConfigError
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.metadata import encoded, environment_file, metadata_file
+from sundog.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,9 +146,10 @@ class Images:
     def _draft(self, image: Image) -> bytes:
         """Write an image to a directory of ``tmp/``, and return that."""
         store = self._store
+        volumes = volume_paths(image.config.volumes)
         stack = ImageStack(
             [layer.encode() for layer in store.layers.visible(image.layers)],
-            store.driver.tree_of_image(image.layers),
+            store.driver.tree_of_image(image.layers, volumes),
             [encoded(word) for word in image.config.entrypoint or ()],
             [encoded(word) for word in image.config.cmd or ()],
             encoded(image.config.working_dir),
@@ -173,12 +175,14 @@ class Images:
             _write(os.path.join(draft, name), data)
         os.chmod(os.path.join(draft, b"root/ch"), 0o755)
         os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
+        store.driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
         return draft
 
     def _refer(self, image: Image) -> None:
         """Note what an image that is in place refers to."""
         store = self._store
-        tree = store.driver.tree_of_image(image.layers)
+        volumes = volume_paths(image.config.volumes)
+        tree = store.driver.tree_of_image(image.layers, volumes)
         blobs = (digest.encode().split(b":", 1) for digest in image.blobs)
         store.loose.refer(
             *map(store.layers.directory, image.layers),

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.launcher.step import in_root
 from sundog.store.snapshot import DraftedSnapshot
 from sundog.store.tree_work import seal
+from sundog.store.volumes import make_volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +46,23 @@ class OverlayDriver:
         """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
         return OverlaySnapshot(self._store, layers, real_sync=real_sync, bare=bare)
 
-    def tree_of_image(self, layers: Sequence[LayerId]) -> bytes:  # noqa: ARG002
+    def tree_of_image(
+        self,
+        layers: Sequence[LayerId],  # noqa: ARG002
+        volumes: Sequence[bytes] = (),  # noqa: ARG002
+    ) -> bytes:
         """Return b"": images are run from their layers."""
         return b""
+
+    def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
+        """Make in the directory ``own`` what ``volumes`` lack in the layers."""
+
+        def make(roots: list[int]) -> None:
+            fd = os.open(own, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            make_volumes(volumes, roots[0], fd)
+
+        if volumes:
+            in_root([self.root(layers)], make)
 
 
 class OverlaySnapshot(DraftedSnapshot):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sundog.store.layers import LayerId, LayerPath
     from sundog.store.store import Store
 
+_SHOWN = 20  # paths in warnings
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
@@ -69,9 +70,17 @@ def known_blobs(store: Store, layer: LayerId, packing: Packing) -> list[LayerBlo
     return [blob for blob in store.layers.blobs(layer) if blob.made in ("", packing.made)]
 
 
-def without_set_id(store: Store, layer: LayerId) -> list[bytes]:
-    """Return the files that leave without their set-id bits: nobody knows whose they are."""
-    return sorted(path for path, record in store.layers.owners(layer).items() if record.guessed)
+def set_id_warnings(store: Store, layer: LayerId) -> list[str]:
+    """Say which files and directories leave without their set-id bits: files first, each a line.
+
+    After a few, one line has the number of the rest.
+    """
+    guessed = [(r.kind == "d", path) for path, r in store.layers.owners(layer).items() if r.guessed]
+    said = "set-id bits dropped, since nobody knows the owner: "
+    lines = [f"{said}/{os.fsdecode(path)}" for _, path in sorted(guessed)[:_SHOWN]]
+    if (more := len(guessed) - _SHOWN) > 0:
+        lines.append(f"{said}{more} more")
+    return lines
 
 
 def blob_to_leave(store: Store, layer: LayerId, packing: Packing) -> LayerBlob:
