@@ -16,7 +16,7 @@ from sundog.cli.interruption import INTERRUPTIONS, Interruption
 from sundog.cli.report import Report
 from sundog.cli.streams import name_stdout, open_closed, silence_stdout
 from sundog.errors import EXIT_ERROR, EXIT_USAGE, KernelError, SundogError, UsageError
-from sundog.kernel.libc import kernel_error
+from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import explain
 
 TYPE_CHECKING = False
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.cli.image_arguments import ImageArguments
+
+
+# What the operating system refuses without a name, by errno; _EXPLAINED: what refusal.py knows.
+_UNNAMED = {
+    errno.EAGAIN: "can't start another process: ",
+    errno.EMFILE: "can't open another file or pipe: ",
+    errno.ENFILE: "can't open another file or pipe: ",
+    errno.ENOMEM: "can't get more memory: ",
+}
+_EXPLAINED = frozenset({*_UNNAMED, errno.EACCES, errno.ENOENT, errno.EXDEV})
 
 
 def run(argv: Sequence[str]) -> int:
@@ -103,14 +113,19 @@ def _explain(error: SundogError, arguments: ImageArguments, report: Report) -> N
 
 def _in_words(error: OSError) -> SundogError:
     """Return what the operating system refused as an error for the user."""
-    from sundog.store.faults import reason  # noqa: PLC0415 - seldom needed
+    from sundog.store.faults import names_in, reason  # noqa: PLC0415 - seldom needed
 
-    if error.filename is None or not error.errno:
-        return SundogError(error.strerror or str(error))
-    path = os.path.abspath(os.fsencode(error.filename))
-    worded = SundogError(f"{os.fsdecode(error.filename)}: {reason(error.errno, path)}")
-    if error.errno in (errno.EACCES, errno.ENOENT):
-        worded.__cause__ = error  # which part of the path it is
+    if not error.errno:
+        return SundogError(str(error))
+    names = names_in(error)
+    if not names:
+        wanted = _UNNAMED.get(error.errno, "the operating system refused something: ")
+        worded = SundogError(wanted + os.strerror(error.errno))
+    else:
+        said = " to ".join(map(printable, names))
+        worded = SundogError(f"{said}: {reason(error.errno, os.path.abspath(names[-1]))}")
+    if error.errno in _EXPLAINED:
+        worded.__cause__ = error
     return worded
 
 
@@ -119,6 +134,10 @@ def _refused(error: SundogError) -> KernelError | None:
     if isinstance(error, KernelError):
         return error
     cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno and cause.filename is not None:
-        return kernel_error("open", os.fsencode(cause.filename), cause.errno)
-    return None
+    if not isinstance(cause, OSError) or not cause.errno:
+        return None
+    from sundog.store.faults import names_in  # noqa: PLC0415 - seldom needed
+
+    if names := names_in(cause):
+        return kernel_error("open", names[-1], cause.errno)
+    return kernel_error("fork", b"", cause.errno) if cause.errno in _UNNAMED else None

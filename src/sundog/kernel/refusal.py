@@ -256,6 +256,36 @@ def over_quota(error: KernelError, proc: bytes) -> str:
     return f"your quota on {name} is used up (quota -s shows it); {ELSEWHERE}"
 
 
+def process_limit(_: KernelError, proc: bytes) -> str:
+    """Tell how many processes the user may have: RLIMIT_NPROC in getrlimit(2)."""
+    limit, _hard = read_limit(proc, "Max processes")
+    return (
+        f"you may have {limit} processes and threads here, all commands together (ulimit -u); "
+        "a batch job or a container may allow less (pids.max, cgroups(7)): end some, or get more"
+    )
+
+
+def open_file_limit(_: KernelError, proc: bytes) -> str:
+    """Tell how many files a process may have open: RLIMIT_NOFILE in getrlimit(2)."""
+    limit, hard = read_limit(proc, "Max open files")
+    more = "ask the administrator for more" if limit == hard else f"raise it: ulimit -n {hard}"
+    return f"a process may have {limit} files open here (ulimit -n); {more}"
+
+
+def open_file_table(_: KernelError, proc: bytes) -> str:
+    """Tell how many files the machine may have open."""
+    limit = read_state(proc, b"sys/fs/file-max") or "unknown"
+    return (
+        "all processes of this machine together have too many files open "
+        f"(fs.file-max is {limit}); try later, or ask the administrator"
+    )
+
+
+def across_file_systems(_: KernelError, _proc: bytes) -> str:
+    """Say what rename(2) and link(2) mean by EXDEV."""
+    return "they are not on one file system, or not in one subvolume or project of it"
+
+
 MOUNT_CALLS = ("mount", "open_tree", "move_mount")
 NAMESPACE_CALLS = ("unshare", "write", *MOUNT_CALLS, "pivot_root")  # write: of the ID maps
 OPEN_CALLS = ("open", "stat")
@@ -283,6 +313,10 @@ CAUSES: "tuple[Cause, ...]" = (
     ((), (errno.EROFS,), mounted_read_only),
     ((), (errno.ENOSPC,), full),
     ((), (errno.EDQUOT,), over_quota),
+    (("fork",), (errno.EAGAIN,), process_limit),
+    ((), (errno.EMFILE,), open_file_limit),
+    ((), (errno.ENFILE,), open_file_table),
+    ((), (errno.EXDEV,), across_file_systems),
 )
 
 
@@ -296,6 +330,15 @@ def read_state(proc: bytes, name: bytes) -> str:
             return file.read().rstrip(b"\n").decode("latin-1")
     except OSError:
         return ""
+
+
+def read_limit(proc: bytes, name: str) -> tuple[str, str]:
+    """Return the soft and the hard limit ``name`` of this process, as proc_pid_limits(5) has it."""
+    for line in read_state(proc, b"self/limits").split("\n"):
+        if line.startswith(name):
+            soft, hard, *_ = line[len(name) :].split()
+            return soft, hard
+    return "an unknown number of", ""
 
 
 def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":

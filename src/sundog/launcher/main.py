@@ -28,7 +28,7 @@ from sundog.errors import (
     SundogError,
     UsageError,
 )
-from sundog.kernel.libc import encode_text, printable
+from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import explain
 from sundog.launcher.accounts import group_text, passwd_text
@@ -84,7 +84,8 @@ def run(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
         status = EXIT_RUN_USAGE if isinstance(error, UsageError) else EXIT_RUN
     except OSError as error:
         place = f"{printable(error.filename)}: " if isinstance(error.filename, bytes) else ""
-        messages.error(f"can't make the container: {place}{error.strerror}")
+        refused = kernel_error("fork", b"", error.errno or 0)  # what it is about, place tells
+        messages.error(f"can't make the container: {place}{error.strerror}", explain(refused))
         status = EXIT_RUN
     except Exception as error:
         where = error.__traceback__
