@@ -17,7 +17,7 @@ from sundog.cli.report import Report
 from sundog.cli.streams import name_stdout, open_closed, silence_stdout
 from sundog.errors import EXIT_ERROR, EXIT_USAGE, KernelError, SundogError, UsageError
 from sundog.kernel.libc import kernel_error, printable
-from sundog.kernel.refusal import explain
+from sundog.kernel.refusal import WANTED, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +26,8 @@ if TYPE_CHECKING:
     from sundog.cli.image_arguments import ImageArguments
 
 
-# What the operating system refuses without a name, by errno; _EXPLAINED: what refusal.py knows.
-_UNNAMED = {
-    errno.EAGAIN: "can't start another process: ",
-    errno.EMFILE: "can't open another file or pipe: ",
-    errno.ENFILE: "can't open another file or pipe: ",
-    errno.ENOMEM: "can't get more memory: ",
-}
-_EXPLAINED = frozenset({*_UNNAMED, errno.EACCES, errno.ENOENT, errno.EXDEV})
+# What refusal.py can explain of what the operating system refuses.
+_EXPLAINED = frozenset({*WANTED, errno.EACCES, errno.ENOENT, errno.EXDEV})
 
 
 def run(argv: Sequence[str]) -> int:
@@ -119,8 +113,7 @@ def _in_words(error: OSError) -> SundogError:
         return SundogError(str(error))
     names = names_in(error)
     if not names:
-        wanted = _UNNAMED.get(error.errno, "the operating system refused something: ")
-        worded = SundogError(wanted + os.strerror(error.errno))
+        worded = SundogError(WANTED.get(error.errno, "") + os.strerror(error.errno))
     else:
         said = " to ".join(map(printable, names))
         worded = SundogError(f"{said}: {reason(error.errno, os.path.abspath(names[-1]))}")
@@ -140,4 +133,4 @@ def _refused(error: SundogError) -> KernelError | None:
 
     if names := names_in(cause):
         return kernel_error("open", names[-1], cause.errno)
-    return kernel_error("fork", b"", cause.errno) if cause.errno in _UNNAMED else None
+    return kernel_error("fork", b"", cause.errno) if cause.errno in WANTED else None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert import docker_archive, oci_layout
 from sundog.errors import SundogError, UsageError
+from sundog.kernel.refusal import WANTED
 from sundog.layer.compression import open_decompressed
 from sundog.oci.media_types import OCI_LAYER, as_oci
 from sundog.oci.reference import Reference
@@ -238,7 +239,7 @@ def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
             os.fsync(out.fileno())
         os.rename(making, destination)
     except OSError as error:
-        if error.filename not in (making, None):
+        if error.filename not in (making, None) or error.errno in WANTED:
             raise
         raise _unwritten(destination, error) from error
     finally:
@@ -257,6 +258,8 @@ def _new_directory(destination: str) -> Iterator[bytes]:
         yield making
         os.rename(making, destination)
     except OSError as error:
+        if error.errno in WANTED:
+            raise
         raise _unwritten(destination, error) from error
     finally:
         shutil.rmtree(making, ignore_errors=True)

@@ -29,6 +29,13 @@ MOUNTINFO_ESCAPES = (
     (b"\\043", b"#"),
     (b"\\134", b"\\"),  # the last, or it would make new ones
 )
+# What was wanted, where an OSError says no more than its errno.
+WANTED = {
+    errno.EAGAIN: "can't start another process: ",
+    errno.EMFILE: "can't open another file or pipe: ",
+    errno.ENFILE: "can't open another file or pipe: ",
+    errno.ENOMEM: "can't get more memory: ",
+}
 ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
 
 
@@ -256,20 +263,23 @@ def over_quota(error: KernelError, proc: bytes) -> str:
     return f"your quota on {name} is used up (quota -s shows it); {ELSEWHERE}"
 
 
-def process_limit(_: KernelError, proc: bytes) -> str:
+def process_limit(_: KernelError, _proc: bytes) -> str:
     """Tell how many processes the user may have: RLIMIT_NPROC in getrlimit(2)."""
-    limit, _hard = read_limit(proc, "Max processes")
+    limit = os.sysconf("SC_CHILD_MAX")
     return (
-        f"you may have {limit} processes and threads here, all commands together (ulimit -u); "
-        "a batch job or a container may allow less (pids.max, cgroups(7)): end some, or get more"
+        f"you may have {limit if limit >= 0 else 'any number of'} processes and threads here, all "
+        "commands together (ulimit -u); a batch job or a container may allow less (pids.max, "
+        "cgroups(7)): end some, or get more"
     )
 
 
-def open_file_limit(_: KernelError, proc: bytes) -> str:
-    """Tell how many files a process may have open: RLIMIT_NOFILE in getrlimit(2)."""
-    limit, hard = read_limit(proc, "Max open files")
-    more = "ask the administrator for more" if limit == hard else f"raise it: ulimit -n {hard}"
-    return f"a process may have {limit} files open here (ulimit -n); {more}"
+def open_file_limit(_: KernelError, _proc: bytes) -> str:
+    """Tell how many files a process may have open: RLIMIT_NOFILE in getrlimit(2).
+
+    Asked of the C library, since at the limit no file of proc(5) can be opened.
+    """
+    limit = os.sysconf("SC_OPEN_MAX")
+    return f"a process may have {limit} files open here (ulimit -n); raise that: ulimit -n NUMBER"
 
 
 def open_file_table(_: KernelError, proc: bytes) -> str:
@@ -330,15 +340,6 @@ def read_state(proc: bytes, name: bytes) -> str:
             return file.read().rstrip(b"\n").decode("latin-1")
     except OSError:
         return ""
-
-
-def read_limit(proc: bytes, name: str) -> tuple[str, str]:
-    """Return the soft and the hard limit ``name`` of this process, as proc_pid_limits(5) has it."""
-    for line in read_state(proc, b"self/limits").split("\n"):
-        if line.startswith(name):
-            soft, hard, *_ = line[len(name) :].split()
-            return soft, hard
-    return "an unknown number of", ""
 
 
 def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":

@@ -30,7 +30,7 @@ from sundog.errors import (
 )
 from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.process import set_no_new_privs
-from sundog.kernel.refusal import explain
+from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import group_text, passwd_text
 from sundog.launcher.enter import enter_namespaces
 from sundog.launcher.environment import SetFromImage, command_environment
@@ -83,7 +83,10 @@ def run(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
         messages.error(error.message, hint)
         status = EXIT_RUN_USAGE if isinstance(error, UsageError) else EXIT_RUN
     except OSError as error:
-        place = f"{printable(error.filename)}: " if isinstance(error.filename, bytes) else ""
+        if isinstance(error.filename, bytes):
+            place = printable(error.filename) + ": "
+        else:
+            place = WANTED.get(error.errno or 0, "")
         refused = kernel_error("fork", b"", error.errno or 0)  # what it is about, place tells
         messages.error(f"can't make the container: {place}{error.strerror}", explain(refused))
         status = EXIT_RUN
