@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 HURRY = 5
+_LATER = 0.01
 
 
 class Terminated(BaseException):
@@ -45,6 +46,7 @@ class Interruption:
         self._give_up = give_up
         self._process = os.getpid()
         self._handled: list[int] = []
+        self._hurries = False
 
     def __enter__(self) -> None:
         sys.unraisablehook = self._not_raised
@@ -75,21 +77,25 @@ class Interruption:
         if not self.number:
             self.number = number
             raise _WORDS[number][0]
-        if signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
+        if not self._hurries:
+            self._hurries = True
             signal.signal(signal.SIGALRM, self._time_is_up)
-            signal.alarm(HURRY)
+            signal.setitimer(signal.ITIMER_REAL, HURRY)
 
     def _time_is_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._give_up()
         die_of(self.number)
 
     def _not_raised(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Send a signal again that came where Python can't raise: in a destructor."""
-        if issubclass(unraisable.exc_type, INTERRUPTIONS) and self.number:
-            number, self.number = self.number, 0
-            os.kill(self._process, number)
+        """Raise a little later what came where Python can't raise: in a destructor."""
+        if issubclass(unraisable.exc_type, INTERRUPTIONS):
+            signal.signal(signal.SIGALRM, self._raise)
+            signal.setitimer(signal.ITIMER_REAL, _LATER)
         else:
             sys.__unraisablehook__(unraisable)
+
+    def _raise(self, number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG002
+        raise _WORDS[self.number][0]
 
 
 def die_of(number: int) -> NoReturn:
