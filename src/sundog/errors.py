@@ -36,7 +36,11 @@ class SundogError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return self.message
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return what is printed: the message is one line, whatever is in it."""
+        return [self.message]
 
 
 class UsageError(SundogError):
@@ -87,9 +91,10 @@ class DockerfileError(SundogError):
         self.line = line
         self.excerpt = excerpt
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
+        """Return the place with the message, then the excerpt line by line."""
         place = f"{self.path}:{self.line}: {self.message}"
-        return f"{place}\n{self.excerpt}" if self.excerpt else place
+        return [place, *self.excerpt.split("\n")] if self.excerpt else [place]
 
 
 class BuildError(SundogError):

@@ -168,7 +168,7 @@ def test_interrupted(
     else:
         os.kill(build.pid, number)
     output, _ = build.communicate(timeout=20)
-    assert build.returncode == 1
+    assert build.returncode == -number
     assert output.splitlines()[2:] == [message]
     assert processes(marker) == []
     assert left_behind(storage) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from sundog.errors import KernelError
 from sundog.kernel.libc import (
     checked,
     descriptor_path,
+    escaped,
     kernel_error,
     libc_call,
     printable,
@@ -90,6 +92,38 @@ def test_printable_keeps_what_a_terminal_can_show() -> None:
 def test_printable_is_one_harmless_line(name: bytes) -> None:
     assert printable(name).isprintable()
     printable(name).encode()
+
+
+@settings(database=None)
+@given(st.text(st.characters(exclude_categories=())), st.sampled_from(["", "\t"]))
+def test_escaped_is_one_harmless_line(text: str, layout: str) -> None:
+    shown = escaped(text, layout)
+    assert all(c in layout or unicodedata.category(c) not in OBEYED or c == " " for c in shown)
+    shown.encode()
+    assert escaped(shown, layout) == shown  # who escapes twice shows the same
+    if text.isprintable():
+        assert shown == text
+
+
+OBEYED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\033[2J", "\\x1b[2J"),
+        ("a\nb\r\tc\0", "a\\nb\\r\\tc\\x00"),
+        ("\x7f\x9b31m", "\\x7f\\x9b31m"),
+        ("\u202egpj.exe\u2066", "\\u202egpj.exe\\u2066"),
+        ("\u2028\u2029\u200b\ufeff\xad", "\\u2028\\u2029\\u200b\\ufeff\\xad"),
+        ("\U000e0041\ue000\u0378", "\\U000e0041\\ue000\\u0378"),
+        ("\xa0\u3000", "\\xa0\\u3000"),
+        ("\udcff \ud800", "\\xff \\ud800"),  # a byte that was no text; half a character
+        ("\\x1b é 名 🐕", "\\x1b é 名 🐕"),
+    ],
+)
+def test_what_is_escaped_and_how(text: str, shown: str) -> None:
+    assert escaped(text) == shown
 
 
 def test_descriptor_path_names_the_file(tmp_path: Path) -> None:

@@ -487,3 +487,16 @@ def test_what_is_not_known_is_not_explained(tmp_path: Path) -> None:
 def test_a_missing_proc_is_no_error(tmp_path: Path) -> None:
     for number in errno.errorcode:
         explain(kernel_error("unshare", b"user namespace", number), os.fsencode(tmp_path / "none"))
+
+
+def test_limits_of_the_user(tmp_path: Path) -> None:
+    processes, files = os.sysconf("SC_CHILD_MAX"), os.sysconf("SC_OPEN_MAX")
+    hint = explained({}, tmp_path, "fork", b"", errno.EAGAIN)
+    assert f"you may have {processes if processes >= 0 else 'any number of'} processes" in hint
+    # openat2(2) means by it that somebody renamed something meanwhile.
+    assert explained({}, tmp_path, "openat2", b"/a", errno.EAGAIN) == ""
+    assert f"{files} files open here" in explained({}, tmp_path, "open", b"/a", errno.EMFILE)
+    assert "fs.file-max is unknown" in explained({}, tmp_path, "pipe", b"", errno.ENFILE)
+    state = {"sys/fs/file-max": "17\n"}
+    assert "fs.file-max is 17" in explained(state, tmp_path, "pipe", b"", errno.ENFILE)
+    assert "one file system" in explained({}, tmp_path, "renameat2", b"/a", errno.EXDEV)

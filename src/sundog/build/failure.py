@@ -78,7 +78,7 @@ def last_lines(fd: int) -> list[str]:
     size = os.fstat(fd).st_size
     data = os.pread(fd, _READ_SIZE, max(0, size - _READ_SIZE))
     lines = data.decode("utf-8", "backslashreplace").splitlines()
-    return ["".join(filter(str.isprintable, line)) for line in lines[-_LAST_LINES:]]
+    return lines[-_LAST_LINES:]
 
 
 def forget_failure(store: Store, tag: str) -> None:

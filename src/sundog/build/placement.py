@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from sundog.build.content import check_depth, copied_attributes, names_in, unknown_type
 from sundog.errors import BuildError, KernelError
+from sundog.kernel.files import symlink
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.layer.names import joined
@@ -270,7 +271,7 @@ class _Copier:
                 raise unknown_type(os.path.join(path, name))
             self._make_room(target, name, path)
             if kind == stat.S_IFLNK:
-                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+                symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
             else:
                 os.mkfifo(name, dir_fd=target)
                 mode = self._placer.mode(info.st_mode, is_directory=False)

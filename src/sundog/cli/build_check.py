@@ -5,7 +5,7 @@ from __future__ import annotations
 from sundog.build.check.lint import CheckDirective, check
 from sundog.build.check.subject import Facts
 from sundog.cli.image_arguments import storage_path
-from sundog.cli.output import print_line
+from sundog.cli.output import TAB, print_line
 from sundog.errors import EXIT_ERROR, NotInStorage
 from sundog.store.store import Store
 
@@ -43,7 +43,10 @@ def print_findings(
         facts = Facts(build_args, base_environment, context.ignored(), context.ignore_file())
         findings = check(dockerfile, facts)
     for finding in findings:
-        print_line(finding.text)
+        message, *excerpt = finding.lines
+        print_line(message)
+        for line in excerpt:
+            print_line(line, TAB)
     if not findings:
         report.info(f"check complete, nothing found: {dockerfile.path}")
         return 0

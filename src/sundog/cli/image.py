@@ -17,12 +17,16 @@ def main() -> int:
     """Run ``ch-image`` with this process's arguments, and end it; return 0 for ``--version``."""
     argv = sys.argv[1:]
     if argv == ["--version"]:  # asked by scripts, often
-        print(__version__)
+        sys.stdout.write(f"{__version__}\n")
         return 0
     gc.set_threshold(_ALLOCATIONS)
     from sundog.cli.image_command import run  # noqa: PLC0415 - see above
 
     status = run(argv)
+    if status < 0:
+        from sundog.cli.interruption import die_of  # noqa: PLC0415
+
+        die_of(-status)
     # All is written and closed. To take the interpreter apart would be a tenth of a short command.
     sys.stderr.flush()
     os._exit(status)

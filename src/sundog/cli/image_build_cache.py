@@ -47,7 +47,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         return 0
     if arguments.tree:
         _print_tree(nodes, is_long=report.is_verbose)
-        print()
+        print_line()
     _print_summary(counted)
     return 0
 
@@ -60,7 +60,7 @@ def _print_summary(counted: Usage) -> None:
         ("layers", f"{counted.layers}, {human_size(counted.size)}"),
         ("only in the cache", cached),
     ):
-        print(f"{name + ':':19}{value}")
+        print_line(f"{name + ':':19}{value}")
 
 
 def _print_tree(nodes: Sequence[LayerNode], *, is_long: bool) -> None:
@@ -89,4 +89,5 @@ def _print_node(node: LayerNode, margin: str, *, is_long: bool) -> None:
     if not is_long:
         print_line(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…")
         return
-    print_line(f"{text}\n{margin.replace('|-', '| ')}  {node.layer}  {human_size(node.size)}")
+    print_line(text)
+    print_line(f"{margin.replace('|-', '| ')}  {node.layer}  {human_size(node.size)}")

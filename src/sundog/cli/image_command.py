@@ -1,38 +1,40 @@
 """From a command line of ``ch-image`` to an exit status: dispatch, errors, signals.
 
-Exit statuses: 0; 1, it failed; 2, the command line is wrong.  Must not import what only one
-subcommand needs: a start is to be fast.
+Exit statuses: 0; 1, it failed; 2, the command line is wrong.  ^C and SIGTERM end it by the signal.
+Must not import what only one subcommand needs: a start is to be fast.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from importlib import import_module
 
 from sundog.cli.image_arguments import parse_arguments, print_help
+from sundog.cli.interruption import INTERRUPTIONS, Interruption
 from sundog.cli.report import Report
 from sundog.cli.streams import name_stdout, open_closed, silence_stdout
 from sundog.errors import EXIT_ERROR, EXIT_USAGE, KernelError, SundogError, UsageError
-from sundog.kernel.libc import kernel_error
-from sundog.kernel.refusal import explain
+from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.refusal import WANTED, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
     from sundog.cli.image_arguments import ImageArguments
 
 
-class Terminated(BaseException):
-    """SIGTERM came: unwind as for ^C."""
+# What refusal.py can explain of what the operating system refuses.
+_EXPLAINED = frozenset({*WANTED, errno.EACCES, errno.ENOENT, errno.EXDEV})
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run ``ch-image`` with these arguments; return the exit status."""
+    """Run ``ch-image`` with these arguments; return the exit status.
+
+    A negative one is the number of the signal that this process is to die of.
+    """
     open_closed()
     report = Report()
     if not argv:
@@ -46,26 +48,31 @@ def run(argv: Sequence[str]) -> int:
     report.level = arguments.verbose - arguments.quiet
     if report.hides_stdout:
         silence_stdout()
-    signal.signal(signal.SIGTERM, _terminate)
     name_stdout()
+    interruption = Interruption(report.end_display)
     try:
-        status = _run_subcommand(arguments, report)
+        status = _run_subcommand(arguments, report, interruption)
     except BrokenPipeError:
         status = EXIT_ERROR
+    if interruption.number:
+        report.end_display()
+        report.fatal(interruption.text)
+        status = -interruption.number
     try:
         sys.stdout.flush()
     except OSError:  # which has been told; or nobody reads any more
         silence_stdout()
-        status = EXIT_ERROR
+        status = status if status < 0 else EXIT_ERROR
     return status
 
 
-def _run_subcommand(arguments: ImageArguments, report: Report) -> int:
+def _run_subcommand(arguments: ImageArguments, report: Report, interruption: Interruption) -> int:
     try:
         name = str(arguments.subcommand).replace("-", "_")
         module = import_module(f"sundog.cli.image_{name}")
-        status: int = module.run(arguments, report)
-        sys.stdout.flush()
+        with interruption:  # before and after, there is nothing to clean up: a signal just kills
+            status: int = module.run(arguments, report)
+            sys.stdout.flush()
     except UsageError as error:
         _explain(error, arguments, report)
         return EXIT_USAGE
@@ -77,11 +84,11 @@ def _run_subcommand(arguments: ImageArguments, report: Report) -> int:
     except OSError as error:
         _explain(_in_words(error), arguments, report)
         return EXIT_ERROR
-    except KeyboardInterrupt:
-        report.fatal("interrupted (SIGINT)")
+    except INTERRUPTIONS:
         return EXIT_ERROR
-    except Terminated:
-        report.fatal("terminated (SIGTERM)")
+    except Exception as error:
+        report.trace(error)
+        report.fatal(f"please report this bug: {type(error).__name__}: {error}")
         return EXIT_ERROR
     report.finish()
     return status
@@ -93,23 +100,25 @@ def _explain(error: SundogError, arguments: ImageArguments, report: Report) -> N
     if refused is not None and not error.hint:
         error.hint = explain(refused)
     if arguments.debug:
-        import traceback  # noqa: PLC0415 - for whoever asked for it
-
-        traceback.print_exception(error)
+        report.trace(error)
     report.finish()
     report.error(error)
 
 
 def _in_words(error: OSError) -> SundogError:
     """Return what the operating system refused as an error for the user."""
-    from sundog.store.faults import reason  # noqa: PLC0415 - seldom needed
+    from sundog.store.faults import names_in, reason  # noqa: PLC0415 - seldom needed
 
-    if error.filename is None or not error.errno:
-        return SundogError(error.strerror or str(error))
-    path = os.path.abspath(os.fsencode(error.filename))
-    worded = SundogError(f"{os.fsdecode(error.filename)}: {reason(error.errno, path)}")
-    if error.errno in (errno.EACCES, errno.ENOENT):
-        worded.__cause__ = error  # which part of the path it is
+    if not error.errno:
+        return SundogError(str(error))
+    names = names_in(error)
+    if not names:
+        worded = SundogError(WANTED.get(error.errno, "") + os.strerror(error.errno))
+    else:
+        said = " to ".join(map(printable, names))
+        worded = SundogError(f"{said}: {reason(error.errno, os.path.abspath(names[-1]))}")
+    if error.errno in _EXPLAINED:
+        worded.__cause__ = error
     return worded
 
 
@@ -118,10 +127,10 @@ def _refused(error: SundogError) -> KernelError | None:
     if isinstance(error, KernelError):
         return error
     cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno and cause.filename is not None:
-        return kernel_error("open", os.fsencode(cause.filename), cause.errno)
-    return None
+    if not isinstance(cause, OSError) or not cause.errno:
+        return None
+    from sundog.store.faults import names_in  # noqa: PLC0415 - seldom needed
 
-
-def _terminate(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - as signal(2) has it
-    raise Terminated
+    if names := names_in(cause):
+        return kernel_error("open", names[-1], cause.errno)
+    return kernel_error("fork", b"", cause.errno) if cause.errno in WANTED else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from sundog.cli.image_arguments import storage_path
+from sundog.cli.output import print_bytes
 from sundog.record.location import default_storage
 
 TYPE_CHECKING = False
@@ -18,5 +18,5 @@ def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as 
     """Print what ``KEY`` stands for; return the exit status."""
     chosen = storage_path(arguments)
     path = default_storage(os.environb) if chosen is None else os.fsencode(chosen)
-    sys.stdout.buffer.write(path + b"\n")  # it need not be text
+    print_bytes(path)
     return 0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sundog.cli.report import Report
     from sundog.store.images import Image
 
+    _Detail = tuple[str, ...]  # what it is called, and the lines of its value
+
 _UNKNOWN = "-"
 
 
@@ -82,7 +84,7 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
     """
     reference = canonical_name(text)
     host = Platform.of_host()
-    details = [("details of image", text)]
+    details: list[_Detail] = [("details of image", text)]
     image = None
     with suppress(NotInStorage):
         image = store.images.get(text)
@@ -98,7 +100,7 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
             ("ID", image.id),
             ("origin", image.origin or _UNKNOWN),
             ("size", human_size(store.images.size(image))),
-            ("layers", "\n".join(layers) or "none"),
+            ("layers", *(layers or ["none"])),
         ]
     try:
         details += _remote_details(text, arguments, report)
@@ -109,22 +111,21 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
     else:
         is_known = True
     details.append(("host platform", str(host)))
-    width = max(len(name) for name, _ in details) + len(":  ")
-    for name, value in details:
-        first, *rest = value.split("\n")
+    width = max(len(name) for name, *_ in details) + len(":  ")
+    for name, first, *rest in details:
         print_line(f"{name + ':':{width}}{first}")
         for line in rest:
             print_line(" " * width + line)
     return 0 if is_known else EXIT_ERROR
 
 
-def _remote_details(text: str, arguments: ImageArguments, report: Report) -> list[tuple[str, str]]:
+def _remote_details(text: str, arguments: ImageArguments, report: Report) -> list[_Detail]:
     """Return what a registry has; raise RegistryError when it cannot be asked."""
     from sundog.registry.availability import available  # noqa: PLC0415 - most lists are local
 
     session = open_session(arguments, report, attempts=1)
     reference, found = available(session, text, report)
-    details = [("full remote ref", str(reference))]
+    details: list[_Detail] = [("full remote ref", str(reference))]
     if found is None:
         return [*details, ("available remotely", "no (or you are not authorized)")]
     platforms = [f"{platform}  {digest.encoded[:11]}" for platform, digest in found.platforms]
@@ -132,5 +133,5 @@ def _remote_details(text: str, arguments: ImageArguments, report: Report) -> lis
         *details,
         ("available remotely", "yes"),
         ("remote arch-aware", "yes" if found.is_index else "no"),
-        ("archs available", "\n".join(platforms) or "none"),
+        ("archs available", *(platforms or ["none"])),
     ]

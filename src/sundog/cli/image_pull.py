@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.cli.image_arguments import storage_path
+from sundog.cli.output import print_line
 from sundog.cli.registries import open_session, pull_options
 from sundog.record.names import DEFAULT_REGISTRY, canonical_name, name_to_directory, split_reference
 from sundog.registry.pull import pull
@@ -45,12 +46,12 @@ def _print_parsed(text: str) -> None:
     *path, name = repository.split("/")
     given = text.startswith(registry)
     is_tagged = tag and f":{tag}" in text
-    print(f"as string:    {text}")
-    print(f"for filename: {name_to_directory(canonical_name(text))}")
-    print("fields:")
-    print(f"  host    {host!r}" if given or registry != DEFAULT_REGISTRY else "  host    None")
-    print(f"  port    {int(port) if port else None}")
-    print(f"  path    {path if given or '/' in text.partition('@')[0] else []}")
-    print(f"  name    {name!r}")
-    print(f"  tag     {tag if is_tagged else None!r}")
-    print(f"  digest  {digest.partition(':')[2] if digest else None!r}")
+    print_line(f"as string:    {text}")
+    print_line(f"for filename: {name_to_directory(canonical_name(text))}")
+    print_line("fields:")
+    print_line(f"  host    {host!r}" if given or registry != DEFAULT_REGISTRY else "  host    None")
+    print_line(f"  port    {int(port) if port else None}")
+    print_line(f"  path    {path if given or '/' in text.partition('@')[0] else []}")
+    print_line(f"  name    {name!r}")
+    print_line(f"  tag     {tag if is_tagged else None!r}")
+    print_line(f"  digest  {digest.partition(':')[2] if digest else None!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.cli.image_arguments import storage_path
+from sundog.cli.output import print_line
 from sundog.cli.registries import open_session
 from sundog.registry.push import destination, push_image
 from sundog.store.importer import read_image
@@ -33,5 +34,5 @@ def run(arguments: ImageArguments, report: Report) -> int:
             image = read_image(store, arguments.image, reference)
         digest = push_image(store, session, image, remote, packing=packing, report=report)
     report.info("done")
-    print(digest)
+    print_line(str(digest))
     return 0

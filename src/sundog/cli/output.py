@@ -1,13 +1,17 @@
 """What commands print on standard output: tables for people, JSON for scripts.
 
+What is for people has what a terminal would obey escaped, here and nowhere else; ``cli.report``
+does so on standard error, and ``launcher.messages`` for ``ch-run``.  JSON is ASCII anyway.
+
 JSON is one value, with the keys that docs/ch-image.md lists; keys are added, never changed.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
+
+from sundog.kernel.libc import escaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +21,20 @@ _STEP = 1024
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def print_line(text: str) -> None:
-    """Print a line, in which what is no text passes as the bytes that it was."""
+TAB = "\t"
+
+
+def print_line(text: str = "", layout: str = "") -> None:
+    """Print a line for people; characters of ``layout`` are printed as they are."""
+    encoding = sys.stdout.encoding or "ascii"
+    line = escaped(text, layout).encode(encoding, "backslashreplace").decode(encoding)
+    print(line)
+
+
+def print_bytes(line: bytes) -> None:
+    """Print a line for programs: a path, which need not be text."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(os.fsencode(text) + b"\n")
+    sys.stdout.buffer.write(line + b"\n")
 
 
 def print_json(value: object) -> None:
@@ -30,6 +44,7 @@ def print_json(value: object) -> None:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of as many columns each, aligned, `` | `` between them."""
+    rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

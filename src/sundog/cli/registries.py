@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 from sundog.errors import UsageError
+from sundog.kernel.libc import escaped
 from sundog.oci.platform import Platform
 from sundog.registry.options import PullOptions
 
@@ -91,7 +92,7 @@ def ask_credentials(registry: str, username: str | None = None) -> Credentials:
     try:
         with open("/dev/tty", "r+b", buffering=0) as terminal:
             if username is None:
-                terminal.write(f"\nUsername for {registry}: ".encode())
+                terminal.write(f"\nUsername for {escaped(registry)}: ".encode())
                 username = terminal.readline().decode(errors="replace").strip()
     except OSError as error:
         raise CredentialsError(

@@ -3,6 +3,9 @@
 Levels and prefixes are Charliecloud's: -v and -vv tell more; -q leaves out what is not a warning,
 -qq warnings too, and what RUN prints on standard output; -qqq also what it prints on standard
 error.  Errors are always printed.
+
+Whatever is told, a message is one line, in which what a terminal would obey is escaped: here, so
+that none of those who tell something has to.
 """
 
 from __future__ import annotations
@@ -11,8 +14,12 @@ import os
 import sys
 import threading
 
+from sundog.cli.output import TAB
+from sundog.kernel.libc import escaped
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TextIO
 
     from sundog.cli.transfers import Display
@@ -69,11 +76,22 @@ class Report:
 
     def error(self, error: SundogError) -> None:
         """Tell why the command failed, and what to do about it."""
-        self.fatal(str(error), error.hint)
+        message, *excerpt = error.lines()
+        self._fail(message, excerpt, error.hint)
+
+    def trace(self, error: BaseException) -> None:
+        """Print the stack trace of an error."""
+        import traceback  # noqa: PLC0415 - seldom needed
+
+        text = "".join(traceback.format_exception(error))
+        self._write("", *text.rstrip("\n").split("\n"))
 
     def fatal(self, text: str, hint: str = "") -> None:
         """Print an error that is no exception."""
-        self._write(_ERROR_COLOUR, f"error: {text}")
+        self._fail(text, [], hint)
+
+    def _fail(self, text: str, excerpt: Sequence[str], hint: str) -> None:
+        self._write(_ERROR_COLOUR, f"error: {text}", *excerpt)
         if hint:
             self._write(_ERROR_COLOUR, f"hint: {hint}")
 
@@ -82,12 +100,19 @@ class Report:
         if not self._draws:
             self.info(f"{label}: {verb}")
             return Transfer()
+        text = escaped(f"{label}: {verb}")
         with self._lock:
             if self._display is None:
                 from sundog.cli.transfers import Display  # noqa: PLC0415 - on a terminal only
 
                 self._display = Display(self._stream)
-            return _DrawnTransfer(self._display, self._lock, f"{label}: {verb}", total)
+            return _DrawnTransfer(self._display, self._lock, text, total)
+
+    def end_display(self) -> None:
+        """Take what is drawn off the terminal, and give that its cursor back."""
+        with self._lock:
+            if self._display is not None and self._display.is_up:
+                self._display.close()
 
     @property
     def _draws(self) -> bool:
@@ -116,11 +141,13 @@ class Report:
         if self.level >= level:
             self._write(_COLOURS[level], text)
 
-    def _write(self, colour: str, text: str) -> None:
-        # A name that is no text, or that this terminal cannot show, must not hide the message.
+    def _write(self, colour: str, message: str, *excerpt: str) -> None:
+        """Print a message, which is one line, and what is shown below it."""
+        text = "\n".join([escaped(message), *(escaped(line, TAB) for line in excerpt)])
+        # What this terminal cannot show must not hide the message.
         encoding = self._stream.encoding or "ascii"
         text = text.encode(encoding, "backslashreplace").decode(encoding)
-        if self._coloured:
+        if self._coloured and colour:
             text = f"\033[{colour}m{text}\033[0m"
         with self._lock:
             if self._display is not None and self._display.is_up:

@@ -30,7 +30,7 @@ class Display:
 
     def __init__(self, stream: TextIO) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
@@ -71,6 +71,11 @@ class Display:
         self._active -= 1
         if not self._active:
             self._progress.stop()
+
+    def close(self) -> None:
+        """Remove all lines."""
+        self._active = 0
+        self._progress.stop()
 
     def print(self, text: str) -> None:
         """Print above the lines."""

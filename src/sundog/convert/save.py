@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from sundog.convert import docker_archive, oci_layout
 from sundog.errors import SundogError, UsageError
 from sundog.kernel.files import sync_file_system, sync_path
+from sundog.kernel.refusal import WANTED
 from sundog.layer.compression import open_decompressed
 from sundog.oci.media_types import OCI_LAYER, as_oci
 from sundog.oci.reference import Reference
@@ -237,7 +238,7 @@ def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
         os.rename(making, destination)
         sync_path(os.path.dirname(os.fsencode(destination)) or b".")
     except OSError as error:
-        if error.filename not in (making, None):
+        if error.filename not in (making, None) or error.errno in WANTED:
             raise
         raise _unwritten(destination, error) from error
     finally:
@@ -258,6 +259,8 @@ def _new_directory(destination: str) -> Iterator[bytes]:
         os.rename(making, destination)
         sync_path(os.path.dirname(making) or b".")
     except OSError as error:
+        if error.errno in WANTED:
+            raise
         raise _unwritten(destination, error) from error
     finally:
         shutil.rmtree(making, ignore_errors=True)

@@ -6,6 +6,7 @@ Lines are numbered from 1, columns from 0.  Must not know what the text means.
 from __future__ import annotations
 
 from sundog.errors import DockerfileError
+from sundog.kernel.libc import escaped
 
 _WIDTH = 100  # of the part of a source line that is shown
 _BEFORE = 40  # of it, before the marker
@@ -62,14 +63,14 @@ def _excerpt(text: str, line: int, start: int, end: int) -> str:
     left = max(0, start - _BEFORE) if len(text) > _WIDTH else 0
     right = left + _WIDTH
     before, after = "…" if left else "", "…" if len(text) > right else ""
-    shown = before + _printable(text[left:right]) + after
+    shown = before + _shown(text[left:right]) + after
     # Tabs stay in the margin, so that it is as wide as what stands above it.
-    margin = "".join("\t" if char == "\t" else " " for char in before + text[left:start])
-    marker = "~" * (min(end, right) - start - 1) + "^"
+    margin = "".join("\t" if char == "\t" else " " for char in before + _shown(text[left:start]))
+    marker = "~" * (len(_shown(text[start : min(end, right)])) - 1) + "^"
     number = f"{line:4} | "
     return f"{number}{shown}\n{' ' * (len(number) - 2)}| {margin}{marker}"
 
 
-def _printable(text: str) -> str:
-    """Replace what a terminal would obey and what cannot be encoded."""
-    return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
+def _shown(text: str) -> str:
+    """Return ``text`` as it will be printed, so that the marker stands below what it marks."""
+    return escaped(text, "\t")

@@ -1,4 +1,4 @@
-"""Calls on files that ``os`` lacks.  A failure raises KernelError."""
+"""Calls on files that ``os`` lacks, whose failure raises KernelError; and symlink(2)."""
 
 import errno
 import os
@@ -26,6 +26,18 @@ def renameat2(old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int
     """
     result = syscall(RENAMEAT2[process_abi()], old_dirfd, old, new_dirfd, new, flags)
     checked(result, "renameat2", new, f"rename {printable(old)} to {printable(new)}")
+
+
+def symlink(target: bytes | str, path: bytes | str, *, dir_fd: int | None = None) -> None:
+    """Make the symlink ``path``.  An OSError is about that, not about ``target``.
+
+    ``os`` has both names in it, and first that of the target, which is no file but text.
+    """
+    try:
+        os.symlink(target, path, dir_fd=dir_fd)
+    except OSError as error:
+        error.filename, error.filename2 = path, None
+        raise
 
 
 def syncfs(fd: int) -> None:

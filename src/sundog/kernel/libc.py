@@ -115,11 +115,30 @@ def encode_text(text: str) -> bytes:
 
 
 def printable(name: bytes) -> str:
-    """Return ``name`` fit for one line of a message: what cannot be printed is escaped."""
-    text = name.decode("utf-8", "backslashreplace")
+    """Return ``name`` as text for one line of a message: decoded, and escaped."""
+    return escaped(name.decode("utf-8", "backslashreplace"))
+
+
+def escaped(text: str, layout: str = "") -> str:
+    """Return ``text`` as one line that people can be shown: ESC becomes ``\\x1b``.
+
+    What prints for people calls it, and nothing else has to. Characters of ``layout`` stay: tabs,
+    where they are meant to align. Escaped is what str.isprintable() says no to, which is Unicode's
+    categories "Other" and "Separator" but for the space: all that a terminal obeys (C0, DEL, C1),
+    that reorders, hides or ends text (bidi controls and other format characters, U+2028, U+2029),
+    that cannot be encoded (surrogates), that means what a font pleases (private use), or that this
+    Python does not know yet and a terminal may (unassigned); and blanks that look like a space.
+    The rest passes unchanged, backslashes too. What is escaped once stays as it is.
+    """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join([c if c.isprintable() or c in layout else escape_of(c) for c in text])
+
+
+def escape_of(character: str) -> str:
+    """Return how Python writes ``character`` in ASCII; a byte that was no text is one again."""
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]
 
 
 def descriptor_path(fd: int) -> bytes:

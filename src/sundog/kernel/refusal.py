@@ -29,6 +29,13 @@ MOUNTINFO_ESCAPES = (
     (b"\\043", b"#"),
     (b"\\134", b"\\"),  # the last, or it would make new ones
 )
+# What was wanted, where an OSError says no more than its errno.
+WANTED = {
+    errno.EAGAIN: "can't start another process: ",
+    errno.EMFILE: "can't open another file or pipe: ",
+    errno.ENFILE: "can't open another file or pipe: ",
+    errno.ENOMEM: "can't get more memory: ",
+}
 ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
 
 
@@ -256,6 +263,39 @@ def over_quota(error: KernelError, proc: bytes) -> str:
     return f"your quota on {name} is used up (quota -s shows it); {ELSEWHERE}"
 
 
+def process_limit(_: KernelError, _proc: bytes) -> str:
+    """Tell how many processes the user may have: RLIMIT_NPROC in getrlimit(2)."""
+    limit = os.sysconf("SC_CHILD_MAX")
+    return (
+        f"you may have {limit if limit >= 0 else 'any number of'} processes and threads here, all "
+        "commands together (ulimit -u); a batch job or a container may allow less (pids.max, "
+        "cgroups(7)): end some, or get more"
+    )
+
+
+def open_file_limit(_: KernelError, _proc: bytes) -> str:
+    """Tell how many files a process may have open: RLIMIT_NOFILE in getrlimit(2).
+
+    Asked of the C library, since at the limit no file of proc(5) can be opened.
+    """
+    limit = os.sysconf("SC_OPEN_MAX")
+    return f"a process may have {limit} files open here (ulimit -n); raise that: ulimit -n NUMBER"
+
+
+def open_file_table(_: KernelError, proc: bytes) -> str:
+    """Tell how many files the machine may have open."""
+    limit = read_state(proc, b"sys/fs/file-max") or "unknown"
+    return (
+        "all processes of this machine together have too many files open "
+        f"(fs.file-max is {limit}); try later, or ask the administrator"
+    )
+
+
+def across_file_systems(_: KernelError, _proc: bytes) -> str:
+    """Say what rename(2) and link(2) mean by EXDEV."""
+    return "they are not on one file system, or not in one subvolume or project of it"
+
+
 MOUNT_CALLS = ("mount", "open_tree", "move_mount")
 NAMESPACE_CALLS = ("unshare", "write", *MOUNT_CALLS, "pivot_root")  # write: of the ID maps
 OPEN_CALLS = ("open", "stat")
@@ -283,6 +323,10 @@ CAUSES: "tuple[Cause, ...]" = (
     ((), (errno.EROFS,), mounted_read_only),
     ((), (errno.ENOSPC,), full),
     ((), (errno.EDQUOT,), over_quota),
+    (("fork",), (errno.EAGAIN,), process_limit),
+    ((), (errno.EMFILE,), open_file_limit),
+    ((), (errno.ENFILE,), open_file_table),
+    ((), (errno.EXDEV,), across_file_systems),
 )
 
 

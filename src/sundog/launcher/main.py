@@ -30,9 +30,9 @@ from sundog.errors import (
     UsageError,
 )
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
-from sundog.kernel.libc import encode_text, printable
+from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.process import set_no_new_privs
-from sundog.kernel.refusal import explain
+from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import group_text, passwd_text
 from sundog.launcher.enter import enter_namespaces, lock_mounts
 from sundog.launcher.environment import SetFromImage, command_environment
@@ -118,8 +118,12 @@ def run(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
         messages.error(error.message, hint)
         status = EXIT_RUN_USAGE if isinstance(error, UsageError) else EXIT_RUN
     except OSError as error:
-        place = f"{printable(error.filename)}: " if isinstance(error.filename, bytes) else ""
-        messages.error(f"can't make the container: {place}{error.strerror}")
+        if isinstance(error.filename, bytes):
+            place = printable(error.filename) + ": "
+        else:
+            place = WANTED.get(error.errno or 0, "")
+        refused = kernel_error("fork", b"", error.errno or 0)  # what it is about, place tells
+        messages.error(f"can't make the container: {place}{error.strerror}", explain(refused))
         status = EXIT_RUN
     except Exception as error:
         where = error.__traceback__

@@ -1,12 +1,16 @@
 """What ``ch-run`` says on standard error: lines ``ch-run[PID]: [error: |warning: |hint: ]TEXT``.
 
+What a terminal would obey is escaped here, for all of floor 0.
+
 Floor 0.  Written with write(2): a command that is about to be executed must not find text in a
 buffer of ours.
 """
 
 import os
+import sys
 
 from sundog.kernel.files import STDERR_FILENO
+from sundog.kernel.libc import escaped
 
 # As much of the warnings as is kept for the end; more than that nobody reads twice.
 REPRINT_LIMIT = 4096
@@ -55,8 +59,9 @@ class Messages:
 
 def write_line(text: str) -> None:
     """Write one line with the prefix that tells ``ch-run``'s words from the command's."""
-    line = f"ch-run[{os.getpid()}]: {text}\n"
+    line = f"ch-run[{os.getpid()}]: {escaped(text)}\n"
     try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
-        os.write(STDERR_FILENO, line.encode("utf-8", "backslashreplace"))
+        # In the locale's encoding: to a terminal of another, parts of UTF-8 are controls.
+        os.write(STDERR_FILENO, line.encode(sys.getfilesystemencoding(), "backslashreplace"))
     except OSError:
         pass  # standard error is closed or full: there is nobody to tell

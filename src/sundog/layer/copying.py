@@ -14,6 +14,7 @@ import fcntl
 import os
 import stat
 
+from sundog.kernel.files import symlink
 from sundog.layer.xattrs import Pairs, get_xattrs, set_xattrs
 
 _COPY_SIZE = 1 << 30  # at most so much in one call
@@ -59,7 +60,7 @@ class Copier:
         if kind == stat.S_IFREG:
             return self._copy_file(source, name, target, new_name)
         if kind == stat.S_IFLNK:
-            os.symlink(os.readlink(name, dir_fd=source), new_name, dir_fd=target)
+            symlink(os.readlink(name, dir_fd=source), new_name, dir_fd=target)
         else:
             os.mknod(new_name, kind | 0o600, status.st_rdev, dir_fd=target)
             os.chmod(new_name, stat.S_IMODE(status.st_mode), dir_fd=target)

@@ -39,10 +39,8 @@ def joined(directory: bytes, name: bytes) -> bytes:
 
 
 def display(name: bytes) -> str:
-    """Return ``name`` fit for one line of a message, shortened in the middle when it is long."""
+    """Return ``name`` as text for a message, shortened in the middle when it is long."""
     text = name.decode("utf-8", "backslashreplace")
-    if not text.isprintable():
-        text = text.encode("unicode_escape").decode("ascii")
     if len(text) > _SHOWN:
         text = f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"
     return text or "/"

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from sundog.errors import ArchiveError
+from sundog.kernel.files import symlink
 from sundog.layer.below import Below
 from sundog.layer.chunks import ChunksAhead
 from sundog.layer.directories import Directories
@@ -223,7 +224,7 @@ class _Unpacking:
     def _add_symlink(self, member: Member, path: bytes) -> None:
         if not member.link or b"\0" in member.link:
             raise ArchiveError("a symbolic link without a proper target")
-        self._tree.make(path, lambda name, fd: os.symlink(member.link, name, dir_fd=fd))
+        self._tree.make(path, lambda name, fd: symlink(member.link, name, dir_fd=fd))
         self._set_times(path, member.mtime_ns)
         self._record(path, member, recordable(member.xattrs.items()))
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sundog.errors import UsageError
+from sundog.layer.threads import started
 from sundog.oci.reference import Reference
 from sundog.registry.auth import pull_scope, push_scope
 from sundog.registry.faults import ProtocolError, RegistryError
@@ -149,9 +150,9 @@ class _Pushing:
                     else:
                         done.put(None)
 
-        for _ in range(min(_SENDERS, len(jobs))):
-            threading.Thread(target=send_all, daemon=True).start()
         try:
+            for _ in range(min(_SENDERS, len(jobs))):
+                started(send_all)
             for _ in jobs:
                 if (error := done.get()) is not None:
                     raise error

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from sundog.errors import ArchiveError, SundogError
+from sundog.layer.threads import started
 from sundog.oci.digest import Digest, DigestMismatch
 from sundog.registry.fetch import Fetch
 from sundog.store.arrivals import Arrival, ArrivalWorker, Arrived
@@ -25,7 +26,7 @@ from sundog.store.layers import LayerPath, layer_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Self, TypeVar
 
     from sundog.oci.descriptor import Descriptor
@@ -237,10 +238,13 @@ def _running(
             unwritten.append(error)
 
     unpackers.in_use = True
-    flusher = _started(flush)
-    fetchers = [_started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
-    attendants = [_started(unpack_all, worker) for worker in workers]
+    awaited: list[threading.Thread] = []
     try:
+        flusher = started(flush)
+        awaited.append(flusher)
+        fetchers = [started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
+        for worker in workers:
+            awaited.append(started(unpack_all, worker))
         yield events
         for thread in fetchers:
             thread.join()
@@ -252,7 +256,7 @@ def _running(
         # A fetch may be waiting for bytes: it ends with the process, and what it has is kept.
         cancelled.set()
         unpackers.kill()
-        for thread in (*attendants, flusher):
+        for thread in awaited:
             thread.join()
         unpackers.in_use = False
 
@@ -262,12 +266,6 @@ def _queue(items: Iterable[T]) -> queue.SimpleQueue[T]:
     for item in items:
         filled.put(item)
     return filled
-
-
-def _started(work: Callable[..., None], *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=work, args=arguments, daemon=True)
-    thread.start()
-    return thread
 
 
 def _fetch(

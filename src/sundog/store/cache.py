@@ -12,6 +12,8 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sundog.kernel.files import symlink
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -69,7 +71,7 @@ class Cache:
         target = (_NO_LAYER + "".join(below[-1:])) if layer is None else _LAYERS + layer
         with self._store.faults:
             making = self._store.scratch.name()
-            os.symlink(target, making)
+            symlink(target, making)
             self._store.device.rename(making, self._path(key))
         if layer is not None:
             self._store.loose.refer(self._store.layers.directory(layer))

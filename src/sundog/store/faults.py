@@ -6,7 +6,7 @@ import errno
 import os
 
 from sundog.errors import KernelError, StoreError
-from sundog.kernel.libc import printable
+from sundog.kernel.libc import descriptor_path, printable
 from sundog.kernel.refusal import file_system_of
 
 TYPE_CHECKING = False
@@ -22,6 +22,10 @@ _FAULTS = {
     errno.EROFS: ("nothing can be written: read-only is", ""),
     errno.EIO: ("input/output error on", "see dmesg(1), the disk may be failing; or "),
 }
+_ONE_FILE_SYSTEM = (
+    "all of it must be on one file system, in one subvolume and project: "
+    "take out what is mounted in it or a symlink to elsewhere; or "
+)
 # Of a KernelError: unshare(2) and mount(2) mean other things by ENOSPC.
 _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
 
@@ -47,10 +51,16 @@ class StorageFaults:
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(error, OSError):
-            if _is_elsewhere(error.filename, self._path):
+            if _is_elsewhere(error, self._path):
                 return
         elif not (isinstance(error, KernelError) and error.call in _FILE_CALLS):
             return
+        if error.errno == errno.EXDEV:
+            what = error.message if isinstance(error, KernelError) else _renaming(error)
+            raise StoreError(
+                f"{what}: storage directory {printable(self._path)}",
+                _ONE_FILE_SYSTEM + OTHER_STORAGE_HINT,
+            ) from error
         if error.errno in _FAULTS:
             raise StoreError(
                 f"{reason(error.errno, self._path)}: storage directory {printable(self._path)}",
@@ -68,9 +78,18 @@ def reason(number: int, path: bytes) -> str:
     return f"{_FAULTS[number][0]} {file_system_of(path)}"
 
 
-def _is_elsewhere(name: object, storage: bytes) -> bool:
-    """Tell whether ``name``, as an OSError has it, is outside; relative ones are of a tree."""
-    if not isinstance(name, str | bytes):
-        return False
-    path = os.fsencode(name)
+def names_in(error: OSError) -> list[bytes]:
+    """Return what an OSError names: nothing, a file, or two; the last is what was to be made."""
+    names = (name for name in (error.filename, error.filename2) if name is not None)
+    return [descriptor_path(name) if isinstance(name, int) else os.fsencode(name) for name in names]
+
+
+def _is_elsewhere(error: OSError, storage: bytes) -> bool:
+    """Tell whether ``error`` is about a file that is outside; relative names are of a tree."""
+    path = b"".join(names_in(error)[-1:])
     return os.path.isabs(path) and not (path + b"/").startswith(storage.rstrip(b"/") + b"/")
+
+
+def _renaming(error: OSError) -> str:
+    names = " to ".join(map(printable, names_in(error))) or "a file"
+    return f"can't rename or link {names}: {error.strerror}"

@@ -46,17 +46,18 @@ class Scratch:
 
     def name(self, suffix: bytes = b"") -> bytes:
         """Return a new path, where nothing is yet; what is there when this process ends goes."""
-        while not self._own:
-            own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
-            os.mkdir(own, 0o700)
+        while self._lock < 0:
+            # Known before it is there: whenever this is interrupted, ``close`` finds it.
+            self._own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
+            os.mkdir(self._own, 0o700)
             try:
-                lock = _locked(own)
+                lock = _locked(self._own)
             except OSError:  # no room for one more file
                 with suppress(FileNotFoundError):
-                    os.rmdir(own)
+                    os.rmdir(self._own)
                 raise
             if lock is not None:  # else a collector took it for a leftover
-                self._own, self._lock = own, lock
+                self._lock = lock
         self._count += 1
         return os.path.join(self._own, b"%d%s" % (self._count, suffix))
 
@@ -145,9 +146,11 @@ class Scratch:
     def close(self) -> None:
         """Delete this process's directory and all that is in it."""
         if self._own:
-            self._clear(self._own)
-            os.close(self._lock)
-            self._own = b""
+            with suppress(FileNotFoundError):  # it could not be made
+                self._clear(self._own)
+            if self._lock >= 0:
+                os.close(self._lock)
+            self._own, self._lock = b"", -1
 
     def _clear(self, directory: bytes) -> None:
         """Delete the directory of a process; the lock is held and goes last."""
@@ -156,7 +159,8 @@ class Scratch:
             if path.endswith(_REPLACED):
                 self._restore(path)
         self.dispose(*paths)
-        os.unlink(os.path.join(directory, _LOCK))
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, _LOCK))
         os.rmdir(directory)
 
     def _restore(self, place: bytes) -> None:

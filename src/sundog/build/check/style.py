@@ -60,7 +60,7 @@ def no_empty_continuation(subject: Subject) -> Iterator[Finding]:
             if not subject.source.lines[line - 1].strip():
                 message = f"an empty line within {written.instruction.name}"
                 error = subject.source.error(f"NoEmptyContinuation: {message}", line)
-                yield Finding("NoEmptyContinuation", line, str(error))
+                yield Finding("NoEmptyContinuation", line, tuple(error.lines()))
                 break
 
 
@@ -126,4 +126,4 @@ def invalid_definition_description(subject: Subject) -> Iterator[Finding]:
         if comment.startswith("#") and first and names and first not in names:
             message = f"the comment should read '# {names[0]} DESCRIPTION', or an empty line follow"
             error = subject.source.error(f"InvalidDefinitionDescription: {message}", line)
-            yield Finding("InvalidDefinitionDescription", line, str(error))
+            yield Finding("InvalidDefinitionDescription", line, tuple(error.lines()))

@@ -28,11 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in ``line`` that a rule does not like; ``text`` shows the place as errors do."""
+    """Something in ``line`` that a rule does not like; ``lines`` show the place as errors do."""
 
     rule: str
     line: int
-    text: str
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The lines as one text."""
+        return "\n".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Written:
         """Make the finding that marks ``word``, by default the keyword."""
         word = word or self.statement.keyword
         error = self.logical.error(Fault(f"{rule}: {message}", word.start, word.end))
-        return Finding(rule, error.line, str(error))
+        return Finding(rule, error.line, tuple(error.lines()))
 
     def finding_near(self, rule: str, message: str, *texts: str) -> Finding:
         """Make the finding that marks the first of ``texts`` that stands in the instruction."""
@@ -56,7 +61,7 @@ class Written:
             if start >= 0:
                 fault = Fault(f"{rule}: {message}", start, start + len(text))
                 error = self.logical.error(fault)
-                return Finding(rule, error.line, str(error))
+                return Finding(rule, error.line, tuple(error.lines()))
         return self.finding(rule, message)
 
 
