@@ -23,7 +23,7 @@ def encoded(text: str) -> bytes:
 
 def without_user(address: str) -> str:
     """Return an address for messages and histories, without a URL's name and password."""
-    return re.sub(r"^([a-z]+://)[^/@]*@", r"\1", address)
+    return re.sub(r"^([A-Za-z]+://)[^/?#]*@", r"\1", address)
 
 
 class TreeStep(Protocol):
