@@ -203,14 +203,16 @@ class RemoteFile:
             os.rename(making, self._note_path())
 
     def _note_path(self) -> bytes:
-        return self.store.at(b"downloads", hashlib.sha256(os.fsencode(self.url)).hexdigest().encode())
+        name = hashlib.sha256(os.fsencode(self.url)).hexdigest()
+        return self.store.at(b"downloads", name.encode())
 
 
 def _basic(url: str) -> str:
     """Return what Basic authentication sends for the name and password of a URL, "" for none."""
     authority = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
     user, at, _ = authority.rpartition("@")
-    return f"Basic {base64.b64encode(unquote(user).encode(errors="surrogateescape")).decode()}" if at else ""
+    encoded = base64.b64encode(unquote(user).encode(errors="surrogateescape")).decode()
+    return f"Basic {encoded}" if at else ""
 
 
 def _validator(text: str) -> str:

@@ -302,7 +302,7 @@ class RegistryClient:
             return response
         tls = errors.get("https")
         # What does not speak TLS is told by its answer to HTTP, whatever that was.
-        if tls is not None and tls.spoke_tls:
+        if tls is not None and tls.permanent and not tls.plaintext:
             if doubtful is not None:
                 doubtful.close()
             raise tls

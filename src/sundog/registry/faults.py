@@ -24,8 +24,8 @@ class RegistryError(SundogError):
 class UnreachableError(RegistryError):
     """No answer came from a registry.
 
-    ``permanent`` if trying again cannot help; ``unconnected`` if it hardly will; ``spoke_tls`` if
-    TLS was spoken, and did not come to an end.
+    ``permanent`` if trying again cannot help; ``unconnected`` if it hardly will; ``plaintext`` if
+    what is there does not seem to speak TLS.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class UnreachableError(RegistryError):
         *,
         permanent: bool = False,
         unconnected: bool = False,
-        spoke_tls: bool = False,
+        plaintext: bool = False,
     ) -> None:
         super().__init__(message, hint)
         self.permanent = permanent
         self.unconnected = unconnected
-        self.spoke_tls = spoke_tls
+        self.plaintext = plaintext
 
 
 class AddressError(UnreachableError):

@@ -278,13 +278,12 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
                     f"{host}: its certificate is not trusted: {why}",
                     _certificate_hint(why),
                     permanent=True,
-                    spoke_tls=True,
                 )
             return UnreachableError(
                 f"{host}: TLS failed: {text}",
                 _tls_hint(text),
                 permanent=True,
-                spoke_tls="alert" in text,
+                plaintext="alert" not in text,
             )
         case LocationParseError():
             return AddressError(host)
