@@ -18,14 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from sundog.build.archive import is_archive, put_unpacked
 from sundog.build.copy import put_file
 from sundog.build.remote_access import refused_hint
 from sundog.build.tree_step import without_user
 from sundog.errors import BuildError
-from sundog.registry.faults import RegistryError, UnreachableError
+from sundog.registry.address import Address
+from sundog.registry.faults import AddressError, RegistryError, UnreachableError
 from sundog.registry.http import Request
 from sundog.registry.retries import RetryingTransport
 from sundog.registry.transport import Urllib3Transport
@@ -71,6 +72,7 @@ class RemoteFile:
     report: Report
     _path: bytes = field(default=b"", init=False)
     _digest: str = field(default="", init=False)
+    _address: Address = field(init=False)
 
     def __post_init__(self) -> None:
         if self.checksum and not _CHECKSUM.fullmatch(self.checksum):
@@ -78,9 +80,10 @@ class RemoteFile:
                 f"--checksum: not a digest: {self.checksum}",
                 "sha256: and 64 hexadecimal digits, in lower case",
             )
-        parts = urlsplit(self.url)
-        if not parts.hostname:
-            raise BuildError(f"not a URL: {self.shown}")
+        try:
+            self._address = Address.parse(self.shown)
+        except AddressError as error:
+            raise BuildError(f"not a URL: {ascii(self.shown)[1:-1]}", error.hint) from error
 
     @property
     def shown(self) -> str:
@@ -90,7 +93,7 @@ class RemoteFile:
     @property
     def name(self) -> str:
         """The name of the file, from the URL's path; "" if there is none."""
-        name = posixpath.basename(unquote(urlsplit(self.url).path))
+        name = posixpath.basename(unquote(self._address.target.partition("?")[0]))
         return "" if name in (".", "..") or "\0" in name else name
 
     def fingerprint(self) -> Field:
@@ -135,8 +138,8 @@ class RemoteFile:
         raise AssertionError("unreachable")
 
     def _fetch_once(self, note: _Note) -> str:
-        url, user = _without_user(self.url)
-        authorization = self.access.authorization(url) or (f"Basic {user}" if user else "")
+        url = str(self._address)
+        authorization = self.access.authorization(url) or _basic(self.url)
         headers = {"Authorization": authorization} if authorization else {}
         if note.digest and note.etag:
             headers["If-None-Match"] = note.etag
@@ -182,7 +185,8 @@ class RemoteFile:
         seconds = _seconds(modified)
         os.utime(path, (seconds, seconds))
         self._path = path
-        self._note(_Note(response.headers.get("ETag", ""), modified, digest))
+        etag = response.headers.get("ETag", "")
+        self._note(_Note(_validator(etag), _validator(modified), digest))
         return digest
 
     def _noted(self) -> _Note:
@@ -199,20 +203,26 @@ class RemoteFile:
             os.rename(making, self._note_path())
 
     def _note_path(self) -> bytes:
-        return self.store.at(b"downloads", hashlib.sha256(self.url.encode()).hexdigest().encode())
+        name = hashlib.sha256(os.fsencode(self.url)).hexdigest()
+        return self.store.at(b"downloads", name.encode())
 
 
-def _without_user(url: str) -> tuple[str, str]:
-    """Take name and password out of a URL; return it and what Basic authentication sends."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    encoded = base64.b64encode(unquote(user).encode()).decode() if at else ""
-    return urlunsplit(parts._replace(netloc=host, fragment="")), encoded
+def _basic(url: str) -> str:
+    """Return what Basic authentication sends for the name and password of a URL, "" for none."""
+    authority = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    user, at, _ = authority.rpartition("@")
+    encoded = base64.b64encode(unquote(user).encode(errors="surrogateescape")).decode()
+    return f"Basic {encoded}" if at else ""
+
+
+def _validator(text: str) -> str:
+    """Return a header field if it can be sent back, else ""."""
+    return text if text.isprintable() else ""
 
 
 def _seconds(date: str) -> int:
     """Return an HTTP date in seconds since 1970, 0 if it is none."""
-    with suppress(ValueError, TypeError, OverflowError):
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
         return max(0, int(parsedate_to_datetime(date).timestamp()))
     return 0
 

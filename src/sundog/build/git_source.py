@@ -20,6 +20,8 @@ from sundog.build.sources import SourceTree
 from sundog.build.tree_step import without_user
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.errors import BuildError
+from sundog.registry.address import Address
+from sundog.registry.faults import AddressError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from sundog.build.report import Report
     from sundog.store.store import Store
 
-_SCP_FORM = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:[^:].*")
+_SCP_FORM = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9_.][A-Za-z0-9_.-]*:[^:].*")
 _FULL_COMMIT = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ABBREVIATED = re.compile("[0-9a-f]{4,63}")
 _SWITCHES = {"": True, "1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
@@ -69,6 +71,7 @@ class GitReference:
         address, _, fragment = source.partition("#")
         query: dict[str, list[str]] = {}
         if address.startswith(("http://", "https://", "git://", "ssh://")):
+            _check(address)
             parts = urlsplit(address)
             if parts.scheme in ("http", "https") and not parts.path.endswith(".git"):
                 return None
@@ -78,6 +81,17 @@ class GitReference:
             return None
         ref, _, subdir = fragment.partition(":")
         return _with_query(cls(address, ref, subdir), query)
+
+
+def _check(address: str) -> None:
+    """Raise BuildError if git, or we, could not read a URL, or read it differently."""
+    shown = without_user(address)
+    try:
+        host = Address.parse(f"http://{shown.partition('://')[2]}").host
+    except AddressError as error:
+        raise BuildError(f"not a URL: {ascii(shown)[1:-1]}", error.hint) from error
+    if host.startswith("-") or not address.isprintable():
+        raise BuildError(f"not a URL: {ascii(shown)[1:-1]}")
 
 
 def _with_query(reference: GitReference, query: Mapping[str, list[str]]) -> GitReference:

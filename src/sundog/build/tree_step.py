@@ -29,7 +29,7 @@ def absolute(path: str, working_dir: str = "/") -> str:
 
 def without_user(address: str) -> str:
     """Return an address for messages and histories, without a URL's name and password."""
-    return re.sub(r"^([a-z]+://)[^/@]*@", r"\1", address)
+    return re.sub(r"^([A-Za-z]+://)[^/?#]*@", r"\1", address)
 
 
 class TreeStep(Protocol):

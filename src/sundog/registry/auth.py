@@ -16,10 +16,17 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from sundog.registry.faults import ProtocolError, RegistryError, UnauthorizedError
-from sundog.registry.http import Request, host_of, is_loopback, read_all
+from sundog.registry.address import Address, host_of
+from sundog.registry.faults import (
+    AddressError,
+    ProtocolError,
+    RegistryError,
+    UnauthorizedError,
+)
+from sundog.registry.http import Request, read_all
+from sundog.registry.token_servers import is_entitled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +37,13 @@ if TYPE_CHECKING:
 
 _CLIENT_ID = "sundog"
 _DEFAULT_SECONDS = 60  # of a token's life, where the server does not tell
+_LONGEST_SECONDS = 86_400
+_DIGITS = 9  # of a number in a string
+_TOKEN = re.compile(r"[!-~]+")  # RFC 6750 allows fewer; a header field carries no more
 _MARGIN_SECONDS = 10  # a token that ends sooner is not used any more
 
 _CHALLENGE = re.compile(
-    r"""\s*,?\s*
+    r"""[\s,]*
     (?: (?P<key>[\w.~-]+) \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^\s,"]+) )
       | (?P<scheme>[\w.~-]+) )""",
     re.VERBOSE,
@@ -80,9 +90,10 @@ def push_scope(repository: str) -> str:
 
 
 class Authenticator:
-    """Authentication at one registry; may be used by several threads.
+    """Authentication at ``registry``, ``HOST[:PORT]``; may be used by several threads.
 
     ``credentials`` is asked at most once, when the registry first wants any; None is anonymous.
+    ``token_servers`` are hosts that the user trusts with them as he does the registry.
     """
 
     def __init__(
@@ -90,11 +101,15 @@ class Authenticator:
         transport: Transport,
         credentials: Callable[[], Credentials | None],
         *,
+        registry: str,
+        token_servers: Sequence[str] = (),
         verify: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._ask = credentials
+        self._registry = registry
+        self._token_servers = token_servers
         self._verify = verify
         self._clock = clock
         self._lock = threading.RLock()
@@ -164,13 +179,16 @@ class Authenticator:
         return self._credentials
 
     def _new_token(self, challenge: Challenge, scopes: tuple[str, ...]) -> _Token:
-        realm = challenge.parameters.get("realm", "")
-        if urlsplit(realm).scheme not in ("http", "https"):
-            raise ProtocolError(f"the registry names no token server: realm {realm[:200]!r}")
+        realm = self._realm(challenge)
         user = self._user()
-        host = host_of(realm)
-        if user and self._verify and realm.startswith("http:") and not is_loopback(host):
-            raise ProtocolError(f"token server {host}: no TLS, and a password is not sent without")
+        host = realm.authority
+        if user is not None and not is_entitled(realm.host, self._registry, self._token_servers):
+            raise ProtocolError(
+                f"token server {host}: it does not belong to the registry {self._registry}, "
+                "so no password goes there",
+                f'if you trust it: token-servers = ["{realm.host}"] for that registry in '
+                "registries.conf",
+            )
         response = self._transport.send(self._token_request(realm, challenge, scopes, user))
         body = read_all(response)
         if response.status in (400, 401, 403):
@@ -180,17 +198,34 @@ class Authenticator:
         try:
             answer = json.loads(body)
             text = answer.get("token") or answer.get("access_token")
-            seconds = float(answer.get("expires_in") or _DEFAULT_SECONDS)
-        except (ValueError, AttributeError, TypeError) as error:
+            seconds = _seconds(answer.get("expires_in"))
+        except (ValueError, AttributeError, RecursionError) as error:
             raise ProtocolError(f"token server {host}: its answer is no token") from error
-        if not isinstance(text, str) or not text or not text.isprintable():
+        if not isinstance(text, str) or not _TOKEN.fullmatch(text):
             raise ProtocolError(f"token server {host}: its answer is no token")
         # One that lives shorter than the margin is used at once, and once.
         return _Token(text, self._clock() + max(seconds, _MARGIN_SECONDS + 1))
 
+    def _realm(self, challenge: Challenge) -> Address:
+        """Return where tokens are; raise ProtocolError if nobody should ask there."""
+        text = challenge.parameters.get("realm", "")
+        try:
+            realm = Address.parse(text)
+        except AddressError as error:
+            raise ProtocolError(
+                f"the registry names no token server: realm {text[:200]!a}"
+            ) from error
+        is_here = realm.is_loopback and Address.parse(f"http://{self._registry}").is_loopback
+        if realm.scheme == "http" and self._verify and not is_here:
+            raise ProtocolError(
+                f"token server {realm.authority}: no TLS, so anybody could read what is sent",
+                "if that is meant to be: insecure = true for the registry in registries.conf",
+            )
+        return realm
+
     def _token_request(
         self,
-        realm: str,
+        realm: Address,
         challenge: Challenge,
         scopes: tuple[str, ...],
         user: Credentials | None,
@@ -207,9 +242,9 @@ class Authenticator:
                 fields.append(("scope", " ".join(scopes)))
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             body = urlencode(fields).encode()
-            return Request("POST", realm, headers, body, verify=self._verify)
+            return Request("POST", str(realm), headers, body, verify=self._verify)
         fields += [("scope", scope) for scope in scopes]
-        query = "&" if "?" in realm else "?"
+        query = "&" if "?" in realm.target else "?"
         headers = {} if user is None else {"Authorization": _basic(user)}
         return Request("GET", f"{realm}{query}{urlencode(fields)}", headers, verify=self._verify)
 
@@ -226,6 +261,15 @@ class Authenticator:
             if user.source
             else "check user name and password",
         )
+
+
+def _seconds(value: object) -> float:
+    """Return how long a token lives, at most a day; who writes nonsense has not told."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:_DIGITS])
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return _DEFAULT_SECONDS
+    return float(min(value, _LONGEST_SECONDS))
 
 
 def _chosen(challenges: list[Challenge], host: str, header: str) -> Challenge:

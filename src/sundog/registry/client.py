@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 from sundog.oci.digest import Digest, DigestSyntaxError
 from sundog.oci.manifest import MANIFEST_SIZE_LIMIT
 from sundog.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from sundog.record.names import DEFAULT_REGISTRY
+from sundog.registry.address import Address, host_of
 from sundog.registry.auth import Authenticator, pull_scope
 from sundog.registry.faults import (
     NotInRegistryError,
@@ -26,7 +26,7 @@ from sundog.registry.faults import (
     UnauthorizedError,
     UnreachableError,
 )
-from sundog.registry.http import Request, host_of, is_loopback, origin, read_all
+from sundog.registry.http import Request, read_all
 from sundog.registry.retries import rate_limit
 
 TYPE_CHECKING = False
@@ -97,8 +97,14 @@ class RegistryClient:
         self._host = _HUB_HOST if endpoint.host == DEFAULT_REGISTRY else endpoint.host
         self._transport = transport
         self._verify = verify and not endpoint.insecure
-        self._authenticator = Authenticator(transport, credentials, verify=self._verify)
-        self._base = ""
+        self._authenticator = Authenticator(
+            transport,
+            credentials,
+            registry=self._host,
+            token_servers=endpoint.token_servers,
+            verify=self._verify,
+        )
+        self._base: Address | None = None
         self._lock = threading.Lock()
 
     @property
@@ -232,7 +238,7 @@ class RegistryClient:
             response = self._answer(method, path, {**(headers or {}), **authorization}, body)
             if response.status in expected:
                 return response
-            if response.status != 401 or origin(response.url) != self._base:
+            if response.status != 401 or not self._is_ours(Address.parse(response.url)):
                 break
             if repeated:
                 self._authenticator.give_up(host_of(response.url))
@@ -253,42 +259,57 @@ class RegistryClient:
     ) -> Response:
         """Return whatever the registry answers; finds out first whether it speaks TLS."""
         with self._lock:
-            if not self._base:
+            if self._base is None:
                 return self._first_answer(method, path, headers, body)
-        url = urljoin(self._base, path)
-        if origin(url) != self._base:  # an upload may lead elsewhere; the credentials may not
+        url = self._base.follow(path)
+        if not self._is_ours(url):  # an upload may lead elsewhere; the credentials may not
             headers = {name: value for name, value in headers.items() if name != "Authorization"}
-        return self._transport.send(Request(method, url, headers, body, self._verify))
+            if (self._base.scheme, url.scheme) == ("https", "http") and self._verify:
+                raise ProtocolError(
+                    f"{self._host}: an upload leads to an address without TLS: "
+                    f"http://{url.authority}"
+                )
+        return self._transport.send(Request(method, str(url), headers, body, self._verify))
+
+    def _is_ours(self, address: Address) -> bool:
+        """Tell whether an address is at the registry itself."""
+        return self._base is not None and address.origin == self._base.origin
 
     def _first_answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
     ) -> Response:
         schemes = ["https"]
-        if is_loopback(self._host):
+        if Address.parse(f"https://{self._host}").is_loopback:
             schemes.insert(0, "http")  # a server without TLS may not answer to a TLS greeting
         elif self.endpoint.insecure:
             schemes.append("http")
-        refusal: Response | UnreachableError | None = None
+        errors: dict[str, UnreachableError] = {}
+        doubtful: Response | None = None
         for scheme in schemes:
-            base = f"{scheme}://{self._host}"
-            request = Request(method, base + path, headers, body, self._verify)
+            base = Address.parse(f"{scheme}://{self._host}")
+            request = Request(method, f"{base}{path}", headers, body, self._verify)
             try:
                 response = self._transport.send(request)
             except UnreachableError as error:
-                if refusal is None or error.permanent:  # TLS is there, but not as it should be
-                    refusal = error
+                errors[scheme] = error
                 continue
             if response.status == 400 and scheme == "http" and scheme != schemes[-1]:
-                # What a server says to HTTP that expects TLS.
-                refusal = response
-                response.close()
+                doubtful = response  # which is what a server that expects TLS says to HTTP
                 continue
+            if doubtful is not None:
+                doubtful.close()
             self._base = base
             return response
-        if isinstance(refusal, UnreachableError):
-            raise refusal
-        assert refusal is not None
-        raise ProtocolError(f"{self._host}: HTTP 400, and no TLS either: is that a registry?")
+        tls = errors.get("https")
+        # What does not speak TLS is told by its answer to HTTP, whatever that was.
+        if tls is not None and tls.permanent and not tls.plaintext:
+            if doubtful is not None:
+                doubtful.close()
+            raise tls
+        if doubtful is not None:
+            self._base = Address.parse(f"http://{self._host}")
+            return doubtful
+        raise errors.get("http") or errors["https"]
 
     def _name(self, name: str) -> str:
         return f"{self.endpoint}{'@' if ':' in name else ':'}{name}"

@@ -4,7 +4,8 @@ Specification: containers-registries.conf(5), version 2, of which these keys are
 ``unqualified-search-registries``; ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
 ``blocked``, ``mirror-by-digest-only``; ``[[registry.mirror]]`` with ``location``, ``insecure``,
 ``pull-from-mirror``; and ``[aliases]``.  A file of the user replaces that of the machine; those in
-``registries.conf.d`` complete it.
+``registries.conf.d`` complete it.  One key is our own, which other programs pass over:
+``token-servers`` of a registry or mirror are hosts that its password may go to.
 
 ``$CH_REGY_DEFAULT_HOST``, ``$CH_REGY_DEFAULT_PORT`` and ``$CH_REGY_PATH_PREFIX`` say where names
 without a host are looked for, as in Charliecloud, and overrule the files in that.
@@ -12,7 +13,7 @@ without a host are looked for, as in Charliecloud, and overrule the files in tha
 The name under which an image is kept is none of this module's business: it does not depend on where
 the image came from.
 
-Must not import anything of ``sundog`` but ``errors``, ``record``, ``oci`` and ``registry.faults``.
+Must not import anything of ``sundog`` but ``errors``, ``record``, ``oci`` and floor-mates below it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from dataclasses import dataclass, field
 
 from sundog.oci.reference import Reference
 from sundog.record.names import DEFAULT_REGISTRY
-from sundog.registry.faults import RegistryError
+from sundog.registry.address import Address
+from sundog.registry.faults import AddressError, RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +47,13 @@ class Endpoint:
     """One place to ask: ``host[:port]`` and the repository's name there.
 
     ``insecure`` allows a certificate that nobody vouches for, and HTTP without TLS.
+    ``token_servers`` are hosts that may see the password for it, whatever their domain.
     """
 
     host: str
     repository: str
     insecure: bool = False
+    token_servers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.host}/{self.repository}"
@@ -68,6 +72,7 @@ class _Mirror:
     location: str
     insecure: bool = False
     pulls: str = "all"  # or digest-only, tag-only
+    token_servers: tuple[str, ...] = ()
 
     def serves(self, reference: Reference) -> bool:
         wanted = "tag-only" if reference.digest is None else "digest-only"
@@ -81,6 +86,7 @@ class _Registry:
     insecure: bool = False
     blocked: bool = False
     mirrors: tuple[_Mirror, ...] = ()
+    token_servers: tuple[str, ...] = ()
 
     def matches(self, reference: Reference) -> bool:
         name = reference.name
@@ -176,20 +182,26 @@ class Registries:
             )
         rest = registry.rest(reference)
         mirrors = [
-            _endpoint(mirror.location + rest, mirror.insecure)
+            _endpoint(mirror.location + rest, mirror)
             for mirror in registry.mirrors
             if mirror.serves(reference)
         ]
-        return (*mirrors, _endpoint(registry.location + rest, registry.insecure))
+        return (*mirrors, _endpoint(registry.location + rest, registry))
 
 
 def _is_below(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + "/")
 
 
-def _endpoint(location: str, insecure: bool) -> Endpoint:
+def _endpoint(location: str, settings: _Registry | _Mirror) -> Endpoint:
     host, _, repository = location.partition("/")
-    return Endpoint(host, repository, insecure)
+    try:
+        Address.parse(f"https://{host}")
+    except AddressError as error:
+        raise ConfigurationError(
+            f"registries.conf: location: {error.message}", "HOST[:PORT][/PATH], and no https://"
+        ) from error
+    return Endpoint(host, repository, settings.insecure, settings.token_servers)
 
 
 def _files(environment: Mapping[str, str]) -> list[str]:
@@ -219,7 +231,7 @@ def _parsed(path: str) -> dict[str, Any]:
             content = tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"can't read {path}: {error.strerror}") from error
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
     if "registries" in content:
         raise ConfigurationError(
@@ -242,10 +254,29 @@ def _registry(entry: _Table) -> _Registry:
         pulls = mirror.text("pull-from-mirror") or ("digest-only" if digest_only else "all")
         if pulls not in ("all", "digest-only", "tag-only"):
             raise ConfigurationError(f"{entry.path}: pull-from-mirror: {pulls}")
-        mirrors.append(_Mirror(mirror.text("location"), mirror.flag("insecure"), pulls))
+        mirrors.append(
+            _Mirror(mirror.text("location"), mirror.flag("insecure"), pulls, _token_servers(mirror))
+        )
     return _Registry(
-        prefix, location, entry.flag("insecure"), entry.flag("blocked"), tuple(mirrors)
+        prefix,
+        location,
+        entry.flag("insecure"),
+        entry.flag("blocked"),
+        tuple(mirrors),
+        _token_servers(entry),
     )
+
+
+def _token_servers(entry: _Table) -> tuple[str, ...]:
+    hosts = tuple(entry.strings("token-servers"))
+    for host in hosts:
+        try:
+            authority = Address.parse(f"https://{host}").authority
+        except AddressError:
+            authority = ""
+        if not host or authority != host or host.rpartition("]")[2].count(":"):
+            raise ConfigurationError(f"{entry.path}: token-servers: not a host: {host}")
+    return hosts
 
 
 class _Table:

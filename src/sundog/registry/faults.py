@@ -2,6 +2,7 @@
 
     RegistryError           something about a registry
     ├── UnreachableError    no answer: name, network, TLS, or cut in the middle
+    │   └── AddressError    a URL, or a host, that can't be asked at all
     ├── UnauthorizedError   the registry wants other credentials, or any
     ├── NotInRegistryError  the registry does not have it, or does not say so
     ├── RateLimitError      the registry wants fewer requests
@@ -23,7 +24,8 @@ class RegistryError(SundogError):
 class UnreachableError(RegistryError):
     """No answer came from a registry.
 
-    ``permanent`` if trying again cannot help; ``unconnected`` if it hardly will.
+    ``permanent`` if trying again cannot help; ``unconnected`` if it hardly will; ``plaintext`` if
+    what is there does not seem to speak TLS.
     """
 
     ATTRIBUTES = (*SundogError.ATTRIBUTES, "permanent", "unconnected")
@@ -35,10 +37,23 @@ class UnreachableError(RegistryError):
         *,
         permanent: bool = False,
         unconnected: bool = False,
+        plaintext: bool = False,
     ) -> None:
         super().__init__(message, hint)
         self.permanent = permanent
         self.unconnected = unconnected
+        self.plaintext = plaintext
+
+
+class AddressError(UnreachableError):
+    """``shown`` is no address of a server that is asked by HTTP."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(
+            f"{shown}: not an address",
+            "http:// or https://, HOST[:PORT], the port at most 65535",
+            permanent=True,
+        )
 
 
 class UnauthorizedError(RegistryError):

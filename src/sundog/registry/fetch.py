@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     Source = Callable[[int], "Stream"]
 
 _CHUNK = 256 << 10
-_ATTEMPTS = 5  # without a byte of progress
+_ATTEMPTS = 5  # without progress
+_PROGRESS = 64 << 10  # in bytes; or to the end
 _FIRST_PAUSE = 0.5
 
 
@@ -108,6 +109,7 @@ class Fetch:
             arrived(0)
         left = list(sources)
         failures = 0
+        reached = partial.size  # when the failures were last forgotten
         while partial.size < size:
             before = partial.size
             try:
@@ -121,7 +123,9 @@ class Fetch:
                 finally:
                     stream.close()
             except UnreachableError as error:
-                failures = failures + 1 if partial.size == before else 1
+                failures += 1
+                if partial.size >= reached + _PROGRESS:
+                    failures, reached = 1, partial.size
                 if error.permanent or failures == _ATTEMPTS:
                     if len(left) == 1:
                         raise

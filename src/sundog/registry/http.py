@@ -2,15 +2,15 @@
 
 Specification: RFC 9110.
 
-Must not import anything of ``sundog`` but ``errors`` and its floor-mate ``faults``.
+Must not import anything of ``sundog`` but ``errors`` and floor-mates ``address``, ``faults``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from sundog.registry.address import host_of
 from sundog.registry.faults import ProtocolError
 
 TYPE_CHECKING = False
@@ -70,24 +70,8 @@ def read_all(response: Response, limit: int = _BODY_LIMIT) -> bytes:
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise ProtocolError(f"{origin(response.url)}: an answer of more than {limit} bytes")
+                host = host_of(response.url)
+                raise ProtocolError(f"{host}: an answer of more than {limit} bytes")
     finally:
         response.close()
     return b"".join(parts)
-
-
-def origin(url: str) -> str:
-    """Return the scheme, host and port of ``url``."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def host_of(url: str) -> str:
-    """Return the host and port of ``url`` for a message."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host[:port]`` is this machine."""
-    name = urlsplit(f"//{host}").hostname or ""
-    return name in ("localhost", "::1") or name.startswith("127.") or name.endswith(".localhost")

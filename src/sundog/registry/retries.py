@@ -14,8 +14,8 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from sundog.registry.address import host_of
 from sundog.registry.faults import RateLimitError, UnreachableError
-from sundog.registry.http import host_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ ATTEMPTS = 5
 _RECONNECTS = 1  # where nobody answers at all
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
+_LONGEST_TOLD = 1e9  # seconds: what is longer is as good as for ever
 _TOO_MANY = 429
 _TRANSIENT = frozenset((408, 425, 500, 502, 503, 504))
 _REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
@@ -89,14 +90,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return for how many seconds the server wants to be left alone, None if it does not say."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), _LONGEST_TOLD)
     try:
         when = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def rate_limit(headers: Mapping[str, str]) -> str:
@@ -132,7 +133,7 @@ def rate_limited(host: str, headers: Mapping[str, str]) -> RateLimitError:
 
 def _quota(text: str) -> tuple[int, int] | None:
     """Read ``100;w=21600`` as (100, 21600)."""
-    match = re.match(r"(\d+)(?:\s*;\s*w=(\d+))?", text.strip())
+    match = re.match(r"([0-9]{1,15})(?![0-9])(?:\s*;\s*w=([0-9]{1,15})(?![0-9]))?", text.strip())
     return (int(match[1]), int(match[2] or 0)) if match else None
 
 

@@ -10,8 +10,8 @@ machine itself.  Certificates are checked against the system's store (and ``$SSL
 A redirect is followed for GET and HEAD; to another origin the credentials do not go along, and from
 https to http nothing goes.
 
-Must not import anything of ``sundog`` but ``errors`` and floor-mates ``certificates``, ``faults``,
-``http``.
+Must not import anything of ``sundog`` but ``errors`` and floor-mates ``address``, ``certificates``,
+``faults``, ``http``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import os
 import socket
 import ssl
 from dataclasses import replace
-from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import (
@@ -36,9 +35,9 @@ from urllib3.exceptions import (
 from urllib3.util import Timeout, make_headers, parse_url
 
 from sundog import __version__
+from sundog.registry.address import Address
 from sundog.registry.certificates import Certificates
-from sundog.registry.faults import ProtocolError, UnreachableError
-from sundog.registry.http import host_of, is_loopback, origin
+from sundog.registry.faults import AddressError, ProtocolError, UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +99,8 @@ class Urllib3Transport:
                 return response
             response.close()
             request = _redirected(request, location)
-        raise ProtocolError(f"{host_of(request.url)}: more than {_HOPS} redirects")
+        host = Address.parse(request.url).authority
+        raise ProtocolError(f"{host}: more than {_HOPS} redirects")
 
     def close(self) -> None:
         """Close all connections."""
@@ -108,12 +108,13 @@ class Urllib3Transport:
             manager.clear()
 
     def _send_once(self, request: Request) -> _Urllib3Response:
-        host = host_of(request.url)
+        address = Address.parse(request.url)
         headers = {"User-Agent": f"sundog/{__version__}", **request.headers}
+        manager = self._manager(address, verify=request.verify)
         try:
-            answer = self._manager(request).urlopen(
+            answer = manager.urlopen(
                 request.method,
-                request.url,
+                str(address),
                 body=request.body,
                 headers=headers,
                 retries=False,
@@ -123,33 +124,35 @@ class Urllib3Transport:
                 timeout=self._timeout,
             )
         except (HTTPError, OSError) as error:
-            raise _unreachable(host, error) from error
-        return _Urllib3Response(answer, request.url)
+            raise _unreachable(address.authority, error) from error
+        return _Urllib3Response(answer, str(address), address.authority)
 
-    def _manager(self, request: Request) -> urllib3.PoolManager:
-        """Return the connections by which this request goes: through a proxy, or not."""
-        parts = urlsplit(request.url)
+    def _manager(self, address: Address, *, verify: bool) -> urllib3.PoolManager:
+        """Return the connections by which a request goes: through a proxy, or not."""
+        host = address.authority
         proxy = ""
-        if self._proxies and not is_loopback(parts.netloc):
+        if self._proxies and not address.is_loopback:
             from urllib.request import proxy_bypass  # noqa: PLC0415 - imported already
 
-            if not proxy_bypass(parts.netloc):
-                proxy = self._proxies.get(parts.scheme) or self._proxies.get("all") or ""
+            if not proxy_bypass(host):
+                proxy = self._proxies.get(address.scheme) or self._proxies.get("all") or ""
         certificates = None
-        if parts.scheme == "https" or proxy:
-            host = host_of(request.url)
+        if address.scheme == "https" or proxy:
             if host not in self._certificates:
                 self._certificates[host] = Certificates.of(host, self._environment)
             certificates = self._certificates[host]
-        key = (proxy, request.verify, certificates)
+        key = (proxy, verify, certificates)
         if key not in self._managers:
             # Reading the system's authorities takes longer than a request: not without TLS.
-            context = None if certificates is None else self._context(request.verify, certificates)
+            context = None if certificates is None else self._context(verify, certificates)
             self._managers[key] = _manager(proxy, context)
         return self._managers[key]
 
     def _context(self, verify: bool, certificates: Certificates) -> ssl.SSLContext:
         context = ssl.create_default_context()
+        # Python sets it from 3.13 on.  It refuses authorities without a key usage extension, as
+        # sites make them for themselves; curl and skopeo accept those.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         certificates.load(context)
         if not verify:
             context.check_hostname = False
@@ -169,10 +172,11 @@ class Urllib3Transport:
 
 
 class _Urllib3Response:
-    def __init__(self, answer: urllib3.BaseHTTPResponse, url: str) -> None:
+    def __init__(self, answer: urllib3.BaseHTTPResponse, url: str, host: str) -> None:
         self._answer = answer
         self.status = answer.status
         self.url = url
+        self._host = host
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -183,7 +187,7 @@ class _Urllib3Response:
             data = self._answer.read(size)
         except (HTTPError, OSError) as error:
             self._answer.close()
-            raise _unreachable(host_of(self.url), error) from error
+            raise _unreachable(self._host, error) from error
         if not data:
             self._answer.release_conn()
         return data
@@ -198,21 +202,22 @@ class _Urllib3Response:
 
 
 def _redirected(request: Request, location: str) -> Request:
-    target = urljoin(request.url, location)
-    here, there = urlsplit(request.url), urlsplit(target)
-    if there.scheme not in ("http", "https") or not there.netloc:
-        raise ProtocolError(f"{host_of(request.url)}: redirected to {location[:200]!r}")
+    here = Address.parse(request.url)
+    try:
+        there = here.follow(location)
+    except AddressError as error:
+        raise ProtocolError(f"{here.authority}: redirected to {location[:200]!a}") from error
     if (here.scheme, there.scheme) == ("https", "http") and request.verify:
         raise ProtocolError(
-            f"{host_of(request.url)}: redirected to an address without TLS: {origin(target)}",
+            f"{here.authority}: redirected to an address without TLS: http://{there.authority}",
             "if that is meant to be, --tls-no-verify allows it",
         )
     headers = request.headers
-    if origin(request.url) != origin(target):
+    if here.origin != there.origin:
         headers = {
             name: value for name, value in headers.items() if name.lower() != "authorization"
         }
-    return replace(request, url=target, headers=headers)
+    return replace(request, url=str(there), headers=headers)
 
 
 def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
@@ -226,8 +231,10 @@ def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
             url, maxsize=_CONNECTIONS, proxy_headers=headers, ssl_context=context
         )
     except (LocationParseError, ValueError) as error:  # of a scheme such as socks5
+        # Without a password in it, and without urllib3's words, which repeat it.
+        scheme, _, place = url.partition("://")
         raise UnreachableError(
-            f"proxy {host_of(url)}: cannot be used: {error}",
+            f"can't use the proxy {scheme}://{place.rpartition('@')[2]}",
             "see $https_proxy, $http_proxy, $no_proxy",
             permanent=True,
         ) from error
@@ -272,11 +279,14 @@ def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
                     _certificate_hint(why),
                     permanent=True,
                 )
-            return UnreachableError(f"{host}: TLS failed: {text}", _tls_hint(text), permanent=True)
-        case LocationParseError():
             return UnreachableError(
-                f"{host}: not an address", "HOST[:PORT], the port at most 65535", permanent=True
+                f"{host}: TLS failed: {text}",
+                _tls_hint(text),
+                permanent=True,
+                plaintext="alert" not in text,
             )
+        case LocationParseError():
+            return AddressError(host)
         case _:
             return UnreachableError(f"{host}: the connection broke: {_reason(error)}")
 

@@ -13,10 +13,12 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode
 
 from sundog.errors import SundogError
+from sundog.registry.address import Address
 from sundog.registry.faults import (
+    AddressError,
     NotInRegistryError,
     ProtocolError,
     RegistryError,
@@ -40,6 +42,8 @@ _ATTEMPTS = 5
 _FIRST_PAUSE = 0.5
 _BYTES = "application/octet-stream"
 _EMPTY = {"Content-Length": "0"}
+_MORE_REQUESTS = 16  # for a blob in chunks, than twice as many as it has
+_DIGITS = 18  # of an offset
 
 
 class UploadCancelled(SundogError):
@@ -52,6 +56,7 @@ class _Progress:
 
     location: str = ""
     offset: int = 0
+    requests: int = 0
 
 
 class Uploader:
@@ -81,14 +86,14 @@ class Uploader:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             while True:
-                before = progress.offset
+                before = told
                 try:
                     for offset in self._steps(descriptor, fd, progress):
                         transfer.advance(max(0, offset - told))
                         told = max(told, offset)
                     return
                 except (UnreachableError, ServerError, NotInRegistryError) as error:
-                    failures = failures + 1 if progress.offset <= before else 1
+                    failures = failures + 1 if told <= before else 1
                     if failures == _ATTEMPTS or getattr(error, "permanent", False):
                         raise
                     if isinstance(error, NotInRegistryError):
@@ -123,6 +128,9 @@ class Uploader:
             return
         while progress.offset < size:
             self._check()
+            progress.requests += 1
+            if progress.requests > 2 * (size // self._chunk) + _MORE_REQUESTS:
+                raise ProtocolError(f"{_what(client)}: the registry takes too little at a time")
             # Not held by a name: one chunk would stay here while the next is read.
             progress.location, progress.offset = _send_chunk(
                 client,
@@ -131,6 +139,10 @@ class Uploader:
                 _read(fd, progress.offset, min(self._chunk, size - progress.offset)),
             )
             yield progress.offset
+        if progress.offset > size:
+            raise ProtocolError(
+                f"{_what(client)}: the registry says that it has {progress.offset} of {size} bytes"
+            )
         _finish(client, progress.location, descriptor.digest, b"")
 
     def _check(self) -> None:
@@ -209,7 +221,7 @@ def _status(client: RegistryClient, location: str) -> tuple[str, int]:
 def _finish(client: RegistryClient, location: str, digest: Digest, content: bytes) -> None:
     """Send what is left, and have the registry check the whole."""
     headers = {"Content-Type": _BYTES, "Content-Length": str(len(content))}
-    joint = "&" if urlsplit(location).query else "?"
+    joint = "&" if "?" in location else "?"
     url = f"{location}{joint}{urlencode({'digest': str(digest)})}"
     what = f"blob {digest}: {_what(client)}"
     client.send("PUT", url, headers, content, expected=(201, 204), what=what).close()
@@ -219,7 +231,12 @@ def _location(response: Response, client: RegistryClient) -> str:
     location = response.headers.get("Location", "")
     if not location:
         raise ProtocolError(f"{_what(client)}: the registry does not say where to go on")
-    return urljoin(response.url, location)
+    try:
+        return str(Address.parse(response.url).follow(location))
+    except AddressError as error:
+        raise ProtocolError(
+            f"{_what(client)}: the registry says to go on at {location[:200]!a}"
+        ) from error
 
 
 def _arrived(response: Response, otherwise: int) -> int:
@@ -227,6 +244,8 @@ def _arrived(response: Response, otherwise: int) -> int:
     first, dash, last = response.headers.get("Range", "").removeprefix("bytes=").partition("-")
     if not dash or first != "0" or not (last.isascii() and last.isdigit()):
         return otherwise
+    if len(last) > _DIGITS:
+        raise ProtocolError("the registry says that it has more of an upload than can be")
     return int(last) + 1 if last != "0" else 0  # "0-0" is nothing at all, in the wild
 
 
