@@ -167,7 +167,7 @@ def test_killed_commit(bench: Bench) -> None:
                     assert root.upper is not None
                     path = os.path.join(root.base, root.upper)
                 else:
-                    path = root.path
+                    path = root.directory
                 for number in range(60):
                     with open(os.path.join(path, b"%d" % number), "wb") as file:
                         file.write(b"new" * 2000)

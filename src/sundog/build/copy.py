@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sundog.build.owner import OwnerText
     from sundog.build.report import Report
     from sundog.errors import DockerfileError, SundogError
-    from sundog.launcher.root import DirectoryRoot, OverlayRoot
+    from sundog.launcher.root import Root
     from sundog.record.owners import OwnerRecord, OwnersManifest
     from sundog.store.drivers import Snapshot
     from sundog.store.store import Store
@@ -75,7 +75,7 @@ class Origin(Protocol):
     def fingerprint(self) -> Field:
         """Return what the files depend on; raises SundogError where that cannot be told."""
 
-    def prepare(self) -> DirectoryRoot | OverlayRoot | None:
+    def prepare(self) -> Root | None:
         """Get ready to place the files; return the image that they are in, None for none."""
 
     def place(self, site: Site) -> None:
@@ -188,7 +188,7 @@ class ImageFiles:
         """Return the layers and the names: no file is read."""
         return ("image", self.layers, self.sources, self.excludes, self.parents)
 
-    def prepare(self) -> DirectoryRoot | OverlayRoot:
+    def prepare(self) -> Root:
         """Return the image."""
         return self.store.driver.root(self.layers)
 

@@ -36,11 +36,10 @@ if TYPE_CHECKING:
     from sundog.build.report import Report
     from sundog.build.secrets import Secret, SshAgents
     from sundog.dockerfile.mounts import Mount
+    from sundog.launcher.root import Root
     from sundog.record.owners import OwnersManifest
     from sundog.store.cache_mounts import CacheMount
     from sundog.store.store import Store
-
-    Root = DirectoryRoot | OverlayRoot
 
     class Origin(Protocol):
         """Where the files of a mount come from."""
@@ -234,18 +233,15 @@ class RunMounts:
     def _writable(self, root: Root, draft: bytes) -> Root:
         """Return a view of ``root`` that can be written; what is written goes to ``draft``."""
         if self.store.driver.name == "copy":
-            assert isinstance(root, DirectoryRoot)
             copy = os.path.join(draft, b"copy")
-            self.store.worker.call(copy_tree, root.path, copy)
+            self.store.worker.call(copy_tree, root.directory, copy)
             return DirectoryRoot(copy)
         upper, work = os.path.join(draft, b"upper"), os.path.join(draft, b"work")
-        base, lowers = b"/", [root.path] if isinstance(root, DirectoryRoot) else root.lowers
-        if isinstance(root, OverlayRoot):
-            base = root.base
+        base, lowers = root.lowers()
         os.mkdir(work, 0o700)
         os.mkdir(upper, 0o700)
         os.chmod(upper, os.stat(os.path.join(base, lowers[0])).st_mode & 0o7777)
-        return OverlayRoot(base, lowers, upper, work)
+        return OverlayRoot(base, lowers, upper, work, volatile=True)
 
     def _request(self, mount: RunMount) -> CacheRequest:
         wanted = mount.mount

@@ -6,18 +6,15 @@ somebody else than root; without one it stays root.
 
 from __future__ import annotations
 
-import os
-
 from sundog.build.owner import GROUP, PASSWD, account_file
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.launcher.step import in_root
 from sundog.record.identity import find_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.build.force import Force
+    from sundog.launcher.root import Root
     from sundog.record.identity import Identity
-    from sundog.store.drivers import Root
 
 _ROOT = ("", "0", "root")
 
@@ -40,14 +37,8 @@ def identify(user: str, root: Root) -> Identity:
     alone, because a volatile overlay can be mounted once only.
     """
     words = user.encode("utf-8", "surrogateescape")
-    if isinstance(root, OverlayRoot):
-        top, *lower = root.lowers
-        if lower:
-            root = OverlayRoot(root.base, root.lowers)
-        else:
-            root = DirectoryRoot(os.path.join(root.base, top))
 
     def look_up(roots: list[int]) -> tuple[bytes, bytes]:
         return account_file(roots[0], PASSWD), account_file(roots[0], GROUP)
 
-    return find_identity(words, *in_root([root], look_up))
+    return find_identity(words, *in_root([root.unchanged()], look_up))

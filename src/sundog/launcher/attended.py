@@ -36,7 +36,6 @@ from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
 from sundog.launcher.paths import exists
 from sundog.launcher.recorded import Recorded
-from sundog.launcher.root import DirectoryRoot
 from sundog.launcher.stand_in import StandIn
 from sundog.launcher.supervised import Emulation, Supervised, Supervision
 from sundog.record.identity import find_identity
@@ -69,11 +68,11 @@ class Attendant:
         It has been mounted by the ``plan``.
         """
         root, records = image.root, None
-        if image.named or not isinstance(root, DirectoryRoot):
+        if image.named:
             layers = [Recorded(path + b"/tree", path + b"/owners") for path in image.layers]
             emulation = Emulation(layers, None, is_stable=True)
         else:
-            path = root.path
+            path = root.directory
             changes = path if self._writes else None
             if self._writes:
                 records = OwnRecords(path)

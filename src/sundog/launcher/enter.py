@@ -1,4 +1,4 @@
-"""Enter a container: its user and mount namespaces, and its root file system.
+"""Enter a container: its user and mount namespaces, and the directory that becomes its root.
 
 One user namespace with one uid and one gid mapped, so that no helper is needed
 (user_namespaces(7)).  All mounts are made on top of the host's "/", which is there on every
@@ -22,7 +22,6 @@ from sundog.kernel.mounts import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MS_NODEV,
     MS_NOSUID,
-    MS_RDONLY,
     OPEN_TREE_CLONE,
     mount,
     mount_setattr,
@@ -32,17 +31,9 @@ from sundog.kernel.mounts import (
     umount2,
 )
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
-from sundog.kernel.overlay import mount_layers
-from sundog.launcher.mountpoint import reserve_mount_point
 from sundog.launcher.paths import OPEN_DIRECTORY
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
 
 SCRATCH_SIZE = b"1m"
-
-OVERLAY_HINT = (
-    "for -W the image must be on a file system that can be overlaid, "
-    "and nothing may be mounted inside it"
-)
 
 
 def enter_namespaces(uid: int, gid: int, more: int = 0) -> None:
@@ -73,70 +64,6 @@ def mount_scratch(size: bytes = SCRATCH_SIZE) -> int:
     """
     mount(b"sundog", b"/", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=" + size)
     return topmost_mount()
-
-
-def mount_root(root: DirectoryRoot | OverlayRoot, *, writable: bool = False) -> int:
-    """Mount a root file system; return its directory.
-
-    An overlay without an upper is read-only, and a directory is unless it is to be ``writable``:
-    with all mounts below it.  The binds of a DirectoryRoot are the plan's business.  Changes the
-    working directory.
-    """
-    if isinstance(root, DirectoryRoot):
-        tree = copy_tree(root.path, writable=writable)
-        cover_root(tree)
-        return tree
-    return mount_overlay(root)
-
-
-def mount_overlay(root: OverlayRoot) -> int:
-    """Mount layers on top of all else at "/"; return the directory.
-
-    The working directory is then the base.  Raises KernelError, and OSError if there is no base.
-    """
-    os.chdir(root.base)
-    # xino: inode numbers stay unique when the upper is on another file system.
-    xino = root.upper is not None
-    mount_layers(
-        b"/",
-        root.lowers,
-        root.upper,
-        root.work,
-        flags=0 if root.upper else MS_RDONLY,
-        volatile=root.volatile,
-        xino=xino,
-    )
-    return topmost_mount()
-
-
-def mount_overlaid(
-    root: DirectoryRoot | OverlayRoot, scratch: int, mount_points: list[tuple[bytes, bool]]
-) -> int:
-    """Mount ``root`` below an upper in the ``scratch`` tmpfs; return the directory.
-
-    The layers of an OverlayRoot are this user's own, where mount points can be made later; in a
-    directory they may be not, so ``mount_points`` (path, whether a directory) are made in the upper
-    now, as far as they are missing.  Changes the working directory.
-    """
-    for name in (b"upper", b"work"):
-        os.mkdir(name, dir_fd=scratch)
-    directory = b"/proc/self/fd/%d/" % scratch
-    upper, work = directory + b"upper", directory + b"work"
-    if isinstance(root, DirectoryRoot):
-        base, lowers = b"/", [root.path]
-        lower_fd, upper_fd = os.open(root.path, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
-        for path, is_directory in dict.fromkeys(mount_points):  # a bind may be named twice
-            reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
-    else:
-        base, lowers = root.base, root.lowers
-    os.chdir(base)
-    os.chmod(upper, os.stat(lowers[0]).st_mode & 0o7777)
-    try:
-        return mount_overlay(OverlayRoot(base, lowers, upper, work, volatile=True))
-    except KernelError as error:
-        if error.errno == errno.EINVAL:
-            error.hint = OVERLAY_HINT
-        raise
 
 
 def copy_tree(path: bytes, *, writable: bool) -> int:

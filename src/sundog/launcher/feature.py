@@ -11,7 +11,7 @@ from sundog.emulation.filter import install_fake_root
 from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.process import set_no_new_privs
-from sundog.launcher.enter import enter_namespaces, mount_overlay, mount_scratch
+from sundog.launcher.enter import enter_namespaces, mount_scratch
 from sundog.launcher.environment import matches
 from sundog.launcher.root import OverlayRoot
 
@@ -43,7 +43,7 @@ def has_overlay() -> bool:
     for name in (b"lower", b"upper", b"work"):
         os.mkdir(name, dir_fd=scratch)
     base = b"/proc/self/fd/%d" % scratch
-    mount_overlay(OverlayRoot(base, [b"lower"], b"upper", b"work", volatile=True))
+    OverlayRoot(base, [b"lower"], b"upper", b"work", volatile=True).mount(-1)
     return True
 
 

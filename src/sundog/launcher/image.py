@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.launcher.root import Root
+
 
 class Image:
     """An image's root file system, and what runs in it by default.
@@ -40,7 +42,7 @@ class Image:
 
     def __init__(
         self,
-        root: DirectoryRoot | OverlayRoot,
+        root: "Root",
         command: "Sequence[bytes]" = (),
         workdir: bytes = b"/",
         *,
@@ -85,7 +87,7 @@ def find_stored(reference: bytes, storage: bytes) -> Image | None:
     # one in the meantime is not mixed with it.
     stack = read_stack(directory)
     own = b"/proc/self/fd/%d/root" % directory
-    root: DirectoryRoot | OverlayRoot
+    root: Root
     if stack.tree:
         root = DirectoryRoot(storage + b"/trees/" + stack.tree, ((own + b"/ch", b"ch"),))
     else:

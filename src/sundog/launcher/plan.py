@@ -11,22 +11,16 @@ import errno
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import MNT_DETACH, umount2
-from sundog.launcher.enter import (
-    change_root,
-    copy_tree,
-    cover_root,
-    mount_overlaid,
-    mount_overlay,
-    mount_scratch,
-)
+from sundog.launcher.enter import change_root, mount_scratch
 from sundog.launcher.operations import CREATED, OPTIONAL, REQUIRED, Bind, GeneratedFile, Tmpfs
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.launcher.root import mount_overlaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.launcher.operations import Operation
+    from sundog.launcher.root import Root
 
 # What of the host a container sees, in this order.  All are read-write, as far as the user may.
 REQUIRED_BINDS = (b"/dev", b"/proc", b"/sys")
@@ -61,7 +55,7 @@ class Plan:
 
     def __init__(
         self,
-        root: DirectoryRoot | OverlayRoot,
+        root: "Root",
         operations: "list[Operation]",
         *,
         writable: bool = False,
@@ -75,7 +69,7 @@ class Plan:
 
     def describe(self) -> list[str]:
         """Return the plan in lines, in the order of execution."""
-        lines = [describe_root(self.root, writable=self.writable)]
+        lines = [self.root.describe(writable=self.writable)]
         if self.overlay_size is not None:
             lines.append(f"overlay it with a tmpfs of size {printable(self.overlay_size)}")
         return lines + [operation.describe() for operation in self.operations]
@@ -88,24 +82,19 @@ class Plan:
         out, and why.  Raises KernelError and SundogError.
         """
         operations = each(self.operations, lambda step: step.acquire(), skipped)
-        root = self.root
-        tree = None
-        if isinstance(root, DirectoryRoot) and self.overlay_size is None:
-            tree = copy_tree(root.path, writable=self.writable)
+        is_overlaid = self.overlay_size is not None
+        held = -1 if is_overlaid else self.root.hold(writable=self.writable)
         scratch = self.scratch = self.mount_scratch()
         try:
             operations = each(operations, lambda step: step.generate(scratch), skipped)
-            if tree is not None:
-                cover_root(tree)
-                return tree, operations
-            if isinstance(root, OverlayRoot) and self.overlay_size is None:
-                return mount_overlay(root), operations
+            if not is_overlaid:
+                return self.root.mount(held), operations
             mount_points = [
                 (operation.destination, operation.covers_directory())
                 for operation in operations
                 if operation.need == CREATED
             ]
-            return mount_overlaid(root, scratch, mount_points), operations
+            return mount_overlaid(self.root, scratch, mount_points), operations
         except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
@@ -133,7 +122,7 @@ def enter(directory: int, operations: "list[Operation]", skipped: "Callable[[str
 
 
 def build_plan(
-    root: DirectoryRoot | OverlayRoot,
+    root: "Root",
     *,
     writable: bool = False,
     overlay_size: bytes | None = None,
@@ -150,9 +139,9 @@ def build_plan(
     """
     # Under -W a missing mount point costs the image nothing.
     required = REQUIRED if overlay_size is None else CREATED
-    operations: list[Operation] = []
-    if isinstance(root, DirectoryRoot):
-        operations += [Bind(source, b"/" + inside, writable=False) for source, inside in root.binds]
+    operations: list[Operation] = [
+        Bind(source, b"/" + inside, writable=False) for source, inside in root.binds
+    ]
     operations += [Bind(path, path, required) for path in REQUIRED_BINDS]
     optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
     operations += [Bind(path, path, OPTIONAL) for path in optional]
@@ -165,14 +154,6 @@ def build_plan(
     )
     operations += [Bind(source, destination, CREATED) for source, destination in binds]
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)
-
-
-def describe_root(root: DirectoryRoot | OverlayRoot, *, writable: bool) -> str:
-    """Say in one line what the root is made of."""
-    if isinstance(root, DirectoryRoot):
-        return f"mount {printable(root.path)} at / ({'read-write' if writable else 'read-only'})"
-    layers = f"overlay {len(root.lowers)} directories of {printable(root.base)} at /"
-    return f"{layers} ({'read-only' if root.upper is None else 'read-write'})"
 
 
 def each(

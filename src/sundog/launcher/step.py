@@ -44,12 +44,12 @@ from sundog.kernel.process import (
     set_no_new_privs,
 )
 from sundog.launcher.child import STANDARD_STREAMS, Child, opened
-from sundog.launcher.enter import enter_namespaces, lock_mounts, mount_root, mount_scratch
+from sundog.launcher.enter import enter_namespaces, lock_mounts, mount_scratch
 from sundog.launcher.execute import SCRIPT_SHELL, execute, failure_hint
 from sundog.launcher.members import kill_members
 from sundog.launcher.plan import enter
 from sundog.launcher.relay import Relay
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.launcher.root import mount_root
 from sundog.launcher.step_mounts import StepMount
 from sundog.launcher.step_plan import FreshProc, PidNamespaceRefused, ignore, step_plan
 from sundog.wire.outcomes import NO_OUTCOME
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
+    from sundog.launcher.root import Root
     from sundog.launcher.supervised import Emulation, Supervised, Supervision
     from sundog.record.identity import Identity
 
@@ -101,7 +102,7 @@ class Step:
 
     def __init__(
         self,
-        root: DirectoryRoot | OverlayRoot,
+        root: "Root",
         argv: list[bytes],
         env: dict[bytes, bytes],
         cwd: bytes,
@@ -181,9 +182,7 @@ def run_step(step: Step) -> int:
     return status
 
 
-def in_root(
-    roots: "Sequence[DirectoryRoot | OverlayRoot]", function: "Callable[[list[int]], T]"
-) -> "T":
+def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T":
     """Call ``function`` with a directory of each root, as mock root in namespaces of its own.
 
     There this user has CAP_DAC_OVERRIDE over his own files.  The first root may be written to, as

@@ -15,7 +15,6 @@ from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_FDCWD,
-    AT_RECURSIVE,
     MNT_DETACH,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
@@ -32,10 +31,12 @@ from sundog.kernel.mounts import (
     openat2,
     umount2,
 )
-from sundog.kernel.overlay import mount_layers
 from sundog.launcher.mountpoint import INSIDE, make_mount_point
 from sundog.launcher.operations import CREATED, OPTIONAL, Detached, copy_of_mounts
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.launcher.root import Root
 
 
 class StepMount(Detached):
@@ -136,7 +137,7 @@ class TreeMount(StepMount):
 
     def __init__(
         self,
-        root: DirectoryRoot | OverlayRoot,
+        root: "Root",
         path: bytes,
         destination: bytes,
         *,
@@ -151,20 +152,10 @@ class TreeMount(StepMount):
         how = "" if self.writable else ", read-only"
         return f"bind {printable(self.path)} of {self.root!r} at {printable(self.destination)}{how}"
 
-    def acquire(self) -> None:
-        """Take a copy of the mount of a directory of the host's."""
-        if isinstance(self.root, DirectoryRoot):
-            top = os.open(self.root.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self.take(top, AT_RECURSIVE)
-
     def generate(self, scratch: int) -> None:
-        """Mount layers out of sight, and take a copy of that.  Changes the working directory."""
-        if isinstance(self.root, OverlayRoot):
-            root = self.root
-            place = own_directory(scratch, self.destination)
-            os.chdir(root.base)
-            mount_layers(place, root.lowers, root.upper, root.work, volatile=True)
-            self.take(os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), 0)
+        """Take a copy of the mount of a part of the root.  May change the working directory."""
+        top, recursive = self.root.show(own_directory(scratch, self.destination))
+        self.take(top, recursive)
 
     def take(self, top: int, recursive: int) -> None:
         """Copy the mount of what is at ``path`` below the directory ``top``, which is closed."""

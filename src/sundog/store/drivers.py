@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sundog.launcher.recorded import MountedTree
-    from sundog.launcher.root import DirectoryRoot, OverlayRoot
+    from sundog.launcher.root import Root
     from sundog.launcher.supervised import Emulation
     from sundog.layer.inherit import StepOwners
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
-    Root = DirectoryRoot | OverlayRoot
 
 DRIVER_VARIABLE = "CH_IMAGE_DRIVER"
 DRIVERS = ("overlay", "copy")

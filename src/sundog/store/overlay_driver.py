@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.launcher.root import Root
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
@@ -30,7 +31,7 @@ class OverlayDriver:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def root(self, layers: Sequence[LayerId]) -> DirectoryRoot | OverlayRoot:
+    def root(self, layers: Sequence[LayerId]) -> Root:
         """Return a view of exactly what the layers hold, to be read only."""
         store = self._store
         visible = store.layers.visible(layers)
