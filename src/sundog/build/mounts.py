@@ -17,10 +17,11 @@ from sundog.build.tree_step import encoded
 from sundog.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
 from sundog.errors import BuildError
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.launcher.operations import CREATED, Bind, DetachedMount, FileMount, TmpfsMount
 from sundog.launcher.recorded import MountedTree, Recorded
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.launcher.step import in_root
-from sundog.launcher.step_mounts import FileMount, StepBind, StepMount, TmpfsMount, TreeMount
+from sundog.launcher.step_mounts import TreeMount
 from sundog.layer.flatten import copy_tree
 from sundog.record.owners import OwnerRecord
 from sundog.store.cache_mounts import CacheRequest
@@ -156,7 +157,7 @@ class PreparedMounts:
     ``mounted`` is what a supervisor has to know of their owners.
     """
 
-    operations: list[StepMount] = field(default_factory=list)
+    operations: list[DetachedMount] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     mounted: list[MountedTree] = field(default_factory=list)
     caches: dict[bytes, CacheMount] = field(default_factory=dict)
@@ -206,7 +207,7 @@ class RunMounts:
                 makers[mount.mount.type](mount, prepared)
             for script in self.scripts:
                 path = encoded(f"{SCRIPT_DIRECTORY}/{script.name}")
-                prepared.operations.append(FileMount(encoded(script.text), path, _SCRIPT_MODE))
+                prepared.operations.append(_file(encoded(script.text), path, _SCRIPT_MODE))
             yield prepared
 
     def _tell_waiting(self, name: str) -> None:
@@ -290,7 +291,7 @@ class RunMounts:
         path = mount.target or _SECRETS + wanted.id.rpartition("/")[2]
         mode = _SECRET_MODE if wanted.mode is None else wanted.mode
         target = encoded(path)
-        prepared.operations.append(FileMount(secret.value, target, mode))
+        prepared.operations.append(_file(secret.value, target, mode))
         if wanted.uid or wanted.gid:
             owner = OwnerRecord("f", wanted.uid or 0, wanted.gid or 0)
             prepared.mounted.append(MountedTree(target, owners={b"": owner}))
@@ -306,7 +307,7 @@ class RunMounts:
         number = sum(1 for known in prepared.operations if _AGENTS.encode() in known.destination)
         path = mount.target or f"{_AGENTS}{number}"
         prepared.environment.setdefault("SSH_AUTH_SOCK", path)
-        prepared.operations.append(StepBind(os.fsencode(socket), encoded(path)))
+        prepared.operations.append(Bind(os.fsencode(socket), encoded(path), CREATED))
 
 
 def _cache(mount: RunMount, prepared: PreparedMounts, directory: CacheMount) -> None:
@@ -320,7 +321,13 @@ def _cache(mount: RunMount, prepared: PreparedMounts, directory: CacheMount) -> 
 
 def _tmpfs(mount: RunMount, prepared: PreparedMounts) -> None:
     target, writable = encoded(mount.target), mount.mount.writable
-    prepared.operations.append(TmpfsMount(target, mount.mount.size, writable=writable))
+    prepared.operations.append(
+        TmpfsMount(target, CREATED, size=mount.mount.size, writable=writable)
+    )
+
+
+def _file(contents: bytes, target: bytes, mode: int) -> FileMount:
+    return FileMount(contents, target, CREATED, mode=mode, writable=False)
 
 
 def _literally(path: str) -> str:

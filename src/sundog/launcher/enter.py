@@ -47,14 +47,15 @@ def enter_namespaces(uid: int, gid: int, more: int = 0) -> None:
     write_id_maps(uid, gid, outside_uid, outside_gid)
 
 
-def lock_mounts() -> None:
+def lock_mounts(more: int = 0) -> None:
     """Move this process into another user and mount namespace, below those where all is mounted.
 
+    And into those of ``more`` (CLONE_NEW*), over which it is root, then.
     There it has the same IDs, and what it has inherited of mounts is one whole: it can unmount none
     of them, and make none writable that is read-only (mount_namespaces(7), "Restrictions on mount
     namespaces").  What is not needed by programs without capabilities, which can do neither anyway.
     """
-    enter_namespaces(os.geteuid(), os.getegid())
+    enter_namespaces(os.geteuid(), os.getegid(), more)
 
 
 def mount_scratch(size: bytes = SCRATCH_SIZE) -> int:

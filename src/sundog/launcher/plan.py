@@ -12,7 +12,7 @@ from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import MNT_DETACH, umount2
 from sundog.launcher.enter import change_root, mount_scratch
-from sundog.launcher.operations import CREATED, OPTIONAL, REQUIRED, Bind, GeneratedFile, Tmpfs
+from sundog.launcher.operations import CREATED, OPTIONAL, REQUIRED, Bind, FileMount, TmpfsMount
 from sundog.launcher.root import mount_overlaid
 
 TYPE_CHECKING = False
@@ -147,10 +147,10 @@ def build_plan(
     operations += [Bind(path, path, OPTIONAL) for path in optional]
     if accounts is not None:
         passwd, group = accounts
-        operations.append(GeneratedFile(passwd, b"/etc/passwd", required))
-        operations.append(GeneratedFile(group, b"/etc/group", required))
+        operations.append(FileMount(passwd, b"/etc/passwd", required))
+        operations.append(FileMount(group, b"/etc/group", required))
     operations.append(
-        Tmpfs(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
+        TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
     )
     operations += [Bind(source, destination, CREATED) for source, destination in binds]
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)

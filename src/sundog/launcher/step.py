@@ -50,7 +50,6 @@ from sundog.launcher.members import kill_members
 from sundog.launcher.plan import enter
 from sundog.launcher.relay import Relay
 from sundog.launcher.root import mount_root
-from sundog.launcher.step_mounts import StepMount
 from sundog.launcher.step_plan import FreshProc, PidNamespaceRefused, ignore, step_plan
 from sundog.wire.outcomes import NO_OUTCOME
 
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
+    from sundog.launcher.operations import DetachedMount
     from sundog.launcher.root import Root
     from sundog.launcher.supervised import Emulation, Supervised, Supervision
     from sundog.record.identity import Identity
@@ -110,7 +110,7 @@ class Step:
         seccomp: bool = False,
         fake_sync: bool = False,
         binds: "Sequence[tuple[bytes, bytes]]" = (),
-        mounts: "Sequence[StepMount]" = (),
+        mounts: "Sequence[DetachedMount]" = (),
         offline: bool = False,
         uid: int = 0,
         gid: int = 0,
@@ -223,16 +223,13 @@ def guarded(
             os.close(fd)
         opened = None if emulation is None else emulation.open()
         try:
-            more = (OWN_NAMESPACES if own_pids else 0) | (CLONE_NEWNET if step.offline else 0)
-            enter_namespaces(step.uid, step.gid, more)
+            enter_namespaces(step.uid, step.gid, OWN_NAMESPACES if own_pids else 0)
         except KernelError as error:
             if own_pids and error.call == "unshare":
                 raise PidNamespaceRefused(error.message) from None
             raise
         set_dumpable(False)
         tie()
-        if step.offline:
-            bring_up_loopback()
         supervision = None if opened is None else opened.merge()
         if not own_pids:
             set_child_subreaper()
@@ -386,8 +383,7 @@ def container(
     if gate is not None:
         gate.wait()
     for operation in reversed(operations):
-        if isinstance(operation, StepMount):
-            operation.remove()
+        operation.remove()
     return os.waitstatus_to_exitcode(status)
 
 
@@ -408,7 +404,9 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
         raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
     # Who may not be traced may not write ID maps either; nothing of the image runs yet.
     set_dumpable(True)
-    lock_mounts()
+    lock_mounts(CLONE_NEWNET if step.offline else 0)
+    if step.offline:
+        bring_up_loopback()
     set_no_new_privs()
     scope(LANDLOCK_SCOPES)
     if supervision is not None:

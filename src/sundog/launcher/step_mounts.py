@@ -11,79 +11,87 @@ import errno
 import os
 
 from sundog.errors import KernelError, SundogError
-from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.libc import printable
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
-    AT_FDCWD,
     MNT_DETACH,
     MOUNT_ATTR_RDONLY,
-    MOVE_MOUNT_F_EMPTY_PATH,
-    MS_NODEV,
-    MS_NOSUID,
     OPEN_TREE_CLONE,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     UMOUNT_NOFOLLOW,
-    mount,
     mount_setattr,
-    move_mount,
     open_tree,
     openat2,
     umount2,
 )
 from sundog.launcher.mountpoint import INSIDE, make_mount_point
-from sundog.launcher.operations import CREATED, OPTIONAL, Detached, copy_of_mounts
+from sundog.launcher.operations import CREATED, DetachedMount, own_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.launcher.root import Root
 
 
-class StepMount(Detached):
+class Traceless:
     """A mount whose mount point, if it was missing, goes again before the layer is committed.
 
     ``inside`` says how that is looked for (RESOLVE_*): not across mounts, unless it lies on one
     where mount points may be made.
     """
 
-    __slots__ = ("inside", "made", "restored", "writable")
+    __slots__ = ("_inside", "_made", "_mount", "_restored", "destination", "need")
 
-    def __init__(self, destination: bytes, *, writable: bool) -> None:
-        super().__init__(destination, CREATED)
-        self.writable = writable
-        self.inside = INSIDE
-        self.made: list[bytes] = []  # the innermost first
+    def __init__(self, mounted: DetachedMount, inside: int = INSIDE) -> None:
+        self._mount = mounted
+        self._inside = inside
+        self._made: list[bytes] = []  # the innermost first
         # The directory that the outermost was made in: its times before, and its change after.
-        self.restored: tuple[bytes, tuple[int, int], int] | None = None
+        self._restored: tuple[bytes, tuple[int, int], int] | None = None
+        self.destination = mounted.destination
+        self.need = mounted.need
 
     def describe(self) -> str:
         """Say in one line what it does."""
-        return f"mount at {printable(self.destination)} ({self.need})"
+        return self._mount.describe()
+
+    def acquire(self) -> None:
+        """Take hold of something of the host's."""
+        self._mount.acquire()
+
+    def generate(self, scratch: int) -> None:
+        """Make something in the ``scratch`` tmpfs."""
+        self._mount.generate(scratch)
+
+    def covers_directory(self) -> bool:
+        """Tell whether it has to be mounted on a directory."""
+        return self._mount.covers_directory()
 
     def attach(self) -> None:
         """Mount it at its destination, which is made if missing."""
         path = self.destination
         while not os.path.lexists(path):
-            self.made.append(path)
+            self._made.append(path)
             path = os.path.dirname(path)
-        if self.made:
+        if self._made:
             before = os.stat(path)
-            make_mount_point(
-                self.destination, is_directory=self.covers_directory(), inside=self.inside
-            )
+            is_directory = self.covers_directory()
+            make_mount_point(self.destination, is_directory=is_directory, inside=self._inside)
             times = (before.st_atime_ns, before.st_mtime_ns)
-            self.restored = path, times, os.stat(path).st_mtime_ns
-        super().attach()
+            self._restored = path, times, os.stat(path).st_mtime_ns
+        self._mount.attach()
 
     def remove(self) -> None:
         """Unmount it and remove what was made for it, unless the command put something there."""
-        if self.restored is None:
+        if self._restored is None:
             return
         try:
             umount2(self.destination, MNT_DETACH | UMOUNT_NOFOLLOW)
-            parent, times, changed = self.restored
+            parent, times, changed = self._restored
             is_as_it_was = os.stat(parent).st_mtime_ns == changed
-            for path in self.made:
+            for path in self._made:
                 if os.path.isdir(path):
                     os.rmdir(path)
                 else:
@@ -94,43 +102,7 @@ class StepMount(Detached):
             return  # moved or filled by the command: then it is the command's
 
 
-class StepBind(StepMount):
-    """A file or directory of the host, and all mounts below it.
-
-    What is missing in it is the host's business, and not made.
-    """
-
-    __slots__ = ("source",)
-
-    def __init__(self, source: bytes, destination: bytes, *, writable: bool = True) -> None:
-        super().__init__(destination, writable=writable)
-        self.source = source
-
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        how = self.need if self.writable else f"{self.need}, read-only"
-        return f"bind {printable(self.source)} at {printable(self.destination)} ({how})"
-
-    def acquire(self) -> None:
-        """Take a copy of the source's mounts."""
-        self.tree = copy_of_mounts(self.source, writable=self.writable)
-
-
-class Cover(StepBind):
-    """A read-only bind over whatever is at its destination: over a symbolic link itself, too."""
-
-    __slots__ = ()
-
-    def __init__(self, path: bytes) -> None:
-        super().__init__(path, path, writable=False)
-        self.need = OPTIONAL
-
-    def move(self) -> None:
-        """Mount it at its destination, which exists; a symbolic link there is not followed."""
-        move_mount(self.tree, b"", AT_FDCWD, self.destination, MOVE_MOUNT_F_EMPTY_PATH)
-
-
-class TreeMount(StepMount):
+class TreeMount(DetachedMount):
     """What is at ``path`` in ``root``, where symbolic links lead as in a root directory."""
 
     __slots__ = ("path", "root")
@@ -143,14 +115,13 @@ class TreeMount(StepMount):
         *,
         writable: bool = False,
     ) -> None:
-        super().__init__(destination, writable=writable)
+        super().__init__(destination, CREATED, writable=writable)
         self.root = root
         self.path = path
 
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        how = "" if self.writable else ", read-only"
-        return f"bind {printable(self.path)} of {self.root!r} at {printable(self.destination)}{how}"
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return f"bind {printable(self.path)} of {self.root!r}"
 
     def generate(self, scratch: int) -> None:
         """Take a copy of the mount of a part of the root.  May change the working directory."""
@@ -174,96 +145,25 @@ class TreeMount(StepMount):
             mount_setattr(self.tree, b"", AT_EMPTY_PATH | recursive, MOUNT_ATTR_RDONLY)
 
 
-class TmpfsMount(StepMount):
-    """An empty tmpfs; ``size`` in bytes, None for the kernel's default."""
-
-    __slots__ = ("size",)
-
-    def __init__(
-        self, destination: bytes, size: int | None = None, *, writable: bool = True
-    ) -> None:
-        super().__init__(destination, writable=writable)
-        self.size = size
-
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        return f"mount tmpfs at {printable(self.destination)} ({self.need})"
-
-    def generate(self, scratch: int) -> None:
-        """Mount it out of sight."""
-        self.tree = new_tmpfs(scratch, self.destination, self.size)
-        if not self.writable:
-            mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
-
-
-class FileMount(StepMount):
-    """A read-only file with ``contents`` that are on no disk; it has the permissions ``mode``."""
-
-    __slots__ = ("contents", "mode")
-
-    def __init__(self, contents: bytes, destination: bytes, mode: int) -> None:
-        super().__init__(destination, writable=False)
-        self.contents = contents
-        self.mode = mode
-
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        size = len(self.contents)
-        return f"bind a file of {size} bytes at {printable(self.destination)} ({self.need})"
-
-    def generate(self, scratch: int) -> None:
-        """Write the file to a tmpfs of its own."""
-        place = own_directory(scratch, self.destination)
-        mount_tmpfs(place, len(self.contents) + (1 << 16))
-        path = place + b"/file"
-        with open(path, "xb") as file:
-            file.write(self.contents)
-            os.fchmod(file.fileno(), self.mode)
-        self.tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
-        mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
-
-
-def new_tmpfs(scratch: int, destination: bytes, size: int | None) -> int:
-    """Return a tmpfs that is mounted nowhere but in the ``scratch`` tmpfs."""
-    place = own_directory(scratch, destination)
-    mount_tmpfs(place, size)
-    return open_tree(AT_FDCWD, place, OPEN_TREE_CLONE)
-
-
-def mount_tmpfs(place: bytes, size: int | None) -> None:
-    """Mount a tmpfs of ``size`` bytes, None for the kernel's default."""
-    options = None if size is None else b"size=%d" % size
-    try:
-        mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NODEV, options)
-    except KernelError as error:
-        raise kernel_error("mount", place, error.errno, "mount a tmpfs") from None
-
-
-def own_directory(scratch: int, destination: bytes) -> bytes:
-    """Make a directory in the ``scratch`` tmpfs for what goes to ``destination``."""
-    name = b"mount-" + destination.strip(b"/").replace(b"/", b"%")[:200]
-    while True:
-        try:
-            os.mkdir(name, dir_fd=scratch)
-        except FileExistsError:
-            name += b"+"
-        else:
-            return b"/proc/self/fd/%d/%b" % (scratch, name)
-
-
-def arranged(mounts: "list[StepMount]") -> "list[StepMount]":
+def arranged(mounts: "Sequence[DetachedMount]") -> "list[Traceless]":
     """Return ``mounts`` in the order in which they are attached: what lies on another, later.
 
     Mount points are made in those that are writable, of which nothing is kept that is the host's.
     """
     ordered = sorted(mounts, key=depth)
-    for position, inner in enumerate(ordered):
-        for outer in ordered[:position]:
-            if outer.writable and inner.destination.startswith(outer.destination + b"/"):
-                inner.inside = RESOLVE_NO_MAGICLINKS
-    return ordered
+    return [
+        Traceless(inner, RESOLVE_NO_MAGICLINKS if lies_on_writable(inner, ordered[:at]) else INSIDE)
+        for at, inner in enumerate(ordered)
+    ]
 
 
-def depth(operation: StepMount) -> int:
+def lies_on_writable(inner: DetachedMount, outer: "Sequence[DetachedMount]") -> bool:
+    """Tell whether the destination of ``inner`` is below that of a writable one of ``outer``."""
+    return any(
+        each.writable and inner.destination.startswith(each.destination + b"/") for each in outer
+    )
+
+
+def depth(operation: DetachedMount) -> int:
     """Return how many names the path of the mount point has."""
     return operation.destination.count(b"/")

@@ -23,10 +23,10 @@ from sundog.kernel.mounts import (
     open_tree,
 )
 from sundog.launcher.enter import copy_tree
-from sundog.launcher.operations import REQUIRED, Bind, Detached
+from sundog.launcher.operations import CREATED, OPTIONAL, Bind, DetachedMount
 from sundog.launcher.paths import OPEN_DIRECTORY
 from sundog.launcher.plan import Plan
-from sundog.launcher.step_mounts import Cover, StepBind, arranged
+from sundog.launcher.step_mounts import Traceless, arranged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,17 +57,17 @@ class PidNamespaceRefused(SundogError):
     """The site refuses a PID namespace, or to mount /proc in one."""
 
 
-class FreshProc(Detached):
+class FreshProc(DetachedMount):
     """Show the processes of this process's PID namespace at /proc."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(b"/proc", REQUIRED)
+        super().__init__(b"/proc")
 
-    def describe(self) -> str:
-        """Say in one line what it does."""
-        return "mount proc at /proc (required)"
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return "mount proc"
 
     def generate(self, scratch: int) -> None:
         """Mount it out of sight, while the host's /proc can still be seen.
@@ -83,7 +83,7 @@ class FreshProc(Detached):
         self.tree = open_tree(scratch, b"proc", OPEN_TREE_CLONE)
 
 
-class OwnDevices(Detached):
+class OwnDevices(DetachedMount):
     """Show a /dev of the step's own: the devices that every program expects, and no terminal.
 
     Terminals and shared memory are fresh ones, so that a step sees neither those of the user's
@@ -93,13 +93,13 @@ class OwnDevices(Detached):
     __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        super().__init__(b"/dev", REQUIRED)
+        super().__init__(b"/dev")
         self._found: list[tuple[bytes, int]] = []
 
-    def describe(self) -> str:
-        """Say in one line what it does."""
+    def what(self) -> str:
+        """See ``DetachedMount``."""
         names = " ".join(name.decode() for name in DEVICES)
-        return f"mount a tmpfs with pts shm {names} at /dev (required)"
+        return f"mount a tmpfs with pts shm {names}"
 
     def acquire(self) -> None:
         """Take copies of the mounts of the host's devices, as far as they are there."""
@@ -135,9 +135,12 @@ def step_plan(step: "Step", *, own_pids: bool) -> Plan:
     """Return the plan of mounts of a step."""
     operations: list[Operation] = [OwnDevices(), Bind(b"/sys", b"/sys", writable=False)]
     operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
-    operations += [Cover(path) for path in NETWORK_FILES]
-    operations += [StepBind(source, destination) for source, destination in step.binds]
-    operations += arranged(list(step.mounts))
+    operations += [
+        Traceless(Bind(path, path, OPTIONAL, writable=False, covers_link=True))
+        for path in NETWORK_FILES
+    ]
+    operations += [Traceless(Bind(*bind, CREATED)) for bind in step.binds]
+    operations += arranged(step.mounts)
     return Plan(step.root, operations, writable=True)
 
 
