@@ -285,6 +285,7 @@ def supervise(
         print(*statistics.lines(), sep="\n", file=sys.stderr)
         print(f"notify: {len(state.records)} records", file=sys.stderr)
         print(f"notify: {len(state.tags.table)} identities", file=sys.stderr)
+        print(f"notify: {len(os.listdir('self/fd'))} descriptors", file=sys.stderr)
     return statistics.incidents
 
 

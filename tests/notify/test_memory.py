@@ -98,6 +98,6 @@ def test_what_is_gone_is_forgotten_on_disk(busybox: Container, tmp_path: Path, p
 @pytest.mark.slow
 def test_supervisor_does_not_grow(busybox: Container) -> None:
     """A million rounds may take 20 MB; the first some thousand records are kept."""
-    script = "mkdir s; mount -t tmpfs s s; cd s; exec churn files 40000"
+    script = "mkdir s; mount -t tmpfs s s; cd s; exec churn files 60000"
     done = busybox.run("sh", "-c", script, options=("--stats",))
-    assert count(done.stderr, "bytes") < 7_000_000, done.stderr
+    assert count(done.stderr, "bytes") < 14_000_000, done.stderr

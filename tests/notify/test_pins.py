@@ -61,3 +61,10 @@ def test_link_that_fails_changes_nothing(below: Container) -> None:
     assert below.sh("ln old plain 2>&1; ln nothing new 2>&1; stat -c %u:%g old plain") == (
         "ln: plain: File exists\nln: nothing: No such file or directory\n5:6\n0:0\n"
     )
+
+
+def test_file_is_held_once(below: Container) -> None:
+    """Each change of the owner to another than root makes a new record of the same copy."""
+    script = "i=0; while [ $i -lt 60 ]; do chown 7 plain; chown 0 plain; i=$((i + 1)); done"
+    done = below.run("sh", "-c", script, options=("--stats",))
+    assert int(done.stderr.rpartition(" descriptors")[0].rpartition(" ")[2]) < 50, done.stderr

@@ -41,7 +41,7 @@ SET_USER_ID = 0o4000
 SET_GROUP_ID = 0o2000
 GROUP_EXECUTE = 0o010
 
-UNWATCHED = 1 << 14  # so many records a container makes before the next ones are watched
+UNWATCHED = 1 << 15  # so many records a container makes before the next ones are watched
 LOOK_EVERY = 1 << 8  # watched records: as often what is gone is forgotten
 NEVER = sys.maxsize
 MAX_SHARED = 1 << 12
