@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -24,6 +25,18 @@ KINDS = {
     "btrfs": (256, ("mkfs.btrfs", "-q"), "commit=300"),
 }
 OUTER_MEBIBYTES = 4096  # with holes
+
+
+def lacking(kind: str) -> str:
+    """Say what the kernel lacks for a disk of this kind, "" if nothing."""
+    if not Path("/dev/loop-control").exists():
+        return "no loop devices"
+    for needed in ("xfs", kind):
+        if shutil.which("modprobe"):  # where there are no modules, there is none
+            subprocess.run(["modprobe", "--quiet", needed], check=False)
+        if f"\t{needed}\n" not in Path("/proc/filesystems").read_text():
+            return f"no {needed}"
+    return ""
 
 
 @dataclass

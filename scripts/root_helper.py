@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts import account
-from scripts.disks import Disk
+from scripts.disks import Disk, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,6 +141,8 @@ class Server:
         return {}
 
     def _make_disk(self, request: dict[str, Any]) -> dict[str, Any]:
+        if lack := lacking(request["kind"]):
+            return {"lacking": lack}
         owner = (self.tester.uid, self.tester.gid)
         disk = Disk.make(request["kind"], owner, self.mounts)
         self.disks[str(disk.path)] = disk
