@@ -188,7 +188,7 @@ CONFIGS = (
     _config("no-utf-8", "not JSON", b'{"architecture": "\xff"}'),
     _config("5000-digits", "not JSON", b'{"x": %s}' % LONG.encode()),
     _config("17-MiB", "are allowed", b" " * (17 << 20)),
-    _config("is-manifest", "architecture: missing", 
+    _config("is-manifest", "architecture: missing",
             b'{"schemaVersion": 2, "rootfs": {"diff_ids": ["%s"]}}' % ZEROS.encode()),
     _config("architecture-none", "architecture: missing", lambda c: c.pop("architecture")),
     _config("architecture-number", "architecture", lambda c: c.update(architecture=64)),

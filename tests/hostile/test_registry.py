@@ -60,16 +60,15 @@ class Forked:
         ready, _, _ = select.select([output], [], [], _SECONDS)
         if not ready:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.close()
             self._process = self._started()
             pytest.fail("the command does not end")
         done: dict[str, Any] = json.loads(output.readline())
         return done
 
     def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # which closes its pipes, and so it ends
+            pass
 
 
 @pytest.fixture(scope="module")
