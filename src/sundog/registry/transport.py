@@ -151,8 +151,9 @@ class Urllib3Transport:
 
     def _context(self, verify: bool, certificates: Certificates) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        # Python sets it from 3.13 on.  It refuses authorities without a key usage extension, as
-        # sites make them for themselves; curl and skopeo accept those.
+        # As curl has it.  Python sets both from 3.13 on, and the strict one refuses authorities
+        # without a key usage extension, as sites make them for themselves.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         certificates.load(context)
         if not verify:
