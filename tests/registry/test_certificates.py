@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sundog.registry.certificates import CertificateError, Certificates
 from tests.pull.conftest import refused, shelf
+from tests.pull.faulty import FaultyRegistry
 from tests.pull.flavours import Flavours, certificate, demanding
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-    from pathlib import Path
 
     from tests.conftest import Runner
     from tests.pull.images import Shelf
@@ -132,6 +133,52 @@ def test_a_key_with_a_passphrase_is_not_asked_for(
     subprocess.run([*lock, "-in", client[1], "-out", place / "client.key"], check=True)
     done = run_ch_image("pull", f"{strict}/a:1", env=settings, check=False)
     refused(done, f"can't use {place}/client.cert and client.key: ")
+
+
+def test_an_authority_of_a_site_needs_no_key_usage(
+    *,
+    shelf: Shelf,
+    run_ch_image: Runner,
+    tmp_path: Path,
+    settings: Mapping[str, str],
+) -> None:
+    """Python's VERIFY_X509_STRICT refuses such authorities, which curl believes."""
+    shelf.image(shelf.base(), tag="a:1")
+    authority, *server = (str(tmp_path / name) for name in ("ca.crt", "tls.crt", "tls.key"))
+    new = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-days", "2"]
+    new += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    key = ["-keyout", str(tmp_path / "ca.key"), "-out", authority]
+    usage = ["-addext", "basicConstraints=CA:TRUE"]
+    subprocess.run([*new, "-subj", "/CN=site", *key, *usage], check=True, capture_output=True)
+    text = ["openssl", "x509", "-noout", "-text", "-in", authority]
+    assert b"Key Usage" not in subprocess.run(text, check=True, capture_output=True).stdout
+    key = [
+        "-keyout",
+        server[1],
+        "-out",
+        server[0],
+        "-CA",
+        authority,
+        "-CAkey",
+        str(tmp_path / "ca.key"),
+    ]
+    names = ["-addext", "basicConstraints=CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*new, "-subj", "/CN=x", *key, *names], check=True, capture_output=True)
+    with FaultyRegistry(shelf).serve((Path(server[0]), Path(server[1]))) as registry:
+        url = f"https://{registry.host}/v2/"
+        curl = ["curl", "-sS", "--cacert", authority, url]
+        assert subprocess.run(curl, check=True, capture_output=True).stdout == b"{}"
+        shutil.copy(authority, directory(tmp_path, registry.host) / "ca.crt")
+        run_ch_image("pull", f"{registry.host}/a:1", env=settings)
+        run_ch_image("pull", f"{registry.host}/a:1", env={"SSL_CERT_FILE": authority})
+        # The server's own certificate is enough as well: a chain need not go up to its root.
+        shutil.copy(server[0], directory(tmp_path / "leaf", registry.host) / "ca.crt")
+        leaf = {**settings, "HOME": str(tmp_path / "leaf")}
+        run_ch_image("pull", "--always-download", f"{registry.host}/a:1", env=leaf)
+        (tmp_path / "context").mkdir()
+        dockerfile = tmp_path / "context/Dockerfile"
+        dockerfile.write_text(f"FROM scratch\nADD {url} /x\n")
+        run_ch_image("build", "-t", "b", tmp_path / "context", env={"SSL_CERT_FILE": authority})
 
 
 def test_the_user_comes_before_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(
     r"""(?P<scheme>https?)://
     (?P<authority>
-      (?: \[(?P<bracketed>[0-9a-f:.]+)\] | (?P<name>[0-9a-z_-]{1,63}(?:\.[0-9a-z_-]{1,63})*) )
+      (?: \[(?P<bracketed>[0-9a-f]*:[0-9a-f:.]*)\]
+        | (?P<name>[0-9a-z_-]{1,63}(?:\.[0-9a-z_-]{1,63})*) )
       (?: :(?P<port>[0-9]{1,5}) )?
     )
     (?P<target>(?:[/?][^\#]*)?) (?:\#.*)?""",

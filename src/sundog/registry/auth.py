@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _CLIENT_ID = "sundog"
 _DEFAULT_SECONDS = 60  # of a token's life, where the server does not tell
 _LONGEST_SECONDS = 86_400
+_SHOWN = 200  # characters of what a registry wrote
 _DIGITS = 9  # of a number in a string
 _TOKEN = re.compile(r"[!-~]+")  # RFC 6750 allows fewer; a header field carries no more
 _MARGIN_SECONDS = 10  # a token that ends sooner is not used any more
@@ -213,7 +214,7 @@ class Authenticator:
             realm = Address.parse(text)
         except AddressError as error:
             raise ProtocolError(
-                f"the registry names no token server: realm {text[:200]!a}"
+                f"the registry names no token server: realm {text[:_SHOWN]!a}"
             ) from error
         is_here = realm.is_loopback and Address.parse(f"http://{self._registry}").is_loopback
         if realm.scheme == "http" and self._verify and not is_here:
@@ -283,7 +284,8 @@ def _chosen(challenges: list[Challenge], host: str, header: str) -> Challenge:
             f"{host}: unauthorized, and the registry does not say how to log in"
         )
     raise UnauthorizedError(
-        f"{host}: don't know how to log in by {challenges[0].scheme if challenges else header!r}"
+        f"{host}: don't know how to log in by "
+        f"{challenges[0].scheme[:_SHOWN] if challenges else ascii(header[:_SHOWN])}"
     )
 
 

@@ -250,7 +250,7 @@ class RegistryClient:
                     break
             except UnauthorizedError as error:
                 if self.is_anonymous:
-                    raise _unknown(what, error.hint) from error
+                    raise _unknown(what, error.hint or error.message) from error
                 raise
         raise self._refusal(response, what)
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 _CONFIG_LIMIT = 16 << 20
+_LAYERS = 1000  # twice as many as any file system stacks
 _NESTING = 4  # of indexes in indexes
 # After these another mirror, or registry that may be meant, is tried.
 _ELSEWHERE = (RegistryError, DigestMismatch)
@@ -259,6 +260,10 @@ def _check_types(manifest: Manifest) -> None:
         raise ManifestError(
             f"not an image: its configuration has type {manifest.config.media_type}",
             "registries hold other things than images as well",
+        )
+    if len(manifest.layers) > _LAYERS:
+        raise ManifestError(
+            f"the manifest has {len(manifest.layers)} layers: more than {_LAYERS} are refused"
         )
     for number, layer in enumerate(manifest.layers, 1):
         if layer.media_type not in LAYERS:

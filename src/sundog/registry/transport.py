@@ -10,8 +10,8 @@ machine itself.  Certificates are checked against the system's store (and ``$SSL
 A redirect is followed for GET and HEAD; to another origin the credentials do not go along, and from
 https to http nothing goes.
 
-Must not import anything of ``sundog`` but ``errors`` and floor-mates ``address``, ``certificates``,
-``faults``, ``http``.
+Must not import anything of ``sundog`` but ``errors`` and floor-mates ``address``, ``bounded``,
+``certificates``, ``faults``, ``http``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from urllib3.util import Timeout, make_headers, parse_url
 
 from sundog import __version__
 from sundog.registry.address import Address
+from sundog.registry.bounded import bound
 from sundog.registry.certificates import Certificates
 from sundog.registry.faults import AddressError, ProtocolError, UnreachableError
 
@@ -123,7 +124,7 @@ class Urllib3Transport:
                 decode_content=False,
                 timeout=self._timeout,
             )
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ValueError) as error:
             raise _unreachable(address.authority, error) from error
         return _Urllib3Response(answer, str(address), address.authority)
 
@@ -150,8 +151,9 @@ class Urllib3Transport:
 
     def _context(self, verify: bool, certificates: Certificates) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        # Python sets it from 3.13 on.  It refuses authorities without a key usage extension, as
-        # sites make them for themselves; curl and skopeo accept those.
+        # As curl has it.  Python sets both from 3.13 on, and the strict one refuses authorities
+        # without a key usage extension, as sites make them for themselves.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         certificates.load(context)
         if not verify:
@@ -185,7 +187,7 @@ class _Urllib3Response:
     def read(self, size: int) -> bytes:
         try:
             data = self._answer.read(size)
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ValueError) as error:
             self._answer.close()
             raise _unreachable(self._host, error) from error
         if not data:
@@ -222,13 +224,15 @@ def _redirected(request: Request, location: str) -> Request:
 
 def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     if not proxy:
-        return urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context)
+        return bound(urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context))
     url = proxy if "://" in proxy else f"http://{proxy}"
     try:
         auth = parse_url(url).auth
         headers = make_headers(proxy_basic_auth=auth) if auth else None
-        return urllib3.ProxyManager(
-            url, maxsize=_CONNECTIONS, proxy_headers=headers, ssl_context=context
+        return bound(
+            urllib3.ProxyManager(
+                url, maxsize=_CONNECTIONS, proxy_headers=headers, ssl_context=context
+            )
         )
     except (LocationParseError, ValueError) as error:  # of a scheme such as socks5
         # Without a password in it, and without urllib3's words, which repeat it.
@@ -240,7 +244,7 @@ def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
         ) from error
 
 
-def _unreachable(host: str, error: HTTPError | OSError) -> UnreachableError:
+def _unreachable(host: str, error: HTTPError | OSError | ValueError) -> UnreachableError:
     """Return what failed in words."""
     match error:
         case ProxyError():

@@ -1,0 +1,106 @@
+"""What a case of the hostile registry is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sundog.oci import media_types
+from tests.hostile.web import Answer, Asked, Reply, World
+from tests.pull.images import Shelf, digest
+
+Json = dict[str, Any]
+Fault = Callable[[World, Asked, Reply], Answer]
+
+USER, PASSWORD, TOKEN = "u", "s3cret-Pa55", "t0ken-of-the-server"
+PULL = ("pull", "{registry}/a:1")
+
+
+def honest(world: World, asked: Asked, right: Reply) -> Answer:
+    """Do what is right."""
+    return right
+
+
+def image(
+    manifest: Callable[[Json], object] | bytes | None = None,
+    config: Callable[[Json], object] | bytes | None = None,
+    media_type: str = media_types.OCI_MANIFEST,
+) -> Callable[[Shelf], None]:
+    """Return what puts ``a:1`` on a shelf, an image of one layer.
+
+    Functions change the object of a document; bytes are the document.
+    """
+
+    def put(shelf: Shelf) -> None:
+        layer = shelf.base()
+        configuration: Json = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Env": ["PATH=/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+            "history": [{"created_by": "layer"}],
+        }
+        document: Json = {
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": shelf.blob(_made(config, configuration), media_types.OCI_CONFIG),
+            "layers": [layer.descriptor],
+        }
+        content = _made(manifest, document)
+        shelf.types[digest(content)] = media_type
+        shelf.blob(content, media_type)
+        shelf.tags["a:1"] = digest(content)
+
+    return put
+
+
+def _made(change: Callable[[Json], object] | bytes | None, document: Json) -> bytes:
+    if isinstance(change, bytes):
+        return change
+    if change is not None:
+        change(document)
+    return json.dumps(document).encode()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to be hostile.
+
+    says            a part of the one error; "" if the command works all the same
+    shelf           what the registry has
+    fault           what it does
+    argv            the command; ``{registry}`` and the like are fields of ``World``
+    most            so many requests at most
+    floods          bytes that may be sent, at most
+    login           whether the user has a password there, and gives it
+    entitled        the servers that may see it, or the token, as beginnings of URLs
+    seconds         after how many a silent server is given up, 0 for as usual
+    chunk           how many bytes are pushed at a time, 0 for as usual
+    settings        ``registries.conf``
+    """
+
+    name: str
+    says: str = ""
+    shelf: Callable[[Shelf], None] = field(default_factory=image)
+    fault: Fault = honest
+    argv: tuple[str, ...] = PULL
+    most: int = 12
+    floods: int = 1 << 20
+    login: bool = False
+    entitled: tuple[str, ...] = ("http://{registry}",)
+    seconds: float = 0
+    chunk: int = 0
+    settings: str = ""
+    identity: bool = False
+
+
+def on_manifest(answer: Callable[[Reply], Answer]) -> Fault:
+    """Return a fault in what is answered about manifests."""
+    return lambda _world, asked, right: answer(right) if asked.is_manifest else right
+
+
+def on_blob(answer: Callable[[Reply], Answer]) -> Fault:
+    """Return a fault in what is answered about blobs."""
+    return lambda _world, asked, right: answer(right) if asked.is_blob else right
