@@ -66,7 +66,8 @@ class StepMount(Detached):
             self.made.append(path)
             path = os.path.dirname(path)
         if self.made:
-            before = os.stat(path)
+            # A symlink that leads nowhere is there, and make_mount_point complains.
+            before = os.stat(path) if os.path.exists(path) else os.lstat(path)
             make_mount_point(
                 self.destination, is_directory=self.covers_directory(), inside=self.inside
             )
