@@ -137,18 +137,24 @@ class Place:
         """Return the layers of the storage."""
         return set(os.listdir(self.storage / "layers"))
 
-    def holds_canary(self, layer: str) -> bool:
-        """Tell whether the canary, or its name, is in a layer."""
-        for top, directories, files in os.walk(self.storage / "layers" / layer):
-            for name in (*directories, *files):
+    def holds_secret(self, layer: str) -> bool:
+        """Tell whether the contents of the canary are in a layer."""
+        for top, _, files in os.walk(self.storage / "layers" / layer):
+            for name in files:
                 path = os.path.join(top, name)
-                if name == "canary" and not os.path.islink(path):
-                    return True
-                if name in files and os.path.isfile(path) and not os.path.islink(path):
+                if os.path.isfile(path) and not os.path.islink(path):
                     with open(path, "rb") as file:
                         if CANARY in file.read():
                             return True
         return False
+
+    def holds_canary(self, layer: str) -> bool:
+        """Tell whether the canary, or its name, is in a layer."""
+        for top, directories, files in os.walk(self.storage / "layers" / layer):
+            for name in (*directories, *files):
+                if name == "canary" and not os.path.islink(os.path.join(top, name)):
+                    return True
+        return self.holds_secret(layer)
 
     def attempt(self, case: Case) -> str:
         """Build ``case`` and check all that it promises; return what was printed for people."""

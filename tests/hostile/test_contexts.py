@@ -234,9 +234,9 @@ FILES = [
         "names of control characters",
         LIST,
         prepare=both(write("a\x1b[2Jb"), write("c\nd")),
-        prints=". ./a\x1b[2Jb ./c d ./f ",
+        prints=". ./a\x1b[2Jb ./c ./f d ",
     ),
-    Case("missing name of control characters", "FROM bb\nCOPY a\x1b[2J /\n", "not found", 2),
+    Case("missing name of control characters", "FROM bb\nCOPY a\x1b]2J /\n", "not found", 2),
     Case(
         "unreadable name of control characters",
         COPY,
@@ -464,16 +464,16 @@ ESCAPES: dict[str, tuple[tuple[Member, ...], str]] = {
         (("l", SYMLINK, "OUTSIDE"), ("l", DIRECTORY, ""), ("l/new", FILE, "")),
         "",
     ),
-    "a hard link to the host": ((("l", HARDLINK, "OUTSIDE/canary"),), "link"),
+    "a hard link to the host": ((("l", HARDLINK, "OUTSIDE/canary"),), "is not there"),
     "a hard link upwards": ((("l", HARDLINK, "../../outside/canary"),), '".." in it'),
     "a hard link to a symlink": ((("s", SYMLINK, "OUTSIDE/canary"), ("l", HARDLINK, "s")), ""),
     "a hard link behind a symlink": (
         (("s", SYMLINK, "OUTSIDE"), ("l", HARDLINK, "s/canary")),
-        "link",
+        "is not there",
     ),
     "a device": ((("zero", tarfile.CHRTYPE, ""),), ""),
     "a FIFO": ((("p", tarfile.FIFOTYPE, ""),), ""),
-    "a file in a file": ((("a", FILE, ""), ("a/b", FILE, "")), ""),
+    "a file in a file": ((("a", FILE, ""), ("a/b", FILE, "")), "is not a directory"),
 }
 
 
@@ -586,3 +586,107 @@ def place(storage: Path, tmp_path: Path) -> Generator[Place]:
 @pytest.mark.parametrize("name", CASES)
 def test_context(name: str, place: Place) -> None:
     place.attempt(CASES[name])
+
+
+# While a build copies, another process exchanges what is in the context, as fast as it can.
+
+EXCHANGE = """
+import os, sys
+from sundog.kernel.files import RENAME_EXCHANGE, renameat2
+one, other = (os.fsencode(name) for name in sys.argv[1:])
+print("ready", flush=True)
+parent = os.getppid()
+while os.getppid() == parent:
+    renameat2(-100, one, -100, other, RENAME_EXCHANGE)
+"""
+REFILL = """
+import os, sys
+print("ready", flush=True)
+parent = os.getppid()
+data = b"x" * 65536
+while os.getppid() == parent:
+    with open(sys.argv[1], "wb", 0) as file:
+        for _ in range(int(sys.argv[2])):
+            file.write(data)
+"""
+
+
+@pytest.fixture
+def meanwhile() -> Generator[Callable[..., None]]:
+    """Start a program that goes on until the end of the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(program: str, *arguments: str | Path) -> None:
+        argv = [sys.executable, "-c", program, *map(str, arguments)]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+SWAPPED = {
+    "directory in a directory": (COPY, "d/inner"),
+    "directory that is the source": ("FROM bb\nCOPY d/inner /d/\n", "d/inner"),
+    "directory above the source": ("FROM bb\nCOPY d/inner/canary /x\n", "d/inner"),
+    "pattern": ("FROM bb\nCOPY d/inner/c* /d/\n", "d/inner"),
+    "exclusion": ("FROM bb\nCOPY --exclude=z* d /d/\n", "d/inner"),
+    "parents": ("FROM bb\nCOPY --parents ./d/inner/canary /d/\n", "d/inner"),
+    "file": (COPY, "d/inner/canary"),
+    "bind mount": ("FROM bb\nRUN --mount=source=d/inner,target=/m cp -r /m /d\n", "d/inner"),
+}
+ROUNDS = 12
+
+
+@pytest.mark.parametrize("what", SWAPPED)
+def test_swap_of_directory_and_symlink(
+    what: str, place: Place, meanwhile: Callable[..., None]
+) -> None:
+    """What is outside is never copied: there is what the context has, or one error."""
+    text, name = SWAPPED[what]
+    for number in range(3):
+        write(f"d/a{number}")(place)
+    write("d/inner/canary", "harmless")(place)
+    swapped = place.context / name
+    target = place.outside / "canary" if swapped.is_file() else place.outside
+    (place.context / "other").symlink_to(target)
+    meanwhile(EXCHANGE, swapped, place.context / "other")
+    outside, outcomes = place.look_outside(), set()
+    for _ in range(ROUNDS):
+        layers = place.layers()
+        status, out, err = place.build(Case("", text))
+        outcomes.add(status)
+        assert "Traceback" not in err, err
+        assert err.count("error: ") <= 1, err
+        assert status == 0 or "Dockerfile:2: " in err, err
+        assert CANARY not in os.fsencode(out + err)
+        for layer in place.layers() - layers:
+            assert not place.holds_secret(layer)
+    assert place.look_outside() == outside
+    assert outcomes <= {0, 1}
+
+
+@pytest.mark.parametrize("blocks", [1, 200])
+def test_file_that_grows_and_shrinks(
+    blocks: int, place: Place, meanwhile: Callable[..., None]
+) -> None:
+    """It is copied as long as it was at some time, or refused; never for ever."""
+    write("x")(place)
+    meanwhile(REFILL, place.context / "x", str(blocks))
+    for _ in range(3):
+        status, _, err = place.build(Case("", COPY))
+        assert "Traceback" not in err
+        assert status == 0 or "Dockerfile:2: can't copy" in err, err
+
+
+def test_file_that_only_grows(place: Place, meanwhile: Callable[..., None]) -> None:
+    write("x")(place)
+    meanwhile(REFILL, place.context / "x", str(1 << 40))
+    status, out, err = place.build(Case("", COPY + "RUN stat -c %s /d/x\n"))
+    assert status == 0, err
+    assert int(out) % 65536 == 0
+    os.truncate(place.context / "x", 0)
