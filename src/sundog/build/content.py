@@ -126,8 +126,11 @@ def _digest_directory(
     fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None
 ) -> Iterator[bytes]:
     for name in names_in(fd, path, listing):
-        info = os.lstat(name, dir_fd=fd)
         entry = os.path.join(path, name)
+        try:
+            info = os.lstat(name, dir_fd=fd)
+        except PermissionError as error:  # it may be listed, and no more
+            raise unreadable(entry) from error
         if stat.S_ISLNK(info.st_mode):
             yield _head(b"l", entry, 0)
             yield _sized(os.readlink(name, dir_fd=fd))

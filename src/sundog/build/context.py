@@ -158,7 +158,8 @@ def named_context(store: Store, text: str, report: Report) -> tuple[str, NamedCo
     if os.path.isdir(source):
         return name, BuildContext(source, option=option)
     try:
-        with open(source, "rb", buffering=0) as stream:
+        fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(fd, "rb", buffering=0) as stream:
             is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
             return name, unpacked_context(store, stream, option) if is_file else BuildContext(
                 source, option=option

@@ -71,12 +71,18 @@ def inject(argv: Sequence[str], hooks: Sequence[Hook]) -> tuple[str, ...]:
 
 def _inject_script(script: str, additions: dict[str, tuple[str, ...]]) -> str:
     insertions: dict[int, str] = {}
-    for offset, addition in _insertions(ShellText.outermost(script), additions):
-        # A substitution in a quoted script is met at both levels; it is quoted as the outer one.
-        insertions.setdefault(offset, addition)
-    for offset in sorted(insertions, reverse=True):
-        script = script[:offset] + insertions[offset] + script[offset:]
-    return script
+    try:
+        for offset, addition in _insertions(ShellText.outermost(script), additions):
+            # A substitution in a quoted script is met at both levels: quoted as the outer one.
+            insertions.setdefault(offset, addition)
+    except RecursionError:  # hundreds of substitutions inside of each other: no such apt is meant
+        return script
+    pieces = []
+    position = 0
+    for offset in sorted(insertions):
+        pieces += [script[position:offset], insertions[offset]]
+        position = offset
+    return "".join([*pieces, script[position:]])
 
 
 def _insertions(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from dataclasses import dataclass
 
 from sundog.errors import BuildError, KernelError, SundogError
@@ -17,7 +18,7 @@ from sundog.record.identity import find_group, find_user, parsed_id
 
 PASSWD, GROUP = b"/etc/passwd", b"/etc/group"
 _LIMIT = 16 << 20  # bytes of them that are read
-_MISSING = (errno.ENOENT, errno.ENOTDIR)
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ def account_file(root: int, path: bytes) -> bytes:
         if error.errno in _MISSING:
             return b""
         raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return b""
     with open(fd, "rb") as file:
-        try:
-            return file.read(_LIMIT)
-        except IsADirectoryError:
-            return b""
+        return file.read(_LIMIT)

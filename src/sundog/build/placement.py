@@ -93,7 +93,7 @@ def _obstacle(path: bytes, error: KernelError) -> SundogError:
     if error.errno == errno.ELOOP:
         return _too_many_links(path)
     if error.errno == errno.ENAMETOOLONG:
-        return BuildError(f"too long for a path in the image: {_beginning(path)}")
+        return _too_long(path)
     return error
 
 
@@ -178,9 +178,7 @@ class Placer:
         except KernelError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
-            if error.errno == errno.ELOOP:
-                raise _too_many_links(path) from error
-            raise
+            raise _obstacle(path, error) from error
 
     def canonical(self, fd: int) -> bytes:
         """Return the path of the directory ``fd`` in the image, without symlinks."""
@@ -382,6 +380,10 @@ def _link_target(directory: int, name: bytes) -> bytes | None:
         if error.errno in (errno.ENOENT, errno.EINVAL):
             return None
         raise
+
+
+def _too_long(path: bytes) -> BuildError:
+    return BuildError(f"too long for a path in the image: {_beginning(path)}")
 
 
 def _too_many_links(path: bytes) -> BuildError:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sundog.oci.config import ImageConfig
 
 _HOME = "/root"
+_PATH_LIMIT = 4000  # characters; the kernel has PATH_MAX
 _CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 _INSECURE = "insecure"
 _NO_NETWORK = "none"
@@ -126,6 +127,8 @@ def _mounts(
         elif mount.type == BIND:
             origin = ContextOrigin(state.options.context, overlays)
         target = mount.target and absolute(mount.target, config.working_dir)
+        if len(target) > _PATH_LIMIT:
+            raise dockerfile.error(instruction, "--mount: the target is too long for a path")
         if target == "/":
             raise dockerfile.error(instruction, "--mount: the target is the root", near=text)
         if target and any(target == other.target for other in found):

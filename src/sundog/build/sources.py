@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from sundog.record.owners import OwnerRecord
 
 _PIVOT = "/./"
+_IMPOSSIBLE = {
+    errno.ELOOP: "too many symlinks",
+    errno.ENAMETOOLONG: "too long for a path",
+}
+_SHOWN = 200  # bytes of a path in a message
 
 
 class Records(Protocol):
@@ -99,6 +104,9 @@ class SourceTree:
                 raise unknown_type(path) from error
             if error.errno == errno.EACCES:
                 raise unreadable(path) from error
+            if error.errno in _IMPOSSIBLE:
+                what = _IMPOSSIBLE[error.errno]
+                raise BuildError(f"can't copy: {what}: {printable(path[:_SHOWN])}") from error
             raise
 
     def _real_path(self, path: bytes) -> bytes:

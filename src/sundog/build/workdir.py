@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sundog.build.keys import cache_key
@@ -70,7 +71,9 @@ def make_workdir(root: int, path: str) -> list[bytes]:
     """
     names = encoded(path).strip(b"/").split(b"/")
     prefixes = [b"/".join(names[:count]) for count in range(1, len(names) + 1) if names[0]]
-    missing = [prefix for prefix in prefixes if _real_path(root, prefix) is None]
+    missing: list[bytes] = []
+    with suppress(KernelError):  # what is wrong with the path, make_directories says
+        missing = [prefix for prefix in prefixes if _real_path(root, prefix) is None]
     os.close(make_directories(root, encoded(path)))
     made = (_real_path(root, prefix) for prefix in missing)
     return [real for real in made if real is not None]

@@ -76,7 +76,8 @@ class Traceless:
             self._made.append(path)
             path = os.path.dirname(path)
         if self._made:
-            before = os.stat(path)
+            # A symlink that leads nowhere is there, and make_mount_point complains.
+            before = os.stat(path) if os.path.exists(path) else os.lstat(path)
             is_directory = self.covers_directory()
             make_mount_point(self.destination, is_directory=is_directory, inside=self._inside)
             times = (before.st_atime_ns, before.st_mtime_ns)

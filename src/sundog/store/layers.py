@@ -46,7 +46,8 @@ def layer_id(*identity: str) -> LayerId:
     """Return the ID of the layer that ``identity`` describes in full."""
     import hashlib  # noqa: PLC0415 - not needed to look at a store
 
-    return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:ID_LENGTH]
+    text = "\0".join(identity).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:ID_LENGTH]
 
 
 class Layers:
