@@ -139,15 +139,26 @@ class Store:
     ) -> None:
         if error is None:
             with self.faults:
-                self.close()
+                self._close_in_spite_of_signals()
             return
         with suppress(OSError, SundogError):  # one error is enough
             try:
                 self.expect_garbage()  # layers may have lost the image that they were made for
             finally:
-                self.close()
+                self._close_in_spite_of_signals()
         # Whichever thread or process met it, and in whatever it did: here it comes by.
         self.faults.__exit__(kind, error, traceback)
+
+    def _close_in_spite_of_signals(self) -> None:
+        """Close; once more if a signal breaks that off, which only the first does."""
+        try:
+            self.close()
+        except Exception:
+            raise
+        except BaseException:
+            with suppress(OSError, SundogError):
+                self.close()
+            raise
 
 
 def default_path() -> str:
