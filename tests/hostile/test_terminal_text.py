@@ -335,7 +335,7 @@ def last_lines_of_a_run(world: World) -> Any:
 
 
 @case
-def state_with_a_name(world: World) -> Any:
+def shell(world: World) -> Any:
     return world.build(f"SHELL ['{TEXT}']", "RUN a")
 
 

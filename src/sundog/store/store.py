@@ -157,6 +157,7 @@ class Store:
             raise
         except BaseException:
             with suppress(OSError, SundogError):
+                self.scratch.collect(self.expect_garbage)  # what was on its way into the trash
                 self.close()
             raise
 
