@@ -94,3 +94,34 @@ def test_text_that_the_terminal_cannot_show() -> None:
     stream = io.TextIOWrapper(raw, encoding="ascii")
     Report(0, stream).info("ü \udcff")
     assert raw.getvalue() == b"\\xfc \\xff\n"
+
+
+def test_what_is_drawn_is_escaped_and_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    stream = Terminal()
+    report = Report(0, stream)
+    transfer = report.transfer("[red]a[/red] :smile: [link=b]c[/link]\x1b[35m\b\r", "moved", 9)
+    report.info("[bold]d[/bold] :smile: \x1b]8;;e\x1b\\f\x9b")
+    transfer.advance(9)
+    transfer.end()
+    drawn = stream.getvalue()
+    assert "[red]a[/red] :smile: [link=b]c[/link]\\x1b[35m\\x08\\r: moved" in drawn
+    assert "[bold]d[/bold] :smile: \\x1b]8;;e\\x1b\\f\\x9b\n" in drawn
+    assert "\x1b[35m" not in drawn
+    assert "\x1b]8" not in drawn
+
+
+def test_a_message_is_one_line_and_an_excerpt_keeps_its_tabs() -> None:
+    stream = io.StringIO()
+    report = Report(0, stream)
+    report.info("a\nb\tc")
+    report.error(
+        DockerfileError(
+            "d\ne", path="f\ng", line=3, excerpt="   3 |\tX\x1b\n     |\t^", hint="h\ni"
+        )
+    )
+    assert stream.getvalue() == (
+        "a\\nb\\tc\nerror: f\\ng:3: d\\ne\n   3 |\tX\\x1b\n     |\t^\nhint: h\\ni\n"
+    )

@@ -365,5 +365,4 @@ def _said(response: Response) -> str:
         words = [error.get("message") or error.get("code") or "" for error in errors]
     except (RegistryError, ValueError, KeyError, TypeError, AttributeError):
         return ""
-    text = "; ".join(str(word) for word in words if word)
-    return "".join(char if char.isprintable() else "?" for char in text)[:_MESSAGE_LIMIT]
+    return "; ".join(str(word) for word in words if word)[:_MESSAGE_LIMIT]

@@ -148,9 +148,10 @@ class Scratch:
         if self._own:
             with suppress(FileNotFoundError):  # it could not be made
                 self._clear(self._own)
-            if self._lock >= 0:
-                os.close(self._lock)
-            self._own, self._lock = b"", -1
+            self._own = b""
+        if self._lock >= 0:
+            lock, self._lock = self._lock, -1
+            os.close(lock)
 
     def _clear(self, directory: bytes) -> None:
         """Delete the directory of a process; the lock is held and goes last."""

@@ -154,16 +154,28 @@ class Store:
     ) -> None:
         if error is None:
             with self.faults:
-                self.close()
+                self._close_in_spite_of_signals()
             return
         with suppress(OSError, SundogError):  # one error is enough
             try:
                 if self.loose.others:  # without the image that they were made for
                     self.expect_garbage()
             finally:
-                self.close()
+                self._close_in_spite_of_signals()
         # Whichever thread or process met it, and in whatever it did: here it comes by.
         self.faults.__exit__(kind, error, traceback)
+
+    def _close_in_spite_of_signals(self) -> None:
+        """Close; once more if a signal breaks that off, which only the first does."""
+        try:
+            self.close()
+        except Exception:
+            raise
+        except BaseException:
+            with suppress(OSError, SundogError):
+                self.scratch.collect(self.expect_garbage)  # what was on its way into the trash
+                self.close()
+            raise
 
 
 def default_path() -> str:
