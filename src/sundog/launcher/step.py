@@ -30,6 +30,7 @@ from sundog.launcher.plan import enter
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.launcher.step_mounts import StepMount
 from sundog.launcher.step_plan import FreshProc, PidNamespaceRefused, ignore, step_plan
+from sundog.launcher.variables import Environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -310,8 +311,9 @@ def become(step: Step, emulation: "Emulation | None" = None) -> None:
         emulation.install(fake_sync=step.fake_sync)
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
-    failure = execute(step.argv, step.env)
-    hint = failure_hint(failure, step.argv[0], step.env)
+    environment = Environment.of(step.env)
+    failure = execute(step.argv, environment)
+    hint = failure_hint(failure, step.argv[0], environment)
     if failure.errno == errno.ENOENT and step.argv[0] == SCRIPT_SHELL:
         hint = hint or "the image has no shell: copy one into it, or write RUN as a JSON array"
     raise SundogError(f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", hint)
