@@ -51,6 +51,8 @@ class Server:
             "take-with-podman": self._take_with_podman,
             "mount-tmpfs": self._mount_tmpfs,
             "unmount": self._unmount,
+            "link": self._link,
+            "unlink": self._unlink,
         }
         try:
             return actions[request["action"]](request)
@@ -133,6 +135,17 @@ class Server:
         Path(path).rmdir()
         return {}
 
+    def _link(self, request: dict[str, Any]) -> dict[str, Any]:
+        os.symlink(request["target"], _victims(request["path"]))
+        return {}
+
+    def _unlink(self, request: dict[str, Any]) -> dict[str, Any]:
+        path = Path(_victims(request["path"]))
+        if not path.is_symlink():
+            raise ValueError(f"{path} is no symbolic link")
+        path.unlink()
+        return {}
+
     def serve(self, listener: socket.socket) -> None:
         """Answer requests, one after the other, until killed."""
         while True:
@@ -144,6 +157,13 @@ class Server:
                 with connection.makefile("rb") as stream:
                     request = json.loads(stream.read(1 << 20))
                 connection.sendall(json.dumps(self.answer(request)).encode())
+
+
+def _victims(path: str) -> str:
+    """Return a path that is the storage directory of nobody but a test's."""
+    if not re.fullmatch(r"/var/tmp/victim-[0-9a-f]+\.sundog", path):
+        raise ValueError(f"{path} is no storage directory of a test")
+    return path
 
 
 def _status(path: Path) -> list[int | str]:
