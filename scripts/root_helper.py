@@ -58,6 +58,8 @@ class Server:
             "mount-clone": self._mount_clone,
             "remove-clone": self._remove_clone,
             "remove-disk": self._remove_disk,
+            "link": self._link,
+            "unlink": self._unlink,
         }
         try:
             return actions[request["action"]](request)
@@ -163,6 +165,17 @@ class Server:
         self.disks.pop(request["path"]).remove()
         return {}
 
+    def _link(self, request: dict[str, Any]) -> dict[str, Any]:
+        os.symlink(request["target"], _victims(request["path"]))
+        return {}
+
+    def _unlink(self, request: dict[str, Any]) -> dict[str, Any]:
+        path = Path(_victims(request["path"]))
+        if not path.is_symlink():
+            raise ValueError(f"{path} is no symbolic link")
+        path.unlink()
+        return {}
+
     def serve(self, listener: socket.socket) -> None:
         """Answer requests, one after the other, until killed."""
         while True:
@@ -174,6 +187,13 @@ class Server:
                 with connection.makefile("rb") as stream:
                     request = json.loads(stream.read(1 << 20))
                 connection.sendall(json.dumps(self.answer(request)).encode())
+
+
+def _victims(path: str) -> str:
+    """Return a path that is the storage directory of nobody but a test's."""
+    if not re.fullmatch(r"/var/tmp/victim-[0-9a-f]+\.sundog", path):
+        raise ValueError(f"{path} is no storage directory of a test")
+    return path
 
 
 def _status(path: Path) -> list[int | str]:

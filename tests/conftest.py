@@ -7,14 +7,17 @@ words). Any other skip is reported as a failure, so that no test drops out unsee
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +53,35 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _forget_the_machine()
     os.environ["CH_REGY_DEFAULT_HOST"] = "127.0.0.1"
     os.environ["CH_REGY_DEFAULT_PORT"] = "9"
     config.addinivalue_line(
         "markers", "slow: takes seconds, or repeats much; run on one Python version only"
     )
+
+
+# Where programs find a user's settings and logins, ours and others such as skopeo, git and ssh.
+SETTINGS = (
+    *("CH_IMAGE_AUTH", "CH_IMAGE_STORAGE", "CONTAINERS_CONF", "CONTAINERS_REGISTRIES_CONF"),
+    *("DOCKER_CONFIG", "GIT_CONFIG_GLOBAL", "REGISTRY_AUTH_FILE"),
+    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
+)
+
+
+def _forget_the_machine() -> None:
+    """Have an empty home and run-time directory, whatever was done on this machine before.
+
+    Without $XDG_RUNTIME_DIR, programs look for logins in /run/containers, which is closed where
+    root has used podman.
+    """
+    for name in SETTINGS:
+        os.environ.pop(name, None)
+    home = tempfile.mkdtemp(prefix="home.")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.mkdir(f"{home}/run", 0o700)
+    os.environ["HOME"] = home
+    os.environ["XDG_RUNTIME_DIR"] = f"{home}/run"
 
 
 @pytest.hookimpl(wrapper=True)

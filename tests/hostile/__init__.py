@@ -1,0 +1,1 @@
+"""What images, registries, archives and neighbours may try."""

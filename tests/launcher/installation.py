@@ -14,6 +14,9 @@ VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 JOINED = Path("sundog", "launcher", "ch_run.py")
 NOTIFY = "ch_run_notify"  # beside it
 
+# What ``trace`` may count of the child that writes down the environment: a shell, then cat.
+CHILD_CALLS, CHILD_OPENS = 16, 8
+
 
 def load_packaging(name: str) -> types.ModuleType:
     """Load what makes a file of the wheel while that is built."""
@@ -56,17 +59,21 @@ def install(prefix: Path, *, compiled: bool = True, site: str = "site-packages")
 def trace(log: Path, *command: str | Path) -> tuple[int, int]:
     """Count the system calls that name a file, and the successful opens among them.
 
-    Up to the last program that is executed, or all of the only one.  ``log`` is a scratch file.
+    Up to the last program that is executed, or all of the only one, and those of child processes.
+    ``log`` is the beginning of the names of scratch files.
     """
+    for path in log.parent.glob(f"{log.name}.*"):
+        path.unlink()
     subprocess.run(
-        ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o", log, *command],
+        ["strace", "-ff", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o", log, *command],
         env={"USER": "ada", "PATH": "/bin", "LANG": "C.UTF-8"},
         check=True,
         capture_output=True,
     )
-    calls = [line.split(" ", 1)[1].strip() for line in log.read_text().splitlines()]
-    executed = [at for at, call in enumerate(calls) if re.match(r"execve\(.*\) = 0$", call)]
-    if len(executed) > 1:
-        calls = calls[: executed[-1]]
+    calls = []
+    for path in log.parent.glob(f"{log.name}.*"):
+        made = path.read_text().splitlines()
+        executed = [at for at, call in enumerate(made) if re.match(r"execve\(.*\) = 0$", call)]
+        calls += made[: executed[-1]] if len(executed) > 1 else made
     opens = [call for call in calls if re.match(r"open(at2?)?\(.*\) = \d+$", call)]
     return len(calls), len(opens)

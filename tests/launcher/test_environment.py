@@ -16,6 +16,7 @@ from sundog.launcher.environment import (
     read_variables,
 )
 from sundog.launcher.messages import Messages
+from sundog.launcher.variables import Environment
 from tests.launcher.conftest import ChRun, messages
 
 
@@ -73,7 +74,8 @@ def test_parse_variable(text: str, value: str) -> None:
 )
 def test_expanded(value: str, result: str) -> None:
     environment = {b"X": b"x", b"Y": b"y y", b"EMPTY": b"", b"DOLLAR": b"$X", b"\xff": b"bytes"}
-    assert expanded(value.encode("latin-1"), environment) == result.encode("latin-1")
+    found = expanded(value.encode("latin-1"), Environment.of(environment))
+    assert found == result.encode("latin-1")
 
 
 def test_file_of_variables(tmp_path: Path) -> None:
@@ -94,6 +96,9 @@ def test_file_of_variables_with_a_fault_names_the_line(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_bytes(b"A=1\n\nnope\n")
     with pytest.raises(SundogError, match=rf"no delimiter: {file}:3$"):
+        read_variables(bytes(file), b"\n")
+    file.write_bytes(b"A=1\nB=\0\n")
+    with pytest.raises(SundogError, match=rf"NUL byte: {file}:2$"):
         read_variables(bytes(file), b"\n")
     file.write_bytes(b"=1\n")
     with pytest.raises(SundogError, match=rf"empty name: {file}:1$"):
@@ -135,8 +140,9 @@ def test_matches(pattern: str, name: str, matching: bool) -> None:
     ],
 )
 def test_path(path: bytes, result: bytes) -> None:
-    environment = command_environment({b"PATH": path}, [], Messages())
-    assert environment[b"PATH"] == result
+    environment = Environment.of({b"PATH": path})
+    command_environment(environment, [], Messages())
+    assert environment.get(b"PATH") == result
 
 
 def test_changes_see_what_earlier_ones_did() -> None:
@@ -147,13 +153,41 @@ def test_changes_see_what_earlier_ones_did() -> None:
         SetVariables([(b"B", b"$AB:$PATH"), (b"C", b"$B")]),
     ]
     host = {b"AB": b"1", b"Z": b"z", b"PATH": b"/bin", b"": b"nameless"}
-    environment = command_environment(host, changes, Messages())
-    assert environment[b"PATH"] == b"/opt/bin:/image/bin"
-    assert environment[b"B"] == environment[b"C"] == b"/opt/bin:/image/bin"
+    environment = Environment.of(host)
+    command_environment(environment, changes, Messages())
+    assert environment.get(b"PATH") == b"/opt/bin:/image/bin"
+    assert environment.get(b"B") == environment.get(b"C") == b"/opt/bin:/image/bin"
     assert b"AB" not in environment
-    assert b"" not in environment
-    environment = command_environment(host, changes, Messages(), expand=False)
-    assert environment[b"B"] == b"$AB:$PATH"
+    assert environment.get(b"") == b"nameless"
+    environment = Environment.of(host)
+    command_environment(environment, changes, Messages(), expand=False)
+    assert environment.get(b"B") == b"$AB:$PATH"
+
+
+STRINGS = [b"A=1", b"B=2", b"A=3", b"A", b"=n", b"", b"C%%=() { x\n}", b"B=2", b"=", b"A=1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "result"),
+    [
+        ([], STRINGS),
+        ([(b"A", b"1")], [b"A=1", b"B=2", b"=n", b"", b"C%%=() { x\n}", b"B=2", b"="]),
+        ([(b"", b"x"), (b"D", b"")], [*STRINGS[:4], b"=x", *STRINGS[6:8], b"A=1", b"D="]),
+        ([(b"A", None), (b"", None), (b"E", None)], [b"B=2", b"C%%=() { x\n}", b"B=2"]),
+        ([(b"B", None), (b"B", b"4")], [b"A=1", b"B=4", *STRINGS[2:7], b"=", b"A=1"]),
+    ],
+)
+def test_strings(changes: list[tuple[bytes, bytes | None]], result: list[bytes]) -> None:
+    environment = Environment(STRINGS)
+    assert environment.get(b"A") == b"1"
+    for name, value in changes:
+        if value is None:
+            environment.unset(name)
+        else:
+            environment.set(name, value)
+        assert environment.get(name) == value
+        assert (name in environment) == (value is not None)
+    assert environment.strings() == result
 
 
 def environment_of(ch_run: ChRun, *arguments: str | Path, **env: str) -> dict[str, str]:

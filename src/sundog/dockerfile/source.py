@@ -53,7 +53,6 @@ class Source:
             excerpt = _excerpt(text, line, start, end)
         if len(message) > _MESSAGE_WIDTH:
             message = f"{message[: _MESSAGE_WIDTH // 2]}…{message[-_MESSAGE_WIDTH // 2 :]}"
-        message = _printable(message)
         return DockerfileError(message, path=self.path, line=line, excerpt=excerpt, hint=hint)
 
 

@@ -1,5 +1,6 @@
-"""Attributes of the calling process: prctl(2).  A failure raises KernelError."""
+"""The calling process: prctl(2), whose failure raises KernelError, and execve(2)."""
 
+import errno
 import os
 import sys
 
@@ -67,6 +68,25 @@ def clear_command_line() -> None:
     start, end = map(int, fields[ARG_START - FIRST_FIELD : ARG_END - FIRST_FIELD + 1])
     if 0 < start < end:
         libc_call("memset", start, 0, end - start)
+
+
+def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:
+    """Replace this program by ``path``; return a negated errno if that fails.
+
+    ``strings`` are the environment.  Unlike Python's, this takes any: one name twice, and strings
+    without "=" or without a name.  EINVAL if a NUL is in anything.
+    """
+    if any(b"\0" in text for text in (path, *arguments, *strings)):
+        return -errno.EINVAL
+    return libc_call("execve", path, pointer_array(arguments), pointer_array(strings))
+
+
+def pointer_array(texts: list[bytes]) -> bytes:
+    """Return the C array of the addresses of ``texts``, with a null pointer at the end.
+
+    It is good as long as ``texts`` are there and unchanged.
+    """
+    return b"".join([bytes(memoryview(CharPointer(text))) for text in (*texts, None)])
 
 
 def install_seccomp_filter(program: bytes) -> None:

@@ -13,6 +13,7 @@ from sundog.errors import SundogError
 from sundog.kernel.libc import libc_call, printable
 from sundog.launcher.messages import Messages
 from sundog.launcher.paths import exists
+from sundog.launcher.variables import Environment
 
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 
@@ -55,33 +56,32 @@ EnvironmentChange = SetVariables | SetFromImage | UnsetMatching
 
 
 def command_environment(
-    host: dict[bytes, bytes],
+    environment: Environment,
     changes: list[EnvironmentChange],
     messages: Messages,
     home: bytes = b"",
     *,
     expand: bool = True,
-) -> dict[bytes, bytes]:
-    """Return the environment of the command, made from the ``host``'s, whose order it keeps.
+) -> None:
+    """Make the command's ``environment`` of the host's, whose order it keeps.
 
     ``home`` is that of the command's user, if it is known.  Called in the container.  Raises
     SundogError when ``/ch/environment`` is wanted and cannot be read.
     """
-    environment = dict(host)
-    environment[b"HOME"] = home or (HOME_DEFAULT if exists(HOME_DEFAULT) else b"/")
+    environment.set(b"HOME", home or (HOME_DEFAULT if exists(HOME_DEFAULT) else b"/"))
     path = environment.get(b"PATH")
     if path is None:
         messages.warning("$PATH not set")
     elif not path.startswith(b"/bin") and b":/bin" not in path:
         # A merged-/usr host may leave /bin out, where the image keeps its programs.
-        environment[b"PATH"] = path + b":/bin"
-        messages.verbose(f"new $PATH: {printable(environment[b'PATH'])}")
-    environment.pop(b"TMPDIR", None)  # it was a path of the host
-    environment.pop(b"", None)  # "=value": execve(2) takes it, Python's does not
+        path += b":/bin"
+        environment.set(b"PATH", path)
+        messages.verbose(f"new $PATH: {printable(path)}")
+    environment.unset(b"TMPDIR")  # it was a path of the host
     for change in changes:
         if isinstance(change, UnsetMatching):
-            for name in [name for name in environment if matches(change.pattern, name)]:
-                del environment[name]
+            for name in [name for name in environment.names() if matches(change.pattern, name)]:
+                environment.unset(name)
                 messages.verbose(f"environment: unset {printable(name)}")
             continue
         if isinstance(change, SetFromImage):
@@ -90,10 +90,9 @@ def command_environment(
             variables = change.variables
         for name, text in variables:
             value = expanded(text, environment) if expand else text
-            environment[name] = value
+            environment.set(name, value)
             messages.verbose(f"environment: {printable(name)}={printable(value)}")
-    environment[b"CH_RUNNING"] = b"Weird Al Yankovic"
-    return environment
+    environment.set(b"CH_RUNNING", b"Weird Al Yankovic")
 
 
 def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
@@ -128,12 +127,14 @@ def parse_variable(text: bytes, place: str) -> tuple[bytes, bytes]:
         raise SundogError(f"can't parse variable: no delimiter: {place}", VARIABLE_HINT)
     if not name:
         raise SundogError(f"can't parse variable: empty name: {place}", VARIABLE_HINT)
+    if b"\0" in text:
+        raise SundogError(f"can't parse variable: NUL byte: {place}", VARIABLE_HINT)
     if len(value) >= 2 and value.startswith(b"'") and value.endswith(b"'"):
         value = value[1:-1]
     return name, value
 
 
-def expanded(value: bytes, environment: dict[bytes, bytes]) -> bytes:
+def expanded(value: bytes, environment: Environment) -> bytes:
     """Replace each item ``$NAME`` of a colon-separated ``value`` by that variable's value.
 
     An item whose variable is unset or empty goes, with one colon.  Only whole items are variables:

@@ -10,8 +10,10 @@ import errno
 import os
 
 from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.process import execve
 from sundog.kernel.refusal import explain
 from sundog.launcher.paths import exists
+from sundog.launcher.variables import Environment
 
 DEFAULT_PATH = b"/bin:/usr/bin"  # the C library's, when $PATH is not set: exec(3)
 SCRIPT_SHELL = b"/bin/sh"
@@ -30,7 +32,7 @@ SKIPPED_ERRNOS = (
 )
 
 
-def execute(arguments: list[bytes], environment: dict[bytes, bytes]) -> OSError:
+def execute(arguments: list[bytes], environment: Environment) -> OSError:
     """Replace this process by the command ``arguments``, looked up in its own $PATH.
 
     Returns only when that fails, with the reason; EACCES when any candidate was not allowed.
@@ -42,7 +44,7 @@ def execute(arguments: list[bytes], environment: dict[bytes, bytes]) -> OSError:
         return execute_file(name, arguments, environment)
     denied = None
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    for directory in environment.get(b"PATH", DEFAULT_PATH).split(b":"):
+    for directory in search_path(environment).split(b":"):
         # An empty item is the working directory.
         failure = execute_file(
             directory + b"/" + name if directory else name, arguments, environment
@@ -54,17 +56,21 @@ def execute(arguments: list[bytes], environment: dict[bytes, bytes]) -> OSError:
     return denied or failure
 
 
-def execute_file(path: bytes, arguments: list[bytes], environment: dict[bytes, bytes]) -> OSError:
+def search_path(environment: Environment) -> bytes:
+    """Return where programs are looked for."""
+    path = environment.get(b"PATH")
+    return DEFAULT_PATH if path is None else path
+
+
+def execute_file(path: bytes, arguments: list[bytes], environment: Environment) -> OSError:
     """Replace this process by the program ``path``; a file of no known format is a shell script."""
-    try:
-        os.execve(path, arguments, environment)
-    except OSError as error:
-        if error.errno != errno.ENOEXEC or is_elf(path):
-            return error
-    try:
-        os.execve(SCRIPT_SHELL, [SCRIPT_SHELL, path, *arguments[1:]], environment)
-    except OSError as error:
-        return error
+    strings = environment.strings()
+    number = -execve(path, arguments, strings)
+    if number == errno.ENOEXEC and not is_elf(path):
+        shell_arguments = [SCRIPT_SHELL, path, *arguments[1:]]
+        path = SCRIPT_SHELL
+        number = -execve(path, shell_arguments, strings)
+    return OSError(number, os.strerror(number), path)
 
 
 def is_elf(path: bytes) -> bool:
@@ -76,7 +82,7 @@ def is_elf(path: bytes) -> bool:
         return False
 
 
-def failure_hint(failure: OSError, name: bytes, environment: dict[bytes, bytes]) -> str:
+def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str:
     """Return what to do about a ``failure`` to execute the command ``name``, or ""."""
     path = failure.filename
     if failure.errno == errno.ENOEXEC:
@@ -84,7 +90,7 @@ def failure_hint(failure: OSError, name: bytes, environment: dict[bytes, bytes])
     if failure.errno == errno.ENOENT and path and exists(path):
         return "it is there, but the interpreter or the dynamic loader that it names is not"
     if failure.errno == errno.ENOENT and b"/" not in name:
-        directories = printable(environment.get(b"PATH", DEFAULT_PATH))
+        directories = printable(search_path(environment))
         return f"the container has it in no directory of $PATH: {directories}"
     hint = explain(kernel_error("execve", path or b"", failure.errno or 0))
     if not hint and failure.errno == errno.EACCES and path and not os.access(path, os.X_OK):

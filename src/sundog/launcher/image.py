@@ -20,6 +20,7 @@ from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
 from sundog.launcher.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.launcher.storage import Storage, closed_storage
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import read_stack
 
@@ -58,47 +59,52 @@ class Image:
         self.named = named
 
 
-def find_image(reference: bytes, storage: bytes, *, unsafe: bool = False) -> Image:
+def image_name(reference: bytes) -> str | None:
+    """Return the canonical name that ``reference`` is; None if it is none, but perhaps a path."""
+    try:
+        return canonical_name(reference.decode("ascii"))
+    except (ReferenceSyntaxError, UnicodeDecodeError):
+        return None
+
+
+def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> Image:
     """Return the image that ``reference`` names; a name in ``storage`` beats a directory.
 
-    The path of the storage is absolute.  A directory inside it is refused unless ``unsafe``.
-    Raises NotInStorage if there is neither.
+    A directory inside the storage is refused unless ``unsafe``.  Raises NotInStorage if there is
+    neither.
     """
     image = find_stored(reference, storage)
-    return image or find_directory(reference, storage, unsafe=unsafe)
+    return image or find_directory(reference, storage.path, unsafe=unsafe)
 
 
-def find_stored(reference: bytes, storage: bytes) -> Image | None:
+def find_stored(reference: bytes, storage: Storage) -> Image | None:
     """Return the image of the name ``reference`` in ``storage``, if there is one."""
+    name = image_name(reference)
+    if name is None or storage.directory < 0:
+        return None
     try:
-        name = name_to_directory(canonical_name(reference.decode("ascii")))
-    except (ReferenceSyntaxError, UnicodeDecodeError):
-        return None  # perhaps a path
-    try:
-        directory = os.open(storage + b"/images/" + name.encode(), OPEN_DIRECTORY)
+        place = storage.at(b"images/" + name_to_directory(name).encode())
+        directory = os.open(place, OPEN_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
-        raise SundogError(
-            f"can't look into the storage directory {printable(storage)}: Permission denied",
-            "it belongs to another user; name one of your own: --storage or $CH_IMAGE_STORAGE",
-        ) from None
+        raise closed_storage(storage.path) from None
     # From here on everything is read through this descriptor, so that an image that replaces this
     # one in the meantime is not mixed with it.
     stack = read_stack(directory)
     own = b"/proc/self/fd/%d/root" % directory
     root: Root
     if stack.tree:
-        root = DirectoryRoot(storage + b"/trees/" + stack.tree, ((own + b"/ch", b"ch"),))
+        root = DirectoryRoot(storage.at(b"trees/" + stack.tree), ((own + b"/ch", b"ch"),))
     else:
         layers = [layer + b"/tree" for layer in stack.layers]
-        root = OverlayRoot(storage + b"/layers", [own, *layers, b"../skeleton"])
+        root = OverlayRoot(storage.at(b"layers"), [own, *layers, b"../skeleton"])
     return Image(
         root,
         stack.entrypoint + stack.command,
         stack.workdir or b"/",
         user=stack.user,
-        layers=[storage + b"/layers/" + layer for layer in stack.layers],
+        layers=[storage.at(b"layers/" + layer) for layer in stack.layers],
         named=True,
     )
 

@@ -16,7 +16,6 @@ Floor 0.
 import errno
 import os
 import sys
-from posix import environ
 
 from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
 from sundog.emulation.terminal import forbid_typing, typing_is_possible
@@ -37,13 +36,15 @@ from sundog.launcher.accounts import group_text, passwd_text
 from sundog.launcher.enter import enter_namespaces, lock_mounts
 from sundog.launcher.environment import SetFromImage, command_environment
 from sundog.launcher.execute import execute, failure_hint, quoted
-from sundog.launcher.image import Image, find_image
-from sundog.launcher.inherited import restore_environment, restore_signals
+from sundog.launcher.image import Image, find_image, image_name
+from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
 from sundog.launcher.paths import absolute, exists
 from sundog.launcher.plan import CRAY_DIRECTORY, Plan, build_plan, enter
-from sundog.record.location import default_storage
+from sundog.launcher.storage import Storage, find_storage
+from sundog.launcher.variables import Environment
+from sundog.record.location import default_storage, usual_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def start(words: list[str], told: str | None = None) -> None:
     ``told`` is what the stub tells about the world in which it was started: see ``inherited.py``.
     """
     restore_signals(told or "")
-    restore_environment(environ, told)
-    os._exit(run(list(map(encode_text, words)), environ))
+    environment = inherited_environment(told)
+    os._exit(run(list(map(encode_text, words)), environment))
 
 
 def start_from_stub() -> None:
@@ -104,7 +105,7 @@ def start_from_stub() -> None:
     start(words, told)
 
 
-def run(arguments: list[bytes], environment: dict[bytes, bytes]) -> int:
+def run(arguments: list[bytes], environment: Environment) -> int:
     """Run ``ch-run``; return its exit status if it does not become the command."""
     messages = Messages()
     try:
@@ -149,7 +150,7 @@ def finish(finished: Finished, messages: Messages) -> int:
     return finished.status
 
 
-def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Messages) -> int:
+def launch(arguments: list[bytes], environment: Environment, messages: Messages) -> int:
     """Do what ``arguments`` ask for; return only if that is not to become a command.
 
     Raises SundogError, OSError and Finished.
@@ -163,11 +164,11 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     line.read(arguments, permute=permute)
     if not line.operands:
         raise command_missing()
-    storage = line.storage
-    if storage is None:
-        storage = default_storage(environment)
-    elif not exists(storage):
-        messages.warning(f"storage directory not found: {printable(storage)}")
+    path = line.storage
+    if path is None:
+        path = default_storage(environment)
+    elif not exists(path):
+        messages.warning(f"storage directory not found: {printable(path)}")
     companion: Companion | None = load_attendant(line, messages) if line.notify else None
     is_attended = companion is not None
     seccomp = line.seccomp or (line.notify and not is_attended)
@@ -175,7 +176,7 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     uid, gid = chosen_ids(line, is_attended=is_attended)
     messages.verbose(f"verbosity: {messages.verbosity}")
     messages.verbose(f"image: {printable(line.operands[0])}")
-    messages.verbose(f"storage: {printable(storage)}")
+    messages.verbose(f"storage: {printable(path)}")
     messages.verbose(f"container uid: {uid}")
     messages.verbose(f"container gid: {gid}")
     messages.verbose(f"private /tmp: {line.private_tmp:d}")
@@ -183,13 +184,16 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
     messages.verbose(f"unsafe: {line.unsafe:d}")
 
     # From here on the working directory may change.
-    storage = absolute(storage)
+    path = absolute(path).rstrip(b"/") or b"/"
+    is_usual = path == usual_storage(environment)
+    storage = find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
     if line.passwd and not line.notify:  # then they are the image's
         accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))
     typing = typing_is_possible()
     enter_namespaces(uid, gid)
+    storage.reopen()
     image, plan, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
     command, changes, workdir = line.operands[1:], line.changes, b"/"
     if not command:
@@ -201,7 +205,7 @@ def launch(arguments: list[bytes], environment: dict[bytes, bytes], messages: Me
         lock_mounts()
     who = prepared.identify()
     home = who.home if who is not None and who.uid else b""
-    environment = command_environment(environment, changes, messages, home, expand=line.expand)
+    command_environment(environment, changes, messages, home, expand=line.expand)
     change_directory(workdir if line.directory is None else line.directory)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(
@@ -219,7 +223,7 @@ def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
 
 def become(
     command: list[bytes],
-    environment: dict[bytes, bytes],
+    environment: Environment,
     messages: Messages,
     install: "Callable[[], None] | None",
     *,
@@ -279,7 +283,7 @@ def command_missing() -> SundogError:
 
 def mount_image(
     line: CommandLine,
-    storage: bytes,
+    storage: Storage,
     accounts: tuple[bytes, bytes] | None,
     host_tmp: bytes | None,
     messages: Messages,

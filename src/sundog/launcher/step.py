@@ -51,6 +51,7 @@ from sundog.launcher.plan import enter
 from sundog.launcher.relay import Relay
 from sundog.launcher.root import mount_root
 from sundog.launcher.step_plan import FreshProc, PidNamespaceRefused, ignore, step_plan
+from sundog.launcher.variables import Environment
 from sundog.wire.outcomes import NO_OUTCOME
 
 TYPE_CHECKING = False
@@ -414,8 +415,9 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
         supervision.install(step.identity, fake_sync=step.fake_sync, namespaces=namespaces)
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
-    failure = execute(step.argv, step.env)
-    hint = failure_hint(failure, step.argv[0], step.env)
+    environment = Environment.of(step.env)
+    failure = execute(step.argv, environment)
+    hint = failure_hint(failure, step.argv[0], environment)
     if failure.errno == errno.ENOENT and step.argv[0] == SCRIPT_SHELL:
         hint = hint or "the image has no shell: copy one into it, or write RUN as a JSON array"
     raise SundogError(f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", hint)

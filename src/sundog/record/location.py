@@ -15,12 +15,22 @@ STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
 
+# The type of a file in st_mode: inode(7).
+S_IFMT = 0o170000
+S_IFLNK = 0o120000
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing import Protocol
+
+    class Variables(Protocol):
+        """An environment, as far as it is asked here."""
+
+        def get(self, name: bytes, /) -> bytes | None:
+            """Return the value of a variable."""
 
 
-def default_storage(environment: "Mapping[bytes, bytes]") -> bytes:
+def default_storage(environment: "Variables") -> bytes:
     """Return the path of the storage directory that ``environment`` implies.
 
     Raises SundogError where the variable is relative: commands start in many directories.
@@ -33,10 +43,24 @@ def default_storage(environment: "Mapping[bytes, bytes]") -> bytes:
                 "--storage takes a relative one",
             )
         return named
-    user = environment.get(b"USER", b"")
+    return usual_storage(environment)
+
+
+def usual_storage(environment: "Variables") -> bytes:
+    """Return the path of the storage directory where ``environment`` names none."""
+    user = environment.get(b"USER")
     if not user or b"/" in user:
         user = account_name(os.geteuid())
     return STORAGE_PARENT + user + STORAGE_SUFFIX
+
+
+def is_others_link(path: bytes) -> bool:
+    """Tell whether ``path`` is a symbolic link that neither this user nor root made.
+
+    Raises OSError if nothing is there.
+    """
+    status = os.lstat(path)
+    return status.st_mode & S_IFMT == S_IFLNK and status.st_uid not in (os.geteuid(), 0)
 
 
 def account_name(uid: int) -> bytes:

@@ -15,7 +15,7 @@ from sundog.kernel.files import sync_path
 from sundog.kernel.libc import printable
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import read_stack
-from sundog.store.directory import COLLECTION_DUE, FORMAT, VERSION, read_version
+from sundog.store.directory import COLLECTION_DUE, FORMAT, VERSION, check_owner, read_version
 from sundog.store.locks import remove_turns
 from sundog.store.store import Store
 
@@ -78,6 +78,7 @@ def reset(path: bytes) -> None:
     if version is None:
         raise StoreError(f"not a Sundog storage directory: {printable(path)}")
     if version != FORMAT:
+        check_owner(path)
         _raze(path)
     with Store.open(os.fsdecode(path)) as store, store.faults:
         if not store.use_lock.try_exclude():

@@ -23,7 +23,7 @@ from contextlib import suppress
 from sundog.errors import StoreError
 from sundog.kernel.files import sync_file_system, sync_path
 from sundog.kernel.libc import printable
-from sundog.record.location import account_name
+from sundog.record.location import account_name, is_others_link
 from sundog.store.faults import OTHER_STORAGE_HINT
 
 FORMAT = b"sundog 1\n"
@@ -41,6 +41,7 @@ _DIRECTORIES = (
     *(b"images", b"layers", b"blobs", b"trees", b"cache", b"probe"),
     *(b"tmp", b"tmp/trash"),
 )
+_LINKS_MAX = 40  # as many as the kernel follows: path_resolution(7)
 _ADDED = b"blobs"  # which stores of the first versions lack
 _MADE_LAST = USE_LOCK = b"locks/use"  # by which a complete directory is known
 
@@ -50,26 +51,17 @@ COLLECTION_DUE = b"locks/collection-due"
 def open_directory(path: bytes) -> None:
     """Make sure that ``path`` is a storage directory of this user; make it if it is not there.
 
-    An empty directory is taken over.  Raises StoreError on one that is not Sundog's, belongs to
-    another user or group, or may be entered by others; such a directory is left untouched.
+    An empty directory is taken over, unless another user's symbolic link leads there.  Raises
+    StoreError on one that is not Sundog's, belongs to another user or group, or may be entered by
+    others; such a directory is left untouched.
     """
     try:
-        status = os.stat(path)
+        os.lstat(path)
     except FileNotFoundError:
         _make(path)
-        status = os.stat(path)
-    except PermissionError as error:
-        raise StoreError(
-            f"can't reach storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
-        ) from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise StoreError(f"storage directory {printable(path)} is no directory", OTHER_STORAGE_HINT)
-    if status.st_uid != os.geteuid():
-        owner = printable(account_name(status.st_uid))
-        raise StoreError(
-            f"storage directory {printable(path)} belongs to {owner}: each user has their own",
-            OTHER_STORAGE_HINT,
-        )
+    except OSError:
+        pass  # the next look says why
+    check_owner(path)
     version = read_version(path)
     if version is None:
         _claim(path)
@@ -86,6 +78,38 @@ def open_directory(path: bytes) -> None:
         _furnish(path)
 
 
+def check_owner(path: bytes) -> None:
+    """Raise StoreError if ``path`` is no directory of this user.
+
+    Nor may it be a symbolic link of another, except root: who may say which of the user's own
+    directories Sundog works in?
+    """
+    try:
+        if is_others_link(path):
+            owner = printable(account_name(os.lstat(path).st_uid))
+            raise StoreError(
+                f"storage directory {printable(path)} is a symbolic link that belongs to {owner}",
+                OTHER_STORAGE_HINT,
+            )
+        status = os.stat(path)
+    except PermissionError as error:
+        raise StoreError(
+            f"can't reach storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
+        ) from error
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"storage directory {printable(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
+        ) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise StoreError(f"storage directory {printable(path)} is no directory", OTHER_STORAGE_HINT)
+    if status.st_uid != os.geteuid():
+        owner = printable(account_name(status.st_uid))
+        raise StoreError(
+            f"storage directory {printable(path)} belongs to {owner}: each user has their own",
+            OTHER_STORAGE_HINT,
+        )
+
+
 def read_version(path: bytes) -> bytes | None:
     """Return what the version file of ``path`` says, None where it is not Sundog's."""
     try:
@@ -99,11 +123,8 @@ def read_version(path: bytes) -> bytes | None:
 def _make(path: bytes) -> None:
     try:
         os.mkdir(path, 0o700)
-    except FileExistsError as error:
-        if os.path.islink(path) and not os.path.exists(path):
-            raise StoreError(
-                f"storage directory {printable(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
-            ) from error
+    except FileExistsError:
+        pass  # another process was faster, and perhaps another user: that is seen next
     except OSError as error:
         raise StoreError(
             f"can't make storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
@@ -118,6 +139,7 @@ def _claim(path: bytes) -> None:
         raise StoreError(
             f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
         )
+    _check_way(path)
     # The group would be the parent's below a directory with the set-group-ID bit.
     try:
         os.chown(path, -1, os.getegid())
@@ -138,6 +160,34 @@ def _claim(path: bytes) -> None:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(making)
+
+
+def _check_way(path: bytes) -> None:
+    """Raise StoreError if a symbolic link of another user, except root, is on the way to ``path``.
+
+    The link could lead to any empty directory of this user.
+    """
+    left = path.split(b"/")[::-1]
+    way, links = b"/", 0
+    while left:
+        name = left.pop()
+        if name == b"..":
+            way = os.path.dirname(way)
+            continue
+        step = os.path.join(way, name)
+        if name in (b"", b".") or not os.path.islink(step):
+            way = step if name not in (b"", b".") else way
+            continue
+        links += 1
+        if is_others_link(step) or links > _LINKS_MAX:
+            raise StoreError(
+                f"won't make {printable(path)} a storage directory: on the way there is "
+                f"{printable(step)}, a symbolic link that belongs to another user",
+                f"name it by its own path: --storage {printable(os.path.realpath(path))}",
+            )
+        target = os.readlink(step)
+        way = b"/" if target.startswith(b"/") else way
+        left += target.split(b"/")[::-1]
 
 
 def _check_privacy(path: bytes, status: os.stat_result) -> None:
