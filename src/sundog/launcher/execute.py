@@ -11,6 +11,7 @@ import os
 
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import explain
+from sundog.launcher.magic_links import refusal_to_execute
 from sundog.launcher.paths import exists
 
 DEFAULT_PATH = b"/bin:/usr/bin"  # the C library's, when $PATH is not set: exec(3)
@@ -55,16 +56,22 @@ def execute(arguments: list[bytes], environment: dict[bytes, bytes]) -> OSError:
 
 
 def execute_file(path: bytes, arguments: list[bytes], environment: dict[bytes, bytes]) -> OSError:
-    """Replace this process by the program ``path``; a file of no known format is a shell script."""
-    try:
-        os.execve(path, arguments, environment)
-    except OSError as error:
-        if error.errno != errno.ENOEXEC or is_elf(path):
-            return error
-    try:
-        os.execve(SCRIPT_SHELL, [SCRIPT_SHELL, path, *arguments[1:]], environment)
-    except OSError as error:
-        return error
+    """Replace this process by the program ``path``; a file of no known format is a shell script.
+
+    A program behind a link of /proc/PID is not executed: ELOOP.
+    """
+    shell = [SCRIPT_SHELL, path, *arguments[1:]]
+    for program, words in ((path, arguments), (SCRIPT_SHELL, shell)):
+        refusal = refusal_to_execute(program)
+        if refusal:
+            return OSError(refusal, os.strerror(refusal), program)
+        try:
+            os.execve(program, words, environment)
+        except OSError as error:
+            failure = error
+        if failure.errno != errno.ENOEXEC or is_elf(path):
+            break
+    return failure
 
 
 def is_elf(path: bytes) -> bool:
@@ -81,6 +88,8 @@ def failure_hint(failure: OSError, name: bytes, environment: dict[bytes, bytes])
     path = failure.filename
     if failure.errno == errno.ENOEXEC:
         return "it is a program for another architecture than this machine's"
+    if failure.errno == errno.ELOOP:
+        return "it is a symbolic link to itself; or it, or its interpreter, is a link in /proc"
     if failure.errno == errno.ENOENT and path and exists(path):
         return "it is there, but the interpreter or the dynamic loader that it names is not"
     if failure.errno == errno.ENOENT and b"/" not in name:

@@ -36,6 +36,7 @@ from sundog.emulation.notify.tags import Tags, wear_tag
 from sundog.errors import SundogError
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
+from sundog.launcher.enter import copy_tree
 from sundog.launcher.recorded import MountedTree, Recorded
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
 from sundog.wire.outcomes import NO_OUTCOME
@@ -67,6 +68,19 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     if mounted.path in merged:
         found[b""] = merged[mounted.path]
     return found
+
+
+def rootless(path: bytes) -> int:
+    """Return the open directory ``path``, from which ".." leads nowhere.
+
+    The supervisor has it while it looks up names that programs of the image have made up.  Raises
+    KernelError.
+    """
+    tree = copy_tree(path, writable=True)
+    try:
+        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)
 
 
 class Emulation:
@@ -109,26 +123,24 @@ class Emulation:
         self.mounted: Sequence[MountedTree] = ()
 
     def prepare(self) -> None:
-        """Open what the supervisor needs of the host, before the container's root hides it.
-
-        ``proc`` is then the host's /proc.
-        """
-        self.proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        """Open what the layers record, before the container's root hides it."""
         self._trees = opened_layers(self.layers)
-        self._changes = -1 if self.changes is None else os.open(self.changes, directory)
         ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         self._ours, self.theirs = ours.detach(), theirs.detach()
 
     def merge(self) -> None:
-        """Put together what the layers record, as mock root, who may look into every directory."""
+        """Put together what the layers record, as mock root, who may look into every directory.
+
+        And open what else the supervisor needs of the host.  ``proc`` is then the host's /proc.
+        """
+        self.proc = rootless(b"/proc")
+        self._changes = -1 if self.changes is None else rootless(self.changes)
         self._manifest = merged_manifest(self._trees)
-        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._mounted = [
             (
                 each.destination,
                 mounted_manifest(each),
-                os.open(each.tree, directory) if each.tree else -1,
+                rootless(each.tree) if each.tree else -1,
             )
             for each in self.mounted
         ]
