@@ -120,6 +120,9 @@ def mount_overlaid(
         lower_fd, upper_fd = os.open(root.path, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
         for path, is_directory in dict.fromkeys(mount_points):  # a bind may be named twice
             reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
+        # By a link to /proc/self/fd the image could have the command start above its root.
+        os.close(lower_fd)
+        os.close(upper_fd)
     else:
         base, lowers = root.base, root.lowers
     os.chdir(base)

@@ -12,7 +12,8 @@ it leaves behind and kills until nothing is left.
 The command trusts nobody less than it is trusted: guard and init can be neither traced nor looked
 into by it (PR_SET_DUMPABLE in prctl(2)), have none of the builder's descriptors, and are in a user
 namespace above the command's own, so that it cannot undo a mount of theirs.  The command is in a
-session of its own, writes into pipes of the builder's, and has the standard descriptors alone.
+session of its own, writes into pipes of the builder's, and has the standard descriptors alone; it
+shares neither System V IPC with the user's programs (ipc_namespaces(7)) nor keys.
 When the builder gets ^C or ^Z, or goes on after that, it tells the guard, the guard tells the init,
 and the init tells the command's process group.
 
@@ -22,13 +23,20 @@ Not part of ``ch-run``, but made of the same parts.
 import errno
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sundog.emulation.filter import install_fake_root
+from sundog.emulation.keys import forbid_keys
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
-from sundog.kernel.namespaces import CLONE_NEWNET, CLONE_NEWPID, own_namespaces
+from sundog.kernel.namespaces import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWPID,
+    own_namespaces,
+    unshare,
+)
 from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_no_new_privs
 from sundog.launcher.child import STANDARD_STREAMS, Child, opened
@@ -211,6 +219,8 @@ def guarded(
             raise
         set_dumpable(False)
         tie()
+        with suppress(KernelError):  # a site that allows none: user.max_ipc_namespaces is 0
+            unshare(CLONE_NEWIPC)
         if step.offline:
             bring_up_loopback()
         if emulation is not None:
@@ -397,6 +407,7 @@ def become(step: Step, relay: Relay, emulation: "Emulation | None" = None) -> No
     lock_mounts()
     set_no_new_privs()
     scope(LANDLOCK_SCOPES)
+    forbid_keys()
     if emulation is not None:
         emulation.install(fake_sync=step.fake_sync, namespaces=own_namespaces())
     elif step.seccomp:
