@@ -95,6 +95,13 @@ SYNC_CALLS: SyscallTable = (
 IOCTL: SyscallTable = (
     ("ioctl",       (  16,   514,   54,   54,    54,   54,    29)),
 )
+
+# Refused to a RUN: see ``keys``.
+KEY_CALLS: SyscallTable = (
+    ("add_key",     ( 248,   248,  286,  309,   269,  278,   217)),
+    ("keyctl",      ( 250,   250,  288,  311,   271,  280,   219)),
+    ("request_key", ( 249,   249,  287,  310,   270,  279,   218)),
+)
 # fmt: on
 
 

@@ -31,6 +31,10 @@ from sundog.emulation.syscalls import IOCTL, SYSCALL_ABIS, Abi, syscall_numbers
 from sundog.kernel.numbers import ABIS
 from sundog.kernel.process import install_seccomp_filter
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LEGACY_TIOCSTI = b"/proc/sys/dev/tty/legacy_tiocsti"
 
 # ioctl_tty(2), ioctl_console(2); asm-generic/ioctls.h.
@@ -55,20 +59,26 @@ def typing_is_possible(sysctl: bytes = LEGACY_TIOCSTI) -> bool:
 
 def typing_program(machine: str = "") -> bytes:
     """Return the filter for ``machine``, by default this one, and all its ABIs."""
+    return program_of_blocks(terminal_block, machine)
+
+
+def program_of_blocks(block: "Callable[[list[Abi]], list[Line]]", machine: str = "") -> bytes:
+    """Return a filter for ``machine``, by default this one: a ``block`` for each architecture.
+
+    A ``block`` gets the ABIs of the architecture.  It expects that in the accumulator and, if it is
+    another one, leaves it there.
+    """
     names = ABIS.get(machine or os.uname().machine, ())
     abis = [abi for abi in SYSCALL_ABIS if abi.name in names or (abi.number_bit and names)]
     source = [load(DATA_ARCH)]
     for arch in dict.fromkeys(abi.arch for abi in abis):
-        source += terminal_block([abi for abi in abis if abi.arch == arch])
+        source += block([abi for abi in abis if abi.arch == arch])
     source.append(verdict(SECCOMP_RET_ALLOW))
     return assemble(source)
 
 
 def terminal_block(abis: list[Abi]) -> list[Line]:
-    """Return the source that decides for the ``abis`` of one architecture.
-
-    It expects the architecture in the accumulator and, if it is another one, leaves it there.
-    """
+    """Return the source that decides for the ``abis`` of one architecture."""
     name = abis[0].name
     request, allow, refuse, end = (
         f"request {name}",

@@ -12,6 +12,7 @@ import os
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.process import execve
 from sundog.kernel.refusal import explain
+from sundog.launcher.magic_links import refusal_to_execute
 from sundog.launcher.paths import exists
 from sundog.launcher.variables import Environment
 
@@ -63,14 +64,20 @@ def search_path(environment: Environment) -> bytes:
 
 
 def execute_file(path: bytes, arguments: list[bytes], environment: Environment) -> OSError:
-    """Replace this process by the program ``path``; a file of no known format is a shell script."""
+    """Replace this process by the program ``path``; a file of no known format is a shell script.
+
+    A program behind a link of /proc/PID is not executed: ELOOP.
+    """
     strings = environment.strings()
-    number = -execve(path, arguments, strings)
-    if number == errno.ENOEXEC and not is_elf(path):
-        shell_arguments = [SCRIPT_SHELL, path, *arguments[1:]]
-        path = SCRIPT_SHELL
-        number = -execve(path, shell_arguments, strings)
-    return OSError(number, os.strerror(number), path)
+    number = 0
+    for program, words in (
+        (path, arguments),
+        (SCRIPT_SHELL, [SCRIPT_SHELL, path, *arguments[1:]]),
+    ):
+        number = refusal_to_execute(program) or -execve(program, words, strings)
+        if number != errno.ENOEXEC or is_elf(path):
+            return OSError(number, os.strerror(number), program)
+    return OSError(number, os.strerror(number), SCRIPT_SHELL)
 
 
 def is_elf(path: bytes) -> bool:
@@ -87,6 +94,8 @@ def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str
     path = failure.filename
     if failure.errno == errno.ENOEXEC:
         return "it is a program for another architecture than this machine's"
+    if failure.errno == errno.ELOOP:
+        return "it is a symbolic link to itself; or it, or its interpreter, is a link in /proc"
     if failure.errno == errno.ENOENT and path and exists(path):
         return "it is there, but the interpreter or the dynamic loader that it names is not"
     if failure.errno == errno.ENOENT and b"/" not in name:

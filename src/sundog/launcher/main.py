@@ -30,6 +30,7 @@ from sundog.errors import (
 )
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
+from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import group_text, passwd_text
@@ -40,7 +41,7 @@ from sundog.launcher.image import Image, find_image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
-from sundog.launcher.paths import absolute, exists
+from sundog.launcher.paths import OPEN_DIRECTORY, absolute, exists
 from sundog.launcher.plan import CRAY_DIRECTORY, Plan, build_plan, enter
 from sundog.launcher.storage import Storage, find_storage
 from sundog.launcher.variables import Environment
@@ -325,14 +326,19 @@ def mount_image(
 
 
 def change_directory(path: bytes) -> None:
-    """Change to the directory in which the command starts; this process is in the root."""
+    """Change to the directory in which the command starts; this process is in the root.
+
+    Links in /proc/PID are not followed: they could lead out of it.
+    """
     if path == b"/":
         return
     try:
-        os.chdir(path)
-    except OSError as error:
+        directory = openat2(AT_FDCWD, path, OPEN_DIRECTORY, RESOLVE_NO_MAGICLINKS)
+        os.fchdir(directory)
+        os.close(directory)
+    except (KernelError, OSError) as error:
         raise SundogError(
-            f"can't cd to {printable(path)}: {error.strerror}",
+            f"can't cd to {printable(path)}: {os.strerror(error.errno or 0)}",
             "it is to be a directory of the container; a -c of COMMAND's own belongs behind --",
         ) from None
 

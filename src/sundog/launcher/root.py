@@ -204,6 +204,9 @@ def mount_overlaid(root: "Root", scratch: int, mount_points: list[tuple[bytes, b
         lower_fd, upper_fd = os.open(root.directory, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
         for path, is_directory in dict.fromkeys(mount_points):  # a bind may be named twice
             reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
+        # By a link to /proc/self/fd the image could have the command start above its root.
+        os.close(lower_fd)
+        os.close(upper_fd)
     base, lowers = root.lowers()
     os.chdir(base)
     os.chmod(upper, os.stat(lowers[0]).st_mode & 0o7777)

@@ -1,8 +1,7 @@
 """Run one step of a build in an image: a command (RUN), or a function of ours (COPY, WORKDIR).
 
 A RUN gets a PID namespace with its own /proc: when its first process ends, the kernel kills all
-that is left, and only then is the step over (pid_namespaces(7)).  It gets an IPC namespace, too: it
-has no business with the user's shared memory.  The processes, each forked from
+that is left, and only then is the step over (pid_namespaces(7)).  The processes, each forked from
 the one before:
 
     builder ── guard, in new namespaces ── init, PID 1 of the container ── the command
@@ -13,7 +12,8 @@ it leaves behind and kills until nothing is left.
 The command trusts nobody less than it is trusted: guard and init can be neither traced nor looked
 into by it (PR_SET_DUMPABLE in prctl(2)), have none of the builder's descriptors, and are in a user
 namespace above the command's own, so that it cannot undo a mount of theirs.  The command is in a
-session of its own, writes into pipes of the builder's, and has the standard descriptors alone.
+session of its own, writes into pipes of the builder's, and has the standard descriptors alone; it
+shares neither System V IPC with the user's programs (ipc_namespaces(7)) nor keys.
 When the builder gets ^C or ^Z, or goes on after that, it tells the guard, the guard tells the init,
 and the init tells the command's process group.
 
@@ -23,9 +23,10 @@ Not part of ``ch-run``, but made of the same parts.
 import errno
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sundog.emulation.filter import install_fake_root
+from sundog.emulation.keys import forbid_keys
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
@@ -35,6 +36,7 @@ from sundog.kernel.namespaces import (
     CLONE_NEWNET,
     CLONE_NEWPID,
     own_namespaces,
+    unshare,
 )
 from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import (
@@ -65,8 +67,6 @@ if TYPE_CHECKING:
     from sundog.record.identity import Identity
 
     T = TypeVar("T")
-
-OWN_NAMESPACES = CLONE_NEWPID | CLONE_NEWIPC
 
 # What the user does at the terminal of the builder, of which the command hears.
 TOLD = (signal.SIGINT, signal.SIGTSTP, signal.SIGCONT)
@@ -158,7 +158,7 @@ def supervision_obstacle() -> str:
 
     def attempt(_tie: "Callable[[], None]") -> str:
         try:
-            enter_namespaces(0, 0, OWN_NAMESPACES)
+            enter_namespaces(0, 0, CLONE_NEWPID)
             Child(mount_proc).result()
         except PidNamespaceRefused as error:
             return error.message
@@ -224,13 +224,15 @@ def guarded(
             os.close(fd)
         opened = None if emulation is None else emulation.open()
         try:
-            enter_namespaces(step.uid, step.gid, OWN_NAMESPACES if own_pids else 0)
+            enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
         except KernelError as error:
             if own_pids and error.call == "unshare":
                 raise PidNamespaceRefused(error.message) from None
             raise
         set_dumpable(False)
         tie()
+        with suppress(KernelError):  # a site that allows none: user.max_ipc_namespaces is 0
+            unshare(CLONE_NEWIPC)
         supervision = None if opened is None else opened.merge()
         if not own_pids:
             set_child_subreaper()
@@ -410,6 +412,7 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
         bring_up_loopback()
     set_no_new_privs()
     scope(LANDLOCK_SCOPES)
+    forbid_keys()
     if supervision is not None:
         namespaces = own_namespaces()
         supervision.install(step.identity, fake_sync=step.fake_sync, namespaces=namespaces)

@@ -36,6 +36,7 @@ from sundog.emulation.notify.tags import Tags, wear_tag
 from sundog.errors import SundogError
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
+from sundog.launcher.enter import copy_tree
 from sundog.launcher.recorded import MountedTree, Recorded
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
 from sundog.wire.outcomes import NO_OUTCOME
@@ -71,6 +72,19 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     return found
 
 
+def rootless(path: bytes) -> int:
+    """Return the open directory ``path``, from which ".." leads nowhere.
+
+    The supervisor has it while it looks up names that programs of the image have made up.  Raises
+    KernelError.
+    """
+    tree = copy_tree(path, writable=True)
+    try:
+        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)
+
+
 class Emulation:
     """What a supervised container starts from: a plain value.
 
@@ -96,27 +110,25 @@ class Emulation:
         self.mounted = mounted
 
     def open(self) -> "OpenedEmulation":
-        """Open what a supervisor needs of the host, before the container's root hides it."""
+        """Open what the layers record, before the container's root hides it."""
         return OpenedEmulation(self)
 
 
 class OpenedEmulation:
     """What a supervisor has taken hold of on the host."""
 
-    __slots__ = ("_changes", "_emulation", "_proc", "_trees")
+    __slots__ = ("_emulation", "_trees")
 
     def __init__(self, emulation: Emulation) -> None:
         """Open it.  Raises OSError."""
         self._emulation = emulation
-        self._proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._trees = opened_layers(emulation.layers)
-        self._changes = -1 if emulation.changes is None else os.open(emulation.changes, READABLE)
 
     def merge(self, upper: int = -1) -> "Supervision":
         """Put together what the layers record, as mock root, who may look into every directory.
 
-        ``upper`` is a descriptor of the overlay's upper directory, if what the container changes
-        all goes.
+        And open what else the supervisor needs of the host.  ``upper`` is a descriptor of the
+        overlay's upper directory, if what the container changes all goes.
         """
         emulation = self._emulation
         manifest = merged_manifest(self._trees)
@@ -124,17 +136,16 @@ class OpenedEmulation:
             (
                 each.destination,
                 mounted_manifest(each),
-                os.open(each.tree, READABLE) if each.tree else -1,
+                rootless(each.tree) if each.tree else -1,
             )
             for each in emulation.mounted
         ]
         linked = linked_paths(self._trees, manifest) if emulation.is_stable else frozenset()
         for tree, _ in self._trees:
             os.close(tree)
-        start = Start(
-            manifest, mounted, linked, self._changes, upper, is_stable=emulation.is_stable
-        )
-        return Supervision(self._proc, start)
+        changes = -1 if emulation.changes is None else rootless(emulation.changes)
+        start = Start(manifest, mounted, linked, changes, upper, is_stable=emulation.is_stable)
+        return Supervision(rootless(b"/proc"), start)
 
 
 class Start:

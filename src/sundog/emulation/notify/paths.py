@@ -21,6 +21,7 @@ CWD = AT_FDCWD & U32
 
 SLASH = b"/"[0]
 OWN_PLACES = (b"/proc/", b"/dev/")
+OWN_LINKS = ((b"/proc/self/", b""), (b"/proc/thread-self/", b""), (b"/dev/fd/", b"fd/"))
 # Symbolic links that every container has in /dev: names for the caller's own descriptors.
 STANDARD_STREAMS = {b"/dev/stdin": 0, b"/dev/stdout": 1, b"/dev/stderr": 2}
 
@@ -72,7 +73,10 @@ class Paths:
 
 
 def located(thread: int, dirfd: int, path: bytes) -> bytes:
-    """Return where the supervisor finds ``path`` of ``thread``, which is not empty."""
+    """Return where the supervisor finds ``path`` of ``thread``, which is not empty.
+
+    Raises KernelAnswers as ``own_entry`` does.
+    """
     if path[0] == SLASH:
         if path.startswith(OWN_PLACES):
             return own_entry(thread, path)
@@ -84,12 +88,17 @@ def located(thread: int, dirfd: int, path: bytes) -> bytes:
 
 
 def own_entry(thread: int, path: bytes) -> bytes:
-    """Put ``thread`` for the links in /proc and /dev that lead each process to itself."""
-    for prefix in (b"/proc/self/", b"/proc/thread-self/"):
-        if path.startswith(prefix):
-            return b"%d/%s" % (thread, path[len(prefix) :])
-    if path.startswith(b"/dev/fd/"):
-        return b"%d/fd/%s" % (thread, path[len(b"/dev/fd/") :])
+    """Put ``thread`` for the links in /proc and /dev that lead each process to itself.
+
+    Raises KernelAnswers where ".." leads on from there: for the supervisor to other processes, of
+    which it is one itself.
+    """
+    for link, place in OWN_LINKS:
+        if path.startswith(link):
+            rest = path[len(link) :]
+            if b".." in rest.split(b"/"):
+                raise KernelAnswers
+            return b"%d/%s%s" % (thread, place, rest)
     stream = STANDARD_STREAMS.get(path)
     return path if stream is None else b"%d/fd/%d" % (thread, stream)
 

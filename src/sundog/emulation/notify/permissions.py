@@ -9,6 +9,7 @@ import os
 from sundog.emulation.notify.capabilities import CAP_CHOWN, CAP_FOWNER, CAP_FSETID
 from sundog.emulation.notify.credentials import UNCHANGED, Credentials
 from sundog.emulation.notify.files import Status
+from sundog.emulation.notify.listener import KernelAnswers
 from sundog.emulation.notify.records import (
     DIRECTORY,
     GROUP_EXECUTE,
@@ -63,7 +64,12 @@ def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
     """Set the mode of a file that is no symbolic link, on the inode or else in its record.
 
     Returns 0 or a negated errno.  A file of somebody else's on the host only seems to change.
+    Raises KernelAnswers where the supervisor finds its own interpreter there, by a link to
+    /proc/self/exe: the caller means another file.
     """
+    own = os.stat(b"self/exe")
+    if (status.device, status.inode) == (own.st_dev, own.st_ino):
+        raise KernelAnswers
     try:
         os.chmod(location, mode)
     except OSError as error:

@@ -1,0 +1,45 @@
+"""The attacker, compiled, and what it is to leave alone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hostile.outside import Outside, canaries
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+PROGRAMS = Path(__file__).with_name("programs")
+FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation", "-static")
+# The kernel's headers are no part of musl's.
+HEADERS = ("-no-pie", "-idirafter", "/usr/include")
+
+
+@pytest.fixture(scope="session")
+def attacker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the static program that tries all attacks."""
+    compiler = shutil.which("musl-gcc")
+    if compiler is None:
+        pytest.fail("musl-gcc is missing: make test installs it; or: apt-get install musl-tools")
+    program = tmp_path_factory.mktemp("attacker") / "attacker"
+    triplet = subprocess.run(
+        ["gcc", "-print-multiarch"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    headers = (*HEADERS, "-idirafter", f"/usr/include/{triplet}")
+    sources = sorted(PROGRAMS.glob("*.c"))
+    subprocess.run([compiler, *FLAGS, *headers, "-o", program, *sources], check=True)
+    return program
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Generator[Outside]:
+    """Put up the canaries."""
+    directory = tmp_path / "outside"
+    directory.mkdir()
+    with canaries(directory) as found:
+        yield found
