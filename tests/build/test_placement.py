@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.build.placement import Placer, make_directories
+from sundog.build.directories import make_directories
+from sundog.build.placement import Placer
 from sundog.build.sources import SourceTree
 from sundog.errors import BuildError
 

@@ -6,12 +6,14 @@ import io
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hostile.builds import Case, Place, make_storage
+from tests.hostile.builds import CANARY, Case, Place, make_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -520,9 +522,8 @@ ARCHIVES = [
         "FROM bb\nCOPY --from=c . /d/\n",
         "can't unpack",
         options=NAMED,
-        prepare=lambda place: (
-            archive(("a", FILE, ""))(place),
-            os.truncate(place.directory / "c.tar", 700),
+        prepare=both(
+            archive(("a", FILE, "")), lambda place: os.truncate(place.directory / "c.tar", 700)
         ),
     ),
     Case("context that is nothing", "FROM bb\n", "can't read", options=NAMED, usage=True),

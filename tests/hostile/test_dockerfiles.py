@@ -10,6 +10,7 @@ import pytest
 from tests.hostile.builds import Case, Place, make_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MIB = 1 << 20
@@ -31,7 +32,7 @@ def big(name: str, size: int = 1 << 24) -> str:
     return "\n".join([*lines, f"ARG {name}=$A{count}"]) + "\n"
 
 
-def put(name: str, data: bytes | str = b"") -> object:
+def put(name: str, data: bytes | str = b"") -> Callable[[Place], object]:
     """Return what writes a file into the context."""
 
     def prepare(place: Place) -> None:
@@ -227,10 +228,10 @@ PATTERNS = [
         "FROM bb\nCOPY . /d/\nRUN ls /d/x | wc -l\n",
         prints="1\n",
         prepare=lambda place: (
-            put(".dockerignore", "**/a*" * 40 + "b\n")(place),  # type: ignore[operator]
+            put(".dockerignore", "**/a*" * 40 + "b\n")(place),
             put("x/" + NAMES)(place),
         ),
-    ),  # type: ignore[operator]
+    ),
     Case("--exclude", "FROM bb\nCOPY --exclude=" + "**/*a*" * 40 + "b . /d/\n", prepare=put(NAMES)),
     Case("--parents", "FROM bb\nCOPY --parents " + "**/*a*" * 40 + "b /d/\n", prepare=put(NAMES)),
     Case(

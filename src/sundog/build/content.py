@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Not to wait for the writer of a FIFO; of no effect on files and directories.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READ_SIZE = 1 << 20
+# What a name gives that was something else a moment ago.
+_SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO)
 _DEPTH_LIMIT = 256  # directories
 _SHOWN = 200  # bytes of a path in a message
 
@@ -85,6 +87,8 @@ def _is_copied(attribute: str) -> bool:
 def names_in(fd: int, path: bytes, listing: Listing | None) -> list[bytes]:
     """Return what is taken of the directory ``fd``, which is ``path`` in its source."""
     if listing is not None:
+        if path not in listing.names:  # it was no directory then
+            raise changed(path)
         return listing.names[path]
     return sorted(map(os.fsencode, os.listdir(fd)))
 
@@ -122,24 +126,53 @@ def unreadable(path: bytes) -> BuildError:
     )
 
 
+def lstat_in(fd: int, name: bytes, path: bytes) -> os.stat_result:
+    """Return what lstat(2) says of ``name`` in the directory ``fd``.
+
+    Raises BuildError, which names it by its ``path``, where it may be listed and no more, or is no
+    longer there.
+    """
+    try:
+        return os.lstat(name, dir_fd=fd)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def open_in(fd: int, name: bytes, path: bytes, flags: int = 0) -> int:
+    """Open ``name`` in the directory ``fd`` to read it, no symlink; raise BuildError likewise."""
+    try:
+        return os.open(name, READ_FLAGS | os.O_NOFOLLOW | flags, dir_fd=fd)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def readlink_in(fd: int, name: bytes, path: bytes) -> bytes:
+    """Return where the symlink ``name`` in the directory ``fd`` leads; raise likewise."""
+    try:
+        return os.readlink(name, dir_fd=fd)
+    except OSError as error:
+        raise (changed(path) if error.errno == errno.EINVAL else _refused(path, error)) from error
+
+
+def _refused(path: bytes, error: OSError) -> BuildError | OSError:
+    """Return what to raise where an entry that was listed cannot be read."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return unreadable(path)
+    return changed(path) if error.errno in _SWAPPED else error
+
+
 def _digest_directory(
     fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None
 ) -> Iterator[bytes]:
     for name in names_in(fd, path, listing):
         entry = os.path.join(path, name)
-        try:
-            info = os.lstat(name, dir_fd=fd)
-        except PermissionError as error:  # it may be listed, and no more
-            raise unreadable(entry) from error
+        info = lstat_in(fd, name, entry)
         if stat.S_ISLNK(info.st_mode):
             yield _head(b"l", entry, 0)
-            yield _sized(os.readlink(name, dir_fd=fd))
+            yield _sized(readlink_in(fd, name, entry))
         elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
             check_depth(entry)
-            try:
-                inner = os.open(name, READ_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
-            except PermissionError as error:
-                raise unreadable(entry) from error
+            inner = open_in(fd, name, entry)
             try:
                 if stat.S_IFMT(os.fstat(inner).st_mode) != stat.S_IFMT(info.st_mode):
                     raise changed(entry)

@@ -15,7 +15,23 @@ import os
 import stat
 from dataclasses import dataclass
 
-from sundog.build.content import check_depth, copied_attributes, names_in, unknown_type
+from sundog.build.content import (
+    check_depth,
+    copied_attributes,
+    lstat_in,
+    names_in,
+    open_in,
+    readlink_in,
+    unknown_type,
+)
+from sundog.build.directories import (
+    OPEN_DIRECTORY,
+    SYMLINK_LIMIT,
+    link_target,
+    make_directories,
+    obstacle,
+    too_many_links,
+)
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.files import symlink
 from sundog.kernel.libc import printable
@@ -26,84 +42,16 @@ from sundog.record.owners import OwnerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sundog.build.content import Source
     from sundog.build.mode import ModeChange
     from sundog.build.selection import Listing
     from sundog.build.sources import SourceTree
-    from sundog.errors import SundogError
     from sundog.record.owners import OwnersManifest
 
-_SYMLINK_LIMIT = 40  # as the kernel's: path_resolution(7)
-_DIRECTORY_MODE = 0o755
-_SHOWN = 200  # bytes of a path in a message
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _ROOT = (0, 0)
-
-
-def make_directories(root: int, path: bytes, made: Callable[[int], None] | None = None) -> int:
-    """Make the directory ``path`` below ``root`` and its parents; return it open for reading.
-
-    What is there already stays as it is; a symlink to nowhere gets its target made.  ``made`` is
-    called with each directory that was missing, open.  Raises BuildError where something else is in
-    the way.
-    """
-    try:
-        return openat2(root, path or b".", _OPEN_DIRECTORY, RESOLVE_IN_ROOT)
-    except KernelError as error:
-        if error.errno != errno.ENOENT:
-            raise _obstacle(path, error) from error
-    links = _SYMLINK_LIMIT
-    ahead = path.split(b"/")[::-1]
-    there, here = b".", os.dup(root)
-    try:
-        while ahead:
-            name = ahead.pop()
-            child = os.path.join(there, name)
-            try:
-                fd = openat2(root, child, _OPEN_DIRECTORY, RESOLVE_IN_ROOT)
-            except KernelError as error:
-                if error.errno != errno.ENOENT:
-                    raise _obstacle(path, error) from error
-                target = _link_target(here, name)
-                if target is None:
-                    fd = _new_directory(here, name, made)
-                else:
-                    links -= 1
-                    if links < 0:
-                        raise _too_many_links(path) from error
-                    ahead += target.split(b"/")[::-1]
-                    if not target.startswith(b"/"):
-                        continue
-                    child, fd = b".", os.dup(root)
-            os.close(here)
-            there, here = child, fd
-        return os.dup(here)
-    finally:
-        os.close(here)
-
-
-def _obstacle(path: bytes, error: KernelError) -> SundogError:
-    """Return what to raise where ``path`` cannot be opened."""
-    if error.errno == errno.ENOTDIR:
-        return _not_a_directory(path)
-    if error.errno == errno.ELOOP:
-        return _too_many_links(path)
-    if error.errno == errno.ENAMETOOLONG:
-        return _too_long(path)
-    return error
-
-
-def _new_directory(parent: int, name: bytes, made: Callable[[int], None] | None) -> int:
-    os.mkdir(name, _DIRECTORY_MODE, dir_fd=parent)
-    fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
-    os.fchmod(fd, _DIRECTORY_MODE)
-    if made is not None:
-        made(fd)
-    return fd
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +122,11 @@ class Placer:
     def open_directory(self, path: bytes) -> int | None:
         """Return the directory at ``path`` open, None if there is none."""
         try:
-            return openat2(self._root, path, _OPEN_DIRECTORY, RESOLVE_IN_ROOT)
+            return openat2(self._root, path, OPEN_DIRECTORY, RESOLVE_IN_ROOT)
         except KernelError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
-            raise _obstacle(path, error) from error
+            raise obstacle(path, error) from error
 
     def canonical(self, fd: int) -> bytes:
         """Return the path of the directory ``fd`` in the image, without symlinks."""
@@ -225,14 +173,14 @@ class _Copier:
 
     def file_to_path(self, fd: int, source_name: bytes, path: bytes) -> None:
         """Copy a file to ``path``, or into it if a directory is there."""
-        for _ in range(_SYMLINK_LIMIT):
+        for _ in range(SYMLINK_LIMIT):
             directory, name = os.path.split(path)
             found = self._placer.open_directory(path)
             if found is not None:
                 target, directory, name, link = found, path, source_name, None
             else:
                 target = self._placer.directory(directory)
-                link = _link_target(target, name)
+                link = link_target(target, name)
             try:
                 if link is None:
                     self.file(fd, target, name, directory)
@@ -240,7 +188,7 @@ class _Copier:
             finally:
                 os.close(target)
             path = os.path.join(directory, link)
-        raise _too_many_links(path)
+        raise too_many_links(path)
 
     def directory(
         self, source: int, relative: bytes, target: int, path: bytes, listing: Listing | None
@@ -251,13 +199,13 @@ class _Copier:
         """
         there = self._placer.canonical(target)
         for name in names_in(source, relative, listing):
-            info = os.lstat(name, dir_fd=source)
+            info = lstat_in(source, name, joined(relative, name))
             kind = stat.S_IFMT(info.st_mode)
             if kind == stat.S_IFDIR:
                 self._subdirectory(source, joined(relative, name), target, path, listing)
                 continue
             if kind == stat.S_IFREG:
-                fd = os.open(name, _READ_FLAGS, dir_fd=source)
+                fd = open_in(source, name, joined(relative, name))
                 try:
                     self.file(fd, target, name, path)
                 finally:
@@ -269,7 +217,7 @@ class _Copier:
                 raise unknown_type(os.path.join(path, name))
             self._make_room(target, name, path)
             if kind == stat.S_IFLNK:
-                symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+                symlink(readlink_in(source, name, joined(relative, name)), name, dir_fd=target)
             else:
                 os.mkfifo(name, dir_fd=target)
                 mode = self._placer.mode(info.st_mode, is_directory=False)
@@ -284,7 +232,7 @@ class _Copier:
         name = os.path.basename(relative)
         path = os.path.join(path, name)
         check_depth(relative)
-        inner = os.open(name, _READ_FLAGS | os.O_DIRECTORY, dir_fd=source)
+        inner = open_in(source, name, relative, os.O_DIRECTORY)
         try:
             if self._replace:
                 self._make_room(parent, name, path, for_directory=True)
@@ -370,32 +318,3 @@ def _copy_contents(source: int, target: int, size: int) -> None:
     offset = 0
     while offset < size and (sent := os.sendfile(target, source, offset, size - offset)):
         offset += sent
-
-
-def _link_target(directory: int, name: bytes) -> bytes | None:
-    """Return where the symlink ``name`` leads, None if it is none."""
-    try:
-        return os.readlink(name, dir_fd=directory)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EINVAL):
-            return None
-        raise
-
-
-def _too_long(path: bytes) -> BuildError:
-    return BuildError(f"too long for a path in the image: {_beginning(path)}")
-
-
-def _too_many_links(path: bytes) -> BuildError:
-    return BuildError(f"too many symlinks in the image: {_beginning(path)}")
-
-
-def _not_a_directory(path: bytes) -> BuildError:
-    return BuildError(
-        f"not a directory in the image: {_beginning(path)}", "choose another destination"
-    )
-
-
-def _beginning(path: bytes) -> str:
-    """Return a path for a message, or how it begins."""
-    return printable(path if len(path) <= _SHOWN else path[:_SHOWN] + b"...")

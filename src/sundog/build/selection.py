@@ -10,13 +10,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from sundog.build.content import check_depth
+from sundog.build.content import check_depth, open_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.dockerfile.ignore import PathPatterns
-
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class Selection:
             is_taken = self.takes(text)
             if is_directory and self.may_take_below(text):
                 check_depth(path)
-                inner = os.open(name, _OPEN_DIRECTORY, dir_fd=fd)
+                inner = open_in(fd, name, path, os.O_DIRECTORY)
                 try:
                     self._list(inner, path, listing)
                 finally:

@@ -14,7 +14,14 @@ import os
 import stat
 from typing import Protocol
 
-from sundog.build.content import READ_FLAGS, ContentDigest, Source, unknown_type, unreadable
+from sundog.build.content import (
+    READ_FLAGS,
+    ContentDigest,
+    Source,
+    changed,
+    unknown_type,
+    unreadable,
+)
 from sundog.build.selection import Selection
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
@@ -99,7 +106,7 @@ class SourceTree:
             return openat2(self._fd, path or b".", flags, self._resolve)
         except KernelError as error:
             if error.errno == errno.EXDEV:
-                return openat2(self._fd, self._real_path(path), flags, self._resolve)
+                return self._open_real(path, flags)
             if error.errno == errno.ENXIO:
                 raise unknown_type(path) from error
             if error.errno == errno.EACCES:
@@ -107,6 +114,15 @@ class SourceTree:
             if error.errno in _IMPOSSIBLE:
                 what = _IMPOSSIBLE[error.errno]
                 raise BuildError(f"can't copy: {what}: {printable(path[:_SHOWN])}") from error
+            raise
+
+    def _open_real(self, path: bytes, flags: int) -> int:
+        """Open what an absolute symlink back into the context leads to."""
+        try:
+            return openat2(self._fd, self._real_path(path), flags, self._resolve)
+        except KernelError as error:
+            if error.errno == errno.EXDEV:  # it did not lead out a moment ago
+                raise changed(path) from error
             raise
 
     def _real_path(self, path: bytes) -> bytes:

@@ -11,8 +11,8 @@ import errno
 import os
 from dataclasses import dataclass
 
+from sundog.build.directories import make_directories
 from sundog.build.keys import cache_key
-from sundog.build.placement import make_directories
 from sundog.build.tree_step import encoded
 from sundog.errors import BuildError
 from sundog.launcher.step import in_root

@@ -7,8 +7,8 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sundog.build.directories import make_directories
 from sundog.build.keys import cache_key
-from sundog.build.placement import make_directories
 from sundog.build.tree_step import encoded
 from sundog.build.user import identify
 from sundog.errors import KernelError
