@@ -211,7 +211,7 @@ def test_only_the_first_breaks_off(place: Path, storage: Path, run_ch_image: Run
             text=True,
         )
         assert build.stdout is not None
-        while "under way" not in build.stdout.readline():
+        while build.stdout.readline() != "under way\n":
             pass
         build.send_signal(first)
         while build.poll() is None:
