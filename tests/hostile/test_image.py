@@ -35,9 +35,9 @@ CASES = tuple(
 # RUN has the user's network; and limits and priorities of the process beside it, the end of which
 # is its own end.
 REACHED_BY_RUN = {"loopback", "limits", "scheduling"}
-# Without a PID namespace it sees the user's processes.
-# It is root over that network: its settings are its own.
+# Over a network of its own it is root: those settings are its own.
 REACHED_WITH_A_NETWORK_OF_ITS_OWN = {"limits", "network-settings", "proc-sys", "scheduling"}
+# Without a PID namespace it sees the user's processes.
 REACHED_WITHOUT_PIDS = {*REACHED_BY_RUN, "proc-settings"}
 
 

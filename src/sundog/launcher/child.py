@@ -17,6 +17,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 
 from sundog.errors import SundogError
 from sundog.kernel.files import close_all_but
@@ -144,8 +145,20 @@ class Child:
                 self._await_answer(relay, time.monotonic() + patience)
             except (Exception, KeyboardInterrupt):
                 relay = None  # nobody may read any more what it prints; or it takes too long
-        os.kill(self.pid, signal.SIGKILL)
+        # A supervisor may wait in the kernel for a FUSE daemon of the container: that has to end first.
+        for process in (*children_of(self.pid), self.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.wait()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of the process ``pid``; none where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
 
 
 def opened(answer: bytes) -> object:
