@@ -145,7 +145,7 @@ class Child:
                 self._await_answer(relay, time.monotonic() + patience)
             except (Exception, KeyboardInterrupt):
                 relay = None  # nobody may read any more what it prints; or it takes too long
-        # A supervisor may wait in the kernel for a FUSE daemon of the container: that has to end first.
+        # A supervisor may wait in the kernel for a FUSE daemon in the container, which ends first.
         for process in (*children_of(self.pid), self.pid):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
