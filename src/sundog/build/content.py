@@ -1,7 +1,8 @@
 """What COPY takes over of a file or directory, and the digest of that.
 
 Names, types, modes, contents, symlinks' targets, hard links and extended attributes; of a source
-that is a directory, what is in it.  Times and owners are not.
+that is a directory, what is in it.  Times and owners are not.  Of a file with large holes, what is
+read is where it has data, and that.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from dataclasses import dataclass, field
 
 from sundog.errors import BuildError
 from sundog.kernel.libc import printable
+from sundog.layer.holes import SECTOR, data_extents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 # Not to wait for the writer of a FIFO; of no effect on files and directories.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READ_SIZE = 1 << 20
+_LARGE_HOLES = 1 << 30  # bytes; those of smaller ones are read as zeros, as they are without holes
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +144,22 @@ def _digest_file(
             yield _sized(first)
             return
     content = hashlib.sha256()
-    while data := os.read(fd, _READ_SIZE):
-        content.update(data)
+    if info.st_size - info.st_blocks * SECTOR > _LARGE_HOLES:
+        content.update(b"holes of %d\0" % info.st_size)
+        for start, length in data_extents(fd):
+            content.update(b"%d %d\0" % (start, length))
+            _digest_data(fd, content, start, start + length)
+    else:
+        _digest_data(fd, content, 0, sys.maxsize)
     yield _head(b"f", path, info.st_mode)
     yield content.digest()
     yield _attributes(fd)
+
+
+def _digest_data(fd: int, content: hashlib._Hash, start: int, end: int) -> None:
+    while start < end and (data := os.pread(fd, min(end - start, _READ_SIZE), start)):
+        content.update(data)
+        start += len(data)
 
 
 def _head(kind: bytes, path: bytes, mode: int) -> bytes:

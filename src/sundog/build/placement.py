@@ -19,6 +19,7 @@ from sundog.build.content import copied_attributes, names_in, unknown_type
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.layer.holes import data_extents
 from sundog.layer.names import joined
 from sundog.layer.remove import remove_tree
 from sundog.record.owners import OwnerRecord
@@ -39,6 +40,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _ROOT = (0, 0)
+_SEND = 1 << 30  # bytes at a time
 
 
 def make_directories(
@@ -350,9 +352,16 @@ class _Copier:
 
 
 def _copy_contents(source: int, target: int) -> None:
-    offset = 0
-    while sent := os.sendfile(target, source, offset, 1 << 30):
-        offset += sent
+    """Copy the data of a file; its holes stay holes."""
+    os.ftruncate(target, os.fstat(source).st_size)
+    for start, length in data_extents(source):
+        os.lseek(target, start, os.SEEK_SET)
+        offset, end = start, start + length
+        while offset < end:
+            sent = os.sendfile(target, source, offset, min(end - offset, _SEND))
+            if not sent:
+                return
+            offset += sent
 
 
 def _link_target(directory: int, name: bytes) -> bytes | None:

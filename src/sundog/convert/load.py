@@ -102,6 +102,7 @@ def _read(members: Members, platform: Platform) -> list[ArchivedImage]:
             "neither an OCI layout nor an archive of docker save",
             "a tar of a root file system is for ch-image import",
         )
+    members.meter.check_images(sum(len(image.names) for image in images))
     if not images:
         raise ArchiveError("there is no image in it")
     return images
