@@ -86,7 +86,10 @@ def read_member(members: Members, name: str, limit: int) -> bytes:
 
 def shown(name: str) -> str:
     """Return a name fit for one line of a message."""
-    return display(os.fsencode(name))
+    try:
+        return display(os.fsencode(name))
+    except UnicodeEncodeError:  # JSON can tell of characters that are none
+        return display(name.encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class DirectoryMembers:
         try:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
             fd = openat2(root, os.fsencode(name), flags, RESOLVE_BENEATH)
+        except (UnicodeEncodeError, ValueError) as error:  # no name that a file may have
+            raise _lacking(name) from error
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 raise _lacking(name) from error

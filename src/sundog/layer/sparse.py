@@ -66,7 +66,10 @@ def data_map(source: Source) -> tuple[Map, int]:
         text += block
         lines += block.count(b"\n")
         if wanted == 1 and lines:
-            wanted += 2 * parse_number(bytes(text.partition(b"\n")[0]))
+            count = parse_number(bytes(text.partition(b"\n")[0]))
+            if count < 0:
+                raise ArchiveError("its map of holes is damaged")
+            wanted += 2 * count
     numbers = bytes(text).split(b"\n")[1:wanted]
     return pax_map(b",".join(numbers)), len(text)
 

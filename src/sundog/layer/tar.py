@@ -198,7 +198,9 @@ class TarReader:
         """Return the map of ``member`` when it is sparse; its size is then that of the file."""
         if member.typeflag == b"S":
             entries, member.size = old_map(block, self._source)
-        elif records.get(b"GNU.sparse.major", b"0") != b"0":
+        elif (major := records.get(b"GNU.sparse.major", b"0")) != b"0":
+            if major != b"1":
+                raise ArchiveError("sparse files of this version are not supported")
             entries, taken = data_map(self._source)
             self._data -= taken
         elif _SPARSE_MAP in records:

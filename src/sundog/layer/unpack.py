@@ -148,6 +148,7 @@ class _Unpacking:
     def add(self, member: Member) -> None:
         """Add one member.  Raises ArchiveError, OSError."""
         path = normalised(member.name)
+        check_length(path)
         if not path and member.kind != "d":
             raise ArchiveError("the root is not a directory")
         if not self._tree.made:
