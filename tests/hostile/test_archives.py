@@ -69,11 +69,11 @@ def shown(path: bytes) -> bytes | str | None:
 
 
 def entries(place: Path) -> dict[str, list[str]]:
-    return {
-        name: sorted(os.listdir(place / "storage" / name))
-        for name in ("images", "layers", "blobs", "trees", "cache")
-        if (place / "storage" / name).exists()
-    }
+    """Return what the storage directory holds."""
+    storage = place / "storage"
+    held = {name: sorted(os.listdir(storage / name)) for name in ("images", "layers", "cache")}
+    blobs = (path for path in (storage / "blobs").rglob("*") if path.is_file())
+    return {**held, "blobs": sorted(path.name for path in blobs)}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
