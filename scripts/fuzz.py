@@ -1,9 +1,9 @@
 """`make fuzz`: throw random input at what reads it, for ten minutes: each target has its share.
 
 ``calls`` are system calls for the supervisor of ``notify`` (tests/notify/test_fuzz.py).
-``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).  Both run as
-`make test` would run them, from a seed that is printed.  An archive that fails is saved, and where
-is told.
+``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).
+Both run as `make test` would run them, from a seed that is printed.  An archive that fails is
+saved, and where is told.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ def load_layers(
         _here(layer) if found else _remote(store, members, layer)
         for layer, found in zip(layers, present, strict=True)
     ]
-    with Unpackers(members.meter if members.is_counted else None) as unpackers:
+    counted = members.is_counted
+    with Unpackers(members.meter, counts_arrivals=False) if counted else Unpackers() as unpackers:
         return pull_layers(store, remote, unpackers, report)
 
 

@@ -79,13 +79,13 @@ class _Event:
 class Unpackers:
     """The worker processes of a pull; leaving the context ends them.
 
-    They count what they unpack against what comes in, or, with a ``meter``, against what that has
-    counted already.  ``in_use`` says that threads may be waiting for them: then they are not waited
-    for.
+    They count what they unpack with ``meter``, against what comes in; without ``counts_arrivals``,
+    against what it has counted already.  ``in_use`` says that threads may be waiting for them: then
+    they are not waited for.
     """
 
-    def __init__(self, meter: Meter | None = None) -> None:
-        self._counts_arrivals = meter is None
+    def __init__(self, meter: Meter | None = None, *, counts_arrivals: bool = True) -> None:
+        self._counts_arrivals = counts_arrivals
         self._meter = meter or Meter(counts_input=False)
         self._workers: list[ArrivalWorker] = []
         self.in_use = False
