@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import struct
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 NO_LIMITS_HINT = "if you trust it, --no-limits takes it as it is"
 
 _COUNTS = _UNPACKED, _FETCHED, _ENTRIES, _TEXT, _STEPS, _DOCUMENTS = range(6)
-_COUNT_SIZE = 8
-_SLOT_SIZE = len(_COUNTS) * _COUNT_SIZE
+_COUNT = "Q"
 _SLOTS = 8
 _BATCH = 256  # entries that are counted together, unless the bounds are small
 _SMALL = 10_000
@@ -81,7 +81,8 @@ class Meter:
     def __init__(self, limits: Limits | None = None, *, counts_input: bool = True) -> None:
         self.limits = limits or limits_in_force()
         self.counts_input = counts_input
-        self._memory = mmap.mmap(-1, _SLOTS * _SLOT_SIZE)
+        memory = mmap.mmap(-1, _SLOTS * len(_COUNTS) * struct.calcsize(_COUNT))
+        self._counts = memoryview(memory).cast(_COUNT)
         self._slot = 0
         self._lock = threading.Lock()  # a thread may decompress
         self._entries = self._text = self._steps = 0
@@ -93,7 +94,7 @@ class Meter:
         """Let the process that is forked in the context count in ``slot``, from 1 on."""
         global _shared  # noqa: PLW0603 - it is there for the child
         _shared = Meter(self.limits, counts_input=self.counts_input)
-        _shared._memory, _shared._slot = self._memory, slot
+        _shared._counts, _shared._slot = self._counts, slot
         try:
             yield
         finally:
@@ -155,14 +156,11 @@ class Meter:
 
     def _add(self, field: int, count: int) -> int:
         """Add to a count; return what all processes have counted."""
-        memory, offset = self._memory, field * _COUNT_SIZE
+        counts = self._counts
         if count:
-            own = self._slot * _SLOT_SIZE + offset
             with self._lock:
-                total = int.from_bytes(memory[own : own + _COUNT_SIZE], "little") + count
-                memory[own : own + _COUNT_SIZE] = total.to_bytes(_COUNT_SIZE, "little")
-        places = range(offset, _SLOTS * _SLOT_SIZE, _SLOT_SIZE)
-        return sum(int.from_bytes(memory[p : p + _COUNT_SIZE], "little") for p in places)
+                counts[self._slot * len(_COUNTS) + field] += count
+        return sum(counts[field :: len(_COUNTS)])
 
 
 _shared: Meter | None = None

@@ -24,7 +24,16 @@ from sundog.layer.directories import Directories
 from sundog.layer.growing import GrowingTree
 from sundog.layer.limits import Meter, current_meter
 from sundog.layer.marks import place_marks
-from sundog.layer.names import AUFS, OPAQUE, WHITEOUT, check_length, display, joined, normalised
+from sundog.layer.names import (
+    AUFS,
+    OPAQUE,
+    PATH_LIMIT,
+    WHITEOUT,
+    check_length,
+    display,
+    joined,
+    normalised,
+)
 from sundog.layer.tar import TarReader
 from sundog.layer.xattrs import recordable, set_xattrs
 from sundog.record.owners import OwnerRecord
@@ -148,7 +157,8 @@ class _Unpacking:
     def add(self, member: Member) -> None:
         """Add one member.  Raises ArchiveError, OSError."""
         path = normalised(member.name)
-        check_length(path)
+        if len(path) > PATH_LIMIT:
+            check_length(path)
         if not path and member.kind != "d":
             raise ArchiveError("the root is not a directory")
         if not self._tree.made:
@@ -157,10 +167,12 @@ class _Unpacking:
             return
         directory, _, name = path.rpartition(b"/")
         path = joined(self._tree.enter(directory, member.mtime_ns), name)
-        check_length(path)
-        xattrs = member.xattrs
-        kept = sum(map(len, xattrs)) + sum(map(len, xattrs.values())) if xattrs else 0
-        self._meter.entry(len(path) + kept)
+        kept = len(path)
+        if kept > PATH_LIMIT:
+            check_length(path)
+        if xattrs := member.xattrs:
+            kept += sum(map(len, xattrs)) + sum(map(len, xattrs.values()))
+        self._meter.entry(kept)
         self._add[member.kind](member, path)
 
     def finish(self, *, unwrap: bool) -> None:
