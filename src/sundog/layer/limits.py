@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import struct
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 NO_LIMITS_HINT = "if you trust it, --no-limits takes it as it is"
 
 _COUNTS = _UNPACKED, _FETCHED, _ENTRIES, _TEXT, _STEPS, _DOCUMENTS = range(6)
-_COUNT = "Q"
+_COUNT_SIZE = 8
 _SLOTS = 8
 _BATCH = 256  # entries that are counted together, unless the bounds are small
 _SMALL = 10_000
@@ -81,8 +80,8 @@ class Meter:
     def __init__(self, limits: Limits | None = None, *, counts_input: bool = True) -> None:
         self.limits = limits or limits_in_force()
         self.counts_input = counts_input
-        memory = mmap.mmap(-1, _SLOTS * len(_COUNTS) * struct.calcsize(_COUNT))
-        self._counts = memoryview(memory).cast(_COUNT)
+        memory = mmap.mmap(-1, _SLOTS * len(_COUNTS) * _COUNT_SIZE)
+        self._counts = memoryview(memory).cast("Q")
         self._slot = 0
         self._lock = threading.Lock()  # a thread may decompress
         self._entries = self._text = self._steps = 0
