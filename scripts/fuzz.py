@@ -1,6 +1,9 @@
-"""`make fuzz`: throw random system calls at the supervisor of ``notify``, for ten minutes.
+"""`make fuzz`: throw random input at what reads it, for ten minutes: each target has its share.
 
-tests/notify/test_fuzz.py, from a seed that is printed, as `make test` would run it.
+``calls`` are system calls for the supervisor of ``notify`` (tests/notify/test_fuzz.py).
+``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).
+Both run as `make test` would run them, from a seed that is printed.  An archive that fails is
+saved, and where is told.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from scripts.check import NEEDS, USERS, workplace
 from scripts.place import WorkshopError
 
 SECONDS = 600
+TARGETS = {"calls": "tests/notify/test_fuzz.py", "archives": "tests/hostile/test_fuzz.py"}
 
 
 def main() -> int:
@@ -23,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m scripts.fuzz")
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--target", choices=TARGETS, help="default: all of them")
     options = parser.parse_args()
     try:
         packages.require(
@@ -34,11 +39,15 @@ def main() -> int:
             f"test-{python.name}", python, groups=["test"], extra="[fast]"
         )
         makers.base("busybox")
-        given = {"SUNDOG_FUZZ_SEED": str(options.seed), "SUNDOG_FUZZ_SECONDS": str(options.seconds)}
-        print(f"seed {options.seed}, {options.seconds} s", flush=True)
+        targets = [options.target] if options.target else list(TARGETS)
+        seconds = max(1, options.seconds // len(targets))
+        given = {"SUNDOG_FUZZ_SEED": str(options.seed), "SUNDOG_FUZZ_SECONDS": str(seconds)}
+        print(f"seed {options.seed}, {seconds} s for each of: {', '.join(targets)}", flush=True)
         with workplace(user) as place:
-            command = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q"]
-            passed = place.run(programs, [*command, "tests/notify/test_fuzz.py"], **given)
+            command = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-s"]
+            passed = True
+            for target in targets:
+                passed &= place.run(programs, [*command, TARGETS[target]], **given)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from sundog.errors import ArchiveError
 from sundog.layer.below import LayerTree
+from sundog.layer.names import PATH_LIMIT
 from sundog.layer.remove import remove_tree
 from sundog.layer.unpack import Unpacked, unpack
 from sundog.record.owners import OwnerRecord
@@ -282,10 +283,26 @@ def test_an_archive_of_nothing(tree: bytes) -> None:
     assert (result.owners, os.listdir(tree)) == ({}, [])
 
 
-def test_very_deep_trees(tree: bytes) -> None:
-    deep = "/".join(["deep" * 10] * 300)  # three times PATH_MAX
-    unpacked(tree, file(deep), hard_link("x", deep), directory(deep + "2"))
+def test_trees_as_deep_as_paths_may_be(tree: bytes) -> None:
+    deep = "/".join(["d"] * 2046) + "/ff"
+    assert len(deep) == PATH_LIMIT
+    unpacked(tree, file(deep), hard_link("x", deep), directory(deep[:-1] + "g"))
     assert os.lstat(os.path.join(tree, b"x")).st_nlink == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["/".join(["d"] * 4000), "/".join(["deep" * 10] * 300), "d/" * 2046 + "fff"]
+)
+def test_paths_that_no_program_could_open(tree: bytes, name: str) -> None:
+    assert "a path of more than 4094 bytes (PATH_MAX)" in refused(tree, file(name))
+
+
+def test_short_names_of_long_paths(tree: bytes) -> None:
+    deep = "d/" * 2000
+    entries = [directory(deep), symlink("l", "/" + deep), file("l/" + "f" * 90)]
+    unpacked(tree, *entries)
+    assert "PATH_MAX" in refused(tree, *entries, file("l/" + "f" * 100))
+    assert "PATH_MAX" in refused(tree, *entries, file("l/.wh." + "f" * 100))
 
 
 # One path twice

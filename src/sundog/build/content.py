@@ -1,7 +1,8 @@
 """What COPY takes over of a file or directory, and the digest of that.
 
 Names, types, modes, contents, symlinks' targets, hard links and extended attributes; of a source
-that is a directory, what is in it.  Times and owners are not.
+that is a directory, what is in it.  Times and owners are not.  Of a file with large holes, what is
+read is where it has data, and that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 from sundog.errors import BuildError
 from sundog.kernel.libc import printable
+from sundog.layer.holes import SECTOR, data_extents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _READ_SIZE = 1 << 20
 _SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO)
 _DEPTH_LIMIT = 256  # directories
 _SHOWN = 200  # bytes of a path in a message
+_LARGE_HOLES = 1 << 30  # bytes; those of smaller ones are read as zeros, as they are without holes
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +201,22 @@ def _digest_file(
             yield _sized(first)
             return
     content = hashlib.sha256()
-    left = info.st_size  # a file that grows meanwhile would not end
-    while left > 0 and (data := os.read(fd, min(left, _READ_SIZE))):
-        content.update(data)
-        left -= len(data)
+    if info.st_size - info.st_blocks * SECTOR > _LARGE_HOLES:
+        content.update(b"holes of %d\0" % info.st_size)
+        for start, length in data_extents(fd):
+            content.update(b"%d %d\0" % (start, length))
+            _digest_data(fd, content, start, min(start + length, info.st_size))
+    else:
+        _digest_data(fd, content, 0, info.st_size)  # a file that grows meanwhile would not end
     yield _head(b"f", path, info.st_mode)
     yield content.digest()
     yield _attributes(fd)
+
+
+def _digest_data(fd: int, content: hashlib._Hash, start: int, end: int) -> None:
+    while start < end and (data := os.pread(fd, min(end - start, _READ_SIZE), start)):
+        content.update(data)
+        start += len(data)
 
 
 def _head(kind: bytes, path: bytes, mode: int) -> bytes:

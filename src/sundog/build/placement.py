@@ -36,6 +36,7 @@ from sundog.errors import BuildError, KernelError
 from sundog.kernel.files import symlink
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.layer.holes import data_extents
 from sundog.layer.names import joined
 from sundog.layer.remove import remove_tree
 from sundog.record.owners import OwnerRecord
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _ROOT = (0, 0)
+_SEND = 1 << 30  # bytes at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +316,16 @@ class _Copier:
 
 
 def _copy_contents(source: int, target: int, size: int) -> None:
-    """Copy a file that had ``size`` bytes; if it grows meanwhile, no more than that."""
-    offset = 0
-    while offset < size and (sent := os.sendfile(target, source, offset, size - offset)):
-        offset += sent
+    """Copy the data of a file that had ``size`` bytes; its holes stay holes.
+
+    If it grows meanwhile, no more than that is copied.
+    """
+    os.ftruncate(target, size)
+    for start, length in data_extents(source):
+        os.lseek(target, min(start, size), os.SEEK_SET)
+        offset, end = start, min(start + length, size)
+        while offset < end:
+            sent = os.sendfile(target, source, offset, min(end - offset, _SEND))
+            if not sent:
+                return
+            offset += sent

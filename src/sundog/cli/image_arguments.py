@@ -32,6 +32,7 @@ class ImageArguments(argparse.Namespace):
     quiet: int = 0
     cache: str | None = None
     debug: bool = False
+    no_limits: bool = False
     always_download: bool = False
     arch: str = "host"
     auth: bool = False
@@ -266,6 +267,7 @@ def _common_options(*, hidden: bool) -> _Parser:
     option("--always-download", action="store_true", help="fetch manifests anew, also known ones")
     option("--auth", action="store_true", help="log in to registries by all means ($CH_IMAGE_AUTH)")
     option("--debug", action="store_true", help="show a stack trace with an error")
+    option("--no-limits", action="store_true", help="unpack archives of any size (see the manual)")
     option("-q", "--quiet", action="count", help="say less (repeat for still less)")
     option("--password-many", action="store_true", help="ask for the password each time")
     option("-s", "--storage", metavar="DIR", help="storage directory ($CH_IMAGE_STORAGE)")

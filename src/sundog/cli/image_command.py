@@ -67,6 +67,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run_subcommand(arguments: ImageArguments, report: Report, interruption: Interruption) -> int:
+    if arguments.no_limits:
+        from sundog.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415 - seldom needed
+
+        set_limits(UNLIMITED)
     try:
         name = str(arguments.subcommand).replace("-", "_")
         module = import_module(f"sundog.cli.image_{name}")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.convert.members import Members
+    from sundog.layer.limits import Meter
     from sundog.oci.config import ImageConfig
     from sundog.registry.report import Report
     from sundog.store.store import Store
@@ -73,7 +74,8 @@ def load_layers(
         _here(layer) if found else _remote(store, members, layer)
         for layer, found in zip(layers, present, strict=True)
     ]
-    with Unpackers() as unpackers:
+    counted = members.is_counted
+    with Unpackers(members.meter, counts_arrivals=False) if counted else Unpackers() as unpackers:
         return pull_layers(store, remote, unpackers, report)
 
 
@@ -93,7 +95,7 @@ def _remote(store: Store, members: Members, layer: ArchivedLayer) -> RemoteLayer
         else:
             if layer.descriptor is not None:
                 _check(fd, layer.descriptor)
-            path, descriptor = _compressed(store, fd, layer)
+            path, descriptor = _compressed(store, fd, layer, members.meter)
             source = partial(_open_file, path, members.source)
     finally:
         os.close(fd)
@@ -138,7 +140,9 @@ def _digest(fd: int, algorithm: str = "sha256") -> tuple[Digest, int]:
     return Digest(algorithm, state.hexdigest()), size
 
 
-def _compressed(store: Store, fd: int, layer: ArchivedLayer) -> tuple[bytes, Descriptor]:
+def _compressed(
+    store: Store, fd: int, layer: ArchivedLayer, meter: Meter
+) -> tuple[bytes, Descriptor]:
     """Compress a layer into a file of ``tmp/``; raise DigestMismatch when it is not the one."""
     os.lseek(fd, 0, os.SEEK_SET)
     state = hashlib.sha256()
@@ -146,7 +150,7 @@ def _compressed(store: Store, fd: int, layer: ArchivedLayer) -> tuple[bytes, Des
         path = store.scratch.name()
         with open(path, "xb", buffering=0) as out:
             writer = CompressedWriter(out, "gzip")
-            stream = open_decompressed(raw)
+            stream = open_decompressed(raw, meter)
             while data := stream.read(_CHUNK):
                 state.update(data)
                 writer.write(data)

@@ -37,6 +37,7 @@ def read_archive(members: Members) -> list[ArchivedImage]:
     value = parse_json(read_member(members, MANIFEST, _LIMIT), MANIFEST, DockerArchiveError)
     if not isinstance(value, list):
         raise DockerArchiveError(f"{MANIFEST}: expected a list")
+    members.meter.check_images(len(value))
     return [_image(members, entry) for entry in value]
 
 

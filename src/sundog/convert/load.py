@@ -59,6 +59,8 @@ def load(
     except FAULTS as error:
         raise _failed(source, error) from error
     names = [_names(source, image, name, len(images)) for image in images]
+    for text in (text for own in names for text in own):
+        canonical_name(text)  # a bad name is told before the work
     loaded = []
     for image, own in zip(images, names, strict=True):
         report.info(f"loading image:   {' '.join(own)}")
@@ -101,6 +103,7 @@ def _read(members: Members, platform: Platform) -> list[ArchivedImage]:
             "neither an OCI layout nor an archive of docker save",
             "a tar of a root file system is for ch-image import",
         )
+    members.meter.check_images(sum(len(image.names) for image in images))
     if not images:
         raise ArchiveError("there is no image in it")
     return images

@@ -13,12 +13,14 @@ import errno
 import os
 import posixpath
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sundog.errors import ArchiveError, KernelError
 from sundog.kernel.mounts import RESOLVE_BENEATH, openat2
 from sundog.layer.compression import open_decompressed
+from sundog.layer.holes import SECTOR
+from sundog.layer.limits import Meter
 from sundog.layer.names import display
 from sundog.layer.tar import TarReader
 
@@ -56,6 +58,14 @@ class Members(Protocol):
     def source(self) -> str:
         """What the user calls them all."""
 
+    @property
+    def meter(self) -> Meter:
+        """What counts what they cost."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether their bytes are counted there as fetched: else, each as it is read."""
+
     def has(self, name: str) -> bool:
         """Tell whether there is a file of this name."""
 
@@ -70,12 +80,16 @@ def read_member(members: Members, name: str, limit: int) -> bytes:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ArchiveError(f"{shown(name)} is longer than {limit} bytes")
+    members.meter.document(len(content))
     return content
 
 
 def shown(name: str) -> str:
     """Return a name fit for one line of a message."""
-    return display(os.fsencode(name))
+    try:
+        return display(os.fsencode(name))
+    except UnicodeEncodeError:  # JSON can tell of characters that are none
+        return display(name.encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,8 @@ class DirectoryMembers:
 
     source: str
     path: bytes
+    meter: Meter = field(default_factory=Meter)
+    is_counted: bool = False
 
     def has(self, name: str) -> bool:
         """Tell whether there is a file of this name."""
@@ -99,6 +115,8 @@ class DirectoryMembers:
         try:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
             fd = openat2(root, os.fsencode(name), flags, RESOLVE_BENEATH)
+        except (UnicodeEncodeError, ValueError) as error:  # no name that a file may have
+            raise _lacking(name) from error
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 raise _lacking(name) from error
@@ -107,9 +125,16 @@ class DirectoryMembers:
             raise ArchiveError(f"{shown(name)} cannot be read: {reason}", hint) from error
         finally:
             os.close(root)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ArchiveError(f"{shown(name)} is no regular file")
+            # Nobody compresses data that well: it is a hole, which is about to be read.
+            if status.st_size > status.st_blocks * SECTOR * self.meter.limits.ratio:
+                self.meter.unpacked(status.st_size)
+        except ArchiveError:
             os.close(fd)
-            raise ArchiveError(f"{shown(name)} is no regular file")
+            raise
         return fd
 
 
@@ -118,6 +143,8 @@ class ArchiveMembers:
 
     def __init__(self, source: str) -> None:
         self.source = source
+        self.meter = Meter()
+        self.is_counted = True
         self._files: dict[str, bytes] = {}
         self._links: dict[str, str] = {}
 
@@ -127,9 +154,11 @@ class ArchiveMembers:
         members = cls(source)
         with store.faults:
             place = store.scratch.new()
-            reader = TarReader(open_decompressed(raw))
+            reader = TarReader(open_decompressed(raw, members.meter))
             try:
                 for number, member in enumerate(reader):
+                    members.meter.entry(len(member.name) + len(member.link))
+                    members.meter.unpacked(reader.holes)  # which will be read
                     name = _normalised(os.fsdecode(member.name))
                     if member.kind == "f":
                         path = os.path.join(place, b"%d" % number)
@@ -146,6 +175,7 @@ class ArchiveMembers:
                         members._links[name] = _normalised(posixpath.join(base, link))
             except ArchiveError as error:
                 raise ArchiveError(f"{reader.place}: {error.message}", error.hint) from error
+        members.meter.counts_input = False  # what is in it has been counted
         return members
 
     def has(self, name: str) -> bool:

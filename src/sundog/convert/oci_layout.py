@@ -61,6 +61,7 @@ def read_layout(members: Members, platform: Platform) -> list[ArchivedImage]:
         if _is_image(entry):
             entries.setdefault(entry.digest, entry)
             names.setdefault(entry.digest, []).extend(_names(entry))
+    members.meter.check_images(len(entries))
     return [
         _image(members, entry, platform, tuple(dict.fromkeys(names[digest])))
         for digest, entry in entries.items()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+    from sundog.layer.limits import Meter
     from sundog.layer.xattrs import Pairs
     from sundog.record.owners import OwnersManifest
 
@@ -108,13 +109,19 @@ class Below:
 
     ``layers`` is gone through when it is first needed, and then once: they may still be on their
     way here.  Paths are canonical: relative to the root, b"" itself, no symlink on the way.  With
-    ``cut_at_root`` nothing shows below a layer whose root is opaque.
+    ``cut_at_root`` nothing shows below a layer whose root is opaque.  ``meter`` counts what is
+    looked up.
     """
 
-    def __init__(self, layers: Iterable[LayerTree], *, cut_at_root: bool = True) -> None:
+    def __init__(
+        self, layers: Iterable[LayerTree], *, cut_at_root: bool = True, meter: Meter | None = None
+    ) -> None:
         self._source = layers
+        self._meter = meter
         self._cut_at_root = cut_at_root
         self._roots: list[int] = []
+        # Layer, as its index → inodes with several names → those.
+        self._links: dict[int, dict[int, list[bytes]]] = {}
 
     @cached_property
     def _layers(self) -> list[LayerTree]:
@@ -162,13 +169,12 @@ class Below:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(directory or b".", flags, dir_fd=self._roots[index])
             try:
-                names = [os.fsencode(name) for name in os.listdir(fd)]
+                for name in map(os.fsencode, os.listdir(fd)):
+                    if name not in shown:
+                        path = joined(directory, name)
+                        shown[name] = self._found(index, path, os.lstat(name, dir_fd=fd))
             finally:
                 os.close(fd)
-            for name in names:
-                if name not in shown:
-                    path = joined(directory, name)
-                    shown[name] = self._found(index, path, self._status(index, path))
         return [(name, found) for name, found in sorted(shown.items()) if found]
 
     def record(self, path: bytes) -> OwnerRecord | None:
@@ -180,14 +186,16 @@ class Below:
 
     def names(self, found: Found) -> list[bytes]:
         """Return every path that the inode of ``found`` has in its layer."""
-        layer = self._layers[self._roots.index(found.root)]
-        with Directories(layer.tree) as directories:
-            return [
-                joined(path, name)
-                for path, _, entries in walk(directories)
-                for name, status in entries
-                if status.st_ino == found.status.st_ino
-            ]
+        index = self._roots.index(found.root)
+        links = self._links.get(index)
+        if links is None:
+            links = self._links[index] = {}
+            with Directories(self._layers[index].tree) as directories:
+                for path, _, entries in walk(directories):
+                    for name, status in entries:
+                        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                            links.setdefault(status.st_ino, []).append(joined(path, name))
+        return links.get(found.status.st_ino, [])
 
     def holders(self, path: bytes) -> tuple[int, ...]:
         """Return which layers show in the directory ``path``, as indexes, the topmost first."""
@@ -224,6 +232,8 @@ class Below:
         return Found(self._roots[index], path, status, layer.owners.get(path), layer.guessed)
 
     def _status(self, index: int, path: bytes) -> os.stat_result | None:
+        if self._meter is not None:
+            self._meter.looked_up(path.count(b"/") + 1)
         # On the way there are only directories of this very layer: none of them is a symlink.
         try:
             return os.lstat(path or b".", dir_fd=self._roots[index])

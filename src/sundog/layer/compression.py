@@ -1,12 +1,14 @@
 """Read a compressed stream, whatever compressed it: gzip, bzip2, xz, zstd or nothing.
 
 The format is told by the first bytes, never by a name or a media type.  Memory is bounded, whatever
-the stream unpacks to: a decompressor hands out at most ``CHUNK`` bytes at a time.  A stream may be
-several members in a row (RFC 1952 §2.2, RFC 8878 §3.1), as pigz, estargz and zstd:chunked write.
+the stream unpacks to: a decompressor hands out at most ``CHUNK`` bytes at a time.  So is what it
+unpacks to: ``layer.limits``.  A stream may be several members in a row (RFC 1952 §2.2, RFC 8878
+§3.1), as pigz, estargz and zstd:chunked write; the time is linear however short they are.
 
 gzip goes through ISA-L where it is importable: it costs 2.5 times less than zlib.
 
-Must not import anything of ``sundog`` but ``errors``: who reads is of no interest here.
+Must not import anything of ``sundog`` but ``errors`` and ``layer.limits``: who reads is of no
+interest here.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from sundog.errors import ArchiveError
+from sundog.layer.limits import Meter, current_meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHUNK = 1024 * 1024
 _INPUT = 512 * 1024
+_FIRST_INPUT = 4096  # of a member: what is left of it when the member ends is copied
 _XZ_MEMORY_LIMIT = 128 * 1024 * 1024  # "xz -9" needs 65 MiB
 
 
@@ -106,36 +110,48 @@ _LONGEST_MAGIC = 6
 
 
 class _Ahead(io.RawIOBase):
-    """Some bytes that were read ahead, then the rest of ``raw``."""
+    """Some bytes that were read ahead, then the rest of ``raw``; ``meter`` counts them all."""
 
-    def __init__(self, ahead: bytes, raw: BinaryIO) -> None:
+    def __init__(self, ahead: bytes, raw: BinaryIO, meter: Meter | None = None) -> None:
         self._ahead = ahead
         self._raw = raw
+        self._meter = meter
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        if not self._ahead:
-            return self._raw.read(size)
         if size < 0:
             return self.readall()
-        ahead, self._ahead = self._ahead[:size], self._ahead[size:]
-        return ahead
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+        else:
+            data = self._raw.read(size)
+        if self._meter is not None:
+            if self._meter.counts_input:
+                self._meter.fetched(len(data))
+            self._meter.unpacked(len(data))
+        return data
 
 
 class _Decompressed(io.RawIOBase):
     """The uncompressed bytes of a compressed stream.
 
-    One read returns at most ``CHUNK`` bytes.  Raises ArchiveError when the stream is damaged or
-    ends early.
+    One read returns at most ``CHUNK`` bytes.  Raises ArchiveError when the stream is damaged, ends
+    early, or unpacks to more than ``meter`` allows.
     """
 
-    def __init__(self, raw: BinaryIO, name: str, make: Callable[[], _Decompressor]) -> None:
+    def __init__(
+        self, raw: BinaryIO, name: str, make: Callable[[], _Decompressor], meter: Meter
+    ) -> None:
         self._raw = raw
         self._name = name
         self._make = make
+        self._meter = meter
         self._member = make()
+        self._input = b""
+        self._position = 0  # in the input: what is before it was given to the member
+        self._step = _FIRST_INPUT
         self._ended = False
 
     def readable(self) -> bool:
@@ -148,27 +164,45 @@ class _Decompressed(io.RawIOBase):
         data = b""
         while not data and not self._ended and limit:
             if self._member.eof:
-                data = self._next_member(limit)
+                self._next_member()
             elif not self._member.needs_input:
                 data = self._decompress(b"", limit)
             else:
-                more = self._raw.read(_INPUT)
+                more = self._take()
                 data = self._decompress(more, limit)  # b"" too: zlib may hold output back
                 if not more and not data and not self._member.eof:
                     raise ArchiveError(f"the {self._name} stream ends early")
+        self._meter.unpacked(len(data))
         return data
 
-    def _next_member(self, limit: int) -> bytes:
+    def _take(self) -> bytes:
+        """Return the next bytes of the stream: few of a member's first, then ever more."""
+        if self._position >= len(self._input):
+            self._refill()
+        taken = self._input[self._position : self._position + self._step]
+        self._position += len(taken)
+        self._step = min(2 * self._step, _INPUT)
+        return taken
+
+    def _refill(self) -> None:
+        self._input = self._raw.read(_INPUT)
+        self._position = 0
+        if self._meter.counts_input:
+            self._meter.fetched(len(self._input))
+
+    def _next_member(self) -> None:
         """Begin the member that follows this one; zeros between them are padding."""
-        rest = self._member.unused_data.lstrip(b"\0")
-        while not rest:
-            more = self._raw.read(_INPUT)
-            if not more:
-                self._ended = True
-                return b""
-            rest = more.lstrip(b"\0")
-        self._member = self._make()
-        return self._decompress(rest, limit)
+        # They are the end of what was taken last: before that, it wanted more.
+        self._position -= len(self._member.unused_data)
+        self._step = _FIRST_INPUT
+        while not (rest := self._take().lstrip(b"\0")) and self._input:
+            pass
+        self._position -= len(rest)
+        self._step = _FIRST_INPUT
+        if rest:
+            self._member = self._make()
+        else:
+            self._ended = True
 
     def _decompress(self, data: bytes, limit: int) -> bytes:
         try:
@@ -187,17 +221,17 @@ def rejoined(head: bytes, rest: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", _Ahead(head, rest))
 
 
-def open_decompressed(raw: BinaryIO) -> BinaryIO:
+def open_decompressed(raw: BinaryIO, meter: Meter | None = None) -> BinaryIO:
     """Return a stream of what ``raw``, read from where it stands, unpacks to.
 
     ``raw`` is best unbuffered; it is neither sought nor closed.  An unknown format is taken to be
-    uncompressed.
+    uncompressed.  What comes out is counted by ``meter``, or else by that of the work at hand.
     """
+    meter = meter or current_meter()
     ahead = b""
     while len(ahead) < _LONGEST_MAGIC and (more := raw.read(_LONGEST_MAGIC - len(ahead))):
         ahead += more
-    whole = rejoined(ahead, raw)
     for name, (magics, make) in _FORMATS.items():
         if ahead.startswith(magics):
-            return cast("BinaryIO", _Decompressed(whole, name, make))
-    return whole
+            return cast("BinaryIO", _Decompressed(rejoined(ahead, raw), name, make, meter))
+    return cast("BinaryIO", _Ahead(ahead, raw, meter))

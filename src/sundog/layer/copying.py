@@ -4,7 +4,7 @@ Data are shared with the source where the file system can (FICLONE, ioctl_ficlon
 kernel copies them (copy_file_range(2)); holes stay holes.  Owners are not copied: all that an
 ordinary user makes is his.
 
-Must not import anything of ``sundog`` but ``layer.xattrs``.
+Must not import anything of ``sundog`` but ``layer.holes`` and ``layer.xattrs``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import os
 import stat
 
 from sundog.kernel.files import symlink
+from sundog.layer.holes import data_extents
 from sundog.layer.xattrs import Pairs, get_xattrs, set_xattrs
 
 _COPY_SIZE = 1 << 30  # at most so much in one call
 _BUFFER_SIZE = 256 * 1024
-_SECTOR = 512  # the unit of st_blocks
 
 # _IOW(0x94, 9, int): most architectures have 1 for "write" in the top bits, PowerPC has 4.
 _FICLONE = 0x80049409 if os.uname().machine.startswith("ppc") else 0x40049409
@@ -91,20 +91,9 @@ class Copier:
         size = status.st_size
         if not size or (self._clones and self._clone(source, target)):
             return
-        if status.st_blocks * _SECTOR >= size:
-            self._copy_range(source, target, 0, size)
-            return
         os.ftruncate(target, size)
-        position = 0
-        while position < size:
-            try:
-                start = os.lseek(source, position, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
-                    raise
-                break
-            position = os.lseek(source, start, os.SEEK_HOLE)
-            self._copy_range(source, target, start, position)
+        for start, length in data_extents(source):
+            self._copy_range(source, target, start, start + length)
 
     def _clone(self, source: int, target: int) -> bool:
         try:

@@ -3,6 +3,10 @@
 A path that is opened here can't lead out of the tree: the kernel refuses every symlink on the way
 (openat2, RESOLVE_NO_SYMLINKS).
 
+The kernel follows a path component by component, so a tree as deep as a path may be would cost a
+square if each of its directories were opened from the root.  Down, a directory is opened from its
+parent; up, from its child, where a path is long: for trees that nobody else moves directories in.
+
 Must not import anything of ``sundog`` but ``errors`` and ``kernel``.
 """
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RESOLVE = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
-_PATH_LIMIT = 4000  # PATH_MAX is 4096
+_NEAR = 16  # so many components at a time cost nothing worth talking of
 
 
 class Directories:
@@ -55,9 +59,7 @@ class Directories:
             return self._root_fd
         fd = self._open.pop(path, -1)
         if fd < 0:
-            fd = self._open_below(path)
-            if len(self._open) >= self._capacity:
-                os.close(self._open.pop(next(iter(self._open))))
+            return self._keep(path, self._open_new(path))
         self._open[path] = fd
         return fd
 
@@ -67,27 +69,45 @@ class Directories:
         for opened in [o for o in self._open if o == path or o.startswith(below)]:
             os.close(self._open.pop(opened))
 
-    def _open_below(self, path: bytes) -> int:
-        """Open ``path`` from the nearest ancestor that is open, piecewise if it is very long."""
-        ancestor, fd = path, -1
-        while ancestor and fd < 0:
-            ancestor = ancestor.rpartition(b"/")[0]
-            fd = self._open.get(ancestor, -1)
-        if fd < 0:
-            fd = self._root_fd
-        rest = path[len(ancestor) :].lstrip(b"/")
-        on_the_way = -1
+    def _keep(self, path: bytes, fd: int) -> int:
+        while len(self._open) >= self._capacity:
+            os.close(self._open.pop(next(iter(self._open))))
+        self._open[path] = fd
+        return fd
+
+    def _open_new(self, path: bytes) -> int:
+        parent, _, name = path.rpartition(b"/")
+        if not parent or parent in self._open:
+            return _open_from(self.open(parent), name, path)  # which makes it the last used
+        if path.count(b"/") <= _NEAR:
+            ancestor, fd = self._nearest(path)
+            return _open_from(fd, path[len(ancestor) :].lstrip(b"/"), path)
+        fd = self._from_child(path)
+        if fd >= 0:
+            return fd
+        ancestor, fd = self._nearest(parent)
+        rest = parent[len(ancestor) :].lstrip(b"/")
+        return _open_from(self._keep(parent, _open_from(fd, rest, parent)), name, path)
+
+    def _nearest(self, path: bytes) -> tuple[bytes, int]:
+        """Return the nearest directory above ``path`` that is open, and its descriptor."""
+        nearest = max((o for o in self._open if path.startswith(o + b"/")), key=len, default=b"")
+        return nearest, self.open(nearest)
+
+    def _from_child(self, path: bytes) -> int:
+        """Return the directory ``path`` if the last that was used is in it; else -1."""
+        last = next(reversed(self._open), b"")
+        if last.rpartition(b"/")[0] != path:
+            return -1
         try:
-            while len(rest) > _PATH_LIMIT:
-                end = rest.rfind(b"/", 0, _PATH_LIMIT)
-                piece, rest = rest[:end], rest[end + 1 :]
-                fd = openat2(fd, piece, _FLAGS, _RESOLVE)
-                if on_the_way >= 0:
-                    os.close(on_the_way)
-                on_the_way = fd
-            return openat2(fd, rest, _FLAGS, _RESOLVE)
-        except KernelError as error:
-            raise OSError(error.errno, os.strerror(error.errno), path) from error
-        finally:
-            if on_the_way >= 0:
-                os.close(on_the_way)
+            return os.open(b"..", _FLAGS, dir_fd=self._open[last])
+        except PermissionError:  # the child's mode may forbid it
+            return -1
+
+
+def _open_from(fd: int, rest: bytes, path: bytes) -> int:
+    """Open ``rest``, seen from the directory ``fd``; ``path`` is for the error."""
+    try:
+        return openat2(fd, rest, _FLAGS, _RESOLVE)
+    except KernelError as error:
+        raise OSError(error.errno, os.strerror(error.errno), path) from error

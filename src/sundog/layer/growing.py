@@ -5,6 +5,9 @@ through.  So a name that leads through a symlink ends where it would in the runn
 out of the tree.  What is taken for granted, directories that only a layer below has, is made here
 like it.
 
+Whatever the order of the members, the work grows with what they make and remove, not with what is
+there; what grows with the lengths of paths besides is counted (``layer.limits``).
+
 Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
 """
 
@@ -18,8 +21,9 @@ from typing import TYPE_CHECKING, TypeVar
 from sundog.errors import ArchiveError
 from sundog.layer.below import Below, Found
 from sundog.layer.copying import Copier
+from sundog.layer.holes import SECTOR
 from sundog.layer.marks import WHITEOUT_RECORD
-from sundog.layer.names import display, joined
+from sundog.layer.names import check_length, display, joined
 from sundog.layer.remove import remove_tree
 from sundog.layer.xattrs import set_xattrs
 
@@ -27,25 +31,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.layer.directories import Directories
+    from sundog.layer.limits import Meter
     from sundog.record.owners import OwnerRecord, OwnersManifest
 
 T = TypeVar("T")
 
 _LINKS_FOLLOWED = 40  # as path_resolution(7)
+_STEP = 10  # what a component costs here, where it costs the kernel 1
 
 
 class GrowingTree:
-    """The tree in ``directories`` over the layers ``below``.
+    """The tree in ``directories`` over the layers ``below``; ``meter`` counts what it costs.
 
     owners        the manifest; opaque marks are not in it yet
     made          this tree's directories by canonical path → (mode, mtime_ns); to be set at the
                   end, since to make an entry changes the time, and the mode can forbid it
-    opaque        directories in which the layers below show nothing
+    opaque        directories that say that the layers below show nothing in them
     has_root      whether the archive says what the root is like
     needs_below   whether anything was taken from the layers below
     """
 
-    def __init__(self, directories: Directories, below: Below) -> None:
+    def __init__(self, directories: Directories, below: Below, meter: Meter) -> None:
         self.owners: OwnersManifest = {}
         self.made: dict[bytes, tuple[int, int]] = {}
         self.opaque: set[bytes] = set()
@@ -53,10 +59,16 @@ class GrowingTree:
         self.needs_below = False
         self._directories = directories
         self._below = below
+        self._meter = meter
         self._copier = Copier()
+        # Directory → what ``made`` and ``owners`` have in it.
+        self._inside: dict[bytes, set[bytes]] = {}
+        # The directories of ``made`` in which, opaque or below an opaque one, nothing shows.
+        self._cut_off: set[bytes] = set()
         # Paths that lead through symlinks → canonical paths; and the symlinks.
         self._aliases: dict[bytes, bytes] = {}
         self._followed: set[bytes] = set()
+        self._followed_below = False  # whether one of them is of the layers below
 
     def enter(self, path: bytes, mtime_ns: int, *, make: bool = True) -> bytes:
         """Return the canonical path of the directory ``path``, and have it in this tree.
@@ -68,11 +80,13 @@ class GrowingTree:
             return path
         if path in self._aliases:
             return self._aliases[path]
-        here = b""
-        links = 0
-        ahead = path.split(b"/")[::-1]  # the next component last
+        parent, _, name = path.rpartition(b"/")
+        here = self._aliases.get(parent, b"")
+        links = steps = 0
+        ahead = [name] if here else path.split(b"/")[::-1]  # the next component last
         while ahead:
             name = ahead.pop()
+            steps += _STEP
             if name == b"..":  # of a symlink's target
                 here = here.rpartition(b"/")[0]
                 continue
@@ -82,7 +96,9 @@ class GrowingTree:
             if child in self.made:
                 here = child
                 continue
-            found = self.lookup_here(child) or self.lookup_below(child)
+            check_length(child)
+            here_is = self.lookup_here(child)
+            found = here_is or self.lookup_below(child)
             if found is None and not make:
                 raise ArchiveError(f"{display(child)} is not there")
             if found is None or found.is_directory:
@@ -94,11 +110,13 @@ class GrowingTree:
                     raise ArchiveError(f"{display(path)} leads through too many symbolic links")
                 target = os.readlink(found.path, dir_fd=found.root)
                 self._followed.add(child)
+                self._followed_below |= here_is is None
                 if target.startswith(b"/"):
                     here = b""
                 ahead += target.split(b"/")[::-1]
             else:
                 raise ArchiveError(f"{display(child)} is not a directory")
+        self._meter.looked_up(steps)
         if here != path:
             self._aliases[path] = here
         return here
@@ -116,19 +134,33 @@ class GrowingTree:
         """Return what shows at ``path`` from the layers below through this one."""
         if self.owners.get(path) is WHITEOUT_RECORD:
             return None
-        above = path
-        while above:
-            above = above.rpartition(b"/")[0]
-            if above in self.opaque or self.owners.get(above) is WHITEOUT_RECORD:
+        above = path.rpartition(b"/")[0]
+        while above not in self.made:
+            if self.owners.get(above) is WHITEOUT_RECORD:
                 return None
-        return self._below.lookup(path)
+            self._meter.looked_up(_STEP)
+            above = above.rpartition(b"/")[0]
+        return None if above in self._cut_off else self._below.lookup(path)
 
     def hide(self, path: bytes) -> None:
         """Let nothing of the layers below show at ``path``; what this tree has there stays."""
         if path in self.made:
-            self.opaque.add(path)
+            self.make_opaque(path)
         elif self.lookup_here(path) is None:
-            self.owners[path] = WHITEOUT_RECORD
+            self.set_record(path, WHITEOUT_RECORD)
+            if path in self._followed:
+                self._aliases.clear()
+
+    def make_opaque(self, path: bytes) -> None:
+        """Let nothing of the layers below show in the directory ``path`` of this tree."""
+        self.opaque.add(path)
+        ahead = [path]
+        while ahead:
+            directory = ahead.pop()
+            if directory not in self._cut_off:  # nor are those below it, else
+                self._cut_off.add(directory)
+                ahead += [p for p in self._inside.get(directory, ()) if p in self.made]
+        if self._followed_below:
             self._aliases.clear()
 
     def make(self, path: bytes, make: Callable[[bytes, int], T]) -> T:
@@ -143,16 +175,21 @@ class GrowingTree:
             self._remove(path)
             return make(name, fd)
 
-    def make_directory(self, path: bytes) -> None:
-        """Make the directory ``path``; ``made`` is then to be told its mode and time."""
+    def make_directory(self, path: bytes, mode: int, mtime_ns: int) -> None:
+        """Make the directory ``path``; it gets its mode and time at the end."""
         self.make(path, lambda name, fd: os.mkdir(name, 0o700, dir_fd=fd))
+        self.made[path] = (mode, mtime_ns)
+        parent = path.rpartition(b"/")[0]
+        self._inside.setdefault(parent, set()).add(path)
+        if parent in self._cut_off:
+            self._cut_off.add(path)
         if self.owners.pop(path, None) is WHITEOUT_RECORD:
-            self.opaque.add(path)  # it does not merge with what the whiteout deletes
+            self.make_opaque(path)  # it does not merge with what the whiteout deletes
 
     def _imply(self, path: bytes, found: Found | None, mtime_ns: int) -> None:
         """Make a directory that the archive takes for granted, like the one below if there is."""
-        self.make_directory(path)
-        self.made[path] = (0o755, mtime_ns)
+        self._meter.entry(len(path))
+        self.make_directory(path, 0o755, mtime_ns)
         if found is not None:
             self._inherit(path, found)
 
@@ -181,6 +218,7 @@ class GrowingTree:
         self.needs_below = True
         parent, _, name = path.rpartition(b"/")
         fd = self._directories.open(parent)
+        self._meter.unpacked(found.status.st_blocks * SECTOR)
         left = self._copier.copy(found.root, found.path, found.status, fd, name)
         self.set_record(path, found.handed_down(left))
         if found.status.st_nlink == 1:
@@ -189,6 +227,7 @@ class GrowingTree:
             shown = self.lookup_below(other)
             if other == path or shown is None or not shown.is_same(found):
                 continue
+            self._meter.entry(len(other))
             directory, _, name = other.rpartition(b"/")
             with contextlib.suppress(ArchiveError, FileExistsError):  # this layer hides it
                 if self.enter(directory, found.status.st_mtime_ns) == directory:
@@ -205,14 +244,18 @@ class GrowingTree:
         """Remove an entry of this tree that another member replaces."""
         if path in self.made:
             self._directories.forget(path)
-            gone = {p for p in (*self.made, *self.owners) if p == path or p.startswith(path + b"/")}
-            for one in gone:
-                self.made.pop(one, None)
-                self.owners.pop(one, None)
-            self.opaque -= gone
+            ahead = [path]
+            while ahead:
+                gone = ahead.pop()
+                ahead += self._inside.pop(gone, ())
+                self.made.pop(gone, None)
+                self.owners.pop(gone, None)
+                self._cut_off.discard(gone)
+                self.opaque.discard(gone)
+            self._inside[path.rpartition(b"/")[0]].discard(path)
+            self._aliases.clear()
         parent, _, name = path.rpartition(b"/")
         remove_tree(name, dir_fd=self._directories.open(parent))
-        self._aliases.clear()
 
     def set_record(self, path: bytes, record: OwnerRecord | None) -> None:
         """Let the manifest say ``record`` of ``path``, or nothing."""
@@ -220,3 +263,5 @@ class GrowingTree:
             self.owners.pop(path, None)
         else:
             self.owners[path] = record
+            if path:
+                self._inside.setdefault(path.rpartition(b"/")[0], set()).add(path)

@@ -30,21 +30,34 @@ def place_marks(directories: Directories, owners: OwnersManifest, below: Below) 
 
     The tree bears no marks yet.  Changes the times of directories.
     """
-    opaque = {path for path, record in owners.items() if record.opaque}
+    cut_off = _CutOff({path for path, record in owners.items() if record.opaque})
     for path, record in owners.items():
         if record.kind == "w":
             parent, _, name = path.rpartition(b"/")
-            if not _is_cut_off(path, opaque) and below.lookup(path):
+            if not cut_off.has(path) and below.lookup(path):
                 # An ordinary user may make this one device: mknod(2), Linux 5.8.
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=directories.open(parent))
-        elif record.opaque and path and not _is_cut_off(path, opaque) and below.holders(path):
+        elif record.opaque and path and not cut_off.has(path) and below.holders(path):
             os.setxattr(directories.open(path), OVERLAY_OPAQUE, b"y")
 
 
-def _is_cut_off(path: bytes, opaque: set[bytes]) -> bool:
-    """Whether a directory above ``path`` is opaque: then nothing below shows at ``path``."""
-    while path and opaque:
-        path = path.rpartition(b"/")[0]
-        if path in opaque:
-            return True
-    return False
+class _CutOff:
+    """What is below one of the directories ``opaque``: there nothing below shows."""
+
+    def __init__(self, opaque: set[bytes]) -> None:
+        self._opaque = opaque
+        self._known = {b"": b"" in opaque}  # directory → whether it is, or is below, one of them
+
+    def has(self, path: bytes) -> bool:
+        """Tell whether ``path`` is below one of the directories, however deep."""
+        if not self._opaque:
+            return False
+        unknown = []
+        directory = path.rpartition(b"/")[0]
+        while directory not in self._known:
+            unknown.append(directory)
+            directory = directory.rpartition(b"/")[0]
+        covered = self._known[directory]
+        for directory in reversed(unknown):
+            covered = self._known[directory] = covered or directory in self._opaque
+        return covered

@@ -14,6 +14,7 @@ from sundog.errors import ArchiveError
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
 AUFS = b".wh..wh."
+PATH_LIMIT = 4094  # PATH_MAX without the "/" in front and the NUL behind
 _SHOWN = 200
 
 
@@ -36,6 +37,15 @@ def normalised(name: bytes) -> bytes:
 def joined(directory: bytes, name: bytes) -> bytes:
     """Return the path of ``name`` in ``directory``, which may be the root, b""."""
     return b"%s/%s" % (directory, name) if directory else name
+
+
+def check_length(path: bytes) -> None:
+    """Raise ArchiveError for a path so long that no program in a container could name it."""
+    if len(path) > PATH_LIMIT:
+        raise ArchiveError(
+            f"{display(path)}: a path of more than {PATH_LIMIT} bytes (PATH_MAX)",
+            "no program can open it; shorten it, or leave it out",
+        )
 
 
 def display(name: bytes) -> str:

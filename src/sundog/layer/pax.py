@@ -33,9 +33,9 @@ def parse_records(data: bytes) -> list[tuple[bytes, bytes]]:
     start = 0
     while start < len(data):
         space = data.find(b" ", start, start + 20)
-        length = data[start:space]
-        end = start + int(length) if space > 0 and length.isdigit() else 0
-        if not space < end <= len(data) or data[end - 1] != 0x0A:
+        length = data[start:space] if space > start else b""
+        end = start + int(length) if length.isdigit() else 0
+        if not start < space < end <= len(data) or data[end - 1] != 0x0A:
             raise ArchiveError("damaged pax header: a record's length is wrong")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not equals or not key:

@@ -1,4 +1,4 @@
-"""Where the data of a sparse member of a tar archive belong.
+"""Where the data of a sparse member of a tar archive belong: maps read, and in pax 1.0 written.
 
 Specification: GNU tar's manual, "Storing Sparse Files": the old GNU format keeps the map in the
 header and in blocks after it, pax 0.0 and 0.1 in the extended header, pax 1.0 in front of the data.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Map = list[tuple[int, int]]
 
 _LIMIT = 1 << 20  # bytes of a map; Go's archive/tar stops there too
+_FILLED = 1 << 30  # bytes of holes that become data for the sake of a shorter map
 _OLD_ENTRIES = slice(386, 482)
 _OLD_EXTENDED = 482
 _OLD_REAL_SIZE = slice(483, 495)
@@ -65,9 +66,42 @@ def data_map(source: Source) -> tuple[Map, int]:
         text += block
         lines += block.count(b"\n")
         if wanted == 1 and lines:
-            wanted += 2 * parse_number(bytes(text.partition(b"\n")[0]))
+            count = parse_number(bytes(text.partition(b"\n")[0]))
+            if count < 0:
+                raise ArchiveError("its map of holes is damaged")
+            wanted += 2 * count
     numbers = bytes(text).split(b"\n")[1:wanted]
     return pax_map(b",".join(numbers)), len(text)
+
+
+def fitting_map(extents: Map, size: int) -> Map | None:
+    """Return the map of a file of ``size`` with data in ``extents``: short enough for readers.
+
+    Small holes become data, as far as there are too many.  None if even so they are too many.
+    """
+    entries = [*extents, (size, 0)]  # an end that is a hole, GNU tar tells like this
+    data = sum(length for _, length in extents)
+    gap = BLOCK
+    while len(format_map(entries)) > _LIMIT // 2:
+        gap *= 2
+        merged = [entries[0]]
+        for offset, length in entries[1:]:
+            start, before = merged[-1]
+            if length and offset - (start + before) < gap:
+                merged[-1] = (start, offset + length - start)
+            else:
+                merged.append((offset, length))
+        entries = merged
+        if sum(length for _, length in entries) > 2 * data + _FILLED:
+            return None
+    return entries
+
+
+def format_map(entries: Map) -> bytes:
+    """Return what ``data_map`` takes."""
+    numbers = [len(entries), *(number for entry in entries for number in entry)]
+    text = b"".join(b"%d\n" % number for number in numbers)
+    return text + bytes(-len(text) % BLOCK)
 
 
 def check_map(entries: Map, size: int, data: int) -> None:

@@ -4,8 +4,8 @@ Formats: old V7, POSIX ustar and pax with global headers (POSIX.1-2024, pax), GN
 star's prefix, and the sparse files of GNU tar.
 
 The reader trusts nothing: whatever the bytes are, it raises ArchiveError and nothing else, and
-holds no more in memory than one chunk of the stream and 1 MiB of what precedes a member.  It does
-not judge names; that is ``layer.unpack``'s business.
+holds no more in memory than a few chunks of the stream, 1 MiB of what precedes a member, and 64 KiB
+of global headers.  It does not judge names; that is ``layer.unpack``'s business.
 
 Must not import anything of ``sundog`` but ``errors`` and its own parts: ``layer.chunks``,
 ``layer.source``, ``layer.header``, ``layer.pax``, ``layer.sparse``, ``layer.names``.
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ZEROS = bytes(BLOCK)
-_SPECIAL_LIMIT = 1 << 20  # bytes of an extended header or long name, as in Go's archive/tar
+_PRECEDING_LIMIT = 1 << 20  # bytes before a member; Go's archive/tar takes as much of each kind
+# What holds for all members from some place on: real archives have a comment there, or a time.
+_GLOBALS_LIMIT = 64 << 10  # bytes
+_GLOBALS_COUNT = 100
 _SIZE_LIMIT = 1 << 63
 _ID_LIMIT = 1 << 32
 _TIME_LIMIT = (1 << 62) * NANOSECONDS
@@ -61,6 +64,7 @@ class TarReader:
         self._size = 0  # of the member's file, holes included
         self._globals: dict[bytes, bytes] = {}
         self._preceding: dict[bytes, bytes] = {}
+        self._preceding_size = 0  # of all headers since the last member, what they hold included
         self._name: bytes | None = None
         self._in_member = False
 
@@ -80,6 +84,13 @@ class TarReader:
         if self._name is None:
             return "at the beginning"
         return f"{'' if self._in_member else 'after '}{display(self._name)}"
+
+    @property
+    def holes(self) -> int:
+        """How many bytes of the member's file are in holes, and not in the archive."""
+        if self._sparse is None:
+            return 0
+        return self._size - sum(length for _, length in self._sparse)
 
     def __iter__(self) -> Iterator[Member]:
         if self._source.at_end():
@@ -133,7 +144,8 @@ class TarReader:
 
     def _take_preceding(self, header: Member) -> None:
         """Take a header that tells something of the member after it."""
-        if not 0 <= header.size <= _SPECIAL_LIMIT:
+        self._preceding_size += BLOCK + header.size
+        if header.size < 0 or self._preceding_size > _PRECEDING_LIMIT + BLOCK:
             raise ArchiveError("an extended header is too long")
         data = self._source.take(header.size)
         self._source.skip(-header.size % BLOCK)
@@ -141,6 +153,9 @@ class TarReader:
             self._preceding[_LONG_NAMES[header.typeflag]] = data.partition(b"\0")[0]
         elif header.typeflag == _GLOBAL:
             self._globals.update(parse_records(data))
+            size = sum(len(key) + len(value) for key, value in self._globals.items())
+            if size > _GLOBALS_LIMIT or len(self._globals) > _GLOBALS_COUNT:
+                raise ArchiveError("its global headers say too much")
         elif header.typeflag in _EXTENDED:
             pairs = []
             for key, value in parse_records(data):
@@ -158,6 +173,7 @@ class TarReader:
             records = {**self._globals, **records}
             self._preceding = {}
             _apply(records, member)
+        self._preceding_size = 0
         self._name = member.name
         self._in_member = True
         if not member.kind:
@@ -182,7 +198,9 @@ class TarReader:
         """Return the map of ``member`` when it is sparse; its size is then that of the file."""
         if member.typeflag == b"S":
             entries, member.size = old_map(block, self._source)
-        elif records.get(b"GNU.sparse.major", b"0") != b"0":
+        elif (major := records.get(b"GNU.sparse.major", b"0")) != b"0":
+            if major != b"1":
+                raise ArchiveError("sparse files of this version are not supported")
             entries, taken = data_map(self._source)
             self._data -= taken
         elif _SPARSE_MAP in records:

@@ -23,8 +23,18 @@ from sundog.layer.below import Below
 from sundog.layer.chunks import ChunksAhead
 from sundog.layer.directories import Directories
 from sundog.layer.growing import GrowingTree
+from sundog.layer.limits import Meter, current_meter
 from sundog.layer.marks import place_marks
-from sundog.layer.names import AUFS, OPAQUE, WHITEOUT, display, joined, normalised
+from sundog.layer.names import (
+    AUFS,
+    OPAQUE,
+    PATH_LIMIT,
+    WHITEOUT,
+    check_length,
+    display,
+    joined,
+    normalised,
+)
 from sundog.layer.tar import TarReader
 from sundog.layer.xattrs import recordable, set_xattrs
 from sundog.record.owners import OwnerRecord
@@ -82,22 +92,33 @@ class Unpacked:
 
 
 def unpack(
-    stream: BinaryIO, tree: bytes, *, below: Iterable[LayerTree] = (), import_rules: bool = False
+    stream: BinaryIO,
+    tree: bytes,
+    *,
+    below: Iterable[LayerTree] = (),
+    import_rules: bool = False,
+    meter: Meter | None = None,
 ) -> Unpacked:
     """Unpack the uncompressed archive ``stream`` into ``tree``, an empty directory.
 
     ``below`` are the layers that this one goes on, the topmost first; it is gone through only if
     something of this layer depends on them.  With ``import_rules``, when
     all is in one directory that is none of a root's usual ones, its contents are the layer.
+    What it costs is counted by ``meter``, or else by that of the work at hand.
     A thread reads ``stream``, ahead of what is unpacked; after a failure, the read that it is in is
     waited for.
 
     Raises ArchiveError, naming the member, for what is the archive's fault; OSError for what is the
     file system's; either way ``tree`` is for the caller to remove.
     """
-    with ChunksAhead(stream) as chunks, Directories(tree) as directories, Below(below) as view:
+    meter = meter or current_meter()
+    with (
+        ChunksAhead(stream) as chunks,
+        Directories(tree) as directories,
+        Below(below, meter=meter) as view,
+    ):
         reader = TarReader(chunks)
-        unpacking = _Unpacking(reader, directories, view)
+        unpacking = _Unpacking(reader, directories, view, meter)
         try:
             for member in reader:
                 unpacking.add(member)
@@ -115,11 +136,14 @@ def unpack(
 class _Unpacking:
     """One archive on its way into a tree."""
 
-    def __init__(self, reader: TarReader, directories: Directories, below: Below) -> None:
+    def __init__(
+        self, reader: TarReader, directories: Directories, below: Below, meter: Meter
+    ) -> None:
         self._reader = reader
         self._directories = directories
         self._below = below
-        self._tree = GrowingTree(directories, below)
+        self._meter = meter
+        self._tree = GrowingTree(directories, below, meter)
         self._shared: dict[tuple[str, int, int], OwnerRecord] = {}
         self._add = {
             "f": self._add_file,
@@ -134,6 +158,8 @@ class _Unpacking:
     def add(self, member: Member) -> None:
         """Add one member.  Raises ArchiveError, OSError."""
         path = normalised(member.name)
+        if len(path) > PATH_LIMIT:
+            check_length(path)
         if not path and member.kind != "d":
             raise ArchiveError("the root is not a directory")
         if not self._tree.made:
@@ -142,6 +168,12 @@ class _Unpacking:
             return
         directory, _, name = path.rpartition(b"/")
         path = joined(self._tree.enter(directory, member.mtime_ns), name)
+        kept = len(path)
+        if kept > PATH_LIMIT:
+            check_length(path)
+        if xattrs := member.xattrs:
+            kept += sum(map(len, xattrs)) + sum(map(len, xattrs.values()))
+        self._meter.entry(kept)
         self._add[member.kind](member, path)
 
     def finish(self, *, unwrap: bool) -> None:
@@ -158,7 +190,8 @@ class _Unpacking:
         if unwrap:
             self._unwrap()
         place_marks(self._directories, tree.owners, self._below)
-        for path in sorted(tree.made, reverse=True):  # children before their parents
+        # Children before their parents, and right before them.
+        for path in sorted(tree.made, key=lambda path: path.replace(b"/", b"\0"), reverse=True):
             mode, mtime_ns = tree.made[path]
             fd = self._directories.open(path)
             os.fchmod(fd, mode)
@@ -214,7 +247,7 @@ class _Unpacking:
         if not path:
             self._tree.has_root = True
         elif path not in self._tree.made:
-            self._tree.make_directory(path)
+            self._tree.make_directory(path, member.mode, member.mtime_ns)
         self._tree.made[path] = (member.mode, member.mtime_ns)
         left: Pairs = ()
         if member.xattrs:
@@ -265,9 +298,11 @@ class _Unpacking:
         if hidden in (b"", b".", b".."):
             raise ArchiveError("a whiteout of no name")
         if name == OPAQUE:
-            self._tree.opaque.add(self._tree.enter(b"/".join(directories), member.mtime_ns))
+            self._tree.make_opaque(self._tree.enter(b"/".join(directories), member.mtime_ns))
         elif not name.startswith(AUFS):
             target = joined(self._tree.enter(b"/".join(directories), member.mtime_ns), hidden)
+            check_length(target)
+            self._meter.entry(len(target))
             self._tree.hide(target)
         return True
 

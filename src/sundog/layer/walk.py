@@ -9,12 +9,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from sundog.layer.names import joined
+from sundog.layer.names import PATH_LIMIT, check_length, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sundog.layer.directories import Directories
+
+_NAME_MAX = 255
 
 Entries = list[tuple[bytes, os.stat_result]]
 
@@ -25,7 +27,7 @@ def walk(
     """Yield each directory: its path, a descriptor, its entries with lstat(2) in order of name.
 
     A directory comes before those in it.  One that cannot be read raises OSError, or is told to
-    ``on_error`` and left out.
+    ``on_error`` and left out.  Raises ArchiveError for a path that no program could open.
     """
     ahead = [b""]
     while ahead:
@@ -38,6 +40,9 @@ def walk(
                 raise
             on_error(path, error)
             continue
+        if len(path) + _NAME_MAX >= PATH_LIMIT:
+            for name, _ in entries:
+                check_length(joined(path, name))
         yield path, fd, entries
         ahead += [
             joined(path, name) for name, status in reversed(entries) if stat.S_ISDIR(status.st_mode)

@@ -5,6 +5,10 @@ manifest alone.  Directories come in order of path, in each first what it hides,
 specification wants it (layer.md, "Whiteouts").  Format: ustar, with a pax header in front of a
 member that does not fit (POSIX.1-2024, pax).  Sockets are left out: tar has no type for them.
 
+Holes are written as zeros, since layer.md wants no sparse files; but only so many zeros.  What has
+holes beyond that is a sparse file as GNU tar writes it (pax 1.0: GNU tar's manual, "PAX Format,
+Version 1.0"), which libarchive, Go and Python read too.
+
 Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
 """
 
@@ -20,8 +24,10 @@ from sundog.errors import ArchiveError
 from sundog.layer.below import SET_ID, kind_of
 from sundog.layer.directories import Directories
 from sundog.layer.header import BLOCK, NANOSECONDS, format_header
+from sundog.layer.holes import data_extents, has_no_holes
 from sundog.layer.names import OPAQUE, WHITEOUT, display, joined
 from sundog.layer.pax import format_records, format_time, xattr_record
+from sundog.layer.sparse import Map, fitting_map, format_map
 from sundog.layer.walk import walk
 from sundog.layer.xattrs import get_xattrs
 from sundog.record.owners import OwnerRecord
@@ -36,6 +42,7 @@ _NAME_SIZE = 100
 _PREFIX_SIZE = 155
 _ID_MAX = 0o7777777
 _SIZE_MAX = 0o77777777777
+ZEROS_WRITTEN = 1 << 30  # of the holes of one layer
 
 
 class Sink(Protocol):
@@ -46,16 +53,23 @@ class Sink(Protocol):
 
 
 def write_tar(
-    out: Sink, tree: bytes, owners: OwnersManifest, *, mtime_clamp: int | None = None
+    out: Sink,
+    tree: bytes,
+    owners: OwnersManifest,
+    *,
+    mtime_clamp: int | None = None,
+    zeros: int = ZEROS_WRITTEN,
 ) -> str:
     """Write the layer in ``tree`` to ``out`` and return the archive's digest, ``sha256:HEX``.
 
     Nothing in it is set-id that may be anybody's: of a file whose record is a guess, the set-id
     bits are dropped.  With ``mtime_clamp``, in seconds since 1970, nothing is younger than that.
-    Raises OSError, and ArchiveError for a name that means a whiteout in archives.
+    At most ``zeros`` bytes of holes are written as such.
+    Raises OSError, and ArchiveError for what cannot be in an archive: a name that means a whiteout
+    there, or a file of too many holes.
     """
     with Directories(tree) as directories:
-        return _LayerWriter(out, directories, owners, mtime_clamp).write()
+        return _LayerWriter(out, directories, owners, mtime_clamp, zeros).write()
 
 
 class _LayerWriter:
@@ -67,6 +81,7 @@ class _LayerWriter:
         directories: Directories,
         owners: OwnersManifest,
         mtime_clamp: int | None,
+        zeros: int,
     ) -> None:
         self._out = out
         self._hash = hashlib.sha256()
@@ -74,6 +89,7 @@ class _LayerWriter:
         self._directories = directories
         self._owners = owners
         self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
+        self._zeros = zeros  # that may still be written for holes
         self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
 
     def write(self) -> str:
@@ -113,10 +129,10 @@ class _LayerWriter:
         elif kind == "f":
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             try:
-                kind = record.kind if record.kind in "cb" else "f"
-                self._header(kind, path, status, record, xattrs=get_xattrs(file))
-                if kind == "f":
-                    self._data(file, status.st_size)
+                if record.kind in "cb":
+                    self._header(record.kind, path, status, record, xattrs=get_xattrs(file))
+                else:
+                    self._file(path, file, status, record)
             finally:
                 os.close(file)
         else:
@@ -136,12 +152,24 @@ class _LayerWriter:
         *,
         link: bytes = b"",
         xattrs: Pairs = (),
+        sparse: Map | None = None,
     ) -> None:
         """Write the header of a member, and before it what does not fit."""
         mode = stat.S_IMODE(status.st_mode)
         if record.guessed:
             mode &= ~SET_ID
         pax: list[tuple[bytes, bytes]] = []
+        size = status.st_size if kind == "f" else 0
+        if sparse is not None:
+            pax += [
+                (b"GNU.sparse.major", b"1"),
+                (b"GNU.sparse.minor", b"0"),
+                (b"GNU.sparse.name", name),
+                (b"GNU.sparse.realsize", b"%d" % size),
+            ]
+            size = len(format_map(sparse)) + sum(length for _, length in sparse)
+            # What a program sees that does not know of it.
+            name = b"GNUSparseFile.0/" + name.rpartition(b"/")[2][: _NAME_SIZE // 2]
         prefix, short_name = _split(name)
         if len(short_name) > _NAME_SIZE:
             pax.append((b"path", name))
@@ -149,7 +177,6 @@ class _LayerWriter:
             pax.append((b"linkpath", link))
         if not all(_is_utf8(text) for _, text in pax):
             pax.insert(0, (b"hdrcharset", b"BINARY"))
-        size = status.st_size if kind == "f" else 0
         if size > _SIZE_MAX:
             pax.append((b"size", b"%d" % size))
         if record.uid > _ID_MAX:
@@ -187,16 +214,35 @@ class _LayerWriter:
             )
         )
 
-    def _data(self, file: int, size: int) -> None:
-        """Write the data of a file and what fills the last block."""
-        left = size
-        while left:
-            data = os.read(file, min(left, _BUFFER_SIZE))
+    def _file(self, path: bytes, file: int, status: os.stat_result, record: OwnerRecord) -> None:
+        """Write a regular file, sparse if its holes are too large to be written out."""
+        size, sparse = status.st_size, None
+        if not has_no_holes(status):
+            extents = list(data_extents(file))
+            holes = size - sum(length for _, length in extents)
+            if holes > self._zeros:
+                sparse = fitting_map(extents, size)
+                if sparse is None:
+                    raise ArchiveError(f"{display(path)} has more holes than an archive can tell")
+            else:
+                self._zeros -= holes
+        self._header("f", path, status, record, xattrs=get_xattrs(file), sparse=sparse)
+        stored = size
+        if sparse is not None:
+            self._put(format_map(sparse))
+            stored = sum(length for _, length in sparse)
+        for start, length in [(0, size)] if sparse is None else sparse:
+            self._data(file, start, start + length)
+        self._put(bytes(-stored % BLOCK))
+
+    def _data(self, file: int, start: int, end: int) -> None:
+        """Write the data of a file from ``start`` to ``end``."""
+        while start < end:
+            data = os.pread(file, min(end - start, _BUFFER_SIZE), start)
             if not data:
                 raise OSError(errno.EIO, "a file of a layer has become shorter")
             self._put(data)
-            left -= len(data)
-        self._put(bytes(-size % BLOCK))
+            start += len(data)
 
     def _put(self, data: bytes) -> None:
         self._buffer += data

@@ -63,13 +63,13 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
         raise _reference_error(text, f"leave out {scheme + slashes!r}")
     rest, at, digest = text.partition("@")
     if at and not _is_digest(digest):
-        raise _reference_error(text, f"{digest!r} is not a digest")
+        raise _reference_error(text, f"{digest[:_NAME_LIMIT]!r} is not a digest")
     tag = ""
     colon = rest.rfind(":")
     if colon > rest.rfind("/"):
         rest, tag = rest[:colon], rest[colon + 1 :]
         if not _is_tag(tag):
-            raise _reference_error(text, f"{tag!r} is not a tag")
+            raise _reference_error(text, f"{tag[:_NAME_LIMIT]!r} is not a tag")
     if not rest:
         raise _reference_error(text, "the name is missing")
 
@@ -77,7 +77,7 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
     if not slash or not _looks_like_registry(registry):
         registry, repository = DEFAULT_REGISTRY, rest
     elif not _is_registry(registry):
-        raise _reference_error(text, f"{registry!r} is not a host")
+        raise _reference_error(text, f"{registry[:_NAME_LIMIT]!r} is not a host")
     if registry == _LEGACY_REGISTRY:
         registry = DEFAULT_REGISTRY
     if registry == DEFAULT_REGISTRY and "/" not in repository:
@@ -141,9 +141,11 @@ def _component_fault(component: str) -> str:
     if not component:
         return "a part of the name is empty"
     if component != component.lower():
-        return f"{component!r} is not in lower case"
-    return f"{component!r} is not a part of a name"
+        return f"{component[:_NAME_LIMIT]!r} is not in lower case"
+    return f"{component[:_NAME_LIMIT]!r} is not a part of a name"
 
 
 def _reference_error(text: str, fault: str) -> ReferenceSyntaxError:
+    if len(text) > _NAME_LIMIT:
+        text = text[:_NAME_LIMIT] + "..."
     return ReferenceSyntaxError(f"not an image reference: {text!r}: {fault}", _REFERENCE_HINT)

@@ -5,7 +5,8 @@ as processors, at most; the first is there before it is known what to unpack.  B
 bottom first.  No layer is in place before all are
 complete, checked and on the device; blobs that were complete before a failure are kept.
 
-Must not import anything of ``sundog`` but ``errors``, ``oci``, ``store`` and floor-mates below it.
+Must not import anything of ``sundog`` but ``errors``, ``oci``, ``layer``, ``store`` and floor-mates
+below it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from sundog.errors import ArchiveError, SundogError
+from sundog.layer.limits import Meter, check_layers
 from sundog.layer.threads import started
 from sundog.oci.digest import Digest, DigestMismatch
 from sundog.registry.fetch import Fetch
@@ -78,10 +80,14 @@ class _Event:
 class Unpackers:
     """The worker processes of a pull; leaving the context ends them.
 
-    ``in_use`` says that threads may be waiting for them: then they are not waited for.
+    They count what they unpack with ``meter``, against what comes in; without ``counts_arrivals``,
+    against what it has counted already.  ``in_use`` says that threads may be waiting for them: then
+    they are not waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter | None = None, *, counts_arrivals: bool = True) -> None:
+        self._counts_arrivals = counts_arrivals
+        self._meter = meter or Meter(counts_input=False)
         self._workers: list[ArrivalWorker] = []
         self.in_use = False
 
@@ -97,8 +103,14 @@ class Unpackers:
         """Return the workers for so many layers; not where there are threads."""
         wanted = min(count, _WORKERS, len(os.sched_getaffinity(0)))
         while len(self._workers) < wanted:
-            self._workers.append(ArrivalWorker())
+            with self._meter.shared(len(self._workers) + 1):
+                self._workers.append(ArrivalWorker())
         return self._workers
+
+    def arrived(self, size: int) -> None:
+        """Count ``size`` bytes that came in, and that the workers will read."""
+        if self._counts_arrivals:
+            self._meter.fetched(size)
 
     def kill(self) -> None:
         """End the workers, whatever they do."""
@@ -163,7 +175,11 @@ def pull_layers(
 
 
 def present_layers(store: Store, diff_ids: Sequence[str]) -> list[str]:
-    """Return for each layer of an image, bottom first, its ID if the store has it, else ""."""
+    """Return for each layer of an image, bottom first, its ID if the store has it, else "".
+
+    Raises ArchiveError for too many layers.
+    """
+    check_layers(len(diff_ids))
     chains = _chain_ids(diff_ids)
     return [_present(store, *pair) for pair in zip(diff_ids, chains, strict=True)]
 
@@ -218,7 +234,7 @@ def _running(
     def fetch_all() -> None:
         with suppress(queue.Empty):
             while not cancelled.is_set():
-                _fetch(fetch, to_fetch.get_nowait(), report, events)
+                _fetch(fetch, to_fetch.get_nowait(), unpackers, report, events)
 
     def unpack_all(worker: ArrivalWorker) -> None:
         with suppress(queue.Empty):
@@ -269,12 +285,21 @@ def _queue(items: Iterable[T]) -> queue.SimpleQueue[T]:
 
 
 def _fetch(
-    fetch: Fetch, twins: Sequence[_Job], report: Report, events: queue.SimpleQueue[_Event]
+    fetch: Fetch,
+    twins: Sequence[_Job],
+    unpackers: Unpackers,
+    report: Report,
+    events: queue.SimpleQueue[_Event],
 ) -> None:
     """Fetch one blob for the layers that it is."""
     first = twins[0]
+    counted = 0
 
     def arrived(size: int) -> None:
+        nonlocal counted
+        if size > counted:  # a server may begin anew
+            unpackers.arrived(size - counted)
+            counted = size
         for job in twins:
             job.arrival.arrived(size)
 

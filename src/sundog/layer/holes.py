@@ -1,0 +1,44 @@
+"""Where a file has data, and where nothing but a hole that reads as zeros: lseek(2), SEEK_DATA.
+
+Must not import anything of ``sundog``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECTOR = 512  # the unit of st_blocks
+
+
+def data_extents(fd: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of what the file ``fd`` has data in, in order of offset.
+
+    Moves the file's offset.  A file system that knows of no holes says that all is data.
+    """
+    status = os.fstat(fd)
+    size = status.st_size
+    if has_no_holes(status):
+        if size:
+            yield 0, size
+        return
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
+                raise
+            return
+        position = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        if start < position:
+            yield start, position - start
+
+
+def has_no_holes(status: os.stat_result) -> bool:
+    """Tell whether a file has a block for each of its bytes; else it may have holes."""
+    return status.st_blocks * SECTOR >= status.st_size
