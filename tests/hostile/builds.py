@@ -22,7 +22,7 @@ from sundog.cli import image_build, image_command
 from sundog.errors import EXIT_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # In no file but the canary's.
@@ -139,22 +139,21 @@ class Place:
 
     def holds_secret(self, layer: str) -> bool:
         """Tell whether the contents of the canary are in a layer."""
-        for top, _, files in os.walk(self.storage / "layers" / layer):
-            for name in files:
-                path = os.path.join(top, name)
-                if os.path.isfile(path) and not os.path.islink(path):
-                    with open(path, "rb") as file:
-                        if CANARY in file.read():
-                            return True
+        for entry in _below(self.storage / "layers" / layer):
+            if entry.is_file(follow_symlinks=False) and os.access(entry.path, os.R_OK):
+                with open(entry.path, "rb") as file:
+                    if CANARY in file.read():
+                        return True
         return False
 
     def holds_canary(self, layer: str) -> bool:
         """Tell whether the canary, or its name, is in a layer."""
-        for top, directories, files in os.walk(self.storage / "layers" / layer):
-            for name in (*directories, *files):
-                if name == "canary" and not os.path.islink(os.path.join(top, name)):
-                    return True
-        return self.holds_secret(layer)
+        names = (
+            entry.name
+            for entry in _below(self.storage / "layers" / layer)
+            if not entry.is_symlink()
+        )
+        return "canary" in names or self.holds_secret(layer)
 
     def attempt(self, case: Case) -> str:
         """Build ``case`` and check all that it promises; return what was printed for people."""
@@ -179,6 +178,20 @@ class Place:
         assert not any(self.holds_canary(layer) for layer in self.layers() - layers)
         assert CANARY not in os.fsencode(out + err)
         return err
+
+
+def _below(top: Path) -> Iterator[os.DirEntry[str]]:
+    """Return all entries below a directory, however deep they are."""
+    ahead = [os.fspath(top)]
+    while ahead:
+        try:
+            with os.scandir(ahead.pop()) as entries:
+                for entry in entries:
+                    yield entry
+                    if entry.is_dir(follow_symlinks=False):
+                        ahead.append(entry.path)
+        except PermissionError:
+            continue
 
 
 def make_storage(directory: Path, busybox_tar: Path) -> Path:

@@ -127,7 +127,10 @@ class SourceTree:
 
     def _real_path(self, path: bytes) -> bytes:
         """Return the path that an absolute symlink back into the context leads to."""
-        real = os.path.realpath(self._root + b"/" + path)
+        try:
+            real = os.path.realpath(self._root + b"/" + path)
+        except OSError as error:  # no symlink any more
+            raise changed(path) from error
         if not real.startswith(self._root + b"/"):
             raise _outside(path)
         return real[len(self._root) + 1 :]
