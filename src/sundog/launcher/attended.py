@@ -5,8 +5,8 @@
 
 All three are in the container's namespaces and have its root; the command alone, and what it
 starts, is under the filter.  The other two cannot be traced or looked into by it, and keep of the
-caller's descriptors standard error alone.  If the supervisor or ``ch-run`` dies, the other one ends the
-container: nothing goes on half-emulated.  What the command leaves running ends with it, too, so
+caller's descriptors standard error alone.  If the supervisor or ``ch-run`` dies, the other one ends
+the container: nothing goes on half-emulated.  What the command leaves running ends with it, too, so
 that all is recorded when ``ch-run`` returns.
 
 Floor 0.  ``main`` imports it for --notify, before the change of root: in the wheel, as the joined

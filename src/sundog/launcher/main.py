@@ -19,6 +19,7 @@ import sys
 from posix import environ
 
 from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
+from sundog.emulation.terminal import forbid_typing, typing_is_possible
 from sundog.errors import (
     EXIT_ERROR,
     EXIT_EXEC,
@@ -28,7 +29,6 @@ from sundog.errors import (
     SundogError,
     UsageError,
 )
-from sundog.emulation.terminal import forbid_typing, typing_is_possible
 from sundog.kernel.libc import encode_text, printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import set_no_new_privs

@@ -262,7 +262,7 @@ def guarded(
 
 
 def status_of(result: object) -> int:
-    """Return the status that a process next to the command tells.  Raises SundogError for others."""
+    """Return the status that a process beside the command tells.  Raises SundogError for others."""
     if not isinstance(result, int):
         raise SundogError(NO_OUTCOME)
     return result
@@ -420,10 +420,13 @@ def become(step: Step, relay: Relay, emulation: "Emulation | None" = None) -> No
 
 
 def reap_until(pid: int) -> int:
-    """Reap children, adopted ones too, until ``pid`` ends; return its wait status."""
+    """Reap children, adopted ones too, until ``pid`` ends; return its wait status.
+
+    One that has asked to be traced (PTRACE_TRACEME in ptrace(2)) is told of when it stops, too.
+    """
     while True:
         ended, status = os.wait()
-        if ended == pid:
+        if ended == pid and not os.WIFSTOPPED(status):
             return status
 
 
