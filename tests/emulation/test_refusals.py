@@ -30,6 +30,7 @@ from sundog.emulation.terminal import (
     typing_is_possible,
     typing_program,
 )
+from sundog.kernel.libc import syscall
 from sundog.kernel.numbers import ABIS as MACHINES
 from sundog.kernel.process import set_no_new_privs
 from tests.emulation.bpf_interpreter import Program, SeccompData
@@ -73,8 +74,8 @@ def keys(machine: str) -> Program:
 
 
 def data(abi: Abi, number: int, request: int = 0) -> SeccompData:
-    order = "big" if abi.big_endian else "little"
-    return SeccompData(number, abi.arch, (1, request, 2, 3, 4, 5), byteorder=order)
+    args = (1, request, 2, 3, 4, 5)
+    return SeccompData(number, abi.arch, args, byteorder="big" if abi.big_endian else "little")
 
 
 def number_of(name: str, abi: Abi) -> int:
@@ -165,7 +166,7 @@ def on_a_terminal(function: Callable[[], object]) -> tuple[object, bytes]:
         echoed = b""
     os.close(master)
     assert os.waitpid(pid, 0)[1] == 0
-    return eval(said), echoed  # noqa: S307 - this module's own
+    return eval(said), echoed
 
 
 @pytest.mark.parametrize(("entry", "abi"), ENTRIES)
@@ -226,8 +227,6 @@ def test_no_mitigation_is_switched_on(forbid: Callable[[], object]) -> None:
 
 def test_keys_are_not_there() -> None:
     def inside() -> list[int]:
-        from sundog.kernel.libc import syscall  # noqa: PLC0415
-
         set_no_new_privs()
         assert forbid_keys()
         numbers = syscall_numbers(KEY_CALLS, NATIVE).values()

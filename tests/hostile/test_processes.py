@@ -220,7 +220,7 @@ def test_a_run_that_waits_for_itself_gets_an_error(
     base: Path, run_ch_image: Runner, tmp_path: Path, attacker: Path
 ) -> None:
     """No page that userfaultfd(2) withholds keeps the supervisor."""
-    assert base
+    assert base.is_dir()
     context = attack(tmp_path / "context", attacker, "stuck=userfault")
     done = run_ch_image("build", "--force=notify", "-t", "img", context)
     assert "now\nanswered: " in done.stdout
@@ -324,7 +324,7 @@ def test_run_is_never_the_hosts_interpreter(
         context.mkdir()
         text = f'FROM base\nENV LD_PRELOAD=/evil.so\nRUN ["/{program}"]\n'
         (context / "Dockerfile").write_text(text)
-        build = ["build", f"--force={mode}", "-t", "img", context]
+        build = ["build", f"--force={mode}", "-t", "img", str(context)]
         argv = with_own(own_python, "ch-image", *build)
         done = run_program(argv, env=env, check=False)
         assert done.returncode == 1

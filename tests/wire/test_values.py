@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
+import os
 import pkgutil
 import resource
 import subprocess
@@ -106,7 +108,7 @@ def test_interruptions_and_bugs_come_back() -> None:
     with pytest.raises(KeyboardInterrupt):
         unpack_outcome(pack_exception(KeyboardInterrupt()))
     try:
-        {}["missing"]
+        os.environ["missing"]
     except KeyError as error:
         packed = pack_exception(error)
     with pytest.raises(RuntimeError, match="KeyError: 'missing'") as caught:
@@ -120,16 +122,15 @@ def test_interruptions_and_bugs_come_back() -> None:
 
 def read(data: bytes) -> None:
     """Read hostile bytes; anything but a value, an outcome or a ValueError fails."""
-    try:
+    with contextlib.suppress(ValueError):
         unpack_value(data)
-    except ValueError:
-        pass
+    expected = (ValueError, SundogError, OSError, KeyboardInterrupt)
     try:
-        unpack_outcome(data)
-    except (ValueError, SundogError, OSError, KeyboardInterrupt):
-        pass
-    except RuntimeError as error:
-        assert not isinstance(error, RecursionError)
+        with contextlib.suppress(*expected):
+            unpack_outcome(data)
+    except RuntimeError as error:  # a bug that crossed, but none of the reader's
+        if isinstance(error, RecursionError):
+            raise
 
 
 @given(st.binary(max_size=200))
@@ -172,7 +173,7 @@ def test_nesting_is_bounded(tag: bytes) -> None:
 
 @pytest.mark.parametrize("data", OBJECTS)
 def test_no_object_is_made_unasked(data: bytes) -> None:
-    with pytest.raises(ValueError, match="object|cut"):
+    with pytest.raises(ValueError, match=r"object|cut"):
         unpack_value(data)
 
 

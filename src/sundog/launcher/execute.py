@@ -60,18 +60,23 @@ def execute_file(path: bytes, arguments: list[bytes], environment: dict[bytes, b
 
     A program behind a link of /proc/PID is not executed: ELOOP.
     """
-    shell = [SCRIPT_SHELL, path, *arguments[1:]]
-    for program, words in ((path, arguments), (SCRIPT_SHELL, shell)):
-        refusal = refusal_to_execute(program)
-        if refusal:
-            return OSError(refusal, os.strerror(refusal), program)
-        try:
-            os.execve(program, words, environment)
-        except OSError as error:
-            failure = error
-        if failure.errno != errno.ENOEXEC or is_elf(path):
-            break
-    return failure
+    failure = execute_plainly(path, arguments, environment)
+    if failure.errno != errno.ENOEXEC or is_elf(path):
+        return failure
+    return execute_plainly(SCRIPT_SHELL, [SCRIPT_SHELL, path, *arguments[1:]], environment)
+
+
+def execute_plainly(
+    program: bytes, arguments: list[bytes], environment: dict[bytes, bytes]
+) -> OSError:
+    """Replace this process by ``program``, which its whole path names."""
+    refusal = refusal_to_execute(program)
+    if refusal:
+        return OSError(refusal, os.strerror(refusal), program)
+    try:
+        os.execve(program, arguments, environment)
+    except OSError as error:
+        return error
 
 
 def is_elf(path: bytes) -> bool:
