@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 PROGRAMS = Path(__file__).with_name("programs")
-FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation", "-static")
+FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation")
 # The kernel's headers are no part of musl's.
-HEADERS = ("-no-pie", "-idirafter", "/usr/include")
+HEADERS = ("-static", "-no-pie", "-idirafter", "/usr/include")
 
 
 @pytest.fixture(scope="session")

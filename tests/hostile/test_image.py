@@ -6,11 +6,10 @@ by design, and what a RUN reaches nevertheless, are tables here: neither more no
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import shutil
 import sys
-import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,19 +40,34 @@ REACHED_WITH_A_NETWORK_OF_ITS_OWN = {"limits", "network-settings", "proc-sys", "
 REACHED_WITHOUT_PIDS = {*REACHED_BY_RUN, "proc-settings"}
 
 
-def dockerfile(context: Path, attacker: Path, outside: Outside, *more: str) -> Path:
-    """Make a build context whose RUN attacks."""
-    context.mkdir(exist_ok=True)
-    (context / "attacker").write_bytes(attacker.read_bytes())
-    (context / "attacker").chmod(0o755)
-    words = ", ".join(f'"{word}"' for word in ["/attacker", *outside.arguments(), *more])
-    (context / "Dockerfile").write_text(f"FROM base\nCOPY attacker /attacker\nRUN [{words}]\n")
-    return context
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a RUN attacks: a storage directory with the image ``base``, and what stands outside."""
+
+    storage: Path
+    scratch: Path
+    attacker: Path
+    outside: Outside
+
+    def context(self, *more: str, options: str = "") -> Path:
+        """Make a build context whose RUN, with ``options``, attacks."""
+        context = self.scratch / "context"
+        context.mkdir()
+        shutil.copy(self.attacker, context / "attacker")
+        words = ", ".join(f'"{word}"' for word in ["/attacker", *self.outside.arguments(), *more])
+        text = f"FROM base\nCOPY attacker /attacker\nRUN {options} [{words}]\n"
+        (context / "Dockerfile").write_text(text)
+        return context
 
 
-def layers(storage: Path) -> list[Path]:
-    """Return the directories of the layers that are there."""
-    return sorted((storage / "layers").iterdir())
+@pytest.fixture
+def site(
+    run_ch_image: Runner, storage: Path, busybox_tree: Path, attacker: Path, outside: Outside
+) -> Site:
+    shutil.copy(attacker, busybox_tree / "attacker")
+    run_ch_image("import", busybox_tree, "base")
+    outside.watch(*sorted((storage / "layers").iterdir()))
+    return Site(storage, storage.parent, attacker, outside)
 
 
 def reached(done: Completed, outside: Outside) -> set[str]:
@@ -74,24 +88,13 @@ def judged(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("mode", ["seccomp", "notify", "none"])
-def test_run(
-    driver: str,
-    mode: str,
-    run_ch_image: Runner,
-    storage: Path,
-    tmp_path: Path,
-    busybox_tar: Path,
-    attacker: Path,
-    outside: Outside,
-) -> None:
+def test_run(driver: str, mode: str, run_ch_image: Runner, site: Site) -> None:
     assert driver
-    run_ch_image("import", busybox_tar, "base")
-    outside.watch(*layers(storage))
-    context = dockerfile(tmp_path / "context", attacker, outside)
-    outside.watch(context)
+    context = site.context()
+    site.outside.watch(context)
     done = run_ch_image("build", f"--force={mode}", "-t", "img", context)
-    assert reached(done, outside) == REACHED_BY_RUN
-    outside.check()
+    assert reached(done, site.outside) == REACHED_BY_RUN
+    site.outside.check()
 
 
 WITHOUT_PID_NAMESPACES = """
@@ -105,98 +108,57 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.mark.parametrize("mode", ["seccomp", "none"])
-def test_run_without_a_pid_namespace(
-    mode: str,
-    run_ch_image: Runner,
-    storage: Path,
-    tmp_path: Path,
-    busybox_tar: Path,
-    attacker: Path,
-    outside: Outside,
-) -> None:
-    run_ch_image("import", busybox_tar, "base")
-    outside.watch(*layers(storage))
-    context = dockerfile(tmp_path / "context", attacker, outside, "sees_victim=1")
+def test_run_without_a_pid_namespace(mode: str, site: Site) -> None:
+    context = site.context("sees_victim=1")
+    build = [*command("ch-image"), "build", f"--force={mode}", "-t", "img", str(context)]
     done = run_program(
-        [sys.executable, "-c", WITHOUT_PID_NAMESPACES]
-        + [*command("ch-image"), "build", f"--force={mode}", "-t", "img", str(context)],
-        env={"CH_IMAGE_STORAGE": str(storage)},
+        [sys.executable, "-c", WITHOUT_PID_NAMESPACES, *build],
+        env={"CH_IMAGE_STORAGE": str(site.storage)},
     )
-    assert reached(done, outside) == REACHED_WITHOUT_PIDS
-    outside.check()
+    assert reached(done, site.outside) == REACHED_WITHOUT_PIDS
+    site.outside.check()
 
 
 @pytest.mark.parametrize("mode", ["seccomp", "notify"])
-def test_modify(
-    mode: str,
-    run_ch_image: Runner,
-    storage: Path,
-    tmp_path: Path,
-    busybox_tree: Path,
-    attacker: Path,
-    outside: Outside,
-) -> None:
-    (busybox_tree / "attacker").write_bytes(attacker.read_bytes())
-    (busybox_tree / "attacker").chmod(0o755)
-    run_ch_image("import", busybox_tree, "base")
-    outside.watch(*layers(storage))
-    words = " ".join(["/attacker", *outside.arguments()])
-    done = run_ch_image("modify", f"--force={mode}", "-c", words, "base", "img", cwd=tmp_path)
-    assert reached(done, outside) == REACHED_BY_RUN
-    outside.check()
+def test_modify(mode: str, run_ch_image: Runner, site: Site) -> None:
+    words = " ".join(["/attacker", *site.outside.arguments()])
+    done = run_ch_image("modify", f"--force={mode}", "-c", words, "base", "img", cwd=site.scratch)
+    assert reached(done, site.outside) == REACHED_BY_RUN
+    site.outside.check()
+
+
+LENT = (
+    "bind,target=/ctx",
+    "bind,from=base,target=/base",
+    "cache,target=/cache",
+    "secret,id=s,target=/run/secrets/s",
+    "ssh",
+    "tmpfs,target=/t",
+)
 
 
 @pytest.mark.parametrize("mode", ["seccomp", "notify", "none"])
-def test_run_with_mounts(
-    driver: str,
-    mode: str,
-    run_ch_image: Runner,
-    storage: Path,
-    tmp_path: Path,
-    busybox_tar: Path,
-    attacker: Path,
-    outside: Outside,
-) -> None:
+def test_run_with_mounts(driver: str, mode: str, run_ch_image: Runner, site: Site) -> None:
     """What a build lends is for reading, or a copy; and it leads no further."""
     assert driver
-    run_ch_image("import", busybox_tar, "base")
-    context = dockerfile(tmp_path / "context", attacker, outside, "lent=/ctx")
+    context = site.context("lent=/ctx", options=" ".join(f"--mount=type={one}" for one in LENT))
     (context / "file").write_text("the user's\n")
-    text = (context / "Dockerfile").read_text()
-    mounts = " ".join(
-        f"--mount=type={mount}"
-        for mount in (
-            "bind,target=/ctx",
-            "bind,from=base,target=/base",
-            "cache,target=/cache",
-            "secret,id=s,target=/run/secrets/s",
-            "ssh",
-            "tmpfs,target=/t",
-        )
-    )
-    (context / "Dockerfile").write_text(text.replace("RUN [", f"RUN {mounts} ["))
-    secret = tmp_path / "told"
+    secret = site.scratch / "told"
     secret.write_text("told to this RUN\n")
-    outside.watch(context, *layers(storage))
+    site.outside.watch(context)
     done = run_ch_image(
-        *("build", f"--force={mode}", "--ssh", f"default={outside.socket}", "-t", "img"),
+        *("build", f"--force={mode}", "--ssh", f"default={site.outside.socket}", "-t", "img"),
         *("--secret", f"id=s,src={secret}", context),
     )
-    assert reached(done, outside) == REACHED_BY_RUN
-    outside.check()
+    assert reached(done, site.outside) == REACHED_BY_RUN
+    site.outside.check()
     assert secret.read_text() == "told to this RUN\n"
 
 
-def test_run_without_a_network(
-    run_ch_image: Runner, tmp_path: Path, busybox_tar: Path, attacker: Path, outside: Outside
-) -> None:
-    run_ch_image("import", busybox_tar, "base")
-    context = dockerfile(tmp_path / "context", attacker, outside)
-    text = (context / "Dockerfile").read_text()
-    (context / "Dockerfile").write_text(text.replace("RUN [", "RUN --network=none ["))
-    done = run_ch_image("build", "-t", "img", context)
-    assert reached(done, outside) == REACHED_WITH_A_NETWORK_OF_ITS_OWN
-    outside.check()
+def test_run_without_a_network(run_ch_image: Runner, site: Site) -> None:
+    done = run_ch_image("build", "-t", "img", site.context(options="--network=none"))
+    assert reached(done, site.outside) == REACHED_WITH_A_NETWORK_OF_ITS_OWN
+    site.outside.check()
 
 
 # What ``ch-run`` shares by design: of the user's processes what one user namespace lets another do
@@ -225,13 +187,14 @@ WAYS = {
 def image(tmp_path: Path, attacker: Path) -> Path:
     """Make a directory of an image that holds the attacker."""
     path = make_image(tmp_path / "image")
-    (path / "attacker").write_bytes(attacker.read_bytes())
-    (path / "attacker").chmod(0o755)
+    shutil.copy(attacker, path / "attacker")
     return path
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_command_in_a_directory(way: str, run_ch_run: Runner, image: Path, outside: Outside) -> None:
+def test_command_in_a_directory(
+    way: str, run_ch_run: Runner, image: Path, outside: Outside
+) -> None:
     if way != "written":
         outside.watch(image)
     words = ["/attacker", *outside.arguments(kill_ours=False)]
@@ -241,23 +204,14 @@ def test_command_in_a_directory(way: str, run_ch_run: Runner, image: Path, outsi
 
 
 @pytest.mark.parametrize("way", ["root", "notify", "overlaid"])
-def test_command_in_an_image_by_name(
-    driver: str,
-    way: str,
-    run_ch_image: Runner,
-    run_ch_run: Runner,
-    storage: Path,
-    image: Path,
-    outside: Outside,
-) -> None:
+def test_command_in_an_image_by_name(driver: str, way: str, run_ch_run: Runner, site: Site) -> None:
     """The trees in the storage directory are the user's own, and nobody can write to them."""
     assert driver
-    run_ch_image("import", image, "img")
-    outside.watch(storage)
-    words = ["/attacker", *outside.arguments(kill_ours=False)]
-    done = run_ch_run("--private-tmp", *WAYS[way], "img", "--", *words)
+    site.outside.watch(site.storage)
+    words = ["/attacker", *site.outside.arguments(kill_ours=False)]
+    done = run_ch_run("--private-tmp", *WAYS[way], "base", "--", *words)
     assert judged(done.stdout) - PERHAPS == SHARED
-    outside.check(shares=True)
+    site.outside.check(shares=True)
 
 
 @pytest.mark.parametrize("way", ["plain", "notify", "overlaid"])

@@ -129,7 +129,11 @@ def test_no_more_open_files(*, line: str, limited: Limited, run_ch_image: Runner
         done = limited(["prlimit", f"--nofile={number}"], line)
         if done.returncode == 0 or "Permission denied" in done.stderr:  # which /bin/data has
             break
-        if re.search("^(Fatal Python|ImportError|OSError|/bin/sh: |.*can't start: )", done.stderr, re.MULTILINE):
+        if re.search(
+            "^(Fatal Python|ImportError|OSError|/bin/sh: |.*can't start: )",
+            done.stderr,
+            re.MULTILINE,
+        ):
             continue  # nothing of ours was there yet
         says(done, _NO_FILE, _FILE_HINT)
         failed += 1

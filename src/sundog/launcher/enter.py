@@ -11,6 +11,7 @@ Floor 0.
 
 import errno
 import os
+import sys
 
 from sundog.errors import KernelError
 from sundog.kernel.mounts import (
@@ -85,11 +86,23 @@ def topmost_mount() -> int:
     return os.open(b"/..", OPEN_DIRECTORY)
 
 
+def forbid_imports() -> None:
+    """Let this process find no module any more but those that are built into the interpreter.
+
+    Where its root is a container's, a module would come from the image.
+    """
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if finder.__module__ == "_frozen_importlib"
+    ]
+
+
 def change_root(directory: int) -> None:
     """Make ``directory``, the topmost mount, this process's root and working directory.
 
     The host's goes out of reach, and so does the scratch tmpfs; what was mounted from it remains.
+    Nothing can be imported from then on.
     """
+    forbid_imports()
     os.fchdir(directory)
     try:
         pivot_root(b".", b".")

@@ -68,16 +68,16 @@ def execute_file(path: bytes, arguments: list[bytes], environment: Environment) 
 
     A program behind a link of /proc/PID is not executed: ELOOP.
     """
-    strings = environment.strings()
-    number = 0
-    for program, words in (
-        (path, arguments),
-        (SCRIPT_SHELL, [SCRIPT_SHELL, path, *arguments[1:]]),
-    ):
-        number = refusal_to_execute(program) or -execve(program, words, strings)
-        if number != errno.ENOEXEC or is_elf(path):
-            return OSError(number, os.strerror(number), program)
-    return OSError(number, os.strerror(number), SCRIPT_SHELL)
+    failure = execute_plainly(path, arguments, environment)
+    if failure.errno != errno.ENOEXEC or is_elf(path):
+        return failure
+    return execute_plainly(SCRIPT_SHELL, [SCRIPT_SHELL, path, *arguments[1:]], environment)
+
+
+def execute_plainly(program: bytes, arguments: list[bytes], environment: Environment) -> OSError:
+    """Replace this process by ``program``, which its whole path names."""
+    number = refusal_to_execute(program) or -execve(program, arguments, environment.strings())
+    return OSError(number, os.strerror(number), program)
 
 
 def is_elf(path: bytes) -> bool:

@@ -55,7 +55,9 @@ def inherited_environment(told: str | None) -> Environment:
     Call it once: it takes the descriptor that the stub tells, and the child process.
     """
     _, _, place = (told or "").partition(":")
-    strings = written_by_child(*map(int, place.split(":"))) if place else None
+    fd, _, pid = place.partition(":")
+    # Without a number the shell could not start the child.
+    strings = written_by_child(int(fd), int(pid)) if pid else None
     if strings is None:
         if told is not None:
             Messages().warning(

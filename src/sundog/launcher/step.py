@@ -427,10 +427,13 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
 
 
 def reap_until(pid: int) -> int:
-    """Reap children, adopted ones too, until ``pid`` ends; return its wait status."""
+    """Reap children, adopted ones too, until ``pid`` ends; return its wait status.
+
+    One that has asked to be traced (PTRACE_TRACEME in ptrace(2)) is told of when it stops, too.
+    """
     while True:
         ended, status = os.wait()
-        if ended == pid:
+        if ended == pid and not os.WIFSTOPPED(status):
             return status
 
 

@@ -36,7 +36,7 @@ from sundog.emulation.notify.tags import Tags, wear_tag
 from sundog.errors import SundogError
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
-from sundog.launcher.enter import copy_tree
+from sundog.launcher.enter import copy_tree, forbid_imports
 from sundog.launcher.recorded import MountedTree, Recorded
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
 from sundog.wire.outcomes import NO_OUTCOME
@@ -234,6 +234,7 @@ class Supervision:
         os.close(self._ours)
         if not received:
             return None
+        forbid_imports()
         listener, *namespaces = received
         for namespace in namespaces:
             setns(namespace, 0)

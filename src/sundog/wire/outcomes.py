@@ -40,10 +40,22 @@ def pack_exception(error: BaseException) -> bytes:
         )
     if isinstance(error, KeyboardInterrupt):
         return pack_value((WAS_INTERRUPTED, None))
-    import traceback  # noqa: PLC0415 - for a bug only
+    return pack_value((IS_BROKEN, (f"{type(error).__name__}: {error}", where_from(error))))
 
-    where = "".join(traceback.format_exception(error))
-    return pack_value((IS_BROKEN, (f"{type(error).__name__}: {error}", where)))
+
+def where_from(error: BaseException) -> str:
+    """Return where ``error`` came from, a line for each function, the innermost last.
+
+    Without the module ``traceback``: in a container it would come from the image.
+    """
+    lines = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        lines.append(f"{code.co_filename}, line {trace.tb_lineno}, in {code.co_name}")
+        trace = trace.tb_next
+    # An error that has crossed already says there where it was.
+    return "\n".join([*lines, *getattr(error, "__notes__", ())])
 
 
 def unpack_outcome(data: bytes, put_together: "PutTogether | None" = None) -> object:

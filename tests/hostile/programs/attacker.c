@@ -233,7 +233,13 @@ int main(int count, char **words) {
     outcome = mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what attacks leave behind stays known as own */
+    if (argument("stuck")) {
+        be_stuck(argument("stuck"));
+        return 0;
+    }
     if (argument("traced")) {
+        printf("now\n");
+        fflush(stdout);
         ptrace(PTRACE_TRACEME, 0, 0, 0);
         raise(SIGSTOP);
     }

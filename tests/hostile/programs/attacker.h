@@ -60,3 +60,5 @@ bool enter_nested(int more);
 /* Read a whole file; returns the length, or -1. */
 long contents(const char *path, char *buffer, size_t size);
 int write_file(const char *path, const char *text);
+
+void be_stuck(const char *how);
