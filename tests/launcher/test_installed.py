@@ -37,7 +37,18 @@ SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 ALLOWED_MODULES = {"_ctypes", "errno"}
 # Compiled, all of them.
 ALLOWED_FOR_NOTIFY = {
-    *("_ctypes", "_signal", "_socket", "_struct", "errno", "fcntl", "gc", "posix", "resource"),
+    *(
+        "_ctypes",
+        "_signal",
+        "_socket",
+        "_struct",
+        "errno",
+        "fcntl",
+        "gc",
+        "itertools",
+        "posix",
+        "resource",
+    ),
     *("select", "sys", "time"),
 }
 

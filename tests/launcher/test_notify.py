@@ -307,10 +307,11 @@ FAULTY = """
 import os, sys
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.launcher.main import run
+from sundog.launcher.variables import Environment
 def injected(self, thread, args):
     raise RuntimeError("injected")
 OwnerHandlers.chown = injected
-sys.exit(run([os.fsencode(word) for word in sys.argv[1:]], dict(os.environb)))
+sys.exit(run([os.fsencode(word) for word in sys.argv[1:]], Environment.of(os.environb)))
 """
 
 
