@@ -14,8 +14,9 @@ import pytest
 from sundog.errors import SundogError
 from sundog.kernel.libc import libc_call
 from sundog.launcher.root import DirectoryRoot, OverlayRoot
-from sundog.launcher.step import Step, guarded, in_root, run_step, supervision_obstacle
+from sundog.launcher.step import guarded, in_root, run_step, supervision_obstacle
 from sundog.launcher.step_mounts import TreeMount
+from sundog.launcher.step_plan import Step
 
 PATH = {b"PATH": b"/bin"}
 
@@ -98,7 +99,8 @@ def test_pid_namespaces_refused_is_no_obstacle(busybox_tree: Path) -> None:
         import os, sys
         from sundog.launcher.enter import enter_namespaces
         from sundog.launcher.root import DirectoryRoot
-        from sundog.launcher.step import Step, run_step
+        from sundog.launcher.step import run_step
+        from sundog.launcher.step_plan import Step
         enter_namespaces(0, 0)
         with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
             limit.write("0")
@@ -342,7 +344,8 @@ KILLED = """
 import os, sys
 from sundog.launcher.root import DirectoryRoot
 from sundog.launcher.step_mounts import TreeMount
-from sundog.launcher.step import Step, guarded
+from sundog.launcher.step import guarded
+from sundog.launcher.step_plan import Step
 argv = [b"sh", b"-c", b"echo started; exec sleep " + sys.argv[3].encode()]
 step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
 guarded(step, own_pids=sys.argv[2] == "True")

@@ -12,7 +12,8 @@ from sundog.build.user import identify
 from sundog.errors import BuildError
 from sundog.kernel.libc import printable
 from sundog.kernel.refusal import file_system_of
-from sundog.launcher.step import Step, run_step, run_supervised
+from sundog.launcher.step import run_step, run_supervised
+from sundog.launcher.step_plan import Step
 from sundog.layer.inherit import StepOwners
 
 TYPE_CHECKING = False

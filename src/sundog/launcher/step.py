@@ -9,13 +9,11 @@ the one before:
 Where a site refuses PID namespaces or a new /proc, the guard runs the command itself, adopts what
 it leaves behind and kills until nothing is left.
 
-The command trusts nobody less than it is trusted: guard and init can be neither traced nor looked
-into by it (PR_SET_DUMPABLE in prctl(2)), have none of the builder's descriptors, and are in a user
-namespace above the command's own, so that it cannot undo a mount of theirs.  The command is in a
-session of its own, writes into pipes of the builder's, and has the standard descriptors alone; it
-shares neither System V IPC with the user's programs (ipc_namespaces(7)) nor keys.
-When the builder gets ^C or ^Z, or goes on after that, it tells the guard, the guard tells the init,
-and the init tells the command's process group.
+The command is not trusted.  It can neither trace guard and init nor look into them
+(PR_SET_DUMPABLE in prctl(2)).  They have none of the builder's descriptors.  They are in a user
+namespace above the command's own, so the command can undo none of their mounts.  It has a session
+of its own and the standard descriptors alone, and writes into pipes that the builder empties.  It
+shares neither System V IPC (ipc_namespaces(7)) nor keys with the user's programs.
 
 Not part of ``ch-run``, but made of the same parts.
 """
@@ -23,12 +21,12 @@ Not part of ``ch-run``, but made of the same parts.
 import errno
 import os
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.keys import forbid_keys
 from sundog.errors import KernelError, SundogError
-from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO
+from sundog.kernel.files import STDIN_FILENO
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
 from sundog.kernel.namespaces import (
@@ -48,93 +46,24 @@ from sundog.kernel.process import (
 from sundog.launcher.child import STANDARD_STREAMS, Child, opened
 from sundog.launcher.enter import enter_namespaces, lock_mounts, mount_scratch
 from sundog.launcher.execute import SCRIPT_SHELL, execute, failure_hint
+from sundog.launcher.job_control import TOLD, Foreground, suspended_together
 from sundog.launcher.members import kill_members
 from sundog.launcher.plan import enter
 from sundog.launcher.relay import Relay
 from sundog.launcher.root import mount_root
-from sundog.launcher.step_plan import FreshProc, PidNamespaceRefused, ignore, step_plan
+from sundog.launcher.step_plan import FreshProc, PidNamespaceRefused, Step, ignore, step_plan
 from sundog.launcher.variables import Environment
 from sundog.wire.outcomes import NO_OUTCOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
-    from sundog.launcher.operations import DetachedMount
     from sundog.launcher.root import Root
     from sundog.launcher.supervised import Emulation, Supervised, Supervision
-    from sundog.record.identity import Identity
 
     T = TypeVar("T")
-
-# What the user does at the terminal of the builder, of which the command hears.
-TOLD = (signal.SIGINT, signal.SIGTSTP, signal.SIGCONT)
-
-
-class Step:
-    """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
-
-    ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
-    missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
-    a network of its own, with nothing in it.  ``fake_sync`` answers fsync(2) and its family "done"
-    (only with ``seccomp`` or under a supervisor).  Under a supervisor the command takes itself for
-    ``identity``, None for root.  What it prints arrives at the descriptors
-    ``stdout`` and ``stderr``, which it does not get itself.
-    """
-
-    __slots__ = (
-        "argv",
-        "binds",
-        "cwd",
-        "env",
-        "fake_sync",
-        "gid",
-        "identity",
-        "ignores_interrupt",
-        "mounts",
-        "offline",
-        "root",
-        "seccomp",
-        "stderr",
-        "stdout",
-        "uid",
-    )
-
-    def __init__(
-        self,
-        root: "Root",
-        argv: list[bytes],
-        env: dict[bytes, bytes],
-        cwd: bytes,
-        *,
-        seccomp: bool = False,
-        fake_sync: bool = False,
-        binds: "Sequence[tuple[bytes, bytes]]" = (),
-        mounts: "Sequence[DetachedMount]" = (),
-        offline: bool = False,
-        uid: int = 0,
-        gid: int = 0,
-        identity: "Identity | None" = None,
-        stdout: int = STDOUT_FILENO,
-        stderr: int = STDERR_FILENO,
-    ) -> None:
-        self.root = root
-        self.argv = argv
-        self.env = env
-        # As in the background of a script, and then for the command, too.
-        self.ignores_interrupt = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        self.cwd = cwd
-        self.seccomp = seccomp
-        self.fake_sync = fake_sync
-        self.binds = binds
-        self.mounts = mounts
-        self.offline = offline
-        self.uid = uid
-        self.gid = gid
-        self.identity = identity
-        self.stdout = stdout
-        self.stderr = stderr
 
 
 def run_supervised(step: Step, emulation: "Emulation") -> "tuple[int, Supervised]":
@@ -275,29 +204,6 @@ def status_of(result: object) -> int:
     return result
 
 
-@contextmanager
-def suspended_together(guard: int) -> "Iterator[None]":
-    """Have the command stop when ^Z stops this process, and go on with it."""
-
-    def suspend(number: int, _: object) -> None:
-        os.kill(guard, signal.SIGTSTP)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        # Here it goes on.
-        signal.signal(number, suspend)
-        os.kill(guard, signal.SIGCONT)
-
-    before = signal.getsignal(signal.SIGTSTP)
-    if before != signal.SIG_DFL:  # ignored, where nobody controls jobs
-        yield
-        return
-    signal.signal(signal.SIGTSTP, suspend)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTSTP, before)
-
-
 def stop_guard() -> None:
     """Kill everything below the guard, and end it."""
     kill_children()
@@ -319,32 +225,6 @@ class Gate:
     def wait(self) -> None:
         """Wait for the other one.  This process and its children have no other end."""
         os.read(self.read_end, 1)
-
-
-class Foreground:
-    """The process group of the command, which hears what the builder is told: ^C, ^Z and go on."""
-
-    __slots__ = ("_group",)
-
-    def __init__(self, group: int) -> None:
-        self._group = group
-        for signo in TOLD:
-            signal.signal(signo, self._tell)
-
-    def _tell(self, number: int, _: object) -> None:
-        if self._group:
-            # A group without a terminal ignores SIGTSTP.
-            meant = signal.SIGSTOP if number == signal.SIGTSTP else number
-            for tell in (os.killpg, os.kill):  # it may not have made its group yet
-                try:
-                    tell(self._group, meant)
-                except ProcessLookupError:
-                    continue
-                return
-
-    def leave(self) -> None:
-        """Tell nobody any more: the number may become another's."""
-        self._group = 0
 
 
 def container(

@@ -1,4 +1,4 @@
-"""What a step of a build finds mounted: the plan, and a /proc of its own.
+"""A step of a build, and what it finds mounted: the plan, with a /proc and a /dev of its own.
 
 /tmp and the accounts are the image's; of the host it sees a few devices, what the kernel tells in
 /sys, the network configuration, and what it is told to.
@@ -8,8 +8,10 @@ Not part of ``ch-run``, but made of the same parts.
 
 import errno
 import os
+import signal
 
 from sundog.errors import KernelError, SundogError
+from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_RECURSIVE,
@@ -30,8 +32,11 @@ from sundog.launcher.step_mounts import Traceless, arranged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.launcher.operations import Operation
-    from sundog.launcher.step import Step
+    from sundog.launcher.root import Root
+    from sundog.record.identity import Identity
 
 # Of the host's network configuration a RUN sees these, whatever the image has in their place.
 NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")
@@ -129,6 +134,71 @@ class OwnDevices(DetachedMount):
             mount(b"sundog", b"%b/%b" % (place, name), kind, flags, options)
         self.tree = open_tree(top, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
         os.close(top)
+
+
+class Step:
+    """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
+
+    ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
+    missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
+    a network of its own, with nothing in it.  ``fake_sync`` answers fsync(2) and its family "done"
+    (only with ``seccomp`` or under a supervisor).  Under a supervisor the command takes itself for
+    ``identity``, None for root.  What it prints arrives at the descriptors
+    ``stdout`` and ``stderr``, which it does not get itself.
+    """
+
+    __slots__ = (
+        "argv",
+        "binds",
+        "cwd",
+        "env",
+        "fake_sync",
+        "gid",
+        "identity",
+        "ignores_interrupt",
+        "mounts",
+        "offline",
+        "root",
+        "seccomp",
+        "stderr",
+        "stdout",
+        "uid",
+    )
+
+    def __init__(
+        self,
+        root: "Root",
+        argv: list[bytes],
+        env: dict[bytes, bytes],
+        cwd: bytes,
+        *,
+        seccomp: bool = False,
+        fake_sync: bool = False,
+        binds: "Sequence[tuple[bytes, bytes]]" = (),
+        mounts: "Sequence[DetachedMount]" = (),
+        offline: bool = False,
+        uid: int = 0,
+        gid: int = 0,
+        identity: "Identity | None" = None,
+        stdout: int = STDOUT_FILENO,
+        stderr: int = STDERR_FILENO,
+    ) -> None:
+        self.root = root
+        self.argv = argv
+        self.env = env
+        # As in the background of a script, and then for the command, too.
+        self.ignores_interrupt = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        self.cwd = cwd
+        self.seccomp = seccomp
+        self.fake_sync = fake_sync
+        self.binds = binds
+        self.mounts = mounts
+        self.offline = offline
+        self.uid = uid
+        self.gid = gid
+        self.identity = identity
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 def step_plan(step: "Step", *, own_pids: bool) -> Plan:
