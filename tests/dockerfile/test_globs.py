@@ -14,7 +14,8 @@ from sundog.dockerfile import globs, words
 from sundog.dockerfile.globs import Automaton, CharacterClass, Many
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import PatternError, compiled
-from sundog.dockerfile.words import VALUE_LIMIT, SubstitutionError, expand
+from sundog.dockerfile.words import VALUE_LIMIT, expand
+from sundog.errors import SubstitutionError
 from tests.dockerfile import old_patterns
 
 if TYPE_CHECKING:

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.dockerfile.words import (
-    SubstitutionError,
-    expand,
-    expand_document,
-    expand_words,
-    raw_words,
-    unquoted_words,
-)
+from sundog.dockerfile.words import expand, expand_document, expand_words, raw_words, unquoted_words
+from sundog.errors import SubstitutionError
 
 VARIABLES = {
     "foo": "/bar",

@@ -99,7 +99,7 @@ def test_run(driver: str, mode: str, run_ch_image: Runner, site: Site) -> None:
 
 WITHOUT_PID_NAMESPACES = """
 import os, sys
-from sundog.launcher.enter import enter_namespaces
+from sundog.container.enter import enter_namespaces
 enter_namespaces(0, 0)
 with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
     limit.write("0")

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.container.enter import enter_namespaces
+from sundog.container.variables import Environment
 from sundog.launcher import main
-from sundog.launcher.enter import enter_namespaces
-from sundog.launcher.variables import Environment
 from tests.conftest import command, run_program
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ TELLTALE = "import os\nos.write(2, b'IMPORTED FROM THE IMAGE\\n')\nos._exit(99)\
 BROKEN_STEP = """
 import os, sys
 from sundog.launcher import step
-from sundog.launcher.root import DirectoryRoot
+from sundog.container.root import DirectoryRoot
 def broken(pid):
     os.waitpid(pid, 0)
     raise ValueError("a bug")
@@ -151,10 +151,10 @@ def test_a_bug_beside_the_command_imports_nothing_of_the_image(busybox_tree: Pat
 def test_nothing_can_be_imported_in_a_container() -> None:
     script = (
         "import sys\n"
-        "from sundog.launcher.enter import forbid_imports\n"
+        "from sundog.container.enter import forbid_imports\n"
         "forbid_imports()\n"
         "import _struct, posix\n"
-        "for name in 'traceback', 'sundog.launcher.step', 'zipfile':\n"
+        "for name in 'traceback', 'sundog.container.step', 'zipfile':\n"
         "    assert name not in sys.modules\n"
         "    try:\n"
         "        __import__(name)\n"

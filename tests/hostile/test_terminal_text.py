@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.build.web import serving
+from tests.builder.web import serving
 from tests.conftest import command
 from tests.layer.archives import archive, file, hard_link
 from tests.pull.conftest import faulty, no_logins, shelf
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.build.web import Web
+    from tests.builder.web import Web
     from tests.conftest import Runner
     from tests.pull.faulty import Answer, Asked, FaultyRegistry
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.launcher.environment import (
     EnvironmentChange,
@@ -16,7 +17,6 @@ from sundog.launcher.environment import (
     read_variables,
 )
 from sundog.launcher.messages import Messages
-from sundog.launcher.variables import Environment
 from tests.launcher.conftest import ChRun, messages
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.launcher.execute import quoted
+from sundog.container.execute import quoted
 from tests.launcher.conftest import ENVIRONMENT, ChRun, messages
 
 

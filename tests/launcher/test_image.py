@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sundog.container.variables import Environment
 from sundog.launcher import main
 from sundog.launcher.image import Image, find_image
 from sundog.launcher.storage import Storage
-from sundog.launcher.variables import Environment
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages

@@ -307,7 +307,7 @@ FAULTY = """
 import os, sys
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.launcher.main import run
-from sundog.launcher.variables import Environment
+from sundog.container.variables import Environment
 def injected(self, thread, args):
     raise RuntimeError("injected")
 OwnerHandlers.chown = injected

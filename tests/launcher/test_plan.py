@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sundog.launcher.plan import build_plan
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
+from sundog.container.root import DirectoryRoot, OverlayRoot
+from sundog.launcher.run_plan import build_plan
 from tests.launcher.conftest import ChRun, messages
 
 IMAGE = DirectoryRoot(b"/images/a")

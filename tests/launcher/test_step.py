@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from sundog.container.root import DirectoryRoot, OverlayRoot
+from sundog.container.step import guarded, in_root, run_step, supervision_obstacle
+from sundog.container.step_mounts import TreeMount
+from sundog.container.step_plan import Step
 from sundog.errors import SundogError
 from sundog.kernel.libc import libc_call
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
-from sundog.launcher.step import guarded, in_root, run_step, supervision_obstacle
-from sundog.launcher.step_mounts import TreeMount
-from sundog.launcher.step_plan import Step
 
 PATH = {b"PATH": b"/bin"}
 
@@ -97,10 +97,10 @@ def test_pid_namespaces_refused_is_no_obstacle(busybox_tree: Path) -> None:
     """A site that sets user.max_pid_namespaces to 0, here in a user namespace of the test's."""
     script = textwrap.dedent("""
         import os, sys
-        from sundog.launcher.enter import enter_namespaces
-        from sundog.launcher.root import DirectoryRoot
-        from sundog.launcher.step import run_step
-        from sundog.launcher.step_plan import Step
+        from sundog.container.enter import enter_namespaces
+        from sundog.container.root import DirectoryRoot
+        from sundog.container.step import run_step
+        from sundog.container.step_plan import Step
         enter_namespaces(0, 0)
         with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
             limit.write("0")
@@ -114,9 +114,9 @@ def test_pid_namespaces_refused_is_no_obstacle(busybox_tree: Path) -> None:
 MASKED_PROC = """
 import os, sys
 from sundog.kernel.mounts import MS_BIND, mount
-from sundog.launcher.enter import enter_namespaces
-from sundog.launcher.root import DirectoryRoot
-from sundog.launcher.step import (
+from sundog.container.enter import enter_namespaces
+from sundog.container.root import DirectoryRoot
+from sundog.container.step import (
     PidNamespaceRefused, Step, guarded, run_step, supervision_obstacle
 )
 enter_namespaces(0, 0)
@@ -342,10 +342,10 @@ def test_syncs_are_faked_on_demand(busybox_tree: Path) -> None:
 
 KILLED = """
 import os, sys
-from sundog.launcher.root import DirectoryRoot
-from sundog.launcher.step_mounts import TreeMount
-from sundog.launcher.step import guarded
-from sundog.launcher.step_plan import Step
+from sundog.container.root import DirectoryRoot
+from sundog.container.step_mounts import TreeMount
+from sundog.container.step import guarded
+from sundog.container.step_plan import Step
 argv = [b"sh", b"-c", b"echo started; exec sleep " + sys.argv[3].encode()]
 step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
 guarded(step, own_pids=sys.argv[2] == "True")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.build.content import ContentDigest, Source
+from sundog.builder.files.content import ContentDigest, Source
 from sundog.errors import ArchiveError
 from sundog.layer.flatten import copy_tree
 from sundog.layer.holes import data_extents

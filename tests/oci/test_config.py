@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.oci.config import HistoryEntry, ImageConfig, ImageConfigError
+from sundog.errors import ImageConfigError
+from sundog.oci.config import HistoryEntry, ImageConfig
 
 # In the manner of what Docker writes: nulls, its own fields, and some that nobody knows.
 DOCKER = {

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sundog.oci.digest import Digest, DigestMismatch, DigestSyntaxError
+from sundog.errors import DigestMismatch, DigestSyntaxError
+from sundog.oci.digest import Digest
 
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.oci.descriptor import Descriptor, ManifestError
+from sundog.errors import DocumentError, ManifestError, PlatformUnavailable
+from sundog.oci.descriptor import Descriptor
 from sundog.oci.digest import Digest
-from sundog.oci.fields import DocumentError
-from sundog.oci.index import Index, PlatformUnavailable
+from sundog.oci.index import Index
 from sundog.oci.manifest import MANIFEST_SIZE_LIMIT, Manifest, document_media_type
 from sundog.oci.media_types import (
     CONFIGS,

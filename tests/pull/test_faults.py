@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.registry.faults import UnreachableError
+from sundog.errors import UnreachableError
 from sundog.registry.http import Request
 from sundog.registry.transport import Urllib3Transport
 from tests.layer.archives import file

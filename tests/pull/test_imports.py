@@ -20,5 +20,5 @@ def test_the_http_library_comes_when_it_is_needed() -> None:
         text=True,
         check=True,
     )
-    assert "sundog.registry.unpacking" in done.stdout.split()
+    assert "sundog.transfer.layers" in done.stdout.split()
     assert "urllib3" not in done.stdout.split()

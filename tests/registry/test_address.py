@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from urllib3.util import parse_url
 
+from sundog.errors import AddressError
 from sundog.registry.address import Address, is_loopback
-from sundog.registry.faults import AddressError
 
 # What the parts of URLs are made of where two readers may see two hosts.
 _PARTS = st.sampled_from(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.registry.certificates import CertificateError, Certificates
+from sundog.errors import CertificateError
+from sundog.registry.certificates import Certificates
 from tests.pull.conftest import refused, shelf
 from tests.pull.faulty import FaultyRegistry
 from tests.pull.flavours import Flavours, certificate, demanding

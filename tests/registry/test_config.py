@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.registry.config import ConfigurationError, Registries
+from sundog.errors import ConfigurationError
+from sundog.registry.config import Registries
 
 Load = Callable[..., Registries]
 

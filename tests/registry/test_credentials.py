@@ -9,12 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.registry.credentials import (
-    CredentialFiles,
-    Credentials,
-    CredentialsError,
-    from_environment,
-)
+from sundog.errors import CredentialsError
+from sundog.registry.credentials import CredentialFiles, Credentials, from_environment
 
 Files = Callable[..., CredentialFiles]
 

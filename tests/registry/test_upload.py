@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.errors import ProtocolError, RegistryError, UnreachableError, UploadCancelled
 from sundog.oci.descriptor import Descriptor
 from sundog.oci.digest import Digest
 from sundog.registry.auth import push_scope
 from sundog.registry.client import RegistryClient
 from sundog.registry.config import Endpoint
-from sundog.registry.faults import ProtocolError, RegistryError, UnreachableError
 from sundog.registry.retries import RetryingTransport
 from sundog.registry.transport import Urllib3Transport
-from sundog.registry.upload import UploadCancelled, Uploader, mount
+from sundog.registry.upload import Uploader, mount
 from tests.registry.servers import CutOff, InProcessRegistry, Refuse
 
 if TYPE_CHECKING:

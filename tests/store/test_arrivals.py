@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import ArchiveError
-from sundog.store.arrivals import Arrival, ArrivalWorker
 from sundog.store.layers import LayerPath
+from sundog.transfer.arrivals import Arrival, ArrivalWorker
 from tests.layer.archives import archive, directory, file
 
 MOST = 127  # layers of an image

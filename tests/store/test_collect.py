@@ -9,8 +9,8 @@ import pytest
 
 from sundog.errors import StoreError
 from sundog.store.collect import collect, reset
-from sundog.store.importer import import_image, read_image
 from sundog.store.store import Store
+from sundog.transfer.importer import import_image, read_image
 from tests.store.conftest import Files, image, temporary_things, write_tar
 
 

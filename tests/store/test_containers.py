@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.store.importer import import_image
 from sundog.store.store import Store
+from sundog.transfer.importer import import_image
 from tests.conftest import command
 from tests.store.conftest import temporary_things
 

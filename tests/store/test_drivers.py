@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sundog.launcher.step import in_root
+from sundog.container.step import in_root
 from sundog.record.owners import OwnerRecord
-from sundog.store.importer import import_image
 from sundog.store.store import Store
+from sundog.transfer.importer import import_image
 from tests.store.conftest import ROOT_FILES, image, temporary_things, write_tar
 
 Change = Callable[[int], object]

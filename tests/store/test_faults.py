@@ -19,7 +19,7 @@ from tests.store.conftest import write_tar
 PRELUDE = """
 import os, subprocess, sys
 from sundog.errors import StoreError
-from sundog.store.importer import import_image
+from sundog.transfer.importer import import_image
 from sundog.store.store import Store
 from tests.store.conftest import image
 

@@ -18,8 +18,8 @@ import pytest
 from sundog.errors import ArchiveError, StoreError, SundogError
 from sundog.oci.platform import Platform
 from sundog.record.owners import OwnerRecord
-from sundog.store.importer import import_image
 from sundog.store.store import Store
+from sundog.transfer.importer import import_image
 from tests.store.conftest import ROOT_FILES, contents, temporary_things, write_tar
 
 if sys.version_info >= (3, 14):
@@ -63,7 +63,7 @@ def test_zstd_tar(store: Store, root_tar: Path) -> None:
 def test_tar_from_a_pipe(storage: Path, driver: str, root_tar: Path) -> None:
     program = (
         "import sys\n"
-        "from sundog.store.importer import import_image\n"
+        "from sundog.transfer.importer import import_image\n"
         "from sundog.store.store import Store\n"
         "with Store.open(sys.argv[1], driver=sys.argv[2]) as store:\n"
         "    import_image(store, '-', 'x')\n"

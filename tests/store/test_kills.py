@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sundog.launcher.root import OverlayRoot
+from sundog.container.root import OverlayRoot
 from sundog.store.collect import collect
-from sundog.store.importer import import_image
 from sundog.store.store import Store
+from sundog.transfer.importer import import_image
 from tests.store.conftest import Files, contents, image, temporary_things, write_tar
 
 KILLS = 12

@@ -14,11 +14,11 @@ from sundog.errors import StoreError
 from sundog.oci.descriptor import Descriptor
 from sundog.oci.digest import Digest
 from sundog.oci.media_types import OCI_LAYER_GZIP
-from sundog.store.importer import import_image
 from sundog.store.layer_info import LayerBlob
 from sundog.store.layers import layer_id
 from sundog.store.store import Store
 from sundog.store.tree_work import read_in_tree
+from sundog.transfer.importer import import_image
 from tests.store.conftest import ROOT_FILES, temporary_things, write_tar
 
 

@@ -18,8 +18,8 @@ from sundog.oci.media_types import (
 )
 from sundog.oci.platform import Platform
 from sundog.store.layer_info import LayerBlob
-from sundog.store.leaving import leaving_image, stays_where_it_is
-from sundog.store.packing import Packing
+from sundog.transfer.documents import leaving_image, stays_where_it_is
+from sundog.transfer.packing import Packing
 
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import StoreError
-from sundog.store.importer import import_image
 from sundog.store.locks import UseLock
 from sundog.store.store import Store
+from sundog.transfer.importer import import_image
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.store.store import Store
-from tests.build.conftest import announced
+from tests.builder.conftest import announced
 from tests.conftest import CUTS, command, run_program
 from tests.layer.archives import directory, file
 from tests.pull.faulty import FaultyRegistry

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sundog.store.importer import import_image
 from sundog.store.store import Store, default_path
+from sundog.transfer.importer import import_image
 from tests.conftest import RootHelper
 from tests.store.conftest import contents, image, temporary_things, write_tar
 
 WORK = """
 import sys
-from sundog.launcher.step import in_root
-from sundog.store.importer import import_image
+from sundog.container.step import in_root
+from sundog.transfer.importer import import_image
 from sundog.store.store import Store
 from tests.store.conftest import image
 import os

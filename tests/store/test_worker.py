@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import DockerfileError, KernelError, StoreError
-from sundog.layer.source import EndsEarly
-from sundog.registry.faults import UnreachableError
+from sundog.errors import DockerfileError, EndsEarly, KernelError, StoreError, UnreachableError
 from sundog.store import crossing
 from sundog.store.layers import LayerPath
 from sundog.store.worker import TreeWorker

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sundog.build.check.lint import CheckDirective, check
-from sundog.build.check.subject import Facts
+from sundog.builder.check.lint import CheckDirective, check
+from sundog.builder.check.subject import Facts
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import TAB, print_line
 from sundog.errors import EXIT_ERROR, NotInStorage
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.build.context import BuildContext
+    from sundog.builder.files.context import BuildContext
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
     from sundog.dockerfile.parse import Dockerfile

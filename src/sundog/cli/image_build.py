@@ -8,14 +8,14 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 
-from sundog.build.archive import is_header
-from sundog.build.context import BuildContext, named_context, unpacked_context
-from sundog.build.document import read_document, read_open_document
-from sundog.build.executor import build
-from sundog.build.graph import context_key
-from sundog.build.naming import inferred_name
-from sundog.build.options import BuildOptions
-from sundog.build.secrets import Secret, SshSource
+from sundog.builder.document import read_document, read_open_document
+from sundog.builder.executor import build
+from sundog.builder.files.archive import is_header
+from sundog.builder.files.context import BuildContext, named_context, unpacked_context
+from sundog.builder.graph import context_key
+from sundog.builder.naming import inferred_name
+from sundog.builder.options import BuildOptions
+from sundog.builder.secrets import Secret, SshSource
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.registries import pull_options, puller
 from sundog.cli.run_options import chosen_cache_mode, chosen_run_options

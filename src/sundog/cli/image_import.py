@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sundog.cli.image_arguments import storage_path
 from sundog.record.names import canonical_name
-from sundog.store.importer import import_image
 from sundog.store.store import Store
+from sundog.transfer.importer import import_image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sundog.cli.image_login import registry_name
 from sundog.cli.registries import open_session
-from sundog.registry.faults import RegistryError
+from sundog.errors import RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

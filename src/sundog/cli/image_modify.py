@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from sundog.build.context import BuildContext
-from sundog.build.executor import build
-from sundog.build.options import BuildOptions
+from sundog.builder.executor import build
+from sundog.builder.files.context import BuildContext
+from sundog.builder.options import BuildOptions
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
 from sundog.dockerfile.instructions import From, Place, Run

@@ -8,9 +8,9 @@ from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import print_line
 from sundog.cli.registries import open_session
 from sundog.registry.push import destination, push_image
-from sundog.store.importer import read_image
-from sundog.store.packing import Packing
 from sundog.store.store import Store
+from sundog.transfer.importer import read_image
+from sundog.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import sys
 from sundog.cli.image_arguments import storage_path
 from sundog.convert.save import save
 from sundog.errors import UsageError
-from sundog.store.packing import Packing
 from sundog.store.store import Store
+from sundog.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ import sys
 from dataclasses import replace
 from functools import cache, partial
 
-from sundog.errors import UsageError
+from sundog.errors import CredentialsError, UsageError
 from sundog.kernel.libc import escaped
 from sundog.oci.platform import Platform
 from sundog.registry.options import PullOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.build.bases import Pull
+    from sundog.builder.bases import Pull
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
     from sundog.registry.credentials import Credentials
@@ -86,7 +86,6 @@ def ask_credentials(registry: str, username: str | None = None) -> Credentials:
         PASSWORD_VARIABLE,
         USERNAME_VARIABLE,
         Credentials,
-        CredentialsError,
     )
 
     try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from sundog.build.force import Force
-from sundog.build.inject import Hook
-from sundog.build.options import CACHE_ENABLED, CACHE_MODES, RunOptions
+from sundog.builder.force import Force
+from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
+from sundog.builder.run.inject import Hook
 from sundog.errors import SundogError, UsageError
 
 TYPE_CHECKING = False
@@ -48,8 +48,8 @@ def _force(arguments: ImageArguments, report: Report) -> Force:
     """Return the emulation that was asked for, or, with a warning, what is possible instead."""
     force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
     if force.notify:
+        from sundog.container.step import supervision_obstacle  # noqa: PLC0415
         from sundog.emulation.notify.trial import obstacle  # noqa: PLC0415 - seldom needed
-        from sundog.launcher.step import supervision_obstacle  # noqa: PLC0415
 
         reason = obstacle() or supervision_obstacle()
         if reason and arguments.no_fallback:

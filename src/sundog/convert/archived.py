@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from sundog.convert.members import FileStream, shown
-from sundog.errors import ArchiveError
+from sundog.errors import ArchiveError, DigestMismatch
 from sundog.layer.compressing import CompressedWriter
 from sundog.layer.compression import open_decompressed
 from sundog.oci.descriptor import Descriptor
-from sundog.oci.digest import Digest, DigestMismatch
+from sundog.oci.digest import Digest
 from sundog.oci.media_types import (
     OCI_LAYER,
     OCI_LAYER_GZIP,
     OCI_LAYER_ZSTD,
     as_oci,
 )
-from sundog.registry.unpacking import RemoteLayer, Unpackers, present_layers, pull_layers
+from sundog.transfer.layers import RemoteLayer, Unpackers, present_layers, pull_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from sundog.convert.members import Members
     from sundog.layer.limits import Meter
     from sundog.oci.config import ImageConfig
-    from sundog.registry.report import Report
     from sundog.store.store import Store
+    from sundog.transfer.report import Report
 
 _CHUNK = 256 << 10
 

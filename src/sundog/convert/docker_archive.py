@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from sundog.convert.archived import ArchivedImage, ArchivedLayer
 from sundog.convert.members import read_member
-from sundog.errors import ArchiveError
+from sundog.errors import ArchiveError, DockerArchiveError
 from sundog.oci.config import ImageConfig
 from sundog.oci.digest import Digest
-from sundog.oci.fields import DocumentError, Fields, parse_json
+from sundog.oci.fields import Fields, parse_json
 from sundog.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -22,14 +22,10 @@ if TYPE_CHECKING:
 
     from sundog.convert.members import Members
     from sundog.convert.oci_layout import Writer
-    from sundog.store.leaving import LeavingImage
+    from sundog.transfer.documents import LeavingImage
 
 MANIFEST = "manifest.json"
 _LIMIT = 16 << 20
-
-
-class DockerArchiveError(DocumentError):
-    """``manifest.json`` is not as Docker writes it."""
 
 
 def read_archive(members: Members) -> list[ArchivedImage]:

@@ -19,8 +19,8 @@ from sundog.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.registry.report import Report
     from sundog.store.store import Store
+    from sundog.transfer.report import Report
 
 SCHEME = "oci-layout://"
 _FORM = re.compile(r"(.*?)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?")

@@ -11,13 +11,19 @@ import sys
 from sundog.convert import docker_archive, oci_layout
 from sundog.convert.archived import load_layers
 from sundog.convert.members import ArchiveMembers, DirectoryMembers
-from sundog.errors import ArchiveError, ReferenceSyntaxError, SundogError, UsageError
-from sundog.oci.digest import DigestMismatch, DigestSyntaxError
-from sundog.oci.fields import DocumentError
-from sundog.oci.index import PlatformUnavailable
+from sundog.errors import (
+    ArchiveError,
+    DigestMismatch,
+    DigestSyntaxError,
+    DocumentError,
+    PlatformUnavailable,
+    ReferenceSyntaxError,
+    RegistryError,
+    SundogError,
+    UsageError,
+)
 from sundog.oci.reference import Reference
 from sundog.record.names import canonical_name
-from sundog.registry.faults import RegistryError
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -27,8 +33,8 @@ if TYPE_CHECKING:
     from sundog.convert.archived import ArchivedImage
     from sundog.convert.members import Members
     from sundog.oci.platform import Platform
-    from sundog.registry.report import Report
     from sundog.store.store import Store
+    from sundog.transfer.report import Report
 
 STANDARD_INPUT = "-"
 _HINT = "it takes a whole OCI layout, a directory or a tar of it, or what docker save wrote"

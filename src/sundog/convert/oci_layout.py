@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from sundog.convert.archived import ArchivedImage, ArchivedLayer
 from sundog.convert.members import read_member
-from sundog.errors import ArchiveError, ReferenceSyntaxError
+from sundog.errors import ArchiveError, DocumentError, ManifestError, ReferenceSyntaxError
 from sundog.oci.config import ImageConfig
-from sundog.oci.descriptor import Descriptor, ManifestError
 from sundog.oci.digest import Digest
-from sundog.oci.fields import DocumentError, Fields, parse_json
+from sundog.oci.fields import Fields, parse_json
 from sundog.oci.index import Index
 from sundog.oci.manifest import MANIFEST_SIZE_LIMIT, Manifest
 from sundog.oci.media_types import CONFIGS, FOREIGN_LAYERS, INDEXES, LAYERS, MANIFESTS, OCI_INDEX
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.convert.members import Members
+    from sundog.oci.descriptor import Descriptor
     from sundog.oci.platform import Platform
-    from sundog.store.leaving import LeavingImage
+    from sundog.transfer.documents import LeavingImage
 
 LAYOUT = "oci-layout"
 INDEX = "index.json"

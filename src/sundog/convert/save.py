@@ -20,8 +20,8 @@ from sundog.layer.compression import open_decompressed
 from sundog.oci.media_types import OCI_LAYER, as_oci
 from sundog.oci.reference import Reference
 from sundog.store.faults import reason
-from sundog.store.leaving import as_it_came, leaving_image
-from sundog.store.packing import Packing, pack, set_id_warnings
+from sundog.transfer.documents import as_it_came, leaving_image
+from sundog.transfer.packing import Packing, pack, set_id_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from sundog.convert.oci_layout import Writer
-    from sundog.registry.report import Report
     from sundog.store.images import Image
     from sundog.store.layer_info import LayerBlob
-    from sundog.store.leaving import LeavingImage
     from sundog.store.store import Store
+    from sundog.transfer.documents import LeavingImage
+    from sundog.transfer.report import Report
 
 OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE = "oci-archive", "oci-dir", "docker-archive"
 FORMATS = (OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE)

@@ -35,7 +35,7 @@ from sundog.dockerfile.instructions import (
 )
 from sundog.dockerfile.mounts import MountSyntaxError, parse_mount
 from sundog.dockerfile.statement import Statement, Word, comment_hint, json_strings
-from sundog.dockerfile.words import SubstitutionError
+from sundog.errors import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

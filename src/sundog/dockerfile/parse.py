@@ -18,7 +18,7 @@ from sundog.dockerfile.instructions import Arg, From, Instruction, Place
 from sundog.dockerfile.lines import DEFAULT_ESCAPE, Directive, LineReader, read_directives
 from sundog.dockerfile.source import Fault, Source
 from sundog.dockerfile.statement import Statement, json_strings
-from sundog.dockerfile.words import SubstitutionError
+from sundog.errors import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from sundog.dockerfile.blanks import BLANKS
 from sundog.dockerfile.globs import Automaton, CharacterClass, Many, disjoint_matches
-from sundog.errors import SundogError
+from sundog.errors import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ _PATTERN_LIMIT = 1 << 14  # characters of a pattern
 # Other than in sh, nothing that stands for any character stands for a newline.
 _SEPARATOR = "\n"
 _ONE = CharacterClass(((_SEPARATOR, _SEPARATOR),), negated=True)
-
-
-class SubstitutionError(SundogError):
-    """A word cannot be expanded: bad syntax, or a variable that ``${name:?word}`` demands."""
 
 
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:

@@ -27,27 +27,27 @@ from _signal import (  # type: ignore[import-not-found]
     valid_signals,
 )
 
+from sundog.container.members import kill_members
+from sundog.container.paths import exists
+from sundog.container.recorded import Recorded
+from sundog.container.supervision import Emulation, Supervised, Supervision
 from sundog.emulation.notify.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
-from sundog.launcher.members import kill_members
 from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
-from sundog.launcher.paths import exists
-from sundog.launcher.recorded import Recorded
 from sundog.launcher.stand_in import StandIn
-from sundog.launcher.supervised import Emulation, Supervised, Supervision
 from sundog.record.identity import find_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.container.plan import Plan
     from sundog.launcher.image import Image
     from sundog.launcher.main import Become
     from sundog.launcher.options import CommandLine
-    from sundog.launcher.plan import Plan
     from sundog.record.identity import Identity
 
 

@@ -9,11 +9,11 @@ the container: ``/root`` and ``/ch/environment`` are the image's.
 
 import os
 
+from sundog.container.paths import exists
+from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.kernel.libc import libc_call, printable
 from sundog.launcher.messages import Messages
-from sundog.launcher.paths import exists
-from sundog.launcher.variables import Environment
 
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 

@@ -7,13 +7,13 @@ Floor 0.
 
 import os
 
+from sundog.container.enter import enter_namespaces, mount_scratch
+from sundog.container.root import OverlayRoot
 from sundog.emulation.filter import install_fake_root
 from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.process import set_no_new_privs
-from sundog.launcher.enter import enter_namespaces, mount_scratch
 from sundog.launcher.environment import matches
-from sundog.launcher.root import OverlayRoot
 
 
 def feature_status(name: bytes) -> int:

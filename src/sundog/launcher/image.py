@@ -16,10 +16,10 @@ Floor 0.
 import errno
 import os
 
+from sundog.container.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
+from sundog.container.root import DirectoryRoot, OverlayRoot
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
-from sundog.launcher.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
 from sundog.launcher.storage import Storage, closed_storage
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import read_stack
@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.launcher.root import Root
+    from sundog.container.root import Root
 
 
 class Image:

@@ -30,8 +30,8 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from posix import environ
 
+from sundog.container.variables import Environment
 from sundog.launcher.messages import Messages
-from sundog.launcher.variables import Environment
 
 # The letters by which the stub tells which signals were ignored.
 IGNORED_SIGNALS = (("p", SIGPIPE), ("x", SIGXFSZ))

@@ -17,6 +17,11 @@ import errno
 import os
 import sys
 
+from sundog.container.enter import enter_namespaces, lock_mounts
+from sundog.container.execute import execute, failure_hint, quoted
+from sundog.container.paths import OPEN_DIRECTORY, absolute, exists
+from sundog.container.plan import Plan, enter
+from sundog.container.variables import Environment
 from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
 from sundog.emulation.terminal import forbid_typing, typing_is_possible
 from sundog.errors import (
@@ -34,17 +39,13 @@ from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import group_text, passwd_text
-from sundog.launcher.enter import enter_namespaces, lock_mounts
 from sundog.launcher.environment import SetFromImage, command_environment
-from sundog.launcher.execute import execute, failure_hint, quoted
 from sundog.launcher.image import Image, find_image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
-from sundog.launcher.paths import OPEN_DIRECTORY, absolute, exists
-from sundog.launcher.plan import CRAY_DIRECTORY, Plan, build_plan, enter
+from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.storage import Storage, find_storage
-from sundog.launcher.variables import Environment
 from sundog.record.location import default_storage, usual_storage
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sundog.launcher.operations import Operation
+    from sundog.container.operations import Operation
     from sundog.record.identity import Identity
 
     # Becomes the command, under the filter that the function puts on; returns if that fails.

@@ -7,6 +7,7 @@ Floor 0.  Values are bytes.
 """
 
 from sundog import __version__
+from sundog.container.paths import absolute
 from sundog.errors import SundogError, UsageError
 from sundog.kernel.libc import printable
 from sundog.launcher.environment import (
@@ -19,7 +20,6 @@ from sundog.launcher.environment import (
 )
 from sundog.launcher.feature import feature_status
 from sundog.launcher.messages import Messages
-from sundog.launcher.paths import absolute
 from sundog.record.identity import ID_LIMIT
 
 TYPE_CHECKING = False

@@ -10,11 +10,11 @@ import errno
 import os
 from fcntl import LOCK_EX, LOCK_NB, flock
 
+from sundog.container.paths import lexists
 from sundog.emulation.notify.persist import PLAINLY, walk
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
-from sundog.launcher.paths import lexists
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners
 

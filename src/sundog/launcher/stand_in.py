@@ -28,8 +28,8 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from resource import RLIMIT_CORE, setrlimit
 
+from sundog.container.members import kill_members
 from sundog.errors import EXIT_RUN
-from sundog.launcher.members import kill_members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ Floor 0.
 
 import os
 
+from sundog.container.paths import OPEN_DIRECTORY, S_IFDIR, S_IFMT
 from sundog.errors import SundogError
 from sundog.kernel.libc import kernel_error, printable
-from sundog.launcher.paths import OPEN_DIRECTORY, S_IFDIR, S_IFMT
 from sundog.record.location import account_name, is_others_link
 from sundog.record.names import name_to_directory
 from sundog.record.stack import read_stack

@@ -8,17 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sundog.errors import ArchiveError
+from sundog.errors import EndsEarly
 
 if TYPE_CHECKING:
     from sundog.layer.chunks import Chunks
-
-
-class EndsEarly(ArchiveError):
-    """The stream has less than it was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__("the archive ends early")
 
 
 class Source:

@@ -16,12 +16,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from sundog.errors import ArchiveError
+from sundog.errors import ArchiveError, EndsEarly
 from sundog.layer.chunks import Chunks
 from sundog.layer.header import BLOCK, NANOSECONDS, WITHOUT_DATA, Member, parse_header
 from sundog.layer.names import display
 from sundog.layer.pax import parse_number, parse_records, parse_time, xattrs_of
-from sundog.layer.source import EndsEarly, Source
+from sundog.layer.source import Source
 from sundog.layer.sparse import Map, check_map, data_map, old_map, pax_map
 
 if TYPE_CHECKING:

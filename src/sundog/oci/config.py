@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from sundog.oci.fields import DocumentError, Fields, parse_json
+from sundog.errors import ImageConfigError
+from sundog.oci.fields import Fields, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from sundog.oci.fields import JsonObject
 
 _Strings = tuple[str, ...]
-
-
-class ImageConfigError(DocumentError):
-    """An image configuration is not what the specification says."""
 
 
 @dataclass(frozen=True, slots=True)

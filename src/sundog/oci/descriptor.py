@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from sundog.oci.digest import Digest, DigestSyntaxError
-from sundog.oci.fields import DocumentError, Fields
+from sundog.errors import DigestSyntaxError, ManifestError
+from sundog.oci.digest import Digest
+from sundog.oci.fields import Fields
 from sundog.oci.platform import Platform
 
 TYPE_CHECKING = False
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 # RFC 6838 §4.2: TYPE/SUBTYPE; parameters are not part of a descriptor's.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _MEDIA_TYPE = re.compile(f"{_NAME}/{_NAME}")
-
-
-class ManifestError(DocumentError):
-    """A manifest, an index or a descriptor is not what the specification says."""
 
 
 @dataclass(frozen=True, slots=True)

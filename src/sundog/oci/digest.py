@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from sundog.errors import SundogError
+from sundog.errors import DigestMismatch, DigestSyntaxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 _HEX = re.compile(r"[0-9a-f]+")
-
-
-class DigestSyntaxError(SundogError):
-    """The text is not a digest that can be verified."""
-
-
-class DigestMismatch(SundogError):
-    """Content is not what its digest says."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

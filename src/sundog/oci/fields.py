@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import json
 
-from sundog.errors import SundogError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from sundog.errors import DocumentError
 
     # What json.loads returns for an object; checked key by key below.
     JsonObject = dict[str, Any]
 
 _SIZE_LIMIT = 1 << 63
-
-
-class DocumentError(SundogError):
-    """A document is not what its specification says."""
 
 
 def parse_json(source: bytes | str, what: str, error: type[DocumentError]) -> object:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sundog.errors import SundogError
-from sundog.oci.descriptor import Descriptor, ManifestError
+from sundog.errors import ManifestError, PlatformUnavailable
+from sundog.oci.descriptor import Descriptor
 from sundog.oci.manifest import encoded_document, open_document
 from sundog.oci.media_types import INDEXES, OCI_INDEX
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
     from sundog.oci.fields import JsonObject
     from sundog.oci.platform import Platform
-
-
-class PlatformUnavailable(SundogError):
-    """An image does not exist for a platform."""
 
 
 @dataclass(frozen=True, slots=True)

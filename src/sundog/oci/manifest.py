@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from sundog.oci.descriptor import Descriptor, ManifestError
+from sundog.errors import ManifestError
+from sundog.oci.descriptor import Descriptor
 from sundog.oci.fields import Fields, parse_json
 from sundog.oci.media_types import DOCKER_SCHEMA1, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin
 
-from sundog.registry.faults import AddressError
+from sundog.errors import AddressError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,13 +18,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from sundog.errors import AddressError, ProtocolError, RegistryError, UnauthorizedError
 from sundog.registry.address import Address, host_of
-from sundog.registry.faults import (
-    AddressError,
-    ProtocolError,
-    RegistryError,
-    UnauthorizedError,
-)
 from sundog.registry.http import Request, read_all
 from sundog.registry.token_servers import is_entitled
 

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sundog.errors import NotInRegistryError, UnauthorizedError
 from sundog.oci.config import ImageConfig
 from sundog.oci.index import Index
 from sundog.oci.manifest import Manifest, document_media_type
 from sundog.oci.media_types import INDEXES
 from sundog.oci.platform import Platform
-from sundog.registry.faults import NotInRegistryError, UnauthorizedError
 from sundog.registry.pull import version_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.oci.digest import Digest
     from sundog.oci.reference import Reference
-    from sundog.registry.report import Report
     from sundog.registry.session import Session
+    from sundog.transfer.report import Report
 
 _CONFIG_LIMIT = 16 << 20
 

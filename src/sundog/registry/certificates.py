@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from sundog.registry.faults import RegistryError
+from sundog.errors import CertificateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 _NAME = "certs.d"
 _SYSTEM = ("/etc/containers", "/etc/docker")
 _MANUAL = "see containers-certs.d(5): NAME.crt of an authority, NAME.cert and NAME.key of yours"
-
-
-class CertificateError(RegistryError):
-    """A file of ``certs.d`` cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

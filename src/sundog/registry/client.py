@@ -12,13 +12,8 @@ import json
 import threading
 from dataclasses import dataclass
 
-from sundog.oci.digest import Digest, DigestSyntaxError
-from sundog.oci.manifest import MANIFEST_SIZE_LIMIT
-from sundog.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from sundog.record.names import DEFAULT_REGISTRY
-from sundog.registry.address import Address, host_of
-from sundog.registry.auth import Authenticator, pull_scope
-from sundog.registry.faults import (
+from sundog.errors import (
+    DigestSyntaxError,
     NotInRegistryError,
     ProtocolError,
     RegistryError,
@@ -26,6 +21,12 @@ from sundog.registry.faults import (
     UnauthorizedError,
     UnreachableError,
 )
+from sundog.oci.digest import Digest
+from sundog.oci.manifest import MANIFEST_SIZE_LIMIT
+from sundog.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from sundog.record.names import DEFAULT_REGISTRY
+from sundog.registry.address import Address, host_of
+from sundog.registry.auth import Authenticator, pull_scope
 from sundog.registry.http import Request, read_all
 from sundog.registry.retries import rate_limit
 

@@ -21,10 +21,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from sundog.errors import AddressError, ConfigurationError
 from sundog.oci.reference import Reference
 from sundog.record.names import DEFAULT_REGISTRY
 from sundog.registry.address import Address
-from sundog.registry.faults import AddressError, RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 _HUB_NAMES = ("docker.io/", "index.docker.io/")
 _OFFICIAL = "library/"
 _SYSTEM = "/etc/containers"
-
-
-class ConfigurationError(RegistryError):
-    """``registries.conf``, or a variable that says the like, cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

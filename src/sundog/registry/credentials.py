@@ -19,8 +19,8 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from sundog.errors import CredentialsError
 from sundog.kernel.files import sync_path
-from sundog.registry.faults import RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,10 +56,6 @@ class Credentials:
         """
         pair = f"{self.username}:{self.password}".encode(errors="surrogateescape")
         return base64.b64encode(pair).decode()
-
-
-class CredentialsError(RegistryError):
-    """A file of credentials, or a credential helper, cannot be used."""
 
 
 def from_environment(environment: Mapping[str, str]) -> Credentials | None:

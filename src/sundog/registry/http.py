@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sundog.errors import ProtocolError
 from sundog.registry.address import host_of
-from sundog.registry.faults import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

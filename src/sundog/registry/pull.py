@@ -15,20 +15,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from sundog.errors import NotInStorage, StoreError, SundogError
-from sundog.oci.config import ImageConfig, ImageConfigError
-from sundog.oci.descriptor import ManifestError
-from sundog.oci.digest import Digest, DigestMismatch
-from sundog.oci.fields import DocumentError
-from sundog.oci.index import Index, PlatformUnavailable
+from sundog.errors import (
+    DigestMismatch,
+    DocumentError,
+    ImageConfigError,
+    ManifestError,
+    NotInStorage,
+    PlatformUnavailable,
+    RegistryError,
+    StoreError,
+    SundogError,
+)
+from sundog.oci.config import ImageConfig
+from sundog.oci.digest import Digest
+from sundog.oci.index import Index
 from sundog.oci.manifest import Manifest, document_media_type
 from sundog.oci.media_types import CONFIGS, FOREIGN_LAYERS, INDEXES, LAYERS
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
 from sundog.registry.client import Document
-from sundog.registry.faults import RegistryError
-from sundog.registry.unpacking import RemoteLayer, Unpackers, pull_layers
 from sundog.store.images import Image
+from sundog.transfer.layers import RemoteLayer, Unpackers, pull_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,11 +45,11 @@ if TYPE_CHECKING:
     from sundog.oci.reference import Reference
     from sundog.registry.client import RegistryClient
     from sundog.registry.config import Remote
-    from sundog.registry.fetch import Source
     from sundog.registry.options import PullOptions
-    from sundog.registry.report import Report
     from sundog.registry.session import Session
     from sundog.store.store import Store
+    from sundog.transfer.fetch import Source
+    from sundog.transfer.report import Report
 
 _CONFIG_LIMIT = 16 << 20
 _LAYERS = 1000  # twice as many as any file system stacks

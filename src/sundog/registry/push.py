@@ -15,14 +15,13 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sundog.errors import UsageError
+from sundog.errors import ProtocolError, RegistryError, UsageError
 from sundog.layer.threads import started
 from sundog.oci.reference import Reference
 from sundog.registry.auth import pull_scope, push_scope
-from sundog.registry.faults import ProtocolError, RegistryError
 from sundog.registry.upload import Uploader, mount
-from sundog.store.leaving import as_it_came, leaving_image, stays_where_it_is
-from sundog.store.packing import known_blobs, pack, set_id_warnings
+from sundog.transfer.documents import as_it_came, leaving_image, stays_where_it_is
+from sundog.transfer.packing import known_blobs, pack, set_id_warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
     from sundog.oci.digest import Digest
     from sundog.registry.client import RegistryClient
     from sundog.registry.config import Remote
-    from sundog.registry.report import Report
     from sundog.registry.session import Session
     from sundog.store.images import Image
     from sundog.store.layer_info import LayerBlob
-    from sundog.store.packing import Packing
     from sundog.store.store import Store
+    from sundog.transfer.packing import Packing
+    from sundog.transfer.report import Report
 
 _SENDERS = 4
 

@@ -14,8 +14,8 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from sundog.errors import RateLimitError, UnreachableError
 from sundog.registry.address import host_of
-from sundog.registry.faults import RateLimitError, UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sundog.registry.config import Endpoint
     from sundog.registry.http import Transport
-    from sundog.registry.report import Report
+    from sundog.transfer.report import Report
 
     Prompt = Callable[[str], Credentials]
 

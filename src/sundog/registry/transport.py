@@ -35,10 +35,10 @@ from urllib3.exceptions import (
 from urllib3.util import Timeout, make_headers, parse_url
 
 from sundog import __version__
+from sundog.errors import AddressError, ProtocolError, UnreachableError
 from sundog.registry.address import Address
 from sundog.registry.bounded import bound
 from sundog.registry.certificates import Certificates
-from sundog.registry.faults import AddressError, ProtocolError, UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,16 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from sundog.errors import SundogError
-from sundog.registry.address import Address
-from sundog.registry.faults import (
+from sundog.errors import (
     AddressError,
     NotInRegistryError,
     ProtocolError,
     RegistryError,
     ServerError,
     UnreachableError,
+    UploadCancelled,
 )
+from sundog.registry.address import Address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sundog.oci.digest import Digest
     from sundog.registry.client import RegistryClient
     from sundog.registry.http import Response
-    from sundog.registry.report import Transfer
+    from sundog.transfer.report import Transfer
 
 CHUNK = 8 << 20  # in memory, of each blob that is on its way
 _ATTEMPTS = 5
@@ -44,10 +44,6 @@ _BYTES = "application/octet-stream"
 _EMPTY = {"Content-Length": "0"}
 _MORE_REQUESTS = 16  # for a blob in chunks, than twice as many as it has
 _DIGITS = 18  # of an offset
-
-
-class UploadCancelled(SundogError):
-    """Another part of the same push has failed."""
 
 
 @dataclass

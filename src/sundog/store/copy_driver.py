@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.launcher.root import DirectoryRoot
+from sundog.container.root import DirectoryRoot
 from sundog.store.layers import layer_id
 from sundog.store.snapshot import DraftedSnapshot
 from sundog.store.tree_work import (

@@ -25,26 +25,26 @@ TASKS = {
     "flatten_layers": "sundog.store.tree_work",
     "make_directory": "sundog.store.tree_work",
     "make_volumes_of_tree": "sundog.store.volumes",
-    "pack_layer": "sundog.store.packing",
+    "pack_layer": "sundog.transfer.packing",
     "prepare_copy": "sundog.store.tree_work",
     "read_in_tree": "sundog.store.tree_work",
     "rename": "sundog.store.tree_work",
     "seal": "sundog.store.tree_work",
     "unpack_archive": "sundog.store.tree_work",
-    "unpack_arriving": "sundog.store.arrivals",
+    "unpack_arriving": "sundog.transfer.arrivals",
     "write_layer_tar": "sundog.store.tree_work",
 }
 # Dataclasses whose fields cross as they are.
 VALUES = {
-    "Arrived": "sundog.store.arrivals",
+    "Arrived": "sundog.transfer.arrivals",
     "Descriptor": "sundog.oci.descriptor",
     "Digest": "sundog.oci.digest",
     "LayerBlob": "sundog.store.layer_info",
     "LayerInfo": "sundog.store.layer_info",
     "LayerPath": "sundog.store.layers",
-    "Packed": "sundog.store.packing",
-    "Packing": "sundog.store.packing",
-    "Pipes": "sundog.store.arrivals",
+    "Packed": "sundog.transfer.packing",
+    "Packing": "sundog.transfer.packing",
+    "Pipes": "sundog.transfer.arrivals",
     "Platform": "sundog.oci.platform",
 }
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from sundog.launcher.recorded import MountedTree
-    from sundog.launcher.root import Root
-    from sundog.launcher.supervised import Emulation
+    from sundog.container.recorded import MountedTree
+    from sundog.container.root import Root
+    from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners
     from sundog.store.layers import LayerId
     from sundog.store.store import Store

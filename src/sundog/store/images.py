@@ -17,10 +17,16 @@ import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from sundog.errors import KernelError, NotInStorage, ReferenceSyntaxError, StoreError
+from sundog.errors import (
+    ImageConfigError,
+    KernelError,
+    NotInStorage,
+    ReferenceSyntaxError,
+    StoreError,
+)
 from sundog.kernel.files import RENAME_EXCHANGE, renameat2
 from sundog.kernel.mounts import AT_FDCWD
-from sundog.oci.config import ImageConfig, ImageConfigError
+from sundog.oci.config import ImageConfig
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.metadata import encoded, environment_file, metadata_file

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sundog.errors import StoreError
+from sundog.errors import DocumentError, StoreError
 from sundog.oci.descriptor import Descriptor
-from sundog.oci.fields import DocumentError, Fields, parse_json
+from sundog.oci.fields import Fields, parse_json
 
 # Of so many repositories one may still have the blob, and be one that the user may read.
 _PLACES = 8

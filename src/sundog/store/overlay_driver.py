@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from sundog.launcher.root import DirectoryRoot, OverlayRoot
-from sundog.launcher.step import in_root
+from sundog.container.root import DirectoryRoot, OverlayRoot
+from sundog.container.step import in_root
 from sundog.store.snapshot import DraftedSnapshot
 from sundog.store.tree_work import seal
 from sundog.store.volumes import make_volumes
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.launcher.root import Root
+    from sundog.container.root import Root
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
 

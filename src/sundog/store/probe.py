@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import stat
 
+from sundog.container.root import OverlayRoot
+from sundog.container.step import in_root
 from sundog.errors import KernelError
-from sundog.launcher.root import OverlayRoot
-from sundog.launcher.step import in_root
 
 _OPAQUE = "user.overlay.opaque"
 # Of these nothing is left that ``copy`` could do either: the error is the user's to see.

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from sundog.launcher.recorded import MountedTree
-    from sundog.launcher.supervised import Emulation
+    from sundog.container.recorded import MountedTree
+    from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners
     from sundog.store.layer_info import LayerInfo
     from sundog.store.layers import LayerId, LayerPath
@@ -48,8 +48,8 @@ class DraftedSnapshot:
 
     def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
         """Return what a supervisor starts from, where ``mounted`` is mounted in it."""
-        from sundog.launcher.recorded import Recorded  # noqa: PLC0415
-        from sundog.launcher.supervised import Emulation  # noqa: PLC0415
+        from sundog.container.recorded import Recorded  # noqa: PLC0415
+        from sundog.container.supervision import Emulation  # noqa: PLC0415
 
         paths = self._store.layers.paths(self._layers)
         layers = [Recorded(path.tree, path.owners) for path in paths]

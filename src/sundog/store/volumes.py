@@ -14,7 +14,7 @@ import errno
 import os
 import posixpath
 
-from sundog.launcher.mountpoint import reserve_mount_point
+from sundog.container.mountpoint import reserve_mount_point
 from sundog.store.metadata import encoded
 
 TYPE_CHECKING = False

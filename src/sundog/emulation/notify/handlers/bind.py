@@ -5,7 +5,7 @@ from _ctypes import byref
 from _socket import AF_UNIX
 from _struct import Struct
 
-from sundog.emulation.notify.birth import all_is_roots, birth_in
+from sundog.emulation.notify.creation import all_is_roots, birth_in
 from sundog.emulation.notify.descriptors import take_descriptor
 from sundog.emulation.notify.listener import CONTINUE, Answer
 from sundog.emulation.notify.memory import Buffer, quick_function

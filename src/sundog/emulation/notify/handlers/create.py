@@ -11,8 +11,8 @@ import os
 from _struct import Struct
 
 from sundog.emulation.filter import BLOCK_DEVICE, CHARACTER_DEVICE
-from sundog.emulation.notify.birth import Birth, all_is_roots, birth_in, is_roots_place
 from sundog.emulation.notify.capabilities import CAP_MKNOD
+from sundog.emulation.notify.creation import Birth, all_is_roots, birth_in, is_roots_place
 from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer
 from sundog.emulation.notify.paths import CWD, U32, descriptor, own_entry, parent
 from sundog.emulation.notify.permissions import guard_set_id, is_set_id

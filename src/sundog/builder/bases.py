@@ -1,0 +1,74 @@
+"""Images that a build starts from, or copies from: in storage or a layout, else pulled.
+
+What is in storage is taken as it is, however old: a build does not depend on what a registry has at
+that hour.  ``pull`` has the last word on that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.builder.platforms import suits
+from sundog.errors import NotInStorage, SundogError
+from sundog.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.convert.layout_image import LayoutImage
+    from sundog.store.images import Image
+    from sundog.store.store import Store
+
+    # Have an image in storage, for a platform if one is given; None: for this machine's.
+    Pull = Callable[[Store, str, Platform | None], Image]
+
+    # What names an image.
+    ImageName = str | LayoutImage
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """How images are found; ``is_dry`` is a dry run, which has none brought here."""
+
+    store: Store
+    pull: Pull | None
+    is_dry: bool
+
+    def find(self, name: ImageName, platform: Platform | None) -> Image | None:
+        """Return the image if it is here, and for ``platform`` if one is given."""
+        if not isinstance(name, str):
+            return None if self.is_dry else name.load(platform)
+        try:
+            image = self.store.images.get(name)
+        except NotInStorage:
+            return None
+        return image if platform is None or suits(image.config, platform) else None
+
+    def fetch(self, name: ImageName, platform: Platform | None) -> Image | None:
+        """Return an image that was not found, once it is here; None where a dry run has it not.
+
+        Raises NotInStorage, or what ``pull`` raises, in words that say so.
+        """
+        if not isinstance(name, str):
+            return None
+        if self.pull is None:
+            return self.store.images.get(name)
+        if self.is_dry:
+            return None
+        try:
+            return self.pull(self.store, name, platform)
+        except SundogError as error:
+            absence = _absence(self.store, name, platform)
+            error.message = f"{absence}; and pulling it failed: {error.message}"
+            raise
+
+
+def _absence(store: Store, text: str, platform: Platform | None) -> str:
+    """Say why storage does not do."""
+    try:
+        config = store.images.get(text).config
+    except NotInStorage:
+        return f"not in storage: {text}"
+    found = Platform.of(config.os, config.architecture, config.variant)
+    return f"{text} is for {found}, not for {platform}"

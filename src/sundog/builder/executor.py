@@ -1,0 +1,128 @@
+"""Carry out a Dockerfile: its stages one after the other, then put the image in place.
+
+Specification: the Dockerfile reference for what is done; Charliecloud for what is printed.  The
+image appears under its name when its last instruction is done, in one step; until then nothing but
+the build cache knows of it.
+"""
+
+from __future__ import annotations
+
+from sundog.builder.failure import forget_failure
+from sundog.builder.graph import stage_graph
+from sundog.builder.metadata import pair_text, without_times
+from sundog.builder.report import NOT_APPLICABLE
+from sundog.builder.scope import GlobalScope, platform_args
+from sundog.builder.secrets import SshAgents
+from sundog.builder.stage import BuildState
+from sundog.builder.unsupported import refuse_unsupported
+from sundog.errors import BuildError, NotInStorage, StoreError
+from sundog.oci.platform import Platform
+from sundog.oci.timestamps import timestamp
+from sundog.record.names import canonical_name
+from sundog.store.images import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.builder.options import BuildOptions
+    from sundog.builder.report import Report
+    from sundog.builder.stage import StageResult
+    from sundog.dockerfile.parse import Dockerfile
+    from sundog.oci.config import ImageConfig
+    from sundog.store.store import Store
+
+_ORIGIN = "ch-image build"
+_ORIGIN_OF_MODIFIED = "ch-image modify"
+_STANDARD_SYNTAXES = ("docker/dockerfile", "docker/dockerfile-upstream")
+
+
+def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report) -> None:
+    """Build an image and put it in place under the names in ``options.tags``.
+
+    Raises DockerfileError, BuildError and what the store raises; the images that had these names
+    are then as they were.  Only the error about build arguments that nothing declares comes after
+    that, with the image complete.
+    """
+    for tag in options.tags:
+        canonical_name(tag)
+    automatic = platform_args(Platform.of_host(), options.platform)
+    automatic |= {"TARGETSTAGE": options.target or "default"}
+    scope = GlobalScope(options.build_args, automatic, options.environment)
+    graph = stage_graph(dockerfile, scope, options.contexts)
+    target = graph.target(options.target)
+    stages = graph.needed(target)
+    for stage in stages:
+        refuse_unsupported(dockerfile, stage.instructions)
+    _note_syntax(dockerfile, report)
+
+    with SshAgents(options.ssh) as agents:
+        state = BuildState(store, dockerfile, options, report, scope, graph, agents)
+        for instruction, name, value in graph.arguments:
+            state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
+        for stage in stages:
+            state.result(stage.index)
+
+    mode = options.run.force.mode
+    if options.dry_run:
+        report.info("dry run: nothing was built")
+    else:
+        if state.misses and mode != "none":
+            report.info(f"--force={mode}: modified {state.modified} RUN instructions")
+        _put(store, options, state.result(target.index))
+        report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
+    if unused := scope.unused():
+        raise BuildError(
+            f"--build-arg: not consumed: {' '.join(unused)}", "no ARG instruction declares it"
+        )
+
+
+def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
+    """Write the image under each name, unless the one in place is the same.
+
+    One that is the same but for times will do, unless a time was asked for.
+    """
+    assert result.layers is not None
+    config = result.config.replace(labels={**result.config.labels, **options.labels})
+    config = config.replace(created=timestamp(options.epoch))
+    origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
+    new = []
+    for tag in options.tags:
+        try:
+            old = store.images.get(tag)
+        except (NotInStorage, StoreError):  # none, or one that is damaged
+            pass
+        else:
+            same = old.typed == tag and old.layers == result.layers
+            if same and _is_same(old.config, config, options):
+                config = old.config  # one image, whatever it is called
+                continue
+        new.append(Image(canonical_name(tag), tag, config, result.layers, origin))
+    if new:
+        store.images.put(*new)
+    forget_failure(store, options.tags[0])
+    if options.iidfile or options.metadata_file:
+        from sundog.builder.results import write_results  # noqa: PLC0415 - seldom needed
+
+        write_results(store, options, config, result.layers)
+
+
+def _is_same(old: ImageConfig, new: ImageConfig, options: BuildOptions) -> bool:
+    """Tell whether a configuration says nothing new; times count only if one was asked for."""
+    if options.epoch is None:
+        old, new = without_times(old), without_times(new)
+    return old == new
+
+
+def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:
+    """Tell that the parser directive ``syntax``, which names a program to read the file, is not
+    obeyed.
+    """
+    syntax = dockerfile.directive("syntax")
+    if not syntax:
+        return
+    name = syntax.removeprefix("docker.io/").partition("@")[0].partition(":")[0]
+    if name in _STANDARD_SYNTAXES:
+        report.info(f"syntax directive: {syntax}: not needed, this language is built in")
+    else:
+        report.warning(
+            f"syntax directive ignored: {syntax}: the file is read as docker/dockerfile would"
+        )

@@ -1,0 +1,110 @@
+"""A build that failed: where in the Dockerfile, what was printed last, and what can be looked at.
+
+The state before the failing instruction becomes an image of its own, so that ``ch-run`` opens it;
+the next build under the same name that succeeds removes it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from sundog.errors import (
+    ArchiveError,
+    BuildError,
+    DockerfileError,
+    NotInStorage,
+    ReferenceSyntaxError,
+    RegistryError,
+    SundogError,
+)
+from sundog.record.names import canonical_name
+from sundog.store.images import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.builder.stage import BuildState
+    from sundog.dockerfile.instructions import Instruction
+    from sundog.oci.config import ImageConfig
+    from sundog.store.store import Store
+
+_SUFFIX = "_failed"
+_ORIGIN = "ch-image build, which failed"
+_LAST_LINES = 10
+_READ_SIZE = 1 << 16
+# What is an instruction's fault, and not the machine's or the storage directory's.
+_FAULTS = (BuildError, ArchiveError, NotInStorage, ReferenceSyntaxError, RegistryError)
+
+
+def is_fault(error: SundogError) -> bool:
+    """Tell whether ``error`` is to be shown with its place in the Dockerfile."""
+    return type(error) is SundogError or isinstance(error, (*_FAULTS, DockerfileError))
+
+
+def located(
+    state: BuildState, instruction: Instruction, error: SundogError, *, near: str = ""
+) -> DockerfileError:
+    """Return ``error`` as one that shows the instruction."""
+    if isinstance(error, DockerfileError):
+        return error
+    return state.dockerfile.error(instruction, error.message, near=near, hint=error.hint)
+
+
+def explained(
+    state: BuildState,
+    instruction: Instruction,
+    error: SundogError,
+    layers: tuple[str, ...],
+    config: ImageConfig,
+) -> DockerfileError:
+    """Return ``error`` with its place and the name of the state before ``instruction``.
+
+    ``layers`` and ``config`` are that state; it gets the name here.
+    """
+    failure = located(state, instruction, error)
+    if printed := last_lines(state.options.run.hidden):
+        failure.excerpt += "\nits last lines:\n" + "\n".join(f"   {line}" for line in printed)
+    name = _keep(state, layers, config)
+    if name:
+        look = f"look at what was there before it: ch-run -W --set-env {name} -- /bin/sh"
+        failure.hint = f"{failure.hint}; {look}" if failure.hint else look
+    return failure
+
+
+def last_lines(fd: int) -> list[str]:
+    """Return the last lines that were written to the file ``fd``; none for -1."""
+    if fd < 0:
+        return []
+    size = os.fstat(fd).st_size
+    data = os.pread(fd, _READ_SIZE, max(0, size - _READ_SIZE))
+    lines = data.decode("utf-8", "backslashreplace").splitlines()
+    return lines[-_LAST_LINES:]
+
+
+def forget_failure(store: Store, tag: str) -> None:
+    """Remove what a failed build left under a name, now that there is the image itself."""
+    with suppress(NotInStorage):
+        store.images.delete(_name(tag))
+
+
+def _keep(state: BuildState, layers: tuple[str, ...], config: ImageConfig) -> str:
+    """Give the state a name and return it; "" where that is impossible, or there is nothing."""
+    if not layers or not state.options.tags or state.options.is_modification:
+        return ""
+    store = state.store
+    for image in state.bases:  # nothing was made yet: then it has a name
+        with suppress(SundogError):
+            if store.images.get(image).layers == layers:
+                return image
+    name = _name(state.options.tags[0])
+    try:
+        store.images.put(Image(canonical_name(name), name, config, layers, _ORIGIN))
+    except (SundogError, OSError):  # one error is enough
+        return ""
+    return name
+
+
+def _name(tag: str) -> str:
+    name = tag.partition("@")[0]
+    has_tag = ":" in name.rpartition("/")[2]
+    return f"{name}{_SUFFIX}" if has_tag else f"{name}:latest{_SUFFIX}"

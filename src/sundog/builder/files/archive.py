@@ -1,0 +1,121 @@
+"""ADD of tar archives: whether a file is one, and its contents as a tree to copy from.
+
+Specification: the Dockerfile reference, “Adding local tar archives”: what a file contains decides,
+not its name; the result is as tar(1) would have it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from sundog.builder.files.sources import SourceTree
+from sundog.errors import ArchiveError
+from sundog.layer.compression import open_decompressed
+from sundog.layer.header import BLOCK, parse_header
+from sundog.layer.unpack import unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from sundog.builder.files.content import Source
+    from sundog.builder.files.copy import ContextFiles, Site
+    from sundog.builder.keys import Field
+    from sundog.record.owners import OwnerRecord, OwnersManifest
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRecords:
+    """The manifest of a tree that lies by itself, as ``sources.Records``."""
+
+    owners: OwnersManifest
+
+    def record(self, path: bytes) -> OwnerRecord | None:
+        """Return the record of the entry at a canonical path, if it has one."""
+        return self.owners.get(path)
+
+
+def begins_archive(stream: BinaryIO) -> bool:
+    """Tell whether what ``stream`` has, perhaps compressed, begins as a tar archive does."""
+    try:
+        with open_decompressed(stream) as plain:
+            block = b""
+            while len(block) < BLOCK and (more := plain.read(BLOCK - len(block))):
+                block += more
+        return is_header(block)
+    except ArchiveError:
+        return False
+
+
+def is_header(block: bytes) -> bool:
+    """Tell whether ``block`` is the header of a tar archive's first member."""
+    if len(block) < BLOCK or not any(block[:BLOCK]):
+        return False
+    try:
+        parse_header(block[:BLOCK])
+    except ArchiveError:
+        return False
+    return True
+
+
+def is_archive(fd: int) -> bool:
+    """Tell whether the file ``fd``, read from its start, is a tar archive in any compression."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return False
+    with open(os.dup(fd), "rb", buffering=0) as raw:
+        found = begins_archive(raw)
+        os.lseek(fd, 0, os.SEEK_SET)
+    return found
+
+
+def put_unpacked(site: Site, fd: int, name: str) -> None:
+    """Unpack the archive ``fd`` into the destination; its owners are kept.
+
+    Raises ArchiveError for one that is damaged or hostile; ``name`` is for the message.
+    """
+    place = os.path.join(site.scratch, b"unpacked-%d" % len(os.listdir(site.scratch)))
+    os.mkdir(place)
+    try:
+        with open(os.dup(fd), "rb", buffering=0) as raw, open_decompressed(raw) as stream:
+            unpacked = unpack(stream, place)
+    except ArchiveError as error:
+        raise ArchiveError(f"can't unpack {name}: {error.message}", error.hint) from error
+    tree_fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        records = ManifestRecords(unpacked.owners)
+        tree = SourceTree.of_image(tree_fd, records)
+        site.put(tree, tree.literal(b""), replace=True)
+    finally:
+        os.close(tree_fd)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextArchives:
+    """Files of a build context, of which the tar archives are unpacked."""
+
+    files: ContextFiles
+
+    def fingerprint(self) -> Field:
+        """Return a digest of the files."""
+        return ("unpacked", self.files.fingerprint())
+
+    def prepare(self) -> None:
+        """Return None."""
+
+    def place(self, site: Site) -> None:
+        """Copy or unpack each file."""
+        tree = self.files.context.tree()
+        for source in self.files.find():
+            self._place(site, tree, source)
+
+    def _place(self, site: Site, tree: SourceTree, source: Source) -> None:
+        fd = tree.open(source.path)
+        try:
+            if is_archive(fd):
+                put_unpacked(site, fd, os.fsdecode(source.path))
+            else:
+                site.put(tree, [source])
+        finally:
+            os.close(fd)

@@ -1,0 +1,331 @@
+"""Put files into an image: the destination side of COPY and ADD, and the directories of WORKDIR.
+
+Specification: the Dockerfile reference, COPY, and BuildKit where it leaves room.  The contents of a
+source that is a directory are copied; existing directories get the metadata of the copied ones
+below the destination itself; files replace what is not a directory.  Symlinks of the image are
+followed within its root, wherever they point to, also by a directory that is copied onto one
+(BuildKit refuses that).  All that is made belongs to the process; who is to own it in the image is
+kept as records.  Runs as root over the tree; the umask is of no account.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+from sundog.builder.files.content import (
+    check_depth,
+    copied_attributes,
+    lstat_in,
+    names_in,
+    open_in,
+    readlink_in,
+    unknown_type,
+)
+from sundog.builder.files.directories import (
+    OPEN_DIRECTORY,
+    SYMLINK_LIMIT,
+    link_target,
+    make_directories,
+    obstacle,
+    too_many_links,
+)
+from sundog.errors import BuildError, KernelError
+from sundog.kernel.files import symlink
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.layer.holes import data_extents
+from sundog.layer.names import joined
+from sundog.layer.remove import remove_tree
+from sundog.record.owners import OwnerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.builder.files.chmod import ModeChange
+    from sundog.builder.files.content import Source
+    from sundog.builder.files.selection import Listing
+    from sundog.builder.files.sources import SourceTree
+    from sundog.record.owners import OwnersManifest
+
+_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
+_ROOT = (0, 0)
+_SEND = 1 << 30  # bytes at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What ``--chown`` and ``--chmod`` ask for; None leaves what the source has."""
+
+    owner: tuple[int, int] | None = None
+    mode: ModeChange | None = None
+
+
+class Placer:
+    """What one COPY or ADD puts into the image open as ``root``.
+
+    ``records`` comes to hold who owns what was put there, by canonical path, root's files too.
+    """
+
+    def __init__(self, root: int, attributes: Attributes | None = None) -> None:
+        self.records: OwnersManifest = {}
+        self._root = root
+        self._prefix = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/")
+        self._attributes = attributes or Attributes()
+
+    def place(
+        self,
+        tree: SourceTree,
+        sources: Sequence[Source],
+        destination: bytes,
+        *,
+        directory: bool,
+        replace: bool = False,
+    ) -> None:
+        """Copy ``sources`` to ``destination``, absolute and without ``..``.
+
+        ``directory`` says that the destination is one, made if need be; without it the destination
+        is what the source is.  With ``replace``, what is in the way goes, as tar(1) does it; else
+        BuildError is raised where things do not fit together.
+        """
+        copier = _Copier(self, tree, replace=replace)
+        for source in sources:
+            fd = tree.open(source.path)
+            try:
+                if stat.S_ISDIR(os.fstat(fd).st_mode):
+                    target = self.directory(destination)
+                    try:
+                        copier.directory(fd, b"", target, destination, source.listing)
+                    finally:
+                        os.close(target)
+                elif directory:
+                    target = self.directory(destination)
+                    try:
+                        copier.file(fd, target, source.name, destination)
+                    finally:
+                        os.close(target)
+                else:
+                    copier.file_to_path(fd, source.name, destination)
+            finally:
+                os.close(fd)
+
+    def directory(self, path: bytes) -> int:
+        """Make the directory ``path``, unless it is there, and return it open."""
+        owner = self._attributes.owner or _ROOT
+
+        def note(fd: int) -> None:
+            self.records[self.canonical(fd)] = OwnerRecord("d", *owner)
+
+        return make_directories(self._root, path, note)
+
+    def open_directory(self, path: bytes) -> int | None:
+        """Return the directory at ``path`` open, None if there is none."""
+        try:
+            return openat2(self._root, path, OPEN_DIRECTORY, RESOLVE_IN_ROOT)
+        except KernelError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise obstacle(path, error) from error
+
+    def canonical(self, fd: int) -> bytes:
+        """Return the path of the directory ``fd`` in the image, without symlinks."""
+        return os.readlink(b"/proc/self/fd/%d" % fd)[len(self._prefix) :].strip(b"/")
+
+    def mode(self, mode: int, *, is_directory: bool) -> int:
+        """Return the mode that the copy of something of ``mode`` gets."""
+        change = self._attributes.mode
+        mode = stat.S_IMODE(mode)
+        return mode if change is None else change.apply(mode, is_directory=is_directory)
+
+    def note(self, path: bytes, kind: str, record: OwnerRecord | None, *, keep: bool) -> None:
+        """Record who owns the copy at ``path`` of something that ``record`` was known of.
+
+        With ``keep`` the owner is the same, unless the attributes say another.
+        """
+        owner = self._attributes.owner
+        known = record or OwnerRecord(kind)
+        if owner is None and keep:
+            owner = (known.uid, known.gid)
+        self.records[path] = OwnerRecord(
+            known.kind,
+            *(owner or _ROOT),
+            rdev=known.rdev,
+            xattrs=known.xattrs,
+            guessed=known.guessed and keep and not self._attributes.owner,
+        )
+
+    def forget(self, path: bytes) -> None:
+        """Drop what is recorded of ``path`` and below: it is about to go."""
+        for one in [p for p in self.records if p == path or p.startswith(path + b"/")]:
+            del self.records[one]
+
+
+class _Copier:
+    """One tree from which is copied: remembers hard links among all that it copies."""
+
+    def __init__(self, placer: Placer, tree: SourceTree, *, replace: bool) -> None:
+        self._placer = placer
+        self._tree = tree
+        self._replace = replace
+        # Device and inode of a source → directory and name of its copy.
+        self._links: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+
+    def file_to_path(self, fd: int, source_name: bytes, path: bytes) -> None:
+        """Copy a file to ``path``, or into it if a directory is there."""
+        for _ in range(SYMLINK_LIMIT):
+            directory, name = os.path.split(path)
+            found = self._placer.open_directory(path)
+            if found is not None:
+                target, directory, name, link = found, path, source_name, None
+            else:
+                target = self._placer.directory(directory)
+                link = link_target(target, name)
+            try:
+                if link is None:
+                    self.file(fd, target, name, directory)
+                    return
+            finally:
+                os.close(target)
+            path = os.path.join(directory, link)
+        raise too_many_links(path)
+
+    def directory(
+        self, source: int, relative: bytes, target: int, path: bytes, listing: Listing | None
+    ) -> None:
+        """Copy what is in the directory ``source``, ``relative`` in its source, to ``target``.
+
+        That is ``path`` in the image.
+        """
+        there = self._placer.canonical(target)
+        for name in names_in(source, relative, listing):
+            info = lstat_in(source, name, joined(relative, name))
+            kind = stat.S_IFMT(info.st_mode)
+            if kind == stat.S_IFDIR:
+                self._subdirectory(source, joined(relative, name), target, path, listing)
+                continue
+            if kind == stat.S_IFREG:
+                fd = open_in(source, name, joined(relative, name))
+                try:
+                    self.file(fd, target, name, path)
+                finally:
+                    os.close(fd)
+                continue
+            if kind == stat.S_IFSOCK:
+                continue  # means nothing without the process behind it
+            if kind not in _KINDS:
+                raise unknown_type(os.path.join(path, name))
+            self._make_room(target, name, path)
+            if kind == stat.S_IFLNK:
+                symlink(readlink_in(source, name, joined(relative, name)), name, dir_fd=target)
+            else:
+                os.mkfifo(name, dir_fd=target)
+                mode = self._placer.mode(info.st_mode, is_directory=False)
+                os.chmod(name, mode, dir_fd=target)
+            times = (info.st_atime_ns, info.st_mtime_ns)
+            os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
+            self._note(joined(there, name), _KINDS[kind], self._tree.record(source, name))
+
+    def _subdirectory(
+        self, source: int, relative: bytes, parent: int, path: bytes, listing: Listing | None
+    ) -> None:
+        name = os.path.basename(relative)
+        path = os.path.join(path, name)
+        check_depth(relative)
+        inner = open_in(source, name, relative, os.O_DIRECTORY)
+        try:
+            if self._replace:
+                self._make_room(parent, name, path, for_directory=True)
+            existed = self._placer.open_directory(path)
+            if existed is not None:
+                os.close(existed)
+            target = self._placer.directory(path)
+            try:
+                self.directory(inner, relative, target, path, listing)
+                is_implied = listing is not None and relative in listing.implied
+                if existed is None or not is_implied:
+                    self._copy_metadata(inner, target, is_directory=True)
+                    self._note(self._placer.canonical(target), "d", self._tree.record(inner))
+            finally:
+                os.close(target)
+        finally:
+            os.close(inner)
+
+    def file(self, source: int, target: int, name: bytes, path: bytes) -> None:
+        """Copy the file ``source`` to ``name`` in ``target``, in the image at ``path``."""
+        info = os.fstat(source)
+        if not stat.S_ISREG(info.st_mode):
+            raise unknown_type(name)
+        self._make_room(target, name, path)
+        canonical = joined(self._placer.canonical(target), name)
+        self._note(canonical, "f", self._tree.record(source))
+        if info.st_nlink > 1:
+            first = self._links.setdefault((info.st_dev, info.st_ino), (path, name))
+            if first != (path, name):
+                self._link(first, target, name)
+                return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        copy = os.open(name, flags, 0o600, dir_fd=target)
+        try:
+            _copy_contents(source, copy, info.st_size)
+            self._copy_metadata(source, copy, is_directory=False)
+        finally:
+            os.close(copy)
+
+    def _link(self, first: tuple[bytes, bytes], target: int, name: bytes) -> None:
+        directory, first_name = first
+        fd = self._placer.directory(directory)
+        try:
+            os.link(first_name, name, src_dir_fd=fd, dst_dir_fd=target)
+        finally:
+            os.close(fd)
+
+    def _copy_metadata(self, source: int, target: int, *, is_directory: bool) -> None:
+        """Copy mode, extended attributes, times; the mode before capabilities, which it clears."""
+        info = os.fstat(source)
+        os.chmod(target, self._placer.mode(info.st_mode, is_directory=is_directory))
+        for attribute, value in copied_attributes(source):
+            os.setxattr(target, attribute, value)
+        os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+    def _note(self, path: bytes, kind: str, record: OwnerRecord | None) -> None:
+        self._placer.note(path, kind, record, keep=self._tree.keeps_owners)
+
+    def _make_room(
+        self, directory: int, name: bytes, path: bytes, *, for_directory: bool = False
+    ) -> None:
+        """Remove what a file, or in an archive a directory, cannot be put over."""
+        try:
+            info = os.lstat(name, dir_fd=directory)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(info.st_mode):
+            os.unlink(name, dir_fd=directory)
+        elif for_directory:
+            return
+        elif self._replace:
+            remove_tree(name, dir_fd=directory)
+        else:
+            raise BuildError(
+                f"can't copy: a directory is in the way: {printable(os.path.join(path, name))}",
+                "remove it in a RUN before",
+            )
+        self._placer.forget(joined(self._placer.canonical(directory), name))
+
+
+def _copy_contents(source: int, target: int, size: int) -> None:
+    """Copy the data of a file that had ``size`` bytes; its holes stay holes.
+
+    If it grows meanwhile, no more than that is copied.
+    """
+    os.ftruncate(target, size)
+    for start, length in data_extents(source):
+        os.lseek(target, min(start, size), os.SEEK_SET)
+        offset, end = start, min(start + length, size)
+        while offset < end:
+            sent = os.sendfile(target, source, offset, min(end - offset, _SEND))
+            if not sent:
+                return
+            offset += sent

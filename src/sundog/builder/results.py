@@ -1,0 +1,64 @@
+"""Files that tell other programs what a build made: ``--iidfile`` and ``--metadata-file``.
+
+Specification: the reference of ``docker buildx build``.  The digests are those of the image as
+``push`` and ``save`` write it by default; layers that nobody has asked this of are read for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from sundog.errors import BuildError
+from sundog.kernel.files import sync_path
+from sundog.oci.reference import Reference
+from sundog.transfer.documents import image_id, leaving_image
+from sundog.transfer.packing import Packing, blob_to_leave
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.builder.options import BuildOptions
+    from sundog.oci.config import ImageConfig
+    from sundog.store.store import Store
+
+
+def write_results(
+    store: Store, options: BuildOptions, config: ImageConfig, layers: Sequence[str]
+) -> None:
+    """Write the files that ``options`` ask for; raise BuildError where that cannot be done."""
+    packing = Packing.choose("gzip", options.environment)
+    if not options.metadata_file and packing.epoch is None:
+        _write(options.iidfile, image_id(store, config, layers))
+        return
+    blobs = [blob_to_leave(store, layer, packing) for layer in layers]
+    leaving = leaving_image(config, blobs, packing.epoch)
+    identity = str(leaving.manifest.config.digest)
+    metadata = {
+        "containerimage.config.digest": identity,
+        "containerimage.descriptor": leaving.descriptor.to_json(),
+        "containerimage.digest": str(leaving.descriptor.digest),
+        "image.name": ",".join(Reference.parse(tag).canonical for tag in options.tags),
+    }
+    if options.metadata_file:
+        _write(options.metadata_file, json.dumps(metadata, indent=2) + "\n")
+    if options.iidfile:
+        _write(options.iidfile, identity)
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file as a whole, or not at all."""
+    import tempfile  # noqa: PLC0415 - seldom needed
+
+    directory = os.path.dirname(path) or "."
+    try:
+        fd, making = tempfile.mkstemp(dir=directory, prefix=".sundog-")
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(making, 0o644)
+        sync_path(os.fsencode(making))
+        os.replace(making, path)
+        sync_path(os.fsencode(directory))
+    except OSError as error:
+        raise BuildError(f"can't write {path}: {error.strerror}") from error

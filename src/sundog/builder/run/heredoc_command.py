@@ -1,0 +1,83 @@
+"""RUN with heredocs: the command that they make, and the script if they are one.
+
+Specification: the Dockerfile reference, “Here-Documents”.  ``RUN <<EOF`` alone runs the body: as a
+file of its own where it begins with ``#!``, else by the shell; with more in the line, the shell
+sees the whole as it stands.  Nothing is substituted in it.  What is too long to be an argument
+becomes a file, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from sundog.builder.tree_step import encoded
+from sundog.dockerfile.heredocs import parse_marker
+from sundog.errors import SubstitutionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.dockerfile.heredocs import Heredoc
+    from sundog.dockerfile.instructions import Run
+
+SCRIPT_DIRECTORY = "/run/.heredocs"
+_LONG = "command"  # the name of the script that is a long command
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A heredoc that is run as a file: its ``name`` in SCRIPT_DIRECTORY."""
+
+    name: str
+    text: str
+
+
+def run_command(instruction: Run, shell: Sequence[str]) -> tuple[tuple[str, ...], Script | None]:
+    """Return the argument vector of a RUN, and the script that has to be there for it."""
+    if not instruction.heredocs:
+        return tuple(instruction.argv(shell)), None
+    (line,) = instruction.args
+    if not _is_marker(line):
+        bodies = (f"\n{heredoc.content}{heredoc.name}" for heredoc in instruction.heredocs)
+        return (*shell, line + "".join(bodies)), None
+    heredoc = instruction.heredocs[0]
+    if not heredoc.body.startswith("#!"):
+        return (*shell, heredoc.body), None
+    name = heredoc.name.replace("/", "%") or "script"
+    return (*shell, f"{SCRIPT_DIRECTORY}/{name}"), Script(name, heredoc.body)
+
+
+def from_file(argv: tuple[str, ...]) -> tuple[tuple[str, ...], Script | None]:
+    """Return a command that has the shell read a file, where the text is too long for an argument.
+
+    For the shell form of RUN; the kernel takes 32 pages: execve(2), MAX_ARG_STRLEN.  Where the
+    shell's last option is not ``-c``, or others in one with it, the command stays as it is.
+    """
+    *shell, text = argv
+    limit = 32 * os.sysconf("SC_PAGE_SIZE")
+    if len(encoded(text)) < limit or not re.fullmatch("-[a-zA-Z]*c", shell[-1]):
+        return argv, None
+    option = shell.pop().removesuffix("c")
+    options = [] if option == "-" else [option]
+    return (*shell, *options, f"{SCRIPT_DIRECTORY}/{_LONG}"), Script(_LONG, text)
+
+
+def heredoc_text(instruction: Run) -> str:
+    """Return how a RUN with heredocs is announced: its line, and how the first body begins."""
+    (line,) = instruction.args
+    return f"{line} ({_beginning(instruction.heredocs[0])})"
+
+
+def _beginning(heredoc: Heredoc) -> str:
+    lines = [line.strip() for line in heredoc.body.splitlines() if line.strip()]
+    return (lines[0] if lines else "") + ("..." if len(lines) > 1 else "")
+
+
+def _is_marker(line: str) -> bool:
+    try:
+        return parse_marker(line.strip()) is not None
+    except SubstitutionError:
+        return False

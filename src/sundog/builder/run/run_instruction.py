@@ -1,0 +1,137 @@
+"""From a RUN, variables substituted, to the step that it is: command, environment, mounts."""
+
+from __future__ import annotations
+
+from sundog.builder.files.context import BuildContext
+from sundog.builder.metadata import DEFAULT_SHELL, command_text
+from sundog.builder.run.heredoc_command import from_file, heredoc_text, run_command
+from sundog.builder.run.inject import inject
+from sundog.builder.run.mounts import ContextOrigin, ImageOrigin, RunMount, RunMounts
+from sundog.builder.run.step import RunStep
+from sundog.builder.scope import PROXY_ARGS
+from sundog.builder.tree_step import absolute
+from sundog.builder.user import emulated_user, is_root
+from sundog.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
+from sundog.dockerfile.words import expand
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sundog.builder.files.add import Files
+    from sundog.builder.run.mounts import Origin
+    from sundog.builder.scope import StageScope
+    from sundog.builder.stage import BuildState
+    from sundog.dockerfile.instructions import Run
+    from sundog.oci.config import ImageConfig
+
+_HOME = "/root"
+_PATH_LIMIT = 4000  # characters; the kernel has PATH_MAX
+_CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+_INSECURE = "insecure"
+_NO_NETWORK = "none"
+_SECURITY_NOTE = (
+    "RUN --security=insecure: the same as without; a container here never has more than your rights"
+)
+
+
+def make_run_step(
+    state: BuildState,
+    instruction: Run,
+    scope: StageScope,
+    config: ImageConfig,
+    files_of: Callable[[str], Files],
+) -> tuple[RunStep, str]:
+    """Return the step, and what to tell when it is carried out ("" for nothing).
+
+    ``files_of`` tells what ``from`` in a mount names.  Raises DockerfileError.
+    """
+    options = state.options.run
+    argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
+    hooked = command = inject(argv, options.force.hooks)
+    if script is None and not instruction.is_exec:
+        command, script = from_file(hooked)
+    environment = config.environment
+    proxies = {
+        name: value
+        for name, value in scope.args.items()
+        if name in PROXY_ARGS and name not in environment
+    }
+    variables = {
+        name: value for name, value in scope.variables(environment).items() if name not in proxies
+    }
+    mounts = RunMounts(
+        _mounts(state, instruction, scope.variables(environment), config, files_of),
+        () if script is None else (script,),
+        state.options.secrets,
+        state.agents,
+        state.options.build_args.get(_CACHE_NAMESPACE, ""),
+        state.store,
+        state.report,
+    )
+    if instruction.security == _INSECURE:
+        state.report.info(_SECURITY_NOTE)
+    keyword = options.force.instruction
+    text = command_text(instruction, keyword)
+    if instruction.heredocs:
+        text = f"{keyword} {heredoc_text(instruction)}"
+    user = emulated_user(config.user, options.force)
+    if not user and not is_root(config.user):
+        mode = options.force.mode
+        state.report.warning(
+            f"RUN stays root after USER with --force={mode}; notify runs it as that user"
+        )
+    home = {} if user else {"HOME": _HOME}
+    step = RunStep(
+        text,
+        command,
+        {**home, **options.force.environment, **variables},
+        {**state.scope.proxies(), **proxies},
+        config.working_dir or "/",
+        options,
+        state.store,
+        state.report,
+        mounts,
+        offline=instruction.network == _NO_NETWORK,
+        user=user,
+    )
+    return step, f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
+
+
+def _mounts(
+    state: BuildState,
+    instruction: Run,
+    variables: Mapping[str, str],
+    config: ImageConfig,
+    files_of: Callable[[str], Files],
+) -> tuple[RunMount, ...]:
+    """Return the mounts of a RUN; raise DockerfileError for one that is none."""
+    dockerfile = state.dockerfile
+    overlays = state.store.driver.name == "overlay"
+    found: list[RunMount] = []
+    for text in instruction.mounts:
+        try:
+            mount = parse_mount(text, lambda value: expand(value, variables, dockerfile.escape))
+        except MountSyntaxError as error:
+            raise dockerfile.error(
+                instruction, error.message, near=text, hint=error.hint
+            ) from error
+        assert mount is not None
+        origin: Origin | None = None
+        if mount.from_:
+            files = files_of(mount.from_)
+            if isinstance(files, BuildContext):
+                origin = ContextOrigin(files, overlays)
+            else:
+                origin = ImageOrigin(files, state.store)
+        elif mount.type == BIND:
+            origin = ContextOrigin(state.options.context, overlays)
+        target = mount.target and absolute(mount.target, config.working_dir)
+        if len(target) > _PATH_LIMIT:
+            raise dockerfile.error(instruction, "--mount: the target is too long for a path")
+        if target == "/":
+            raise dockerfile.error(instruction, "--mount: the target is the root", near=text)
+        if target and any(target == other.target for other in found):
+            raise dockerfile.error(instruction, f"--mount: two at {target}", near=text)
+        found.append(RunMount(mount, target, origin))
+    return tuple(found)

@@ -1,0 +1,148 @@
+"""RUN: a command, run in the image as root or as what it takes for root."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+from sundog.builder.keys import cache_key
+from sundog.builder.tree_step import encoded
+from sundog.builder.user import identify
+from sundog.container.step import run_step, run_supervised
+from sundog.container.step_plan import Step
+from sundog.errors import BuildError
+from sundog.kernel.libc import printable
+from sundog.kernel.refusal import file_system_of
+from sundog.layer.inherit import StepOwners
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sundog.builder.options import RunOptions
+    from sundog.builder.report import Report
+    from sundog.builder.run.mounts import PreparedMounts, RunMounts
+    from sundog.store.drivers import Snapshot
+    from sundog.store.store import Store
+
+_UMASK = 0o022
+_FULL = 1 << 20  # bytes left on a file system that is as good as full
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """RUN: ``argv`` is with the hooks' arguments, ``environment`` without the proxies.
+
+    ``user`` is whom the command is to take itself for, "" for root.
+    """
+
+    text: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    proxies: Mapping[str, str]
+    working_dir: str
+    options: RunOptions
+    store: Store
+    report: Report
+    mounts: RunMounts
+    offline: bool = False
+    user: str = ""
+
+    @property
+    def is_bare(self) -> bool:
+        """Return False."""
+        return False
+
+    @property
+    def is_independent(self) -> bool:
+        """Return False."""
+        return False
+
+    def key(self, layers: Sequence[str]) -> str:
+        """Return the key: the command, all that it sees, and the emulation.
+
+        Raises BuildError where what a mount is to show is not there.
+        """
+        return cache_key(
+            "run",
+            layers,
+            self.argv,
+            dict(self.environment),
+            self.working_dir,
+            self.options.force.mode,
+            self.offline,
+            self.mounts.key(),
+            self.user,
+        )
+
+    def execute(self, snapshot: Snapshot) -> None:
+        """Run the command; raise BuildError if it fails."""
+        if self.options.hidden >= 0:
+            os.ftruncate(self.options.hidden, 0)
+        umask = os.umask(_UMASK)  # the user's own is no part of what a build depends on
+        try:
+            with self.mounts.prepared() as prepared:
+                status = self._run(snapshot, prepared)
+        finally:
+            os.umask(umask)
+        if status:
+            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
+
+    def _run(self, snapshot: Snapshot, prepared: PreparedMounts) -> int:
+        environment = {**self.proxies, **self.environment, **prepared.environment}
+        who = identify(self.user, snapshot.root) if self.user else None
+        if who is not None:
+            environment.setdefault("HOME", os.fsdecode(who.home))
+        step = Step(
+            snapshot.root,
+            [encoded(word) for word in self.argv],
+            {encoded(name): encoded(value) for name, value in environment.items()},
+            encoded(self.working_dir),
+            seccomp=self.options.force.seccomp,
+            fake_sync=snapshot.fake_sync,
+            binds=self.options.binds,
+            mounts=prepared.operations,
+            offline=self.offline,
+            identity=who,
+            stdout=self.options.stdout,
+            stderr=self.options.stderr,
+        )
+        if self.options.force.notify:
+            return self._supervise(step, snapshot, prepared)
+        snapshot.owners = StepOwners({}, guessed=self.options.force.seccomp)
+        return run_step(step)
+
+    def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
+        """Run ``step`` under a supervisor, and keep what it recorded for the layer."""
+        status, supervised = run_supervised(step, snapshot.emulation(prepared.mounted))
+        snapshot.owners = StepOwners(supervised.owners, is_complete=True)
+        prepared.keep_owners(supervised.mounted)
+        for line in (*supervised.statistics, *supervised.incidents):
+            self.report.verbose(line)
+        if supervised.failures:
+            count = supervised.failures
+            self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")
+        return status
+
+    def _hint(self) -> str:
+        """Return what may have made the command fail and may not show in what it printed."""
+        if self.options.force.mode == "none":
+            return "it ran without emulation of root; --force=seccomp, the default, has it"
+        space = os.statvfs(self.store.path)
+        if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
+            return ""
+        return (
+            f"no space left on {file_system_of(self.store.path)}: "
+            f"storage directory {printable(self.store.path)}"
+        )
+
+
+def _outcome(status: int) -> str:
+    """Say how a command ended, from what os.waitstatus_to_exitcode makes of it."""
+    if status >= 0:
+        return f"exited with {status}"
+    try:
+        return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"was killed by signal {-status}"

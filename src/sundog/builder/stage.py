@@ -1,0 +1,397 @@
+"""One stage of a build: each instruction looked up in the cache, or done and remembered."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from sundog.builder.bases import Bases
+from sundog.builder.failure import explained, is_fault, located
+from sundog.builder.files.add import FilesStepMaker
+from sundog.builder.files.context import BuildContext
+from sundog.builder.files.remote_access import RemoteAccess
+from sundog.builder.graph import SCRATCH
+from sundog.builder.keys import cache_key
+from sundog.builder.metadata import changes, pair_text
+from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
+from sundog.builder.platforms import check_platform, wanted_platform
+from sundog.builder.report import HIT, MISS, instruction_line
+from sundog.builder.run.run_instruction import make_run_step
+from sundog.builder.scope import DEFAULT_PATH, PROXY_ARGS, TOO_LARGE, StageScope
+from sundog.builder.tree_step import absolute
+from sundog.builder.unsupported import refuse_unsupported
+from sundog.builder.user import emulated_user
+from sundog.builder.volume import VolumeStep
+from sundog.builder.workdir import WorkdirStep
+from sundog.dockerfile.instructions import Add, Arg, Cmd, Copy, Entrypoint, Run, Volume, Workdir
+from sundog.dockerfile.triggers import parse_triggers
+from sundog.errors import BuildError, SundogError
+from sundog.oci.config import HistoryEntry, ImageConfig
+from sundog.oci.platform import Platform
+from sundog.oci.timestamps import timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sundog.builder.bases import ImageName
+    from sundog.builder.files.add import Files
+    from sundog.builder.graph import Stage, StageGraph
+    from sundog.builder.options import BuildOptions
+    from sundog.builder.report import Report
+    from sundog.builder.scope import GlobalScope
+    from sundog.builder.secrets import SshAgents
+    from sundog.builder.tree_step import TreeStep
+    from sundog.dockerfile.instructions import Instruction
+    from sundog.dockerfile.parse import Dockerfile
+    from sundog.store.cache import CacheHit
+    from sundog.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage made.  ``layers`` is None where a dry run cannot tell them.
+
+    ``args`` are the ARGs that a stage which is built from it sees as well.
+    """
+
+    layers: tuple[str, ...] | None
+    config: ImageConfig
+    args: Mapping[str, str]
+
+
+@dataclass
+class BuildState:
+    """What the stages of a build share.
+
+    ``results`` are those of the stages that are built, by index, ``bases`` the images that they
+    started from; then come counts of all instructions, of those that were not in the cache, and of
+    RUNs that hooks changed.
+    """
+
+    store: Store
+    dockerfile: Dockerfile
+    options: BuildOptions
+    report: Report
+    scope: GlobalScope
+    graph: StageGraph
+    agents: SshAgents
+    results: dict[int, StageResult] = field(default_factory=dict)
+    bases: list[str] = field(default_factory=list)
+    instructions: int = 0
+    misses: int = 0
+    modified: int = 0
+
+    def result(self, index: int) -> StageResult:
+        """Return what a stage made; builds it first if need be.
+
+        What an ONBUILD trigger needs shows only when its stage begins.
+        """
+        if index not in self.results:
+            self.results[index] = StageBuild(self, self.graph.stages[index]).run()
+        return self.results[index]
+
+    def announce(self, instruction: Instruction, status: str, text: str) -> None:
+        """Print the line of an instruction and count it."""
+        if not self.scope.has_room(text):
+            raise self.dockerfile.error(instruction, TOO_LARGE)
+        self.report.info(instruction_line(instruction.line, status, text))
+        self.instructions += 1
+
+
+class StageBuild:
+    """A stage while it is built."""
+
+    def __init__(self, state: BuildState, stage: Stage) -> None:
+        self._state = state
+        self._stage = stage
+        self._store = state.store
+        self._bases = Bases(state.store, state.options.pull, state.options.dry_run)
+        self._scope = StageScope(state.scope)
+        self._layers: tuple[str, ...] | None = ()
+        self._config = ImageConfig()
+        self._has_own_cmd = False
+
+    def run(self) -> StageResult:
+        """Carry out the stage's instructions."""
+        self._timed(self._stage.start, self._from)
+        for instruction in (*self._triggers(), *self._stage.instructions):
+            self._timed(instruction, partial(self._instruction, instruction))
+        return StageResult(self._layers, self._config, self._scope.args)
+
+    def _timed(self, instruction: Instruction, action: Callable[[], None]) -> None:
+        start = time.perf_counter()
+        action()
+        milliseconds = (time.perf_counter() - start) * 1000
+        self._state.report.verbose(f"     {instruction.name} took {milliseconds:.1f} ms")
+
+    def _from(self) -> None:
+        base, start = self._stage.base, self._stage.start
+        options = self._state.options
+        platform = wanted_platform(self._state.dockerfile, start) or options.platform
+        status = HIT
+        if isinstance(base, int):
+            result = self._state.result(base)
+            self._layers, self._config = result.layers, result.config
+            self._scope.args.update(result.args)
+        elif isinstance(base, BuildContext):
+            raise self._state.dockerfile.error(
+                start,
+                f"FROM needs an image, and the context {start.image_text} is none",
+                near=start.image_text,
+                hint="ch-image import makes an image of it; or copy from it with COPY --from",
+            )
+        elif base == SCRATCH:
+            made_for = platform or Platform.of_host()
+            self._config = ImageConfig(
+                architecture=made_for.architecture,
+                variant=made_for.variant,
+                os=made_for.os,
+                env=(f"PATH={DEFAULT_PATH}",),  # which no reference says and every builder does
+                working_dir="/",
+            )
+        else:
+            if isinstance(base, str):
+                self._state.bases.append(base)
+            with self._showing(start, start.image_text):
+                image = self._bases.find(base, platform)
+            if image is None:
+                status = MISS
+            else:
+                self._layers, self._config = image.layers, image.config
+        option = f"--platform={start.platform} " if start.platform else ""
+        alias = f" AS {start.alias}" if start.alias else ""
+        self._state.announce(start, status, f"FROM {option}{start.image_text}{alias}")
+        if status == MISS:
+            assert not isinstance(base, int | BuildContext)
+            with self._showing(start, start.image_text):
+                image = self._bases.fetch(base, platform)
+            if image is None:  # and a dry run knows nothing of it
+                self._layers = None
+            else:
+                self._layers, self._config = image.layers, image.config
+        if platform is not None:
+            check_platform(self._state.dockerfile, start, self._config, platform)
+
+    @contextmanager
+    def _showing(self, instruction: Instruction, near: str) -> Iterator[None]:
+        """Show where the Dockerfile wants the image that cannot be had."""
+        try:
+            yield
+        except SundogError as error:
+            if self._state.options.is_modification or not is_fault(error):
+                raise
+            raise located(self._state, instruction, error, near=near) from error
+
+    def _triggers(self) -> tuple[Instruction, ...]:
+        """Take the ONBUILD triggers out of the configuration that the base had."""
+        if self._state.options.is_modification:
+            return ()
+        texts = self._config.on_build
+        self._config = self._config.replace(on_build=())
+        start = self._stage.start
+        if texts:
+            self._state.report.info(f"ONBUILD: {start.image_text} triggers {len(texts)}")
+        triggers = parse_triggers(self._state.dockerfile, start, texts)
+        refuse_unsupported(self._state.dockerfile, triggers)
+        return triggers
+
+    def _instruction(self, written: Instruction) -> None:
+        variables = self._scope.variables(self._config.environment)
+        instruction = self._state.dockerfile.expand(written, variables)
+        match instruction:
+            case Arg():
+                self._arg(instruction)
+            case Run():
+                self._run(instruction)
+            case Copy() | Add():
+                self._files(instruction)
+            case Workdir():
+                self._workdir(instruction)
+            case Volume():
+                self._volume(instruction)
+            case _:
+                self._configure(instruction)
+
+    def _arg(self, instruction: Arg) -> None:
+        for name, default in instruction.variables:
+            text = pair_text("ARG", name, self._scope.declare(name, default))
+            if name in PROXY_ARGS:  # the value may hold a password
+                text = f"ARG {name} [special]"
+            self._change(instruction, text, self._config)
+
+    def _configure(self, instruction: Instruction) -> None:
+        try:
+            entries = changes(instruction, self._config)
+        except BuildError as error:
+            raise self._state.dockerfile.error(
+                instruction, error.message, hint=error.hint
+            ) from error
+        if isinstance(instruction, Entrypoint) and not self._has_own_cmd:
+            # The base image's CMD is for another entrypoint.
+            entries = [(text, config.replace(cmd=None)) for text, config in entries or ()]
+        for text, config in entries or ():
+            self._change(instruction, text, config)
+        self._has_own_cmd |= isinstance(instruction, Cmd)
+
+    def _run(self, instruction: Run) -> None:
+        def files_of(name: str) -> Files:
+            return self._files_of(instruction, name)
+
+        step, notice = make_run_step(self._state, instruction, self._scope, self._config, files_of)
+        self._step(instruction, step, notice)
+
+    def _files(self, instruction: Copy | Add) -> None:
+        files: Files = self._state.options.context
+        if isinstance(instruction, Copy) and instruction.from_:
+            files = self._files_of(instruction, instruction.from_)
+        dockerfile = self._state.dockerfile
+        maker = FilesStepMaker(
+            files,
+            RemoteAccess(self._state.options.secrets, self._state.agents),
+            self._store,
+            self._state.report,
+            lambda error: dockerfile.error(instruction, error.message, hint=error.hint),
+        )
+        self._step(instruction, maker.step(instruction, self._absolute(instruction.destination)))
+
+    def _files_of(self, instruction: Instruction, name: str) -> Files:
+        """Return what ``from`` in an instruction names: a context, or the layers of an image.
+
+        If a dry run does not know those, it does not know this stage's either.
+        """
+        base = self._stage.names.resolve(self._state.dockerfile, instruction, name)
+        if isinstance(base, BuildContext):
+            return base
+        with self._showing(instruction, name):
+            layers = self._layers_of(base)
+        if layers is None:
+            self._layers = None
+        return layers or ()
+
+    def _layers_of(self, base: int | ImageName) -> tuple[str, ...] | None:
+        """Return the layers of a stage or an image; None if they are not known yet."""
+        if isinstance(base, int):
+            return self._state.result(base).layers
+        if base == SCRATCH:
+            return ()
+        platform = self._state.options.platform
+        image = self._bases.find(base, platform) or self._bases.fetch(base, platform)
+        return None if image is None else image.layers
+
+    def _workdir(self, instruction: Workdir) -> None:
+        path = self._absolute(instruction.path)
+        user = emulated_user(self._config.user, self._state.options.run.force)
+        step = WorkdirStep(f"WORKDIR {path}", path, self._store, user)
+        self._step(instruction, step)
+        self._config = self._config.replace(working_dir=path)
+
+    def _volume(self, instruction: Volume) -> None:
+        for text, config in changes(instruction, self._config) or ():
+            paths = tuple(absolute(path) for path in instruction.volumes)
+            self._step(instruction, VolumeStep(text, paths, self._store))
+            self._config = self._config.replace(volumes=config.volumes)
+
+    def _absolute(self, path: str) -> str:
+        """Return a path in the image, relative to the working directory, without ``..``."""
+        return absolute(path, self._config.working_dir)
+
+    def _change(self, instruction: Instruction, text: str, config: ImageConfig) -> None:
+        """Take over a change of the configuration alone.
+
+        It is in the cache only to tell the user whether it is new.
+        """
+        status = MISS
+        if self._layers is not None:
+            key = cache_key("config", self._layers, _without_history(config), text)
+            if self._remembered(key) is not None:
+                status = HIT
+            else:
+                self._remember(key, None)
+        self._state.announce(instruction, status, text)
+        self._config = config
+        self._record(text, None)
+
+    def _step(self, instruction: Instruction, step: TreeStep, notice: str = "") -> None:
+        """Find the result of an instruction that changes files, or make it.
+
+        ``notice`` tells, in the latter case, how hooks changed it.
+        """
+        if self._layers is None:
+            self._state.announce(instruction, MISS, step.text)
+            return
+        below = () if step.is_independent else self._layers
+        try:
+            key = step.key(below)
+        except SundogError as error:
+            self._state.announce(instruction, MISS, step.text)
+            raise self._failure(instruction, error) from error
+        hit = self._remembered(key)
+        self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
+        if hit is not None:
+            self._record(step.text, hit.layer)
+            return
+        if self._state.options.dry_run:
+            self._count_miss(notice)
+            self._layers = None
+            return
+        with ExitStack() as stack:
+            if self._state.options.cache_mode == CACHE_ENABLED:
+                stack.enter_context(self._store.turn(key).held(self._tell_waiting))
+                if (hit := self._remembered(key)) is not None:  # another build was faster
+                    self._record(step.text, hit.layer)
+                    return
+            self._count_miss(notice)
+            try:
+                layer = self._make(step, below)
+            except SundogError as error:
+                raise self._failure(instruction, error) from error
+            self._remember(key, layer)
+        self._record(step.text, layer)
+
+    def _count_miss(self, notice: str) -> None:
+        self._state.misses += 1
+        if notice:
+            self._state.report.info(notice)
+            self._state.modified += 1
+
+    def _tell_waiting(self) -> None:
+        self._state.report.info("waiting for another build that does the same")
+
+    def _make(self, step: TreeStep, below: tuple[str, ...]) -> str | None:
+        """Carry out an instruction; return the layer that it made, None if it changed nothing."""
+        real_sync = self._state.options.real_sync
+        with self._store.driver.begin(below, real_sync=real_sync, bare=step.is_bare) as snapshot:
+            step.execute(snapshot)
+            return snapshot.commit(step.text)
+
+    def _failure(self, instruction: Instruction, error: SundogError) -> SundogError:
+        """Return what to raise for an instruction that failed with ``error``."""
+        if not is_fault(error) or self._layers is None:
+            return error
+        return explained(self._state, instruction, error, self._layers, self._config)
+
+    def _remembered(self, key: str) -> CacheHit | None:
+        if self._state.options.cache_mode != CACHE_ENABLED:
+            return None
+        return self._store.cache.get(key)
+
+    def _remember(self, key: str, layer: str | None) -> None:
+        if self._state.options.cache_mode != CACHE_DISABLED and not self._state.options.dry_run:
+            self._store.cache.put(key, layer, self._layers or ())
+
+    def _record(self, text: str, layer: str | None) -> None:
+        """Add what an instruction made to the image."""
+        entry = HistoryEntry(timestamp(self._state.options.epoch), text, empty_layer=layer is None)
+        self._config = self._config.replace(history=(*self._config.history, entry))
+        if layer is not None and self._layers is not None:
+            self._layers = (*self._layers, layer)
+            self._config = self._config.replace(diff_ids=(*self._config.diff_ids, ""))
+
+
+def _without_history(config: ImageConfig) -> str:
+    """Return what a configuration says, but not how it came about."""
+    return json.dumps(config.replace(created="", history=(), diff_ids=()).to_json(), sort_keys=True)

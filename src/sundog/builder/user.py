@@ -1,0 +1,44 @@
+"""``USER``: as whom RUN's commands run, and whose the directories are that WORKDIR makes.
+
+Specification: the Dockerfile reference, USER.  Only a supervisor can tell a command that it is
+somebody else than root; without one it stays root.
+"""
+
+from __future__ import annotations
+
+from sundog.builder.files.chown import GROUP, PASSWD, account_file
+from sundog.container.step import in_root
+from sundog.record.identity import find_identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.builder.force import Force
+    from sundog.container.root import Root
+    from sundog.record.identity import Identity
+
+_ROOT = ("", "0", "root")
+
+
+def emulated_user(user: str, force: Force) -> str:
+    """Return ``user`` if that makes a difference to the files and commands of a build, else ""."""
+    return "" if is_root(user) or not force.notify else user
+
+
+def is_root(user: str) -> bool:
+    """Tell whether ``user``, as USER has it, is who RUN's commands are anyway."""
+    name, _, group = user.partition(":")
+    return name in _ROOT and group in _ROOT
+
+
+def identify(user: str, root: Root) -> Identity:
+    """Return who ``user`` is in the image ``root``; raise SundogError for unknown names.
+
+    ``root`` is a snapshot's, in which nothing has been changed yet: what it is to work on is left
+    alone, because a volatile overlay can be mounted once only.
+    """
+    words = user.encode("utf-8", "surrogateescape")
+
+    def look_up(roots: list[int]) -> tuple[bytes, bytes]:
+        return account_file(roots[0], PASSWD), account_file(roots[0], GROUP)
+
+    return find_identity(words, *in_root([root.unchanged()], look_up))

@@ -1,0 +1,200 @@
+"""A forked child that runs a Python function and hands its result back.
+
+The result, or the exception, comes through a pipe that the child's own commands do not inherit.
+The child is tied to its parent: the kernel kills it when the parent dies, whatever the parent died
+of.  It runs on the memory of the parent as it was, without a second start of the interpreter, so
+the parent must have no threads.
+
+A child may run beside programs of an image.  So it can be told to close what it does not need,
+and what it sends is read as the work of a stranger: see ``wire``.
+
+Not part of ``ch-run``.
+"""
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from sundog.container.relay import Relay
+from sundog.errors import SundogError
+from sundog.kernel.files import close_all_but
+from sundog.kernel.process import set_pdeathsig
+from sundog.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+READ_SIZE = 1 << 16
+# The longest answer: that of a supervisor, which has the records of a whole image.
+LONGEST_ANSWER = 1 << 30
+# Seconds: for an interrupted child to end by itself, and then to kill what it started.
+PATIENCE_WITH_INTERRUPTED = 5.0
+PATIENCE_WITH_STOPPED = 10.0
+
+STANDARD_STREAMS = (0, 1, 2)
+
+
+class Child:
+    """A child process; ``pid`` is its process ID as this process sees it."""
+
+    __slots__ = ("_answer", "_pipe", "pid")
+
+    def __init__(
+        self,
+        function: "Callable[[Callable[[], None]], object]",
+        keep: "Iterable[int] | None" = None,
+    ) -> None:
+        """Fork, and call ``function`` in the child, which returns what ``wire.values`` can pack.
+
+        Its argument is a function to call after every change of credentials, which unties the
+        child from its parent (PR_SET_PDEATHSIG in prctl(2)).  Of the descriptors the child has the
+        standard ones and those to ``keep``, by default all.
+        """
+        self._answer = bytearray()
+        self._pipe, write_end = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                if keep is None:
+                    os.close(self._pipe)
+                else:
+                    # Objects of the parent's must not close numbers that are in use again.
+                    gc.freeze()
+                    close_all_but((*STANDARD_STREAMS, write_end, *keep))
+                write_all(write_end, outcome(function, write_end))
+            finally:
+                os._exit(0)
+        os.close(write_end)
+
+    def answer(self, relay: Relay | None = None) -> bytes:
+        """Wait for the answer, for ``opened``; b"" if none came.
+
+        A child that became a command has none.  It is not reaped.  Meanwhile the ``relay`` carries
+        what it prints.
+        """
+        self._await_answer(relay, None)
+        return bytes(self._answer)
+
+    def result(self, *, stop: int = signal.SIGKILL, relay: Relay | None = None) -> object:
+        """Wait for the child; return its result or raise its exception.
+
+        When ^C interrupts this process meanwhile, the child gets SIGINT, for its command, and some
+        time; then, or when there is another exception or another ^C, the signal ``stop``; and then
+        it is killed.  It has been waited for when the exception goes on.
+        """
+        try:
+            answer = self.answer(relay)
+            status = self.wait()
+        except BaseException as error:
+            self._end(stop, relay, is_gentle=isinstance(error, KeyboardInterrupt))
+            raise
+        if not answer:
+            code = os.waitstatus_to_exitcode(status)
+            raise SundogError(
+                f"a process of {own_name()} was killed by signal {-code}",
+                "if it was not you, the machine may be out of memory: see dmesg",
+            )
+        return opened(answer)
+
+    def wait(self) -> int:
+        """Reap the child; return its wait status."""
+        return os.waitpid(self.pid, 0)[1]
+
+    def _await_answer(self, relay: Relay | None, deadline: float | None) -> None:
+        """Wait until the whole answer is here, but no longer than until the ``deadline``."""
+        if self._pipe < 0:
+            return
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        for source in relay.sources if relay is not None else ():
+            poll.register(source, select.POLLIN)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = [fd for fd, _ in poll.poll(None if left is None else left * 1000)]
+            if not ready:
+                return
+            if relay is not None:
+                for source in relay.sources & set(ready):
+                    relay.carry(source)
+            if self._pipe not in ready:
+                continue
+            data = os.read(self._pipe, READ_SIZE)
+            self._answer += data
+            if not data:
+                break
+            if len(self._answer) > LONGEST_ANSWER:
+                raise SundogError(NO_OUTCOME)
+        os.close(self._pipe)
+        self._pipe = -1
+        if relay is not None:
+            relay.finish()
+
+    def _end(self, stop: int, relay: Relay | None, *, is_gentle: bool) -> None:
+        """End the child and reap it, whatever else happens meanwhile."""
+        steps = [(stop, PATIENCE_WITH_STOPPED)]
+        if is_gentle and stop != signal.SIGKILL:
+            steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
+        for signo, patience in steps:
+            os.kill(self.pid, signo)
+            try:
+                self._await_answer(relay, time.monotonic() + patience)
+            except (Exception, KeyboardInterrupt):
+                relay = None  # nobody may read any more what it prints; or it takes too long
+        # A supervisor may wait in the kernel for a FUSE daemon in the container, which ends first.
+        for process in (*children_of(self.pid), self.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.wait()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of the process ``pid``; none where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def opened(answer: bytes) -> object:
+    """Return the result in a child's ``answer``, or raise its exception.
+
+    Raises SundogError if it is no answer.
+    """
+    try:
+        return unpack_outcome(answer)
+    except ValueError as error:
+        raise SundogError(f"{NO_OUTCOME}: {error}") from None
+
+
+def own_name() -> str:
+    """Return what this process is called in messages."""
+    return os.path.basename(sys.argv[0]) or "sundog"
+
+
+def outcome(function: "Callable[[Callable[[], None]], object]", write_end: int) -> bytes:
+    """Call the ``function`` of a child; return how it ended."""
+
+    def tie() -> None:
+        set_pdeathsig(signal.SIGKILL)
+        poll = select.poll()
+        poll.register(write_end, 0)
+        if poll.poll(0):  # nobody holds the other end: the parent was faster
+            os._exit(0)
+
+    try:
+        tie()
+        return pack_result(function(tie))
+    except BaseException as error:
+        return pack_exception(error)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write ``data`` to ``fd`` and close it."""
+    with open(fd, "wb") as file:
+        file.write(data)

@@ -1,0 +1,129 @@
+"""Find and make mount points in a container's root, never outside of it.
+
+The calling process has already changed its root, so "/" and absolute symbolic links mean the
+container's.  What could still lead out is a link of proc(5) such as ``/proc/1/root``: it is never
+followed where something is created, and no directory is created on another mount, because that is
+a directory of the host, bound there.
+
+Floor 0.
+"""
+
+import errno
+import os
+
+from sundog.container.paths import S_IFDIR, S_IFMT, lexists
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.libc import descriptor_path, kernel_error, printable
+from sundog.kernel.mounts import (
+    AT_FDCWD,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
+
+INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
+
+
+def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -> None:
+    """Make ``path``, an empty directory or file, with the directories above it.
+
+    Symbolic links on the way are followed, as ``inside`` allows (RESOLVE_*).  Raises SundogError
+    where ``path`` cannot be made.
+    """
+    names = components(path)
+    here = b"/"
+    try:
+        parent = openat2(AT_FDCWD, here, os.O_PATH | os.O_DIRECTORY, inside)
+        for index, name in enumerate(names):
+            here = b"/" + b"/".join(names[: index + 1])
+            try:
+                child = openat2(AT_FDCWD, here, os.O_PATH, inside)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                last = index == len(names) - 1
+                child = make_entry(parent, name, is_directory=is_directory or not last)
+            os.close(parent)
+            parent = child
+        os.close(parent)
+    except FileExistsError:
+        # It does not lead anywhere, and yet it is there.
+        raise SundogError(f"can't bind: broken symlink: {printable(here)}") from None
+    except (OSError, KernelError) as error:
+        fault, hint = MOUNT_POINT_FAULTS.get(error.errno or 0, ("", ""))
+        if not fault:
+            raise kernel_error("mkdir", here, error.errno or 0) from None
+        raise SundogError(f"can't bind: {printable(path)} {fault}", hint) from None
+
+
+def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bool) -> None:
+    """Make in the directory ``upper`` what ``path`` lacks in the image ``lower``.
+
+    For an overlay of the two that is not mounted yet.  Once it is, nothing can be made in those of
+    the image's directories that are another user's; so the directories that lead to ``path`` are
+    made in the upper as well, with their modes.  Does nothing where ``path`` exists, or where
+    ``make_mount_point`` will have to complain.  Raises OSError.
+    """
+    names = components(path)
+    there, missing = b".", list(names)  # where the names that exist lead, and those that do not
+    while missing:
+        here = b"/".join(names[: len(names) - len(missing) + 1])
+        try:
+            fd = openat2(lower, here, os.O_PATH, INSIDE | RESOLVE_IN_ROOT)
+        except KernelError:
+            break
+        there = descriptor_path(fd)[len(descriptor_path(lower)) :].lstrip(b"/") or b"."
+        blocked = os.stat(fd).st_mode & S_IFMT != S_IFDIR
+        os.close(fd)
+        if blocked:
+            return
+        del missing[0]
+    if not missing or lexists(there + b"/" + missing[0], lower):
+        return
+    made = b""
+    for name in there.split(b"/"):
+        made += name + b"/"
+        make_directory(made, os.stat(made, dir_fd=lower).st_mode & 0o7777, upper)
+    for name in missing[:-1]:
+        made += name + b"/"
+        make_directory(made, 0o755, upper)
+    os.close(make_entry(upper, made + missing[-1], is_directory=is_directory))
+
+
+def make_directory(path: bytes, mode: int, parent: int) -> None:
+    """Make the directory ``path`` below ``parent`` unless it is there already."""
+    try:
+        os.mkdir(path, dir_fd=parent)
+    except FileExistsError:
+        return
+    os.chmod(path, mode, dir_fd=parent)
+
+
+def components(path: bytes) -> list[bytes]:
+    """Return the names in ``path``."""
+    return [name for name in path.split(b"/") if name not in (b"", b".")]
+
+
+def make_entry(parent: int, name: bytes, *, is_directory: bool) -> int:
+    """Make a directory or file ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
+    if is_directory:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    else:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o644, dir_fd=parent))
+    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+
+
+MOUNT_POINT_FAULTS = {
+    errno.EXDEV: (
+        "is missing below another mount, and nothing is created there",
+        "create it on the host first, or choose a destination in the image itself",
+    ),
+    errno.EROFS: (
+        "is not in the image, which is read-only",
+        "-W lets it be created for this one run",
+    ),
+    errno.ENOTDIR: ("is below something that is no directory", ""),
+    errno.ELOOP: ("leads through too many symlinks, or through one of /proc", ""),
+}

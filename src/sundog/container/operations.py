@@ -1,0 +1,279 @@
+"""The mounts that a plan is made of: what each shows, of the host or of our own, and where.
+
+A mount runs in three phases: ``acquire`` takes hold of what the host has to show, as long as
+nothing of ours is mounted over it; ``generate`` makes what the host does not have; and after the
+change of root ``attach`` mounts either where the container wants it.  By then "/" is the
+container's, so a symbolic link in the image, absolute or not, leads where its programs would see
+it lead, and never to a path of the host.
+
+Floor 0.
+"""
+
+import errno
+import os
+
+from sundog.container.enter import copy_tree
+from sundog.container.mountpoint import make_mount_point
+from sundog.container.paths import is_directory
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.mounts import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_SYMLINKS,
+    MS_NODEV,
+    MS_NOSUID,
+    OPEN_TREE_CLONE,
+    mount,
+    mount_setattr,
+    move_mount,
+    open_tree,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Operation(Protocol):
+        """A step of a plan."""
+
+        need: str
+        destination: bytes
+
+        def describe(self) -> str: ...  # noqa: D102
+        def acquire(self) -> None: ...  # noqa: D102
+        def generate(self, scratch: int, /) -> None: ...  # noqa: D102
+        def attach(self) -> None: ...  # noqa: D102
+        def covers_directory(self) -> bool: ...  # noqa: D102
+        def remove(self) -> None: ...  # noqa: D102
+
+
+# What if a mount point is missing?
+OPTIONAL = "optional"  # skip the mount, and likewise if its source is missing
+REQUIRED = "required"  # fail
+CREATED = "created"  # make it
+
+SMALL_FILE = 1 << 16  # in bytes: a few of them fit into the scratch tmpfs
+
+SOURCE_HINT = "the source of a bind is a path of the host"
+SOURCE_HINTS = {b"/tmp": "it is what $TMPDIR says; -t gives the container a /tmp of its own"}
+
+MISSING_HINT = "create it in the image; or -W lets it be created for this one run"
+MISSING_HINTS = {
+    b"/etc/passwd": "--no-passwd does without; or " + MISSING_HINT,
+    b"/etc/group": "--no-passwd does without; or " + MISSING_HINT,
+}
+
+
+class DetachedMount:
+    """A mount that is taken hold of on the host's side and attached on the container's.
+
+    ``need`` is OPTIONAL, REQUIRED or CREATED.  Each kind has ``what`` it does, and takes hold of it
+    in ``acquire`` or makes it in ``generate``: then ``tree`` is the detached mount, until it is
+    attached.
+    """
+
+    __slots__ = ("destination", "need", "tree", "writable")
+
+    def __init__(self, destination: bytes, need: str = REQUIRED, *, writable: bool = True) -> None:
+        self.destination = destination
+        self.need = need
+        self.writable = writable
+        self.tree = -1
+
+    def describe(self) -> str:
+        """Say in one line what it does."""
+        how = self.need if self.writable else f"{self.need}, read-only"
+        return f"{self.what()} at {printable(self.destination)} ({how})"
+
+    def what(self) -> str:
+        """Say what is mounted."""
+        raise NotImplementedError
+
+    def acquire(self) -> None:
+        """Take hold of something of the host's."""
+
+    def generate(self, scratch: int) -> None:
+        """Make something in the ``scratch`` tmpfs."""
+
+    def attach(self) -> None:
+        """Mount it at its destination, from the container's point of view."""
+        try:
+            self._attach()
+        finally:
+            os.close(self.tree)
+
+    def remove(self) -> None:
+        """Undo what attaching it left in the image: nothing."""
+
+    def covers_directory(self) -> bool:
+        """Tell whether it has to be mounted on a directory."""
+        return is_directory(self.tree)
+
+    def move(self) -> None:
+        """Mount it at its destination, which exists; symbolic links there are followed."""
+        flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
+        move_mount(self.tree, b"", AT_FDCWD, self.destination, flags)
+
+    def _attach(self) -> None:
+        destination = self.destination
+        try:
+            self.move()
+        except KernelError as error:
+            if error.errno == errno.EINVAL and self.covers_directory() != is_directory(destination):
+                raise SundogError(
+                    f"can't bind to {printable(destination)}: one is a directory, the other is not",
+                    "a directory can only cover a directory, a file only a file",
+                ) from None
+            if error.errno != errno.ENOENT:
+                action = f"bind to {printable(destination)}"
+                raise kernel_error(error.call, destination, error.errno, action) from None
+            if self.need != CREATED:
+                raise SundogError(
+                    f"can't bind: destination not found: {printable(destination)}",
+                    MISSING_HINTS.get(destination, MISSING_HINT),
+                ) from None
+            make_mount_point(destination, is_directory=self.covers_directory())
+            self.move()
+
+
+class Bind(DetachedMount):
+    """Show ``source``, a file or directory of the host and all mounts below, in the container.
+
+    With ``covers_link`` it lies over a symbolic link at its destination, and not where that leads.
+    """
+
+    __slots__ = ("covers_link", "source")
+
+    def __init__(
+        self,
+        source: bytes,
+        destination: bytes,
+        need: str = REQUIRED,
+        *,
+        writable: bool = True,
+        covers_link: bool = False,
+    ) -> None:
+        super().__init__(destination, need, writable=writable)
+        self.source = source
+        self.covers_link = covers_link
+
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return f"bind {printable(self.source)}"
+
+    def acquire(self) -> None:
+        """Take a copy of the source's mounts."""
+        hint = SOURCE_HINTS.get(self.destination, SOURCE_HINT)
+        self.tree = copy_of_mounts(self.source, hint, writable=self.writable)
+
+    def move(self) -> None:
+        """See ``DetachedMount``."""
+        if not self.covers_link:
+            return super().move()
+        return move_mount(self.tree, b"", AT_FDCWD, self.destination, MOVE_MOUNT_F_EMPTY_PATH)
+
+
+class FileMount(DetachedMount):
+    """Show a file with ``contents``, which is on no disk; it has the permissions ``mode``."""
+
+    __slots__ = ("contents", "mode")
+
+    def __init__(
+        self,
+        contents: bytes,
+        destination: bytes,
+        need: str = REQUIRED,
+        *,
+        mode: int = 0o644,
+        writable: bool = True,
+    ) -> None:
+        super().__init__(destination, need, writable=writable)
+        self.contents = contents
+        self.mode = mode
+
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return f"bind a file of {len(self.contents)} bytes"
+
+    def generate(self, scratch: int) -> None:
+        """Write the file: a small one to the scratch tmpfs, another to a tmpfs of its own."""
+        place = own_directory(scratch, self.destination)
+        if len(self.contents) > SMALL_FILE:
+            mount_tmpfs(place, len(self.contents) + SMALL_FILE)
+        path = place + b"/file"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        left = memoryview(self.contents)
+        while left:
+            left = left[os.write(fd, left) :]
+        os.fchmod(fd, self.mode)
+        os.close(fd)
+        self.tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+        if not self.writable:
+            mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
+
+
+class TmpfsMount(DetachedMount):
+    """Show an empty tmpfs; ``size`` in bytes, None for the kernel's default."""
+
+    __slots__ = ("size",)
+
+    def __init__(
+        self,
+        destination: bytes,
+        need: str = REQUIRED,
+        *,
+        size: int | None = None,
+        writable: bool = True,
+    ) -> None:
+        super().__init__(destination, need, writable=writable)
+        self.size = size
+
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return "mount tmpfs"
+
+    def generate(self, scratch: int) -> None:
+        """Mount it out of sight."""
+        place = own_directory(scratch, self.destination)
+        mount_tmpfs(place, self.size)
+        self.tree = open_tree(AT_FDCWD, place, OPEN_TREE_CLONE)
+        if not self.writable:
+            mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
+
+
+def mount_tmpfs(place: bytes, size: int | None) -> None:
+    """Mount a tmpfs of ``size`` bytes, None for the kernel's default."""
+    options = None if size is None else b"size=%d" % size
+    try:
+        mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NODEV, options)
+    except KernelError as error:
+        raise kernel_error("mount", place, error.errno, "mount a tmpfs") from None
+
+
+def own_directory(scratch: int, destination: bytes) -> bytes:
+    """Make a directory in the ``scratch`` tmpfs for what goes to ``destination``."""
+    name = b"mount-" + destination.strip(b"/").replace(b"/", b"%")[:200]
+    while True:
+        try:
+            os.mkdir(name, dir_fd=scratch)
+        except FileExistsError:
+            name += b"+"
+        else:
+            return b"/proc/self/fd/%d/%b" % (scratch, name)
+
+
+def copy_of_mounts(source: bytes, hint: str = SOURCE_HINT, *, writable: bool) -> int:
+    """Return a detached copy of the mount of ``source`` and of all below.
+
+    Raises KernelError, or SundogError with the ``hint`` if there is no ``source``.
+    """
+    try:
+        return copy_tree(source, writable=writable)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:
+            raise SundogError(f"can't bind: source not found: {printable(source)}", hint) from None
+        action = f"bind {printable(source)}"
+        raise kernel_error(error.call, source, error.errno, action) from None

@@ -1,0 +1,122 @@
+"""The plan of mounts: what a container's file system is made of, as data.
+
+A plan is built without a system call, so that it can be printed (-vv) and tested; executing it
+needs the namespaces of ``enter.py``.
+
+Floor 0.
+"""
+
+import errno
+
+from sundog.container.enter import change_root, mount_scratch
+from sundog.container.operations import CREATED, OPTIONAL
+from sundog.container.root import mount_overlaid
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import MNT_DETACH, umount2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.container.operations import Operation
+    from sundog.container.root import Root
+
+
+class Plan:
+    """All mounts of a container: the root, then the ``operations`` in their order.
+
+    ``overlay_size`` puts a tmpfs of that size over the root, which makes it writable until the end
+    of the container.  ``scratch`` is the directory of that tmpfs once it is mounted.
+    """
+
+    __slots__ = ("operations", "overlay_size", "root", "scratch", "writable")
+
+    def __init__(
+        self,
+        root: "Root",
+        operations: "list[Operation]",
+        *,
+        writable: bool = False,
+        overlay_size: bytes | None = None,
+    ) -> None:
+        self.root = root
+        self.operations = operations
+        self.writable = writable
+        self.overlay_size = overlay_size
+        self.scratch = -1
+
+    def describe(self) -> list[str]:
+        """Return the plan in lines, in the order of execution."""
+        lines = [self.root.describe(writable=self.writable)]
+        if self.overlay_size is not None:
+            lines.append(f"overlay it with a tmpfs of size {printable(self.overlay_size)}")
+        return lines + [operation.describe() for operation in self.operations]
+
+    def mount(self, skipped: "Callable[[str], None]") -> "tuple[int, list[Operation]]":
+        """Take hold of all that the host has to show, and mount the root, on top of the host's.
+
+        The process is in the namespaces of ``enter_namespaces``.  Returns what ``enter`` wants; if
+        it fails, nothing of it stays, and it may be tried again.  ``skipped`` is told what was left
+        out, and why.  Raises KernelError and SundogError.
+        """
+        operations = each(self.operations, lambda step: step.acquire(), skipped)
+        is_overlaid = self.overlay_size is not None
+        held = -1 if is_overlaid else self.root.hold(writable=self.writable)
+        scratch = self.scratch = self.mount_scratch()
+        try:
+            operations = each(operations, lambda step: step.generate(scratch), skipped)
+            if not is_overlaid:
+                return self.root.mount(held), operations
+            mount_points = [
+                (operation.destination, operation.covers_directory())
+                for operation in operations
+                if operation.need == CREATED
+            ]
+            return mount_overlaid(self.root, scratch, mount_points), operations
+        except (SundogError, OSError):
+            umount2(b"/", MNT_DETACH)
+            raise
+
+    def mount_scratch(self) -> int:
+        """Mount the tmpfs for -W and for generated files; return its directory."""
+        if self.overlay_size is None:
+            return mount_scratch()
+        try:
+            if b"," not in self.overlay_size:
+                return mount_scratch(self.overlay_size)
+        except KernelError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        raise SundogError(
+            f"can't mount tmpfs for -W: not a size: {printable(self.overlay_size)}",
+            "SIZE is a number of bytes, perhaps with k, m or g, or a percentage of the memory",
+        )
+
+
+def enter(directory: int, operations: "list[Operation]", skipped: "Callable[[str], None]") -> None:
+    """Make what ``Plan.mount`` mounted this process's root, and finish the plan inside."""
+    change_root(directory)
+    each(operations, lambda step: step.attach(), skipped)
+
+
+def each(
+    operations: "list[Operation]",
+    act: "Callable[[Operation], None]",
+    skipped: "Callable[[str], None]",
+) -> "list[Operation]":
+    """Call ``act`` with each operation in turn; return those where it succeeded.
+
+    The failure of an optional one is only told to ``skipped``.
+    """
+    done = []
+    for operation in operations:
+        try:
+            act(operation)
+        except SundogError as error:
+            if operation.need != OPTIONAL:
+                raise
+            skipped(f"skipped: {error}")
+        else:
+            done.append(operation)
+    return done

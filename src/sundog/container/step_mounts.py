@@ -1,0 +1,170 @@
+"""The mounts of a build's step, which leave no trace in the layer that is made of it.
+
+A mount point that the image lacks is made, and goes again when the command has ended; the directory
+that it was made in gets its time back.  What a mount shows is taken hold of before the change of
+root, as for all ``operations``.
+
+Not part of ``ch-run``, but made of the same parts.
+"""
+
+import errno
+import os
+
+from sundog.container.mountpoint import INSIDE, make_mount_point
+from sundog.container.operations import CREATED, DetachedMount, own_directory
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import (
+    AT_EMPTY_PATH,
+    MNT_DETACH,
+    MOUNT_ATTR_RDONLY,
+    OPEN_TREE_CLONE,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    UMOUNT_NOFOLLOW,
+    mount_setattr,
+    open_tree,
+    openat2,
+    umount2,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.container.root import Root
+
+
+class Traceless:
+    """A mount whose mount point, if it was missing, goes again before the layer is committed.
+
+    ``inside`` says how that is looked for (RESOLVE_*): not across mounts, unless it lies on one
+    where mount points may be made.
+    """
+
+    __slots__ = ("_inside", "_made", "_mount", "_restored", "destination", "need")
+
+    def __init__(self, mounted: DetachedMount, inside: int = INSIDE) -> None:
+        self._mount = mounted
+        self._inside = inside
+        self._made: list[bytes] = []  # the innermost first
+        # The directory that the outermost was made in: its times before, and its change after.
+        self._restored: tuple[bytes, tuple[int, int], int] | None = None
+        self.destination = mounted.destination
+        self.need = mounted.need
+
+    def describe(self) -> str:
+        """Say in one line what it does."""
+        return self._mount.describe()
+
+    def acquire(self) -> None:
+        """Take hold of something of the host's."""
+        self._mount.acquire()
+
+    def generate(self, scratch: int) -> None:
+        """Make something in the ``scratch`` tmpfs."""
+        self._mount.generate(scratch)
+
+    def covers_directory(self) -> bool:
+        """Tell whether it has to be mounted on a directory."""
+        return self._mount.covers_directory()
+
+    def attach(self) -> None:
+        """Mount it at its destination, which is made if missing."""
+        path = self.destination
+        while not os.path.lexists(path):
+            self._made.append(path)
+            path = os.path.dirname(path)
+        if self._made:
+            # A symlink that leads nowhere is there, and make_mount_point complains.
+            before = os.stat(path) if os.path.exists(path) else os.lstat(path)
+            is_directory = self.covers_directory()
+            make_mount_point(self.destination, is_directory=is_directory, inside=self._inside)
+            times = (before.st_atime_ns, before.st_mtime_ns)
+            self._restored = path, times, os.stat(path).st_mtime_ns
+        self._mount.attach()
+
+    def remove(self) -> None:
+        """Unmount it and remove what was made for it, unless the command put something there."""
+        if self._restored is None:
+            return
+        try:
+            umount2(self.destination, MNT_DETACH | UMOUNT_NOFOLLOW)
+            parent, times, changed = self._restored
+            is_as_it_was = os.stat(parent).st_mtime_ns == changed
+            for path in self._made:
+                if os.path.isdir(path):
+                    os.rmdir(path)
+                else:
+                    os.unlink(path)
+            if is_as_it_was:
+                os.utime(parent, ns=times)
+        except (KernelError, OSError):
+            return  # moved or filled by the command: then it is the command's
+
+
+class TreeMount(DetachedMount):
+    """What is at ``path`` in ``root``, where symbolic links lead as in a root directory."""
+
+    __slots__ = ("path", "root")
+
+    def __init__(
+        self,
+        root: "Root",
+        path: bytes,
+        destination: bytes,
+        *,
+        writable: bool = False,
+    ) -> None:
+        super().__init__(destination, CREATED, writable=writable)
+        self.root = root
+        self.path = path
+
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return f"bind {printable(self.path)} of {self.root!r}"
+
+    def generate(self, scratch: int) -> None:
+        """Take a copy of the mount of a part of the root.  May change the working directory."""
+        top, recursive = self.root.show(own_directory(scratch, self.destination))
+        self.take(top, recursive)
+
+    def take(self, top: int, recursive: int) -> None:
+        """Copy the mount of what is at ``path`` below the directory ``top``, which is closed."""
+        try:
+            resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+            found = openat2(top, self.path or b".", os.O_PATH | os.O_CLOEXEC, resolve)
+        except KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise
+            raise SundogError(f"can't bind: source not found: {printable(self.path)}") from None
+        finally:
+            os.close(top)
+        self.tree = open_tree(found, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | recursive)
+        os.close(found)
+        if not self.writable:
+            mount_setattr(self.tree, b"", AT_EMPTY_PATH | recursive, MOUNT_ATTR_RDONLY)
+
+
+def arranged(mounts: "Sequence[DetachedMount]") -> "list[Traceless]":
+    """Return ``mounts`` in the order in which they are attached: what lies on another, later.
+
+    Mount points are made in those that are writable, of which nothing is kept that is the host's.
+    """
+    ordered = sorted(mounts, key=depth)
+    return [
+        Traceless(inner, RESOLVE_NO_MAGICLINKS if lies_on_writable(inner, ordered[:at]) else INSIDE)
+        for at, inner in enumerate(ordered)
+    ]
+
+
+def lies_on_writable(inner: DetachedMount, outer: "Sequence[DetachedMount]") -> bool:
+    """Tell whether the destination of ``inner`` is below that of a writable one of ``outer``."""
+    return any(
+        each.writable and inner.destination.startswith(each.destination + b"/") for each in outer
+    )
+
+
+def depth(operation: DetachedMount) -> int:
+    """Return how many names the path of the mount point has."""
+    return operation.destination.count(b"/")

@@ -1,0 +1,322 @@
+"""A container whose root emulation keeps its word: one process supervises all the others.
+
+The supervisor shares the container's user and mount namespaces and, after pivot_root(2), its root,
+but not the PID namespace that a RUN has: so it sees the processes under the numbers that
+notifications carry, through the /proc that it opened before.  It starts with what the layers of the
+image record about owners, and ends with what is to be recorded about what changed.
+
+Floor 0.  ``ch-run`` loads it for --notify only.
+"""
+
+import os
+from _socket import AF_UNIX, SOCK_STREAM, socketpair
+
+from sundog.container.enter import copy_tree, forbid_imports
+from sundog.container.recorded import MountedTree, Recorded
+from sundog.emulation.notify.abi import NOTIFY_ABIS
+from sundog.emulation.notify.capabilities import all_capabilities
+from sundog.emulation.notify.credentials import superuser, user_credentials
+from sundog.emulation.notify.listener import (
+    Listener,
+    install_listener,
+    receive_descriptors,
+    send_descriptors,
+)
+from sundog.emulation.notify.persist import (
+    collect_manifest,
+    collect_tree,
+    linked_paths,
+    load_mounted,
+    load_records,
+    merged_manifest,
+)
+from sundog.emulation.notify.pins import Pins
+from sundog.emulation.notify.program import notify_program
+from sundog.emulation.notify.state import State
+from sundog.emulation.notify.supervisor import Supervisor
+from sundog.emulation.notify.tags import Tags, wear_tag
+from sundog.errors import SundogError
+from sundog.kernel.namespaces import setns
+from sundog.kernel.numbers import process_abi
+from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
+from sundog.wire.outcomes import NO_OUTCOME
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.record.identity import Identity
+
+
+READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def opened_layers(layers: "Sequence[Recorded]") -> "list[tuple[int, OwnersManifest]]":
+    """Return the trees, open, and the manifests of ``layers``.  Raises OSError."""
+    return [(os.open(layer.tree, READABLE), read_owners(layer.owners)) for layer in layers]
+
+
+def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
+    """Return the records of what is mounted, paths from there on.  Raises OSError."""
+    if not mounted.layers:
+        return mounted.owners
+    merged = merged_manifest(opened_layers(mounted.layers))
+    if not mounted.path:
+        return merged
+    inside = mounted.path + b"/"
+    found = {
+        path[len(inside) :]: entry for path, entry in merged.items() if path.startswith(inside)
+    }
+    if mounted.path in merged:
+        found[b""] = merged[mounted.path]
+    return found
+
+
+def rootless(path: bytes) -> int:
+    """Return the open directory ``path``, from which ".." leads nowhere.
+
+    The supervisor has it while it looks up names that programs of the image have made up.  Raises
+    KernelError.
+    """
+    tree = copy_tree(path, writable=True)
+    try:
+        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)
+
+
+class Emulation:
+    """What a supervised container starts from: a plain value.
+
+    layers      topmost first, as they are mounted
+    changes     the directory that comes to hold what the container changes; None: it all goes
+    is_stable   the inodes of the layers are those that the container sees, and are never freed
+    mounted     what is mounted in it
+    """
+
+    __slots__ = ("changes", "is_stable", "layers", "mounted")
+
+    def __init__(
+        self,
+        layers: "Sequence[Recorded]",
+        changes: bytes | None,
+        *,
+        is_stable: bool,
+        mounted: "Sequence[MountedTree]" = (),
+    ) -> None:
+        self.layers = layers
+        self.changes = changes
+        self.is_stable = is_stable
+        self.mounted = mounted
+
+    def open(self) -> "OpenedEmulation":
+        """Open what the layers record, before the container's root hides it."""
+        return OpenedEmulation(self)
+
+
+class OpenedEmulation:
+    """What a supervisor has taken hold of on the host."""
+
+    __slots__ = ("_emulation", "_trees")
+
+    def __init__(self, emulation: Emulation) -> None:
+        """Open it.  Raises OSError."""
+        self._emulation = emulation
+        self._trees = opened_layers(emulation.layers)
+
+    def merge(self, upper: int = -1) -> "Supervision":
+        """Put together what the layers record, as mock root, who may look into every directory.
+
+        And open what else the supervisor needs of the host.  ``upper`` is a descriptor of the
+        overlay's upper directory, if what the container changes all goes.
+        """
+        emulation = self._emulation
+        manifest = merged_manifest(self._trees)
+        mounted = [
+            (
+                each.destination,
+                mounted_manifest(each),
+                rootless(each.tree) if each.tree else -1,
+            )
+            for each in emulation.mounted
+        ]
+        linked = linked_paths(self._trees, manifest) if emulation.is_stable else frozenset()
+        for tree, _ in self._trees:
+            os.close(tree)
+        changes = -1 if emulation.changes is None else rootless(emulation.changes)
+        start = Start(manifest, mounted, linked, changes, upper, is_stable=emulation.is_stable)
+        return Supervision(rootless(b"/proc"), start)
+
+
+class Start:
+    """What a supervisor knows and holds when it begins.
+
+    manifest    what the layers record
+    mounted     the same of what is mounted in the container: place, records, directory or -1
+    linked      paths of the layers that have another name
+    changes     a descriptor of the directory that comes to hold what the container changes, or -1
+    upper       a descriptor of the overlay's upper directory, if ``changes`` is none; or -1
+    """
+
+    __slots__ = ("changes", "is_stable", "linked", "manifest", "mounted", "upper")
+
+    def __init__(
+        self,
+        manifest: OwnersManifest,
+        mounted: "Sequence[tuple[bytes, OwnersManifest, int]]",
+        linked: frozenset[bytes],
+        changes: int,
+        upper: int,
+        *,
+        is_stable: bool,
+    ) -> None:
+        self.manifest = manifest
+        self.mounted = mounted
+        self.linked = linked
+        self.changes = changes
+        self.upper = upper
+        self.is_stable = is_stable
+
+
+class Supervision:
+    """A supervisor and a command before they have come together, through a socket.
+
+    proc    the host's /proc
+    theirs  the descriptor through which the command passes its listener on
+    """
+
+    __slots__ = ("_ours", "_start", "proc", "theirs")
+
+    def __init__(self, proc: int, start: Start) -> None:
+        self.proc = proc
+        self._start = start
+        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+        self._ours, self.theirs = ours.detach(), theirs.detach()
+
+    def descriptors(self) -> "list[int]":
+        """Return what the supervisor needs of what is open."""
+        start = self._start
+        trees = [tree for _, _, tree in start.mounted]
+        return [fd for fd in (self.proc, self._ours, start.changes, start.upper, *trees) if fd >= 0]
+
+    def install(
+        self,
+        who: "Identity | None",
+        *,
+        fake_sync: bool = False,
+        namespaces: "Sequence[int]" = (),
+    ) -> None:
+        """Put the calling process, the command to be, under the filter, and pass the listener on.
+
+        ``who`` is whom it takes itself for, None for root.  With ``fake_sync`` the filter answers
+        fsync(2) and its family "done".  The supervisor joins the ``namespaces``, given as
+        descriptors, where they are not its own.  Raises KernelError, with EBUSY where another
+        supervisor is further up.
+        """
+        abi = NOTIFY_ABIS[process_abi()]
+        index = entered(Tags(superuser(all_capabilities())), who)
+        if index:
+            wear_tag(index)
+        follow_names = bool(self._start.linked)
+        program = notify_program(abi, fake_sync=fake_sync, follow_names=follow_names)
+        listener = install_listener(program, abi.numbers["seccomp"])
+        send_descriptors(self.theirs, (listener, *namespaces))
+        os.close(listener)
+        os.close(self.theirs)
+
+    def supervise(self, who: "Identity | None") -> "Supervised | None":
+        """Answer until the container is empty; return what came of it.
+
+        ``who`` is as for ``install``.  The caller has closed ``theirs``.  None if the command never
+        came to be.
+        """
+        received = receive_descriptors(self._ours)
+        os.close(self._ours)
+        if not received:
+            return None
+        forbid_imports()
+        listener, *namespaces = received
+        for namespace in namespaces:
+            setns(namespace, 0)
+            os.close(namespace)
+        os.fchdir(self.proc)
+        start = self._start
+        state = State(NOTIFY_ABIS[process_abi()], Listener(listener), superuser(all_capabilities()))
+        entered(state.tags, who)
+        if start.is_stable:
+            state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
+        if start.manifest:
+            load_records(state, start.manifest, is_stable=start.is_stable, linked=start.linked)
+        for destination, manifest, _ in start.mounted:
+            load_mounted(state, destination, manifest)
+        incidents: list[str] = []
+        statistics = Supervisor(state, incidents.append).serve()
+        return Supervised(
+            {} if start.changes < 0 else collect_manifest(state, start.changes),
+            statistics.lines(),
+            incidents,
+            statistics.incidents,
+            [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in start.mounted],
+        )
+
+
+def entered(tags: Tags, who: "Identity | None") -> int:
+    """Return the index in the fresh ``tags`` of the credentials of ``who``, None for root."""
+    if who is None:
+        return 0
+    return tags.enter(user_credentials(who.uid, who.gid, who.groups, all_capabilities()))
+
+
+class Supervised:
+    """What came of a supervised step.
+
+    owners      what its layer has to record about the paths that it holds
+    statistics  for people
+    incidents   the first of the calls that the supervisor failed to answer, and left to the kernel
+    failures    how many those were in all
+    mounted     what there is now to record of each mount of which that was to be told
+    """
+
+    __slots__ = ("failures", "incidents", "mounted", "owners", "statistics")
+
+    def __init__(
+        self,
+        owners: OwnersManifest,
+        statistics: list[str],
+        incidents: list[str],
+        failures: int,
+        mounted: list[OwnersManifest],
+    ) -> None:
+        self.owners = owners
+        self.statistics = statistics
+        self.incidents = incidents
+        self.failures = failures
+        self.mounted = mounted
+
+    def pack(self) -> "tuple[object, ...]":
+        """Return it as plain values, for another process."""
+        mounted = [pack_owners(owners) for owners in self.mounted]
+        return pack_owners(self.owners), self.statistics, self.incidents, self.failures, mounted
+
+    @classmethod
+    def unpack(cls, value: object) -> "Supervised":
+        """Return what ``pack`` made a ``value`` of.  Raises SundogError on anything else."""
+        try:
+            match value:
+                case (
+                    bytes(owners),
+                    list(statistics),
+                    list(incidents),
+                    int(failures),
+                    list(mounted),
+                ):
+                    return cls(
+                        unpack_owners(owners),
+                        [str(line) for line in statistics],
+                        [str(line) for line in incidents],
+                        failures,
+                        [unpack_owners(packed) for packed in mounted],
+                    )
+        except (TypeError, AttributeError, ValueError):
+            pass
+        raise SundogError(NO_OUTCOME)

@@ -1,0 +1,75 @@
+"""The plan of mounts of an ordinary ``ch-run``: what of the host its container sees.
+
+Floor 0.
+"""
+
+from sundog.container.operations import (
+    CREATED,
+    OPTIONAL,
+    REQUIRED,
+    Bind,
+    FileMount,
+    TmpfsMount,
+)
+from sundog.container.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.container.operations import Operation
+    from sundog.container.root import Root
+
+# What of the host a container sees, in this order.  All are read-write, as far as the user may.
+REQUIRED_BINDS = (b"/dev", b"/proc", b"/sys")
+OPTIONAL_BINDS = (
+    b"/etc/hosts",
+    b"/etc/machine-id",
+    b"/etc/resolv.conf",
+    b"/var/lib/hugetlbfs",
+    b"/var/spool/slurmd",
+)
+# Cray's workload manager and network.  Other machines are spared seven look-ups at each start.
+CRAY_DIRECTORY = b"/opt/cray"
+CRAY_BINDS = (
+    b"/etc/opt/cray/wlm_detect",
+    b"/opt/cray/wlm_detect",
+    b"/opt/cray/alps",
+    b"/opt/cray/udreg",
+    b"/opt/cray/ugni",
+    b"/opt/cray/xpmem",
+    b"/var/opt/cray/alps",
+)
+
+
+def build_plan(
+    root: "Root",
+    *,
+    writable: bool = False,
+    overlay_size: bytes | None = None,
+    host_tmp: bytes | None = b"/tmp",
+    accounts: tuple[bytes, bytes] | None = None,
+    binds: list[tuple[bytes, bytes]],
+    cray: bool = False,
+) -> Plan:
+    """Return the plan of an ordinary ``ch-run``.
+
+    ``host_tmp`` is bound at /tmp; without it /tmp is a tmpfs.  ``accounts`` are the contents of
+    /etc/passwd and /etc/group; without them the image keeps its own.  ``binds`` are the user's:
+    source and destination, made if missing.  ``cray`` says that the machine is one.
+    """
+    # Under -W a missing mount point costs the image nothing.
+    required = REQUIRED if overlay_size is None else CREATED
+    operations: list[Operation] = [
+        Bind(source, b"/" + inside, writable=False) for source, inside in root.binds
+    ]
+    operations += [Bind(path, path, required) for path in REQUIRED_BINDS]
+    optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
+    operations += [Bind(path, path, OPTIONAL) for path in optional]
+    if accounts is not None:
+        passwd, group = accounts
+        operations.append(FileMount(passwd, b"/etc/passwd", required))
+        operations.append(FileMount(group, b"/etc/group", required))
+    operations.append(
+        TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
+    )
+    operations += [Bind(source, destination, CREATED) for source, destination in binds]
+    return Plan(root, operations, writable=writable, overlay_size=overlay_size)

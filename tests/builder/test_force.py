@@ -1,0 +1,43 @@
+"""``build.force``: modes, tags and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from sundog.builder.force import Force
+from sundog.builder.run.inject import DEFAULT_HOOKS, Hook
+from sundog.errors import UsageError
+
+HOOK = Hook("dnf", ("-x",))
+
+
+def test_seccomp_has_the_apt_hook() -> None:
+    force = Force.choose("seccomp")
+    assert (force.instruction, force.seccomp, force.hooks) == ("RUN.S", True, DEFAULT_HOOKS)
+    assert force.environment == {}
+
+
+def test_force_cmd_replaces_the_apt_hook() -> None:
+    assert Force.choose("seccomp", [HOOK]).hooks == (HOOK,)
+
+
+def test_none_emulates_nothing() -> None:
+    force = Force.choose("none")
+    assert (force.instruction, force.seccomp, force.hooks) == ("RUN.N", False, ())
+    assert force.environment == {"TAR_OPTIONS": "--no-same-owner"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "hooks", "message"),
+    [
+        ("fakeroot", [], "--force=fakeroot: the LD_PRELOAD helper is not in this version"),
+        ("notify", [HOOK], "--force-cmd and --force=notify are incompatible"),
+        ("x", [], "--force=x: no such mode"),
+        ("none", [HOOK], "--force-cmd and --force=none are incompatible"),
+    ],
+)
+def test_refused(mode: str, hooks: list[Hook], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Force.choose(mode, hooks)
+    assert caught.value.message == message
+    assert caught.value.hint

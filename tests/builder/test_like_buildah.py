@@ -1,0 +1,70 @@
+"""COPY and ADD against what buildah, as real root, made of the same: ``expected/copy.txt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builder.copy_table import CASES, PREPARED, STAGE, dockerfile, line, make_context
+from tests.builder.layers import entries
+
+if TYPE_CHECKING:
+    from tests.builder.conftest import Workshop
+
+EXPECTED = Path(__file__).parent / "expected" / "copy.txt"
+
+# Where buildah is not like Docker, whose reference and BuildKit are followed.
+OTHERWISE = {
+    "onto symlink to file": "BuildKit resolves the destination, its last component too",
+    "add tar chown": "BuildKit gives all members of an archive to the user of --chown",
+}
+
+
+def expected() -> dict[str, set[str]]:
+    cases: dict[str, set[str]] = {}
+    lines: set[str] = set()
+    for text in EXPECTED.read_text().splitlines():
+        if text.startswith("= "):
+            lines = cases.setdefault(text.removeprefix("= "), set())
+        else:
+            lines.add(text)
+    return cases
+
+
+def listing(workshop: Workshop, image: str) -> set[str]:
+    return {
+        line(
+            path,
+            entry.kind,
+            entry.owner,
+            mode=entry.mode,
+            mtime=entry.mtime,
+            content=entry.link if entry.kind == "l" else entry.head.hex(),
+        )
+        for path, entry in entries(workshop, image=image, above="").items()
+        if path not in ("", ".")
+    }
+
+
+@pytest.mark.slow
+def test_like_buildah(workshop: Workshop) -> None:
+    workshop.context.rmdir()
+    make_context(workshop.context)
+    workshop.build(PREPARED, tag="prepared")
+    workshop.build(STAGE, "--force=notify", tag="s")
+    before = listing(workshop, "prepared")
+    differences = []
+    for case, there in expected().items():
+        done = workshop.build(dockerfile(case), tag="case", check=False)
+        here = {"FAILS"} if done.returncode else listing(workshop, "case") - before
+        if (here != there) != (case in OTHERWISE):
+            only = [f"buildah: {text}" for text in sorted(there - here)]
+            ours = [f"sundog:  {text}" for text in sorted(here - there)]
+            differences.append(
+                "\n  ".join([case, *only, *ours, done.stderr if "FAILS" in here else ""])
+            )
+    assert expected().keys() == CASES.keys()
+    if differences:
+        pytest.fail("\n".join(differences))
