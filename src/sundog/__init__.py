@@ -1,3 +1,3 @@
-"""Sundog: fully unprivileged containers for HPC.  Imports nothing, so that ch-run starts fast."""
+"""Sundog: fully unprivileged containers for HPC."""
 
 __version__ = "0.1.0"

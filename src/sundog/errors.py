@@ -1,4 +1,4 @@
-"""The exception tree and the exit statuses.  Imports nothing: every floor stands on it.
+"""The exception tree and the exit statuses.
 
     SundogError                 what the user is told: one line, and perhaps a hint
     ├── UsageError              the command line is wrong

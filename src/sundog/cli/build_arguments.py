@@ -1,7 +1,4 @@
-"""The options of ``ch-image build`` and ``modify``: what is built, and how commands are run.
-
-Must not import what a subcommand does.
-"""
+"""The options of ``ch-image build`` and ``modify``: what is built, and how commands are run."""
 
 from __future__ import annotations
 

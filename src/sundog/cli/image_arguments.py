@@ -1,7 +1,7 @@
 """``ch-image``'s command line.
 
 Options that all subcommands have may stand before or after the subcommand; those after it replace
-those before it.  Must not import what a subcommand does: ``--help`` needs none of it.
+those before it.
 """
 
 from __future__ import annotations

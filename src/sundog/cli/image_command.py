@@ -1,7 +1,6 @@
 """From a command line of ``ch-image`` to an exit status: dispatch, errors, signals.
 
 Exit statuses: 0; 1, it failed; 2, the command line is wrong.  ^C and SIGTERM end it by the signal.
-Must not import what only one subcommand needs: a start is to be fast.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 A tar archive is read once, from front to back, so it may be a pipe, and compressed; its files are
 put aside, under numbers: no name in it ever becomes a path.  Links in it lead to other members, as
 ``docker save`` wrote them for layers that are the same.
-
-Must not import anything of ``sundog`` but ``errors``, ``kernel``, ``layer`` and ``store``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``ctypes`` itself would cost each start 3 ms, so this module uses the extension module below it.
 Results follow the kernel's own convention: zero or more, or a negated errno; nothing here raises
-but ``checked``.  Must not import: ctypes, struct.
+but ``checked``.
 """
 
 import os

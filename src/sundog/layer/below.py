@@ -3,8 +3,6 @@
 The rules are those of Documentation/filesystems/overlayfs.rst: the topmost entry of a name shows;
 directories of one name merge until one of them is opaque or a layer has something else there; a
 whiteout ends the search.  The manifests say what is a whiteout and what is opaque.
-
-Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 To decompress and hash a layer takes as long as to make its files.  Both release the interpreter
 lock, as the system calls of the other side do, so a thread is enough for the two to go side by
 side.
-
-Must not import anything of ``sundog``.
 """
 
 from __future__ import annotations

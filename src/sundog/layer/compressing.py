@@ -3,8 +3,6 @@
 gzip goes through ISA-L where it is importable, else through zlib at its fastest level: what leaves
 here travels once and is unpacked often, and the last tenth of size costs ten times as much.  No
 name and no time get into a header.
-
-Must not import anything of ``sundog`` but ``errors`` and floor-mates below it.
 """
 
 from __future__ import annotations

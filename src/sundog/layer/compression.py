@@ -6,9 +6,6 @@ unpacks to: ``layer.limits``.  A stream may be several members in a row (RFC 195
 §3.1), as pigz, estargz and zstd:chunked write; the time is linear however short they are.
 
 gzip goes through ISA-L where it is importable: it costs 2.5 times less than zlib.
-
-Must not import anything of ``sundog`` but ``errors`` and ``layer.limits``: who reads is of no
-interest here.
 """
 
 from __future__ import annotations

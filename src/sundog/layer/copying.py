@@ -3,8 +3,6 @@
 Data are shared with the source where the file system can (FICLONE, ioctl_ficlonerange(2)), else the
 kernel copies them (copy_file_range(2)); holes stay holes.  Owners are not copied: all that an
 ordinary user makes is his.
-
-Must not import anything of ``sundog`` but ``layer.holes`` and ``layer.xattrs``.
 """
 
 from __future__ import annotations

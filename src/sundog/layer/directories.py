@@ -6,8 +6,6 @@ A path that is opened here can't lead out of the tree: the kernel refuses every 
 The kernel follows a path component by component, so a tree as deep as a path may be would cost a
 square if each of its directories were opened from the root.  Down, a directory is opened from its
 parent; up, from its child, where a path is long: for trees that nobody else moves directories in.
-
-Must not import anything of ``sundog`` but ``errors`` and ``kernel``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The records of a directory image, ``DIR/ch/owners``, for as long as it is copied.
 
-``launcher.own_records`` writes them.  Must not import anything of ``sundog`` but ``errors``,
-``record``, ``kernel`` and floor-mates below it.
+``launcher.own_records`` writes them.
 """
 
 from __future__ import annotations

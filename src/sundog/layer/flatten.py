@@ -1,7 +1,4 @@
-"""Merge layers into one plain tree, as overlayfs would show them, without its marks.
-
-Must not import anything of ``sundog`` but floor-mates below it.
-"""
+"""Merge layers into one plain tree, as overlayfs would show them, without its marks."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@ like it.
 
 Whatever the order of the members, the work grows with what they make and remove, not with what is
 there; what grows with the lengths of paths besides is counted (``layer.limits``).
-
-Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Specification: POSIX.1-2024, pax, "ustar Interchange Format"; GNU tar's manual, "Basic Tar Format",
 for numbers in base 256 and star's prefix.  Which types carry data follows Go's archive/tar, since
 Docker's layers are read with it.
-
-Must not import anything of ``sundog`` but ``errors``.
 """
 
 from __future__ import annotations

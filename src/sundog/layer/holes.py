@@ -1,7 +1,4 @@
-"""Where a file has data, and where nothing but a hole that reads as zeros: lseek(2), SEEK_DATA.
-
-Must not import anything of ``sundog``.
-"""
+"""Where a file has data, and where nothing but a hole that reads as zeros: lseek(2), SEEK_DATA."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ copied themselves.
 In a user namespace every foreign owner looks the same.  So who they are is found out outside, by
 ``foreign_owners``, while the copy is made in the tree worker, where the modes of the user's own
 files are no obstacle.
-
-Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

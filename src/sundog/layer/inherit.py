@@ -7,8 +7,6 @@ place must not have its capabilities.
 
 The skeleton is what is mounted under an image that lacks ``/dev``, ``/etc`` and their like: what is
 in a layer only because of it goes.
-
-Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 An archive of a few megabytes can stand for terabytes, or for hours of work.  Real images stay far
 below these bounds; ``ch-image --no-limits`` lifts them.
-
-Must not import anything of ``sundog`` but ``errors``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ has would show as a character device, and overlayfs ignores an opaque mark on a 
 a root-opaque layer the stack of layers is cut instead.
 
 Specification: Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
-Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

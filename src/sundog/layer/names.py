@@ -3,8 +3,6 @@
 Whiteouts as in the OCI image specification, layer.md, "Whiteouts": ``.wh.NAME`` deletes NAME from
 the layers below, ``.wh..wh..opq`` all that they have in its directory.  The other names that begin
 with ``.wh..wh.`` belonged to AUFS and mean nothing.
-
-Must not import anything of ``sundog`` but ``errors``.
 """
 
 from __future__ import annotations

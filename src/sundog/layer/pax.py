@@ -5,8 +5,6 @@ names in Unix are: Docker, GNU tar and libarchive read and write them raw too.  
 travel in two ways, ``SCHILY.xattr.NAME`` (star, GNU tar, Docker: a raw value) and
 ``LIBARCHIVE.xattr.NAME`` (bsdtar: name in URL encoding, value in base64); ``SCHILY.acl.*`` holds
 access control lists as text, kept as an attribute of that name.
-
-Must not import anything of ``sundog`` but ``errors``.
 """
 
 from __future__ import annotations

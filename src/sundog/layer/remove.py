@@ -2,8 +2,6 @@
 
 As an ordinary user the modes of directories are changed where they are in the way; in the tree
 worker they never are.
-
-Must not import anything of ``sundog``.
 """
 
 from __future__ import annotations

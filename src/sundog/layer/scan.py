@@ -3,8 +3,6 @@
 The tree is looked at right after it was copied and again after the step.  An entry has changed when
 its inode, ctime, size or mode has: never its mtime alone, which programs set as they please.  The
 layer is what overlayfs would have gathered, with whiteouts for what is gone.
-
-Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ below, changed in place.
 
 Specification: Documentation/filesystems/overlayfs.rst.  Runs in the tree worker, where the modes of
 files are no obstacle.
-Must not import anything of ``sundog`` but ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The bytes of a stream that comes in chunks, counted on the way.
-
-Must not import anything of ``sundog`` but ``errors`` and ``layer.chunks``.
-"""
+"""The bytes of a stream that comes in chunks, counted on the way."""
 
 from __future__ import annotations
 

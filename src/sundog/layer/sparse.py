@@ -3,8 +3,6 @@
 Specification: GNU tar's manual, "Storing Sparse Files": the old GNU format keeps the map in the
 header and in blocks after it, pax 0.0 and 0.1 in the extended header, pax 1.0 in front of the data.
 A map is a list of (offset, size), in order of offset.
-
-Must not import anything of ``sundog`` but ``errors`` and the parts of ``layer.tar``.
 """
 
 from __future__ import annotations

@@ -6,9 +6,6 @@ star's prefix, and the sparse files of GNU tar.
 The reader trusts nothing: whatever the bytes are, it raises ArchiveError and nothing else, and
 holds no more in memory than a few chunks of the stream, 1 MiB of what precedes a member, and 64 KiB
 of global headers.  It does not judge names; that is ``layer.unpack``'s business.
-
-Must not import anything of ``sundog`` but ``errors`` and its own parts: ``layer.chunks``,
-``layer.source``, ``layer.header``, ``layer.pax``, ``layer.sparse``, ``layer.names``.
 """
 
 from __future__ import annotations

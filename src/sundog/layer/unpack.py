@@ -6,8 +6,6 @@ touched.
 
 The later of two members with one name wins.  Whiteouts concern the layers below alone, wherever
 they stand in the archive.
-
-Must not import anything of ``sundog`` but ``errors``, ``record``, ``kernel`` and floor-mates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Go through the directories of a tree in one fixed order.
-
-Must not import anything of ``sundog`` but floor-mates below it.
-"""
+"""Go through the directories of a tree in one fixed order."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ member that does not fit (POSIX.1-2024, pax).  Sockets are left out: tar has no 
 Holes are written as zeros, since layer.md wants no sparse files; but only so many zeros.  What has
 holes beyond that is a sparse file as GNU tar writes it (pax 1.0: GNU tar's manual, "PAX Format,
 Version 1.0"), which libarchive, Go and Python read too.
-
-Must not import anything of ``sundog`` but ``errors``, ``record`` and floor-mates below it.
 """
 
 from __future__ import annotations

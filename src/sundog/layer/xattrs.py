@@ -6,7 +6,7 @@ symlink) is kept in the manifest for whoever gets the layer next.  What overlayf
 layers is neither: coming from an archive it is a forgery, on an upper directory its own business.
 
 Specification: xattr(7), capabilities(7) "Extended attributes"; Documentation/filesystems/
-overlayfs.rst, "User xattr".  Must not import anything of ``sundog``.
+overlayfs.rst, "User xattr".
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Platforms: operating system, architecture and variant, in Go's terms.
 
 Specification: OCI image-spec v1.1, image-index.md §Platform Variants, and the text form that
-``FROM --platform`` and ``--arch`` take.  Must not import the standard library's ``platform`` (slow,
-and it runs programs).
+``FROM --platform`` and ``--arch`` take.
 """
 
 from __future__ import annotations

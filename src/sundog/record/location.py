@@ -3,7 +3,7 @@
 ``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``; where ``$USER`` is unset, as in many
 containers and cron jobs, the account name of the effective uid stands in for it, or the number.
 
-Floor 0: imports the standard library's start-up modules only (``pwd`` when it is needed).
+Floor 0.
 """
 
 import os

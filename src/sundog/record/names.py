@@ -5,7 +5,7 @@ Specification: the grammar and the normalisation of the distribution project's p
 ``docker.io/library/alpine:latest``.  Written by hand because ``ch-run`` resolves names at start-up
 and cannot afford ``re``.
 
-Floor 0: imports the standard library's start-up modules and ``sundog.errors`` only.
+Floor 0.
 """
 
 from sundog.errors import ReferenceSyntaxError

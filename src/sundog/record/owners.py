@@ -11,7 +11,7 @@ attributes are words: kind, uid, gid, then any of ``dev=MAJOR:MINOR``, ``opaque`
 ``xattr=NAME:VALUE`` in hexadecimal.  Layers repeat a few attribute strings over and over: equal
 ones are parsed once and share one value.
 
-Floor 0: imports the standard library's start-up modules and ``sundog.errors`` only.
+Floor 0.
 """
 
 import os

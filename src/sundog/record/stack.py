@@ -5,7 +5,7 @@ the magic ``sundog-stack 2``, the tree, the working directory, the user, then th
 entrypoint, command), each as its length followed by its items; every field ends in NUL, so any byte
 that can stand in an ``argv`` can stand here.  Version 1, which is read too, had no user.
 
-Floor 0: imports the standard library's start-up modules and ``sundog.errors`` only.
+Floor 0.
 """
 
 import os

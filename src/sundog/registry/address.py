@@ -4,8 +4,6 @@ Specification: RFC 3986, of which the strict part: ``http`` or ``https``, a host
 digits, ``-`` and ``_``, or an IP address in its usual form; a port that is one; no user; no control
 character.  Readers of URLs differ in all the rest, and where two differ a password can be sent to a
 host other than the one that was checked.
-
-Must not import anything of ``sundog`` but ``errors`` and ``registry.faults``.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ Authentication" and "OAuth2" specifications (https://distribution.github.io/dist
 
 Nothing is sent before the registry asks for it.  A token is good for the scopes that it was got
 for, and a new one is got when it is about to end or the registry rejects it.
-
-Must not import anything of ``sundog`` but ``errors`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a registry has under a reference: for which platforms, under which digests.
-
-Must not import anything of ``sundog`` but ``errors``, ``oci`` and floor-mates below it.
-"""
+"""What a registry has under a reference: for which platforms, under which digests."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Specification: RFC 9112, §7.1 (chunks and trailers), and RFC 9110, §15.2 (interim answers).
 
 The methods that are overridden here are ``http.client``'s own, and private; tests fail where they
-are no longer called.  Must not import anything of ``sundog``.
+are no longer called.
 """
 
 from __future__ import annotations

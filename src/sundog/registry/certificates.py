@@ -3,8 +3,6 @@
 Specification: containers-certs.d(5).  Of the directories ``certs.d/HOST[:PORT]`` in the user's
 configuration, ``/etc/containers`` and ``/etc/docker``, the first that is there counts alone:
 ``*.crt`` are authorities, and ``NAME.cert`` with ``NAME.key`` is a certificate of the client.
-
-Must not import anything of ``sundog`` but ``errors`` and ``registry.faults``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Specification: OCI distribution-spec v1.1.  What comes back is checked: manifests against their
 digest, and everything against what the specification promises.
-
-Must not import anything of ``sundog`` but ``errors``, ``oci`` and floor-mates below it.
 """
 
 from __future__ import annotations

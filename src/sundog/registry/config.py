@@ -12,8 +12,6 @@ without a host are looked for, as in Charliecloud, and overrule the files in tha
 
 The name under which an image is kept is none of this module's business: it does not depend on where
 the image came from.
-
-Must not import anything of ``sundog`` but ``errors``, ``record``, ``oci`` and floor-mates below it.
 """
 
 from __future__ import annotations

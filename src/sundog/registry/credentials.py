@@ -5,8 +5,6 @@ Specification: containers-auth.json(5); docker-login, "Credential stores" and "C
 server's name from its standard input, and writes JSON.
 
 A secret is never in an argument list, a message or ``repr``; files with secrets are made 0600.
-
-Must not import anything of ``sundog`` but ``errors``, ``kernel.files`` and ``registry.faults``.
 """
 
 from __future__ import annotations

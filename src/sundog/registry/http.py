@@ -1,8 +1,6 @@
 """HTTP as the rest of the package sees it: one request, one answer, and whoever sends.
 
 Specification: RFC 9110.
-
-Must not import anything of ``sundog`` but ``errors`` and floor-mates ``address``, ``faults``.
 """
 
 from __future__ import annotations

@@ -4,9 +4,6 @@ Specification: OCI distribution-spec v1.1, "Pull", and image-spec v1.1.
 
 Mirrors are tried in order, the registry itself last.  What the store has is not asked for: with the
 tag where it was, one request is all.  The image appears under its name when all of it is there.
-
-Must not import anything of ``sundog`` but ``errors``, ``record``, ``oci``, ``store`` and
-floor-mates below it.
 """
 
 from __future__ import annotations

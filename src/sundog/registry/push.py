@@ -4,8 +4,6 @@ Specification: OCI distribution-spec v1.1, "Push".  What the registry has is not
 for each blob, and for blobs of its other repositories that it may take from there.  Threads do so
 side by side; layers are packed one at a time, while others travel.  The tag is moved last, in one
 request: until then nobody sees anything new.
-
-Must not import anything of ``sundog`` but ``errors``, ``oci``, ``store`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Specification: RFC 9110, §10.2.3 (Retry-After) and §9.2.2 (which methods may be repeated); the
 IETF's draft on RateLimit header fields, as Docker Hub writes them.
-
-Must not import anything of ``sundog`` but ``errors`` and floor-mates below it.
 """
 
 from __future__ import annotations

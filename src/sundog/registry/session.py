@@ -1,7 +1,4 @@
-"""What one command needs to speak with registries: settings, connections, who the user is.
-
-Must not import anything of ``sundog`` but ``errors``, ``oci`` and floor-mates below it.
-"""
+"""What one command needs to speak with registries: settings, connections, who the user is."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ There is no list of all public suffixes here.  Strangers have names below a sing
 country's usual second-level domains, and below what the short table has.  Where the table lacks a
 provider, a registry there can have its own password sent to another customer of that provider, and
 nowhere else.
-
-Must not import anything of ``sundog`` but ``errors`` and ``registry.address``.
 """
 
 from __future__ import annotations

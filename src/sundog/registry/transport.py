@@ -9,9 +9,6 @@ machine itself.  Certificates are checked against the system's store (and ``$SSL
 
 A redirect is followed for GET and HEAD; to another origin the credentials do not go along, and from
 https to http nothing goes.
-
-Must not import anything of ``sundog`` but ``errors`` and floor-mates ``address``, ``bounded``,
-``certificates``, ``faults``, ``http``.
 """
 
 from __future__ import annotations

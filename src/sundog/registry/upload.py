@@ -3,8 +3,6 @@
 Specification: OCI distribution-spec v1.1, "Pushing Blobs".  A small blob goes with one PUT, a large
 one in chunks: what the registry has of it need not be sent again when the connection breaks.  What
 fails for the moment is tried again, after a pause.
-
-Must not import anything of ``sundog`` but ``errors``, ``oci`` and floor-mates below it.
 """
 
 from __future__ import annotations

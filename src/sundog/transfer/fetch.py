@@ -2,8 +2,6 @@
 
 A connection that breaks is taken up again where it broke, and so is a download that a killed
 process left.  What a server sends is believed only when its digest is right.
-
-Must not import anything of ``sundog`` but ``errors``, ``oci``, ``store`` and floor-mates below it.
 """
 
 from __future__ import annotations

@@ -4,9 +4,6 @@ Threads fetch blobs and tell of their progress; worker processes unpack, of whic
 as processors, at most; the first is there before it is known what to unpack.  Both take the layers
 bottom first.  No layer is in place before all are
 complete, checked and on the device; blobs that were complete before a failure are kept.
-
-Must not import anything of ``sundog`` but ``errors``, ``oci``, ``layer``, ``store`` and floor-mates
-below it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Specification: POSIX.1-2024, Shell Command Language, §2.2 quoting, §2.3 token recognition, §2.9
 commands, §2.10 grammar; and of bash what Dockerfiles use (``[[ ]]``, ``(( ))``, ``$'…'``, arrays,
 process substitution, ``<<<``).  It expands and runs nothing.  A text that a shell would refuse is
-read as far as it makes sense.  Must not import anything of this project.
+read as far as it makes sense.
 
 The one client is ``build.inject``, which puts words behind a command word.  The text of a command
 can itself be a quoted word of another (``sh -c 'apt-get update'``), so that every character knows
