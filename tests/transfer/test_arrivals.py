@@ -1,4 +1,4 @@
-"""``store.arrivals``: what a worker makes of a blob whose fetch fails at that moment."""
+"""``transfer.arrivals``: what a worker makes of a blob whose fetch fails at that moment."""
 
 import os
 from pathlib import Path
