@@ -170,6 +170,13 @@ def test_the_working_directory_is_made(busybox_tree: Path) -> None:
     assert (busybox_tree / "a" / "b").is_dir()
 
 
+def test_a_working_directory_may_be_deep(busybox_tree: Path) -> None:
+    path = b"/d" * 1500
+    step = Step(root_of(busybox_tree), [b"sh", b"-c", b"pwd | wc -c"], PATH, path)
+    assert run_step(step) == 0
+    subprocess.run(["rm", "-r", busybox_tree / "d"], check=True)
+
+
 def test_stdin_is_empty(busybox_tree: Path) -> None:
     assert shell(busybox_tree, "cat; readlink /proc/self/fd/0") == (0, "/dev/null\n")
 
