@@ -17,7 +17,7 @@ import select
 import signal
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from sundog.container.relay import Relay
 from sundog.errors import SundogError
@@ -27,7 +27,7 @@ from sundog.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 READ_SIZE = 1 << 16
 # The longest answer: that of a supervisor, which has the records of a whole image.
@@ -139,17 +139,32 @@ class Child:
         steps = [(stop, PATIENCE_WITH_STOPPED)]
         if is_gentle and stop != signal.SIGKILL:
             steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
-        for signo, patience in steps:
-            os.kill(self.pid, signo)
-            try:
-                self._await_answer(relay, time.monotonic() + patience)
-            except (Exception, KeyboardInterrupt):
-                relay = None  # nobody may read any more what it prints; or it takes too long
+        with another_interrupt():
+            for signo, patience in steps:
+                os.kill(self.pid, signo)
+                try:
+                    self._await_answer(relay, time.monotonic() + patience)
+                except (Exception, KeyboardInterrupt):
+                    relay = None  # nobody may read any more what it prints; or it takes too long
         # A supervisor may wait in the kernel for a FUSE daemon in the container, which ends first.
         for process in (*children_of(self.pid), self.pid):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.wait()
+
+
+@contextmanager
+def another_interrupt() -> "Iterator[None]":
+    """Let ^C raise KeyboardInterrupt even where it has done that already and is now noted only."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def children_of(pid: int) -> list[int]:
