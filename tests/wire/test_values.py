@@ -107,10 +107,9 @@ def test_refusals_come_back(number: int, text: str, path: str | bytes | None) ->
 def test_interruptions_and_bugs_come_back() -> None:
     with pytest.raises(KeyboardInterrupt):
         unpack_outcome(pack_exception(KeyboardInterrupt()))
-    try:
+    with pytest.raises(KeyError) as missing:
         os.environ["missing"]
-    except KeyError as error:
-        packed = pack_exception(error)
+    packed = pack_exception(missing.value)
     with pytest.raises(RuntimeError, match="KeyError: 'missing'") as caught:
         unpack_outcome(packed)
     assert "test_interruptions_and_bugs_come_back" in caught.value.__notes__[0]
