@@ -211,8 +211,7 @@ def guarded(
         if emulation is not None:
             emulation.prepare()
         try:
-            more = (CLONE_NEWPID if own_pids else 0) | (CLONE_NEWNET if step.offline else 0)
-            enter_namespaces(step.uid, step.gid, more)
+            enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
         except KernelError as error:
             if own_pids and error.call == "unshare":
                 raise PidNamespaceRefused(error.message) from None
@@ -221,8 +220,6 @@ def guarded(
         tie()
         with suppress(KernelError):  # a site that allows none: user.max_ipc_namespaces is 0
             unshare(CLONE_NEWIPC)
-        if step.offline:
-            bring_up_loopback()
         if emulation is not None:
             emulation.merge()
         if not own_pids:
@@ -405,6 +402,9 @@ def become(step: Step, relay: Relay, emulation: "Emulation | None" = None) -> No
     # Who may not be traced may not write ID maps either; nothing of the image runs yet.
     set_dumpable(True)
     lock_mounts()
+    if step.offline:  # as the owner of the network: ping(8) wants CAP_NET_RAW there
+        unshare(CLONE_NEWNET)
+        bring_up_loopback()
     set_no_new_privs()
     scope(LANDLOCK_SCOPES)
     forbid_keys()
