@@ -4,6 +4,8 @@ Specification: netdevice(7).  No policy.  Floor 0.
 """
 
 import sys
+from _socket import socket
+from fcntl import ioctl
 
 from sundog.kernel.libc import kernel_error
 
@@ -18,9 +20,6 @@ IFREQ_SIZE = 40
 
 def bring_up_loopback() -> None:
     """Bring up ``lo`` in this process's network namespace.  Raises KernelError."""
-    from _socket import socket  # noqa: PLC0415 - seldom needed
-    from fcntl import ioctl  # noqa: PLC0415
-
     interfaces = socket(AF_INET, SOCK_DGRAM)
     try:
         name = b"lo".ljust(IFREQ_NAME, b"\0")
