@@ -118,7 +118,7 @@ def test_the_command_has_its_callers_descriptors_alone(
 TELLTALE = "import os\nos.write(2, b'IMPORTED FROM THE IMAGE\\n')\nos._exit(99)\n"
 BROKEN_STEP = """
 import os, sys
-from sundog.launcher import step
+from sundog.container import step
 from sundog.container.root import DirectoryRoot
 def broken(pid):
     os.waitpid(pid, 0)
