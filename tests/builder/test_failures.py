@@ -101,16 +101,16 @@ def test_output_that_is_not_shown_is_shown_in_the_end(any_workshop: Workshop) ->
 
 def test_nothing_that_run_started_outlives_it(workshop: Workshop) -> None:
     # A build that waited for it would not end, either.
-    workshop.build("FROM bb\nRUN (sleep 987653; echo late >/late)& true\nRUN test ! -e /late\n")
-    assert not processes("sleep 987653")
+    marker = f"sleep 987653{os.getpid()}"
+    workshop.build(f"FROM bb\nRUN ({marker}; echo late >/late)& true\nRUN test ! -e /late\n")
+    assert not processes(marker)
     assert workshop.run("ls /late 2>/dev/null; true") == ""
 
 
 def test_run_that_puts_itself_into_another_session(workshop: Workshop) -> None:
-    workshop.build(
-        "FROM bb\nRUN setsid sh -c '(trap \"\" HUP TERM INT; sleep 987654)' & sleep 0.1\n"
-    )
-    assert not processes("sleep 987654")
+    marker = f"sleep 987654{os.getpid()}"
+    workshop.build(f"FROM bb\nRUN setsid sh -c '(trap \"\" HUP TERM INT; {marker})' & sleep 0.1\n")
+    assert not processes(marker)
 
 
 def processes(command_line: str) -> list[int]:
@@ -160,7 +160,7 @@ def test_interrupted(
     workshop: Workshop, storage: Path, number: int, message: str, *, whole_group: bool
 ) -> None:
     """^C goes to the whole group, ``kill`` to the process alone."""
-    marker = f"sleep 98765{number}"
+    marker = f"sleep 98765{number}{os.getpid()}"  # other workers have the same test
     build = start_build(workshop, storage, f"FROM bb\nRUN trap '' INT TERM; {marker} & {marker}\n")
     wait_for(lambda: len(processes(marker)) >= 2)
     if whole_group:
@@ -175,7 +175,7 @@ def test_interrupted(
 
 
 def test_killed_build_takes_its_processes_along(workshop: Workshop, storage: Path) -> None:
-    marker = "sleep 987651"
+    marker = f"sleep 987651{os.getpid()}"
     build = start_build(workshop, storage, f"FROM bb\nRUN {marker} & {marker}\n")
     wait_for(lambda: len(processes(marker)) >= 2)
     os.kill(build.pid, signal.SIGKILL)

@@ -139,13 +139,13 @@ class Child:
         steps = [(stop, PATIENCE_WITH_STOPPED)]
         if is_gentle and stop != signal.SIGKILL:
             steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
-        with another_interrupt():
+        with on_another_interrupt(lambda: os.kill(self.pid, stop)):
             for signo, patience in steps:
                 os.kill(self.pid, signo)
                 try:
                     self._await_answer(relay, time.monotonic() + patience)
-                except (Exception, KeyboardInterrupt):
-                    relay = None  # nobody may read any more what it prints; or it takes too long
+                except Exception:
+                    relay = None  # nobody may read any more what it prints
         # A supervisor may wait in the kernel for a FUSE daemon in the container, which ends first.
         for process in (*children_of(self.pid), self.pid):
             with suppress(ProcessLookupError):
@@ -154,13 +154,13 @@ class Child:
 
 
 @contextmanager
-def another_interrupt() -> "Iterator[None]":
-    """Let ^C raise KeyboardInterrupt even where it has done that already and is now noted only."""
+def on_another_interrupt(act: "Callable[[], None]") -> "Iterator[None]":
+    """Call ``act`` at each further ^C, which breaks nothing off."""
     before = signal.getsignal(signal.SIGINT)
     if before == signal.SIG_IGN:
         yield
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, lambda *_: act())
     try:
         yield
     finally:
