@@ -307,6 +307,33 @@ def test_a_signal_in_a_destructor_is_not_lost() -> None:
     assert done.stdout == "terminated (SIGTERM)\n"
 
 
+def test_what_the_signal_left_half_made_does_not_complain() -> None:
+    """As http.client's answers do, whose destructor wants what the constructor makes last."""
+    done = within(
+        """
+        class HalfMade:
+            def __init__(self):
+                os.kill(me, signal.SIGINT)
+                for _ in range(100):
+                    pass
+                self.file = None
+
+            def __del__(self):
+                self.file
+
+        try:
+            with context:
+                HalfMade()
+        except INTERRUPTIONS as error:
+            error.__traceback__ = None
+            print(context.text, flush=True)
+        die_of(context.number)
+        """
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert done.stdout == "interrupted (SIGINT)\n"
+
+
 def test_a_child_does_not_clean_up_for_its_parent() -> None:
     done = within(
         """

@@ -91,7 +91,7 @@ class Interruption:
         if issubclass(unraisable.exc_type, INTERRUPTIONS):
             signal.signal(signal.SIGALRM, self._raise)
             signal.setitimer(signal.ITIMER_REAL, _LATER)
-        else:
+        elif not self.number:  # else it is an object that the signal left half made
             sys.__unraisablehook__(unraisable)
 
     def _raise(self, number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG002
