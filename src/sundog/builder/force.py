@@ -19,7 +19,6 @@ _LATER = {
     "fakeroot": "the LD_PRELOAD helper is not in this version",
 }
 MODES = (*_TAGS, *_LATER)
-DEFAULT_MODE = "seccomp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def guarded(
     """
 
     def guard(tie: "Callable[[], None]") -> "tuple[int, object]":
-        # Out of reach of the user's terminal, as all that comes.
+        # Neither the guard nor what it forks is to be reached from the user's terminal.
         os.setsid()
         null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         for fd, stream in zip((null, *relay.ends), STANDARD_STREAMS, strict=True):
