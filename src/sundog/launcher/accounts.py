@@ -1,60 +1,133 @@
 """The /etc/passwd and /etc/group that a container gets: one user, one group, and who must exist.
 
-Made on the host, before the namespaces, because the host's name service may ask a daemon.
+Made on the host, before the namespaces, because the host's name service may ask a daemon.  The
+compiled ``ch-run`` cannot ask it; so the two texts are left for it in the storage directory.
 
 Floor 0.  The C library is asked directly: the module ``grp`` is in many builds of Python a file of
 its own, and both it and ``pwd`` would decode what is wanted as bytes.
 """
 
+import os
 from _ctypes import dlsym, sizeof
 
+from sundog.container.paths import lexists
 from sundog.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
 from sundog.launcher.messages import Messages
 
 NOBODY = 65534  # what the kernel shows for IDs that are not mapped: user_namespaces(7)
+
+# In the storage directory: for each UID and GID a file UID.GID with both texts, each ended by NUL.
+ACCOUNTS_DIRECTORY = b"accounts"
+ACCOUNTS_FRESH = 86400  # seconds, after which the compiled ch-run believes a file no more
+STORAGE_MARK = b"version"  # which every storage directory has
+ACCOUNTS_RENEWED = ACCOUNTS_FRESH // 2  # after which it is written again
+
+# Lines of passwd(5) and group(5) that every container has, and how its user's line ends.
+PASSWD_ROOT = b"root:x:0:0:root:/root:/bin/sh\n"
+PASSWD_NOBODY = b"nobody:x:65534:65534:nobody:/:/bin/false\n"
+PASSWD_END = b":/:/bin/sh\n"
+GROUP_ROOT = b"root:x:0:\n"
+GROUP_NOBODY = b"nogroup:x:65534:\n"
 
 # struct passwd begins: char *pw_name, *pw_passwd; uid_t pw_uid; gid_t pw_gid; char *pw_gecos.
 # struct group begins: char *gr_name.
 GECOS_OFFSET = 2 * sizeof(CharPointer) + 8
 
 
-def passwd_text(uid: int, gid: int, messages: Messages) -> bytes:
+class Accounts:
+    """The texts of /etc/passwd and /etc/group; ``known`` if the host knows the user and group."""
+
+    __slots__ = ("group", "known", "passwd")
+
+    def __init__(self, passwd: bytes, group: bytes, *, known: bool) -> None:
+        self.passwd = passwd
+        self.group = group
+        self.known = known
+
+
+def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:
+    """Return the accounts of a container whose user is ``uid`` and ``gid``."""
+    user = user_names(uid)
+    if user is None:
+        messages.verbose(f"UID {uid} not found; using dummy info")
+    group = group_name(gid)
+    if group is None:
+        messages.verbose(f"GID {gid} not found; using dummy info")
+    known = user is not None and group is not None
+    passwd = passwd_text(uid, gid, *(user or (b"charlie", b"Charlie")))
+    return Accounts(passwd, group_text(gid, group or b"charliegroup"), known=known)
+
+
+def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> None:
+    """Leave ``accounts`` in the open ``storage`` directory, which is this user's and private.
+
+    A file appears whole or not at all.  Where it cannot be written nothing is lost.
+    """
+    name = ACCOUNTS_DIRECTORY + b"/%d.%d" % (uid, gid)
+    text = accounts.passwd + b"\0" + accounts.group + b"\0"
+    try:
+        if not lexists(STORAGE_MARK, storage) or is_remembered(storage, name, text):
+            return
+        if not lexists(ACCOUNTS_DIRECTORY, storage):
+            os.mkdir(ACCOUNTS_DIRECTORY, 0o700, dir_fd=storage)
+        making = name + b".%d" % os.getpid()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(making, flags, 0o600, dir_fd=storage)
+        written = os.write(fd, text)
+        os.close(fd)
+        if written == len(text):
+            os.rename(making, name, src_dir_fd=storage, dst_dir_fd=storage)
+        else:
+            os.unlink(making, dir_fd=storage)
+    except OSError:
+        pass  # a storage that is read-only or full; or another start was faster
+
+
+def is_remembered(storage: int, name: bytes, text: bytes) -> bool:
+    """Tell whether the file ``name`` below ``storage`` holds ``text`` and is rather new."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=storage)
+    except FileNotFoundError:
+        return False
+    found, status = os.read(fd, len(text) + 1), os.fstat(fd)
+    os.close(fd)
+    from time import time  # noqa: PLC0415 - for the few that come here
+
+    return found == text and 0 <= time() - status.st_mtime < ACCOUNTS_RENEWED
+
+
+def passwd_text(uid: int, gid: int, name: bytes, comment: bytes) -> bytes:
     """Return an /etc/passwd for a container whose user is ``uid`` and ``gid``."""
-    name, comment = user_names(uid, messages)
-    lines = [b"%s:x:%d:%d:%s:/:/bin/sh\n" % (name, uid, gid, comment)]
+    lines = [b"%s:x:%d:%d:%s" % (name, uid, gid, comment) + PASSWD_END]
     if uid != NOBODY:
-        lines.insert(0, b"nobody:x:%d:%d:nobody:/:/bin/false\n" % (NOBODY, NOBODY))
+        lines.insert(0, PASSWD_NOBODY)
     if uid != 0:
-        lines.insert(0, b"root:x:0:0:root:/root:/bin/sh\n")
+        lines.insert(0, PASSWD_ROOT)
     return b"".join(lines)
 
 
-def group_text(gid: int, messages: Messages) -> bytes:
+def group_text(gid: int, name: bytes) -> bytes:
     """Return an /etc/group for a container whose group is ``gid``."""
-    lines = [b"%s:x:%d:\n" % (group_name(gid, messages), gid)]
+    lines = [b"%s:x:%d:\n" % (name, gid)]
     if gid != NOBODY:
-        lines.insert(0, b"nogroup:x:%d:\n" % NOBODY)
+        lines.insert(0, GROUP_NOBODY)
     if gid != 0:
-        lines.insert(0, b"root:x:0:\n")
+        lines.insert(0, GROUP_ROOT)
     return b"".join(lines)
 
 
-def user_names(uid: int, messages: Messages) -> tuple[bytes, bytes]:
-    """Return the host's login name and comment of ``uid``, or those that stand in for them."""
+def user_names(uid: int) -> tuple[bytes, bytes] | None:
+    """Return the host's login name and comment of ``uid``, None if it has none."""
     entry = name_service("getpwuid", uid)
     if not entry:
-        messages.verbose(f"UID {uid} not found; using dummy info")
-        return b"charlie", b"Charlie"
+        return None
     return string_at(entry), string_at(entry + GECOS_OFFSET)
 
 
-def group_name(gid: int, messages: Messages) -> bytes:
-    """Return the host's name of ``gid``, or one that stands in for it."""
+def group_name(gid: int) -> bytes | None:
+    """Return the host's name of ``gid``, None if it has none."""
     entry = name_service("getgrgid", gid)
-    if not entry:
-        messages.verbose(f"GID {gid} not found; using dummy info")
-        return b"charliegroup"
-    return string_at(entry)
+    return string_at(entry) if entry else None
 
 
 def name_service(function: str, number: int) -> int:

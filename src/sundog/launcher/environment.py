@@ -23,6 +23,7 @@ IMAGE_ENVIRONMENT = b"/ch/environment"
 VARIABLE_HINT = "a variable is NAME=VALUE, one to a line"
 
 HOME_DEFAULT = b"/root"
+CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 
 
 class SetVariables:
@@ -92,7 +93,7 @@ def command_environment(
             value = expanded(text, environment) if expand else text
             environment.set(name, value)
             messages.verbose(f"environment: {printable(name)}={printable(value)}")
-    environment.set(b"CH_RUNNING", b"Weird Al Yankovic")
+    environment.set(b"CH_RUNNING", CH_RUNNING)
 
 
 def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:

@@ -38,7 +38,7 @@ from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
-from sundog.launcher.accounts import group_text, passwd_text
+from sundog.launcher.accounts import find_accounts, remember_accounts
 from sundog.launcher.environment import SetFromImage, command_environment
 from sundog.launcher.image import Image, find_image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
@@ -47,6 +47,9 @@ from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.location import default_storage, usual_storage
+
+SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
+SET_ID_HINT = "it needs no privileges; take them away: chmod ug-s, on ch-run or its interpreter"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,7 +195,10 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
     if line.passwd and not line.notify:  # then they are the image's
-        accounts = (passwd_text(uid, gid, messages), group_text(gid, messages))
+        found = find_accounts(uid, gid, messages)
+        accounts = (found.passwd, found.group)
+        if storage.is_private and found.known:
+            remember_accounts(storage.directory, uid, gid, found)
     typing = typing_is_possible()
     enter_namespaces(uid, gid)
     storage.reopen()
@@ -268,10 +274,7 @@ def refuse_set_id() -> None:
     """Raise SundogError if ``ch-run`` was given privileges, which it neither needs nor guards."""
     uids, gids = os.getresuid(), os.getresgid()
     if len(set(uids)) > 1 or len(set(gids)) > 1:
-        raise SundogError(
-            "ch-run is installed set-user-ID or set-group-ID",
-            "it needs no privileges; take them away: chmod ug-s, on ch-run or its interpreter",
-        )
+        raise SundogError(SET_ID_REFUSAL, SET_ID_HINT)
 
 
 def command_missing() -> SundogError:

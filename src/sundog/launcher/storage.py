@@ -47,13 +47,17 @@ OWN_HINT = "name one of your own: --storage or $CH_IMAGE_STORAGE; run a director
 
 
 class Storage:
-    """A storage directory; ``directory`` is open, or -1 where there is none, or none is wanted."""
+    """A storage directory; ``directory`` is open, or -1 where there is none, or none is wanted.
 
-    __slots__ = ("directory", "path")
+    ``is_private`` says that it is this user's, and that no other can enter it.
+    """
 
-    def __init__(self, path: bytes, directory: int = -1) -> None:
+    __slots__ = ("directory", "is_private", "path")
+
+    def __init__(self, path: bytes, directory: int = -1, *, is_private: bool = False) -> None:
         self.path = path
         self.directory = directory
+        self.is_private = is_private
 
     def at(self, name: bytes) -> bytes:
         """Return a path to something in the open directory."""
@@ -82,11 +86,12 @@ class Storage:
 def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
     """Return the storage directory ``path`` (absolute) to run the image ``name`` from.
 
-    None stands for what is no image name: then nobody looks into the directory.  ``is_usual`` tells
-    the path that applies where none is named.  Raises SundogError if the image must not be run.
+    None stands for what is no image name: then nobody opens a directory that is another user's, or
+    that others can enter.  ``is_usual`` tells the path that applies where none is named.  Raises
+    SundogError if the image must not be run.
     """
     if name is None:
-        return Storage(path)
+        return private_storage(path)
     try:
         if is_usual and is_others_link(path):
             raise not_own(path, os.lstat(path).st_uid, "symbolic link ")
@@ -101,12 +106,27 @@ def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
         if is_usual:
             raise not_own(path, status.st_uid)
     elif not status.st_mode & OPEN_TO_OTHERS:
-        return storage
+        return Storage(path, directory, is_private=True)
     try:
         check_entries(storage, b"images/" + name_to_directory(name).encode(), status.st_uid)
     except PermissionError:
         raise closed_storage(path) from None
     return storage
+
+
+def private_storage(path: bytes) -> Storage:
+    """Return the storage directory ``path``, open if it is this user's and private."""
+    try:
+        if is_others_link(path):
+            return Storage(path)
+        directory = os.open(path, OPEN_DIRECTORY)
+    except OSError:
+        return Storage(path)
+    status = os.fstat(directory)
+    if status.st_uid == os.geteuid() and not status.st_mode & OPEN_TO_OTHERS:
+        return Storage(path, directory, is_private=True)
+    os.close(directory)
+    return Storage(path)
 
 
 def check_entries(storage: Storage, image: bytes, owner: int) -> None:

@@ -1,0 +1,187 @@
+/* The container's file systems, in the three phases of container/operations.py: take hold of what
+ * the host shows, make what it does not have, and after the change of root attach all of it. */
+
+enum need { OPTIONAL, REQUIRED, CREATED }; /* what if the mount point is missing */
+
+/* Shows a file or directory of the host, or else a text, or else an empty tmpfs. */
+struct operation { const char *source, *text, *target; enum need need; int read_only; long tree; };
+
+static struct operation *operations, *last_operation;
+
+#define EACH_OPERATION struct operation *o = operations; o < last_operation; o++
+
+static void add(const char *source, const char *text, const char *target, enum need need)
+{
+    *last_operation++ = (struct operation){source, text, target, need, 0, -1};
+}
+
+/* Move this process into a user and a mount namespace of its own: user_namespaces(7). */
+static void enter_namespaces(uint32_t uid, uint32_t gid, uint32_t outer_uid, uint32_t outer_gid)
+{
+    const char *users = JOINED(decimal(uid), " ", decimal(outer_uid), " 1\n");
+    const char *groups = JOINED(decimal(gid), " ", decimal(outer_gid), " 1\n");
+    must(CALL(unshare, CLONE_NEWUSER | CLONE_NEWNS), "unshare");
+    write_all(open_at(AT_FDCWD, "/proc/self/uid_map", O_WRONLY), users);
+    write_all(open_at(AT_FDCWD, "/proc/self/setgroups", O_WRONLY), "deny\n");
+    write_all(open_at(AT_FDCWD, "/proc/self/gid_map", O_WRONLY), groups);
+}
+
+/* Plan what launcher/run_plan.py plans. */
+static void plan(const struct image *image, const struct options *options,
+                 const struct accounts *accounts)
+{
+    static const char *const paths[] = {REQUIRED_BINDS, OPTIONAL_BINDS, CRAY_BINDS};
+    enum need need = options->overlay_size ? CREATED : REQUIRED;
+    size_t known = sizeof paths / sizeof *paths, most = known + 4 + (size_t)options->bind_count;
+    operations = last_operation = allocate(most * sizeof *operations);
+    if (!image->path && *image->tree) {
+        add(fd_path(image->own, "/root/ch"), NULL, "/ch", REQUIRED);
+        operations->read_only = 1;
+    }
+    if (CALL(faccessat, AT_FDCWD, CRAY_DIRECTORY) < 0) known -= CRAY_COUNT;
+    for (size_t i = 0; i < known; i++)
+        add(paths[i], NULL, paths[i], i < REQUIRED_COUNT ? need : OPTIONAL);
+    if (accounts->passwd) add(NULL, accounts->passwd, "/etc/passwd", need);
+    if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
+    const char *tmp = variable("TMPDIR");
+    add(options->private_tmp ? NULL : tmp && *tmp ? tmp : "/tmp", NULL, "/tmp", need);
+    for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
+        add(bind->source, NULL, bind->target, CREATED);
+}
+
+static long copy_tree(const char *path, int read_only)
+{
+    static const uint64_t attributes[4] = {MOUNT_ATTR_RDONLY};
+    long tree = CALL(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE);
+    if (tree >= 0 && read_only)
+        must(CALL(mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attributes, 32), path);
+    return tree;
+}
+
+static void generate(struct operation *o, long scratch)
+{
+    char *place = JOINED("mount-", o->target + 1);
+    for (char *p = place; *p; p++) *p = *p == '/' ? '%' : *p;
+    must(CALL(mkdirat, scratch, place, 0777), place);
+    if (o->text) {
+        place = JOINED(place, "/file");
+        long fd = must(open_at(scratch, place, O_WRONLY | O_CREAT | O_EXCL), place);
+        must(CALL(fchmod, fd, 0644), place);
+        write_all(fd, o->text);
+    } else {
+        const char *path = fd_path(scratch, JOINED("/", place));
+        must(CALL(mount, "sundog", path, "tmpfs", MS_NOSUID | MS_NODEV), place);
+    }
+    o->tree = must(CALL(open_tree, scratch, place, OPEN_TREE_CLONE | O_CLOEXEC), place);
+}
+
+/* Make an empty file or directory, and what is above it, on the root's own mount alone. */
+static void make_mount_point(const char *path, int is_directory)
+{
+    char *here = copied(path, length(path)), *end = here;
+    long parent = must(open_within(AT_FDCWD, "/", DIRECTORY, INSIDE), "/");
+    for (char *name = here; *end; name = end) {
+        while (*name == '/') name++;
+        for (end = name; *end && *end != '/'; end++) continue;
+        if (end == name) break;
+        char saved = *end;
+        *end = 0;
+        long child = open_within(AT_FDCWD, here, O_PATH, INSIDE);
+        if (child == -ENOENT) {
+            if (saved || is_directory) must(CALL(mkdirat, parent, name, 0755), here);
+            else must(CALL(openat, parent, name, O_CREAT | O_EXCL | O_CLOEXEC, 0644), here);
+            child = open_at(parent, name, O_PATH | O_NOFOLLOW);
+        }
+        parent = must(child, here);
+        *end = saved;
+    }
+}
+
+static void attach(const struct operation *o)
+{
+    const int flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
+    struct status status;
+    long result = CALL(move_mount, o->tree, "", AT_FDCWD, o->target, flags);
+    if (result == -ENOENT && o->need == CREATED) {
+        must(status_of(o->tree, "", 0, &status), o->target);
+        make_mount_point(o->target, is_type(&status, S_IFDIR));
+        result = CALL(move_mount, o->tree, "", AT_FDCWD, o->target, flags);
+    }
+    if (o->need != OPTIONAL) must(result, o->target);
+}
+
+static const char *escaped(const char *name)
+{
+    char *text = allocate(2 * length(name) + 1), *end = text;
+    for (; *name; *end++ = *name++)
+        if (*name == '\\' || *name == ':' || *name == ',') *end++ = '\\';
+    return text;
+}
+
+/* Mount an overlay over the topmost "/", below an upper in "scratch" unless that is -1. */
+static void mount_overlay(const char *first, const char *more, long scratch)
+{
+    const char *upper = "";
+    if (scratch >= 0) {
+        struct status status;
+        must(status_of(AT_FDCWD, first, 0, &status), first);
+        must(CALL(mkdirat, scratch, "upper", 0777), "upper");
+        must(CALL(mkdirat, scratch, "work", 0777), "work");
+        must(CALL(fchmodat, scratch, "upper", status.mode & 07777), "upper");
+        upper = JOINED(",upperdir=", fd_path(scratch, "/upper"),
+                       ",workdir=", fd_path(scratch, "/work"), ",volatile,xino=on");
+    }
+    char *data = JOINED("userxattr,index=off,lowerdir=", escaped(first), more, upper);
+    if (length(data) >= PATH_LIMIT) decline("many layers");
+    must(CALL(mount, "sundog", "/", "overlay", scratch < 0 ? MS_RDONLY : 0, data), "overlay");
+}
+
+static void mount_layers(const struct image *image, long scratch)
+{
+    char *more = "";
+    for (char **layer = image->layers; *layer && length(more) < PATH_LIMIT; layer++)
+        more = JOINED(more, ":", escaped(*layer), "/tree");
+    must(CALL(chdir, fd_path(image->storage_at, "/layers")), "layers");
+    mount_overlay(fd_path(image->own, "/root"), JOINED(more, ":../skeleton"), scratch);
+}
+
+/* Mount a directory below a tmpfs.  Python alone makes mount points that are missing there. */
+static void mount_overlaid(const char *directory, long scratch)
+{
+    long lower = must(open_at(AT_FDCWD, directory, DIRECTORY), directory);
+    for (EACH_OPERATION)
+        if (o->need == CREATED)
+            must(open_within(lower, o->target, O_PATH, INSIDE | RESOLVE_IN_ROOT), o->target);
+    must(CALL(chdir, "/"), "/");
+    mount_overlay(directory, "", scratch);
+}
+
+/* Make the container, and its root this process's: container/plan.py. */
+static void make_container(const struct image *image, const struct options *options,
+                           const struct accounts *accounts)
+{
+    const char *directory = image->path, *size = options->overlay_size;
+    plan(image, options, accounts);
+    for (EACH_OPERATION)
+        if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL)
+            decline(o->source);
+    if (!directory && *image->tree)
+        directory = fd_path(image->storage_at, JOINED("/trees/", image->tree));
+    long root = directory && !size ? must(copy_tree(directory, !options->write), directory) : -1;
+    if (size && find(size, ',')) decline("the size of -W");
+    const char *data = JOINED("mode=755,size=", size ? size : SCRATCH_SIZE);
+    must(CALL(mount, "sundog", "/", "tmpfs", MS_NOSUID | MS_NODEV, data), "tmpfs");
+    long scratch = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
+    for (EACH_OPERATION)
+        if (!o->source) generate(o, scratch);
+    if (root >= 0) must(CALL(move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "/");
+    else if (directory) mount_overlaid(directory, scratch);
+    else mount_layers(image, size ? scratch : -1);
+    if (root < 0) root = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
+    must(CALL(fchdir, root), "fchdir");
+    must(CALL(pivot_root, ".", "."), "pivot_root");
+    must(CALL(umount2, ".", MNT_DETACH), "umount2");
+    must(CALL(umount2, ".", MNT_DETACH), "umount2");
+    for (EACH_OPERATION)
+        if (o->tree >= 0) attach(o);
+}

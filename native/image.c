@@ -1,0 +1,129 @@
+/* The image: where its storage is, what its name means, and the file that describes it. */
+
+struct image {
+    const char *storage, *path;   /* paths: of the storage; of a directory image, or NULL */
+    struct status storage_status; /* its mode is 0 where there is no storage */
+    long storage_at, own;         /* open: the storage, and images/NAME; or -1 */
+    const char *tree, *workdir;
+    char **layers, **command;     /* NULL ends each */
+};
+
+/* Return the directory below images/ for a reference: record/names.py.  NULL if it is none.
+ *
+ * What is no reference leads to no image: two texts without "%" and "+" have no name in common. */
+static const char *image_directory(const char *reference)
+{
+    const char *slash = find(reference, '/'), *at = find(reference, '@'), *tag = NULL;
+    if (*reference == '/' || *reference == '.') return NULL;
+    if (find(reference, '%') || find(reference, '+') || !*reference) decline("a rare name");
+    if (begins(reference, "index.docker.io/")) decline("a registry's old name");
+    int has_registry = begins(reference, "localhost/");
+    for (const char *p = reference; slash && p < slash; p++)
+        has_registry |= *p == '.' || *p == ':' || (*p >= 'A' && *p <= 'Z');
+    for (const char *p = reference; *p && p != at; p++)
+        tag = *p == ':' ? p : *p == '/' ? NULL : tag;
+    int is_default = !has_registry || begins(reference, "docker.io/");
+    const char *repository = has_registry ? slash + 1 : reference;
+    const char *registry = copied(reference, (size_t)(repository - reference));
+    char *name = JOINED(is_default ? "docker.io/" : registry,
+                        is_default && !find(repository, '/') ? "library/" : "", repository,
+                        tag || at ? "" : ":latest");
+    for (char *p = name; *p; p++) *p = *p == '/' ? '%' : *p == ':' ? '+' : *p;
+    return name;
+}
+
+static char *stack_field(char **at, const char *end)
+{
+    char *found = *at;
+    if (found >= end) decline("a stack that was cut");
+    *at += length(found) + 1;
+    return found;
+}
+
+static char **read_list(char **to, char **at, const char *end)
+{
+    for (uint32_t left = number(stack_field(at, end), FILE_LIMIT); left; left--)
+        *to++ = stack_field(at, end);
+    return to;
+}
+
+/* Read the fields of the file "stack", behind which there is a NUL: record/stack.py. */
+static void read_stack(struct image *image, char *data, const struct status *status)
+{
+    size_t size = status->size;
+    char *at = data, *end = data + size;
+    if (!size || end[-1] || !equal(stack_field(&at, end), STACK_MAGIC)) decline("an unknown stack");
+    image->tree = stack_field(&at, end), image->workdir = stack_field(&at, end);
+    stack_field(&at, end); /* USER */
+    image->layers = allocate((size + 1) * sizeof(char *));
+    image->command = (char **)allocate((size + 2) * sizeof(char *)) + 1; /* before it: the image */
+    read_list(image->layers, &at, end);
+    read_list(read_list(image->command, &at, end), &at, end);
+    if (at != end) decline("a stack with more in it");
+}
+
+/* Find the storage directory: launcher/storage.py.  This is done in the host's namespaces: in the
+ * container's all users but one look alike. */
+static void find_storage(struct image *image, const struct options *options, uint32_t uid)
+{
+    struct status *status = &image->storage_status;
+    const char *path = options->storage, *user = variable("USER");
+    if (!path) path = variable(STORAGE_VARIABLE);
+    if (!path || !*path) {
+        if (options->storage || !user || !*user || find(user, '/')) decline("$USER");
+        path = JOINED(STORAGE_PARENT, user, STORAGE_SUFFIX);
+    } else if (!options->storage && *path != '/') {
+        decline("a relative storage");
+    }
+    long result = status_of(AT_FDCWD, image->storage = path, AT_SYMLINK_NOFOLLOW, status);
+    if (result == -ENOENT && !options->storage) return;
+    if (result == 0 && is_type(status, S_IFLNK)) {
+        if (status->uid && status->uid != uid) decline("a link of another user");
+        result = status_of(AT_FDCWD, path, 0, status);
+    }
+    if (result < 0 || !is_type(status, S_IFDIR)) decline("a storage that is not there");
+    if (status->uid != uid || status->mode & OPEN_TO_OTHERS) decline("a storage for others");
+}
+
+/* Return the same directory, open in this mount namespace; -1 if it is of no use. */
+static long open_storage(const struct image *image)
+{
+    struct status now;
+    const struct status *before = &image->storage_status;
+    if (!before->mode) return -1;
+    long storage = must(open_at(AT_FDCWD, image->storage, DIRECTORY), "the storage");
+    must(status_of(storage, "", 0, &now), "the storage");
+    if (now.inode != before->inode || now.device[0] != before->device[0]
+        || now.device[1] != before->device[1])
+        decline("a storage that was replaced");
+    return storage;
+}
+
+static const char *find_directory(const char *path)
+{
+    struct status status;
+    char *here = allocate(PATH_LIMIT);
+    must(status_of(AT_FDCWD, path, 0, &status), "an image that is not there");
+    if (!*path || !is_type(&status, S_IFDIR)) decline("an image of another kind");
+    must(CALL(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS), "a closed directory");
+    if (*path != '/' && (CALL(getcwd, here, PATH_LIMIT) < 0 || *here != '/')) decline("getcwd");
+    path = *path == '/' ? path : JOINED(here, "/", path);
+    for (const char *at = JOINED(path, "/"); (at = find(at, '/')); at++)
+        if (begins(at, "/images/") || begins(at, "/layers/") || begins(at, "/trees/"))
+            decline("perhaps a directory of the storage");
+    return path;
+}
+
+/* Find the image: a name in storage beats a directory.  This process is in the container's
+ * namespaces, and sees the host's files. */
+static void find_image(struct image *image, const struct options *options)
+{
+    const char *reference = options->operands[0], *name = image_directory(reference);
+    struct status status;
+    image->own = -1, image->storage_at = open_storage(image);
+    if (name && image->storage_at >= 0)
+        image->own = open_at(image->storage_at, JOINED("images/", name), DIRECTORY);
+    if (image->own >= 0 && options->write) decline("-w with an image by name");
+    if (image->own < 0) image->path = find_directory(reference);
+    else read_stack(image, contents(open_at(image->own, "stack", READ), "stack", &status), &status);
+}

@@ -1,0 +1,153 @@
+/* ch-run: become a command in a container, or else the launcher in Python.
+ *
+ * A child process makes the container as the launcher would: it shares the memory and descriptors
+ * of this process, which waits, and has namespaces of its own.  This process then joins them, and
+ * executes the command.  Where the child meets what is rare, or fails, nothing has happened to this
+ * process: the launcher starts with the same arguments, and does it, or says what is wrong. */
+#include "kernel.h"
+
+#include "text.c"
+
+#include "environment.c"
+#include "options.c"
+#include "image.c"
+#include "accounts.c"
+#include "container.c"
+#include "program.c"
+
+static struct {
+    size_t count;            /* of the arguments */
+    char **words, **strings; /* they, and the environment, as they were */
+    struct options options;
+    struct image image;
+    int is_child, is_made;
+    long users, mounts, directory; /* the container's namespaces, and where the command starts */
+    const char *program, *declined;
+    char **environment;
+} self;
+
+static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
+
+static _Noreturn void fail(int status, const char *what, const char *why)
+{
+    char *line = JOINED("ch-run[", decimal(CALL(getpid, 0)), "]: error: ", what, why, "\n");
+    CALL(write, 2, line, length(line));
+    leave(status);
+}
+
+/* Become the launcher in Python.  The script that starts it is found from where this program is. */
+static _Noreturn void decline(const char *why)
+{
+    const char *asked = variable("SUNDOG_START");
+    self.declined = why;
+    if (self.is_child) leave(1);
+    if (asked && equal(asked, "compiled")) fail(EXIT_RUN, "declined: ", why);
+    char *path = allocate(PATH_LIMIT), **words = allocate((self.count + 2) * sizeof(char *));
+    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT - 1);
+    if (size <= 0) fail(EXIT_RUN, "can't read /proc/self/exe", "");
+    while (path[--size] != '/') path[size] = 0;
+    words[0] = "/bin/sh", words[1] = JOINED(path, LAUNCHER);
+    for (size_t i = 1; i < self.count; i++) words[i + 1] = self.words[i];
+    CALL(execve, words[0], words, self.strings);
+    fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", words[1]);
+}
+
+/* Make the container; this is the child. */
+static _Noreturn void make(uint32_t uid, uint32_t gid)
+{
+    struct options *options = &self.options;
+    struct image *image = &self.image;
+    struct accounts accounts = {0};
+    const char *directory = options->directory ? options->directory : "/";
+    self.is_child = 1;
+    enter_namespaces(options->uid, options->gid, uid, gid);
+    find_image(image, options);
+    find_accounts(&accounts, image->storage_at, options);
+    if (!options->operands[1]) {
+        if (image->path || !*image->command) decline("no command");
+        options->operands = image->command - 1;
+        if (!options->directory && *image->workdir) directory = image->workdir;
+        first_change = 0, changes[0].kind = SET_FROM_IMAGE, changes[0].delimiter = '\n';
+    }
+    long proc = must(open_at(AT_FDCWD, "/proc/self", DIRECTORY), "/proc/self");
+    make_container(image, options, &accounts);
+    if (!options->uid) /* it keeps its capabilities, with which it could undo the mounts */
+        enter_namespaces(options->uid, options->gid, options->uid, options->gid);
+    self.users = must(open_at(proc, "ns/user", O_RDONLY), "ns/user");
+    self.mounts = must(open_at(proc, "ns/mnt", O_RDONLY), "ns/mnt");
+    self.environment = change_environment(options->expand);
+    self.directory = -1;
+    if (!equal(directory, "/")) {
+        self.directory = open_within(AT_FDCWD, directory, DIRECTORY, RESOLVE_NO_MAGICLINKS);
+        must(CALL(fchdir, must(self.directory, "-c")), "-c");
+    }
+    self.program = find_program(options->operands[1]);
+    self.is_made = 1;
+    leave(0);
+}
+
+/* Start the child as vfork(2) does: it runs on this stack, so nothing here is used after it. */
+__attribute__((noinline)) static long attempt(uint32_t uid, uint32_t gid)
+{
+    const long flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;
+    const int is_s390x = ELF_MACHINE == 22; /* there the stack is the first argument */
+    long pid = CALL(clone, is_s390x ? 0 : flags, is_s390x ? flags : 0);
+    if (!pid) make(uid, gid);
+    return pid;
+}
+
+static void install(const struct filter_line *lines, size_t count)
+{
+    struct { uint16_t n; const struct filter_line *lines; } program = {(uint16_t)count, lines};
+    const int flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    must(CALL(seccomp, SECCOMP_SET_MODE_FILTER, flags, &program), "seccomp");
+}
+
+/* Give up what execve(2) could add to the privileges, and put on the filters. */
+static void confine(int typing_is_possible)
+{
+    static const struct filter_line fake_root[] = {FAKE_ROOT}, no_typing[] = {NO_TYPING};
+    must(CALL(prctl, PR_SET_NO_NEW_PRIVS, 1), "no_new_privs");
+    if (self.options.seccomp) {
+        install(fake_root, sizeof fake_root / sizeof *fake_root);
+        if (CALL(kexec_load, 0)) decline("a filter without effect");
+    }
+    if (typing_is_possible) install(no_typing, sizeof no_typing / sizeof *no_typing);
+}
+
+/* The entry: on the stack are the number of arguments, these, NULL, the environment, NULL, and the
+ * auxiliary vector: System V ABI, getauxval(3). */
+__attribute__((used)) static _Noreturn void begin(long *stack)
+{
+    struct options *options = &self.options;
+    uint32_t uid = options->uid = (uint32_t)CALL(geteuid, 0);
+    uint32_t gid = options->gid = (uint32_t)CALL(getegid, 0);
+    self.count = (size_t)*stack, self.words = (char **)(stack + 1);
+    self.strings = self.words + self.count + 1;
+    char **string = self.strings;
+    for (; *string; string++) add_slot(*string);
+    for (long *auxiliary = (long *)string + 1; *auxiliary; auxiliary += 2)
+        if (*auxiliary == AT_SECURE && auxiliary[1]) fail(EXIT_RUN, SET_ID_REFUSAL, "");
+    const char *asked = variable("SUNDOG_START");
+    if (asked && equal(asked, "python")) decline("asked to");
+    if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
+    read_options(options, self.words + 1, self.count);
+    find_storage(&self.image, options, uid);
+    char allowed = '1';
+    long sysctl = open_at(AT_FDCWD, LEGACY_TIOCSTI, O_RDONLY);
+    long pid = must(attempt(uid, gid), "clone");
+    while (CALL(wait4, pid, 0, WAIT_ALL) == -EINTR) continue;
+    self.is_child = 0;
+    if (!self.is_made) decline(self.declined);
+    if (sysctl >= 0) CALL(read, sysctl, &allowed, 1);
+    confine(allowed != '0');
+    must(CALL(setns, self.users, CLONE_NEWUSER), "setns");
+    /* From here on this process is not what it was, and nothing is handed over. */
+    long error = CALL(setns, self.mounts, CLONE_NEWNS);
+    if (error == 0 && self.directory >= 0) error = CALL(fchdir, self.directory);
+    if (error < 0) fail(EXIT_RUN, "can't join the container: error ", decimal(-error));
+    error = CALL(execve, self.program, options->operands + 1, self.environment);
+    fail(EXIT_EXEC, JOINED("can't execve(2): ", options->operands[1], ": error "), decimal(-error));
+}
+
+__asm__(".globl _start\n_start: " START);

@@ -1,0 +1,81 @@
+/* The command line.  It means what launcher/options.py says; what is rare is declined. */
+
+struct bind { const char *source, *target; };
+struct options {
+    const char *storage, *directory, *overlay_size;
+    char **operands; /* the image, then the command; NULL at the end */
+    struct bind *binds;
+    uint32_t uid, gid;
+    int bind_count, expand, passwd, private_tmp, seccomp, write;
+};
+
+static void add_bind(struct options *options, const char *value)
+{
+    const char *colon = find(value, ':'), *target = colon ? colon + 1 : value, *rest = target;
+    while (*rest == '/' || *rest == '.') rest++;
+    if (!*value || colon == value || *target != '/' || !*rest) decline("a bind that can't be");
+    options->binds[options->bind_count++] =
+        (struct bind){colon ? copied(value, (size_t)(colon - value)) : value, target};
+}
+
+static void set_environment(const char *value, char delimiter)
+{
+    if (!value) add_change(SET_FROM_IMAGE, NULL, delimiter);
+    else if (find(value, '=')) add_change(SET_VARIABLE, value, 0);
+    else read_variables(open_at(AT_FDCWD, value, READ), delimiter, 0, 0);
+}
+
+static void take(struct options *options, enum option option, const char *value)
+{
+    switch (option) {
+    case BIND: add_bind(options, value); break;
+    case CD: options->directory = value; break;
+    case ENV_NO_EXPAND: options->expand = 0; break;
+    case GID: options->gid = number(value, ID_LIMIT); break;
+    case NO_PASSWD: options->passwd = 0; break;
+    case PRIVATE_TMP: options->private_tmp = 1; break;
+    case SECCOMP: options->seccomp = 1; break;
+    case SET_ENV: set_environment(value, '\n'); break;
+    case SET_ENV0: set_environment(value, 0); break;
+    case STORAGE: options->storage = value; break;
+    case UID: options->uid = number(value, ID_LIMIT); break;
+    case UNSET_ENV: add_change(UNSET_MATCHING, value, 0); break;
+    case WRITE: options->write = 1; break;
+    case WRITE_FAKE: options->overlay_size = value && *value ? value : OVERLAY_SIZE_DEFAULT; break;
+    default: decline("a rare option");
+    }
+}
+
+/* Read an option, and its argument where that is the next word; return the last word read. */
+static char **read_option(struct options *options, char **word)
+{
+    static const struct { char letter; enum argument argument; char name[16]; } known[] = {OPTIONS};
+    int is_long = word[0][1] == '-';
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const char *value = *word + 2 + (is_long ? length(known[i].name) : 0);
+        if (is_long ? !begins(*word + 2, known[i].name) || (*value && *value != '=')
+                    : word[0][1] != known[i].letter)
+            continue;
+        value = *value ? value + is_long : NULL; /* behind the "=" of a long one */
+        if (value && known[i].argument == NONE) decline("several letters, or an argument too many");
+        if (!value && known[i].argument == WANTED && !(value = *++word)) decline("no argument");
+        take(options, (enum option)i, value);
+        return word;
+    }
+    decline("an option that is abbreviated, or wrong");
+}
+
+/* Read the words of the command line; options may follow operands, until "--". */
+static void read_options(struct options *options, char **words, size_t count)
+{
+    options->operands = allocate((count + 1) * sizeof(char *));
+    options->binds = allocate((count + 1) * sizeof(struct bind));
+    options->expand = options->passwd = 1;
+    char **operand = options->operands;
+    for (; *words && !equal(*words, "--"); words++)
+        if (words[0][0] == '-' && words[0][1]) words = read_option(options, words);
+        else *operand++ = *words;
+    if (*words) words++;
+    while (*words) *operand++ = *words++;
+    if (!options->operands[0]) decline("no image");
+}

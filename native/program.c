@@ -1,0 +1,71 @@
+/* The command's program: where it is, and whether the kernel will execute it.
+ *
+ * Once the namespaces are joined nothing is handed over any more; so what execve(2) might refuse is
+ * looked for before.  The rules are those of container/execute.py and container/magic_links.py. */
+
+#define FIRST_BYTES 4096
+#define SCRIPT_BYTES 253 /* what the kernel reads of a script behind "#!": linux/binfmts.h */
+#define MOST_INTERPRETERS 6
+
+/* Return the dynamic loader that an ELF program for this machine names, "" if it names none. */
+static const char *loader_of(const char *data, size_t size)
+{
+    enum { MACHINE = 9, SEGMENT_SIZE = 27, SEGMENTS = 28, TABLE = 4, INTERPRETER = 3 }; /* elf(5) */
+    const uint16_t *half = (const void *)data;
+    uint64_t at = size < 64 ? size : ((const uint64_t *)half)[TABLE];
+    if (size < 64 || data[4] != 2 || half[MACHINE] != ELF_MACHINE || half[SEGMENT_SIZE] != 56)
+        decline("a program of another kind");
+    for (int left = half[SEGMENTS]; left; left--, at += 56) {
+        if (at % 8 || at > size - 56) decline("a program that begins otherwise");
+        const uint64_t *segment = (const void *)(data + at), offset = segment[1], n = segment[4];
+        if (*(const uint32_t *)segment != INTERPRETER) continue;
+        if (offset > size || n > size - offset) decline("a loader's name that is far away");
+        return copied(data + offset, n);
+    }
+    return "";
+}
+
+/* Return the interpreter in the first line of a script: execve(2). */
+static const char *interpreter_of(const char *line)
+{
+    while (*line == ' ' || *line == '\t') line++;
+    size_t n = 0;
+    while (line[n] && !find(" \t\n", line[n])) n++;
+    return copied(line, n);
+}
+
+/* Tell whether a program is there; decline where it may not be executed, or perhaps not. */
+static int is_program(const char *path, int depth)
+{
+    struct status status;
+    char *data = allocate(FIRST_BYTES);
+    long fd = open_within(AT_FDCWD, path, READ, RESOLVE_NO_MAGICLINKS);
+    if (fd == -ENOENT || fd == -ENOTDIR) return 0;
+    must(status_of(must(fd, "a program that can't be read"), "", 0, &status), path);
+    if (!is_type(&status, S_IFREG)) decline("a program that is no file");
+    must(CALL(faccessat2, fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS), "no permission to execute");
+    long size = must(CALL(read, fd, data, FIRST_BYTES), path);
+    CALL(close, fd);
+    const char *next = "";
+    if (begins(data, "#!")) next = interpreter_of(copied(data + 2, SCRIPT_BYTES));
+    else if (size < 4 || !begins(data, "\177ELF")) decline("a script for the shell");
+    else if (!*(next = loader_of(data, (size_t)size))) return 1;
+    if (!*next || depth == MOST_INTERPRETERS || !is_program(next, depth + 1))
+        decline("an interpreter that is missing");
+    return 1;
+}
+
+/* Return the path of the program that a command's name means in the command's own $PATH. */
+static const char *find_program(const char *name)
+{
+    const char *path = variable("PATH") ? variable("PATH") : DEFAULT_PATH;
+    const char *item = find(name, '/') ? NULL : path;
+    if (*name && !item && is_program(name, 0)) return name;
+    for (const char *colon; *name && item; item = colon ? colon + 1 : NULL) {
+        colon = find(item, ':');
+        size_t size = colon ? (size_t)(colon - item) : length(item);
+        const char *found = size ? JOINED(copied(item, size), "/", name) : name;
+        if (is_program(found, 0)) return found;
+    }
+    decline("a command that is not there");
+}

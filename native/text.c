@@ -1,0 +1,141 @@
+/* Memory that is never freed, strings, and files. */
+
+#define MEMORY (1 << 20)     /* all that one start may use */
+#define FILE_LIMIT (1 << 17) /* the largest file that is read */
+#define READ (O_RDONLY | O_NONBLOCK | O_NOCTTY)
+#define DIRECTORY (O_PATH | O_DIRECTORY)
+
+static _Noreturn void decline(const char *why); /* leave it to the launcher in Python */
+
+static long must(long result, const char *what)
+{
+    if (result < 0) decline(what);
+    return result;
+}
+
+void *memset(void *to, int value, size_t size) /* the compiler itself calls these two */
+{
+    for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = (char)value;
+    return to;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t size)
+{
+    for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = ((const char *)from)[i];
+    return to;
+}
+
+/* Return memory that holds zeros. */
+static void *allocate(size_t size)
+{
+    static char memory[MEMORY] __attribute__((aligned(16)));
+    static size_t used;
+    if (size > MEMORY - 16 - used) decline("memory");
+    void *found = memory + used;
+    used += (size + 15) & ~(size_t)15;
+    return found;
+}
+
+/* Return where a character is in a text, or NULL; 0 is at the end of each text. */
+static char *find(const char *text, char character)
+{
+    for (; *text != character; text++)
+        if (!*text) return NULL;
+    return (char *)text;
+}
+
+static int begins(const char *text, const char *with)
+{
+    while (*with && *text == *with) text++, with++;
+    return !*with;
+}
+
+static size_t length(const char *text) { return (size_t)(find(text, 0) - text); }
+static int equal(const char *a, const char *b) { return begins(a, b) && !a[length(b)]; }
+static char *copied(const char *text, size_t n) { return memcpy(allocate(n + 1), text, n); }
+
+/* Return the strings in one; NULL ends them. */
+static char *joined(const char *first, ...)
+{
+    va_list list, again;
+    size_t size = 1;
+    va_start(list, first);
+    va_copy(again, list);
+    for (const char *part = first; part; part = va_arg(list, const char *)) size += length(part);
+    char *text = allocate(size), *end = text;
+    for (const char *part = first; part; part = va_arg(again, const char *))
+        while (*part) *end++ = *part++;
+    va_end(list);
+    va_end(again);
+    return text;
+}
+#define JOINED(...) joined(__VA_ARGS__, (char *)NULL)
+
+static char *decimal(long number)
+{
+    char *at = (char *)allocate(21) + 20;
+    do *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    return at;
+}
+
+/* Return the number that a text of decimal digits names. */
+static uint32_t number(const char *digits, uint32_t limit)
+{
+    uint64_t found = 0;
+    if (!*digits) decline("an empty number");
+    for (; *digits; digits++) {
+        found = found * 10 + (uint8_t)(*digits - '0');
+        if (*digits < '0' || *digits > '9' || found > limit) decline("not a number that can be");
+    }
+    return (uint32_t)found;
+}
+
+static char *fd_path(long fd, const char *rest)
+{
+    return JOINED("/proc/self/fd/", decimal(fd), rest);
+}
+
+static long open_at(long directory, const char *path, int flags)
+{
+    return CALL(openat, directory, path, flags | O_CLOEXEC, 0600);
+}
+
+/* A scoped look-up that a rename elsewhere disturbs is to be tried again: openat2(2). */
+static long open_within(long directory, const char *path, int flags, uint64_t resolve)
+{
+    uint64_t how[3] = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};
+    long result = -EAGAIN;
+    for (int i = 0; i < OPENAT2_ATTEMPTS && (result == -EAGAIN || result == -EINTR); i++)
+        result = CALL(openat2, directory, path, how, sizeof how);
+    return result;
+}
+
+static long status_of(long fd, const char *path, int flags, struct status *status)
+{
+    return CALL(statx, fd, path, flags | (*path ? 0 : AT_EMPTY_PATH), STATX_BASIC_STATS, status);
+}
+
+static int is_type(const struct status *found, int type) { return (found->mode & S_IFMT) == type; }
+
+/* Write a text at once, and close the file. */
+static void write_all(long fd, const char *text)
+{
+    if (CALL(write, must(fd, "open"), text, length(text)) != (long)length(text)) decline("write");
+    CALL(close, fd);
+}
+
+/* Return all that a small regular file holds, with a NUL behind it, and close it. */
+static char *contents(long fd, const char *what, struct status *status)
+{
+    must(status_of(must(fd, what), "", 0, status), what);
+    if (!is_type(status, S_IFREG) || status->size > FILE_LIMIT) decline(what);
+    char *data = allocate(status->size + 1);
+    for (size_t done = 0; done < status->size;) {
+        long n = must(CALL(read, fd, data + done, status->size - done), what);
+        if (!n) decline(what);
+        done += (size_t)n;
+    }
+    CALL(close, fd);
+    return data;
+}

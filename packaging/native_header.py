@@ -1,0 +1,214 @@
+"""Write the header of the compiled ``ch-run``: what its C takes from the launcher's Python.
+
+One source for both: the filters, the paths, the texts and the kernel's constants are those of the
+modules of ``sundog``, on every architecture that the program can be compiled for.
+"""
+
+import errno
+import sys
+from pathlib import Path
+
+# Constants of the kernel's interface, by the module that has them.
+CONSTANTS = {
+    "sundog.kernel.mounts": (
+        *("AT_EMPTY_PATH", "AT_FDCWD", "AT_RECURSIVE", "AT_SYMLINK_NOFOLLOW", "MNT_DETACH"),
+        *("MOUNT_ATTR_RDONLY", "MOVE_MOUNT_F_EMPTY_PATH", "MOVE_MOUNT_T_SYMLINKS", "MS_NODEV"),
+        *("MS_NOSUID", "MS_RDONLY", "OPENAT2_ATTEMPTS", "OPEN_TREE_CLONE", "RESOLVE_IN_ROOT"),
+        "RESOLVE_NO_MAGICLINKS",
+    ),
+    "sundog.container.mountpoint": ("INSIDE",),
+    "sundog.kernel.namespaces": ("CLONE_NEWNS", "CLONE_NEWUSER"),
+    "sundog.kernel.process": (
+        *("PR_SET_NO_NEW_PRIVS", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_SET_MODE_FILTER"),
+    ),
+    "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
+    "sundog.record.location": ("S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX", "STORAGE_VARIABLE"),
+    "sundog.record.identity": ("ID_LIMIT",),
+    "sundog.record.stack": ("STACK_MAGIC",),
+    "sundog.container.enter": ("SCRATCH_SIZE",),
+    "sundog.container.execute": ("DEFAULT_PATH",),
+    "sundog.emulation.terminal": ("LEGACY_TIOCSTI",),
+    "sundog.errors": ("EXIT_EXEC", "EXIT_RUN"),
+    "sundog.launcher.accounts": (
+        *("ACCOUNTS_DIRECTORY", "ACCOUNTS_FRESH", "GROUP_NOBODY", "GROUP_ROOT", "NOBODY"),
+        *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT"),
+    ),
+    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT", "CH_RUNNING"),
+    "sundog.launcher.main": ("SET_ID_REFUSAL",),
+    "sundog.launcher.options": ("OVERLAY_SIZE_DEFAULT",),
+    "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
+}
+ERRNOS = ("EAGAIN", "EINTR", "ENODEV", "ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT")
+
+# What is not in our tables: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h, linux/wait.h,
+# linux/auxvec.h.
+OTHERS = {
+    "AT_EACCESS": 0x200,
+    "AT_SECURE": 23,
+    "CLONE_FILES": 0x400,
+    "CLONE_VFORK": 0x4000,
+    "CLONE_VM": 0x100,
+    "O_APPEND": 0o2000,
+    "O_CLOEXEC": 0o2000000,
+    "O_CREAT": 0o100,
+    "O_EXCL": 0o200,
+    "O_NOCTTY": 0o400,
+    "O_NONBLOCK": 0o4000,
+    "O_PATH": 0o10000000,
+    "O_RDONLY": 0,
+    "O_WRONLY": 1,
+    "PATH_LIMIT": 4096,
+    "STATX_BASIC_STATS": 0x7FF,
+    "WAIT_ALL": 0x40000000,
+    "X_OK": 1,
+}
+
+# Where the stub lies that starts Python, from the directory of the program.
+LAUNCHER = "../share/sundog/ch-run"
+
+# System call numbers: the kernel's syscall tables.  aarch64 and riscv64 have those of asm-generic.
+COLUMNS = {"x86_64": 0, "aarch64": 1, "riscv64": 1, "ppc64le": 2, "s390x": 3}
+# fmt: off
+NUMBERS = {
+    #                x86-64 generic ppc64le s390x
+    "chdir":         (   80,     49,     12,    12),
+    "clock_gettime": (  228,    113,    246,   260),
+    "clone":         (   56,    220,    120,   120),
+    "close":         (    3,     57,      6,     6),
+    "execve":        (   59,    221,     11,    11),
+    "exit":          (   60,     93,      1,     1),
+    "faccessat":     (  269,     48,    298,   300),
+    "faccessat2":    (  439,    439,    439,   439),
+    "fchdir":        (   81,     50,    133,   133),
+    "fchmod":        (   91,     52,     94,    94),
+    "fchmodat":      (  268,     53,    297,   299),
+    "getcwd":        (   79,     17,    182,   183),
+    "getegid":       (  108,    177,     50,   202),
+    "geteuid":       (  107,    175,     49,   201),
+    "getpid":        (   39,    172,     20,    20),
+    "kexec_load":    (  246,    104,    268,   277),
+    "mkdirat":       (  258,     34,    287,   289),
+    "mount":         (  165,     40,     21,    21),
+    "mount_setattr": (  442,    442,    442,   442),
+    "move_mount":    (  429,    429,    429,   429),
+    "open_tree":     (  428,    428,    428,   428),
+    "openat":        (  257,     56,    286,   288),
+    "openat2":       (  437,    437,    437,   437),
+    "pivot_root":    (  155,     41,    203,   217),
+    "prctl":         (  157,    167,    171,   172),
+    "read":          (    0,     63,      3,     3),
+    "readlinkat":    (  267,     78,    296,   298),
+    "seccomp":       (  317,    277,    358,   348),
+    "setns":         (  308,    268,    350,   339),
+    "statx":         (  332,    291,    383,   379),
+    "umount2":       (  166,     39,     52,    52),
+    "unshare":       (  272,     97,    282,   303),
+    "wait4":         (   61,    260,    114,   114),
+    "write":         (    1,     64,      4,     4),
+}
+# fmt: on
+
+# arch/*/include/uapi/asm/fcntl.h: O_DIRECTORY and O_NOFOLLOW.
+OPEN_FLAGS = {"aarch64": (0o40000, 0o100000), "ppc64le": (0o40000, 0o100000)}
+USUAL_OPEN_FLAGS = (0o200000, 0o400000)
+
+# What the compiler defines on the machines that uname(2) names so.
+MACROS = {
+    "x86_64": "__x86_64__",
+    "aarch64": "__aarch64__",
+    "ppc64le": "__powerpc64__",
+    "riscv64": "__riscv",
+    "s390x": "__s390x__",
+}
+
+
+def header(source: Path) -> str:
+    """Return the text of the header, made of the package in ``source``."""
+    sys.path.insert(0, str(source))
+    try:
+        return "\n".join(lines())
+    finally:
+        sys.path.remove(str(source))
+
+
+def lines() -> list[str]:
+    """Return the lines of the header."""
+    from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
+    from sundog.emulation.terminal import typing_program  # noqa: PLC0415
+    from sundog.launcher import run_plan  # noqa: PLC0415
+
+    text = ["/* Made by packaging/native_header.py. */"]
+    for module, names in CONSTANTS.items():
+        found = vars(__import__(module, fromlist=["*"]))
+        text += [define(name, found[name]) for name in names]
+    text += [define(name, getattr(errno, name)) for name in ERRNOS]
+    text += [define(name, value) for name, value in OTHERS.items()]
+    text.append(define("LAUNCHER", LAUNCHER))
+    text += option_lines()
+    for name in ("REQUIRED", "OPTIONAL", "CRAY"):
+        paths = getattr(run_plan, f"{name}_BINDS")
+        text.append(f"#define {name}_BINDS {', '.join(map(literal, paths))}")
+        text.append(define(f"{name}_COUNT", len(paths)))
+    for machine, macro in MACROS.items():
+        text.append(f"#ifdef {macro}")
+        for name, value in zip(
+            ("O_DIRECTORY", "O_NOFOLLOW"), OPEN_FLAGS.get(machine, USUAL_OPEN_FLAGS), strict=True
+        ):
+            text.append(define(name, value))
+        text += [define(f"NR_{call}", row[COLUMNS[machine]]) for call, row in NUMBERS.items()]
+        text.append(
+            f"#define FAKE_ROOT {instructions(fake_root_program(native=native_abi(machine)))}"
+        )
+        text.append(f"#define NO_TYPING {instructions(typing_program(machine))}")
+        text.append("#endif")
+    return [*text, ""]
+
+
+def option_lines() -> list[str]:
+    """Return the options: an enumeration, and the initializers of a table in the same order."""
+    from sundog.launcher.options import OPTIONS  # noqa: PLC0415
+
+    names = [long.upper().replace("-", "_") for _, long, _, _ in OPTIONS]
+    rows = [
+        f"{{{ord(short) if short else 0}, {kind_of(argument)}, {literal(long)}}}"
+        for short, long, argument, _ in OPTIONS
+    ]
+    return [
+        "enum argument { NONE, ATTACHED, WANTED };",
+        f"enum option {{ {', '.join(names)} }};",
+        f"#define OPTIONS {', '.join(rows)}",
+    ]
+
+
+def kind_of(argument: str) -> str:
+    """Return how an option takes its argument, which the table of options has in brackets if
+    it may be left out.
+    """
+    if not argument:
+        return "NONE"
+    return "ATTACHED" if argument.startswith("[") else "WANTED"
+
+
+def define(name: str, value: int | str | bytes) -> str:
+    """Return the definition of a constant."""
+    return f"#define {name} {value if isinstance(value, int) else literal(value)}"
+
+
+def literal(text: str | bytes) -> str:
+    """Return a string of C for a text that is ASCII."""
+    data = text.encode("ascii") if isinstance(text, str) else text
+    return '"' + "".join(chr(c) if c in PLAIN else f"\\{c:03o}" for c in data) + '"'
+
+
+PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
+
+
+def instructions(program: bytes) -> str:
+    """Return the initializers of the instructions of a filter: struct sock_filter."""
+    from sundog.emulation.bpf import disassemble  # noqa: PLC0415
+
+    return ", ".join(f"{{{code}, {jt}, {jf}, {k}u}}" for code, jt, jf, k in disassemble(program))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(header(Path(sys.argv[1])))
