@@ -235,6 +235,17 @@ def test_image_environment(ch_run: ChRun, image: Path) -> None:
     assert environment_of(ch_run, "--env-no-expand", image, "--set-env")["B"] == "$PATH:x"
 
 
+def test_the_images_file_is_no_link_to_an_open_file(ch_run: ChRun, image: Path) -> None:
+    """In that moment ``ch-run`` has files of the host open."""
+    (image / "ch").mkdir()
+    (image / "ch" / "environment").symlink_to("/proc/self/fd/0")
+    done = ch_run("--set-env", image, "--", "env", stdin=b"STOLEN=1\n")
+    assert done.returncode == 31
+    assert messages(done)[0] == (
+        "error: can't open: /ch/environment: Too many levels of symbolic links"
+    )
+
+
 def test_a_file_is_the_hosts(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
     (tmp_path / "vars").write_text("A='b'\n")
     assert environment_of(ch_run, "--set-env=vars", image)["A"] == "b"

@@ -66,7 +66,7 @@ def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> N
     name = ACCOUNTS_DIRECTORY + b"/%d.%d" % (uid, gid)
     text = accounts.passwd + b"\0" + accounts.group + b"\0"
     try:
-        if not lexists(STORAGE_MARK, storage) or is_remembered(storage, name, text):
+        if is_remembered(storage, name, text) or not lexists(STORAGE_MARK, storage):
             return
         if not lexists(ACCOUNTS_DIRECTORY, storage):
             os.mkdir(ACCOUNTS_DIRECTORY, 0o700, dir_fd=storage)

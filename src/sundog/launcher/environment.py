@@ -11,8 +11,9 @@ import os
 
 from sundog.container.paths import exists
 from sundog.container.variables import Environment
-from sundog.errors import SundogError
+from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import libc_call, printable
+from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.launcher.messages import Messages
 
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
@@ -86,7 +87,7 @@ def command_environment(
                 messages.verbose(f"environment: unset {printable(name)}")
             continue
         if isinstance(change, SetFromImage):
-            variables = read_variables(IMAGE_ENVIRONMENT, change.delimiter)
+            variables = read_image_variables(change.delimiter)
         else:
             variables = change.variables
         for name, text in variables:
@@ -97,19 +98,44 @@ def command_environment(
 
 
 def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the variables in the file ``path``, one to a record that ``delimiter`` ends.
-
-    A newline at the end of a record is dropped even where NUL is the delimiter; empty records are
-    skipped.  There are neither comments nor escapes.
-    """
+    """Return the variables in the file ``path``, one to a record that ``delimiter`` ends."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise SundogError(
-            f"can't open: {printable(path)}: {os.strerror(error.errno or 0)}",
-            "--set-env takes NAME=VALUE, a file of such lines, or nothing, for those of the image",
-        ) from None
+        raise unreadable(path, error) from None
+    return split_variables(data, path, delimiter)
+
+
+def read_image_variables(delimiter: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the variables in the image's file.
+
+    A link of /proc/PID/fd, which could lead to a file of the host, is not followed.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        fd = openat2(AT_FDCWD, IMAGE_ENVIRONMENT, flags, RESOLVE_NO_MAGICLINKS)
+        with open(fd, "rb") as file:
+            data = file.read()
+    except (KernelError, OSError) as error:
+        raise unreadable(IMAGE_ENVIRONMENT, error) from None
+    return split_variables(data, IMAGE_ENVIRONMENT, delimiter)
+
+
+def unreadable(path: bytes, error: KernelError | OSError) -> SundogError:
+    """Return the error that a file of variables cannot be read."""
+    return SundogError(
+        f"can't open: {printable(path)}: {os.strerror(error.errno or 0)}",
+        "--set-env takes NAME=VALUE, a file of such lines, or nothing, for those of the image",
+    )
+
+
+def split_variables(data: bytes, path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the variables in ``data``, which is what the file ``path`` holds.
+
+    A newline at the end of a record is dropped even where NUL is the delimiter; empty records are
+    skipped.  There are neither comments nor escapes.
+    """
     variables = []
     for number, record in enumerate(data.split(delimiter), 1):
         text = record.removesuffix(b"\n")
