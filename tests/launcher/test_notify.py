@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify.trial import obstacle
+from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.record.owners import OwnerRecord, pack_owners, read_owners
 from sundog.record.stack import ImageStack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
@@ -348,7 +348,7 @@ def test_calls_that_could_not_be_answered_are_counted(
 UNDER_A_LISTENER = """
 import os, sys
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
-from sundog.emulation.notify.listener import install_listener
+from sundog.emulation.notify.seccomp.listener import install_listener
 from sundog.kernel.process import set_no_new_privs
 set_no_new_privs()
 listener = install_listener(assemble([verdict(SECCOMP_RET_ALLOW)]), 317)

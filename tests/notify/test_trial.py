@@ -20,9 +20,9 @@ from sundog.emulation.bpf import (
     verdict,
 )
 from sundog.emulation.filter import fake_root_program
-from sundog.emulation.notify.abi import NOTIFY_X86_64
-from sundog.emulation.notify.program import EMULATED, NOTIFIED
-from sundog.emulation.notify.trial import FIRST_NEW_CALL, obstacle, tried_calls
+from sundog.emulation.notify.seccomp.program import EMULATED, NOTIFIED
+from sundog.emulation.notify.seccomp.trial import FIRST_NEW_CALL, obstacle, tried_calls
+from sundog.emulation.notify.tracee.abi import NOTIFY_X86_64
 from sundog.kernel.process import install_seccomp_filter, set_no_new_privs
 
 if TYPE_CHECKING:

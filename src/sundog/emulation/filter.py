@@ -41,13 +41,9 @@ from sundog.emulation.syscalls import (
 )
 from sundog.errors import SundogError
 from sundog.kernel.libc import syscall
+from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFMT
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import install_seccomp_filter
-
-# File types in a mode: stat.h.
-TYPE_MASK = 0o170000
-CHARACTER_DEVICE = 0o020000
-BLOCK_DEVICE = 0o060000
 
 NO_EMULATION_HINT = "do without: ch-run without --seccomp, ch-image build --force=none"
 
@@ -91,9 +87,9 @@ def architecture_block(abis: list[Abi], fake_sync: bool) -> list[Line]:
         ]
     source[-1:] = [  # the last of them falls through
         label(mode),
-        bitwise_and(TYPE_MASK),
-        compare(CHARACTER_DEVICE, fake),
-        compare(BLOCK_DEVICE, fake),
+        bitwise_and(S_IFMT),
+        compare(S_IFCHR, fake),
+        compare(S_IFBLK, fake),
         label(allow),
         verdict(SECCOMP_RET_ALLOW),
         label(fake),
@@ -165,7 +161,7 @@ def constant_name(code: int, k: int, loaded: int, arch: int) -> str:
     if code == RETURN:
         return {SECCOMP_RET_ALLOW: "ALLOW", SECCOMP_RET_ERRNO: "ERRNO(0)"}.get(k, f"{k:#x}")
     if code == AND:
-        return {TYPE_MASK: "S_IFMT"}.get(k, f"{k:#x}")
+        return {S_IFMT: "S_IFMT"}.get(k, f"{k:#x}")
     if code == JUMP:
         return f"{k}"
     if loaded == DATA_ARCH:
@@ -173,7 +169,7 @@ def constant_name(code: int, k: int, loaded: int, arch: int) -> str:
     elif loaded == DATA_NR:
         names = call_names(arch)
     else:
-        names = {CHARACTER_DEVICE: "S_IFCHR", BLOCK_DEVICE: "S_IFBLK"}
+        names = {S_IFCHR: "S_IFCHR", S_IFBLK: "S_IFBLK"}
     return names.get(k, f"{k:#x}")
 
 

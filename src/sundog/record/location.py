@@ -10,14 +10,11 @@ import os
 
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
+from sundog.kernel.modes import S_IFLNK, S_IFMT
 
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
-
-# The type of a file in st_mode: inode(7).
-S_IFMT = 0o170000
-S_IFLNK = 0o120000
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import gc
 import time
 from fcntl import ioctl
 
-from sundog.emulation.notify.exchange import Exchange
 from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
@@ -19,9 +18,8 @@ from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
-from sundog.emulation.notify.listener import (
-    ANSWERED,
-    CONTINUE,
+from sundog.emulation.notify.seccomp.exchange import Exchange
+from sundog.emulation.notify.seccomp.listener import (
     CONTINUE_WORD,
     EMPTY_NOTIFICATION,
     NOTIFICATION,
@@ -29,16 +27,16 @@ from sundog.emulation.notify.listener import (
     RESULT_WORD,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    Answer,
-    KernelAnswers,
     error_word,
 )
+from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, Answer, KernelAnswers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Arguments, Handler, State
+    from sundog.emulation.notify.state.state import State
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 FAMILIES = (
     StatHandlers,

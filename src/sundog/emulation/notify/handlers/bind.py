@@ -5,21 +5,20 @@ from _ctypes import byref
 from _socket import AF_UNIX
 from _struct import Struct
 
-from sundog.emulation.notify.creation import all_is_roots, birth_in
-from sundog.emulation.notify.descriptors import take_descriptor
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.memory import Buffer, quick_function
-from sundog.emulation.notify.paths import CWD, U32, located, parent
-from sundog.emulation.notify.records import PERMISSIONS
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.creation import all_is_roots, birth_in
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.emulation.notify.tracee.descriptors import take_descriptor
+from sundog.emulation.notify.tracee.memory import Buffer, quick_function
+from sundog.emulation.notify.tracee.paths import CWD, located, parent
+from sundog.kernel.modes import PERMISSIONS, S_IFSOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 FAMILY = Struct("=H")
 MAX_ADDRESS = 110  # sizeof(struct sockaddr_un)
-SOCKET = 0o140000
 
 
 class BindHandlers:
@@ -58,7 +57,7 @@ class BindHandlers:
                 if self._bind_there(thread, taken, address):
                     raise OSError
 
-            return birth.make(location, SOCKET | PERMISSIONS, make)
+            return birth.make(location, S_IFSOCK | PERMISSIONS, make)
         finally:
             os.close(taken)
 

@@ -8,32 +8,24 @@ the file up on an overlay), and the mode where the file is the user's.
 import errno
 import os
 
-from sundog.emulation.notify.capabilities import SECURITY_CAPABILITY
-from sundog.emulation.notify.credentials import UNCHANGED
-from sundog.emulation.notify.descriptors import is_open_for_io
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, U32, descriptor
-from sundog.emulation.notify.permissions import (
+from sundog.emulation.notify.identity.capabilities import SECURITY_CAPABILITY
+from sundog.emulation.notify.identity.credentials import UNCHANGED
+from sundog.emulation.notify.identity.permissions import (
     allowed_mode,
     may_change_mode,
     may_change_owner,
     mode_after_chown,
-    set_mode,
-    settled,
 )
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    MODE_MASK,
-    SET_GROUP_ID,
-    SYMLINK,
-    TYPE_MASK,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.chmod import set_mode, settled
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.emulation.notify.tracee.paths import CWD, descriptor
+from sundog.kernel.modes import MODE_MASK, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 ROOT_OR_UNCHANGED = (0, UNCHANGED)
 
@@ -76,7 +68,7 @@ class OwnerHandlers:
         location = descriptor(thread, args[0])
         if self._stays_roots(thread, location, args[1], args[2]):
             return CONTINUE  # most calls are of this kind, and the kernel can do it
-        if not is_open_for_io(self._state.files, thread, args[0]):
+        if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
         return self._change_owner(thread, location, args[1], args[2], follow=True)
 
@@ -97,7 +89,7 @@ class OwnerHandlers:
         location = descriptor(thread, args[0])
         if self._is_roots(thread, location):
             return CONTINUE  # root may set any mode, and the kernel can
-        if not is_open_for_io(self._state.files, thread, args[0]):
+        if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
         return self._change_mode(thread, location, args[1], follow=True)
 
@@ -131,7 +123,7 @@ class OwnerHandlers:
         return (
             self._is_roots(thread, location)
             and files.found_owner()[1] == 0
-            and not files.found_mode() & SET_GROUP_ID
+            and not files.found_mode() & S_ISGID
             and not self._state.records.linked
         )
 
@@ -153,9 +145,9 @@ class OwnerHandlers:
         if after_chown != permissions and not may_change_mode(who, now[0]):
             return -errno.EPERM
         state.listener.confirm()
-        if permissions & SET_GROUP_ID and not after_chown & SET_GROUP_ID:
+        if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
-            set_mode(state, location, before, permissions & ~SET_GROUP_ID)
+            set_mode(state, location, before, permissions & ~S_ISGID)
         if record is None and new == now and before.uid == 0:
             return CONTINUE  # the kernel can do that
         refusal = touch_owner(location, follow=follow)
@@ -165,7 +157,7 @@ class OwnerHandlers:
         after = state.files.status(location, follow=follow)
         changed = state.records.renew(after, record)
         changed.uid, changed.gid = new
-        if changed.xattrs and after.mode & TYPE_MASK != DIRECTORY:
+        if changed.xattrs and after.mode & S_IFMT != S_IFDIR:
             changed.xattrs.pop(SECURITY_CAPABILITY, None)
         state.records.keep(after, changed)
         return 0
@@ -173,7 +165,7 @@ class OwnerHandlers:
     def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
         state = self._state
         status = state.files.status(location, follow=follow)
-        if status.mode & TYPE_MASK == SYMLINK:
+        if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE
         owner, group = state.owner(status)
         who = state.tags.credentials(thread)

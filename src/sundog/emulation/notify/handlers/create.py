@@ -10,29 +10,27 @@ import errno
 import os
 from _struct import Struct
 
-from sundog.emulation.filter import BLOCK_DEVICE, CHARACTER_DEVICE
-from sundog.emulation.notify.capabilities import CAP_MKNOD
-from sundog.emulation.notify.creation import Birth, all_is_roots, birth_in, is_roots_place
-from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, U32, descriptor, own_entry, parent
-from sundog.emulation.notify.permissions import guard_set_id, is_set_id
-from sundog.emulation.notify.program import MAKES_FILE
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    MODE_MASK,
-    PERMISSIONS,
-    REGULAR,
-    TYPE_MASK,
+from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
+from sundog.emulation.notify.seccomp.program import MAKES_FILE
+from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
+from sundog.emulation.notify.state.creation import (
+    Birth,
+    all_is_roots,
+    birth_in,
+    is_roots_place,
 )
-from sundog.emulation.notify.state import State, signed
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer, signed
+from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
 from sundog.errors import KernelError
+from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
 MAX_OPEN_HOW = 4096  # a page: openat2(2) says E2BIG
@@ -139,7 +137,7 @@ class CreateHandlers:
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain():
             return CONTINUE
-        return birth.make(location, DIRECTORY | mode & MODE_MASK, os.mkdir)
+        return birth.make(location, S_IFDIR | mode & MODE_MASK, os.mkdir)
 
     def _symlink(self, thread: int, target_address: int, dirfd: int, address: int) -> Answer:
         if all_is_roots(self._state, thread):
@@ -161,9 +159,9 @@ class CreateHandlers:
 
     def _mknod(self, thread: int, dirfd: int, address: int, mode: int, device: int) -> Answer:
         device &= U32
-        kind = mode & TYPE_MASK
+        kind = mode & S_IFMT
         # Anybody may make the device 0:0, except on an overlay, where nobody may.
-        is_device = kind == BLOCK_DEVICE or (kind == CHARACTER_DEVICE and device != 0)
+        is_device = kind == S_IFBLK or (kind == S_IFCHR and device != 0)
         if not is_device and all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
@@ -179,7 +177,7 @@ class CreateHandlers:
             except FileNotFoundError:
                 return -errno.EPERM
             return CONTINUE  # it exists
-        answer = birth.make(location, REGULAR | mode & MODE_MASK, os.mknod)
+        answer = birth.make(location, S_IFREG | mode & MODE_MASK, os.mknod)
         if answer == 0:
             status = self._state.files.status(location, follow=False)
             record = self._state.records.make(status)
@@ -284,7 +282,7 @@ class CreateHandlers:
     ) -> Answer:
         """Let ``opened`` make a file, record it, and give its descriptor to the caller."""
         state = self._state
-        mode = REGULAR | birth.allowed_mode(mode & MODE_MASK)
+        mode = S_IFREG | birth.allowed_mode(mode & MODE_MASK)
         state.listener.confirm()
         with birth.permissions(mode) as made_mode:
             try:

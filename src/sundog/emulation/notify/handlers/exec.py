@@ -8,28 +8,22 @@ the call: the supervisor does not hear of its success, and so first looks whethe
 import errno
 import os
 
-from sundog.emulation.notify.capabilities import (
+from sundog.emulation.notify.identity.capabilities import (
     SECURITY_CAPABILITY,
     FileCapabilities,
     parse_file_capabilities,
 )
-from sundog.emulation.notify.credentials import after_execve
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, located
-from sundog.emulation.notify.permissions import settled
-from sundog.emulation.notify.records import (
-    GROUP_EXECUTE,
-    REGULAR,
-    SET_GROUP_ID,
-    SET_USER_ID,
-    TYPE_MASK,
-    Record,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.identity.credentials import after_execve
+from sundog.emulation.notify.state.chmod import settled
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer
+from sundog.emulation.notify.tracee.paths import CWD, located
+from sundog.kernel.modes import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 EXECUTE = 0o111
 
@@ -78,8 +72,8 @@ class ExecuteHandlers:
         old = state.tags.table[index]
         new = after_execve(
             old,
-            owner if status.mode & SET_USER_ID else None,
-            group if status.mode & SET_GROUP_ID and status.mode & GROUP_EXECUTE else None,
+            owner if status.mode & S_ISUID else None,
+            group if status.mode & S_ISGID and status.mode & S_IXGRP else None,
             self._file_capabilities(program, record),
         )
         if isinstance(new, int):
@@ -102,7 +96,7 @@ class ExecuteHandlers:
         """
         for _ in range(MAX_INTERPRETERS):
             status = self._state.files.status(location, follow=follow)
-            if status.mode & TYPE_MASK != REGULAR or not status.mode & EXECUTE:
+            if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTE:
                 return b""
             # A FIFO, if a race has put one there, would keep the supervisor waiting.
             fd = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -6,8 +6,8 @@ The rules are ``credentials``'s; here are the arguments and results.
 import errno
 from _struct import Struct
 
-from sundog.emulation.notify.capabilities import CAP_SETGID
-from sundog.emulation.notify.credentials import (
+from sundog.emulation.notify.identity.capabilities import CAP_SETGID
+from sundog.emulation.notify.identity.credentials import (
     NGROUPS_MAX,
     SECBIT_KEEP_CAPS,
     UNCHANGED,
@@ -27,11 +27,7 @@ from sundog.emulation.notify.credentials import (
     set_securebits,
     set_uid,
 )
-from sundog.emulation.notify.descriptors import inner_id
-from sundog.emulation.notify.files import ID
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import U32
-from sundog.emulation.notify.program import (
+from sundog.emulation.notify.seccomp.program import (
     PR_CAP_AMBIENT,
     PR_CAPBSET_DROP,
     PR_CAPBSET_READ,
@@ -41,12 +37,15 @@ from sundog.emulation.notify.program import (
     PR_SET_KEEPCAPS,
     PR_SET_SECUREBITS,
 )
-from sundog.emulation.notify.state import State, signed
+from sundog.emulation.notify.state.files import ID
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
+from sundog.emulation.notify.tracee.descriptors import inner_id
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 CAPABILITY_HEADER = Struct("=Ii")  # version, pid
 CAPABILITY_DATA = Struct("=III")  # effective, permitted, inheritable: 32 capabilities

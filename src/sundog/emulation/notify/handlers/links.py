@@ -5,18 +5,18 @@ get inodes of their own when a change copies them up (``records``).  Only where 
 are unlink and rename notified, and nothing is done here but to keep those names right.
 """
 
-from sundog.emulation.notify.files import AT_SYMLINK_FOLLOW
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, parent
-from sundog.emulation.notify.records import DIRECTORY, TYPE_MASK
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.files import AT_SYMLINK_FOLLOW
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer
+from sundog.emulation.notify.tracee.paths import CWD, parent
 from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
+from sundog.kernel.modes import S_IFDIR, S_IFMT
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Name
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.state.files import Name
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 # A name in a call: the directory's descriptor, and the address of the path.
 Place = tuple[int, int]
@@ -81,7 +81,7 @@ class LinkHandlers:
         status = self._state.files.status(location, follow=follow)
         if self._linked and status.name() in self._linked:
             records.find(status.changed())
-        elif status.mode & TYPE_MASK != DIRECTORY:
+        elif status.mode & S_IFMT != S_IFDIR:
             records.expect_link(status)
         return CONTINUE
 

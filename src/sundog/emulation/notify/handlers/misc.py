@@ -6,17 +6,17 @@ from _ctypes import byref
 from _socket import SO_PEERCRED, SOL_SOCKET
 from _struct import Struct
 
-from sundog.emulation.notify.capabilities import CAP_SYS_CHROOT
-from sundog.emulation.notify.descriptors import status_field, take_descriptor
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.memory import Buffer, quick_function
-from sundog.emulation.notify.paths import CWD, U32
-from sundog.emulation.notify.program import SO_PEERGROUPS
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.identity.capabilities import CAP_SYS_CHROOT
+from sundog.emulation.notify.seccomp.program import SO_PEERGROUPS
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.emulation.notify.tracee.descriptors import status_field, take_descriptor
+from sundog.emulation.notify.tracee.memory import Buffer, quick_function
+from sundog.emulation.notify.tracee.paths import CWD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 UCRED = Struct("=iII")  # pid, uid, gid
 UINT = Struct("=I")

@@ -9,17 +9,17 @@ import os
 from _ctypes import addressof
 from _struct import Struct
 
-from sundog.emulation.notify.descriptors import take_descriptor
-from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.memory import MAX_TRANSFER, Buffer
-from sundog.emulation.notify.paths import CWD, U32, located
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.descriptors import take_descriptor
+from sundog.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
+from sundog.emulation.notify.tracee.paths import CWD, located
 from sundog.kernel.libc import syscall
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
 STATX_FLAGS = STAT_FLAGS | 0x6000  # AT_STATX_SYNC_TYPE

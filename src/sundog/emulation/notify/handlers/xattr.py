@@ -11,24 +11,23 @@ value, size and flags of the first two are in a structure.  What they do is in `
 import errno
 from _struct import Struct
 
-from sundog.emulation.notify.attributes import (
+from sundog.emulation.notify.state.attributes import (
     XATTR_CREATE,
     XATTR_NAME_MAX,
     XATTR_REPLACE,
     XATTR_SIZE_MAX,
     Attributes,
 )
-from sundog.emulation.notify.descriptors import is_open_for_io
-from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.paths import CWD, U32, descriptor
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.paths import CWD, descriptor
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
     # Returns the location that a call's arguments name, and whether to follow a link there.
     Locate = Callable[[int, Arguments], tuple[bytes, bool]]
@@ -88,7 +87,7 @@ class AttributeHandlers:
         return self._paths.named(thread, CWD, args[0]), False
 
     def _open_file(self, thread: int, args: "Arguments") -> tuple[bytes, bool]:
-        if not is_open_for_io(self._state.files, thread, args[0]):
+        if not self._state.files.is_open_for_io(thread, args[0]):
             raise KernelAnswers
         return descriptor(thread, args[0]), True
 

@@ -13,12 +13,12 @@ from _ctypes import get_errno
 from _struct import Struct
 from itertools import islice
 
-from sundog.emulation.notify.memory import quick_function
+from sundog.emulation.notify.tracee.memory import quick_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Status
-    from sundog.emulation.notify.records import Record
+    from sundog.emulation.notify.state.files import Status
+    from sundog.emulation.notify.state.records import Record
 
     # Inode number and record.
     Watched = tuple[int, Record]

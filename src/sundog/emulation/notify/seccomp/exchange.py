@@ -1,6 +1,6 @@
 """What RECV and SEND exchange with the kernel, so that a call costs little more than itself."""
 
-from sundog.emulation.notify.listener import NOTIFICATION
+from sundog.emulation.notify.seccomp.listener import NOTIFICATION
 
 # fcntl.ioctl hands a writable buffer of more than 1024 bytes to the kernel as it is, until Python
 # 3.13 with the interpreter locked.  It copies a shorter one there and back; and a call through

@@ -27,26 +27,26 @@ from sundog.emulation.bpf import (
     load,
     verdict,
 )
-from sundog.emulation.filter import CHARACTER_DEVICE
-from sundog.emulation.notify.abi import NOTIFY_ABIS, NotifyAbi
-from sundog.emulation.notify.listener import (
+from sundog.emulation.notify.seccomp.listener import (
     NOTIFICATION,
     NUMBER,
     RESPONSE,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    KernelAnswers,
     Listener,
     install_listener,
     receive_descriptor,
     retried,
     send_descriptor,
 )
-from sundog.emulation.notify.memory import Buffer, Memory, quick_function
-from sundog.emulation.notify.program import EMULATED, SECCOMP_RET_USER_NOTIF
-from sundog.emulation.notify.tags import RLIMIT_LOCKS, tags_are_possible
+from sundog.emulation.notify.seccomp.program import EMULATED, SECCOMP_RET_USER_NOTIF
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NotifyAbi
+from sundog.emulation.notify.tracee.call import KernelAnswers
+from sundog.emulation.notify.tracee.memory import Buffer, Memory, quick_function
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS, tags_are_possible
 from sundog.errors import KernelError
 from sundog.kernel.libc import checked, syscall
+from sundog.kernel.modes import S_IFCHR
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs
@@ -63,8 +63,8 @@ SECCOMP_RET_TRACE = 0x7FF00000
 TriedCall = tuple[str, int, int]
 # The arguments that a filter might look at before it answers: those of a device.
 TRIED_ARGUMENTS = {
-    "mknod": (0, CHARACTER_DEVICE, 0x103),
-    "mknodat": (0, 0, CHARACTER_DEVICE, 0x103),
+    "mknod": (0, S_IFCHR, 0x103),
+    "mknodat": (0, 0, S_IFCHR, 0x103),
 }
 # Newer calls are left out: older filters answer ENOSYS, which programs are prepared for.
 FIRST_NEW_CALL = 424  # pidfd_send_signal(2), Linux 5.1

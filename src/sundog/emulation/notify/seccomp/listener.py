@@ -12,6 +12,7 @@ from _struct import Struct
 from fcntl import ioctl
 from select import POLLHUP, POLLIN, poll
 
+from sundog.emulation.notify.tracee.call import ANSWERED, Answer, KernelAnswers
 from sundog.kernel.libc import CharPointer, checked, syscall
 from sundog.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER
 
@@ -50,19 +51,9 @@ LAST_WORD = Struct("=iI")
 RESULT_WORD = 0
 CONTINUE_WORD = int.from_bytes(LAST_WORD.pack(0, SECCOMP_USER_NOTIF_FLAG_CONTINUE), sys.byteorder)
 
-# What a handler answers: a result, a negated errno, None for "let the kernel answer", or ANSWERED
-# when the reply has been sent with a descriptor.
-Answer = int | None
-CONTINUE = None
-ANSWERED = -(1 << 62)
-
 # Since then RECV fails when no process is left that the filter applies to; before, it waits for
 # ever, and only poll(2) tells.
 RECEIVE_ENDS = (6, 11)
-
-
-class KernelAnswers(Exception):
-    """Leave the call to the kernel: what it will say of its own is right."""
 
 
 def install_listener(program: bytes, number: int) -> int:

@@ -24,8 +24,8 @@ from sundog.emulation.bpf import (
     verdict,
 )
 from sundog.emulation.filter import architecture_block, low_word
-from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.tags import RLIMIT_LOCKS
+from sundog.emulation.notify.tracee.abi import NotifyAbi
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.emulation.syscalls import (
     SYNC_CALLS,
     SYSCALL_ABIS,

@@ -7,7 +7,7 @@ function returns new credentials, or a negated errno where the kernel refuses.
 
 import errno
 
-from sundog.emulation.notify.capabilities import (
+from sundog.emulation.notify.identity.capabilities import (
     CAP_SETGID,
     CAP_SETPCAP,
     CAP_SETUID,

@@ -1,63 +1,15 @@
-"""Who may change owners and modes, what a change of owner does to the mode, and the change itself.
-
-The rules follow fs/attr.c and fs/inode.c of Linux; they are functions of values.
-"""
+"""Change the mode of a file: on the inode if the user may, else in the file's record."""
 
 import errno
 import os
 
-from sundog.emulation.notify.capabilities import CAP_CHOWN, CAP_FOWNER, CAP_FSETID
-from sundog.emulation.notify.credentials import UNCHANGED, Credentials
-from sundog.emulation.notify.files import Status
-from sundog.emulation.notify.listener import KernelAnswers
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    GROUP_EXECUTE,
-    INODE_DECIDES,
-    MODE_MASK,
-    REGULAR,
-    SET_GROUP_ID,
-    SET_USER_ID,
-    TYPE_MASK,
-)
-from sundog.emulation.notify.state import State
-
-
-def may_change_owner(
-    who: Credentials, owner: int, group: int, new_owner: int, new_group: int
-) -> bool:
-    """Tell whether chown(2) is allowed (fs/attr.c, chown_ok and chgrp_ok)."""
-    if who.can(CAP_CHOWN):
-        return True
-    if new_owner != UNCHANGED and not who.fsuid == owner == new_owner:
-        return False
-    return new_group == UNCHANGED or (
-        who.fsuid == owner and (new_group == group or who.is_member(new_group))
-    )
-
-
-def mode_after_chown(who: Credentials, mode: int, group: int, new_group: int) -> int:
-    """Return the permissions of a file of ``mode`` after chown(2) (fs/attr.c, notify_change)."""
-    permissions = mode & MODE_MASK
-    if mode & TYPE_MASK == DIRECTORY:
-        return permissions
-    cleared = permissions & ~SET_USER_ID
-    if permissions & GROUP_EXECUTE:
-        return cleared & ~SET_GROUP_ID
-    cleared = allowed_mode(who, cleared, group)
-    if permissions & SET_USER_ID:
-        cleared = allowed_mode(who, cleared, new_group)
-    return cleared
-
-
-def may_change_mode(who: Credentials, owner: int) -> bool:
-    """Tell whether chmod(2) is allowed, and setting an access control list."""
-    return who.fsuid == owner or who.can(CAP_FOWNER)
-
-
-def allowed_mode(who: Credentials, mode: int, group: int) -> int:
-    """Return ``mode`` without the set-group-ID bit, if ``who`` may not set it for ``group``."""
-    return mode if who.is_member(group) or who.can(CAP_FSETID) else mode & ~SET_GROUP_ID
+from sundog.emulation.notify.identity.capabilities import CAP_FSETID
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.state.files import Status
+from sundog.emulation.notify.state.records import INODE_DECIDES
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import KernelAnswers
+from sundog.kernel.modes import MODE_MASK, S_IFMT, S_IFREG, S_ISGID, S_ISUID
 
 
 def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
@@ -83,7 +35,7 @@ def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
 
 def is_set_id(mode: int) -> bool:
     """Tell whether a file of ``mode`` is a regular one with set-ID bits."""
-    return mode & TYPE_MASK == REGULAR and bool(mode & (SET_USER_ID | SET_GROUP_ID))
+    return mode & S_IFMT == S_IFREG and bool(mode & (S_ISUID | S_ISGID))
 
 
 def guard_set_id(state: State, location: bytes, status: Status, who: Credentials) -> None:

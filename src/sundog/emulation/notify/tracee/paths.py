@@ -12,11 +12,10 @@ A tracee whose root is elsewhere (chroot(2), a mount namespace of its own) is fo
 
 import os
 
-from sundog.emulation.notify.listener import KernelAnswers
-from sundog.emulation.notify.memory import Memory
+from sundog.emulation.notify.tracee.call import U32, KernelAnswers
+from sundog.emulation.notify.tracee.memory import Memory
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
-U32 = 0xFFFFFFFF
 CWD = AT_FDCWD & U32
 
 SLASH = b"/"[0]

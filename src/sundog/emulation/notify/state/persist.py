@@ -8,13 +8,14 @@ upper that has no record is 0:0.
 
 import os
 
-from sundog.emulation.notify.attributes import shown_value
-from sundog.emulation.notify.files import Status, file_system_type
-from sundog.emulation.notify.permissions import settled
-from sundog.emulation.notify.records import TYPE_MASK, Record
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.attributes import shown_value
+from sundog.emulation.notify.state.chmod import settled
+from sundog.emulation.notify.state.files import Status, file_system_type
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.state import State
 from sundog.errors import KernelError
 from sundog.kernel.libc import encode_text
+from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
     AT_SYMLINK_NOFOLLOW,
     RESOLVE_BENEATH,
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Sequence
 
 TYPES = {
-    "f": 0o100000,
-    "d": 0o040000,
-    "l": 0o120000,
-    "p": 0o010000,
-    "c": 0o020000,
-    "b": 0o060000,
+    "f": S_IFREG,
+    "d": S_IFDIR,
+    "l": S_IFLNK,
+    "p": S_IFIFO,
+    "c": S_IFCHR,
+    "b": S_IFBLK,
 }
 KINDS = {file_type: kind for kind, file_type in TYPES.items()}
 DEVICES = "cb"  # on disk: an empty regular file
@@ -99,7 +100,7 @@ class Held:
             kind = self._type(path)
             if kind is None:
                 state = self.ABSENT
-            elif kind != TYPES["d"]:
+            elif kind != S_IFDIR:
                 state = self.CLOSED
         self._directories[path] = state
         return state
@@ -109,7 +110,7 @@ class Held:
             status = os.stat(path, dir_fd=self._tree, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        return status.st_mode & TYPE_MASK
+        return status.st_mode & S_IFMT
 
 
 def linked_paths(
@@ -184,7 +185,7 @@ def open_beneath(root: int, path: bytes) -> int:
 def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
     """Make a record of ``entry`` for the file that ``status`` describes, if it is of its kind."""
     on_disk = "f" if entry.kind in DEVICES else entry.kind
-    if status.mode & TYPE_MASK != TYPES[on_disk]:
+    if status.mode & S_IFMT != TYPES[on_disk]:
         return
     record = state.records.make(status, is_stable=is_stable)
     record.uid, record.gid = entry.uid, entry.gid
@@ -240,7 +241,7 @@ def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> 
     fd = os.open(destination, os.O_PATH | os.O_CLOEXEC)
     try:
         status = state.files.descriptor_status(fd)
-        if status.mode & TYPE_MASK == TYPES["d"]:
+        if status.mode & S_IFMT == S_IFDIR:
             load_records(state, manifest, root=destination, is_stable=False)
         elif b"" in manifest:
             load_record(state, status, manifest[b""], is_stable=False)
@@ -270,7 +271,7 @@ def collect_tree(state: State, tree: int) -> OwnersManifest:
 
 def manifest_entry(status: Status, record: Record) -> OwnerRecord:
     """Return what a manifest says of the file that ``status`` and ``record`` describe."""
-    file_type = record.emulated_mode(status.mode) & TYPE_MASK
+    file_type = record.emulated_mode(status.mode) & S_IFMT
     xattrs = [(name, shown_value(record, name, status.mode)) for name in record.xattrs or ()]
     return OwnerRecord(
         KINDS.get(file_type, "f"),

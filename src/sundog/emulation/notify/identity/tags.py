@@ -1,27 +1,19 @@
-"""Which credentials a process has: the kernel carries the answer, as a resource limit.
+"""Which credentials each process has: a table, and a tag of the process that is the index in it.
 
-Credentials are entries of a table, and the index is kept in the process's soft RLIMIT_LOCKS: a
-limit without effect since Linux 2.4, 64 bits wide, inherited by fork(2) and clone(2), shared by
-threads, kept by execve(2), and readable and settable from outside (prlimit(2)).  So there is no
-tree of processes to follow, and no race with one that forks.  The filter keeps tracees from
-setting that limit themselves (``handlers.misc``).
-
-So IDs are emulated per process, not per thread: which is what glibc makes of the kernel's
+A program runs with emulated IDs per process, not per thread.  glibc makes the same of the kernel's
 per-thread IDs.
 
-When the table has grown, all processes are looked at, and entries that none has are free again.
+When the table has grown, the supervisor looks at all processes, and frees the entries that none of
+them has.
 """
 
 import os
-from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
+from resource import getrlimit, prlimit
 
-from sundog.emulation.notify.credentials import Credentials
-from sundog.emulation.notify.listener import KernelAnswers
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.tracee.call import KernelAnswers
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS, TAG_MARK, tag_index
 
-RLIMIT_LOCKS = 10
-# Above the index, so that a limit that somebody set before is not taken for a tag.
-TAG_MARK = 0x73756E64 << 32
-TAG_INDEX = 0xFFFFFFFF
 # A program that makes up IDs must not fill the supervisor's memory.  An entry weighs as much as its
 # groups, and what else there is.
 ENTRY_WEIGHT = 16
@@ -29,17 +21,6 @@ MAX_WEIGHT = (1 << 18) * ENTRY_WEIGHT
 FIRST_SWEEP = (1 << 12) * ENTRY_WEIGHT
 # A process that forks while they are looked at may end unseen, and its child have been overlooked.
 LOOKS = 2
-
-
-def tags_are_possible() -> bool:
-    """Tell whether this process may set every tag: its hard limit is as good as none."""
-    hard = getrlimit(RLIMIT_LOCKS)[1]
-    return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_INDEX
-
-
-def wear_tag(index: int) -> None:
-    """Give this process, which is not supervised yet, the credentials at ``index`` of the table."""
-    setrlimit(RLIMIT_LOCKS, (TAG_MARK | index, getrlimit(RLIMIT_LOCKS)[1]))
 
 
 class Tags:
@@ -124,12 +105,6 @@ class Tags:
             self.table[index] = root
         self._weight = sum(weight(self.table[index]) for index in self._index.values())
         self._sweep_at = min(FIRST_SWEEP + 2 * self._weight, MAX_WEIGHT)
-
-
-def tag_index(thread: int) -> int:
-    """Return the index in the tag of ``thread``, 0 if it has none.  Raises OSError."""
-    soft = prlimit(thread, RLIMIT_LOCKS)[0]
-    return soft & TAG_INDEX if soft >> 32 == TAG_MARK >> 32 else 0
 
 
 def weight(credentials: Credentials) -> int:

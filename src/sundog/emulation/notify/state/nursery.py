@@ -11,7 +11,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Status
+    from sundog.emulation.notify.state.files import Status
 
 CLOCK_REALTIME_COARSE = 5  # time.h: what file systems take times from
 MAX_HELD = 256

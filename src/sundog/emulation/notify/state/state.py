@@ -1,23 +1,16 @@
 """What all handlers share: the state of one supervised container."""
 
-from sundog.emulation.notify.files import Files, Status
-from sundog.emulation.notify.memory import Memory
-from sundog.emulation.notify.paths import U32, Paths
-from sundog.emulation.notify.records import Records
-from sundog.emulation.notify.tags import Tags
+from sundog.emulation.notify.identity.tags import Tags
+from sundog.emulation.notify.state.files import Files, Status
+from sundog.emulation.notify.state.records import Records
+from sundog.emulation.notify.tracee.memory import Memory
+from sundog.emulation.notify.tracee.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sundog.emulation.notify.abi import NotifyAbi
-    from sundog.emulation.notify.credentials import Credentials
-    from sundog.emulation.notify.listener import Answer, Listener
-
-    # The six arguments of a call, 64 bits each, unsigned.
-    Arguments = tuple[int, ...]
-    # Called with the caller's thread ID.
-    Handler = Callable[[int, Arguments], Answer]
+    from sundog.emulation.notify.identity.credentials import Credentials
+    from sundog.emulation.notify.seccomp.listener import Listener
+    from sundog.emulation.notify.tracee.abi import NotifyAbi
 
 
 class State:
@@ -44,9 +37,3 @@ class State:
         """Return user and group of the file that ``status`` describes."""
         record = self.records.find(status)
         return (status.uid, status.gid) if record is None else (record.uid, record.gid)
-
-
-def signed(register: int) -> int:
-    """Return the C ``int`` in the low half of ``register``."""
-    value = register & U32
-    return value - (1 << 32) if value >> 31 else value

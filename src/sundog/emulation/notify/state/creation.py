@@ -6,7 +6,9 @@ fs/inode.c (inode_init_owner, mode_strip_sgid) and fs/posix_acl.c (posix_acl_cre
 
 import os
 
-from sundog.emulation.notify.acl import (
+from sundog.emulation.notify.identity.capabilities import CAP_FSETID
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.state.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
     inherited,
@@ -15,19 +17,11 @@ from sundog.emulation.notify.acl import (
     pack_acl,
     stored_acl,
 )
-from sundog.emulation.notify.capabilities import CAP_FSETID
-from sundog.emulation.notify.credentials import Credentials
-from sundog.emulation.notify.descriptors import status_field
-from sundog.emulation.notify.files import Status
-from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    GROUP_EXECUTE,
-    PERMISSIONS,
-    SET_GROUP_ID,
-    TYPE_MASK,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.files import Status
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.descriptors import status_field
+from sundog.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,12 +64,12 @@ class Birth:
         """Return ``mode`` as the kernel would allow it to a file (fs/inode.c, mode_strip_sgid)."""
         if (
             self.sets_group
-            and mode & SET_GROUP_ID
-            and mode & GROUP_EXECUTE
+            and mode & S_ISGID
+            and mode & S_IXGRP
             and not self.who.is_member(self.gid)
             and not self.who.can(CAP_FSETID)
         ):
-            return mode & ~SET_GROUP_ID
+            return mode & ~S_ISGID
         return mode
 
     def make(self, location: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
@@ -108,7 +102,7 @@ class Birth:
             access = inherited(stored_acl(self.default_acl), mode)
             if is_extended(access):
                 record.xattrs[ACL_ACCESS] = pack_acl(access)
-            if status.mode & TYPE_MASK == DIRECTORY:
+            if status.mode & S_IFMT == S_IFDIR:
                 record.xattrs[ACL_DEFAULT] = self.default_acl
         self._state.records.keep(status, record)
 
@@ -129,7 +123,7 @@ def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
     return (
         inode >= 0
         and inode not in state.records.by_inode
-        and not state.files.found_mode() & SET_GROUP_ID
+        and not state.files.found_mode() & S_ISGID
     )
 
 
@@ -138,7 +132,7 @@ def birth_in(state: State, thread: int, directory: bytes) -> Birth:
     who = state.tags.credentials(thread)
     status = state.files.status(directory)
     record = state.records.find(status)
-    sets_group = bool(status.mode & SET_GROUP_ID)
+    sets_group = bool(status.mode & S_ISGID)
     gid, default_acl = who.fsgid, None
     if sets_group:
         gid = status.gid if record is None else record.gid

@@ -6,14 +6,11 @@ Needs the right to trace the process, as ``memory`` does.
 import errno
 import os
 
-from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.files import Files
-from sundog.emulation.notify.listener import KernelAnswers
-from sundog.emulation.notify.paths import U32
+from sundog.emulation.notify.tracee.abi import NotifyAbi
+from sundog.emulation.notify.tracee.call import U32, KernelAnswers
 from sundog.kernel.libc import syscall
 
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
-READ_OR_WRITE = 0o600
 
 
 def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
@@ -34,15 +31,6 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
     if taken < 0:
         raise KernelAnswers
     return taken
-
-
-def is_open_for_io(files: Files, thread: int, fd: int) -> bool:
-    """Tell whether ``fd`` of ``thread`` was opened without O_PATH.
-
-    The mode of the link in /proc/PID/fd shows how the descriptor was opened.
-    """
-    link = b"%d/fd/%d" % (thread, fd & U32)
-    return bool(files.status(link, follow=False).mode & READ_OR_WRITE)
 
 
 def status_field(process: int, name: bytes) -> bytes:

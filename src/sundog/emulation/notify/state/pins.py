@@ -12,7 +12,7 @@ from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Status
+    from sundog.emulation.notify.state.files import Status
 
 NOT_THERE = -1
 FREE = 512  # descriptors left for all else

@@ -20,26 +20,17 @@ integers.
 
 import sys
 
-from sundog.emulation.notify.acl import ACL_DEFAULT
-from sundog.emulation.notify.nursery import Nursery
-from sundog.emulation.notify.pins import NOT_THERE, Pins
-from sundog.emulation.notify.watches import Watches
+from sundog.emulation.notify.state.acl import ACL_DEFAULT
+from sundog.emulation.notify.state.nursery import Nursery
+from sundog.emulation.notify.state.pins import NOT_THERE, Pins
+from sundog.emulation.notify.state.watches import Watches
+from sundog.kernel.modes import MODE_MASK, S_IFDIR, S_IFMT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sundog.emulation.notify.files import Name, Status
-
-TYPE_MASK = 0o170000
-MODE_MASK = 0o7777
-PERMISSIONS = 0o777
-REGULAR = 0o100000
-DIRECTORY = 0o040000
-SYMLINK = 0o120000
-SET_USER_ID = 0o4000
-SET_GROUP_ID = 0o2000
-GROUP_EXECUTE = 0o010
+    from sundog.emulation.notify.state.files import Name, Status
 
 UNWATCHED = 1 << 15  # so many records a container makes before the next ones are watched
 LOOK_EVERY = 1 << 8  # watched records: as often what is gone is forgotten
@@ -90,7 +81,7 @@ class Record:
         if self.device_type:
             mode = mode & MODE_MASK | self.device_type
         if self.permissions != INODE_DECIDES:
-            mode = mode & TYPE_MASK | self.permissions
+            mode = mode & S_IFMT | self.permissions
         return mode
 
     def copy_from(self, other: "Record") -> None:
@@ -191,7 +182,7 @@ class Records:
         """Put a new ``record`` in its place."""
         if record.birth != ANY_BIRTH:
             self.nursery.take(status)
-        if self.pins.upper >= 0 and status.mode & TYPE_MASK != DIRECTORY:
+        if self.pins.upper >= 0 and status.mode & S_IFMT != S_IFDIR:
             self.pins.hold_copy(status)
         record.other = self.by_inode.get(status.inode)
         self.by_inode[status.inode] = record
@@ -274,9 +265,7 @@ class Records:
             or (xattrs and self.watched_from != NEVER)
         ) and record.birth != ANY_BIRTH:
             self._watch(status, record)
-        if status.mode & TYPE_MASK == DIRECTORY and (
-            record.gid or (xattrs and ACL_DEFAULT in xattrs)
-        ):
+        if status.mode & S_IFMT == S_IFDIR and (record.gid or (xattrs and ACL_DEFAULT in xattrs)):
             self.bequests = True
         self.attributes = self.attributes or bool(xattrs)
         self.devices = self.devices or bool(record.device_type)

@@ -22,7 +22,7 @@ from _ctypes import (
     dlsym,
 )
 
-from sundog.emulation.notify.listener import KernelAnswers
+from sundog.emulation.notify.tracee.call import KernelAnswers
 from sundog.kernel.libc import LIBC_HANDLE, Int
 
 TYPE_CHECKING = False

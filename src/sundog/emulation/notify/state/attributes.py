@@ -9,7 +9,14 @@ its permissions to the inode's mode; they are read back from there, so chmod(2) 
 import errno
 import os
 
-from sundog.emulation.notify.acl import (
+from sundog.emulation.notify.identity.capabilities import (
+    CAP_SETFCAP,
+    CAP_SYS_ADMIN,
+    SECURITY_CAPABILITY,
+)
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.identity.permissions import allowed_mode, may_change_mode
+from sundog.emulation.notify.state.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
     is_valid,
@@ -20,21 +27,13 @@ from sundog.emulation.notify.acl import (
     stored_acl,
     with_mode,
 )
-from sundog.emulation.notify.capabilities import CAP_SETFCAP, CAP_SYS_ADMIN, SECURITY_CAPABILITY
-from sundog.emulation.notify.credentials import Credentials
-from sundog.emulation.notify.files import Status
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.permissions import allowed_mode, may_change_mode, set_mode, settled
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    MODE_MASK,
-    PERMISSIONS,
-    SYMLINK,
-    TYPE_MASK,
-    Record,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.chmod import set_mode, settled
+from sundog.emulation.notify.state.files import Status
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.kernel.libc import encode_text
+from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFDIR, S_IFLNK, S_IFMT
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536
@@ -63,10 +62,10 @@ def acl_refusal(
     status: Status, name: bytes, who: Credentials, owner: int, *, is_removal: bool
 ) -> Answer:
     """Return the kernel's answer if an ACL is not to be changed at all, else None."""
-    kind = status.mode & TYPE_MASK
-    if kind == SYMLINK:
+    kind = status.mode & S_IFMT
+    if kind == S_IFLNK:
         return -errno.EOPNOTSUPP
-    if name == ACL_DEFAULT and kind != DIRECTORY:
+    if name == ACL_DEFAULT and kind != S_IFDIR:
         return 0 if is_removal else -errno.EACCES
     return None if may_change_mode(who, owner) else -errno.EPERM
 

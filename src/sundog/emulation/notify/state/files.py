@@ -8,13 +8,16 @@ import os
 from _ctypes import byref, get_errno
 from _struct import Struct, pack_into
 
-from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.memory import Buffer, QuickFunction, quick_function
-from sundog.emulation.notify.records import MODE_MASK, SYMLINK, TYPE_MASK, Record
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.tracee.abi import NotifyAbi
+from sundog.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
+from sundog.emulation.notify.tracee.paths import descriptor
+from sundog.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
 IN_DONT_FOLLOW = 0x02000000
+READ_OR_WRITE = 0o600
 
 # struct file_handle: bytes, type, and then the handle.
 FILE_HANDLE = Struct("=Ii")
@@ -88,7 +91,7 @@ class Status:
         sets its change time.  Raises OSError, unless the file is somebody else's.
         """
         try:
-            if self.mode & TYPE_MASK == SYMLINK:
+            if self.mode & S_IFMT == S_IFLNK:
                 os.chown(self._location, -1, -1, follow_symlinks=self._follow)
             else:
                 os.chmod(self._location, self.mode & MODE_MASK)
@@ -177,7 +180,15 @@ class Files:
     def is_symlink(self, location: bytes) -> bool:
         """Tell whether ``location`` is a symbolic link."""
         found = self.find_inode(location, AT_SYMLINK_NOFOLLOW) >= 0
-        return found and self.found_mode() & TYPE_MASK == SYMLINK
+        return found and self.found_mode() & S_IFMT == S_IFLNK
+
+    def is_open_for_io(self, thread: int, fd: int) -> bool:
+        """Tell whether descriptor ``fd`` of ``thread`` was opened without O_PATH.
+
+        The mode of the link in /proc/PID/fd shows how the descriptor was opened.
+        """
+        status = self.status(descriptor(thread, fd), follow=False)
+        return bool(status.mode & READ_OR_WRITE)
 
     def birth(self, location: bytes, *, follow: bool) -> int:
         """Return the mark of the birth of ``location``: its time, in nanoseconds since 1970.
