@@ -22,16 +22,9 @@ MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
-MS_REMOUNT = 0x20
-MS_NOATIME = 0x400
-MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
-MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
-MS_SLAVE = 0x80000
-MS_SHARED = 0x100000
-MS_RELATIME = 0x200000
 
 MNT_DETACH = 0x2
 UMOUNT_NOFOLLOW = 0x8
@@ -45,18 +38,12 @@ AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 0x1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 
-MOVE_MOUNT_F_SYMLINKS = 0x01
 MOVE_MOUNT_F_EMPTY_PATH = 0x04
 MOVE_MOUNT_T_SYMLINKS = 0x10
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 MOUNT_ATTR_RDONLY = 0x1
-MOUNT_ATTR_NOSUID = 0x2
-MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
-MOUNT_ATTR_NOATIME = 0x10
-MOUNT_ATTR_NODIRATIME = 0x80
-MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 FSOPEN_CLOEXEC = 0x1
 FSMOUNT_CLOEXEC = 0x1
@@ -110,14 +97,12 @@ def move_mount(
     checked(result, "move_mount", to_path or to_dirfd)
 
 
-def mount_setattr(
-    dirfd: int, path: bytes, flags: int, attr_set: int, attr_clr: int = 0, *, propagation: int = 0
-) -> None:
-    """Set and clear MOUNT_ATTR_* of a mount, with AT_RECURSIVE of all below it: mount_setattr(2).
+def mount_setattr(dirfd: int, path: bytes, flags: int, attr_set: int) -> None:
+    """Set MOUNT_ATTR_* of a mount, with AT_RECURSIVE of all below it: mount_setattr(2).
 
     Unlike a remount it keeps the flags that are not named, which a user namespace may not drop.
     """
-    attr = u64_struct(attr_set, attr_clr, propagation, 0)
+    attr = u64_struct(attr_set, 0, 0, 0)
     result = syscall(MOUNT_SETATTR, dirfd, path, flags, attr, len(attr))
     checked(result, "mount_setattr", path or dirfd)
 

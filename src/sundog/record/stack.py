@@ -78,12 +78,12 @@ def unpack_stack(data: bytes) -> ImageStack:
     return ImageStack(lists[0], tree, lists[1], lists[2], workdir, user=user)
 
 
-def read_stack(dirfd: int, name: bytes = b"stack") -> ImageStack:
-    """Read the stack ``name`` below the image directory ``dirfd``.
+def read_stack(dirfd: int) -> ImageStack:
+    """Read the stack of the image directory ``dirfd``.
 
     Raises OSError when it cannot be read, StoreError when it is damaged.
     """
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
+    fd = os.open(b"stack", os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
     try:
         data = os.read(fd, os.fstat(fd).st_size)
     finally:
@@ -92,6 +92,6 @@ def read_stack(dirfd: int, name: bytes = b"stack") -> ImageStack:
         return unpack_stack(data)
     except (ValueError, IndexError) as error:
         raise StoreError(
-            f"damaged image in storage: {os.fsdecode(name)}: {error}",
+            f"damaged image in storage: stack: {error}",
             "import or build the image again",
         ) from error

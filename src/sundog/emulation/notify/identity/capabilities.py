@@ -44,9 +44,9 @@ VFS_CAP_DATA_1 = Struct("<III")
 VFS_CAP_DATA_2 = Struct("<IIIII")
 
 
-def all_capabilities(last_capability: bytes = LAST_CAPABILITY) -> int:
+def all_capabilities() -> int:
     """Return the set of all capabilities that this kernel knows."""
-    with open(last_capability, "rb") as file:
+    with open(LAST_CAPABILITY, "rb") as file:
         return (1 << int(file.read()) + 1) - 1
 
 

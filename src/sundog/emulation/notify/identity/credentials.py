@@ -301,9 +301,9 @@ def raise_ambient(old: Credentials, capability: int) -> Change:
 
 def after_execve(
     old: Credentials,
-    set_user: int | None = None,
-    set_group: int | None = None,
-    file: FileCapabilities | None = None,
+    set_user: int | None,
+    set_group: int | None,
+    file: FileCapabilities | None,
 ) -> Change:
     """Return the identity after execve(2) of a program.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     # Inode number and record.
     Watched = tuple[int, Record]
 
-IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
+IN_UNMOUNT, IN_Q_OVERFLOW = 0x2000, 0x4000
 INOTIFY_EVENT = Struct("=iIII")  # watch, mask, cookie, length of the name: none here
 EVENTS_READ = 1 << 16  # bytes
 
