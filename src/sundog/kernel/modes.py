@@ -1,6 +1,6 @@
 """The bits of a file's mode: inode(7), sys/stat.h."""
 
-S_IFMT = 0o170000  # the type of the file is in these bits
+S_IFMT = 0o170000  # the bits of the file's type
 S_IFIFO = 0o010000
 S_IFCHR = 0o020000
 S_IFDIR = 0o040000
