@@ -103,7 +103,7 @@ def test_an_unknown_user_of_the_image(ch_run: ChRun, stored: Path) -> None:
     assert done.returncode == 31
     assert messages(done) == [
         "error: no such user in the image: charles",
-        "hint: /etc/passwd there has no entry for it; add one, or give a number",
+        "hint: the image's /etc/passwd has no entry for it; add one, or give a number",
     ]
 
 

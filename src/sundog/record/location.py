@@ -1,7 +1,7 @@
 """Where the storage directory is when no option says so.
 
-``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``; where ``$USER`` is unset, as in many
-containers and cron jobs, the account name of the effective uid stands in for it, or the number.
+``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``.  If ``$USER`` is unset, as in many containers
+and cron jobs, the account name of the effective uid takes its place, or else that uid.
 
 Floor 0.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Variables(Protocol):
-        """An environment, as far as it is asked here."""
+        """An environment."""
 
         def get(self, name: bytes, /) -> bytes | None:
             """Return the value of a variable."""
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def default_storage(environment: "Variables") -> bytes:
     """Return the path of the storage directory that ``environment`` implies.
 
-    Raises SundogError where the variable is relative: commands start in many directories.
+    Raises SundogError if the variable is relative: commands start in many directories.
     """
     named = environment.get(STORAGE_VARIABLE)
     if named:
@@ -44,7 +44,7 @@ def default_storage(environment: "Variables") -> bytes:
 
 
 def usual_storage(environment: "Variables") -> bytes:
-    """Return the path of the storage directory where ``environment`` names none."""
+    """Return the path of the storage directory if ``environment`` names none."""
     user = environment.get(b"USER")
     if not user or b"/" in user:
         user = account_name(os.geteuid())
@@ -61,7 +61,7 @@ def is_others_link(path: bytes) -> bool:
 
 
 def account_name(uid: int) -> bytes:
-    """Return the name of the account ``uid``, or its number where it has none."""
+    """Return the name of the account ``uid``, or ``uid`` itself if no account has it."""
     import pwd  # noqa: PLC0415 - reads the C library's name service; seldom needed
 
     try:
