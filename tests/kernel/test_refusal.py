@@ -499,4 +499,4 @@ def test_limits_of_the_user(tmp_path: Path) -> None:
     assert "fs.file-max is unknown" in explained({}, tmp_path, "pipe", b"", errno.ENFILE)
     state = {"sys/fs/file-max": "17\n"}
     assert "fs.file-max is 17" in explained(state, tmp_path, "pipe", b"", errno.ENFILE)
-    assert "one file system" in explained({}, tmp_path, "renameat2", b"/a", errno.EXDEV)
+    assert "different file systems" in explained({}, tmp_path, "renameat2", b"/a", errno.EXDEV)

@@ -370,7 +370,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 CASES = {
     "listener": (
         [UNDER_A_LISTENER],
-        "this process has a supervisor already (a build, or ch-run --notify, around it)",
+        "this process has a supervisor already (it runs in a build, or in ch-run --notify)",
     ),
     "process_vm_readv": (
         [UNDER_A_PROFILE, "310"],

@@ -98,7 +98,7 @@ def test_incidents_are_all_counted_but_few_are_told(busybox: Container) -> None:
     done = busybox.run("sh", "-c", script, options=("--fault", "--stats"), check=False)
     told = [line for line in done.stderr.splitlines() if "injected" in line]
     assert 0 < len(told) < 100
-    assert "notify: 300 calls could not be answered" in done.stderr
+    assert "notify: the supervisor could not answer 300 calls" in done.stderr
 
 
 def test_many_files_in_one_directory(busybox: Container, tmp_path: Path) -> None:

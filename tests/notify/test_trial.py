@@ -121,7 +121,7 @@ def test_filter_that_kills(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     first, *_, last = [call for call in EMULATED[family] if call in TRIED]
-    reason = f"a filter around this process kills those who make calls like {first}"
+    reason = f"a filter around this process kills a process that makes calls like {first}"
     assert obstacle_within(for_calls(action, last)) == reason
     assert not list(tmp_path.iterdir())  # no core
 
@@ -130,4 +130,4 @@ def test_nobody_waits_for_dead_children() -> None:
     assert obstacle_within(ignoring=signal.SIGCHLD) == ""
     program = for_calls(SECCOMP_RET_KILL_PROCESS, "chown")
     reason = obstacle_within(program, ignoring=signal.SIGCHLD)
-    assert reason == "a filter around this process kills those who make calls like chown"
+    assert reason == "a filter around this process kills a process that makes calls like chown"

@@ -1,8 +1,8 @@
-"""Root emulation, mode ``notify``: a supervisor that remembers every answer it gave.
+"""Root emulation, mode ``notify``: a supervisor that remembers every answer that it gave.
 
 A filter (``seccomp.program``) stops the calls in which root differs from an ordinary user, and
-those that show the difference.  seccomp(2) hands them to a supervisor, which answers from what it
-remembers, or lets the kernel answer.
+those that show the difference.  seccomp(2) hands the calls to a supervisor, which answers from what
+it remembers, or lets the kernel answer.
 
     supervisor  the loop
     handlers/   what answers: one module per family of calls
@@ -11,7 +11,9 @@ remembers, or lets the kernel answer.
     seccomp/    the filter, and the notifications that it makes
     tracee/     what reaches a process whose calls are answered
 
-Not a security boundary: the tracee may do what the user may do.  Loaded only in this mode: not part
-of ``ch-run``'s joined module, but of the one that is added to it.  So the rules of floor 0 hold: a
-name means one thing, and only light modules of the standard library are imported.
+The mode is not a security boundary: the tracee may do what the user may do.
+
+``ch-run --notify`` loads this package in a second joined module, and other starts don't load it.
+So the rules of floor 0 hold: a name means one thing over the whole floor, and modules import only
+light modules of the standard library.
 """

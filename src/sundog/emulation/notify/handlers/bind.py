@@ -1,4 +1,4 @@
-"""bind(2), which makes an inode when a Unix socket gets a path for its name."""
+"""bind(2), which makes an inode if the name of a Unix socket is a path."""
 
 import os
 from _ctypes import byref
@@ -36,8 +36,8 @@ class BindHandlers:
     def bind(self, thread: int, args: "Arguments") -> Answer:
         """int bind(int fd, const struct sockaddr *address, socklen_t size).
 
-        The supervisor binds the caller's socket in the caller's place: to the same name, which
-        getsockname(2) shows, and so from the same working directory.
+        The supervisor binds the caller's socket for the caller.  It does so from the caller's
+        working directory, because getsockname(2) must show the caller's name for the socket.
         """
         size = args[2] & U32
         if all_is_roots(self._state, thread) or not FAMILY.size < size <= MAX_ADDRESS:

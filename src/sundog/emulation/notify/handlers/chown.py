@@ -1,8 +1,8 @@
-"""What changes an owner or a mode: chown(2), chmod(2) and their families.
+"""Calls that change an owner or a mode: chown(2), chmod(2) and their families.
 
-Nothing is changed on the inode but what the user may change: a chown(2) to -1:-1, which does all
-that a real one does besides (it clears set-ID bits and capabilities, sets the change time, copies
-the file up on an overlay), and the mode where the file is the user's.
+The handlers change on the inode only what the user may change.  They call chown(2) with -1:-1,
+which has all other effects of a real one: it clears set-ID bits and capabilities, sets the change
+time, and makes an overlay copy the file up.  They change the mode if the file is the user's.
 """
 
 import errno
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 ROOT_OR_UNCHANGED = (0, UNCHANGED)
 
-# Errors of the -1:-1 chown that a real one would get as well.
+# Errors of the chown to -1:-1 that a real chown would get, too.
 REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 class OwnerHandlers:
-    """Change records, and modes on inodes."""
+    """Change owners in records, and modes on inodes."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -67,7 +67,7 @@ class OwnerHandlers:
         """int fchown(int fd, uid_t owner, gid_t group)."""
         location = descriptor(thread, args[0])
         if self._stays_roots(thread, location, args[1], args[2]):
-            return CONTINUE  # most calls are of this kind, and the kernel can do it
+            return CONTINUE  # most calls are of this kind, and the kernel can do them
         if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
         return self._change_owner(thread, location, args[1], args[2], follow=True)
@@ -88,7 +88,7 @@ class OwnerHandlers:
         """int fchmod(int fd, mode_t mode)."""
         location = descriptor(thread, args[0])
         if self._is_roots(thread, location):
-            return CONTINUE  # root may set any mode, and the kernel can
+            return CONTINUE  # root may set any mode, and the kernel can do it
         if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
         return self._change_mode(thread, location, args[1], follow=True)
@@ -106,7 +106,7 @@ class OwnerHandlers:
         return self._change_mode(thread, location, args[2], follow=follow)
 
     def _is_roots(self, thread: int, location: bytes) -> bool:
-        """Tell whether root is calling, of a file of root's without a record."""
+        """Tell whether root is the caller, and the file is root's and has no record."""
         state = self._state
         if state.tags.index(thread):
             return False
@@ -116,7 +116,7 @@ class OwnerHandlers:
         )
 
     def _stays_roots(self, thread: int, location: bytes, owner: int, group: int) -> bool:
-        """Tell whether root gives root what nobody else has had, and no set-group-ID bit goes."""
+        """Tell whether root gives a file of root to root, and no set-group-ID bit goes."""
         if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
             return False
         files = self._state.files
@@ -149,11 +149,11 @@ class OwnerHandlers:
             # The kernel would keep this bit, because the user is a member of the file's group.
             set_mode(state, location, before, permissions & ~S_ISGID)
         if record is None and new == now and before.uid == 0:
-            return CONTINUE  # the kernel can do that
+            return CONTINUE  # the kernel can do it
         refusal = touch_owner(location, follow=follow)
         if refusal in REAL_REFUSALS:
             return -refusal
-        # After a copy-up the inode may be another one, so what is known has to be carried over.
+        # After a copy-up the inode may be another, which gets the same record.
         after = state.files.status(location, follow=follow)
         changed = state.records.renew(after, record)
         changed.uid, changed.gid = new
@@ -181,7 +181,7 @@ class OwnerHandlers:
 
 
 def touch_owner(location: bytes, *, follow: bool) -> int:
-    """Do what chown(2) does besides changing the owner; return 0 or an errno."""
+    """Do what chown(2) does beside the change of the owner; return 0 or an errno."""
     try:
         os.chown(location, -1, -1, follow_symlinks=follow)
     except OSError as error:

@@ -1,9 +1,10 @@
-"""What makes an inode: open(2) with O_CREAT, mkdir(2), symlink(2), mknod(2) and their families.
+"""Calls that make inodes: open(2) with O_CREAT, mkdir(2), symlink(2), mknod(2) and their families.
 
-The kernel gives a new inode to the one user there is.  Where real root's kernel would have given it
-to somebody else (the caller is not root, or the directory passes on its group or its default access
-control list), the supervisor makes the inode itself, under the caller's umask, records its owner,
-and hands over the descriptor.  A device becomes an empty regular file with a record.
+The kernel gives each new inode to the only user in the namespace.  On a real system the inode would
+belong to somebody else if the caller is not root, or if the directory passes on its group or its
+default access control list.  In these cases the supervisor makes the inode itself, under the
+caller's umask.  It records the owner, and gives the descriptor to the caller.  A device becomes an
+empty regular file with a record.
 """
 
 import errno
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
-MAX_OPEN_HOW = 4096  # a page: openat2(2) says E2BIG
+MAX_OPEN_HOW = 4096  # a page; openat2(2) says E2BIG to more
 MAX_SYMLINKS = 40
 O_LARGEFILE = 0o100000  # os.O_LARGEFILE is 0 where every file may be large
 OPEN_FLAGS = (
@@ -90,7 +91,7 @@ class CreateHandlers:
         if not flags & MAKES_FILE or any(how[OPEN_HOW.size :]):
             return CONTINUE
         if flags & ~OPEN_FLAGS or mode & ~MODE_MASK:
-            return CONTINUE  # unlike open, openat2 refuses what it does not know
+            return CONTINUE  # unlike open, openat2 refuses unknown flags
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)
         path = self._state.memory.read_string(thread, args[1])
@@ -160,7 +161,7 @@ class CreateHandlers:
     def _mknod(self, thread: int, dirfd: int, address: int, mode: int, device: int) -> Answer:
         device &= U32
         kind = mode & S_IFMT
-        # Anybody may make the device 0:0, except on an overlay, where nobody may.
+        # Everybody may make the device 0:0, but on an overlay nobody may.
         is_device = kind == S_IFBLK or (kind == S_IFCHR and device != 0)
         if not is_device and all_is_roots(self._state, thread):
             return CONTINUE
@@ -176,7 +177,7 @@ class CreateHandlers:
                 self._state.files.status(location, follow=False)
             except FileNotFoundError:
                 return -errno.EPERM
-            return CONTINUE  # it exists
+            return CONTINUE  # the file exists
         answer = birth.make(location, S_IFREG | mode & MODE_MASK, os.mknod)
         if answer == 0:
             status = self._state.files.status(location, follow=False)
@@ -192,7 +193,7 @@ class CreateHandlers:
         location = self._paths.named(thread, dirfd, address)
         watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
         if watched and self._guard(thread, location, flags):
-            return CONTINUE  # it exists
+            return CONTINUE  # the file exists
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
@@ -202,7 +203,7 @@ class CreateHandlers:
             answer = self._create(thread, location, parent(location), flags, mode)
             if answer is not CONTINUE or flags & (os.O_EXCL | os.O_NOFOLLOW):
                 return answer
-            # A link that leads nowhere makes its target.
+            # To open a dangling link makes the link's target.
             target = self._dangling_target(location)
             if not target:
                 return CONTINUE
@@ -213,9 +214,9 @@ class CreateHandlers:
         return CONTINUE
 
     def _guard(self, thread: int, location: bytes, flags: int) -> bool:
-        """Guard the set-ID bits of the file that is opened for writing, if it has any.
+        """Guard the set-ID bits of a file that the caller opens for writing.
 
-        Return whether there is a file.
+        Returns whether the file exists.
         """
         state, follow = self._state, not flags & os.O_NOFOLLOW
         inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
@@ -229,13 +230,14 @@ class CreateHandlers:
     def _create(
         self, thread: int, location: bytes, directory: bytes, flags: int, mode: int
     ) -> Answer:
-        """Make and open the file ``location``; CONTINUE if it exists or can't be made."""
+        """Make and open the file ``location``; return CONTINUE if it exists or can't be made."""
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE
-        # Only what did not exist is the caller's; but O_EXCL makes an unnamed file unlinkable.
+        # Only a new file gets the caller as its owner.  O_EXCL would forbid a later linkat(2) of an
+        # unnamed file.
         exclusive = 0 if flags & UNNAMED else os.O_EXCL
 
         def opened(made_mode: int) -> int:
@@ -243,12 +245,13 @@ class CreateHandlers:
 
         answer = self._hand_over(birth, flags, mode, opened)
         if answer not in (CONTINUE, ANSWERED) and not flags & UNNAMED:
-            # No descriptor was free, which the kernel finds out before it makes a file.
+            # The caller has no free descriptor.  The kernel would have seen that before it made the
+            # file.
             os.unlink(location)
         return answer
 
     def _dangling_target(self, location: bytes) -> bytes:
-        """Return where the symbolic link ``location`` leads, if nothing is there; else nothing."""
+        """Return the target of the symbolic link ``location`` if it does not exist, else b""."""
         files = self._state.files
         if not files.is_symlink(location) or files.find_inode(location, 0) >= 0:
             return b""
@@ -257,9 +260,11 @@ class CreateHandlers:
     def _open_within(
         self, thread: int, dirfd: int, path: bytes, how: tuple[int, int, int]
     ) -> Answer:
-        """Make and open ``path`` below ``dirfd`` as openat2(2) says: flags, mode, resolve.
+        """Make and open ``path`` below ``dirfd`` as openat2(2) does.
 
-        Raises KernelError where the kernel would refuse the caller's own call.
+        ``how`` is its struct open_how: flags, mode, resolve.
+
+        Raises KernelError if the kernel would refuse the caller's own call.
         """
         flags, mode, resolve = how
         directory = path if flags & UNNAMED else parent(path) or b"."
@@ -280,7 +285,7 @@ class CreateHandlers:
     def _hand_over(
         self, birth: Birth, flags: int, mode: int, opened: "Callable[[int], int]"
     ) -> Answer:
-        """Let ``opened`` make a file, record it, and give its descriptor to the caller."""
+        """Have ``opened`` make a file, record it, and give its descriptor to the caller."""
         state = self._state
         mode = S_IFREG | birth.allowed_mode(mode & MODE_MASK)
         state.listener.confirm()

@@ -1,6 +1,6 @@
 """Who a process is, and becomes: getuid(2), setresuid(2), capget(2), prctl(2) and their families.
 
-The rules are ``credentials``'s; here are the arguments and results.
+``identity.credentials`` has the rules.  The handlers read arguments and write results.
 """
 
 import errno
@@ -221,10 +221,10 @@ class IdentityHandlers:
         return self._become(thread, old, set_capabilities(old, *sets))
 
     def _capability_words(self, thread: int, address: int) -> int:
-        """Return how many structures follow the header at ``address``.
+        """Return the number of structures that belong to the header at ``address``.
 
-        0: the kernel knows what to say, because the version is unknown to it or another process
-        is meant.
+        It is 0 if the kernel shall answer: the version is unknown, or the caller asks about another
+        process.
         """
         header = self._memory.read(thread, address, CAPABILITY_HEADER.size)
         version, pid = CAPABILITY_HEADER.unpack(header)
@@ -233,7 +233,7 @@ class IdentityHandlers:
         return CAPABILITY_WORDS.get(version, 0)
 
     def prctl(self, thread: int, args: "Arguments") -> Answer:
-        """int prctl(int option, ...), for the options that belong to an identity."""
+        """int prctl(int option, ...), with the options that are about an identity."""
         old = self._tags.credentials(thread)
         option, *values = args[:5]
         option &= U32
@@ -280,7 +280,7 @@ class IdentityHandlers:
         return -errno.EINVAL
 
     def _capability(self, number: int) -> int:
-        """Return the set of one capability, empty if there is none of that number."""
+        """Return the set of the capability ``number``; 0 if there is no such capability."""
         return 1 << number & self._valid if number < 64 else 0
 
     def _become(self, thread: int, old: Credentials, change: Change) -> int:

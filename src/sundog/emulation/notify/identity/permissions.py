@@ -1,6 +1,6 @@
 """Who may change owners and modes, and what a change of owner does to the mode.
 
-The rules follow fs/attr.c and fs/inode.c of Linux; they are functions of values.
+The rules follow fs/attr.c and fs/inode.c of Linux.  Each rule is a function of values.
 """
 
 from sundog.emulation.notify.identity.capabilities import CAP_CHOWN, CAP_FOWNER, CAP_FSETID
@@ -36,10 +36,10 @@ def mode_after_chown(who: Credentials, mode: int, group: int, new_group: int) ->
 
 
 def may_change_mode(who: Credentials, owner: int) -> bool:
-    """Tell whether chmod(2) is allowed, and setting an access control list."""
+    """Tell whether ``who`` may change the mode or an ACL of a file of ``owner``."""
     return who.fsuid == owner or who.can(CAP_FOWNER)
 
 
 def allowed_mode(who: Credentials, mode: int, group: int) -> int:
-    """Return ``mode`` without the set-group-ID bit, if ``who`` may not set it for ``group``."""
+    """Return ``mode``, without the set-group-ID bit if ``who`` may not set it for ``group``."""
     return mode if who.is_member(group) or who.can(CAP_FSETID) else mode & ~S_ISGID

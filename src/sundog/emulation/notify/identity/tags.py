@@ -1,7 +1,6 @@
-"""Which credentials each process has: a table, and a tag of the process that is the index in it.
+"""Which credentials each process has: a table, and a tag on the process, an index into the table.
 
-A program runs with emulated IDs per process, not per thread.  glibc makes the same of the kernel's
-per-thread IDs.
+So emulated IDs belong to a process, not to a thread.  glibc hides the kernel's IDs of threads, too.
 
 When the table has grown, the supervisor looks at all processes, and frees the entries that none of
 them has.
@@ -14,12 +13,12 @@ from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.tracee.call import KernelAnswers
 from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS, TAG_MARK, tag_index
 
-# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs as much as its
-# groups, and what else there is.
+# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs ENTRY_WEIGHT,
+# and 1 for each of its groups.
 ENTRY_WEIGHT = 16
 MAX_WEIGHT = (1 << 18) * ENTRY_WEIGHT
 FIRST_SWEEP = (1 << 12) * ENTRY_WEIGHT
-# A process that forks while they are looked at may end unseen, and its child have been overlooked.
+# One look can miss a process that forks and ends meanwhile, together with its child.
 LOOKS = 2
 
 
@@ -41,7 +40,7 @@ class Tags:
     def index(self, thread: int) -> int:
         """Return the index of the credentials of ``thread``.  Raises KernelAnswers if it died."""
         if len(self.table) == 1:
-            return 0  # nobody has become anybody yet
+            return 0  # no process has changed its identity yet
         try:
             return tag_index(thread)
         except OSError as error:
@@ -52,7 +51,7 @@ class Tags:
         return self.table[self.index(thread)]
 
     def enter(self, credentials: Credentials) -> int:
-        """Return the index of ``credentials``, which get into the table, or -1 if it is full."""
+        """Put ``credentials`` into the table; return their index, or -1 if the table is full."""
         key = credentials.values()
         index = self._index.get(key)
         if index is not None:
@@ -72,7 +71,10 @@ class Tags:
         return index
 
     def set(self, thread: int, credentials: Credentials) -> bool:
-        """Give ``thread``'s process ``credentials``; return whether the table has room for them."""
+        """Give ``credentials`` to the process of ``thread``; return False if the table is full.
+
+        Raises KernelAnswers if the thread died.
+        """
         index = self.enter(credentials)
         if index < 0:
             return False
@@ -86,8 +88,8 @@ class Tags:
     def _sweep(self) -> None:
         """Free the entries that no process has.
 
-        Meanwhile no process gets another tag but by fork(2), from one that has it: who changes
-        identity or starts a program waits for an answer.
+        Meanwhile a process gets a tag only from its parent, by fork(2).  A process that changes its
+        identity or starts a program waits for the supervisor's answer.
         """
         used = {0}
         for _ in range(LOOKS):
@@ -96,7 +98,7 @@ class Tags:
                     try:
                         index = tag_index(int(name))
                     except OSError:
-                        continue  # it has ended, or is somebody else's
+                        continue  # the process has ended, or belongs to somebody else
                     used.add(index)
         root = self.table[0]
         self._index = {key: index for key, index in self._index.items() if index in used}
@@ -108,5 +110,5 @@ class Tags:
 
 
 def weight(credentials: Credentials) -> int:
-    """Return how much room ``credentials`` take in the table."""
+    """Return the weight of ``credentials`` in the table."""
     return ENTRY_WEIGHT + len(credentials.groups)

@@ -13,10 +13,10 @@ from sundog.kernel.modes import MODE_MASK, S_IFMT, S_IFREG, S_ISGID, S_ISUID
 
 
 def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
-    """Set the mode of a file that is no symbolic link, on the inode or else in its record.
+    """Set the mode of a file, on the inode or else in its record; return 0 or a negated errno.
 
-    Returns 0 or a negated errno.  A file of somebody else's on the host only seems to change.
-    Raises KernelAnswers where the supervisor finds its own interpreter there, by a link to
+    The file is not a symbolic link.  A file of another user of the host only seems to change.
+    Raises KernelAnswers if ``location`` leads to the supervisor's own interpreter, by a link to
     /proc/self/exe: the caller means another file.
     """
     own = os.stat(b"self/exe")
@@ -34,15 +34,16 @@ def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
 
 
 def is_set_id(mode: int) -> bool:
-    """Tell whether a file of ``mode`` is a regular one with set-ID bits."""
+    """Tell whether a file of ``mode`` is a regular file with set-ID bits."""
     return mode & S_IFMT == S_IFREG and bool(mode & (S_ISUID | S_ISGID))
 
 
 def guard_set_id(state: State, location: bytes, status: Status, who: Credentials) -> None:
-    """See to the set-ID bits of a regular file that ``who`` opens for writing.
+    """Prepare the set-ID bits of a regular file for writes by ``who``.
 
-    The kernel clears them as it writes, unless real root does (fs/attr.c,
-    setattr_should_drop_suidgid): what root would keep is recorded.
+    The kernel clears the bits when a process writes, unless that is real root (fs/attr.c,
+    setattr_should_drop_suidgid).  So the record keeps them for an emulated root; for others the
+    inode gets them back from the record, and the kernel clears them.
     """
     record = state.records.find(status)
     if not who.can(CAP_FSETID):
@@ -57,9 +58,9 @@ def guard_set_id(state: State, location: bytes, status: Status, who: Credentials
 
 
 def settled(state: State, location: bytes, status: Status) -> Status:
-    """Return the status of a file after its inode has got what its record keeps of the mode.
+    """Give the inode of a file the mode in its record; return the file's status after that.
 
-    From then on the inode decides again.  A file of somebody else's on the host stays as it is.
+    From then on the inode decides again.  A file of another user of the host stays as it is.
     """
     record = state.records.find(status)
     if record is None or record.permissions == INODE_DECIDES or status.uid != 0:

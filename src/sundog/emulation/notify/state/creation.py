@@ -1,7 +1,7 @@
-"""What a new inode gets from its maker and from the directory that it is made in.
+"""What a new inode gets from its maker and from its directory.
 
-Owner, group, permissions and access control lists, where the kernel alone would give it others:
-fs/inode.c (inode_init_owner, mode_strip_sgid) and fs/posix_acl.c (posix_acl_create).
+That is owner, group, permissions and access control lists, if the kernel alone would give others.
+Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).
 """
 
 import os
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 
 class Birth:
-    """What a new inode gets from its maker ``who``, a thread, and its directory; and its making."""
+    """Make an inode, and give it what it gets from its maker ``who`` and from its directory.
+
+    uid, gid        owner and group of the inode
+    sets_group      whether the directory passes on its group
+    default_acl     the directory's default access control list, packed, or None
+    """
 
     __slots__ = ("_state", "_thread", "default_acl", "gid", "sets_group", "uid", "who")
 
@@ -52,7 +57,7 @@ class Birth:
         self.default_acl = default_acl
 
     def is_plain(self, mode: int = 0) -> bool:
-        """Tell whether the kernel by itself would make the same, of a file with ``mode``."""
+        """Tell whether the kernel alone would make the same inode of a file with ``mode``."""
         return (
             self.uid == 0
             and self.gid == 0
@@ -61,7 +66,7 @@ class Birth:
         )
 
     def allowed_mode(self, mode: int) -> int:
-        """Return ``mode`` as the kernel would allow it to a file (fs/inode.c, mode_strip_sgid)."""
+        """Return ``mode`` as the kernel allows it for a file (fs/inode.c, mode_strip_sgid)."""
         if (
             self.sets_group
             and mode & S_ISGID
@@ -73,7 +78,7 @@ class Birth:
         return mode
 
     def make(self, location: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
-        """Let ``make`` make an inode at ``location``, and record what it gets."""
+        """Have ``make`` make an inode at ``location``, and record what the inode gets."""
         self._state.listener.confirm()
         with self.permissions(mode) as made_mode:
             try:
@@ -84,7 +89,7 @@ class Birth:
         return 0
 
     def permissions(self, mode: int) -> "_Permissions":
-        """Return a context for making an inode: its value is the mode to ask for."""
+        """Return a context in which to make an inode with the mode that the context returns."""
         if self.default_acl is not None:
             acl = stored_acl(self.default_acl)
             return _Permissions(0, mode & ~PERMISSIONS | mode_of(inherited(acl, mode)))
@@ -108,14 +113,14 @@ class Birth:
 
 
 def all_is_roots(state: State, thread: int) -> bool:
-    """Tell whether nothing that ``thread`` makes now is anybody's but root's."""
+    """Tell whether all that ``thread`` makes now belongs to root."""
     return not state.records.bequests and state.tags.index(thread) == 0
 
 
 def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
     """Tell whether what ``thread`` makes in ``directory`` is root's, as the kernel makes it.
 
-    A glance, which is enough for most: root is calling, and the directory passes nothing on.
+    This quick look is enough for most calls: root makes them, and the directory passes nothing on.
     """
     if state.tags.index(thread):
         return False
@@ -128,7 +133,7 @@ def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
 
 
 def birth_in(state: State, thread: int, directory: bytes) -> Birth:
-    """Return what ``thread`` gives to an inode that it makes in ``directory``."""
+    """Return what an inode gets that ``thread`` makes in ``directory``."""
     who = state.tags.credentials(thread)
     status = state.files.status(directory)
     record = state.records.find(status)
@@ -142,7 +147,7 @@ def birth_in(state: State, thread: int, directory: bytes) -> Birth:
 
 
 class _Permissions:
-    """A umask for a while, and the mode that goes with it."""
+    """Have another umask for a while, and return the mode that goes with it."""
 
     def __init__(self, umask: int, mode: int) -> None:
         self._umask = umask

@@ -1,4 +1,4 @@
-"""What all handlers share: the state of one supervised container."""
+"""The state of one supervised container, which all handlers share."""
 
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.state.files import Files, Status
@@ -17,11 +17,11 @@ class State:
     """What handlers ask and change.
 
     abi         the architecture's numbers and layouts
-    listener    sends descriptors, and tells whether the caller is still there
+    listener    sends descriptors, and tells whether the caller is still alive
     memory, files, paths
                 see those modules
-    records     what is known about files
-    tags        what is known about processes
+    records     what the supervisor remembers about files
+    tags        the identities of processes
     """
 
     def __init__(self, abi: "NotifyAbi", listener: "Listener", root: "Credentials") -> None:

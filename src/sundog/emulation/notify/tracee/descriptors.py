@@ -1,6 +1,6 @@
-"""Descriptors of tracees: a duplicate of one, what may be done with it, and proc(5)'s status.
+"""Duplicates of a tracee's descriptors, and fields of its status in proc(5).
 
-Needs the right to trace the process, as ``memory`` does.
+A supervisor needs the right to trace the process, as for ``memory``.
 """
 
 import errno
@@ -14,7 +14,10 @@ PIDFD_THREAD = os.O_EXCL  # Linux 6.9
 
 
 def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
-    """Return a duplicate of descriptor ``fd`` of ``thread``; raise KernelAnswers if it has none."""
+    """Return a duplicate of descriptor ``fd`` of ``thread``.
+
+    Raises KernelAnswers if the thread has ended, or has no such descriptor.
+    """
     try:
         try:
             process = os.pidfd_open(thread, PIDFD_THREAD)

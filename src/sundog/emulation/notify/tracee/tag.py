@@ -10,13 +10,13 @@ process that forks.  The filter keeps tracees from setting that limit themselves
 from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
 
 RLIMIT_LOCKS = 10
-# Above the index, so that a limit that somebody set before is not taken for a tag.
+# The high half of a tag.  A limit that somebody set before does not look like a tag.
 TAG_MARK = 0x73756E64 << 32
 TAG_INDEX = 0xFFFFFFFF
 
 
 def tags_are_possible() -> bool:
-    """Tell whether this process may set every tag: its hard limit is as good as none."""
+    """Tell whether this process may set every tag: its hard limit is above all of them."""
     hard = getrlimit(RLIMIT_LOCKS)[1]
     return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_INDEX
 
@@ -27,6 +27,6 @@ def wear_tag(index: int) -> None:
 
 
 def tag_index(thread: int) -> int:
-    """Return the index in the tag of ``thread``, 0 if it has none.  Raises OSError."""
+    """Return the index in the tag of ``thread``, 0 if the thread has no tag.  Raises OSError."""
     soft = prlimit(thread, RLIMIT_LOCKS)[0]
     return soft & TAG_INDEX if soft >> 32 == TAG_MARK >> 32 else 0
