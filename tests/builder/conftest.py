@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 UNDER_A_LISTENER = """
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
-from sundog.emulation.notify.abi import NOTIFY_ABIS
-from sundog.emulation.notify.listener import install_listener
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.emulation.notify.seccomp.listener import install_listener
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs
 set_no_new_privs()

@@ -242,7 +242,7 @@ def test_under_another_supervisor_it_falls_back_or_fails(
     )
     assert done.returncode == status
     fault = "--force=notify is not possible here"
-    reason = "this process has a supervisor already (a build, or ch-run --notify, around it)"
+    reason = "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
     if status:
         assert f"error: {fault}: {reason}\nhint: use --force=seccomp\n" in done.stderr
     else:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sundog.dockerfile import globs, words
 from sundog.dockerfile.globs import Automaton, CharacterClass, Many
 from sundog.dockerfile.ignore import PathPatterns
+from sundog.dockerfile.modifiers import VALUE_LIMIT
 from sundog.dockerfile.wildcard import PatternError, compiled
-from sundog.dockerfile.words import VALUE_LIMIT, expand
+from sundog.dockerfile.words import expand
 from sundog.errors import SubstitutionError
 from tests.dockerfile import old_patterns
 

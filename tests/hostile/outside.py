@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IPC_CREAT, IPC_EXCL, IPC_RMID = 0o1000, 0o2000, 0
-KEYCTL_UNLINK, KEYCTL_READ = 9, 11
+KEYCTL_UNLINK = 9
 USER_KEYRING = -4
 # add_key(2), keyctl(2), and mq_open(2), mq_unlink(2): the numbers of the two tables.
 NUMBERS = {

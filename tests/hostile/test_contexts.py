@@ -424,7 +424,6 @@ DOCKERFILES = [
     Case("a file of the host", "", "unknown instruction", 1, options=("-f", "/etc/hostname")),
 ]
 
-FOR_CONTEXTS = "FROM bb\nCOPY --from=c . /d/\nRUN find /d | wc -l\n"
 Member = tuple[str, bytes, str]
 
 

@@ -98,7 +98,7 @@ def test_user_namespaces_at_the_limit_of_the_container_around() -> None:
 
     hint = (
         "a limit of namespaces is reached, here or around this container (sysctl user.max_*); "
-        "end what holds them, or nest less deeply"
+        "end the processes that hold them, or nest less deeply"
     )
     message = "can't unshare user+mount namespaces: No space left on device"
     assert in_namespaces(attempt) == (message, hint)
@@ -132,8 +132,8 @@ def test_seccomp_profile(call: str) -> None:
 
     action = "mount tmpfs on /" if call == "mount" else "unshare user+mount namespaces"
     hint = (
-        f"a seccomp profile is in force here and seems to forbid {call}; if a container is "
-        "around: start that one with --security-opt seccomp=unconfined"
+        f"a seccomp profile is in force here and seems to forbid {call}; if this runs in a "
+        "container: start that container with --security-opt seccomp=unconfined"
     )
     assert in_namespaces(attempt) == (f"can't {action}: Operation not permitted", hint)
 
@@ -318,7 +318,7 @@ def test_noexec_store(store: Path) -> None:
 
     assert in_namespaces(attempt) == (
         f"can't execve {store}/program: Permission denied",
-        f"tmpfs at {store} is mounted noexec: no program there runs; {ELSEWHERE}",
+        f"tmpfs at {store} is mounted noexec: no program runs from there; {ELSEWHERE}",
     )
 
 
@@ -403,8 +403,8 @@ def test_apparmor_profile(tmp_path: Path) -> None:
         "self/attr/current": "docker-default (enforce)\n",
     }
     assert explained(files, tmp_path, "mount", b"/mnt", errno.EACCES) == (
-        "the AppArmor profile docker-default is in force here and seems to forbid mount; if a "
-        "container is around: start that one with --security-opt apparmor=unconfined"
+        "the AppArmor profile docker-default is in force here and seems to forbid mount; if "
+        "this runs in a container: start that container with --security-opt apparmor=unconfined"
     )
 
 
@@ -499,4 +499,4 @@ def test_limits_of_the_user(tmp_path: Path) -> None:
     assert "fs.file-max is unknown" in explained({}, tmp_path, "pipe", b"", errno.ENFILE)
     state = {"sys/fs/file-max": "17\n"}
     assert "fs.file-max is 17" in explained(state, tmp_path, "pipe", b"", errno.ENFILE)
-    assert "one file system" in explained({}, tmp_path, "renameat2", b"/a", errno.EXDEV)
+    assert "different file systems" in explained({}, tmp_path, "renameat2", b"/a", errno.EXDEV)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify.trial import obstacle
+from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.record.owners import OwnerRecord, pack_owners, read_owners
 from sundog.record.stack import ImageStack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
@@ -103,7 +103,7 @@ def test_an_unknown_user_of_the_image(ch_run: ChRun, stored: Path) -> None:
     assert done.returncode == 31
     assert messages(done) == [
         "error: no such user in the image: charles",
-        "hint: /etc/passwd there has no entry for it; add one, or give a number",
+        "hint: the image's /etc/passwd has no entry for it; add one, or give a number",
     ]
 
 
@@ -348,7 +348,7 @@ def test_calls_that_could_not_be_answered_are_counted(
 UNDER_A_LISTENER = """
 import os, sys
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, assemble, verdict
-from sundog.emulation.notify.listener import install_listener
+from sundog.emulation.notify.seccomp.listener import install_listener
 from sundog.kernel.process import set_no_new_privs
 set_no_new_privs()
 listener = install_listener(assemble([verdict(SECCOMP_RET_ALLOW)]), 317)
@@ -370,7 +370,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 CASES = {
     "listener": (
         [UNDER_A_LISTENER],
-        "this process has a supervisor already (a build, or ch-run --notify, around it)",
+        "this process has a supervisor already (it runs in a build, or in ch-run --notify)",
     ),
     "process_vm_readv": (
         [UNDER_A_PROFILE, "310"],

@@ -73,9 +73,9 @@ class Container:
         changed = f"{self.upper}/u:{self.upper}/owners"
         return Container([changed, *self.roots]).on_overlay(directory)
 
-    def sh(self, script: str, *, mode: str = "notify", options: tuple[str, ...] = ()) -> str:
+    def sh(self, script: str) -> str:
         """Run a shell script and return what it printed."""
-        return self.run("sh", "-c", script, mode=mode, options=options).stdout
+        return self.run("sh", "-c", script).stdout
 
 
 @pytest.fixture(scope="session")

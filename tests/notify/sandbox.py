@@ -20,28 +20,28 @@ from pathlib import Path
 from typing import NoReturn
 
 from sundog.emulation.filter import install_fake_root
-from sundog.emulation.notify import listener as listener_module
-from sundog.emulation.notify import records as records_module
 from sundog.emulation.notify import supervisor as supervisor_module
-from sundog.emulation.notify.abi import NOTIFY_ABIS
-from sundog.emulation.notify.capabilities import all_capabilities
-from sundog.emulation.notify.credentials import superuser
-from sundog.emulation.notify.listener import (
+from sundog.emulation.notify.identity.capabilities import all_capabilities
+from sundog.emulation.notify.identity.credentials import superuser
+from sundog.emulation.notify.seccomp import listener as listener_module
+from sundog.emulation.notify.seccomp.listener import (
     Listener,
     install_listener,
     receive_descriptor,
     send_descriptor,
 )
-from sundog.emulation.notify.persist import (
+from sundog.emulation.notify.seccomp.program import notify_program
+from sundog.emulation.notify.state import records as records_module
+from sundog.emulation.notify.state.persist import (
     collect_manifest,
     linked_paths,
     load_records,
     merged_manifest,
 )
-from sundog.emulation.notify.pins import Pins
-from sundog.emulation.notify.program import notify_program
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.pins import Pins
+from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.supervisor import Supervisor
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.kernel.mounts import (
     MNT_DETACH,
     MS_BIND,

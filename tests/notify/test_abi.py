@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify import abi as tables
-from sundog.emulation.notify import files, listener
-from sundog.emulation.notify.abi import NOTIFY_ABIS
 from sundog.emulation.notify.handlers.stat import DIRENT
+from sundog.emulation.notify.seccomp import listener
+from sundog.emulation.notify.state import files
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.emulation.syscalls import SYSCALL_ABIS
 from tests.kernel import libseccomp
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sundog.emulation.notify.tracee.abi import NotifyAbi
+
 ABIS = pytest.mark.parametrize("abi", NOTIFY_ABIS.values(), ids=list(NOTIFY_ABIS))
 
 
 @ABIS
-def test_numbers_are_those_that_libseccomp_knows(abi: tables.NotifyAbi) -> None:
+def test_numbers_are_those_that_libseccomp_knows(abi: NotifyAbi) -> None:
     wrong = {
         name: (number, known)
         for name, number in abi.numbers.items()
@@ -35,7 +37,7 @@ def test_numbers_are_those_that_libseccomp_knows(abi: tables.NotifyAbi) -> None:
 
 
 @ABIS
-def test_every_abi_has_a_filter(abi: tables.NotifyAbi) -> None:
+def test_every_abi_has_a_filter(abi: NotifyAbi) -> None:
     assert abi.name in {each.name for each in SYSCALL_ABIS}
 
 

@@ -19,7 +19,7 @@ COUNT = 1_000_000
 
 MEASURE = f"""
 import os
-from sundog.emulation.notify.records import Records
+from sundog.emulation.notify.state.records import Records
 
 class Known:
     # What `Status` is, of a file that exists only here.

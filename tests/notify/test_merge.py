@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.emulation.notify.persist import merged_manifest
+from sundog.emulation.notify.state.persist import merged_manifest
 from sundog.record.owners import OwnerRecord, OwnersManifest
 
 NAMES = ("a", "b")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from sundog.emulation.notify.nursery import CLOCK_REALTIME_COARSE, MAX_HELD, Nursery
+from sundog.emulation.notify.state.nursery import CLOCK_REALTIME_COARSE, MAX_HELD, Nursery
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sundog.emulation.notify.files import Status
+    from sundog.emulation.notify.state.files import Status
 
 
 class Born:
@@ -87,7 +87,7 @@ def test_many_young_inodes_take_no_more_descriptors_than_they_may(
         clock[0] += 1
 
     stopped = SimpleNamespace(clock_gettime_ns=lambda _: clock[0], sleep=sleep)
-    monkeypatch.setattr("sundog.emulation.notify.nursery.time", stopped)
+    monkeypatch.setattr("sundog.emulation.notify.state.nursery.time", stopped)
     nursery = Nursery()
     for _ in range(MAX_HELD):
         nursery.take(born(file, clock[0]))

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.emulation.filter import fake_root_program
-from sundog.emulation.notify.abi import NOTIFY_ABIS, NOTIFY_X86_64
-from sundog.emulation.notify.program import (
+from sundog.emulation.notify.seccomp.program import (
     ABSENT,
     CONDITIONAL,
     NAMING,
@@ -21,7 +20,8 @@ from sundog.emulation.notify.program import (
     notify_program,
 )
 from sundog.emulation.notify.supervisor import FAMILIES
-from sundog.emulation.notify.tags import RLIMIT_LOCKS
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_X86_64
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.emulation.syscalls import SYSCALL_ABIS
 from tests.emulation.bpf_interpreter import Program, SeccompData
 

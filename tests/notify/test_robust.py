@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify.listener import ANSWERED, SECCOMP_IOCTL_NOTIF_ADDFD, Listener
+from sundog.emulation.notify.seccomp.listener import SECCOMP_IOCTL_NOTIF_ADDFD, Listener
+from sundog.emulation.notify.tracee.call import ANSWERED
 from tests.notify.conftest import Container
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def test_reply_with_a_descriptor_that_was_interrupted_late_is_the_only_one(
         if request == SECCOMP_IOCTL_NOTIF_ADDFD:
             raise failures.pop(0)
 
-    monkeypatch.setattr("sundog.emulation.notify.listener.ioctl", ioctl)
+    monkeypatch.setattr("sundog.emulation.notify.seccomp.listener.ioctl", ioctl)
     reading, writing = os.pipe()
     try:
         assert Listener(reading).reply_with_descriptor(writing, 0) == ANSWERED
@@ -97,7 +98,7 @@ def test_incidents_are_all_counted_but_few_are_told(busybox: Container) -> None:
     done = busybox.run("sh", "-c", script, options=("--fault", "--stats"), check=False)
     told = [line for line in done.stderr.splitlines() if "injected" in line]
     assert 0 < len(told) < 100
-    assert "notify: 300 calls could not be answered" in done.stderr
+    assert "notify: the supervisor could not answer 300 calls" in done.stderr
 
 
 def test_many_files_in_one_directory(busybox: Container, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from sundog.emulation.bpf import (
     verdict,
 )
 from sundog.emulation.filter import fake_root_program
-from sundog.emulation.notify.abi import NOTIFY_X86_64
-from sundog.emulation.notify.program import EMULATED, NOTIFIED
-from sundog.emulation.notify.trial import FIRST_NEW_CALL, obstacle, tried_calls
+from sundog.emulation.notify.seccomp.program import EMULATED, NOTIFIED
+from sundog.emulation.notify.seccomp.trial import FIRST_NEW_CALL, obstacle, tried_calls
+from sundog.emulation.notify.tracee.abi import NOTIFY_X86_64
 from sundog.kernel.process import install_seccomp_filter, set_no_new_privs
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def test_filter_that_kills(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     first, *_, last = [call for call in EMULATED[family] if call in TRIED]
-    reason = f"a filter around this process kills those who make calls like {first}"
+    reason = f"a filter around this process kills a process that makes calls like {first}"
     assert obstacle_within(for_calls(action, last)) == reason
     assert not list(tmp_path.iterdir())  # no core
 
@@ -130,4 +130,4 @@ def test_nobody_waits_for_dead_children() -> None:
     assert obstacle_within(ignoring=signal.SIGCHLD) == ""
     program = for_calls(SECCOMP_RET_KILL_PROCESS, "chown")
     reason = obstacle_within(program, ignoring=signal.SIGCHLD)
-    assert reason == "a filter around this process kills those who make calls like chown"
+    assert reason == "a filter around this process kills a process that makes calls like chown"

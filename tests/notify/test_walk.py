@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify.files import file_system_type
-from sundog.emulation.notify.persist import LISTING_INODES, lists_inodes, walk
+from sundog.emulation.notify.state.files import file_system_type
+from sundog.emulation.notify.state.persist import LISTING_INODES, lists_inodes, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify import watches as watches_module
-from sundog.emulation.notify.abi import NOTIFY_X86_64
-from sundog.emulation.notify.files import Files, Status
-from sundog.emulation.notify.records import Record
-from sundog.emulation.notify.watches import Watches
+from sundog.emulation.notify.state import watches as watches_module
+from sundog.emulation.notify.state.files import Files, Status
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.watches import Watches
+from sundog.emulation.notify.tracee.abi import NOTIFY_X86_64
 
 if TYPE_CHECKING:
     from pathlib import Path

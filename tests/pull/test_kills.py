@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tests.pull.faulty import Answer, Asked, FaultyRegistry
     from tests.pull.images import Shelf
 
-_CHUNK = 64 << 10
-
 
 @pytest.fixture
 def registry(shelf: Shelf, faulty: FaultyRegistry, busybox_tar: Path) -> FaultyRegistry:

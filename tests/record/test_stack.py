@@ -50,13 +50,14 @@ def test_nul_in_command_is_refused_with_the_field() -> None:
 def test_read_stack_below_a_directory(tmp_path: Path) -> None:
     stack = ImageStack([b"top", b"bottom"], command=[b"", b"\xff"], workdir=b"/w")
     (tmp_path / "stack").write_bytes(pack_stack(stack))
-    (tmp_path / "damaged").write_bytes(b"sundog-stack 2\0")
     dirfd = os.open(tmp_path, os.O_RDONLY)
     try:
         assert fields(read_stack(dirfd)) == fields(stack)
-        with pytest.raises(StoreError, match="damaged image in storage: damaged"):
-            read_stack(dirfd, b"damaged")
+        (tmp_path / "stack").write_bytes(b"sundog-stack 2\0")
+        with pytest.raises(StoreError, match="damaged image in storage: stack: "):
+            read_stack(dirfd)
+        (tmp_path / "stack").unlink()
         with pytest.raises(FileNotFoundError):
-            read_stack(dirfd, b"absent")
+            read_stack(dirfd)
     finally:
         os.close(dirfd)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from sundog.errors import AddressError
-from sundog.registry.address import Address, is_loopback
+from sundog.registry.address import Address
 
 # What the parts of URLs are made of where two readers may see two hosts.
 _PARTS = st.sampled_from(
@@ -84,7 +84,7 @@ def test_locations(location: str, expected: str) -> None:
     ],
 )
 def test_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
+    assert Address.parse(f"http://{host}").is_loopback is expected
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_loopback(host: str, expected: bool) -> None:
 )  # fmt: skip
 def test_what_is_no_host(host: str) -> None:
     with pytest.raises(AddressError, match="not an address"):
-        is_loopback(host)
+        Address.parse(f"http://{host}")
 
 
 def test_no_password_is_shown() -> None:

@@ -18,7 +18,6 @@ _TAGS = {"none": "N", "seccomp": "S", "notify": "C"}
 _LATER = {
     "fakeroot": "the LD_PRELOAD helper is not in this version",
 }
-MODES = (*_TAGS, *_LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def _force(arguments: ImageArguments, report: Report) -> Force:
     force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
     if force.notify:
         from sundog.container.step import supervision_obstacle  # noqa: PLC0415
-        from sundog.emulation.notify.trial import obstacle  # noqa: PLC0415 - seldom needed
+        from sundog.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415 - seldom needed
 
         reason = obstacle() or supervision_obstacle()
         if reason and arguments.no_fallback:

@@ -11,9 +11,10 @@ Floor 0.
 import errno
 import os
 
-from sundog.container.paths import S_IFDIR, S_IFMT, lexists
+from sundog.container.paths import lexists
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import descriptor_path, kernel_error, printable
+from sundog.kernel.modes import S_IFDIR, S_IFMT
 from sundog.kernel.mounts import (
     AT_FDCWD,
     RESOLVE_IN_ROOT,

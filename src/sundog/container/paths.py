@@ -5,11 +5,9 @@ Floor 0.
 
 import os
 
-OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+from sundog.kernel.modes import S_IFDIR, S_IFMT
 
-# The type of a file in st_mode: inode(7).
-S_IFMT = 0o170000
-S_IFDIR = 0o040000
+OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def exists(path: bytes) -> bool:

@@ -13,16 +13,17 @@ from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
 from sundog.container.enter import copy_tree, forbid_imports
 from sundog.container.recorded import MountedTree, Recorded
-from sundog.emulation.notify.abi import NOTIFY_ABIS
-from sundog.emulation.notify.capabilities import all_capabilities
-from sundog.emulation.notify.credentials import superuser, user_credentials
-from sundog.emulation.notify.listener import (
+from sundog.emulation.notify.identity.capabilities import all_capabilities
+from sundog.emulation.notify.identity.credentials import superuser, user_credentials
+from sundog.emulation.notify.identity.tags import Tags
+from sundog.emulation.notify.seccomp.listener import (
     Listener,
     install_listener,
     receive_descriptors,
     send_descriptors,
 )
-from sundog.emulation.notify.persist import (
+from sundog.emulation.notify.seccomp.program import notify_program
+from sundog.emulation.notify.state.persist import (
     collect_manifest,
     collect_tree,
     linked_paths,
@@ -30,11 +31,11 @@ from sundog.emulation.notify.persist import (
     load_records,
     merged_manifest,
 )
-from sundog.emulation.notify.pins import Pins
-from sundog.emulation.notify.program import notify_program
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.pins import Pins
+from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.supervisor import Supervisor
-from sundog.emulation.notify.tags import Tags, wear_tag
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.emulation.notify.tracee.tag import wear_tag
 from sundog.errors import SundogError
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from sundog.transfer.documents import LeavingImage
     from sundog.transfer.report import Report
 
-OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE = "oci-archive", "oci-dir", "docker-archive"
-FORMATS = (OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE)
+OCI_DIRECTORY, DOCKER_ARCHIVE = "oci-dir", "docker-archive"
 _CHUNK = 1 << 20
 
 
@@ -128,7 +127,7 @@ def save(
     packing: Packing,
     report: Report,
 ) -> None:
-    """Write ``images`` in a format of ``FORMATS`` to a path or, for an archive, to a stream.
+    """Write ``images`` in the format ``form`` to a path or, for an archive, to a stream.
 
     Raises UsageError where the destination does not fit, OSError; then it is as it was.
     """

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BIND, CACHE, TMPFS, SECRET, SSH = TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
-SHARED, PRIVATE, LOCKED = SHARINGS = ("shared", "private", "locked")
+SHARED = "shared"
+SHARINGS = (SHARED, "private", "locked")
 
 _SPELLINGS = {
     "src": "source",

@@ -8,10 +8,9 @@ BuildKit's shell lexer does:
 * ``$name`` and ``${name}`` are the variable's value, empty when it is unset.  Values are not read
   again for quotes or variables.
 * ``${name:-word}`` ``${name:+word}`` ``${name:?word}`` and the same without the colon, as in sh.
-* ``${name#pattern}`` ``##`` ``%`` ``%%`` ``${name/pattern/replacement}`` ``//``, with patterns of
-  ``*`` and ``?``.  Other than in sh, quotes do not take a ``*`` its meaning; ``\*`` does.
+* ``${name#pattern}`` ``##`` ``%`` ``%%`` ``${name/pattern/replacement}`` ``//`` (``modifiers``).
 
-What comes of a word is bounded, and so is a pattern: small files must not make large values.
+The expansion of a word is bounded: small files must not make large values.
 
 Pure: no I/O, no knowledge of instructions.
 """
@@ -19,14 +18,19 @@ Pure: no I/O, no knowledge of instructions.
 from __future__ import annotations
 
 from sundog.dockerfile.blanks import BLANKS
-from sundog.dockerfile.globs import Automaton, CharacterClass, Many, disjoint_matches
+from sundog.dockerfile.modifiers import (
+    VALUE_LIMIT,
+    bounded,
+    modified,
+    shown,
+    substituted,
+    too_large,
+)
 from sundog.errors import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from sundog.dockerfile.globs import Token
+    from collections.abc import Iterable, Iterator, Mapping
 
     # A piece of an expanded word; a literal one is not split at blanks.
     Fragment = tuple[str, bool]
@@ -34,12 +38,6 @@ if TYPE_CHECKING:
 _SPECIAL_PARAMETERS = "@*#?$!-"  # of sh; none is ever set here
 _MODIFIERS = "-+?#%"
 _MAX_DEPTH = 50  # Python's stack is not endless
-_SHOWN = 200  # characters of a text in an error
-VALUE_LIMIT = 16 << 20  # characters that come of one word
-_PATTERN_LIMIT = 1 << 14  # characters of a pattern
-# Other than in sh, nothing that stands for any character stands for a newline.
-_SEPARATOR = "\n"
-_ONE = CharacterClass(((_SEPARATOR, _SEPARATOR),), negated=True)
 
 
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
@@ -88,26 +86,6 @@ def _is_special(text: str, escape: str) -> bool:
 
 def _text(fragments: Iterable[Fragment]) -> str:
     return "".join(fragment for fragment, _ in fragments)
-
-
-def _bounded(pieces: Iterable[str]) -> str:
-    """Join ``pieces``; raise SubstitutionError before they become too large."""
-    total = 0
-    joined = []
-    for piece in pieces:
-        total += len(piece)
-        if total > VALUE_LIMIT:
-            raise too_large()
-        joined.append(piece)
-    return "".join(joined)
-
-
-def too_large() -> SubstitutionError:
-    """Return the error about a value that is larger than any that somebody wants."""
-    return SubstitutionError(
-        f"substitution gives more than {VALUE_LIMIT >> 20} MiB",
-        "do variables double each other's values?",
-    )
 
 
 def _split(fragments: list[Fragment]) -> list[str]:
@@ -214,7 +192,7 @@ class _Lexer:
 
     def double_quoted(self, *, keep_escapes: bool) -> str:
         """Read on from behind a double quote to behind the next, expanding variables."""
-        return _bounded(self.inside_of_quotes(keep_escapes=keep_escapes))
+        return bounded(self.inside_of_quotes(keep_escapes=keep_escapes))
 
     def inside_of_quotes(self, *, keep_escapes: bool) -> Iterator[str]:
         """Read on as ``double_quoted`` does; return the pieces of what stands there."""
@@ -276,7 +254,7 @@ class _Lexer:
         word = self.until("}", keep_escapes=operator in ("#", "%"))
         if value is None and self.keep_unset:
             return f"${{{name}{colon}{operator}{word}}}"
-        return _modified(name, value, colon, operator, word)
+        return modified(name, value, colon, operator, word)
 
     def replaced(self, name: str, value: str | None) -> str:
         """Read on from behind ``${name/`` to behind its ``}``."""
@@ -287,7 +265,7 @@ class _Lexer:
         replacement = self.until("}", keep_escapes=True)
         if value is None:
             return f"${{{name}/{pattern}/{replacement}}}" if self.keep_unset else ""
-        return _substituted(value, pattern, replacement, everywhere=everywhere)
+        return substituted(value, pattern, replacement, everywhere=everywhere)
 
     def name(self) -> str:
         """Read a name, digits, or one of sh's special parameters; "" when there is none."""
@@ -311,7 +289,7 @@ class _Lexer:
 
     def error(self, what: str, hint: str = "") -> SubstitutionError:
         """Make the error that shows the text and what is wrong with it."""
-        return SubstitutionError(f"{_shown(self.text)}: {what}", hint)
+        return SubstitutionError(f"{shown(self.text)}: {what}", hint)
 
     def peek(self) -> str:
         """Return the next character, "" at the end."""
@@ -322,80 +300,3 @@ class _Lexer:
         char = self.text[self.position : self.position + 1]
         self.position += len(char)
         return char
-
-
-def _shown(text: str) -> str:
-    """Return a text, or its beginning, on one line for a message."""
-    return " ".join((text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…").split())
-
-
-def _modified(name: str, value: str | None, colon: str, operator: str, word: str) -> str:
-    """Apply one of the modifiers that are a single character, with a colon or without."""
-    is_missing = value is None or (colon != "" and value == "")
-    match operator:
-        case "-":
-            return word if value is None or is_missing else value
-        case "+":
-            return "" if is_missing else word
-        case "?":
-            if value is None:
-                raise SubstitutionError(f"{name}: {_shown(word) or 'is not allowed to be unset'}")
-            if is_missing:
-                raise SubstitutionError(f"{name}: {_shown(word) or 'is not allowed to be empty'}")
-            return value
-    longest = word.startswith(operator)
-    tokens = _tokens(word[1:] if longest else word)
-    if operator == "#":
-        return _without_prefix(value or "", tokens, longest=longest)
-    backwards = _without_prefix((value or "")[::-1], tokens[::-1], longest=longest)
-    return backwards[::-1]
-
-
-def _without_prefix(value: str, tokens: Sequence[Token], *, longest: bool) -> str:
-    end = Automaton([tokens], _SEPARATOR).end_of_match(value, longest=longest)
-    return value[max(end, 0) :]
-
-
-def _substituted(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
-    tokens = _tokens(pattern)
-
-    def pieces() -> Iterator[str]:
-        position = 0
-        for start, end in disjoint_matches(value, tokens, _SEPARATOR, everywhere=everywhere):
-            yield value[position:start]
-            yield replacement
-            position = end
-        yield value[position:]
-
-    return _bounded(pieces())
-
-
-def _tokens(pattern: str) -> list[Token]:
-    r"""Return the tokens of a pattern.
-
-    A backslash is for ``*``, ``?`` and itself; that before ``}`` or ``/`` only kept the lexer from
-    stopping there.
-    """
-    if len(pattern) > _PATTERN_LIMIT:
-        raise SubstitutionError(
-            f"pattern {_shown(pattern)}: longer than {_PATTERN_LIMIT} characters",
-            "let a RUN do it, with the tools of the image",
-        )
-    tokens: list[Token] = []
-    chars = iter(pattern)
-    for char in chars:
-        if char == "*":
-            tokens.append(Many.STAR)
-        elif char == "?":
-            tokens.append(_ONE)
-        elif char == "\\":
-            escaped = next(chars, "")
-            if not escaped or escaped not in "*?\\}/":
-                raise SubstitutionError(
-                    f"pattern {_shown(pattern)}: invalid escape: \\{_shown(escaped)}",
-                    hint=r"patterns know \*, \? and \\",
-                )
-            tokens.append(escaped)
-        else:
-            tokens.append(char)
-    return tokens

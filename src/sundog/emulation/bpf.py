@@ -1,8 +1,8 @@
 """An assembler for the classic BPF programs of seccomp(2), with labels, and its inverse.
 
 A program is an array of ``struct sock_filter``: u16 code, u8 jt, u8 jf, u32 k, in this machine's
-byte order.  Jumps go forwards only and count the instructions that they skip; a compare reaches
-255 ahead.  Specification: linux/filter.h, linux/bpf_common.h, linux/seccomp.h.
+byte order.  Jumps only go forwards, and count the instructions that they skip; a compare can skip
+255.  Specification: linux/filter.h, linux/bpf_common.h, linux/seccomp.h.
 """
 
 import sys
@@ -27,8 +27,8 @@ SECCOMP_RET_ALLOW = 0x7FFF0000
 
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 
-# A line of source: operation, constant, and the labels to go to if equal, and if not; "" is the
-# next instruction.
+# A line of source: operation, constant, and the labels to go to if equal and if unequal; the label
+# "" is the next instruction.
 Line = tuple[int, int, str, str]
 # An instruction: code, jt, jf, k.
 Instruction = tuple[int, int, int, int]
@@ -67,8 +67,8 @@ def label(name: str) -> Line:
 def assemble(source: list[Line]) -> bytes:
     """Return the program that ``source`` describes.
 
-    Raises ValueError for a label that is missing, double, behind or out of a compare's reach, and
-    for a program that is too long.
+    Raises ValueError for a program that is too long, and for a label that is missing, double,
+    before the jump to it, or too far away for a compare.
     """
     places: dict[str, int] = {}
     lines: list[Line] = []

@@ -1,9 +1,9 @@
 """Root emulation, mode ``seccomp``: a BPF filter that answers "done" and does nothing.
 
-The filter answers the calls of ``emulation.syscalls`` with errno 0, on all architectures at once,
-so that 32-bit programs are covered too.  Nothing is remembered: stat(2) and getuid(2) still tell
-the truth.  All other calls run as if there were no filter, and since Linux 5.11 the kernel answers
-for most without running it.  Not a security boundary.
+The filter answers the calls of ``emulation.syscalls`` with errno 0.  It knows all architectures, so
+it covers 32-bit programs too.  It remembers nothing: stat(2) and getuid(2) still tell the truth.
+All other calls run as if there were no filter; since Linux 5.11 the kernel does not run the filter
+for most of them.  Not a security boundary.
 """
 
 import os
@@ -41,22 +41,18 @@ from sundog.emulation.syscalls import (
 )
 from sundog.errors import SundogError
 from sundog.kernel.libc import syscall
+from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFMT
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import install_seccomp_filter
-
-# File types in a mode: stat.h.
-TYPE_MASK = 0o170000
-CHARACTER_DEVICE = 0o020000
-BLOCK_DEVICE = 0o060000
 
 NO_EMULATION_HINT = "do without: ch-run without --seccomp, ch-image build --force=none"
 
 
 def fake_root_program(*, fake_sync: bool = False, native: Abi | None = None) -> bytes:
-    """Return the filter; with ``fake_sync`` it answers fsync(2) and its family "done" as well.
+    """Return the filter; with ``fake_sync`` it answers "done" to fsync(2) and its family, too.
 
-    One block per architecture, that of ``native`` first: by default this process's.  Raises
-    SundogError where Sundog has no table of this process's system calls.
+    The filter has one block per architecture.  The block of ``native``, by default this process's
+    ABI, comes first.  Raises SundogError if Sundog has no table of this process's system calls.
     """
     native = native or native_abi()
     architectures = dict.fromkeys([native.arch, *[abi.arch for abi in SYSCALL_ABIS]])
@@ -70,7 +66,7 @@ def fake_root_program(*, fake_sync: bool = False, native: Abi | None = None) -> 
 def architecture_block(abis: list[Abi], fake_sync: bool) -> list[Line]:
     """Return the source that decides for the ``abis`` of one architecture.
 
-    It expects the architecture in the accumulator and, if it is another one, leaves it there.
+    The source expects the architecture in the accumulator, and leaves it there if it is another.
     """
     name, arch = abis[0].name, abis[0].arch
     allow, fake, mode, end = f"allow {name}", f"fake {name}", f"mode {name}", f"end {name}"
@@ -91,9 +87,9 @@ def architecture_block(abis: list[Abi], fake_sync: bool) -> list[Line]:
         ]
     source[-1:] = [  # the last of them falls through
         label(mode),
-        bitwise_and(TYPE_MASK),
-        compare(CHARACTER_DEVICE, fake),
-        compare(BLOCK_DEVICE, fake),
+        bitwise_and(S_IFMT),
+        compare(S_IFCHR, fake),
+        compare(S_IFBLK, fake),
         label(allow),
         verdict(SECCOMP_RET_ALLOW),
         label(fake),
@@ -104,7 +100,7 @@ def architecture_block(abis: list[Abi], fake_sync: bool) -> list[Line]:
 
 
 def low_word(argument: int, abi: Abi) -> int:
-    """Return where the low 32 bits of an argument are in struct seccomp_data."""
+    """Return the offset of an argument's low 32 bits in struct seccomp_data."""
     return DATA_ARGS + 8 * argument + (4 if abi.big_endian else 0)
 
 
@@ -112,8 +108,8 @@ def install_fake_root(*, fake_sync: bool = False) -> None:
     """Make this process and its children seem to be root, for good.
 
     The caller has set no_new_privs or has CAP_SYS_ADMIN in its user namespace.  Raises KernelError
-    if the kernel does not take the filter, SundogError if it has no effect: a call that only root
-    may make, and that does nothing here, must succeed.
+    if the kernel refuses the filter, SundogError if the filter has no effect: kexec_load, which
+    only root may call, must succeed and do nothing.
     """
     install_seccomp_filter(fake_root_program(fake_sync=fake_sync))
     number = syscall_numbers(FAKED_CALLS, native_abi())["kexec_load"]
@@ -126,9 +122,9 @@ def install_fake_root(*, fake_sync: bool = False) -> None:
 
 
 def native_abi(machine: str = "") -> Abi:
-    """Return the ABI of this process on ``machine``, by default the one that uname(2) names.
+    """Return the ABI of this process on ``machine``, which is by default uname(2)'s.
 
-    Raises SundogError if Sundog has no table of it.
+    Raises SundogError if Sundog has no table of that ABI.
     """
     machine = machine or os.uname().machine
     name = process_abi(machine)
@@ -139,10 +135,10 @@ def native_abi(machine: str = "") -> Abi:
 
 
 def describe_program(program: bytes) -> list[str]:
-    """Return ``program`` as text, one instruction a line, with names for what has one."""
+    """Return ``program`` as text, one instruction a line, with names for known constants."""
     lines = []
-    # What is known when an instruction runs: what was loaded, and the architecture.  Jumps go
-    # forwards only, so one pass suffices.
+    # By instruction: which word is loaded when it runs, and on which architecture.  Jumps only go
+    # forwards, so one pass suffices.
     known = {0: (DATA_ARCH, 0)}
     for index, (code, jt, jf, k) in enumerate(disassemble(program)):
         loaded, arch = known.get(index, (DATA_ARCH, 0))
@@ -159,13 +155,13 @@ def describe_program(program: bytes) -> list[str]:
 
 
 def constant_name(code: int, k: int, loaded: int, arch: int) -> str:
-    """Return what ``k`` of an instruction means, given what was loaded and the architecture."""
+    """Return the name of an instruction's ``k``, given the loaded word and the architecture."""
     if code == LOAD:
         return {DATA_NR: "nr", DATA_ARCH: "arch"}.get(k) or f"args[{(k - DATA_ARGS) // 8}]"
     if code == RETURN:
         return {SECCOMP_RET_ALLOW: "ALLOW", SECCOMP_RET_ERRNO: "ERRNO(0)"}.get(k, f"{k:#x}")
     if code == AND:
-        return {TYPE_MASK: "S_IFMT"}.get(k, f"{k:#x}")
+        return {S_IFMT: "S_IFMT"}.get(k, f"{k:#x}")
     if code == JUMP:
         return f"{k}"
     if loaded == DATA_ARCH:
@@ -173,12 +169,12 @@ def constant_name(code: int, k: int, loaded: int, arch: int) -> str:
     elif loaded == DATA_NR:
         names = call_names(arch)
     else:
-        names = {CHARACTER_DEVICE: "S_IFCHR", BLOCK_DEVICE: "S_IFBLK"}
+        names = {S_IFCHR: "S_IFCHR", S_IFBLK: "S_IFBLK"}
     return names.get(k, f"{k:#x}")
 
 
 def call_names(arch: int) -> dict[int, str]:
-    """Return the names of the calls of ``arch`` by number; x32's are marked."""
+    """Return the names of the calls of ``arch`` by number; those of x32 have a prefix."""
     return {
         number: f"x32:{call}" if abi.number_bit else call
         for abi in SYSCALL_ABIS

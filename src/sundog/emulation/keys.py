@@ -1,9 +1,9 @@
 """Keep a RUN from the user's keys: keyrings(7).
 
-The kernel's keyrings are in no namespace.  A process finds there what belongs to its user, such as
-the tickets of Kerberos, by the number of a keyring if not by inheritance.  So the calls do not
-exist for a RUN.  What the kernel itself looks up for it, such as the tokens of a network file
-system, it finds as before.
+The kernel's keyrings belong to no namespace.  They hold what belongs to a user, such as Kerberos
+tickets, and each process of the user can name a keyring by its number.  So the filter hides these
+calls from a RUN.  The kernel itself still finds keys for the RUN, such as the tokens of a network
+file system.
 
 Floor 0.
 """
@@ -27,7 +27,7 @@ from sundog.kernel.process import install_seccomp_filter
 
 
 def keys_program(machine: str = "") -> bytes:
-    """Return the filter for ``machine``, by default this one, and all its ABIs."""
+    """Return the filter for all ABIs of ``machine``, which is by default this machine."""
     return program_of_blocks(keys_block, machine)
 
 
@@ -49,7 +49,7 @@ def keys_block(abis: list[Abi]) -> list[Line]:
 def forbid_keys() -> bool:
     """Take the calls for keys away from this process and its children, for good.
 
-    The caller has set no_new_privs.  Returns False if the kernel does not take the filter.
+    The caller has set no_new_privs.  Returns False if the kernel refuses the filter.
     """
     try:
         install_seccomp_filter(keys_program())

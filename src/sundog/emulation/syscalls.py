@@ -1,14 +1,14 @@
 """The system calls that root emulation answers itself: their numbers on every ABI.  Data only.
 
-An ABI is one system call table.  seccomp(2) sees an architecture (AUDIT_ARCH_*) and a number; x32
-shares the architecture of x86-64, and a bit in the number tells it apart.  aarch64, riscv64 and
-loongarch64 have the numbers of the kernel's ``asm-generic/unistd.h``; the others have tables of
-their own (``arch/*/syscall*.tbl``).  A test compares every number with libseccomp's.
+An ABI is one system call table.  seccomp(2) sees an architecture (AUDIT_ARCH_*) and a number.  x32
+has the architecture of x86-64, and a bit in the number tells it apart.  aarch64, riscv64 and
+loongarch64 have the numbers of the kernel's ``asm-generic/unistd.h``; the others have their own
+tables (``arch/*/syscall*.tbl``).  A test compares every number with libseccomp's.
 """
 
 
 class Abi:
-    """One system call table, and what seccomp(2) shows of a call made through it."""
+    """One system call table, and what seccomp(2) sees of a call through it."""
 
     __slots__ = ("arch", "big_endian", "column", "name", "number_bit")
 
@@ -41,8 +41,8 @@ SyscallTable = tuple[tuple[str, tuple[int, ...]], ...]
 NONE = -1  # the ABI lacks the call
 
 # fmt: off
-# Answered "done", whatever the arguments.  On i386 and arm the plain names take 16-bit IDs.
-# kexec_load is here for the self-test of the filter.
+# The filter answers "done", whatever the arguments.  On i386 and arm the plain names take 16-bit
+# IDs.  kexec_load is here for the filter's self-test.
 FAKED_CALLS: SyscallTable = (
     #               x86-64   x32  i386   arm ppc64le s390x generic
     ("capset",      ( 126,   126,  185,  185,   184,  185,    91)),
@@ -74,14 +74,15 @@ FAKED_CALLS: SyscallTable = (
     ("setuid32",    (NONE,  NONE,  213,  213,  NONE, NONE,  NONE)),
 )
 
-# Answered "done" where they would make a device; FIFOs, sockets and regular files are made.
+# The filter answers "done" to a call that would make a device.  The kernel makes other files.
 DEVICE_CALLS: SyscallTable = (
     ("mknod",       ( 133,   133,   14,   14,    14,   14,  NONE)),
     ("mknodat",     ( 259,   259,  297,  324,   288,  290,    33)),
 )
 MODE_ARGUMENT = {"mknod": 1, "mknodat": 2}
 
-# Answered "done" on request.  msync stays real: programs ask it which addresses are mapped.
+# The filter answers "done" on request.  msync is not here: programs ask it which addresses are
+# mapped.
 SYNC_CALLS: SyscallTable = (
     ("fdatasync",   (  75,    75,  148,  148,   148,  148,    83)),
     ("fsync",       (  74,    74,  118,  118,   118,  118,    82)),
@@ -91,12 +92,12 @@ SYNC_CALLS: SyscallTable = (
     ("sync_file_range2", (NONE, NONE, NONE, 341, 308, NONE, NONE)),
 )
 
-# Some requests of it are refused: see ``terminal``.
+# A filter refuses some requests: see ``terminal``.
 IOCTL: SyscallTable = (
     ("ioctl",       (  16,   514,   54,   54,    54,   54,    29)),
 )
 
-# Refused to a RUN: see ``keys``.
+# A filter hides these from a RUN: see ``keys``.
 KEY_CALLS: SyscallTable = (
     ("add_key",     ( 248,   248,  286,  309,   269,  278,   217)),
     ("keyctl",      ( 250,   250,  288,  311,   271,  280,   219)),

@@ -1,11 +1,11 @@
 """Keep programs from typing into the terminals that they can open.
 
-TIOCSTI puts a character into the input of a terminal, TIOCLINUX pastes the selection of a virtual
-console: what a container types there, the user's shell executes when the container has ended
-(CVE-2017-5226).  Since Linux 6.2 a machine can refuse the first to all, by the sysctl
-dev.tty.legacy_tiocsti, and refuses the second since 6.7.
+TIOCSTI puts a character into the input of a terminal, and TIOCLINUX pastes the selection of a
+virtual console.  The user's shell executes what a container types there, when the container has
+ended (CVE-2017-5226).  Since Linux 6.2 the sysctl dev.tty.legacy_tiocsti can forbid TIOCSTI to all
+programs; since 6.7 the kernel refuses TIOCLINUX.
 
-The kernel looks at the low 32 bits of a request alone, and so does the filter.
+The kernel looks only at the low 32 bits of a request, and so does the filter.
 
 Floor 0.
 """
@@ -40,13 +40,13 @@ LEGACY_TIOCSTI = b"/proc/sys/dev/tty/legacy_tiocsti"
 # ioctl_tty(2), ioctl_console(2); asm-generic/ioctls.h.
 TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
-REQUEST = 1  # which argument of ioctl(2) it is
+REQUEST = 1  # the argument of ioctl(2) that is the request
 
 
 def typing_is_possible(sysctl: bytes = LEGACY_TIOCSTI) -> bool:
     """Tell whether this kernel lets programs type into terminals.
 
-    To be asked on the host: an image can show another file at that path.
+    Call it before the container's root is entered: an image can have another file at that path.
     """
     try:
         fd = os.open(sysctl, os.O_RDONLY | os.O_CLOEXEC)
@@ -58,15 +58,15 @@ def typing_is_possible(sysctl: bytes = LEGACY_TIOCSTI) -> bool:
 
 
 def typing_program(machine: str = "") -> bytes:
-    """Return the filter for ``machine``, by default this one, and all its ABIs."""
+    """Return the filter for all ABIs of ``machine``, which is by default this machine."""
     return program_of_blocks(terminal_block, machine)
 
 
 def program_of_blocks(block: "Callable[[list[Abi]], list[Line]]", machine: str = "") -> bytes:
-    """Return a filter for ``machine``, by default this one: a ``block`` for each architecture.
+    """Return a filter for ``machine``, by default this one, of one block for each architecture.
 
-    A ``block`` gets the ABIs of the architecture.  It expects that in the accumulator and, if it is
-    another one, leaves it there.
+    ``block`` gets the ABIs of an architecture, and returns the source of its block.  The source
+    expects the architecture in the accumulator, and leaves it there if it is another.
     """
     names = ABIS.get(machine or os.uname().machine, ())
     abis = [abi for abi in SYSCALL_ABIS if abi.name in names or (abi.number_bit and names)]
@@ -105,8 +105,8 @@ def terminal_block(abis: list[Abi]) -> list[Line]:
 
 
 def forbid_typing() -> None:
-    """Refuse this process and its children, for good, to type into terminals.
+    """Forbid this process and its children to type into terminals, for good.
 
-    The caller has set no_new_privs.  Raises KernelError if the kernel does not take the filter.
+    The caller has set no_new_privs.  Raises KernelError if the kernel refuses the filter.
     """
     install_seccomp_filter(typing_program())

@@ -1,4 +1,4 @@
-"""Calls on files that ``os`` lacks, whose failure raises KernelError; and symlink(2)."""
+"""Calls on files that ``os`` lacks, whose failure raises KernelError, and symlink(2)."""
 
 import errno
 import os
@@ -20,18 +20,19 @@ HIGHEST_DESCRIPTOR = (1 << 31) - 1
 
 
 def renameat2(old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int) -> None:
-    """Rename, with RENAME_NOREPLACE never over a file, with RENAME_EXCHANGE both ways at once.
+    """Rename ``old`` to ``new``: renameat2(2).
 
-    Atomic.  NFS has neither flag (EINVAL).
+    RENAME_NOREPLACE never replaces a file, RENAME_EXCHANGE swaps the two.  Atomic.  NFS has
+    neither flag (EINVAL).
     """
     result = syscall(RENAMEAT2[process_abi()], old_dirfd, old, new_dirfd, new, flags)
     checked(result, "renameat2", new, f"rename {printable(old)} to {printable(new)}")
 
 
 def symlink(target: bytes | str, path: bytes | str, *, dir_fd: int | None = None) -> None:
-    """Make the symlink ``path``.  An OSError is about that, not about ``target``.
+    """Make the symbolic link ``path``; an OSError names ``path`` alone.
 
-    ``os`` has both names in it, and first that of the target, which is no file but text.
+    The error of os.symlink names ``target`` first, which is text and not a file.
     """
     try:
         os.symlink(target, path, dir_fd=dir_fd)
@@ -43,7 +44,7 @@ def symlink(target: bytes | str, path: bytes | str, *, dir_fd: int | None = None
 def syncfs(fd: int) -> None:
     """Write all that is dirty in the file system of ``fd`` to its device: syncfs(2).
 
-    Reports write-back errors since ``fd`` was opened, which may not be with O_PATH.
+    Reports write-back errors since ``fd`` was opened, too.  ``fd`` may not be open with O_PATH.
     """
     checked(libc_call("syncfs", fd), "syncfs", fd)
 
@@ -52,7 +53,7 @@ def close_all_but(kept: "Iterable[int]") -> None:
     """Close all descriptors of this process but those ``kept``: close_range(2)."""
     first = 0
     for fd in sorted(set(kept)):
-        if first < fd:  # of an empty range Python would make one without end
+        if first < fd:  # Python turns an empty range into an endless one
             os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, HIGHEST_DESCRIPTOR)
@@ -73,7 +74,7 @@ def sync_file_system(path: bytes) -> None:
 def sync_path(path: bytes) -> None:
     """Write a file, or the names in a directory, to the device: fsync(2).
 
-    A file system that has no such call for a directory (EINVAL) needs none.  Raises OSError.
+    EINVAL is no failure: a file system that cannot sync a directory needs no sync.  Raises OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

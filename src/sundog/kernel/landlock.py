@@ -1,6 +1,6 @@
-"""Keep what a process does to others within itself and its children: landlock(7).
+"""Confine the signals and abstract sockets of a process to itself and its children: landlock(7).
 
-No file and no port is restricted here.
+Files and ports stay unrestricted.
 """
 
 import errno
@@ -19,15 +19,15 @@ SCOPED_ABI = 6
 
 
 def landlock_abi() -> int:
-    """Return the version of Landlock's interface, or a negated errno where it is not to be had."""
+    """Return the version of Landlock's interface, or a negated errno if the kernel has none."""
     return syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)
 
 
 def scope(scopes: int) -> bool:
-    """Let this process and its children connect and send signals among themselves alone, for good.
+    """Let this process and its children connect to and signal only each other, for good.
 
-    ``scopes`` are LANDLOCK_SCOPE_*.  The caller has set no_new_privs.  Returns False where the
-    kernel cannot do it, or has done it too often already (16 times); raises KernelError where it
+    ``scopes`` are LANDLOCK_SCOPE_*.  The caller has set no_new_privs.  Returns False if the kernel
+    has no scopes, or if 16 rulesets confine this process already.  Raises KernelError if the kernel
     refuses for another reason.
     """
     if landlock_abi() < SCOPED_ABI:

@@ -1,8 +1,8 @@
 """Call the C library and the kernel through ``_ctypes``, and turn a failure into a KernelError.
 
 ``ctypes`` itself would cost each start 3 ms, so this module uses the extension module below it.
-Results follow the kernel's own convention: zero or more, or a negated errno; nothing here raises
-but ``checked``.
+Results follow the kernel's own convention: zero or more, or a negated errno.  Only ``checked``
+raises.
 """
 
 import os
@@ -27,7 +27,7 @@ class Int(_SimpleCData):  # type: ignore[type-arg]
 
 
 class Long(_SimpleCData):  # type: ignore[type-arg]
-    """C's ``long``: as an argument without a type, a Python int would be a 32-bit ``int``."""
+    """C's ``long``.  ``_ctypes`` would pass a plain Python int as a 32-bit ``int``."""
 
     _type_ = "l"
 
@@ -46,13 +46,13 @@ class LibcFunction(CFuncPtr):
 
 
 class SyscallFunction(CFuncPtr):
-    """The C library's syscall(2): the same, but it returns a long."""
+    """The C library's syscall(2), which returns a long and sets errno."""
 
     _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
     _restype_ = Long
 
 
-# What is in this process already: the interpreter and the C library it is linked with.
+# This process itself: the interpreter, and the C library that it is linked with.
 LIBC_HANDLE = dlopen(None, 0)  # type: ignore[arg-type]
 LIBC_FUNCTIONS: dict[str, LibcFunction] = {}
 SYSCALL_FUNCTION = SyscallFunction(dlsym(LIBC_HANDLE, "syscall"))
@@ -93,23 +93,23 @@ def checked(result: int, call: str, subject: bytes | int, action: str = "") -> i
 
 
 def kernel_error(call: str, subject: bytes | int, errno: int, action: str = "") -> KernelError:
-    """Return the error that says "can't ``action``": by default, ``call`` the ``subject``.
+    """Return the error that says "can't ``action``"; the default action is "``call`` ``subject``".
 
-    A ``subject`` is a path or another name, or an open file.  For an OSError that the kernel or
-    the site may be the cause of, too: kernel.refusal explains.
+    ``subject`` is a path, another name, or an open file.  Callers also use it for an OSError that
+    the kernel or the site may have caused, so that kernel.refusal explains it.
     """
     if isinstance(subject, int):
         subject = descriptor_path(subject)
     action = action or f"{call} {printable(subject)}"
-    # Not os.fsdecode: ch-run meets missing files at each start, and has no other need of ``os``.
+    # Not os.fsdecode: each start of ch-run finds files missing, and needs ``os`` for nothing else.
     name = subject.decode(sys.getfilesystemencoding(), "surrogateescape")
     return KernelError(call, name, errno, f"can't {action}: {os.strerror(errno)}")
 
 
 def encode_text(text: str) -> bytes:
-    """Return the bytes that Python decoded to ``text``: an argument, a name of the host's.
+    """Return the bytes that Python decoded to ``text``, such as an argument or a host's file name.
 
-    What os.fsencode does, without the millisecond that importing ``os`` takes.
+    Does what os.fsencode does, without the millisecond that the import of ``os`` takes.
     """
     return text.encode(sys.getfilesystemencoding(), "surrogateescape")
 
@@ -122,13 +122,18 @@ def printable(name: bytes) -> str:
 def escaped(text: str, layout: str = "") -> str:
     """Return ``text`` as one line that people can be shown: ESC becomes ``\\x1b``.
 
-    What prints for people calls it, and nothing else has to. Characters of ``layout`` stay: tabs,
-    where they are meant to align. Escaped is what str.isprintable() says no to, which is Unicode's
-    categories "Other" and "Separator" but for the space: all that a terminal obeys (C0, DEL, C1),
-    that reorders, hides or ends text (bidi controls and other format characters, U+2028, U+2029),
-    that cannot be encoded (surrogates), that means what a font pleases (private use), or that this
-    Python does not know yet and a terminal may (unassigned); and blanks that look like a space.
-    The rest passes unchanged, backslashes too. What is escaped once stays as it is.
+    Only the code that prints for people calls this function.  Characters in ``layout`` stay: tabs,
+    where they align text.  The function escapes what str.isprintable() rejects, which is Unicode's
+    categories "Other" and "Separator" without the space:
+
+    * what a terminal obeys: C0, DEL, C1
+    * what reorders, hides or ends text: bidi and other format characters, U+2028, U+2029
+    * what cannot be encoded: surrogates
+    * what each font defines for itself: private use
+    * what a terminal may know, but this Python does not: unassigned
+    * blanks that look like a space
+
+    All else stays, backslashes too.  So text that is escaped already stays as it is.
     """
     if text.isprintable():
         return text
@@ -136,13 +141,13 @@ def escaped(text: str, layout: str = "") -> str:
 
 
 def escape_of(character: str) -> str:
-    """Return how Python writes ``character`` in ASCII; a byte that was no text is one again."""
+    """Return how Python writes ``character`` in ASCII; an undecodable byte is written as a byte."""
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]
 
 
 def descriptor_path(fd: int) -> bytes:
-    """Return what the open file ``fd`` is called now, for a message."""
+    """Return the present name of the open file ``fd``, for a message."""
     try:
         return os.readlink(b"/proc/self/fd/%d" % fd)
     except OSError:

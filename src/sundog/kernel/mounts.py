@@ -1,7 +1,7 @@
 """Mounts, by mount(2) and by the calls on file descriptors of Linux 5.2 to 5.12.
 
-Paths are relative to the working directory or to ``dirfd``, as in the man pages.  File descriptors
-returned are closed on exec, as all of Python's.  A failure raises KernelError.
+Paths are relative to the working directory or to ``dirfd``, as in the man pages.  The functions
+return file descriptors that are closed on exec, as Python does.  A failure raises KernelError.
 """
 
 import errno
@@ -22,16 +22,9 @@ MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
-MS_REMOUNT = 0x20
-MS_NOATIME = 0x400
-MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
-MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
-MS_SLAVE = 0x80000
-MS_SHARED = 0x100000
-MS_RELATIME = 0x200000
 
 MNT_DETACH = 0x2
 UMOUNT_NOFOLLOW = 0x8
@@ -45,18 +38,12 @@ AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 0x1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 
-MOVE_MOUNT_F_SYMLINKS = 0x01
 MOVE_MOUNT_F_EMPTY_PATH = 0x04
 MOVE_MOUNT_T_SYMLINKS = 0x10
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 MOUNT_ATTR_RDONLY = 0x1
-MOUNT_ATTR_NOSUID = 0x2
-MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
-MOUNT_ATTR_NOATIME = 0x10
-MOUNT_ATTR_NODIRATIME = 0x80
-MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 FSOPEN_CLOEXEC = 0x1
 FSMOUNT_CLOEXEC = 0x1
@@ -70,7 +57,7 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
-# How often openat2 is tried again when a rename elsewhere disturbed a scoped resolution.
+# How often ``openat2`` tries, because a rename elsewhere can disturb a scoped resolution.
 OPENAT2_ATTEMPTS = 100
 
 
@@ -94,7 +81,7 @@ def pivot_root(new: bytes, old: bytes) -> None:
 
 
 def open_tree(dirfd: int, path: bytes, flags: int) -> int:
-    """Return a file descriptor for a mount, with OPEN_TREE_CLONE for a detached copy of it."""
+    """Return a file descriptor of a mount, or with OPEN_TREE_CLONE of a detached copy of it."""
     result = syscall(OPEN_TREE, dirfd, path, flags | OPEN_TREE_CLOEXEC)
     return checked(result, "open_tree", path)
 
@@ -104,33 +91,32 @@ def move_mount(
 ) -> None:
     """Attach or move a mount: move_mount(2).
 
-    Without MOVE_MOUNT_T_SYMLINKS a target that is a symbolic link is covered itself.
+    Without MOVE_MOUNT_T_SYMLINKS the mount covers a symbolic link itself, not the link's target.
     """
     result = syscall(MOVE_MOUNT, from_dirfd, from_path, to_dirfd, to_path, flags)
     checked(result, "move_mount", to_path or to_dirfd)
 
 
-def mount_setattr(
-    dirfd: int, path: bytes, flags: int, attr_set: int, attr_clr: int = 0, *, propagation: int = 0
-) -> None:
-    """Set and clear MOUNT_ATTR_* of a mount, with AT_RECURSIVE of all below it: mount_setattr(2).
+def mount_setattr(dirfd: int, path: bytes, flags: int, attr_set: int) -> None:
+    """Set MOUNT_ATTR_* of a mount, and with AT_RECURSIVE of all mounts below: mount_setattr(2).
 
-    Unlike a remount it keeps the flags that are not named, which a user namespace may not drop.
+    Unlike a remount, the call keeps all other flags, which a user namespace may not drop.
     """
-    attr = u64_struct(attr_set, attr_clr, propagation, 0)
+    attr = u64_struct(attr_set, 0, 0, 0)
     result = syscall(MOUNT_SETATTR, dirfd, path, flags, attr, len(attr))
     checked(result, "mount_setattr", path or dirfd)
 
 
 def fsopen(fstype: bytes) -> int:
-    """Begin a new file system of a type; return the descriptor that stands for it: fsopen(2)."""
+    """Begin a new file system of the type ``fstype``; return its descriptor: fsopen(2)."""
     return checked(syscall(FSOPEN, fstype, FSOPEN_CLOEXEC), "fsopen", fstype)
 
 
 def fsconfig(context: int, command: int, key: bytes | None = None, value: bytes = b"") -> None:
-    """Set a parameter of what ``fsopen`` began, or with FSCONFIG_CMD_CREATE make it: fsconfig(2).
+    """Set a parameter of a file system, or with FSCONFIG_CMD_CREATE make it: fsconfig(2).
 
-    With FSCONFIG_SET_STRING the kernel takes a ``value`` of at most 255 bytes.
+    ``context`` is what ``fsopen`` returned.  With FSCONFIG_SET_STRING the kernel takes a ``value``
+    of at most 255 bytes.
     """
     text = value if command == FSCONFIG_SET_STRING else None
     result = syscall(FSCONFIG, context, command, key, text, 0)
@@ -138,7 +124,10 @@ def fsconfig(context: int, command: int, key: bytes | None = None, value: bytes 
 
 
 def fsmount(context: int, attributes: int) -> int:
-    """Return a detached mount, with MOUNT_ATTR_*, of what was made from ``fsopen``: fsmount(2)."""
+    """Return a detached mount of a file system that fsconfig(2) made: fsmount(2).
+
+    ``attributes`` are MOUNT_ATTR_*.
+    """
     return checked(syscall(FSMOUNT, context, FSMOUNT_CLOEXEC, attributes), "fsmount", context)
 
 

@@ -49,7 +49,7 @@ def own_namespaces() -> tuple[int, int]:
 
 
 def namespaces_subject(flags: int) -> bytes:
-    """Say which namespaces ``flags`` stands for: ``user+mount namespaces``."""
+    """Name the namespaces that ``flags`` stand for, as in ``user+mount namespaces``."""
     names = [name for flag, name in NAMESPACE_NAMES if flags & flag]
     return ("+".join(names) + (" namespace" if len(names) == 1 else " namespaces")).encode()
 
@@ -57,8 +57,8 @@ def namespaces_subject(flags: int) -> bytes:
 def write_id_maps(uid: int, gid: int, outside_uid: int, outside_gid: int) -> None:
     """Map one uid and one gid into the calling process's new user namespace.
 
-    Denies setgroups(2) first, without which an unprivileged process may not map a gid.  The
-    outside IDs must be the effective IDs that the process had before unshare.
+    Denies setgroups(2) before the gid, since the kernel demands that of an unprivileged process.
+    The outside IDs must be the effective IDs that the process had before unshare.
     """
     write_map(b"uid_map", b"%d %d 1\n" % (uid, outside_uid))
     write_map(b"setgroups", b"deny\n")
@@ -66,7 +66,7 @@ def write_id_maps(uid: int, gid: int, outside_uid: int, outside_gid: int) -> Non
 
 
 def write_map(name: bytes, text: bytes) -> None:
-    """Write one of this process's files of user_namespaces(7), in one write(2) as they require."""
+    """Write a file of user_namespaces(7) of this process, in one write(2) as the kernel demands."""
     path = b"/proc/self/" + name
     result = 0
     try:

@@ -1,4 +1,4 @@
-"""The one thing that a new network namespace needs: its loopback interface, up.
+"""Bring up the loopback interface of a new network namespace.
 
 Specification: netdevice(7).  No policy.  Floor 0.
 """

@@ -1,8 +1,8 @@
 """System call numbers of the calls that ``kernel/`` makes by number, per ABI.
 
 Sources: the kernel's ``scripts/syscall.tbl`` and ``arch/*/syscall*.tbl``.  Calls added since Linux
-5.1 have one number on every architecture that Sundog knows.  The calls that root emulation fakes
-are ``emulation.syscalls``'s business.
+5.1 have one number on every architecture that Sundog knows.  ``emulation.syscalls`` has the numbers
+of the calls that root emulation fakes.
 
 An ABI is named as its architecture: x86_64 i386 aarch64 arm ppc64le s390x riscv64 loongarch64.
 """
@@ -42,8 +42,8 @@ SECCOMP = {
     "loongarch64": 277,
 }
 
-# What uname(2) calls the machine, and the ABI of a 64-bit and of a 32-bit process on it.  Under
-# personality(2) PER_LINUX32 a 64-bit process, too, sees the 32-bit name.
+# uname(2)'s name of the machine → the ABI of a 64-bit process on it, and of a 32-bit one.  Under
+# personality(2) PER_LINUX32 a 64-bit process sees the 32-bit name, too.
 ABIS = {
     "x86_64": ("x86_64", "i386"),
     "i686": ("x86_64", "i386"),
@@ -62,9 +62,9 @@ ABIS = {
 
 
 def process_abi(machine: str = "", *, wide: bool = sys.maxsize > 1 << 32) -> str:
-    """Return the ABI by which this process makes system calls, or "" when Sundog has no table.
+    """Return the ABI of this process's system calls, or "" if Sundog has no table of it.
 
-    ``machine`` defaults to what uname(2) says; ``wide`` says that pointers have 64 bits.
+    ``machine`` is by default uname(2)'s; ``wide`` tells whether pointers have 64 bits.
     """
     wide_abi, narrow_abi = ABIS.get(machine or os.uname().machine, ("", ""))
     return wide_abi if wide else narrow_abi

@@ -1,8 +1,8 @@
 """The mount options of an overlay that an ordinary user may mount.
 
-Specification: the kernel's ``Documentation/filesystems/overlayfs.rst``.  The string goes to
-mount(2), which takes one page; so chdir first and give short, relative names.  More layers than fit
-are named one by one to fsconfig(2), which newer kernels let do that (``lowerdir+``).
+Specification: the kernel's ``Documentation/filesystems/overlayfs.rst``.  mount(2) takes one page of
+options, so callers chdir first and give short, relative names.  If the names of the layers do not
+fit, fsconfig(2) takes them one by one on newer kernels (``lowerdir+``).
 """
 
 import errno
@@ -38,9 +38,10 @@ def mount_layers(
     volatile: bool = False,
     xino: bool = False,
 ) -> None:
-    """Mount an overlay on top of ``place``, with ``flags`` of mount(2); else as ``overlay_data``.
+    """Mount an overlay on top of ``place``.
 
-    Raises KernelError (E2BIG) when the kernel takes not so many layers.
+    ``flags`` are those of mount(2), the other arguments those of ``overlay_data``.  Raises
+    KernelError (E2BIG) when the kernel does not take that many layers.
     """
     try:
         data = overlay_data(lowers, upper, work, volatile=volatile, xino=xino)
@@ -72,7 +73,7 @@ def mount_layers(
 
 
 def context_of_lowers(lowers: list[bytes]) -> int:
-    """Return the descriptor of an overlay that is begun with ``lowers``; -1: the kernel cannot."""
+    """Return the descriptor of a new overlay that has ``lowers``; -1 if the kernel can't do it."""
     try:
         context = fsopen(b"overlay")
     except KernelError:
@@ -103,11 +104,12 @@ def overlay_data(
 ) -> bytes:
     """Return the data of mount(2) for an overlay of ``lowers`` (topmost first) below ``upper``.
 
-    Without ``upper`` and ``work`` it is read-only and needs two lowers.  ``volatile`` leaves all
-    syncs out, ``xino`` keeps inode numbers unique and persistent.  Names may hold any character.
+    Without ``upper`` and ``work`` the overlay is read-only and needs two lowers.  With ``volatile``
+    it syncs nothing; ``xino`` keeps inode numbers unique and persistent.  Names may contain any
+    character.
     Raises KernelError (E2BIG) when the options do not fit.
     """
-    # index=off: how hard links copy up must not depend on how the kernel was configured.
+    # index=off: the kernel's configuration must not decide how hard links are copied up.
     options = [b"userxattr,index=off", b"lowerdir=" + b":".join(map(escape_option, lowers))]
     if upper is not None and work is not None:
         options += [b"upperdir=" + escape_option(upper), b"workdir=" + escape_option(work)]

@@ -25,20 +25,20 @@ ARG_END = 49
 
 
 def prctl(option: int, name: bytes, *args: int | bytes) -> None:
-    """Call prctl(2), unused arguments zero, as some options insist; ``name`` is for messages."""
+    """Call prctl(2); unused arguments are 0, as some options demand.  ``name`` is for messages."""
     checked(libc_call("prctl", option, *args, *([0] * (4 - len(args)))), "prctl", name)
 
 
 def set_no_new_privs() -> None:
-    """Give up for good, for the children too, all privilege that execve(2) could add."""
+    """Give up all privilege that execve(2) could add, for good and for the children too."""
     prctl(PR_SET_NO_NEW_PRIVS, b"PR_SET_NO_NEW_PRIVS", 1)
 
 
 def set_pdeathsig(signo: int) -> None:
-    """Ask for ``signo`` when the parent thread dies; 0 takes that back.
+    """Ask the kernel for ``signo`` when the parent thread dies; 0 cancels that.
 
-    Not inherited by fork(2), and lost when credentials change.  A parent that died before the
-    call is not noticed: compare os.getppid() afterwards.
+    A child of fork(2) does not inherit the request, and a change of credentials cancels it.  The
+    kernel sends nothing if the parent died before the call: compare os.getppid() afterwards.
     """
     prctl(PR_SET_PDEATHSIG, b"PR_SET_PDEATHSIG", signo)
 
@@ -49,15 +49,15 @@ def set_child_subreaper() -> None:
 
 
 def set_dumpable(dumpable: bool) -> None:
-    """Let, or do not let, others of the same user trace the process and own its /proc files."""
+    """Set whether the user's other processes may trace this one and use its files in /proc."""
     prctl(PR_SET_DUMPABLE, b"PR_SET_DUMPABLE", int(dumpable))
 
 
 def clear_command_line() -> None:
-    """Let /proc/PID/cmdline of this process be empty: the arguments are nobody else's business.
+    """Empty /proc/PID/cmdline of this process: its arguments are private.
 
-    Where /proc does not tell where they are (fields arg_start and arg_end of proc_pid_stat(5)),
-    they stay.
+    The arguments stay if /proc does not tell their address (fields arg_start and arg_end of
+    proc_pid_stat(5)).
     """
     try:
         fd = os.open(b"/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -73,8 +73,8 @@ def clear_command_line() -> None:
 def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:
     """Replace this program by ``path``; return a negated errno if that fails.
 
-    ``strings`` are the environment.  Unlike Python's, this takes any: one name twice, and strings
-    without "=" or without a name.  EINVAL if a NUL is in anything.
+    ``strings`` are the environment.  Unlike os.execve, this function takes any strings: the same
+    name twice, no "=", or no name.  It returns -EINVAL if anything contains a NUL.
     """
     if any(b"\0" in text for text in (path, *arguments, *strings)):
         return -errno.EINVAL
@@ -84,7 +84,7 @@ def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:
 def pointer_array(texts: list[bytes]) -> bytes:
     """Return the C array of the addresses of ``texts``, with a null pointer at the end.
 
-    It is good as long as ``texts`` are there and unchanged.
+    The array is valid as long as ``texts`` exist unchanged.
     """
     return b"".join([bytes(memoryview(CharPointer(text))) for text in (*texts, None)])
 
@@ -92,17 +92,17 @@ def pointer_array(texts: list[bytes]) -> bytes:
 def install_seccomp_filter(program: bytes) -> None:
     """Put all further system calls of this thread and its children through a BPF ``program``.
 
-    ``program`` is an array of struct sock_filter in this machine's byte order.  Needs
-    no_new_privs, or CAP_SYS_ADMIN in the user namespace.  It cannot be undone: seccomp(2).
+    ``program`` is an array of struct sock_filter in this machine's byte order.  The process needs
+    no_new_privs, or CAP_SYS_ADMIN in its user namespace.  Nothing removes a filter: seccomp(2).
     """
     pointer = CharPointer(program)
     address = bytes(memoryview(pointer))
     # struct sock_fprog: unsigned short len; struct sock_filter *filter;
     count = (len(program) // BPF_INSTRUCTION_SIZE).to_bytes(2, sys.byteorder)
     fprog = count.ljust(len(address), b"\0") + address
-    # Before Linux 5.16 a filter would else switch on costly mitigations of speculative execution,
-    # which are for programs that run code of strangers in one process.
+    # Before Linux 5.16 a filter without this flag switches on costly mitigations of speculative
+    # execution, which are for programs that run strangers' code in their own process.
     number = SECCOMP[process_abi()]
     if syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, fprog) < 0:
-        # What is around this process may allow the older call alone, which knows no flags.
+        # A filter around this process may allow only the older call, which has no flags.
         prctl(PR_SET_SECCOMP, b"PR_SET_SECCOMP", SECCOMP_MODE_FILTER, fprog)

@@ -1,8 +1,8 @@
 """Why the kernel or the site refuses a call, and what to do: the hint of a KernelError.
 
-A table of call, errno and cause; a cause looks at the state of the system and is silent where it
-does not apply.  That state is read from proc(5), for which a test can give a directory of
-fixtures, and only when an error is about to be printed.
+A table leads from a call and an errno to causes.  A cause looks at the state of the system, and
+returns "" if it does not apply.  It reads that state from proc(5), for which a test can give a
+directory of fixtures, and only when an error is about to be printed.
 """
 
 import errno
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # The calls it is about (none: all), the errnos, and the function that returns the hint.
+    # The calls that it explains (none: all), the errnos, and the function that returns the hint.
     Cause = tuple[tuple[str, ...], tuple[int, ...], Callable[[KernelError, bytes], str]]
     # ID, mount point, type of file system.
     Mount = tuple[str, bytes, str]
@@ -27,9 +27,9 @@ MOUNTINFO_ESCAPES = (
     (b"\\012", b"\n"),
     (b"\\040", b" "),
     (b"\\043", b"#"),
-    (b"\\134", b"\\"),  # the last, or it would make new ones
+    (b"\\134", b"\\"),  # last: a backslash can begin what looks like another escape
 )
-# What was wanted, where an OSError says no more than its errno.
+# What the process wanted, where an OSError has nothing but its errno.
 WANTED = {
     errno.EAGAIN: "can't start another process: ",
     errno.EMFILE: "can't open another file or pipe: ",
@@ -40,10 +40,9 @@ ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_I
 
 
 def explain(error: KernelError, proc: bytes = b"/proc") -> str:
-    """Return the hint on ``error``: the cause, if it can be told, and what to do; or "".
+    """Return the hint on ``error``: the cause, if one is found, and what to do; else "".
 
-    ``proc`` is where proc(5) is mounted.  State that cannot be read is no error: then it is not
-    known to be the cause.
+    ``proc`` is where proc(5) is mounted.  A cause does not apply if its state cannot be read.
     """
     for calls, errnos, cause in CAUSES:
         if error.errno in errnos and (not calls or error.call in calls):
@@ -63,7 +62,7 @@ def old_kernel(error: KernelError, proc: bytes) -> str:
 
 
 def namespace_limit(error: KernelError, proc: bytes) -> str:
-    """Find the limit of namespaces(7) that is zero; if none is, one is reached."""
+    """Find the limit of namespaces(7) that is zero; without one, say that a limit is reached."""
     kinds = error.subject.split(" ")[0].split("+")
     for _, kind in NAMESPACE_NAMES:
         name = "max_mnt_namespaces" if kind == "mount" else f"max_{kind}_namespaces"
@@ -74,7 +73,7 @@ def namespace_limit(error: KernelError, proc: bytes) -> str:
             )
     return (
         "a limit of namespaces is reached, here or around this container (sysctl user.max_*); "
-        "end what holds them, or nest less deeply"
+        "end the processes that hold them, or nest less deeply"
     )
 
 
@@ -92,8 +91,8 @@ def reserved_to_root(_: KernelError, proc: bytes) -> str:
 def inside_chroot(_: KernelError, proc: bytes) -> str:
     """Find out whether this process is in a chroot, where user_namespaces(7) are forbidden.
 
-    After chroot(2) into a plain directory no mount is at "/"; after one into a mount, that mount
-    is at "/" for this process and elsewhere for some other, which has stayed outside.
+    After chroot(2) into a plain directory no mount is at "/".  After chroot(2) into a mount, that
+    mount is at "/" for this process, and elsewhere for a process that stayed outside.
     """
     mounts = read_mounts(proc, b"self")
     roots = [mount_id for mount_id, point, _ in mounts if point == b"/"]
@@ -120,8 +119,8 @@ def seccomp_profile(error: KernelError, proc: bytes) -> str:
     if "Seccomp:\t2" not in read_state(proc, b"self/status").split("\n"):
         return ""
     return (
-        f"a seccomp profile is in force here and seems to forbid {error.call}; if a container is "
-        "around: start that one with --security-opt seccomp=unconfined"
+        f"a seccomp profile is in force here and seems to forbid {error.call}; if this runs in a "
+        "container: start that container with --security-opt seccomp=unconfined"
     )
 
 
@@ -142,8 +141,8 @@ def apparmor_profile(error: KernelError, proc: bytes) -> str:
     if mode != "(enforce)":
         return ""
     return (
-        f"the AppArmor profile {profile} is in force here and seems to forbid {error.call}; if a "
-        "container is around: start that one with --security-opt apparmor=unconfined"
+        f"the AppArmor profile {profile} is in force here and seems to forbid {error.call}; if "
+        "this runs in a container: start that container with --security-opt apparmor=unconfined"
     )
 
 
@@ -155,7 +154,7 @@ def threads_or_configuration(_: KernelError, proc: bytes) -> str:
 
 
 def forbidden(_: KernelError, _proc: bytes) -> str:
-    """Say what remains where nothing was found."""
+    """Name the causes that remain if no other was found."""
     return (
         "a security module, a container around this one or a chroot forbids it; "
         "ask the administrator whether users may have user namespaces"
@@ -173,7 +172,7 @@ def unknown_file_system(_: KernelError, _proc: bytes) -> str:
 
 
 def mount_limit(_: KernelError, proc: bytes) -> str:
-    """Say that ENOSPC of a mount is no matter of disk space."""
+    """Say that ENOSPC of a mount is not about disk space."""
     limit = read_state(proc, b"sys/fs/mount-max") or "unknown"
     return f"this is not about disk space: the limit of mounts is reached (fs.mount-max is {limit})"
 
@@ -205,11 +204,11 @@ def mounted_noexec(error: KernelError, proc: bytes) -> str:
     except OSError:
         return ""
     name = file_system_of(existing_part(error), proc)
-    return f"{name} is mounted noexec: no program there runs; {ELSEWHERE}"
+    return f"{name} is mounted noexec: no program runs from there; {ELSEWHERE}"
 
 
 def closed_directory(error: KernelError, _: bytes) -> str:
-    """Find the first directory on the way that lets this process not through."""
+    """Find the first directory on the way that this process may not search."""
     steps = os.path.abspath(os.fsencode(error.subject)).split(b"/")
     for end in range(1, len(steps)):
         directory = b"/".join(steps[:end]) or b"/"
@@ -219,7 +218,7 @@ def closed_directory(error: KernelError, _: bytes) -> str:
 
 
 def closed(path: bytes) -> str:
-    """Say whose the file or directory is that cannot be used, and what its mode is."""
+    """Name owner and mode of a file or directory that this process can't use."""
     try:
         state = os.stat(path)
     except OSError:
@@ -229,7 +228,7 @@ def closed(path: bytes) -> str:
 
 
 def missing_part(error: KernelError, _: bytes) -> str:
-    """Find the first part of the path that is missing, seen from the root directory."""
+    """Find the first missing part of the path, from the root directory on."""
     steps = os.path.abspath(os.fsencode(error.subject)).split(b"/")
     for end in range(2, len(steps) + 1):
         path = b"/".join(steps[:end])
@@ -276,7 +275,7 @@ def process_limit(_: KernelError, _proc: bytes) -> str:
 def open_file_limit(_: KernelError, _proc: bytes) -> str:
     """Tell how many files a process may have open: RLIMIT_NOFILE in getrlimit(2).
 
-    Asked of the C library, since at the limit no file of proc(5) can be opened.
+    Asks the C library, since no process at the limit can open a file of proc(5).
     """
     limit = os.sysconf("SC_OPEN_MAX")
     return f"a process may have {limit} files open here (ulimit -n); raise that: ulimit -n NUMBER"
@@ -293,7 +292,7 @@ def open_file_table(_: KernelError, proc: bytes) -> str:
 
 def across_file_systems(_: KernelError, _proc: bytes) -> str:
     """Say what rename(2) and link(2) mean by EXDEV."""
-    return "they are not on one file system, or not in one subvolume or project of it"
+    return "the two are on different file systems, or in different subvolumes or projects of one"
 
 
 MOUNT_CALLS = ("mount", "open_tree", "move_mount")
@@ -331,9 +330,9 @@ CAUSES: "tuple[Cause, ...]" = (
 
 
 def read_state(proc: bytes, name: bytes) -> str:
-    """Return what a file of proc(5) says, each byte a character, or "" if it cannot be read.
+    """Return the text of a file of proc(5), each byte a character, or "" if it cannot be read.
 
-    Works inside a container, too, from where no codec could be imported.
+    Works in a container, too, where Python can import no codec.
     """
     try:
         with open(os.path.join(proc, name), "rb") as file:
@@ -345,7 +344,7 @@ def read_state(proc: bytes, name: bytes) -> str:
 def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":
     """Return the mounts that ``process`` can reach, as proc_pid_mountinfo(5) lists them."""
     mounts = []
-    # A name may hold any of the characters that splitlines() would split at.
+    # Not splitlines(): a name may contain the other characters at which it splits.
     for line in filter(None, read_state(proc, process + b"/mountinfo").split("\n")):
         fields = line.split(" ")
         point = fields[4].encode("latin-1")
@@ -356,7 +355,7 @@ def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":
 
 
 def existing_part(error: KernelError) -> bytes:
-    """Return the path that ``error`` is about, or the nearest directory above that is there."""
+    """Return the path that ``error`` is about, or the nearest directory above it that exists."""
     path = os.fsencode(error.subject)
     while path and not os.path.lexists(path):
         path = os.path.dirname(path)

@@ -31,7 +31,7 @@ from sundog.container.members import kill_members
 from sundog.container.paths import exists
 from sundog.container.recorded import Recorded
 from sundog.container.supervision import Emulation, Supervised, Supervision
-from sundog.emulation.notify.trial import obstacle
+from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig

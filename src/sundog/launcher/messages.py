@@ -21,8 +21,8 @@ class Messages:
 
     __slots__ = ("kept", "verbosity")
 
-    def __init__(self, verbosity: int = 0) -> None:
-        self.verbosity = verbosity
+    def __init__(self) -> None:
+        self.verbosity = 0
         self.kept: list[str] = []
 
     def error(self, text: str, hint: str = "") -> None:

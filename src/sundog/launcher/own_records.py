@@ -11,7 +11,7 @@ import os
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from sundog.container.paths import lexists
-from sundog.emulation.notify.persist import PLAINLY, walk
+from sundog.emulation.notify.state.persist import PLAINLY, walk
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2

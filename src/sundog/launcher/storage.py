@@ -22,14 +22,14 @@ Floor 0.
 
 import os
 
-from sundog.container.paths import OPEN_DIRECTORY, S_IFDIR, S_IFMT
+from sundog.container.paths import OPEN_DIRECTORY
 from sundog.errors import SundogError
 from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
 from sundog.record.location import account_name, is_others_link
 from sundog.record.names import name_to_directory
 from sundog.record.stack import read_stack
 
-S_IFREG = 0o100000
 WRITABLE_TO_OTHERS = 0o022
 OPEN_TO_OTHERS = 0o077
 SET_ID = 0o6000

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RESOLVE = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
+_CAPACITY = 32
 _NEAR = 16  # so many components at a time cost nothing worth talking of
 
 
 class Directories:
     """Open directories below ``root``, by path relative to it; a context manager.
 
-    At most ``capacity`` are open.  A descriptor is good until that many others have been opened.
+    At most ``_CAPACITY`` are open.  A descriptor is good until that many others have been opened.
     """
 
-    def __init__(self, root: bytes, capacity: int = 32) -> None:
+    def __init__(self, root: bytes) -> None:
         self.root = root
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._open: dict[bytes, int] = {}  # the least recently used first
-        self._capacity = capacity
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +68,7 @@ class Directories:
             os.close(self._open.pop(opened))
 
     def _keep(self, path: bytes, fd: int) -> int:
-        while len(self._open) >= self._capacity:
+        while len(self._open) >= _CAPACITY:
             os.close(self._open.pop(next(iter(self._open))))
         self._open[path] = fd
         return fd

@@ -1,7 +1,7 @@
 """Where a directory image keeps its records: ``DIR/ch/owners``, in the format of ``owners``.
 
-``ch-run --notify -w DIR`` replaces the file as a whole, under an exclusive flock(2) on the one that
-is there; a draft has a name that begins with DRAFT.
+``ch-run --notify -w DIR`` replaces the whole file, under an exclusive flock(2) on the old one.
+Until then the name of the new file begins with RECORDS_DRAFT.
 
 Floor 0.
 """

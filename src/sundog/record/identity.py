@@ -1,10 +1,10 @@
-"""Who ``USER name`` is: an image's /etc/passwd and /etc/group, as passwd(5) and group(5) have them.
+"""Who ``USER name`` is, by an image's /etc/passwd and /etc/group: passwd(5), group(5).
 
-Specification: the Dockerfile reference, USER, and what Docker makes of it.  A word names the entry
-whose name it is, or whose number; a number that no entry has stands for itself, with root's group.
-Supplementary groups are those that list the user; with an explicit group there are none.
+Specification: the Dockerfile reference, USER, and what Docker makes of it.  A word selects the
+entry with that name or that number.  A number without an entry stands for itself, with root's
+group.  The supplementary groups are those that list the user; an explicit group has none beside it.
 
-Floor 0: imports ``sundog.errors`` only.
+Floor 0.
 """
 
 from sundog.errors import SundogError
@@ -14,7 +14,7 @@ HOME_OF_NOBODY = b"/"
 
 
 class Identity:
-    """A user in an image: ``groups`` are the supplementary groups, the primary one among them."""
+    """A user in an image; ``groups`` are the supplementary groups, and include the primary one."""
 
     __slots__ = ("gid", "groups", "home", "uid")
 
@@ -29,9 +29,9 @@ class Identity:
 
 
 def find_identity(words: bytes, passwd: bytes, group: bytes) -> Identity:
-    """Return who ``words``, USER[:GROUP], is in an image with these two files.
+    """Return the user that ``words``, USER[:GROUP], name in an image with these two files.
 
-    Raises SundogError for a name that is in neither.
+    Raises SundogError for a name without an entry.
     """
     user, colon, named_group = words.partition(b":")
     name, uid, gid, home = find_user(user or b"0", passwd)
@@ -74,7 +74,7 @@ def find_group(word: bytes, group: bytes) -> int:
 
 
 def group_entries(group: bytes) -> list[tuple[bytes, int, list[bytes]]]:
-    """Return (name, gid, members) of each entry that is one."""
+    """Return (name, gid, members) of each valid entry."""
     entries = []
     for line in group.split(b"\n"):
         fields = line.split(b":")
@@ -85,7 +85,7 @@ def group_entries(group: bytes) -> list[tuple[bytes, int, list[bytes]]]:
 
 
 def parsed_id(word: bytes) -> int:
-    """Return the ID that ``word`` is in digits, or -1."""
+    """Return the ID that ``word`` gives in digits, or -1 if ``word`` is something else."""
     if not word.isdigit() or len(word) > 10 or int(word) > ID_LIMIT:
         return -1
     return int(word)
@@ -96,5 +96,5 @@ def unknown(kind: str, word: bytes, file: str) -> SundogError:
     shown = word.decode("utf-8", "backslashreplace")
     return SundogError(
         f"no such {kind} in the image: {shown}",
-        f"{file} there has no entry for it; add one, or give a number",
+        f"the image's {file} has no entry for it; add one, or give a number",
     )

@@ -1,7 +1,7 @@
 """Where the storage directory is when no option says so.
 
-``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``; where ``$USER`` is unset, as in many
-containers and cron jobs, the account name of the effective uid stands in for it, or the number.
+``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``.  If ``$USER`` is unset, as in many containers
+and cron jobs, the account name of the effective uid takes its place, or else that uid.
 
 Floor 0.
 """
@@ -10,21 +10,18 @@ import os
 
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
+from sundog.kernel.modes import S_IFLNK, S_IFMT
 
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
-
-# The type of a file in st_mode: inode(7).
-S_IFMT = 0o170000
-S_IFLNK = 0o120000
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
     class Variables(Protocol):
-        """An environment, as far as it is asked here."""
+        """An environment."""
 
         def get(self, name: bytes, /) -> bytes | None:
             """Return the value of a variable."""
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 def default_storage(environment: "Variables") -> bytes:
     """Return the path of the storage directory that ``environment`` implies.
 
-    Raises SundogError where the variable is relative: commands start in many directories.
+    Raises SundogError if the variable is relative: commands start in many directories.
     """
     named = environment.get(STORAGE_VARIABLE)
     if named:
@@ -47,7 +44,7 @@ def default_storage(environment: "Variables") -> bytes:
 
 
 def usual_storage(environment: "Variables") -> bytes:
-    """Return the path of the storage directory where ``environment`` names none."""
+    """Return the path of the storage directory if ``environment`` names none."""
     user = environment.get(b"USER")
     if not user or b"/" in user:
         user = account_name(os.geteuid())
@@ -64,7 +61,7 @@ def is_others_link(path: bytes) -> bool:
 
 
 def account_name(uid: int) -> bytes:
-    """Return the name of the account ``uid``, or its number where it has none."""
+    """Return the name of the account ``uid``, or ``uid`` itself if no account has it."""
     import pwd  # noqa: PLC0415 - reads the C library's name service; seldom needed
 
     try:

@@ -2,8 +2,8 @@
 
 Specification: the grammar and the normalisation of the distribution project's package ``reference``
 (https://pkg.go.dev/github.com/distribution/reference): ``alpine`` is
-``docker.io/library/alpine:latest``.  Written by hand because ``ch-run`` resolves names at start-up
-and cannot afford ``re``.
+``docker.io/library/alpine:latest``.  The parser is written by hand, because ``ch-run`` resolves
+names at start-up and cannot afford ``re``.
 
 Floor 0.
 """
@@ -53,10 +53,10 @@ def name_to_directory(canonical: str) -> str:
 
 
 def split_reference(text: str) -> tuple[str, str, str, str]:
-    """Return (registry, repository, tag, digest) of ``text``, defaults filled in.
+    """Return (registry, repository, tag, digest) of ``text``, with defaults filled in.
 
-    ``tag`` is ``latest`` where ``text`` has neither tag nor digest, and empty where it has a digest
-    alone; ``digest`` is empty where there is none.  Raises ReferenceSyntaxError.
+    ``tag`` is ``latest`` if ``text`` has neither tag nor digest, and empty if ``text`` has only a
+    digest.  ``digest`` may be empty.  Raises ReferenceSyntaxError.
     """
     scheme, slashes, _ = text.partition("://")
     if slashes:
@@ -93,7 +93,7 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
 
 
 def _looks_like_registry(first: str) -> bool:
-    """Tell a host from the first component of a Docker Hub repository, as Docker does."""
+    """Tell whether ``first`` is a host, not the first part of a Docker Hub repository."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()
 
 

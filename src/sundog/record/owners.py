@@ -1,15 +1,19 @@
 """``layers/ID/owners``: what the inodes of a layer's tree do not show.
 
-An ordinary user's files all belong to him, so a layer's manifest records what real root would
-have seen: owners other than 0:0, device nodes (an empty regular file with the device's mode bits
-holds their place), extended attributes that the inode cannot carry, and, as data, the whiteouts
-and opaque marks of the OCI image specification (layer.md, "Whiteouts").  Mode bits are not here:
-the inode alone decides them.
+All files of an ordinary user belong to that user, so a layer's manifest records what real root
+would see:
+
+* owners other than 0:0
+* device nodes; an empty regular file with the device's mode bits takes the place of each
+* extended attributes that the inode cannot carry
+* as data, the whiteouts and opaque marks of the OCI image specification (layer.md, "Whiteouts")
+
+The manifest has no mode bits: the inode alone decides them.
 
 Format: the line ``sundog-owners 1``, then ``path NUL attributes NUL`` for each path, sorted.  The
 attributes are words: kind, uid, gid, then any of ``dev=MAJOR:MINOR``, ``opaque``, ``guessed`` and
-``xattr=NAME:VALUE`` in hexadecimal.  Layers repeat a few attribute strings over and over: equal
-ones are parsed once and share one value.
+``xattr=NAME:VALUE`` in hexadecimal.  Layers repeat a few attribute strings over and over, so the
+reader parses equal strings once, and their paths share one record.
 
 Floor 0.
 """
@@ -23,17 +27,17 @@ OWNER_KINDS = "fdlcbpw"
 
 
 class OwnerRecord:
-    """What one path of a layer is; immutable, shared between paths.
+    """What one path of a layer is.  Immutable; paths share it.
 
     kind    ``f`` file, ``d`` directory, ``l`` symlink, ``c`` and ``b`` devices, ``p`` FIFO, or
             ``w``: the path is deleted from the layers below
     uid, gid, rdev
-            as ``stat`` would show them; ``rdev`` as os.makedev makes it, 0 for other kinds
+            as ``stat`` would show them; ``rdev`` is from os.makedev, and 0 for all but devices
     xattrs  (name, value) pairs in order of name
-    opaque  the layers below show nothing in this directory
-    guessed nobody knows the owner: the file was made under an emulation that forgets, or the user
-            brought it along.  Only files and directories with set-id bits have it, for which it
-            matters
+    opaque  the directory hides what the layers below have in it
+    guessed the owner is unknown: the file comes from an emulation that forgets owners, or from the
+            user's own directory.  Only files and directories with set-ID bits have this mark,
+            because it matters for them alone
     """
 
     __slots__ = ("gid", "guessed", "kind", "opaque", "rdev", "uid", "xattrs")
@@ -68,7 +72,7 @@ class OwnerRecord:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the record says nothing that the inode would not say by itself."""
+        """Whether the record says only what the inode says, too."""
         return self.kind in "fdlp" and not (
             self.uid or self.gid or self.xattrs or self.opaque or self.guessed
         )
@@ -90,7 +94,7 @@ class OwnerRecord:
 
     @classmethod
     def unpack(cls, attributes: bytes) -> "OwnerRecord":
-        """Return the record of some attribute words.  Raises ValueError on anything else."""
+        """Return the record that attribute words describe.  Raises ValueError if they are wrong."""
         kind, uid, gid, *words = attributes.decode("ascii").split(" ")
         if len(kind) != 1 or kind not in OWNER_KINDS:
             raise ValueError(f"unknown kind {kind!r}")
@@ -127,7 +131,7 @@ OwnersManifest = dict[bytes, OwnerRecord]
 
 def pack_owners(manifest: OwnersManifest) -> bytes:
     """Return the bytes of the file that holds ``manifest``; equal manifests give equal bytes."""
-    packed: dict[int, bytes] = {}  # by identity: records are shared between paths
+    packed: dict[int, bytes] = {}  # by identity: paths share records
     parts = [OWNERS_MAGIC]
     for path in sorted(manifest):
         record = manifest[path]
@@ -139,7 +143,7 @@ def pack_owners(manifest: OwnersManifest) -> bytes:
 
 
 def unpack_owners(data: bytes) -> OwnersManifest:
-    """Return the manifest that ``data`` holds.  Raises ValueError on anything else."""
+    """Return the manifest that ``data`` contains.  Raises ValueError if ``data`` is damaged."""
     if not data.startswith(OWNERS_MAGIC):
         raise ValueError("no owners manifest of version 1")
     fields = data[len(OWNERS_MAGIC) :].split(b"\0")
@@ -152,7 +156,7 @@ def unpack_owners(data: bytes) -> OwnersManifest:
 
 
 def read_owners(path: bytes) -> OwnersManifest:
-    """Read the manifest ``path``.  Raises OSError, or StoreError when it is damaged."""
+    """Read the manifest in the file ``path``.  Raises OSError; StoreError if it is damaged."""
     with open(path, "rb") as file:
         data = file.read()
     try:

@@ -1,9 +1,9 @@
 """``images/REF/stack``: what ``ch-run`` must know to mount an image and to run its default command.
 
-A separate small file beside ``config.json``, so that a start costs one read and one split.  Format:
+The small file stands beside ``config.json``, so that a start costs one read and one split.  Format:
 the magic ``sundog-stack 2``, the tree, the working directory, the user, then three lists (layers,
-entrypoint, command), each as its length followed by its items; every field ends in NUL, so any byte
-that can stand in an ``argv`` can stand here.  Version 1, which is read too, had no user.
+entrypoint, command), each as its length and its items.  Every field ends in NUL, so a field may
+contain all that an ``argv`` may.  Version 1 had no user; the reader knows it, too.
 
 Floor 0.
 """
@@ -14,16 +14,16 @@ from sundog.errors import StoreError
 
 STACK_MAGIC = b"sundog-stack 2"
 STACK_MAGIC_1 = b"sundog-stack 1"
-ID_LENGTH = 20  # of layers and trees: a mount names 127 of them in one page
+ID_LENGTH = 20  # of layers and trees: one page of mount options names 127 of them
 
 
 class ImageStack:
-    """The layers of an image as they are mounted, and its default command.
+    """The layers of an image in the order of their mount, and the image's default command.
 
-    layers      IDs below ``layers/``, topmost first, cut below a layer whose root is opaque
-    tree        ID below ``trees/`` when the ``copy`` driver flattened the layers, else empty
+    layers      IDs below ``layers/``, topmost first; none below a layer whose root is opaque
+    tree        ID below ``trees/`` if the ``copy`` driver flattened the layers, else empty
     entrypoint, command, workdir, user
-                ENTRYPOINT, CMD, WORKDIR and USER of the image's config (may be empty)
+                ENTRYPOINT, CMD, WORKDIR and USER of the image's config, each perhaps empty
     """
 
     __slots__ = ("command", "entrypoint", "layers", "tree", "user", "workdir")
@@ -47,7 +47,7 @@ class ImageStack:
 
 
 def pack_stack(stack: ImageStack) -> bytes:
-    """Return the bytes of the file.  Raises StoreError when a field holds a NUL byte."""
+    """Return the bytes of the file.  Raises StoreError if a field contains a NUL byte."""
     fields = [STACK_MAGIC, stack.tree, stack.workdir, stack.user]
     for items in (stack.layers, stack.entrypoint, stack.command):
         fields.append(b"%d" % len(items))
@@ -78,12 +78,12 @@ def unpack_stack(data: bytes) -> ImageStack:
     return ImageStack(lists[0], tree, lists[1], lists[2], workdir, user=user)
 
 
-def read_stack(dirfd: int, name: bytes = b"stack") -> ImageStack:
-    """Read the stack ``name`` below the image directory ``dirfd``.
+def read_stack(dirfd: int) -> ImageStack:
+    """Read the stack of the image directory ``dirfd``.
 
-    Raises OSError when it cannot be read, StoreError when it is damaged.
+    Raises OSError; StoreError if the file is damaged.
     """
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
+    fd = os.open(b"stack", os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
     try:
         data = os.read(fd, os.fstat(fd).st_size)
     finally:
@@ -92,6 +92,6 @@ def read_stack(dirfd: int, name: bytes = b"stack") -> ImageStack:
         return unpack_stack(data)
     except (ValueError, IndexError) as error:
         raise StoreError(
-            f"damaged image in storage: {os.fsdecode(name)}: {error}",
+            f"damaged image in storage: stack: {error}",
             "import or build the image again",
         ) from error

@@ -111,11 +111,6 @@ def host_of(url: str) -> str:
     return Address.parse(url).authority
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host[:port]`` is this machine; raise AddressError."""
-    return Address.parse(f"http://{host}").is_loopback
-
-
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
     if ":" not in host and not host[-1:].isdigit():
         return None

@@ -98,14 +98,12 @@ class Authenticator:
         registry: str,
         token_servers: Sequence[str] = (),
         verify: bool = True,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._ask = credentials
         self._registry = registry
         self._token_servers = token_servers
         self._verify = verify
-        self._clock = clock
         self._lock = threading.RLock()
         self._challenge: Challenge | None = None
         self._asked = False
@@ -162,7 +160,7 @@ class Authenticator:
             user = self._user()
             return _basic(user) if user is not None else ""
         token = self._tokens.get(scopes)
-        if token is None or token.expires - self._clock() < _MARGIN_SECONDS:
+        if token is None or token.expires - time.monotonic() < _MARGIN_SECONDS:
             token = self._tokens[scopes] = self._new_token(challenge, scopes)
         return f"Bearer {token.text}"
 
@@ -198,7 +196,7 @@ class Authenticator:
         if not isinstance(text, str) or not _TOKEN.fullmatch(text):
             raise ProtocolError(f"token server {host}: its answer is no token")
         # One that lives shorter than the margin is used at once, and once.
-        return _Token(text, self._clock() + max(seconds, _MARGIN_SECONDS + 1))
+        return _Token(text, time.monotonic() + max(seconds, _MARGIN_SECONDS + 1))
 
     def _realm(self, challenge: Challenge) -> Address:
         """Return where tokens are; raise ProtocolError if nobody should ask there."""

@@ -136,9 +136,9 @@ class RegistryClient:
             digest.verify(content, what)
         return Document(content, media_type, digest)
 
-    def head_manifest(self, name: str, *, index: bool = True) -> Digest | None:
+    def head_manifest(self, name: str) -> Digest | None:
         """Return the digest of what a tag names now; None where the registry does not say."""
-        accept = (*INDEX_TYPES, *IMAGE_TYPES) if index else IMAGE_TYPES
+        accept = (*INDEX_TYPES, *IMAGE_TYPES)
         what = self._name(name)
         response = self.send(
             "HEAD", self.path("manifests", name), {"Accept": ", ".join(accept)}, what=what

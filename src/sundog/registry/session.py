@@ -43,7 +43,6 @@ class Session:
         prompt: Prompt | None = None,
         remember: bool = True,
         attempts: int = ATTEMPTS,
-        transport: Transport | None = None,
     ) -> None:
         self.files = CredentialFiles(environment, report.warning)
         self._environment = environment
@@ -53,7 +52,6 @@ class Session:
         self._prompt = prompt
         self._remember = remember
         self._attempts = attempts
-        self._given = transport
         self._lock = threading.Lock()
         self._prompted: dict[str, Credentials] = {}
         self._clients: dict[tuple[Endpoint, tuple[str, ...] | None], RegistryClient] = {}
@@ -88,11 +86,10 @@ class Session:
 
     @cached_property
     def _transport(self) -> Transport:
-        if self._given is None:
-            from sundog.registry.transport import Urllib3Transport  # noqa: PLC0415
+        from sundog.registry.transport import Urllib3Transport  # noqa: PLC0415
 
-            self._given = Urllib3Transport(self._environment)
-        return RetryingTransport(self._given, attempts=self._attempts, tell=self._report.verbose)
+        transport = Urllib3Transport(self._environment)
+        return RetryingTransport(transport, attempts=self._attempts, tell=self._report.verbose)
 
     def _credentials(self, endpoint: Endpoint) -> Credentials | None:
         if self._authenticated:

@@ -1,7 +1,7 @@
-"""The supervisor: receive a call, have it answered, reply; until nobody is left.
+"""The supervisor: receive a call, have a handler answer it, reply; until no process is left.
 
-Nothing that a tracee does can end it.  A handler that fails unexpectedly leaves its call to the
-kernel; that is counted, and reported at the end.
+Nothing that a tracee does can end the supervisor.  If a handler fails unexpectedly, the supervisor
+leaves the call to the kernel.  It counts such incidents, and reports them at the end.
 """
 
 import errno
@@ -9,7 +9,6 @@ import gc
 import time
 from fcntl import ioctl
 
-from sundog.emulation.notify.exchange import Exchange
 from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
@@ -19,9 +18,8 @@ from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
-from sundog.emulation.notify.listener import (
-    ANSWERED,
-    CONTINUE,
+from sundog.emulation.notify.seccomp.exchange import Exchange
+from sundog.emulation.notify.seccomp.listener import (
     CONTINUE_WORD,
     EMPTY_NOTIFICATION,
     NOTIFICATION,
@@ -29,16 +27,16 @@ from sundog.emulation.notify.listener import (
     RESULT_WORD,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    Answer,
-    KernelAnswers,
     error_word,
 )
+from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, Answer, KernelAnswers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Arguments, Handler, State
+    from sundog.emulation.notify.state.state import State
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 FAMILIES = (
     StatHandlers,
@@ -52,7 +50,7 @@ FAMILIES = (
     MiscellaneousHandlers,
 )
 
-# What a handler may well run into, because the caller made it up, or has just died.
+# Errors that a handler may well get, because the caller made up its arguments, or has just died.
 EXPECTED_ERRORS = frozenset(
     (
         *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG),
@@ -67,9 +65,9 @@ MAX_REPORTED = 20
 class Statistics:
     """What the supervisor did.
 
-    calls       notifications by name of call
-    incidents   unexpected failures of handlers
-    cpu, wall   seconds spent by the supervisor, and passed
+    calls       number of notifications by name of call
+    incidents   number of unexpected failures of handlers
+    cpu, wall   seconds of CPU that the supervisor used, and seconds that passed
     """
 
     def __init__(self, calls: dict[str, int], incidents: int, cpu: float, wall: float) -> None:
@@ -88,16 +86,16 @@ class Statistics:
             "notify: " + " ".join(f"{name}={count}" for name, count in often),
         ]
         if self.incidents:
-            lines.append(f"notify: {self.incidents} calls could not be answered")
+            lines.append(f"notify: the supervisor could not answer {self.incidents} calls")
         return lines
 
 
 class Supervisor:
     """Answers the calls of one container's processes.
 
-    The process is in the container's user and mount namespaces, has its root, and the /proc of its
-    own PID namespace as its working directory.  ``report`` gets a line for each of the first
-    unexpected failures of handlers.
+    Its process is in the container's user and mount namespaces, and has the container's root.  Its
+    working directory is the /proc of its own PID namespace.  ``report`` gets a line for each of the
+    first unexpected failures of handlers.
     """
 
     def __init__(self, state: "State", report: "Callable[[str], None]") -> None:
@@ -106,8 +104,8 @@ class Supervisor:
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
-        self._showing: set[int] = set()  # calls that only show what is recorded of files
-        self._starting: set[int] = set()  # calls that keep root who he is, if nothing is recorded
+        self._showing: set[int] = set()  # calls that only show what records say of files
+        self._starting: set[int] = set()  # calls after which root stays root without records
         self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
         for family in FAMILIES:
@@ -125,8 +123,8 @@ class Supervisor:
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
-        # The records are many, live long, and know no cycles.  What garbage there is now is not
-        # worth the look at every page that this process has in common with its parent.
+        # The records are many, live long, and have no cycles.  A collection would look at every
+        # page that this process shares with its parent, and find too little garbage.
         gc.freeze()
         self._state.records.limit_growth()
         gc.disable()
@@ -140,7 +138,7 @@ class Supervisor:
         )
 
     def _loop(self) -> None:
-        """Do the work; this is where the time goes, so hardly anything is called."""
+        """Do the work.  The supervisor spends its time here, so the loop calls few functions."""
         listener, paths = self._state.listener, self._state.paths
         must_poll, fd = listener.must_poll, listener.fd
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
@@ -152,8 +150,8 @@ class Supervisor:
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
         showing, showing_or_starting = self._showing, self._showing | self._starting
-        # Calls to which the kernel's own answer is right.  Nobody but the handlers changes what
-        # that depends on, so it is looked up after each.
+        # Calls to which the kernel's own answer is right.  That depends on what only handlers
+        # change, so the loop finds it out after each handler.
         passed_on = nothing
         while not must_poll or listener.wait():
             notification[:] = EMPTY_NOTIFICATION
@@ -203,13 +201,13 @@ class Supervisor:
                 try:
                     ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, buffer)
                 except InterruptedError:
-                    continue  # nothing was sent; Python 3.14 tries again by itself
+                    continue  # the kernel sent nothing; Python 3.14 tries again by itself
                 except FileNotFoundError:
                     pass  # the caller has died
                 break
 
     def _answer_elsewhere(self, handler: "Handler", thread: int, args: "Arguments") -> Answer:
-        """Answer with the caller's root for the supervisor's own."""
+        """Answer while the supervisor has the caller's root."""
         paths = self._state.paths
         paths.enter_root(thread)
         try:

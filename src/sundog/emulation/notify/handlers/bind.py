@@ -1,25 +1,24 @@
-"""bind(2), which makes an inode when a Unix socket gets a path for its name."""
+"""bind(2), which makes an inode if the name of a Unix socket is a path."""
 
 import os
 from _ctypes import byref
 from _socket import AF_UNIX
 from _struct import Struct
 
-from sundog.emulation.notify.creation import all_is_roots, birth_in
-from sundog.emulation.notify.descriptors import take_descriptor
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.memory import Buffer, quick_function
-from sundog.emulation.notify.paths import CWD, U32, located, parent
-from sundog.emulation.notify.records import PERMISSIONS
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.creation import all_is_roots, birth_in
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.emulation.notify.tracee.descriptors import take_descriptor
+from sundog.emulation.notify.tracee.memory import Buffer, quick_function
+from sundog.emulation.notify.tracee.paths import CWD, located, parent
+from sundog.kernel.modes import PERMISSIONS, S_IFSOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 FAMILY = Struct("=H")
 MAX_ADDRESS = 110  # sizeof(struct sockaddr_un)
-SOCKET = 0o140000
 
 
 class BindHandlers:
@@ -37,8 +36,8 @@ class BindHandlers:
     def bind(self, thread: int, args: "Arguments") -> Answer:
         """int bind(int fd, const struct sockaddr *address, socklen_t size).
 
-        The supervisor binds the caller's socket in the caller's place: to the same name, which
-        getsockname(2) shows, and so from the same working directory.
+        The supervisor binds the caller's socket for the caller.  It does so from the caller's
+        working directory, because getsockname(2) must show the caller's name for the socket.
         """
         size = args[2] & U32
         if all_is_roots(self._state, thread) or not FAMILY.size < size <= MAX_ADDRESS:
@@ -58,7 +57,7 @@ class BindHandlers:
                 if self._bind_there(thread, taken, address):
                     raise OSError
 
-            return birth.make(location, SOCKET | PERMISSIONS, make)
+            return birth.make(location, S_IFSOCK | PERMISSIONS, make)
         finally:
             os.close(taken)
 

@@ -1,48 +1,40 @@
-"""What changes an owner or a mode: chown(2), chmod(2) and their families.
+"""Calls that change an owner or a mode: chown(2), chmod(2) and their families.
 
-Nothing is changed on the inode but what the user may change: a chown(2) to -1:-1, which does all
-that a real one does besides (it clears set-ID bits and capabilities, sets the change time, copies
-the file up on an overlay), and the mode where the file is the user's.
+The handlers change on the inode only what the user may change.  They call chown(2) with -1:-1,
+which has all other effects of a real one: it clears set-ID bits and capabilities, sets the change
+time, and makes an overlay copy the file up.  They change the mode if the file is the user's.
 """
 
 import errno
 import os
 
-from sundog.emulation.notify.capabilities import SECURITY_CAPABILITY
-from sundog.emulation.notify.credentials import UNCHANGED
-from sundog.emulation.notify.descriptors import is_open_for_io
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, U32, descriptor
-from sundog.emulation.notify.permissions import (
+from sundog.emulation.notify.identity.capabilities import SECURITY_CAPABILITY
+from sundog.emulation.notify.identity.credentials import UNCHANGED
+from sundog.emulation.notify.identity.permissions import (
     allowed_mode,
     may_change_mode,
     may_change_owner,
     mode_after_chown,
-    set_mode,
-    settled,
 )
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    MODE_MASK,
-    SET_GROUP_ID,
-    SYMLINK,
-    TYPE_MASK,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.chmod import set_mode, settled
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.emulation.notify.tracee.paths import CWD, descriptor
+from sundog.kernel.modes import MODE_MASK, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 ROOT_OR_UNCHANGED = (0, UNCHANGED)
 
-# Errors of the -1:-1 chown that a real one would get as well.
+# Errors of the chown to -1:-1 that a real chown would get, too.
 REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 class OwnerHandlers:
-    """Change records, and modes on inodes."""
+    """Change owners in records, and modes on inodes."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -75,8 +67,8 @@ class OwnerHandlers:
         """int fchown(int fd, uid_t owner, gid_t group)."""
         location = descriptor(thread, args[0])
         if self._stays_roots(thread, location, args[1], args[2]):
-            return CONTINUE  # most calls are of this kind, and the kernel can do it
-        if not is_open_for_io(self._state.files, thread, args[0]):
+            return CONTINUE  # most calls are of this kind, and the kernel can do them
+        if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
         return self._change_owner(thread, location, args[1], args[2], follow=True)
 
@@ -96,8 +88,8 @@ class OwnerHandlers:
         """int fchmod(int fd, mode_t mode)."""
         location = descriptor(thread, args[0])
         if self._is_roots(thread, location):
-            return CONTINUE  # root may set any mode, and the kernel can
-        if not is_open_for_io(self._state.files, thread, args[0]):
+            return CONTINUE  # root may set any mode, and the kernel can do it
+        if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
         return self._change_mode(thread, location, args[1], follow=True)
 
@@ -114,7 +106,7 @@ class OwnerHandlers:
         return self._change_mode(thread, location, args[2], follow=follow)
 
     def _is_roots(self, thread: int, location: bytes) -> bool:
-        """Tell whether root is calling, of a file of root's without a record."""
+        """Tell whether root is the caller, and the file is root's and has no record."""
         state = self._state
         if state.tags.index(thread):
             return False
@@ -124,14 +116,14 @@ class OwnerHandlers:
         )
 
     def _stays_roots(self, thread: int, location: bytes, owner: int, group: int) -> bool:
-        """Tell whether root gives root what nobody else has had, and no set-group-ID bit goes."""
+        """Tell whether root gives a file of root to root, and no set-group-ID bit goes."""
         if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
             return False
         files = self._state.files
         return (
             self._is_roots(thread, location)
             and files.found_owner()[1] == 0
-            and not files.found_mode() & SET_GROUP_ID
+            and not files.found_mode() & S_ISGID
             and not self._state.records.linked
         )
 
@@ -153,19 +145,19 @@ class OwnerHandlers:
         if after_chown != permissions and not may_change_mode(who, now[0]):
             return -errno.EPERM
         state.listener.confirm()
-        if permissions & SET_GROUP_ID and not after_chown & SET_GROUP_ID:
+        if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
-            set_mode(state, location, before, permissions & ~SET_GROUP_ID)
+            set_mode(state, location, before, permissions & ~S_ISGID)
         if record is None and new == now and before.uid == 0:
-            return CONTINUE  # the kernel can do that
+            return CONTINUE  # the kernel can do it
         refusal = touch_owner(location, follow=follow)
         if refusal in REAL_REFUSALS:
             return -refusal
-        # After a copy-up the inode may be another one, so what is known has to be carried over.
+        # After a copy-up the inode may be another, which gets the same record.
         after = state.files.status(location, follow=follow)
         changed = state.records.renew(after, record)
         changed.uid, changed.gid = new
-        if changed.xattrs and after.mode & TYPE_MASK != DIRECTORY:
+        if changed.xattrs and after.mode & S_IFMT != S_IFDIR:
             changed.xattrs.pop(SECURITY_CAPABILITY, None)
         state.records.keep(after, changed)
         return 0
@@ -173,7 +165,7 @@ class OwnerHandlers:
     def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
         state = self._state
         status = state.files.status(location, follow=follow)
-        if status.mode & TYPE_MASK == SYMLINK:
+        if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE
         owner, group = state.owner(status)
         who = state.tags.credentials(thread)
@@ -189,7 +181,7 @@ class OwnerHandlers:
 
 
 def touch_owner(location: bytes, *, follow: bool) -> int:
-    """Do what chown(2) does besides changing the owner; return 0 or an errno."""
+    """Do what chown(2) does beside the change of the owner; return 0 or an errno."""
     try:
         os.chown(location, -1, -1, follow_symlinks=follow)
     except OSError as error:

@@ -1,41 +1,40 @@
-"""What makes an inode: open(2) with O_CREAT, mkdir(2), symlink(2), mknod(2) and their families.
+"""Calls that make inodes: open(2) with O_CREAT, mkdir(2), symlink(2), mknod(2) and their families.
 
-The kernel gives a new inode to the one user there is.  Where real root's kernel would have given it
-to somebody else (the caller is not root, or the directory passes on its group or its default access
-control list), the supervisor makes the inode itself, under the caller's umask, records its owner,
-and hands over the descriptor.  A device becomes an empty regular file with a record.
+The kernel gives each new inode to the only user in the namespace.  On a real system the inode would
+belong to somebody else if the caller is not root, or if the directory passes on its group or its
+default access control list.  In these cases the supervisor makes the inode itself, under the
+caller's umask.  It records the owner, and gives the descriptor to the caller.  A device becomes an
+empty regular file with a record.
 """
 
 import errno
 import os
 from _struct import Struct
 
-from sundog.emulation.filter import BLOCK_DEVICE, CHARACTER_DEVICE
-from sundog.emulation.notify.capabilities import CAP_MKNOD
-from sundog.emulation.notify.creation import Birth, all_is_roots, birth_in, is_roots_place
-from sundog.emulation.notify.listener import ANSWERED, CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, U32, descriptor, own_entry, parent
-from sundog.emulation.notify.permissions import guard_set_id, is_set_id
-from sundog.emulation.notify.program import MAKES_FILE
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    MODE_MASK,
-    PERMISSIONS,
-    REGULAR,
-    TYPE_MASK,
+from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
+from sundog.emulation.notify.seccomp.program import MAKES_FILE
+from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
+from sundog.emulation.notify.state.creation import (
+    Birth,
+    all_is_roots,
+    birth_in,
+    is_roots_place,
 )
-from sundog.emulation.notify.state import State, signed
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer, signed
+from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
 from sundog.errors import KernelError
+from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
-MAX_OPEN_HOW = 4096  # a page: openat2(2) says E2BIG
+MAX_OPEN_HOW = 4096  # a page; openat2(2) says E2BIG to more
 MAX_SYMLINKS = 40
 O_LARGEFILE = 0o100000  # os.O_LARGEFILE is 0 where every file may be large
 OPEN_FLAGS = (
@@ -92,7 +91,7 @@ class CreateHandlers:
         if not flags & MAKES_FILE or any(how[OPEN_HOW.size :]):
             return CONTINUE
         if flags & ~OPEN_FLAGS or mode & ~MODE_MASK:
-            return CONTINUE  # unlike open, openat2 refuses what it does not know
+            return CONTINUE  # unlike open, openat2 refuses unknown flags
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)
         path = self._state.memory.read_string(thread, args[1])
@@ -139,7 +138,7 @@ class CreateHandlers:
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain():
             return CONTINUE
-        return birth.make(location, DIRECTORY | mode & MODE_MASK, os.mkdir)
+        return birth.make(location, S_IFDIR | mode & MODE_MASK, os.mkdir)
 
     def _symlink(self, thread: int, target_address: int, dirfd: int, address: int) -> Answer:
         if all_is_roots(self._state, thread):
@@ -161,9 +160,9 @@ class CreateHandlers:
 
     def _mknod(self, thread: int, dirfd: int, address: int, mode: int, device: int) -> Answer:
         device &= U32
-        kind = mode & TYPE_MASK
-        # Anybody may make the device 0:0, except on an overlay, where nobody may.
-        is_device = kind == BLOCK_DEVICE or (kind == CHARACTER_DEVICE and device != 0)
+        kind = mode & S_IFMT
+        # Everybody may make the device 0:0, but on an overlay nobody may.
+        is_device = kind == S_IFBLK or (kind == S_IFCHR and device != 0)
         if not is_device and all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
@@ -178,8 +177,8 @@ class CreateHandlers:
                 self._state.files.status(location, follow=False)
             except FileNotFoundError:
                 return -errno.EPERM
-            return CONTINUE  # it exists
-        answer = birth.make(location, REGULAR | mode & MODE_MASK, os.mknod)
+            return CONTINUE  # the file exists
+        answer = birth.make(location, S_IFREG | mode & MODE_MASK, os.mknod)
         if answer == 0:
             status = self._state.files.status(location, follow=False)
             record = self._state.records.make(status)
@@ -194,7 +193,7 @@ class CreateHandlers:
         location = self._paths.named(thread, dirfd, address)
         watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
         if watched and self._guard(thread, location, flags):
-            return CONTINUE  # it exists
+            return CONTINUE  # the file exists
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
@@ -204,7 +203,7 @@ class CreateHandlers:
             answer = self._create(thread, location, parent(location), flags, mode)
             if answer is not CONTINUE or flags & (os.O_EXCL | os.O_NOFOLLOW):
                 return answer
-            # A link that leads nowhere makes its target.
+            # To open a dangling link makes the link's target.
             target = self._dangling_target(location)
             if not target:
                 return CONTINUE
@@ -215,9 +214,9 @@ class CreateHandlers:
         return CONTINUE
 
     def _guard(self, thread: int, location: bytes, flags: int) -> bool:
-        """Guard the set-ID bits of the file that is opened for writing, if it has any.
+        """Guard the set-ID bits of a file that the caller opens for writing.
 
-        Return whether there is a file.
+        Returns whether the file exists.
         """
         state, follow = self._state, not flags & os.O_NOFOLLOW
         inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
@@ -231,13 +230,14 @@ class CreateHandlers:
     def _create(
         self, thread: int, location: bytes, directory: bytes, flags: int, mode: int
     ) -> Answer:
-        """Make and open the file ``location``; CONTINUE if it exists or can't be made."""
+        """Make and open the file ``location``; return CONTINUE if it exists or can't be made."""
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE
-        # Only what did not exist is the caller's; but O_EXCL makes an unnamed file unlinkable.
+        # Only a new file gets the caller as its owner.  O_EXCL would forbid a later linkat(2) of an
+        # unnamed file.
         exclusive = 0 if flags & UNNAMED else os.O_EXCL
 
         def opened(made_mode: int) -> int:
@@ -245,12 +245,13 @@ class CreateHandlers:
 
         answer = self._hand_over(birth, flags, mode, opened)
         if answer not in (CONTINUE, ANSWERED) and not flags & UNNAMED:
-            # No descriptor was free, which the kernel finds out before it makes a file.
+            # The caller has no free descriptor.  The kernel would have seen that before it made the
+            # file.
             os.unlink(location)
         return answer
 
     def _dangling_target(self, location: bytes) -> bytes:
-        """Return where the symbolic link ``location`` leads, if nothing is there; else nothing."""
+        """Return the target of the symbolic link ``location`` if it does not exist, else b""."""
         files = self._state.files
         if not files.is_symlink(location) or files.find_inode(location, 0) >= 0:
             return b""
@@ -259,9 +260,11 @@ class CreateHandlers:
     def _open_within(
         self, thread: int, dirfd: int, path: bytes, how: tuple[int, int, int]
     ) -> Answer:
-        """Make and open ``path`` below ``dirfd`` as openat2(2) says: flags, mode, resolve.
+        """Make and open ``path`` below ``dirfd`` as openat2(2) does.
 
-        Raises KernelError where the kernel would refuse the caller's own call.
+        ``how`` is its struct open_how: flags, mode, resolve.
+
+        Raises KernelError if the kernel would refuse the caller's own call.
         """
         flags, mode, resolve = how
         directory = path if flags & UNNAMED else parent(path) or b"."
@@ -282,9 +285,9 @@ class CreateHandlers:
     def _hand_over(
         self, birth: Birth, flags: int, mode: int, opened: "Callable[[int], int]"
     ) -> Answer:
-        """Let ``opened`` make a file, record it, and give its descriptor to the caller."""
+        """Have ``opened`` make a file, record it, and give its descriptor to the caller."""
         state = self._state
-        mode = REGULAR | birth.allowed_mode(mode & MODE_MASK)
+        mode = S_IFREG | birth.allowed_mode(mode & MODE_MASK)
         state.listener.confirm()
         with birth.permissions(mode) as made_mode:
             try:

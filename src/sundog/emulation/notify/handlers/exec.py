@@ -1,35 +1,30 @@
 """execve(2) and execveat(2): who the process will be.
 
-The kernel runs the program; it starts nobody else's, since no other user exists here.  What a
-set-user-ID bit, recorded owners and file capabilities make of the caller goes into its tag before
-the call: the supervisor does not hear of its success, and so first looks whether it can succeed.
+The kernel runs the program, and does not change the user, because no other user exists here.  The
+supervisor sets the caller's tag before the call, by the set-ID bits, the recorded owner and the
+capabilities of the program.  It does not hear whether the call succeeds, so it first looks whether
+it can.
 """
 
 import errno
 import os
 
-from sundog.emulation.notify.capabilities import (
+from sundog.emulation.notify.identity.capabilities import (
     SECURITY_CAPABILITY,
     FileCapabilities,
     parse_file_capabilities,
 )
-from sundog.emulation.notify.credentials import after_execve
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, located
-from sundog.emulation.notify.permissions import settled
-from sundog.emulation.notify.records import (
-    GROUP_EXECUTE,
-    REGULAR,
-    SET_GROUP_ID,
-    SET_USER_ID,
-    TYPE_MASK,
-    Record,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.identity.credentials import after_execve
+from sundog.emulation.notify.state.chmod import settled
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer
+from sundog.emulation.notify.tracee.paths import CWD, located
+from sundog.kernel.modes import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 EXECUTE = 0o111
 
@@ -78,8 +73,8 @@ class ExecuteHandlers:
         old = state.tags.table[index]
         new = after_execve(
             old,
-            owner if status.mode & SET_USER_ID else None,
-            group if status.mode & SET_GROUP_ID and status.mode & GROUP_EXECUTE else None,
+            owner if status.mode & S_ISUID else None,
+            group if status.mode & S_ISGID and status.mode & S_IXGRP else None,
             self._file_capabilities(program, record),
         )
         if isinstance(new, int):
@@ -88,7 +83,7 @@ class ExecuteHandlers:
         return CONTINUE if state.tags.set(thread, new) else -errno.ENOMEM
 
     def _file_capabilities(self, program: bytes, record: Record | None) -> FileCapabilities | None:
-        """Return what the attribute security.capability of ``program`` grants, if it has one."""
+        """Return what the attribute security.capability of ``program`` grants; None without it."""
         recorded = record.xattrs.get(SECURITY_CAPABILITY) if record and record.xattrs else None
         try:
             return parse_file_capabilities(recorded or os.getxattr(program, SECURITY_CAPABILITY))
@@ -96,15 +91,15 @@ class ExecuteHandlers:
             return None
 
     def _program(self, thread: int, location: bytes, *, follow: bool) -> bytes:
-        """Return the program that the kernel will start, which decides about IDs; b"": none.
+        """Return the program that the kernel will start, which decides about IDs; b"" for none.
 
-        For a script that is its interpreter.
+        The program of a script is its interpreter.
         """
         for _ in range(MAX_INTERPRETERS):
             status = self._state.files.status(location, follow=follow)
-            if status.mode & TYPE_MASK != REGULAR or not status.mode & EXECUTE:
+            if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTE:
                 return b""
-            # A FIFO, if a race has put one there, would keep the supervisor waiting.
+            # Without O_NONBLOCK the supervisor would wait for a FIFO that a race puts there.
             fd = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 head = os.read(fd, HEAD)

@@ -1,13 +1,13 @@
 """Who a process is, and becomes: getuid(2), setresuid(2), capget(2), prctl(2) and their families.
 
-The rules are ``credentials``'s; here are the arguments and results.
+``identity.credentials`` has the rules.  The handlers read arguments and write results.
 """
 
 import errno
 from _struct import Struct
 
-from sundog.emulation.notify.capabilities import CAP_SETGID
-from sundog.emulation.notify.credentials import (
+from sundog.emulation.notify.identity.capabilities import CAP_SETGID
+from sundog.emulation.notify.identity.credentials import (
     NGROUPS_MAX,
     SECBIT_KEEP_CAPS,
     UNCHANGED,
@@ -27,11 +27,7 @@ from sundog.emulation.notify.credentials import (
     set_securebits,
     set_uid,
 )
-from sundog.emulation.notify.descriptors import inner_id
-from sundog.emulation.notify.files import ID
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import U32
-from sundog.emulation.notify.program import (
+from sundog.emulation.notify.seccomp.program import (
     PR_CAP_AMBIENT,
     PR_CAPBSET_DROP,
     PR_CAPBSET_READ,
@@ -41,12 +37,15 @@ from sundog.emulation.notify.program import (
     PR_SET_KEEPCAPS,
     PR_SET_SECUREBITS,
 )
-from sundog.emulation.notify.state import State, signed
+from sundog.emulation.notify.state.files import ID
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
+from sundog.emulation.notify.tracee.descriptors import inner_id
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 CAPABILITY_HEADER = Struct("=Ii")  # version, pid
 CAPABILITY_DATA = Struct("=III")  # effective, permitted, inheritable: 32 capabilities
@@ -222,10 +221,10 @@ class IdentityHandlers:
         return self._become(thread, old, set_capabilities(old, *sets))
 
     def _capability_words(self, thread: int, address: int) -> int:
-        """Return how many structures follow the header at ``address``.
+        """Return the number of structures that belong to the header at ``address``.
 
-        0: the kernel knows what to say, because the version is unknown to it or another process
-        is meant.
+        It is 0 if the kernel shall answer: the version is unknown, or the caller asks about another
+        process.
         """
         header = self._memory.read(thread, address, CAPABILITY_HEADER.size)
         version, pid = CAPABILITY_HEADER.unpack(header)
@@ -234,7 +233,7 @@ class IdentityHandlers:
         return CAPABILITY_WORDS.get(version, 0)
 
     def prctl(self, thread: int, args: "Arguments") -> Answer:
-        """int prctl(int option, ...), for the options that belong to an identity."""
+        """int prctl(int option, ...), with the options that are about an identity."""
         old = self._tags.credentials(thread)
         option, *values = args[:5]
         option &= U32
@@ -281,7 +280,7 @@ class IdentityHandlers:
         return -errno.EINVAL
 
     def _capability(self, number: int) -> int:
-        """Return the set of one capability, empty if there is none of that number."""
+        """Return the set of the capability ``number``; 0 if there is no such capability."""
         return 1 << number & self._valid if number < 64 else 0
 
     def _become(self, thread: int, old: Credentials, change: Change) -> int:

@@ -1,24 +1,24 @@
-"""link(2), unlink(2), rename(2) and their families: a name may be another file's afterwards.
+"""link(2), unlink(2), rename(2) and their families, after which a name may mean another file.
 
-Records go with inodes, so names do not matter; except those of hard links in a lower layer, which
-get inodes of their own when a change copies them up (``records``).  Only where there are such links
-are unlink and rename notified, and nothing is done here but to keep those names right.
+Records belong to inodes, so names do not matter.  The exception are hard links in a lower layer:
+each name gets its own inode when a change copies it up (``state.records``).  The filter notifies
+unlink and rename only if there are such links, and the handlers only keep those names right.
 """
 
-from sundog.emulation.notify.files import AT_SYMLINK_FOLLOW
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.paths import CWD, parent
-from sundog.emulation.notify.records import DIRECTORY, TYPE_MASK
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.files import AT_SYMLINK_FOLLOW
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer
+from sundog.emulation.notify.tracee.paths import CWD, parent
 from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
+from sundog.kernel.modes import S_IFDIR, S_IFMT
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Name
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.state.files import Name
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
-# A name in a call: the directory's descriptor, and the address of the path.
+# A name in a call: the descriptor of a directory, and the address of a path.
 Place = tuple[int, int]
 
 
@@ -74,14 +74,14 @@ class LinkHandlers:
         return self._rename(thread, (args[0], args[1]), (args[2], args[3]), args[4])
 
     def _link(self, location: bytes, *, follow: bool) -> Answer:
-        """Record what is about to be copied up while it goes by its old name only."""
+        """Record a file that the call will copy up, while it has only its old name."""
         records = self._state.records
         if not self._linked and records.pins.upper < 0:
             return CONTINUE
         status = self._state.files.status(location, follow=follow)
         if self._linked and status.name() in self._linked:
             records.find(status.changed())
-        elif status.mode & TYPE_MASK != DIRECTORY:
+        elif status.mode & S_IFMT != S_IFDIR:
             records.expect_link(status)
         return CONTINUE
 
@@ -98,7 +98,7 @@ class LinkHandlers:
             self._name(thread, new),
         )
         if old_inode in (-1, new_inode) or (flags & RENAME_NOREPLACE and new_inode != -1):
-            return CONTINUE  # nothing happens
+            return CONTINUE  # the call changes no name
         moved = self._linked.pop(old_name, None)
         replaced = self._linked.pop(new_name, None)
         if moved is not None:
@@ -108,7 +108,7 @@ class LinkHandlers:
         return CONTINUE
 
     def _name(self, thread: int, place: Place) -> "tuple[Name, int]":
-        """Return a name in a call, and the inode number of the file there, -1 if there is none."""
+        """Return a name in a call, and the inode number of the file there; -1 if none is there."""
         files = self._state.files
         location = self._state.paths.named(thread, *place)
         directory = files.status(parent(location)).inode

@@ -1,4 +1,4 @@
-"""Calls that touch the emulation at its edges: other roots, peers of sockets, the tag itself."""
+"""Calls at the edges of the emulation: other roots, peers of sockets, the tag itself."""
 
 import errno
 import os
@@ -6,17 +6,17 @@ from _ctypes import byref
 from _socket import SO_PEERCRED, SOL_SOCKET
 from _struct import Struct
 
-from sundog.emulation.notify.capabilities import CAP_SYS_CHROOT
-from sundog.emulation.notify.descriptors import status_field, take_descriptor
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.memory import Buffer, quick_function
-from sundog.emulation.notify.paths import CWD, U32
-from sundog.emulation.notify.program import SO_PEERGROUPS
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.identity.capabilities import CAP_SYS_CHROOT
+from sundog.emulation.notify.seccomp.program import SO_PEERGROUPS
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.emulation.notify.tracee.descriptors import status_field, take_descriptor
+from sundog.emulation.notify.tracee.memory import Buffer, quick_function
+from sundog.emulation.notify.tracee.paths import CWD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 UCRED = Struct("=iII")  # pid, uid, gid
 UINT = Struct("=I")
@@ -25,7 +25,7 @@ NO_LIMIT = LIMIT.pack((1 << 64) - 1, (1 << 64) - 1)
 
 
 class MiscellaneousHandlers:
-    """Follow tracees to other roots, tell who is at the other end, and hide the tag."""
+    """Follow tracees to other roots, tell who the peer of a socket is, and hide the tag."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -50,13 +50,13 @@ class MiscellaneousHandlers:
     def chroot(self, thread: int, args: "Arguments") -> Answer:
         """int chroot(const char *path)."""
         if not self._state.tags.credentials(thread).can(CAP_SYS_CHROOT):
-            # Other errors come first.
+            # Errors of the path come before EPERM.
             self._state.files.status(self._state.paths.named(thread, CWD, args[0]) + b"/.")
             return -errno.EPERM
         return self.other_root(thread, args)
 
     def other_root(self, _thread: int, _args: "Arguments") -> Answer:
-        """Note that from now on some tracee may have another root."""
+        """Note that from now on a tracee may have another root."""
         self._state.paths.elsewhere = True
         return CONTINUE
 
@@ -68,8 +68,8 @@ class MiscellaneousHandlers:
     def getsockopt(self, thread: int, args: "Arguments") -> Answer:
         """int getsockopt(int fd, int level, int option, void *value, socklen_t *size).
 
-        For SO_PEERCRED and SO_PEERGROUPS.  The answer is who the peer is now; the kernel would
-        tell who it was when it connected or listened.
+        The options are SO_PEERCRED and SO_PEERGROUPS.  The answer is who the peer is now.  The
+        kernel would tell who the peer was when it connected or listened.
         """
         option = args[2] & U32
         taken = take_descriptor(self._state.abi, thread, args[0])
@@ -90,7 +90,7 @@ class MiscellaneousHandlers:
         return self._write_option(thread, args[3], args[4], value, whole=option == SO_PEERGROUPS)
 
     def _peer(self, fd: int) -> int:
-        """Return the process at the other end of the socket ``fd``, 0 if there is none."""
+        """Return the process at the other end of the socket ``fd``, 0 if no process is there."""
         UINT.pack_into(self._buffer, UCRED.size, UCRED.size)
         value, size = byref(self._buffer), byref(self._buffer, UCRED.size)
         if self._getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, size):
@@ -100,7 +100,7 @@ class MiscellaneousHandlers:
         return peer
 
     def _inner_peer(self, thread: int, peer: int) -> int:
-        """Return the ID of the process ``peer`` as ``thread`` sees it, 0 if it does not."""
+        """Return the ID by which ``thread`` sees the process ``peer``, 0 if it can't see it."""
         depth = len(status_field(thread, b"NSpid").split())
         ids = status_field(peer, b"NSpid").split()
         return int(ids[depth - 1]) if len(ids) >= depth else 0
@@ -108,7 +108,7 @@ class MiscellaneousHandlers:
     def _write_option(
         self, thread: int, address: int, size_address: int, value: bytes, *, whole: bool
     ) -> Answer:
-        """Write an option's value and its size; one that must be ``whole`` is not cut."""
+        """Write the value and the size of an option; do not cut a value that must be ``whole``."""
         memory = self._state.memory
         (size,) = UINT.unpack(memory.read(thread, size_address, UINT.size))
         if size >> 31:

@@ -1,36 +1,35 @@
-"""What shows an owner: stat(2), statx(2) and their family; getdents(2), which shows a type.
+"""Calls that show an owner or a type: stat(2), statx(2) and their family; getdents(2).
 
-Three calls of four in a build end here, and few of the files have a record.  A miss is left to the
-kernel after one stat(2) of the supervisor's own: so what is said of a file without a record is the
-kernel's own answer.
+Three of four calls in a build end here, and few of the files have a record.  The supervisor makes
+one stat(2) of its own, and leaves the call to the kernel if the file has no record.
 """
 
 import os
 from _ctypes import addressof
 from _struct import Struct
 
-from sundog.emulation.notify.descriptors import take_descriptor
-from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.memory import MAX_TRANSFER, Buffer
-from sundog.emulation.notify.paths import CWD, U32, located
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.descriptors import take_descriptor
+from sundog.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
+from sundog.emulation.notify.tracee.paths import CWD, located
 from sundog.kernel.libc import syscall
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
 STATX_FLAGS = STAT_FLAGS | 0x6000  # AT_STATX_SYNC_TYPE
 
-# struct linux_dirent64 and struct linux_dirent: inode, offset, length; then type and name, or name
-# and, as the last byte, type.
+# struct linux_dirent64 and struct linux_dirent begin with inode, offset and length.  In the former
+# follow type and name; in the latter the name, and the type as the last byte.
 DIRENT = Struct("=QqH")
 
 
 class StatHandlers:
-    """Answer for files with a record; while there is none, the supervisor does not ask."""
+    """Answer for files with a record.  While no record exists, the supervisor calls no handler."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -102,7 +101,7 @@ class StatHandlers:
         return self._state.memory.write(thread, args[4], files.emulated_statx(record))
 
     def _target(self, thread: int, dirfd: int, address: int, flags: int) -> tuple[bytes, int]:
-        """Return location and flags; like Paths.at, but the empty path is the common case."""
+        """Return location and flags; like Paths.at, but fast for the empty path."""
         path = self._read_string(thread, address) if address else b""
         if path:
             return located(thread, dirfd, path), flags
@@ -113,7 +112,7 @@ class StatHandlers:
         return location, flags & ~AT_SYMLINK_NOFOLLOW
 
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:
-        """Write what the file's record says over what find_inode got."""
+        """Answer with what find_inode got, changed by what the file's record says."""
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
         record = self._state.records.find(status)
@@ -135,7 +134,7 @@ class StatHandlers:
     ) -> Answer:
         """Read a directory for the caller, and give devices their type.
 
-        find(1) believes what a directory says about types, and would not look at a file.
+        find(1) believes the types in a directory, and does not look at the files.
         """
         state = self._state
         if not state.records.devices:
@@ -164,7 +163,7 @@ class StatHandlers:
         return state.memory.write(thread, args[1], bytes(entries)) or got
 
     def _device_type(self, location: bytes) -> int:
-        """Return S_IFCHR or S_IFBLK if a device is emulated at ``location``, else 0."""
+        """Return S_IFCHR or S_IFBLK if the file ``location`` stands for a device, else 0."""
         try:
             status = self._state.files.status(location, follow=False)
         except OSError:

@@ -3,32 +3,32 @@
     setxattr(path, name, value, size, flags)        listxattr(path, list, size)
     getxattr(path, name, value, size)               removexattr(path, name)
 
-With ``l`` in front they don't follow a symbolic link, with ``f`` they take a descriptor.  With
-``at`` behind (Linux 6.13) three arguments come in place of the path: descriptor, path, flags; and
-value, size and flags of the first two are in a structure.  What they do is in ``attributes``.
+Calls with ``l`` in front do not follow a symbolic link; those with ``f`` take a descriptor.  Calls
+with ``at`` behind (Linux 6.13) have three arguments in place of the path: descriptor, path, flags.
+setxattrat and getxattrat have value, size and flags in a structure.  ``state.attributes`` does what
+the calls ask for.
 """
 
 import errno
 from _struct import Struct
 
-from sundog.emulation.notify.attributes import (
+from sundog.emulation.notify.state.attributes import (
     XATTR_CREATE,
     XATTR_NAME_MAX,
     XATTR_REPLACE,
     XATTR_SIZE_MAX,
     Attributes,
 )
-from sundog.emulation.notify.descriptors import is_open_for_io
-from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.paths import CWD, U32, descriptor
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.paths import CWD, descriptor
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state import Arguments, Handler
+    from sundog.emulation.notify.tracee.call import Arguments, Handler
 
     # Returns the location that a call's arguments name, and whether to follow a link there.
     Locate = Callable[[int, Arguments], tuple[bytes, bool]]
@@ -38,9 +38,9 @@ XATTR_ARGS = Struct("=QII")  # struct xattr_args: value, size, flags
 
 
 class Way:
-    """A way to name a file: ``locate`` finds it, at index ``rest`` the other arguments begin.
+    """A way to name a file: ``locate`` finds it, and at index ``rest`` the other arguments begin.
 
-    ``is_packed``: value, size and flags are in a structure.
+    ``is_packed`` tells that value, size and flags are in a structure.
     """
 
     __slots__ = ("is_packed", "locate", "rest")
@@ -88,7 +88,7 @@ class AttributeHandlers:
         return self._paths.named(thread, CWD, args[0]), False
 
     def _open_file(self, thread: int, args: "Arguments") -> tuple[bytes, bool]:
-        if not is_open_for_io(self._state.files, thread, args[0]):
+        if not self._state.files.is_open_for_io(thread, args[0]):
             raise KernelAnswers
         return descriptor(thread, args[0]), True
 
@@ -133,14 +133,14 @@ class AttributeHandlers:
         return self._attributes.remove(thread, location, name, follow=follow)
 
     def _name(self, thread: int, address: int) -> bytes:
-        """Return the name at ``address``; raise KernelAnswers unless it is ours to answer for."""
+        """Return the name at ``address``; raise KernelAnswers if the kernel alone shall answer."""
         name = self._state.memory.read_string(thread, address)
         if len(name) > XATTR_NAME_MAX or not self._attributes.are_emulated(name):
             raise KernelAnswers
         return name
 
     def _values(self, thread: int, args: "Arguments", way: Way) -> "Arguments":
-        """Return address and size of the value, and the flags, which getxattr lacks."""
+        """Return address and size of the value, and the flags, which mean nothing for getxattr."""
         start = way.rest + 1
         if not way.is_packed:
             return args[start : start + 3]
@@ -149,7 +149,7 @@ class AttributeHandlers:
         return XATTR_ARGS.unpack(self._state.memory.read(thread, args[start], XATTR_ARGS.size))
 
     def _hand_over(self, thread: int, address: int, size: int, value: bytes | Answer) -> Answer:
-        """Write ``value`` as getxattr(2) does; return its length, or an answer without one."""
+        """Write ``value`` as getxattr(2) does, and return its length; pass on an answer."""
         if not isinstance(value, bytes):
             return value
         if size == 0:

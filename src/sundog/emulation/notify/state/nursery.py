@@ -1,9 +1,9 @@
-"""Keep what has just been born alive until the clock has ticked.
+"""Keep new inodes alive until the clock has ticked.
 
-Birth times are as coarse as the kernel's clock tick, long enough for a file to be made, recorded
-and removed, and for its inode number to be another file's.  A recorded inode that is younger than
-the tick is therefore held open until the tick is over: nobody else can get its number, and whoever
-gets it later was born later.
+Birth times are as coarse as the kernel's clock tick.  Within a tick a program can make a file that
+gets a record, remove it, and make another file with the same inode number and the same birth time.
+So the nursery holds a recorded inode open that is younger than the tick.  Meanwhile no other file
+can get its number; a file that gets the number later has a later birth time.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Status
+    from sundog.emulation.notify.state.files import Status
 
 CLOCK_REALTIME_COARSE = 5  # time.h: what file systems take times from
 MAX_HELD = 256
@@ -19,13 +19,13 @@ TICK = 0.01  # seconds: the longest that a kernel is built with
 
 
 class Nursery:
-    """Open files, each with the birth time of its inode: ``held``, always the same list."""
+    """Open files; ``held`` is always the same list of birth times and descriptors."""
 
     def __init__(self) -> None:
         self.held: list[tuple[int, int]] = []
 
     def take(self, status: "Status") -> None:
-        """Hold the file that ``status`` describes, unless it is old enough; let go of others."""
+        """Hold the file that ``status`` describes if it is young; close what has become old."""
         self.release()
         if status.birth() < time.clock_gettime_ns(CLOCK_REALTIME_COARSE):
             return
@@ -34,13 +34,13 @@ class Nursery:
         self.held.append((status.birth(), status.open()))
 
     def empty(self) -> None:
-        """Let go of everything, after the tick: a file system is busy while a file is held."""
+        """Close everything, after the tick: a file system is busy while a file in it is open."""
         if self.held:
             time.sleep(TICK)
             self.release()
 
     def release(self) -> None:
-        """Let go of what has become old enough."""
+        """Close the files that have become old enough."""
         if self.held:
             now = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
             for born, fd in self.held:

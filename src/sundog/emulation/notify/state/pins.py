@@ -1,10 +1,10 @@
-"""Hold files of an overlay open whose inode numbers would change otherwise.
+"""Hold files of an overlay open, because their inode numbers would change otherwise.
 
-A file that an overlay has copied up goes on under the number that it had below.  But an overlay
-that an ordinary user mounted knows that only as long as the kernel has the inode in its cache:
-then the file shows the number that it has in the upper directory (fs/overlayfs/export.c,
-ovl_decode_real_fh, wants a privilege).  An open file stays in the cache.  Directories are found
-below by name, and keep their numbers.
+An overlay shows a copied-up file with the inode number that the file had in the lower layer.  If an
+ordinary user mounted the overlay, that lasts only as long as the kernel has the inode in its cache.
+After that the file shows its number in the upper directory (fs/overlayfs/export.c,
+ovl_decode_real_fh, demands a privilege).  An open file stays in the cache.  The overlay finds
+directories in lower layers by name, so they keep their numbers.
 """
 
 import os
@@ -12,16 +12,16 @@ from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Status
+    from sundog.emulation.notify.state.files import Status
 
 NOT_THERE = -1
-FREE = 512  # descriptors left for all else
+FREE = 512  # descriptors for all other purposes
 
 
 class Pins:
     """Open files, as many as the process may have.
 
-    upper   a descriptor of the overlay's upper directory; -1 where there is none, and no need
+    upper   a descriptor of the overlay's upper directory; -1 if there is no overlay to care for
     """
 
     def __init__(self, upper: int = -1) -> None:
@@ -41,7 +41,7 @@ class Pins:
             os.close(fd)
 
     def hold_copy(self, status: "Status") -> None:
-        """Hold the file that ``status`` describes, unless its number is its own."""
+        """Hold the file that ``status`` describes, unless the upper directory has its number."""
         copy = status.device, status.inode
         if copy in self._copies:
             return
@@ -53,7 +53,7 @@ class Pins:
             self.hold(fd)
 
     def number_above(self, status: "Status") -> int:
-        """Return the number in the upper directory; NOT_THERE if the file is still below."""
+        """Return the file's number in the upper directory; NOT_THERE if it is not copied up."""
         fd = status.open()
         try:
             return self._number_above(fd)

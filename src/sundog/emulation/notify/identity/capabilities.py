@@ -1,6 +1,6 @@
 """Capability sets as the kernel computes them: capabilities(7), security/commoncap.c.
 
-A set is an int, bit n for capability n.
+A set is an int; bit n stands for capability n.
 """
 
 from _struct import Struct
@@ -20,7 +20,7 @@ CAP_MKNOD = 1 << 27
 CAP_SETFCAP = 1 << 31
 CAP_MAC_OVERRIDE = 1 << 32
 
-# Those that setfsuid(2) takes away and gives back.
+# The capabilities that setfsuid(2) takes away and gives back.
 FILE_SYSTEM_SET = (
     CAP_CHOWN
     | CAP_DAC_OVERRIDE
@@ -38,15 +38,15 @@ SECURITY_CAPABILITY = b"security.capability"
 VFS_CAP_REVISION_MASK = 0xFF000000
 VFS_CAP_FLAGS_EFFECTIVE = 0x000001
 VFS_CAP_REVISION_1, VFS_CAP_REVISION_2, VFS_CAP_REVISION_3 = 0x01000000, 0x02000000, 0x03000000
-# magic, then permitted and inheritable, low words first; revision 3 adds the root user's ID, which
-# the kernel leaves out for a reader who is that root.
+# magic, then permitted and inheritable, low words first.  Revision 3 adds the root user's ID, but
+# the kernel leaves it out if the reader is that root.
 VFS_CAP_DATA_1 = Struct("<III")
 VFS_CAP_DATA_2 = Struct("<IIIII")
 
 
-def all_capabilities(last_capability: bytes = LAST_CAPABILITY) -> int:
+def all_capabilities() -> int:
     """Return the set of all capabilities that this kernel knows."""
-    with open(last_capability, "rb") as file:
+    with open(LAST_CAPABILITY, "rb") as file:
         return (1 << int(file.read()) + 1) - 1
 
 
@@ -62,7 +62,7 @@ class FileCapabilities:
 
 
 def parse_file_capabilities(value: bytes) -> FileCapabilities | None:
-    """Return the meaning of the attribute ``value``, or None if it has none."""
+    """Return the meaning of the attribute ``value``, or None if the value is invalid."""
     if len(value) < VFS_CAP_DATA_1.size:
         return None
     magic, permitted, inheritable = VFS_CAP_DATA_1.unpack_from(value)

@@ -1,20 +1,21 @@
-"""Records at the start and at the end of a run: owners manifests of layers (``record.owners``).
+"""Turn owners manifests of layers (``record.owners``) into records, and records into a manifest.
 
-At the start the manifests of the layers below become records, by a look at each recorded path in
-the container; at the end each path of the upper is looked up there, and what has a record goes into
-the upper's manifest.  The topmost layer that holds a path decides about it alone, so a path of the
-upper that has no record is 0:0.
+At the start of a run the supervisor looks at each path that the manifests of the lower layers name,
+and makes records of the files there.  At the end it looks at each path of the upper directory, and
+puts files with a record into the upper's manifest.  The topmost layer that has a path decides about
+the path alone, so a path of the upper without a record is 0:0.
 """
 
 import os
 
-from sundog.emulation.notify.attributes import shown_value
-from sundog.emulation.notify.files import Status, file_system_type
-from sundog.emulation.notify.permissions import settled
-from sundog.emulation.notify.records import TYPE_MASK, Record
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.attributes import shown_value
+from sundog.emulation.notify.state.chmod import settled
+from sundog.emulation.notify.state.files import Status, file_system_type
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.state import State
 from sundog.errors import KernelError
 from sundog.kernel.libc import encode_text
+from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
     AT_SYMLINK_NOFOLLOW,
     RESOLVE_BENEATH,
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Sequence
 
 TYPES = {
-    "f": 0o100000,
-    "d": 0o040000,
-    "l": 0o120000,
-    "p": 0o010000,
-    "c": 0o020000,
-    "b": 0o060000,
+    "f": S_IFREG,
+    "d": S_IFDIR,
+    "l": S_IFLNK,
+    "p": S_IFIFO,
+    "c": S_IFCHR,
+    "b": S_IFBLK,
 }
 KINDS = {file_type: kind for kind, file_type in TYPES.items()}
 DEVICES = "cb"  # on disk: an empty regular file
-# File systems whose directories have st_ino: linux/magic.h.  Others may, but an overlay, or what
-# FUSE is a front for, may not.
+# File systems whose directories list files by st_ino: linux/magic.h.  Others may do so, too, but an
+# overlay may not, and a file system behind FUSE may not.
 LISTING_INODES = frozenset(
     (
         0xEF53,  # ext4
@@ -53,9 +54,9 @@ PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
 def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
-    """Return what ``layers`` say together: topmost first, each a tree's descriptor and a manifest.
+    """Return what the manifests of ``layers`` say together.
 
-    Raises OSError.
+    A layer is the descriptor of a tree, and a manifest; the topmost comes first.  Raises OSError.
     """
     merged: OwnersManifest = {}
     above: list[Held] = []
@@ -68,9 +69,10 @@ def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersMan
 
 
 class Held:
-    """Which paths the tree of a layer, a descriptor, decides about.
+    """The paths about which the layer with the tree ``tree``, a descriptor, decides.
 
-    Most layers have few of the directories of those below: one look tells about all in it.
+    Most layers lack most directories of the layers below, and one look tells about all paths in
+    such a directory.
     """
 
     ABSENT, OPEN, CLOSED = range(3)  # not there, a directory, something else
@@ -80,7 +82,7 @@ class Held:
         self._directories = {b"": self.OPEN}
 
     def has(self, path: bytes) -> bool:
-        """Tell whether ``path`` is there, or on the way to it something that is no directory."""
+        """Tell whether the tree has ``path``, or has a file in place of a directory above it."""
         parent = path.rpartition(b"/")[0]
         state = self._directories.get(parent)
         if state is None:
@@ -90,7 +92,7 @@ class Held:
         return not path or self._type(path) is not None
 
     def _look(self, path: bytes) -> int:
-        """Return, and remember, what is at ``path`` and on the way to it."""
+        """Return, and remember, the state of ``path``: ABSENT, OPEN or CLOSED."""
         parent = path.rpartition(b"/")[0]
         state = self._directories.get(parent)
         if state is None:
@@ -99,7 +101,7 @@ class Held:
             kind = self._type(path)
             if kind is None:
                 state = self.ABSENT
-            elif kind != TYPES["d"]:
+            elif kind != S_IFDIR:
                 state = self.CLOSED
         self._directories[path] = state
         return state
@@ -109,13 +111,13 @@ class Held:
             status = os.stat(path, dir_fd=self._tree, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        return status.st_mode & TYPE_MASK
+        return status.st_mode & S_IFMT
 
 
 def linked_paths(
     layers: "Sequence[tuple[int, OwnersManifest]]", merged: OwnersManifest
 ) -> frozenset[bytes]:
-    """Return the paths in ``merged``, made of ``layers``, of files that have other names too.
+    """Return the paths in ``merged`` of files with hard links; ``merged`` comes from ``layers``.
 
     Raises OSError.
     """
@@ -129,7 +131,7 @@ def linked_paths(
 
 
 def link_count(tree: int, path: bytes) -> int:
-    """Return how many names the file at ``path`` in ``tree`` has, 0 if there is none."""
+    """Return the number of links of the file at ``path`` in ``tree``, 0 if no file is there."""
     try:
         return os.stat(path, dir_fd=tree, follow_symlinks=False).st_nlink
     except (FileNotFoundError, NotADirectoryError):
@@ -146,9 +148,9 @@ def load_records(
 ) -> None:
     """Make records of what ``manifest`` says about the files below ``root``.
 
-    ``is_stable``: the inodes are a lower layer's, and so are never freed; when a file at one of the
-    paths ``linked`` changes, it gets another inode.  A path that is missing, hidden by a mount or
-    of another type is passed over.
+    ``is_stable`` tells that the inodes belong to a lower layer, so that nothing frees them.  A file
+    at one of the paths ``linked`` gets another inode when it changes.  Paths that are missing,
+    hidden by a mount, or of another type get no record.
     """
     top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -170,9 +172,9 @@ def load_records(
 
 
 def open_beneath(root: int, path: bytes) -> int:
-    """Return a descriptor of ``path`` below ``root``, without a link or a mount on the way.
+    """Return a descriptor of ``path`` below ``root``, or -1.
 
-    -1 if there is none.
+    It is -1 if no file is there, or if the path leads through a symbolic link or a mount.
     """
     resolve = PLAINLY | RESOLVE_NO_XDEV
     try:
@@ -182,9 +184,9 @@ def open_beneath(root: int, path: bytes) -> int:
 
 
 def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
-    """Make a record of ``entry`` for the file that ``status`` describes, if it is of its kind."""
+    """Make a record of ``entry`` for the file that ``status`` describes, if their types agree."""
     on_disk = "f" if entry.kind in DEVICES else entry.kind
-    if status.mode & TYPE_MASK != TYPES[on_disk]:
+    if status.mode & S_IFMT != TYPES[on_disk]:
         return
     record = state.records.make(status, is_stable=is_stable)
     record.uid, record.gid = entry.uid, entry.gid
@@ -196,9 +198,9 @@ def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: 
 
 
 def collect_manifest(state: State, upper: int) -> OwnersManifest:
-    """Return the manifest of the tree ``upper``, a descriptor, which the container's root shows.
+    """Return the manifest of the tree ``upper``, a descriptor; the container's root shows the tree.
 
-    It has the paths with a record, and nothing about whiteouts and opaque marks.
+    The manifest has the paths with a record.  It has no whiteouts and no opaque marks.
     """
     manifest: OwnersManifest = {}
     records, find_inode = state.records, state.files.find_inode
@@ -212,7 +214,7 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
             location = b"/" + path
             inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
             if inode < 0 or (inode not in records.by_inode and not records.linked):
-                continue  # it hides what is below, or has no record
+                continue  # the path is a whiteout, or has no record
             status = state.files.status(location, follow=False)
             status = settled(state, location, status)
             record = records.find(status)
@@ -225,7 +227,7 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
 
 
 def is_of_root(root: int, path: bytes) -> bool:
-    """Tell whether ``path`` below ``root`` is on the root's own mount, and no other hides it."""
+    """Tell whether ``path`` below ``root`` is on the root's own mount, not hidden by another."""
     fd = open_beneath(root, path)
     if fd >= 0:
         os.close(fd)
@@ -233,14 +235,14 @@ def is_of_root(root: int, path: bytes) -> bool:
 
 
 def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> None:
-    """Make records of what ``manifest`` says about what is mounted at ``destination``.
+    """Make records of what ``manifest`` says about the files mounted at ``destination``.
 
-    That is a directory, or a file, of which ``manifest`` speaks as b"".  Raises OSError.
+    ``destination`` is a directory, or a file, which ``manifest`` calls b"".  Raises OSError.
     """
     fd = os.open(destination, os.O_PATH | os.O_CLOEXEC)
     try:
         status = state.files.descriptor_status(fd)
-        if status.mode & TYPE_MASK == TYPES["d"]:
+        if status.mode & S_IFMT == S_IFDIR:
             load_records(state, manifest, root=destination, is_stable=False)
         elif b"" in manifest:
             load_record(state, status, manifest[b""], is_stable=False)
@@ -269,8 +271,8 @@ def collect_tree(state: State, tree: int) -> OwnersManifest:
 
 
 def manifest_entry(status: Status, record: Record) -> OwnerRecord:
-    """Return what a manifest says of the file that ``status`` and ``record`` describe."""
-    file_type = record.emulated_mode(status.mode) & TYPE_MASK
+    """Return the manifest's entry of the file that ``status`` and ``record`` describe."""
+    file_type = record.emulated_mode(status.mode) & S_IFMT
     xattrs = [(name, shown_value(record, name, status.mode)) for name in record.xattrs or ()]
     return OwnerRecord(
         KINDS.get(file_type, "f"),
@@ -284,7 +286,8 @@ def manifest_entry(status: Status, record: Record) -> OwnerRecord:
 def lists_inodes(tree: int) -> bool:
     """Tell whether directories in ``tree`` list files by the inode numbers that the container sees.
 
-    They do if it is the container's root, no overlay's layer, on a file system known for that.
+    They do if the tree is the container's root itself, not an overlay's layer, and if its file
+    system is one of LISTING_INODES.
     """
     status = os.fstat(tree)
     root = os.stat(b"/")
@@ -293,9 +296,9 @@ def lists_inodes(tree: int) -> bool:
 
 
 def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]":
-    """Yield the path of ``tree`` itself, b"", and of all in it, on its own file system.
+    """Yield b"", which is ``tree`` itself, and the path of each file in its own file system.
 
-    With ``inodes``, leave out what is no directory and is listed by another inode number.
+    With ``inodes``, yield directories, and files that are listed by one of these inode numbers.
     """
     device = os.fstat(tree).st_dev
     yield b""

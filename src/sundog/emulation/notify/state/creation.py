@@ -1,12 +1,14 @@
-"""What a new inode gets from its maker and from the directory that it is made in.
+"""What a new inode gets from its maker and from its directory.
 
-Owner, group, permissions and access control lists, where the kernel alone would give it others:
-fs/inode.c (inode_init_owner, mode_strip_sgid) and fs/posix_acl.c (posix_acl_create).
+That is owner, group, permissions and access control lists, if the kernel alone would give others.
+Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).
 """
 
 import os
 
-from sundog.emulation.notify.acl import (
+from sundog.emulation.notify.identity.capabilities import CAP_FSETID
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.state.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
     inherited,
@@ -15,19 +17,11 @@ from sundog.emulation.notify.acl import (
     pack_acl,
     stored_acl,
 )
-from sundog.emulation.notify.capabilities import CAP_FSETID
-from sundog.emulation.notify.credentials import Credentials
-from sundog.emulation.notify.descriptors import status_field
-from sundog.emulation.notify.files import Status
-from sundog.emulation.notify.listener import CONTINUE, Answer, KernelAnswers
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    GROUP_EXECUTE,
-    PERMISSIONS,
-    SET_GROUP_ID,
-    TYPE_MASK,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.files import Status
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.descriptors import status_field
+from sundog.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +29,12 @@ if TYPE_CHECKING:
 
 
 class Birth:
-    """What a new inode gets from its maker ``who``, a thread, and its directory; and its making."""
+    """Make an inode, and give it what it gets from its maker ``who`` and from its directory.
+
+    uid, gid        owner and group of the inode
+    sets_group      whether the directory passes on its group
+    default_acl     the directory's default access control list, packed, or None
+    """
 
     __slots__ = ("_state", "_thread", "default_acl", "gid", "sets_group", "uid", "who")
 
@@ -58,7 +57,7 @@ class Birth:
         self.default_acl = default_acl
 
     def is_plain(self, mode: int = 0) -> bool:
-        """Tell whether the kernel by itself would make the same, of a file with ``mode``."""
+        """Tell whether the kernel alone would make the same inode of a file with ``mode``."""
         return (
             self.uid == 0
             and self.gid == 0
@@ -67,19 +66,19 @@ class Birth:
         )
 
     def allowed_mode(self, mode: int) -> int:
-        """Return ``mode`` as the kernel would allow it to a file (fs/inode.c, mode_strip_sgid)."""
+        """Return ``mode`` as the kernel allows it for a file (fs/inode.c, mode_strip_sgid)."""
         if (
             self.sets_group
-            and mode & SET_GROUP_ID
-            and mode & GROUP_EXECUTE
+            and mode & S_ISGID
+            and mode & S_IXGRP
             and not self.who.is_member(self.gid)
             and not self.who.can(CAP_FSETID)
         ):
-            return mode & ~SET_GROUP_ID
+            return mode & ~S_ISGID
         return mode
 
     def make(self, location: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
-        """Let ``make`` make an inode at ``location``, and record what it gets."""
+        """Have ``make`` make an inode at ``location``, and record what the inode gets."""
         self._state.listener.confirm()
         with self.permissions(mode) as made_mode:
             try:
@@ -90,7 +89,7 @@ class Birth:
         return 0
 
     def permissions(self, mode: int) -> "_Permissions":
-        """Return a context for making an inode: its value is the mode to ask for."""
+        """Return a context in which to make an inode with the mode that the context returns."""
         if self.default_acl is not None:
             acl = stored_acl(self.default_acl)
             return _Permissions(0, mode & ~PERMISSIONS | mode_of(inherited(acl, mode)))
@@ -108,20 +107,20 @@ class Birth:
             access = inherited(stored_acl(self.default_acl), mode)
             if is_extended(access):
                 record.xattrs[ACL_ACCESS] = pack_acl(access)
-            if status.mode & TYPE_MASK == DIRECTORY:
+            if status.mode & S_IFMT == S_IFDIR:
                 record.xattrs[ACL_DEFAULT] = self.default_acl
         self._state.records.keep(status, record)
 
 
 def all_is_roots(state: State, thread: int) -> bool:
-    """Tell whether nothing that ``thread`` makes now is anybody's but root's."""
+    """Tell whether all that ``thread`` makes now belongs to root."""
     return not state.records.bequests and state.tags.index(thread) == 0
 
 
 def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
     """Tell whether what ``thread`` makes in ``directory`` is root's, as the kernel makes it.
 
-    A glance, which is enough for most: root is calling, and the directory passes nothing on.
+    This quick look is enough for most calls: root makes them, and the directory passes nothing on.
     """
     if state.tags.index(thread):
         return False
@@ -129,16 +128,16 @@ def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
     return (
         inode >= 0
         and inode not in state.records.by_inode
-        and not state.files.found_mode() & SET_GROUP_ID
+        and not state.files.found_mode() & S_ISGID
     )
 
 
 def birth_in(state: State, thread: int, directory: bytes) -> Birth:
-    """Return what ``thread`` gives to an inode that it makes in ``directory``."""
+    """Return what an inode gets that ``thread`` makes in ``directory``."""
     who = state.tags.credentials(thread)
     status = state.files.status(directory)
     record = state.records.find(status)
-    sets_group = bool(status.mode & SET_GROUP_ID)
+    sets_group = bool(status.mode & S_ISGID)
     gid, default_acl = who.fsgid, None
     if sets_group:
         gid = status.gid if record is None else record.gid
@@ -148,7 +147,7 @@ def birth_in(state: State, thread: int, directory: bytes) -> Birth:
 
 
 class _Permissions:
-    """A umask for a while, and the mode that goes with it."""
+    """Have another umask for a while, and return the mode that goes with it."""
 
     def __init__(self, umask: int, mode: int) -> None:
         self._umask = umask

@@ -1,15 +1,23 @@
-"""Extended attributes: those that the kernel keeps, and those that a record has to.
+"""Extended attributes: the kernel keeps some, and a record keeps the others.
 
-The kernel keeps most attributes that root may set: it accepts file capabilities in a user
-namespace, for one.  What it refuses, root's own namespaces and access control lists that name users
-or groups it has no mapping for, is recorded, and shown again.  A recorded access control list lends
-its permissions to the inode's mode; they are read back from there, so chmod(2) needs no care.
+The kernel keeps most attributes that root may set; for one, it accepts file capabilities in a user
+namespace.  It refuses the attributes that only real root may set, and access control lists that
+name users or groups without a mapping.  The supervisor records these, and shows them again.  The
+mode of the inode gets the permissions of a recorded access control list.  The supervisor reads them
+from there, so it need not follow chmod(2).
 """
 
 import errno
 import os
 
-from sundog.emulation.notify.acl import (
+from sundog.emulation.notify.identity.capabilities import (
+    CAP_SETFCAP,
+    CAP_SYS_ADMIN,
+    SECURITY_CAPABILITY,
+)
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.identity.permissions import allowed_mode, may_change_mode
+from sundog.emulation.notify.state.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
     is_valid,
@@ -20,21 +28,13 @@ from sundog.emulation.notify.acl import (
     stored_acl,
     with_mode,
 )
-from sundog.emulation.notify.capabilities import CAP_SETFCAP, CAP_SYS_ADMIN, SECURITY_CAPABILITY
-from sundog.emulation.notify.credentials import Credentials
-from sundog.emulation.notify.files import Status
-from sundog.emulation.notify.listener import CONTINUE, Answer
-from sundog.emulation.notify.permissions import allowed_mode, may_change_mode, set_mode, settled
-from sundog.emulation.notify.records import (
-    DIRECTORY,
-    MODE_MASK,
-    PERMISSIONS,
-    SYMLINK,
-    TYPE_MASK,
-    Record,
-)
-from sundog.emulation.notify.state import State
+from sundog.emulation.notify.state.chmod import set_mode, settled
+from sundog.emulation.notify.state.files import Status
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.kernel.libc import encode_text
+from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFDIR, S_IFLNK, S_IFMT
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536
@@ -43,42 +43,43 @@ XATTR_NAME_MAX = 255
 ACLS = (ACL_ACCESS, ACL_DEFAULT)
 TRUSTED = b"trusted."
 SECURITY = b"security."
-USER_PREFIX = b"user."  # which a device can't have, but the file that holds its place can
+USER_PREFIX = b"user."  # a device can't have these, but the file in its place can
 
-# What the kernel says when it is not root who asks, or when the file system can't.
+
+# The kernel's errors if somebody else than root asks, or if the file system can't do it.
 ROOT_ONLY = (errno.EPERM, errno.EOPNOTSUPP)
 
 
 def is_recorded(name: bytes) -> bool:
-    """Tell whether the kernel may refuse the attribute ``name`` to us, but not to real root."""
+    """Tell whether the kernel may refuse the attribute ``name`` to a user, but not to real root."""
     return name in ACLS or name.startswith((TRUSTED, SECURITY))
 
 
 def may_set(who: Credentials, name: bytes) -> bool:
-    """Tell whether ``who`` may set or remove the attribute ``name``, which is no ACL."""
+    """Tell whether ``who`` may set or remove the attribute ``name``; ``name`` is not an ACL's."""
     return who.can(CAP_SETFCAP if name == SECURITY_CAPABILITY else CAP_SYS_ADMIN)
 
 
 def acl_refusal(
     status: Status, name: bytes, who: Credentials, owner: int, *, is_removal: bool
 ) -> Answer:
-    """Return the kernel's answer if an ACL is not to be changed at all, else None."""
-    kind = status.mode & TYPE_MASK
-    if kind == SYMLINK:
+    """Return the kernel's answer if it would not change the ACL ``name``, else None."""
+    kind = status.mode & S_IFMT
+    if kind == S_IFLNK:
         return -errno.EOPNOTSUPP
-    if name == ACL_DEFAULT and kind != DIRECTORY:
+    if name == ACL_DEFAULT and kind != S_IFDIR:
         return 0 if is_removal else -errno.EACCES
     return None if may_change_mode(who, owner) else -errno.EPERM
 
 
 class Attributes:
-    """What a thread may see of a file's attributes, and do about them."""
+    """Show and change the attributes of files, as real root's kernel would."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     def are_emulated(self, name: bytes) -> bool:
-        """Tell whether the kernel alone does not know what to say about attributes ``name``."""
+        """Tell whether the kernel's own answer about the attribute ``name`` can be wrong."""
         return is_recorded(name) or (self._state.records.devices and name.startswith(USER_PREFIX))
 
     def set(
@@ -114,10 +115,10 @@ class Attributes:
     def _set_acl(
         self, location: bytes, status: Status, who: Credentials, name: bytes, value: bytes
     ) -> Answer:
-        """Set an access control list: the kernel's, if it can hold it, else a recorded one.
+        """Set an access control list: on the inode if the kernel takes it, else in the record.
 
-        The order of checks is that of fs/posix_acl.c; the kernel would trip over the first ID
-        that the user namespace lacks.
+        The order of checks follows fs/posix_acl.c.  The kernel refuses a list with an ID that the
+        user namespace does not map.
         """
         acl = parse_acl(value) if value else ()
         if isinstance(acl, int):
@@ -149,7 +150,7 @@ class Attributes:
         return self._record(status, name, value)
 
     def get(self, thread: int, location: bytes, name: bytes, *, follow: bool) -> bytes | Answer:
-        """Return the value for getxattr(2), or an answer without one."""
+        """Return the value for getxattr(2), or an answer without a value."""
         status = self._state.files.status(location, follow=follow)
         record = self._state.records.find(status)
         if record is None or not record.xattrs or name not in record.xattrs:
@@ -159,7 +160,7 @@ class Attributes:
         return shown_value(record, name, status.mode)
 
     def list(self, thread: int, location: bytes, *, follow: bool) -> bytes | Answer:
-        """Return the names for listxattr(2), or an answer without any."""
+        """Return the names for listxattr(2), or an answer without names."""
         status = self._state.files.status(location, follow=follow)
         record = self._state.records.find(status)
         if record is None or not record.xattrs:
@@ -193,7 +194,7 @@ class Attributes:
         try:
             os.removexattr(location, name, follow_symlinks=follow)
         except OSError as error:
-            # What root alone may remove, root alone could have set.
+            # Only root may remove it, so only root could have set it, and there is a record then.
             return -errno.ENODATA if error.errno in ROOT_ONLY else -(error.errno or errno.EIO)
         return 0
 
@@ -209,7 +210,7 @@ class Attributes:
         return 0
 
     def _forget(self, status: Status, name: bytes) -> bool:
-        """Drop the recorded attribute ``name``; return whether there was one."""
+        """Drop the recorded attribute ``name``; return whether there was a record of it."""
         record = self._state.records.find(status)
         if record is None or not record.xattrs or name not in record.xattrs:
             return False
@@ -218,7 +219,7 @@ class Attributes:
         return True
 
     def _keep(self, status: Status, known: Record | None, xattrs: dict[bytes, bytes]) -> None:
-        """Record ``xattrs`` of a file, besides what is known, as a change of it."""
+        """Record the attributes ``xattrs`` of a file, which counts as a change of the file."""
         after = status.changed()
         record = self._state.records.renew(after, known)
         record.xattrs = xattrs
@@ -226,7 +227,7 @@ class Attributes:
 
 
 def shown_value(record: Record, name: bytes, mode: int) -> bytes:
-    """Return the recorded attribute ``name`` of a file whose inode has ``mode``."""
+    """Return the value of the recorded attribute ``name`` of a file whose inode has ``mode``."""
     value = (record.xattrs or {})[name]
     if name != ACL_ACCESS:
         return value

@@ -1,35 +1,34 @@
-"""From the names in a tracee's calls to locations that mean the same to the supervisor.
+"""Turn the names in a tracee's calls into locations: paths that the supervisor itself can use.
 
 The supervisor is in the tracee's mount namespace and has the same root, so an absolute path needs
-no translation, and the kernel walks it.  What is relative, or a descriptor, goes through proc(5):
+no translation, and the kernel walks it.  Relative paths and descriptors go through proc(5):
 ``PID/cwd/x``, ``PID/fd/3``, ``PID/fd/3/x``.  The supervisor's working directory is the /proc of its
-own PID namespace, opened before the container's mounts hid it, since the IDs in notifications are
-of that namespace.
+own PID namespace, because notifications have the thread IDs of that namespace.  The supervisor
+opened that /proc before the container's mounts hid it.
 
-A tracee whose root is elsewhere (chroot(2), a mount namespace of its own) is followed there:
-``chroot("PID/root")`` for as long as its call is handled.
+The supervisor follows a tracee to another root (chroot(2), a mount namespace of its own):
+it does ``chroot("PID/root")`` while it handles the tracee's call.
 """
 
 import os
 
-from sundog.emulation.notify.listener import KernelAnswers
-from sundog.emulation.notify.memory import Memory
+from sundog.emulation.notify.tracee.call import U32, KernelAnswers
+from sundog.emulation.notify.tracee.memory import Memory
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
-U32 = 0xFFFFFFFF
 CWD = AT_FDCWD & U32
 
 SLASH = b"/"[0]
 OWN_PLACES = (b"/proc/", b"/dev/")
 OWN_LINKS = ((b"/proc/self/", b""), (b"/proc/thread-self/", b""), (b"/dev/fd/", b"fd/"))
-# Symbolic links that every container has in /dev: names for the caller's own descriptors.
+# Symbolic links in every container's /dev that name the caller's own descriptors.
 STANDARD_STREAMS = {b"/dev/stdin": 0, b"/dev/stdout": 1, b"/dev/stderr": 2}
 
 
 class Paths:
     """Reads names from ``memory`` and locates them.
 
-    ``elsewhere`` says that some tracee may have another root.
+    ``elsewhere`` tells that a tracee may have another root.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -40,7 +39,7 @@ class Paths:
     def named(self, thread: int, dirfd: int, address: int) -> bytes:
         """Return the location of the path at ``address``, relative to ``dirfd``.
 
-        Raises KernelAnswers for the empty path, which names nothing.
+        Raises KernelAnswers for the empty path.
         """
         path = self._read_string(thread, address)
         if not path:
@@ -62,18 +61,18 @@ class Paths:
         return b"%d/fd/%d" % (thread, dirfd & U32), True
 
     def enter_root(self, thread: int) -> None:
-        """Take the root of ``thread`` for the supervisor's own."""
+        """Make the root of ``thread`` the supervisor's own root."""
         if self._root < 0:
             self._root = os.open(b"self/root", os.O_PATH | os.O_CLOEXEC)
         os.chroot(b"%d/root" % thread)
 
     def leave_root(self) -> None:
-        """Go back to the supervisor's own root."""
+        """Return to the supervisor's own root."""
         os.chroot(b"self/fd/%d" % self._root)
 
 
 def located(thread: int, dirfd: int, path: bytes) -> bytes:
-    """Return where the supervisor finds ``path`` of ``thread``, which is not empty.
+    """Return the location of ``path``, as ``thread`` names it; ``path`` is not empty.
 
     Raises KernelAnswers as ``own_entry`` does.
     """
@@ -88,10 +87,10 @@ def located(thread: int, dirfd: int, path: bytes) -> bytes:
 
 
 def own_entry(thread: int, path: bytes) -> bytes:
-    """Put ``thread`` for the links in /proc and /dev that lead each process to itself.
+    """Replace a link in /proc or /dev that leads each process to itself: it shall mean ``thread``.
 
-    Raises KernelAnswers where ".." leads on from there: for the supervisor to other processes, of
-    which it is one itself.
+    Raises KernelAnswers if ".." follows the link: there the supervisor would find other processes,
+    and itself among them.
     """
     for link, place in OWN_LINKS:
         if path.startswith(link):
@@ -104,11 +103,11 @@ def own_entry(thread: int, path: bytes) -> bytes:
 
 
 def descriptor(thread: int, fd: int) -> bytes:
-    """Return the location of what descriptor ``fd`` of ``thread`` refers to."""
+    """Return the location of the file that descriptor ``fd`` of ``thread`` refers to."""
     return b"%d/fd/%d" % (thread, fd & U32)
 
 
 def parent(location: bytes) -> bytes:
-    """Return the location of the directory that the last component of ``location`` is in."""
+    """Return the location of the directory that contains the last component of ``location``."""
     directory, slash, _ = location.rstrip(b"/").rpartition(b"/")
     return directory or slash

@@ -1,45 +1,25 @@
-"""Which credentials a process has: the kernel carries the answer, as a resource limit.
+"""Which credentials each process has: a table, and a tag on the process, an index into the table.
 
-Credentials are entries of a table, and the index is kept in the process's soft RLIMIT_LOCKS: a
-limit without effect since Linux 2.4, 64 bits wide, inherited by fork(2) and clone(2), shared by
-threads, kept by execve(2), and readable and settable from outside (prlimit(2)).  So there is no
-tree of processes to follow, and no race with one that forks.  The filter keeps tracees from
-setting that limit themselves (``handlers.misc``).
+So emulated IDs belong to a process, not to a thread.  glibc hides the kernel's IDs of threads, too.
 
-So IDs are emulated per process, not per thread: which is what glibc makes of the kernel's
-per-thread IDs.
-
-When the table has grown, all processes are looked at, and entries that none has are free again.
+When the table has grown, the supervisor looks at all processes, and frees the entries that none of
+them has.
 """
 
 import os
-from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
+from resource import getrlimit, prlimit
 
-from sundog.emulation.notify.credentials import Credentials
-from sundog.emulation.notify.listener import KernelAnswers
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.tracee.call import KernelAnswers
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS, TAG_MARK, tag_index
 
-RLIMIT_LOCKS = 10
-# Above the index, so that a limit that somebody set before is not taken for a tag.
-TAG_MARK = 0x73756E64 << 32
-TAG_INDEX = 0xFFFFFFFF
-# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs as much as its
-# groups, and what else there is.
+# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs ENTRY_WEIGHT,
+# and 1 for each of its groups.
 ENTRY_WEIGHT = 16
 MAX_WEIGHT = (1 << 18) * ENTRY_WEIGHT
 FIRST_SWEEP = (1 << 12) * ENTRY_WEIGHT
-# A process that forks while they are looked at may end unseen, and its child have been overlooked.
+# One look can miss a process that forks and ends meanwhile, together with its child.
 LOOKS = 2
-
-
-def tags_are_possible() -> bool:
-    """Tell whether this process may set every tag: its hard limit is as good as none."""
-    hard = getrlimit(RLIMIT_LOCKS)[1]
-    return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_INDEX
-
-
-def wear_tag(index: int) -> None:
-    """Give this process, which is not supervised yet, the credentials at ``index`` of the table."""
-    setrlimit(RLIMIT_LOCKS, (TAG_MARK | index, getrlimit(RLIMIT_LOCKS)[1]))
 
 
 class Tags:
@@ -60,7 +40,7 @@ class Tags:
     def index(self, thread: int) -> int:
         """Return the index of the credentials of ``thread``.  Raises KernelAnswers if it died."""
         if len(self.table) == 1:
-            return 0  # nobody has become anybody yet
+            return 0  # no process has changed its identity yet
         try:
             return tag_index(thread)
         except OSError as error:
@@ -71,7 +51,7 @@ class Tags:
         return self.table[self.index(thread)]
 
     def enter(self, credentials: Credentials) -> int:
-        """Return the index of ``credentials``, which get into the table, or -1 if it is full."""
+        """Put ``credentials`` into the table; return their index, or -1 if the table is full."""
         key = credentials.values()
         index = self._index.get(key)
         if index is not None:
@@ -91,7 +71,10 @@ class Tags:
         return index
 
     def set(self, thread: int, credentials: Credentials) -> bool:
-        """Give ``thread``'s process ``credentials``; return whether the table has room for them."""
+        """Give ``credentials`` to the process of ``thread``; return False if the table is full.
+
+        Raises KernelAnswers if the thread died.
+        """
         index = self.enter(credentials)
         if index < 0:
             return False
@@ -105,8 +88,8 @@ class Tags:
     def _sweep(self) -> None:
         """Free the entries that no process has.
 
-        Meanwhile no process gets another tag but by fork(2), from one that has it: who changes
-        identity or starts a program waits for an answer.
+        Meanwhile a process gets a tag only from its parent, by fork(2).  A process that changes its
+        identity or starts a program waits for the supervisor's answer.
         """
         used = {0}
         for _ in range(LOOKS):
@@ -115,7 +98,7 @@ class Tags:
                     try:
                         index = tag_index(int(name))
                     except OSError:
-                        continue  # it has ended, or is somebody else's
+                        continue  # the process has ended, or belongs to somebody else
                     used.add(index)
         root = self.table[0]
         self._index = {key: index for key, index in self._index.items() if index in used}
@@ -126,12 +109,6 @@ class Tags:
         self._sweep_at = min(FIRST_SWEEP + 2 * self._weight, MAX_WEIGHT)
 
 
-def tag_index(thread: int) -> int:
-    """Return the index in the tag of ``thread``, 0 if it has none.  Raises OSError."""
-    soft = prlimit(thread, RLIMIT_LOCKS)[0]
-    return soft & TAG_INDEX if soft >> 32 == TAG_MARK >> 32 else 0
-
-
 def weight(credentials: Credentials) -> int:
-    """Return how much room ``credentials`` take in the table."""
+    """Return the weight of ``credentials`` in the table."""
     return ENTRY_WEIGHT + len(credentials.groups)

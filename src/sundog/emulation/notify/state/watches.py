@@ -1,10 +1,10 @@
 """Hear from the kernel which recorded inodes are gone: inotify(7).
 
-The kernel drops an inode's watch when the inode has neither a name nor a user left: no open
-descriptor, none in flight in a socket, no mapping, no mount, in whichever namespace.  It says so
-with IN_IGNORED.  A watch asks for nothing else, makes no file system busy, and keeps no blocks of
-a removed file occupied.  But it keeps the inode in memory, and counts against the user's limit; so
-there are only so many, of the youngest records: what lives long is let go of, and stays recorded.
+The kernel drops the watch of an inode when the inode has neither a name nor a user: no open
+descriptor, none in flight in a socket, no mapping, no mount, in any namespace.  The kernel says so
+with IN_IGNORED.  A watch asks for no other event, makes no file system busy, and keeps no blocks of
+a removed file occupied.  But it keeps the inode in memory, and counts against the user's limit.  So
+only the youngest records have watches; an old inode loses its watch, and its record stays.
 """
 
 import errno
@@ -13,23 +13,23 @@ from _ctypes import get_errno
 from _struct import Struct
 from itertools import islice
 
-from sundog.emulation.notify.memory import quick_function
+from sundog.emulation.notify.tracee.memory import quick_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.files import Status
-    from sundog.emulation.notify.records import Record
+    from sundog.emulation.notify.state.files import Status
+    from sundog.emulation.notify.state.records import Record
 
     # Inode number and record.
     Watched = tuple[int, Record]
 
-IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
+IN_UNMOUNT, IN_Q_OVERFLOW = 0x2000, 0x4000
 INOTIFY_EVENT = Struct("=iIII")  # watch, mask, cookie, length of the name: none here
 EVENTS_READ = 1 << 16  # bytes
 
 MAX_WATCHES = 1 << 15  # an inode takes the kernel 1 to 2 kB
-USERS_SHARE = 4  # a fourth of what the user may have
-USUAL_LIMIT = 8192  # what it is at least, by default
+USERS_SHARE = 4  # watches are a fourth of what the user may have
+USUAL_LIMIT = 8192  # the kernel's lowest default
 USERS_LIMIT = b"sys/fs/inotify/max_user_watches"  # in /proc, which is the working directory
 
 
@@ -47,9 +47,9 @@ class Watches:
         return len(self._watched)
 
     def add(self, status: "Status", record: "Record") -> "list[Watched]":
-        """Watch the inode that ``status`` describes, if possible; return what is gone.
+        """Watch the inode that ``status`` describes, if possible.
 
-        Those are records of inodes watched before, to be forgotten.
+        Returns records whose inodes are gone; the caller forgets them.
         """
         if self._limit < 0:
             self._open()
@@ -63,7 +63,7 @@ class Watches:
         if watch >= 0 and status.is_still_there():
             self._watched[watch] = status.inode, record
         elif watch >= 0:
-            # What a race has put in the file's place.
+            # A race has put another file in the place.
             self._watched.pop(watch, None)
             self._remove(self._fd, watch)
         elif get_errno() == errno.ENOSPC:
@@ -79,7 +79,7 @@ class Watches:
                 for watch, mask, _, _ in INOTIFY_EVENT.iter_unpack(os.read(self._fd, EVENTS_READ)):
                     overflowed = overflowed or bool(mask & IN_Q_OVERFLOW)
                     watched = self._watched.pop(watch, None)
-                    # The file system may be mounted again: its files are not gone.
+                    # After an unmount the file system may be mounted again: its files are not gone.
                     if watched is not None and not mask & IN_UNMOUNT:
                         gone.append(watched)
         except OSError:
@@ -100,13 +100,13 @@ class Watches:
             self._limit = 0
 
     def _let_go(self) -> None:
-        """End the watches of the oldest."""
+        """End the watches of the oldest inodes."""
         for watch in list(islice(self._watched, len(self._watched) // 8 + 1)):
             del self._watched[watch]
             self._remove(self._fd, watch)
 
     def _start_anew(self) -> "list[Watched]":
-        """End all watches, since events were lost; return the records whose inodes are gone."""
+        """End all watches, because events were lost; return the records whose inodes are gone."""
         watched = self._watched
         gone = [known for watch, known in watched.items() if self._remove(self._fd, watch) < 0]
         watched.clear()

@@ -1,12 +1,12 @@
 """Read and write the memory of a tracee: process_vm_readv(2), process_vm_writev(2).
 
-Needs the right to trace it (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS), which CAP_SYS_PTRACE in its
-user namespace gives, for undumpable processes too.
+A supervisor needs the right to trace the process (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
+CAP_SYS_PTRACE in the tracee's user namespace gives that right, even over undumpable processes.
 
-Every stat(2) of a tracee comes through here and through ``files``, so calls of the C library are
-made as cheap as ``_ctypes`` allows: arguments without a declared type (a Python int is C's int),
-pointers made once by byref(), and no release of the interpreter lock, since the supervisor has one
-thread.  That is half of what the usual way costs.
+Every stat(2) of a tracee comes through here and through ``files``.  So calls of the C library are
+as cheap as ``_ctypes`` allows, which is half of the usual cost: arguments have no declared type (a
+Python int is C's int), byref() makes each pointer once, and the interpreter stays locked, because
+the supervisor has one thread.
 """
 
 import errno
@@ -22,7 +22,7 @@ from _ctypes import (
     dlsym,
 )
 
-from sundog.emulation.notify.listener import KernelAnswers
+from sundog.emulation.notify.tracee.call import KernelAnswers
 from sundog.kernel.libc import LIBC_HANDLE, Int
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PATH_MAX = 4096
-MAX_TRANSFER = 1 << 16  # the longest structure in a call: NGROUPS_MAX IDs are read in pieces
+MAX_TRANSFER = 1 << 16  # longer arguments, such as NGROUPS_MAX IDs, are read in pieces
 FIRST_READ = 256  # holds almost every path
 
 
@@ -54,7 +54,7 @@ class QuickFunction(CFuncPtr):
 
 
 class Buffer(Array[Byte]):
-    """Memory that the C library may fill; its ``value`` is what stands before the first NUL."""
+    """Memory that the C library may fill; ``value`` is the text before the first NUL."""
 
     _type_ = Byte
     _length_ = MAX_TRANSFER
@@ -68,7 +68,7 @@ class IoVector(Array[Word]):
 
 
 class TraceeFault(KernelAnswers):
-    """The call holds a bad pointer, or its caller has died."""
+    """The call has a bad pointer, or the caller has died."""
 
 
 def quick_function(name: str) -> QuickFunction:
@@ -84,7 +84,7 @@ class Memory:
         self._write = quick_function("process_vm_writev")
         self._buffer: Any = Buffer()  # mypy knows only ctypes' own arrays
         self._view = memoryview(self._buffer).cast("B")
-        # One pair of vectors for paths, whose length is always FIRST_READ, one for the rest.
+        # One pair of vectors for strings, of the constant length FIRST_READ, and one for the rest.
         self._path_remote = IoVector(0, FIRST_READ)
         self._path_to = byref(IoVector(addressof(self._buffer), FIRST_READ))
         self._path_from = byref(self._path_remote)
@@ -95,7 +95,7 @@ class Memory:
     def read_string(self, thread: int, address: int) -> bytes:
         """Return the string at ``address`` without its NUL.
 
-        Raises TraceeFault, also for one that is longer than a path may be.
+        Raises TraceeFault, also if the string is longer than a path may be.
         """
         self._path_remote[0] = address
         got = self._read(thread, self._path_to, 1, self._path_from, 1, 0)
@@ -131,7 +131,7 @@ class Memory:
         return b"".join(pieces)
 
     def write(self, thread: int, address: int, data: bytes) -> int:
-        """Write ``data`` at ``address``; return 0, or -EFAULT if some of it can't be written."""
+        """Write ``data`` at ``address``; return 0, or -EFAULT if a part can't be written."""
         for start in range(0, len(data), MAX_TRANSFER):
             part = data[start : start + MAX_TRANSFER]
             self._view[: len(part)] = part

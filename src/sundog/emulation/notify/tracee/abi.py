@@ -1,15 +1,16 @@
 """What differs between architectures: system call numbers and the layout of structures.  Data only.
 
-The supervisor and its tracees have the same ABI; calls of others (32-bit programs) are not
-notified.  An architecture is one ``NotifyAbi``; everything else in this package is common to all.
+The supervisor and its tracees have the same ABI; the kernel does not notify calls by other ABIs
+(32-bit programs).  One ``NotifyAbi`` describes an architecture; all else in ``notify`` is common to
+all architectures.
 Sources: ``arch/*/entry/syscalls/syscall*.tbl``, ``arch/*/include/uapi/asm/stat.h``.
 """
 
 
 class StatLayout:
-    """Where ``struct stat`` has what the emulation changes.
+    """The offsets in ``struct stat`` of the fields that the emulation reads or changes.
 
-    Device, inode and rdev are 64 bits wide, mode, uid and gid 32.
+    Device, inode and rdev are 64 bits wide; mode, uid and gid are 32 bits wide.
     """
 
     __slots__ = ("device", "gid", "inode", "mode", "rdev", "size", "uid")
@@ -30,11 +31,11 @@ class NotifyAbi:
     """One architecture on which ``notify`` works.
 
     name    as in ``emulation.syscalls``
-    numbers of every call that the filter or the supervisor names; one that is missing does not
-            exist here
-    stat    what stat, lstat, fstat and newfstatat write
+    numbers of every call that the filter or the supervisor names; the architecture lacks a call
+            that has no number here
+    stat    the structure that stat, lstat, fstat and newfstatat write
     clone_flags
-            which argument of clone(2) has the flags
+            the index of clone(2)'s argument with the flags
     """
 
     __slots__ = ("clone_flags", "name", "numbers", "stat")

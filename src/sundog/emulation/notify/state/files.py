@@ -1,27 +1,30 @@
 """The supervisor's own view of files.
 
-A location is a path, absolute or relative to the working directory, which is the /proc of the
-supervisor's own PID namespace (``paths``).  Errors of the kernel are OSError.
+A location is an absolute path, or a path relative to the working directory, which is the /proc of
+the supervisor's own PID namespace (``tracee.paths``).  An error of the kernel raises OSError.
 """
 
 import os
 from _ctypes import byref, get_errno
 from _struct import Struct, pack_into
 
-from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.memory import Buffer, QuickFunction, quick_function
-from sundog.emulation.notify.records import MODE_MASK, SYMLINK, TYPE_MASK, Record
+from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.tracee.abi import NotifyAbi
+from sundog.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
+from sundog.emulation.notify.tracee.paths import descriptor
+from sundog.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
 IN_DONT_FOLLOW = 0x02000000
+READ_OR_WRITE = 0o600
 
 # struct file_handle: bytes, type, and then the handle.
 FILE_HANDLE = Struct("=Ii")
 MAX_HANDLE_SZ = 128
 
-# What the emulation changes in struct statx, which is the same on all architectures, and where its
-# mask and its birth time are.
+# Offsets of the fields in struct statx that the emulation changes, and of the birth time; the mask
+# is at 0.  The structure is the same on all architectures.
 STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
 STATX_BTIME = 0x800
@@ -29,8 +32,8 @@ OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
 
-# Inode number of the directory, and name in it: of the container's root, whose directories keep
-# their numbers.
+# The inode number of a directory, and a name in it.  Directories of the container's root keep their
+# numbers.
 Name = tuple[int, bytes]
 
 STATFS_TYPE = Struct("@l")  # the first member of struct statfs
@@ -39,7 +42,7 @@ DEVICE = Struct("=Q")
 
 
 class Status:
-    """What stat(2) says about a file, and, if asked for, the mark of its birth."""
+    """What stat(2) says about a file, and on request the mark of its birth."""
 
     __slots__ = (
         "_birth",
@@ -63,13 +66,13 @@ class Status:
         self._birth = -1
 
     def birth(self) -> int:
-        """Return a number that another file with the same inode number, later on, does not have."""
+        """Return a number that tells this file from later files with the same inode number."""
         if self._birth < 0:
             self._birth = self._files.birth(self._location, follow=self._follow)
         return self._birth
 
     def name(self) -> "Name":
-        """Return which name the file goes by, the links on the way to it followed.
+        """Return the name of the file; the path to it may lead through symbolic links.
 
         Leaves the buffers alone.
         """
@@ -82,13 +85,13 @@ class Status:
         return os.stat(directory or b"/").st_ino, last
 
     def changed(self) -> "Status":
-        """Return the file's status after a change without effect.
+        """Make a change that changes nothing; return the file's status after that.
 
-        Like any change it copies the file up on an overlay, which may give it another inode, and
-        sets its change time.  Raises OSError, unless the file is somebody else's.
+        Like any change, it sets the change time, and makes an overlay copy the file up, perhaps to
+        another inode.  A file of another user stays as it is.  Raises OSError.
         """
         try:
-            if self.mode & TYPE_MASK == SYMLINK:
+            if self.mode & S_IFMT == S_IFLNK:
                 os.chown(self._location, -1, -1, follow_symlinks=self._follow)
             else:
                 os.chmod(self._location, self.mode & MODE_MASK)
@@ -117,7 +120,7 @@ class Status:
 
 
 class Files:
-    """Looks at files; the last answers of stat(2) and of statx(2) stay in a buffer each."""
+    """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2)."""
 
     def __init__(self, abi: NotifyAbi) -> None:
         self._layout = layout = abi.stat
@@ -130,12 +133,15 @@ class Files:
         self._newfstatat = abi.numbers["newfstatat"]
         self._statx = abi.numbers["statx"]
         self._handle = Buffer()
-        # The mount's ID goes where nobody looks.
+        # The kernel also writes the mount's ID, behind the handle, where nobody reads it.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
         self._name_to_handle_at = quick_function("name_to_handle_at")
 
     def find_inode(self, location: bytes, flags: int) -> int:
-        """Return the inode number of ``location``, -1 if there is none (then found() has 0)."""
+        """Return the inode number of ``location``, or -1 if no file is there.
+
+        In that case found() returns 0 as the number.
+        """
         if self._syscall(self._newfstatat, AT_FDCWD, location, self._pointer, flags):
             self._words[0] = 0
             return -1
@@ -154,36 +160,44 @@ class Files:
         return Status(self, location, fields, follow=follow)
 
     def status(self, location: bytes, *, follow: bool = True) -> Status:
-        """Return what is at ``location``, or, if not ``follow``, the symbolic link itself."""
+        """Return the status of ``location``; without ``follow``, of a symbolic link itself."""
         if self.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW) < 0:
             raise OSError(get_errno(), "stat")
         return self.found(location, follow=follow)
 
     def descriptor_status(self, fd: int) -> Status:
-        """Return what the supervisor's own descriptor ``fd`` refers to."""
+        """Return the status of the file that the supervisor's own descriptor ``fd`` refers to."""
         return self.status(b"self/fd/%d" % fd)
 
     def found_mode(self) -> int:
-        """Return the mode of what find_inode has just found."""
+        """Return the mode of the file that find_inode has just found."""
         mode: int
         (mode,) = ID.unpack_from(self._buffer, self._layout.mode)
         return mode
 
     def found_owner(self) -> tuple[int, int]:
-        """Return user and group of what find_inode has just found."""
+        """Return user and group of the file that find_inode has just found."""
         layout, buffer = self._layout, self._buffer
         return ID.unpack_from(buffer, layout.uid)[0], ID.unpack_from(buffer, layout.gid)[0]
 
     def is_symlink(self, location: bytes) -> bool:
         """Tell whether ``location`` is a symbolic link."""
         found = self.find_inode(location, AT_SYMLINK_NOFOLLOW) >= 0
-        return found and self.found_mode() & TYPE_MASK == SYMLINK
+        return found and self.found_mode() & S_IFMT == S_IFLNK
+
+    def is_open_for_io(self, thread: int, fd: int) -> bool:
+        """Tell whether descriptor ``fd`` of ``thread`` was opened without O_PATH.
+
+        The mode of the link in /proc/PID/fd shows how the descriptor was opened.
+        """
+        status = self.status(descriptor(thread, fd), follow=False)
+        return bool(status.mode & READ_OR_WRITE)
 
     def birth(self, location: bytes, *, follow: bool) -> int:
-        """Return the mark of the birth of ``location``: its time, in nanoseconds since 1970.
+        """Return the mark of the birth of ``location``: the time, in nanoseconds since 1970.
 
-        Where the file system does not know that, the file handle has to do, which has the inode's
-        generation (name_to_handle_at(2)); or 0.
+        If the file system does not know the time, the mark is a hash of the file handle, which
+        contains the inode's generation (name_to_handle_at(2)).  Without a handle it is 0.
         """
         self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_BTIME)
         buffer = self._statx_buffer
@@ -198,11 +212,11 @@ class Files:
             return 0
         size, _ = FILE_HANDLE.unpack_from(self._handle)
         start = FILE_HANDLE.size
-        # A generation is older than any time: nothing waits for the clock.
+        # As a time, the hash is long past, so the nursery does not wait for the clock.
         return hash(bytes(memoryview(self._handle).cast("B")[start : start + size])) & 0xFFFFFFFF
 
     def emulated_stat(self, record: Record) -> bytes:
-        """Return the ``struct stat`` that find_inode got, as ``record`` has it."""
+        """Return the ``struct stat`` that find_inode got, with what ``record`` says."""
         layout, buffer = self._layout, self._buffer
         ID.pack_into(buffer, layout.uid, record.uid)
         ID.pack_into(buffer, layout.gid, record.gid)
@@ -213,12 +227,12 @@ class Files:
         return bytes(memoryview(buffer).cast("B")[: layout.size])
 
     def statx(self, location: bytes, flags: int, mask: int) -> None:
-        """Fill the buffer of emulated_statx."""
+        """Call statx(2) for emulated_statx."""
         if self._syscall(self._statx, AT_FDCWD, location, flags, mask, self._statx_pointer) < 0:
             raise OSError(get_errno(), "statx")
 
     def emulated_statx(self, record: Record) -> bytes:
-        """Return the ``struct statx`` that statx got, as ``record`` has it."""
+        """Return the ``struct statx`` that statx got, with what ``record`` says."""
         buffer = self._statx_buffer
         OWNER.pack_into(buffer, STATX_UID, record.uid, record.gid)
         (mode,) = STATX_MODE_FIELD.unpack_from(buffer, STATX_MODE)
@@ -229,7 +243,7 @@ class Files:
 
 
 def file_system_type(fd: int) -> int:
-    """Return the f_type of the file system of the open file ``fd``, 0 if it has none: statfs(2)."""
+    """Return the f_type of the file system of ``fd``, or 0 if statfs(2) fails."""
     buffer = Buffer()  # larger than a struct statfs
     if quick_function("fstatfs")(fd, byref(buffer)):
         return 0

@@ -1,7 +1,7 @@
-"""POSIX access control lists as extended attributes carry them.
+"""POSIX access control lists, as extended attributes contain them.
 
 Specification: acl(5), linux/posix_acl_xattr.h; the rules follow fs/posix_acl.c.  A list is a tuple
-of (tag, permissions, id), sorted as the kernel wants it.
+of (tag, permissions, id) in the kernel's order.
 """
 
 import errno
@@ -24,7 +24,7 @@ Acl = tuple[AclEntry, ...]
 
 
 def parse_acl(value: bytes) -> Acl | int:
-    """Return the list that ``value`` holds, valid or not, or a negated errno."""
+    """Return the list in ``value``, valid or not, or a negated errno."""
     if len(value) < HEADER.size:
         return -errno.EINVAL
     if HEADER.unpack_from(value)[0] != VERSION:
@@ -38,7 +38,7 @@ def parse_acl(value: bytes) -> Acl | int:
 
 
 def is_valid(acl: Acl) -> bool:
-    """Tell whether ``acl`` has its entries in order, each where it must or may be."""
+    """Tell whether ``acl`` has the entries that it must have, in order, and no wrong ones."""
     tags = [tag for tag, _, _ in acl]
     named = USER in tags or GROUP in tags
     return (
@@ -51,7 +51,7 @@ def is_valid(acl: Acl) -> bool:
 
 
 def stored_acl(value: bytes) -> Acl:
-    """Return the list that ``value`` holds, which was valid when it was recorded."""
+    """Return the list in a recorded ``value``, which the supervisor found valid before."""
     acl = parse_acl(value)
     return () if isinstance(acl, int) else acl
 
@@ -74,20 +74,20 @@ def mode_of(acl: Acl) -> int:
 
 
 def with_mode(acl: Acl, mode: int) -> Acl:
-    """Return ``acl`` after a chmod(2) to ``mode``, whose group bits go to the mask."""
+    """Return ``acl`` after a chmod(2) to ``mode``; a mask gets the group bits."""
     group = MASK if any(tag == MASK for tag, _, _ in acl) else GROUP_OBJ
     bits = {USER_OBJ: mode >> 6 & 7, group: mode >> 3 & 7, OTHER: mode & 7}
     return tuple((tag, bits.get(tag, permissions), who) for tag, permissions, who in acl)
 
 
 def inherited(default: Acl, mode: int) -> Acl:
-    """Return the access list of a file made with ``mode`` where ``default`` is the default list.
+    """Return the access list of a new file of ``mode`` in a directory with the list ``default``.
 
-    The umask has no say then.
+    The kernel ignores the umask then.
     """
     return with_mode(default, mode_of(default) & mode)
 
 
 def is_extended(acl: Acl) -> bool:
-    """Tell whether ``acl`` says more than nine permission bits can."""
+    """Tell whether ``acl`` says more than nine permission bits can say."""
     return len(acl) > 3

@@ -1,13 +1,14 @@
-"""Whether a supervisor can work here: a try on a process made for it, in a user namespace.
+"""Find out whether a supervisor can work here: try one on a child in a user namespace of its own.
 
-What can be in the way: another listener further up (seccomp(2), EBUSY), Yama's ptrace_scope,
-a seccomp profile around this process, limits, an old kernel, an architecture without tables.
+Obstacles can be: another listener on a filter around this process (seccomp(2), EBUSY), Yama's
+ptrace_scope, a seccomp profile around this process, limits, an old kernel, an architecture without
+tables.
 
-A filter around this process may answer a call itself: an errno, which may be 0, and a signal go
-before a notification (seccomp(2)).  Then the supervisor would never hear of the call.  So the
-process that is tried on makes each call that is emulated.  One call of each family is notified, and
-gets a number from the supervisor that no filter can give.  The others cost less: the filter leaves
-them to a tracer, which ranks below a notification; as there is no tracer, the kernel says ENOSYS.
+A filter around this process may answer a call itself: an errno, which may be 0, or a signal takes
+precedence over a notification (seccomp(2)).  Then the supervisor would never hear of the call.  So
+the child makes each emulated call.  The kernel notifies one call of each family, and the supervisor
+answers with a number that no filter can give.  The other calls cost less: the filter leaves them to
+a tracer, and a tracer ranks below a notification.  There is no tracer, so the kernel says ENOSYS.
 """
 
 import errno
@@ -27,26 +28,26 @@ from sundog.emulation.bpf import (
     load,
     verdict,
 )
-from sundog.emulation.filter import CHARACTER_DEVICE
-from sundog.emulation.notify.abi import NOTIFY_ABIS, NotifyAbi
-from sundog.emulation.notify.listener import (
+from sundog.emulation.notify.seccomp.listener import (
     NOTIFICATION,
     NUMBER,
     RESPONSE,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    KernelAnswers,
     Listener,
     install_listener,
     receive_descriptor,
     retried,
     send_descriptor,
 )
-from sundog.emulation.notify.memory import Buffer, Memory, quick_function
-from sundog.emulation.notify.program import EMULATED, SECCOMP_RET_USER_NOTIF
-from sundog.emulation.notify.tags import RLIMIT_LOCKS, tags_are_possible
+from sundog.emulation.notify.seccomp.program import EMULATED, SECCOMP_RET_USER_NOTIF
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NotifyAbi
+from sundog.emulation.notify.tracee.call import KernelAnswers
+from sundog.emulation.notify.tracee.memory import Buffer, Memory, quick_function
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS, tags_are_possible
 from sundog.errors import KernelError
 from sundog.kernel.libc import checked, syscall
+from sundog.kernel.modes import S_IFCHR
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs
@@ -59,17 +60,17 @@ MARK = b"sundog"
 
 SECCOMP_RET_TRACE = 0x7FF00000
 
-# A call of the trial: name, number, and the answer that is expected.
+# A call of the trial: name, number, and expected answer.
 TriedCall = tuple[str, int, int]
-# The arguments that a filter might look at before it answers: those of a device.
+# A filter may look at the arguments before it answers: these are those of a device.
 TRIED_ARGUMENTS = {
-    "mknod": (0, CHARACTER_DEVICE, 0x103),
-    "mknodat": (0, 0, CHARACTER_DEVICE, 0x103),
+    "mknod": (0, S_IFCHR, 0x103),
+    "mknodat": (0, 0, S_IFCHR, 0x103),
 }
-# Newer calls are left out: older filters answer ENOSYS, which programs are prepared for.
+# The trial omits newer calls: older filters answer ENOSYS, for which programs are prepared.
 FIRST_NEW_CALL = 424  # pidfd_send_signal(2), Linux 5.1
 FIRST_ANSWER = 0x5D06
-ANSWERED_ELSEWHERE = 0x80  # to the index of a call
+ANSWERED_ELSEWHERE = 0x80  # added to the index of a call
 ALL_TRIED = 0xFF
 NO_CORE = 1  # bytes: with 0 a core would still go into a pipe (core(5))
 
@@ -77,8 +78,8 @@ NO_CORE = 1  # bytes: with 0 a core would still go into a pipe (core(5))
 def obstacle(machine: str = "", ptrace_scope: bytes = PTRACE_SCOPE) -> str:
     """Say in a few words why no supervisor can work here; "" if one can.
 
-    ``machine`` and ``ptrace_scope`` are for tests.  Where the kernel refuses user namespaces, it is
-    "": that is not about supervisors, and will be said soon enough.
+    ``machine`` and ``ptrace_scope`` are for tests.  The answer is "" if the kernel refuses user
+    namespaces: that is not about supervisors, and the container's start reports it.
     """
     abi = NOTIFY_ABIS.get(process_abi(machine))
     if abi is None:
@@ -93,7 +94,7 @@ def obstacle(machine: str = "", ptrace_scope: bytes = PTRACE_SCOPE) -> str:
 
 
 def read_line(path: bytes) -> str:
-    """Return what a file of one line says; "" if it can't be read."""
+    """Return the line in a file of one line; "" if the file can't be read."""
     try:
         with open(path, "rb") as file:
             return file.read().strip().decode("latin-1")
@@ -104,14 +105,14 @@ def read_line(path: bytes) -> str:
 def try_supervising(abi: NotifyAbi) -> str:
     """Do with a child what a supervisor does; return what fails, or "".
 
-    The child makes itself a user namespace, whose owner this process is: so it has all capabilities
-    there, as a supervisor does.
+    The child makes itself a user namespace.  This process owns the namespace, and so has all
+    capabilities there, as a supervisor has.
     """
     buffer = Buffer()
     memoryview(buffer).cast("B")[: len(MARK)] = MARK
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
     calls = tried_calls(abi)
-    program = trial_program(calls)  # here, since the child would copy every page that it touches
+    program = trial_program(calls)  # not in the child, which would copy every page that it touches
     child = os.fork()
     if child == 0:
         try:
@@ -133,7 +134,7 @@ def try_supervising(abi: NotifyAbi) -> str:
     try:  # noqa: SIM105 - contextlib is not light
         os.waitpid(child, 0)
     except ChildProcessError:
-        pass  # who ignores SIGCHLD has no dead children
+        pass  # a process that ignores SIGCHLD has no dead children
     return reason
 
 
@@ -163,11 +164,11 @@ def trial_program(calls: list[TriedCall]) -> bytes:
 
 
 def be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[TriedCall]) -> None:
-    """Install ``program`` and pass the listener on, or say what fails; then make ``calls``.
+    """Install ``program`` and send the listener, or the reason of a failure; then make ``calls``.
 
-    What goes into ``channel``: the index of the first call of a family before it is made, that of
-    each call that gets an unexpected answer, marked, and in the end ALL_TRIED.  Without a user
-    namespace: NO_REASON.
+    The child writes one byte into ``channel`` before the first call of each family: the call's
+    index.  It writes the index with ANSWERED_ELSEWHERE after each unexpected answer, and ALL_TRIED
+    at the end.  NO_REASON says that the kernel refuses a user namespace.
     """
     outside_uid, outside_gid = os.geteuid(), os.getegid()
     hard = getrlimit(RLIMIT_CORE)[1]
@@ -185,7 +186,7 @@ def be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[Trie
         reason = error.message
         if error.errno == errno.EBUSY:
             reason = (
-                "this process has a supervisor already (a build, or ch-run --notify, around it)"
+                "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
             )
         os.write(channel, b"\0" + reason.encode())  # a byte in the place of the descriptor
         return
@@ -202,12 +203,12 @@ def be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[Trie
 
 
 def try_answering(calls: list[TriedCall], fd: int, channel: int) -> str:
-    """Answer ``calls``, as ``be_supervised`` makes them; return what fails."""
+    """Answer ``calls``, which ``be_supervised`` makes; return what fails, or ""."""
     answers = {number: answer for _, number, answer in calls}
     Listener(fd)  # sets its flags
     events = poll()
     events.register(fd, POLLIN)
-    events.register(channel, 0)  # its end, not what is in it
+    events.register(channel, 0)  # only the end of the channel, not data
     while True:
         ready = dict(events.poll())
         if ready.get(fd, 0) & POLLIN:
@@ -215,11 +216,11 @@ def try_answering(calls: list[TriedCall], fd: int, channel: int) -> str:
         elif channel in ready:
             break
         else:
-            events.unregister(fd)  # nobody is left
+            events.unregister(fd)  # no process is left under the filter
     *told, last = os.read(channel, 2 * len(calls) + 1) or b"\0"
     if last != ALL_TRIED:
         family = calls[last & ~ANSWERED_ELSEWHERE][0]
-        return f"a filter around this process kills those who make calls like {family}"
+        return f"a filter around this process kills a process that makes calls like {family}"
     elsewhere = [
         calls[index & ~ANSWERED_ELSEWHERE][0] for index in told if index & ANSWERED_ELSEWHERE
     ]
@@ -230,7 +231,7 @@ def try_answering(calls: list[TriedCall], fd: int, channel: int) -> str:
 
 
 def answer_trial(fd: int, answers: dict[int, int]) -> None:
-    """Receive a call of the trial, if there is one, and answer it."""
+    """Receive a call of the trial, if one is waiting, and answer it."""
     notification = bytearray(NOTIFICATION.size)
     try:
         ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, notification)
@@ -238,11 +239,11 @@ def answer_trial(fd: int, answers: dict[int, int]) -> None:
         cookie = NOTIFICATION.unpack_from(notification)[0]
         retried(fd, SECCOMP_IOCTL_NOTIF_SEND, RESPONSE.pack(cookie, answer, 0, 0))
     except OSError:
-        pass  # a signal came, or the caller died: poll(2) tells what is next
+        pass  # a signal came, or the caller died; poll(2) tells what comes next
 
 
 def try_handling(abi: NotifyAbi, child: int, address: int, fd: int) -> str:
-    """Look into ``child``: at its ``address`` is MARK, ``fd`` is open in it; return what fails."""
+    """Read MARK at ``address`` of ``child`` and take its descriptor ``fd``; return what fails."""
     try:
         if Memory().read(child, address, len(MARK)) != MARK:
             return "process_vm_readv(2) reads something else than what is there"

@@ -1,13 +1,13 @@
 """Who a process thinks it is, and how it becomes somebody else: the kernel's rules as functions.
 
 Specification: credentials(7), capabilities(7), setresuid(2) and its family, prctl(2); the order of
-checks follows kernel/sys.c, kernel/groups.c and security/commoncap.c.  Values and rules only; a
-function returns new credentials, or a negated errno where the kernel refuses.
+checks follows kernel/sys.c, kernel/groups.c and security/commoncap.c.  A function returns new
+credentials, or a negated errno if the kernel would refuse.
 """
 
 import errno
 
-from sundog.emulation.notify.capabilities import (
+from sundog.emulation.notify.identity.capabilities import (
     CAP_SETGID,
     CAP_SETPCAP,
     CAP_SETUID,
@@ -88,11 +88,11 @@ class Credentials:
         return f"Credentials({', '.join(f'{f}={getattr(self, f)!r}' for f in FIELDS)})"
 
     def values(self) -> tuple[object, ...]:
-        """Return all fields, which identify the credentials."""
+        """Return the values of all fields; equal credentials have equal values."""
         return tuple([getattr(self, field) for field in FIELDS])
 
     def replace(self, **changes: object) -> "Credentials":
-        """Return the same with some fields changed."""
+        """Return these credentials with some fields changed."""
         return Credentials(*[changes.get(field, getattr(self, field)) for field in FIELDS])
 
     def can(self, capability: int) -> bool:
@@ -100,7 +100,7 @@ class Credentials:
         return bool(self.effective & capability)
 
     def is_member(self, gid: int) -> bool:
-        """Tell whether files of group ``gid`` are the process's by group."""
+        """Tell whether the process is a member of group ``gid`` for access to files."""
         return gid == self.fsgid or gid in self.groups
 
 
@@ -113,7 +113,7 @@ def superuser(capabilities: int) -> Credentials:
 
 
 def user_credentials(uid: int, gid: int, groups: tuple[int, ...], capabilities: int) -> Credentials:
-    """Return the identity of a user after login; only root has the ``capabilities``."""
+    """Return the identity of a user after login; only root holds the ``capabilities``."""
     held = capabilities if uid == 0 else 0
     ids = (uid, uid, uid, uid, gid, gid, gid, gid, tuple(sorted(groups)))
     return Credentials(*ids, held, held, 0, 0, capabilities, 0, False)
@@ -179,7 +179,7 @@ def set_fsuid(old: Credentials, uid: int) -> Credentials:
 
 
 def with_fixed_capabilities(old: Credentials, new: Credentials) -> Credentials:
-    """Give and take capabilities as user IDs become zero or cease to be."""
+    """Return ``new``, with the change of capabilities as user IDs become 0 or cease to be 0."""
     if new.securebits & SECBIT_NO_SETUID_FIXUP:
         return new
     effective, permitted, ambient = new.effective, new.permitted, new.ambient
@@ -258,7 +258,7 @@ def set_capabilities(old: Credentials, effective: int, permitted: int, inheritab
 
 
 def drop_from_bounding_set(old: Credentials, capability: int) -> Change:
-    """prctl(PR_CAPBSET_DROP); the empty set stands for a capability that does not exist."""
+    """prctl(PR_CAPBSET_DROP); 0 stands for a capability that does not exist."""
     if not old.can(CAP_SETPCAP):
         return -errno.EPERM
     if not capability:
@@ -301,14 +301,14 @@ def raise_ambient(old: Credentials, capability: int) -> Change:
 
 def after_execve(
     old: Credentials,
-    set_user: int | None = None,
-    set_group: int | None = None,
-    file: FileCapabilities | None = None,
+    set_user: int | None,
+    set_group: int | None,
+    file: FileCapabilities | None,
 ) -> Change:
     """Return the identity after execve(2) of a program.
 
-    ``set_user`` and ``set_group`` are its owner and group where its set-user-ID and set-group-ID
-    bits are on; ``file`` its capabilities.
+    ``set_user`` is the program's owner if its set-user-ID bit is on, ``set_group`` its group if its
+    set-group-ID bit is on; ``file`` are the program's capabilities.
     """
     if old.no_new_privs:
         set_user = set_group = None
@@ -328,7 +328,7 @@ def after_execve(
             effective = True
     changes_ids = euid != old.euid or not old.is_member(egid)
     if old.no_new_privs and (changes_ids or permitted & ~old.permitted):
-        # Nothing may be gained: the kernel gives less rather than refuse.
+        # The process may gain nothing.  The kernel does not refuse the call, but gives less.
         euid, egid, permitted = old.ruid, old.rgid, permitted & old.permitted
     ambient = 0 if file is not None or changes_ids else old.ambient
     permitted |= ambient

@@ -1,23 +1,23 @@
-"""Descriptors of tracees: a duplicate of one, what may be done with it, and proc(5)'s status.
+"""Duplicates of a tracee's descriptors, and fields of its status in proc(5).
 
-Needs the right to trace the process, as ``memory`` does.
+A supervisor needs the right to trace the process, as for ``memory``.
 """
 
 import errno
 import os
 
-from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.files import Files
-from sundog.emulation.notify.listener import KernelAnswers
-from sundog.emulation.notify.paths import U32
+from sundog.emulation.notify.tracee.abi import NotifyAbi
+from sundog.emulation.notify.tracee.call import U32, KernelAnswers
 from sundog.kernel.libc import syscall
 
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
-READ_OR_WRITE = 0o600
 
 
 def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
-    """Return a duplicate of descriptor ``fd`` of ``thread``; raise KernelAnswers if it has none."""
+    """Return a duplicate of descriptor ``fd`` of ``thread``.
+
+    Raises KernelAnswers if the thread has ended, or has no such descriptor.
+    """
     try:
         try:
             process = os.pidfd_open(thread, PIDFD_THREAD)
@@ -34,15 +34,6 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
     if taken < 0:
         raise KernelAnswers
     return taken
-
-
-def is_open_for_io(files: Files, thread: int, fd: int) -> bool:
-    """Tell whether ``fd`` of ``thread`` was opened without O_PATH.
-
-    The mode of the link in /proc/PID/fd shows how the descriptor was opened.
-    """
-    link = b"%d/fd/%d" % (thread, fd & U32)
-    return bool(files.status(link, follow=False).mode & READ_OR_WRITE)
 
 
 def status_field(process: int, name: bytes) -> bytes:

@@ -12,6 +12,7 @@ from _struct import Struct
 from fcntl import ioctl
 from select import POLLHUP, POLLIN, poll
 
+from sundog.emulation.notify.tracee.call import ANSWERED, Answer, KernelAnswers
 from sundog.kernel.libc import CharPointer, checked, syscall
 from sundog.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER
 
@@ -35,7 +36,8 @@ SECCOMP_IOCTL_NOTIF_ADDFD = 0x40182103
 SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
 
 # struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, instruction_pointer,
-# args[6].  All but flags and those three; nr is the word of 32 bits at NUMBER.
+# args[6].  The format leaves out flags, nr, arch and instruction_pointer; nr is the word of 32 bits
+# at NUMBER.
 NOTIFICATION = Struct("=QI20x6Q")
 NUMBER = 4
 # RECV wants a zeroed structure.
@@ -45,39 +47,29 @@ RESPONSE = Struct("=QqiI")
 # struct seccomp_notif_addfd: id, flags, srcfd, newfd, newfd_flags.
 ADDED_DESCRIPTOR = Struct("=QIIII")
 COOKIE = Struct("=Q")
-# The last eight bytes of RESPONSE, error and flags, as one word: for a result, and for CONTINUE.
+# The last eight bytes of RESPONSE (error and flags) as one word: for a result, and for CONTINUE.
 LAST_WORD = Struct("=iI")
 RESULT_WORD = 0
 CONTINUE_WORD = int.from_bytes(LAST_WORD.pack(0, SECCOMP_USER_NOTIF_FLAG_CONTINUE), sys.byteorder)
 
-# What a handler answers: a result, a negated errno, None for "let the kernel answer", or ANSWERED
-# when the reply has been sent with a descriptor.
-Answer = int | None
-CONTINUE = None
-ANSWERED = -(1 << 62)
-
-# Since then RECV fails when no process is left that the filter applies to; before, it waits for
+# Since this version RECV fails when no process is left under the filter.  Before, RECV waits for
 # ever, and only poll(2) tells.
 RECEIVE_ENDS = (6, 11)
-
-
-class KernelAnswers(Exception):
-    """Leave the call to the kernel: what it will say of its own is right."""
 
 
 def install_listener(program: bytes, number: int) -> int:
     """Put this process and its children under ``program``; return the listener's descriptor.
 
-    ``number`` is seccomp(2)'s.  The caller has set no_new_privs or has CAP_SYS_ADMIN in its user
-    namespace.  Raises KernelError, with EBUSY when another listener is further up already.  The
-    calls that the program notifies block from now on until a supervisor answers.
+    ``number`` is the number of seccomp(2).  The caller has set no_new_privs or has CAP_SYS_ADMIN in
+    its user namespace.  Raises KernelError, with EBUSY if a filter around this process already has
+    a listener.  From now on each call that the program notifies blocks until a supervisor answers.
     """
     pointer = CharPointer(program)
     address = bytes(memoryview(pointer))
     # struct sock_fprog: unsigned short len; struct sock_filter *filter;
     fprog = (len(program) // 8).to_bytes(2, sys.byteorder).ljust(len(address), b"\0") + address
-    # Emulation is no security boundary: before Linux 5.16 a filter would else switch on costly
-    # mitigations of speculative execution.
+    # Before Linux 5.16 a filter without SPEC_ALLOW switches on costly mitigations of speculative
+    # execution.  The emulation needs none: it is no security boundary.
     flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW
     result = -errno.EINVAL
     for optional in (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 0):
@@ -95,7 +87,7 @@ def send_descriptors(channel: int, descriptors: "Sequence[int]") -> None:
 
 
 def receive_descriptors(channel: int) -> list[int]:
-    """Return the descriptors that come through ``channel``, closed on exec; none if none will."""
+    """Return the descriptors from ``channel``, closed on exec; [] if the other end sends none."""
     with _borrowed(channel) as connection:
         _, control, _, _ = connection.recvmsg(1, 64)
     for level, kind, data in control:
@@ -116,13 +108,13 @@ def send_descriptor(channel: int, fd: int) -> None:
 
 
 def receive_descriptor(channel: int) -> int:
-    """Return the descriptor that comes through ``channel``, closed on exec; -1 if none will."""
+    """Return the descriptor from ``channel``, closed on exec; -1 if the other end sends none."""
     received = receive_descriptors(channel)
     return received[0] if received else -1
 
 
 class _borrowed:  # noqa: N801 - a context manager that reads as an adjective
-    """A socket object around a descriptor that stays the caller's."""
+    """A socket object around the caller's descriptor, which stays open."""
 
     def __init__(self, fd: int) -> None:
         self.socket = socket(AF_UNIX, SOCK_STREAM, 0, fd)
@@ -138,8 +130,8 @@ class Listener:
     """The supervisor's end.
 
     fd          the listener
-    must_poll   whether only ``wait`` tells that nobody is left
-    cookie      the kernel's number for the call being handled
+    must_poll   whether only ``wait`` tells that no process is left
+    cookie      the kernel's number of the current call
     """
 
     def __init__(self, fd: int) -> None:
@@ -150,32 +142,32 @@ class Listener:
         self._poll.register(fd, POLLIN)
         try:
             # Linux 6.6: wake the other side on this CPU.  The two never run at the same time, so
-            # that is far cheaper than waking an idle one.
+            # this is far cheaper than to wake an idle CPU.
             ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
 
     def wait(self) -> bool:
-        """Wait for a notification; return False if no process is left that could send one."""
+        """Wait for a notification; return False if no process is left under the filter."""
         return bool(self._poll.poll()[0][1] & POLLIN)
 
     def is_over(self, error: OSError) -> bool:
         """Tell whether the ``error`` of a RECV means that no process is left.
 
-        Raises OSError if it means something else than "try again".
+        Raises OSError, unless the error means "try again".
         """
         if error.errno == errno.ENOENT:
-            # Either that, or the caller died before its call could be read.
+            # Either no process is left, or the caller died before RECV read its call.
             return any(events & POLLHUP for _, events in self._poll.poll(0))
         if error.errno != errno.EINTR:
             raise OSError(error.errno, "SECCOMP_IOCTL_NOTIF_RECV") from error
         return False
 
     def confirm(self) -> None:
-        """Raise KernelAnswers if the caller has died, and its thread ID may be another's by now.
+        """Raise KernelAnswers if the caller has died: another thread may have its ID by now.
 
-        Called after what was found by that ID has been looked at, before it is acted upon.
+        A handler calls this after it has looked at what it found by the ID, and before it acts.
         """
         try:
             retried(self.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, COOKIE.pack(self.cookie))
@@ -183,22 +175,22 @@ class Listener:
             raise KernelAnswers from error
 
     def reply_with_descriptor(self, fd: int, flags: int) -> Answer:
-        """Reply with a copy of ``fd`` as a new descriptor of the caller; ``flags``: O_CLOEXEC.
+        """Reply with a copy of ``fd`` as a new descriptor of the caller.
 
-        Returns ANSWERED, or a negated errno and no reply has been sent.
+        ``flags`` are 0 or O_CLOEXEC.  Returns ANSWERED; or a negated errno, and sends no reply.
         """
         added = ADDED_DESCRIPTOR.pack(self.cookie, SECCOMP_ADDFD_FLAG_SEND, fd, 0, flags)
         try:
             retried(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
         except BlockingIOError:
-            return ANSWERED  # a signal came when the caller was about to take it
+            return ANSWERED  # a signal came when the caller was about to take the descriptor
         except OSError as error:
             return -(error.errno or errno.EIO)
         return ANSWERED
 
 
 def retried(fd: int, request: int, argument: bytes) -> None:
-    """Call ioctl(2) as often as a signal comes in between, as Python does itself since 3.14."""
+    """Call ioctl(2) again after each interruption by a signal, as Python 3.14 does by itself."""
     while True:
         try:
             ioctl(fd, request, argument)

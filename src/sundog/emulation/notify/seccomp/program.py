@@ -1,8 +1,9 @@
-"""The BPF program of ``notify``: which calls the supervisor hears of.
+"""The BPF program of ``notify``, which decides which calls the kernel notifies to the supervisor.
 
-seccomp(2) shows numbers and arguments, never what a pointer leads to; so a call is notified always,
-never, or depending on its integer arguments.  Since Linux 5.11 a call that is allowed whatever its
-arguments costs nothing.  Programs of other ABIs (32 bits) get what ``seccomp`` mode gives them.
+seccomp(2) shows a program the number and the arguments of a call, but not the memory behind a
+pointer.  So the program notifies a call always, never, or depending on its integer arguments.
+Since Linux 5.11 a call costs nothing if the program allows it whatever its arguments.  Programs of
+other ABIs (32 bits) get what the ``seccomp`` mode gives them.
 """
 
 import errno
@@ -24,8 +25,8 @@ from sundog.emulation.bpf import (
     verdict,
 )
 from sundog.emulation.filter import architecture_block, low_word
-from sundog.emulation.notify.abi import NotifyAbi
-from sundog.emulation.notify.tags import RLIMIT_LOCKS
+from sundog.emulation.notify.tracee.abi import NotifyAbi
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.emulation.syscalls import (
     SYNC_CALLS,
     SYSCALL_ABIS,
@@ -46,7 +47,7 @@ PR_GET_SECUREBITS, PR_SET_SECUREBITS = 27, 28
 PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 
-# By family: the calls to which the supervisor's answer can be another than the kernel's.
+# By family: the calls to which the supervisor's answer can differ from the kernel's.
 EMULATED = {
     "who owns a file": ("stat", "lstat", "fstat", "newfstatat", "getdents", "getdents64"),
     "who a process is": (
@@ -66,7 +67,7 @@ EMULATED = {
         *("listxattr", "llistxattr", "flistxattr", "listxattrat"),
         *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
     ),
-    # Whether openat2 makes a file is behind a pointer.
+    # Of openat2, because its flags are behind a pointer, every call.
     "a new inode": (
         *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
         "bind",
@@ -75,27 +76,28 @@ EMULATED = {
 
 NOTIFIED = (
     *(call for family in EMULATED.values() for call in family),
-    # What gives an inode another name.
+    # These give an inode another name.
     *("link", "linkat"),
-    # What moves a process to another root.
+    # These move a process to another root.
     *("chroot", "pivot_root", "setns"),
-    # What a file held open would make fail.
+    # This fails as long as the supervisor holds a file open.
     "umount2",
 )
 
-# What takes a name from a file, or gives it to another: only where a lower layer has hard links
-# with records (``handlers.links``).
+# These take a name from a file, or give it to another.  The kernel notifies them only if a lower
+# layer has hard links with records (``handlers.links``).
 NAMING = ("unlink", "unlinkat", "rename", "renameat", "renameat2")
 
-# Answered "done"; as in the ``seccomp`` mode, proof that the filter is there.
+# The program answers "done".  As in the ``seccomp`` mode, the call proves that the filter works.
 FAKED = ("kexec_load",)
 
-# Answered "no such call", which programs are prepared for: io_uring would do the calls above behind
-# the filter's back, and clone3 hides from it whether there will be another mount namespace.
+# The program answers "no such call", for which programs are prepared.  io_uring would make the
+# calls above behind the filter's back; clone3 has the flag for a new mount namespace in memory.
 ABSENT = ("io_uring_setup", "clone3")
 
-# Notified if all tests hold: the argument's bits under the mask are one of the values, or, without
-# values, not all zero.
+# A test of an argument: its index, a mask and values.  The test holds if the bits under the mask
+# are one of the values; without values, if the bits are not all zero.  The kernel notifies a call
+# if all of its tests hold.
 Test = tuple[int, int, tuple[int, ...]]
 MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
 SHOWS_OWNER = 0x1B  # STATX_TYPE, STATX_MODE, STATX_UID, STATX_GID
@@ -116,8 +118,8 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "prlimit64": ((1, ALL_BITS, IS_TAG),),
 }
 
-# What other ABIs must not do either: set the tag, use io_uring.  Columns as in syscalls.py; a call
-# is faked if its argument is RLIMIT_LOCKS.
+# Calls by which programs of other ABIs could set the tag.  The program answers "done" if the
+# argument is RLIMIT_LOCKS.  Columns as in syscalls.py.
 TAG_CALLS: SyscallTable = (
     ("setrlimit", (160, 160, 75, 75, 75, 75, 164)),
     ("prlimit64", (302, 302, 340, 369, 325, 334, 261)),
@@ -130,8 +132,8 @@ def notify_program(
 ) -> bytes:
     """Return the program.
 
-    With ``fake_sync`` it answers fsync(2) and its family "done"; with ``follow_names`` it notifies
-    what changes whose a name is.
+    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``follow_names`` it
+    notifies the calls of NAMING.
     """
     native = next(abi for abi in SYSCALL_ABIS if abi.name == notify_abi.name)
     naming = NAMING if follow_names else ()
@@ -146,9 +148,9 @@ def notify_program(
 def native_block(
     notify_abi: NotifyAbi, native: Abi, naming: tuple[str, ...], *, fake_sync: bool
 ) -> list[Line]:
-    """Return the source that decides for the supervised ABI; ``naming`` is notified besides.
+    """Return the source that decides for the supervised ABI; it also notifies ``naming``.
 
-    It expects the architecture in the accumulator, and leaves it there for what is not decided.
+    The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     """
     numbers = notify_abi.numbers
     verdicts = {
@@ -190,7 +192,8 @@ def native_block(
 def guard_block(abi: Abi, common: dict[str, int]) -> list[Line]:
     """Return the source that keeps programs of another ABI from undoing the emulation.
 
-    It expects the architecture in the accumulator, and leaves it there.
+    They may not set the tag, and not use io_uring.  The source expects the architecture in the
+    accumulator, and leaves it there.
     """
     end, fake, absent = f"guarded {abi.name}", f"guard fake {abi.name}", f"guard {abi.name}"
     numbers = syscall_numbers(TAG_CALLS, abi)

@@ -1,64 +1,59 @@
 """Inode → what real root would have made of it.
 
-Records are found by inode number.  A hard link and a rename leave the inode alone, so they need no
-care.  A file that was removed and whose inode number went to another is told by the mark of its
-birth (``files``, ``nursery``).  An overlay keeps the inode number of a file with one link when it
-copies it up (``pins``), but not that mark: so what a run records is recorded after the copy-up, and
-records loaded for lower layers, whose inodes are never freed, match any mark.  A further link to
-such a file has another number, that of the copy: the record is found by both (``twins``).  A file
-of several links below is
-another inode after the copy-up, and no longer linked with the rest: it gets the record that its
-name had below (``linked``), unless that name is another file's by now (``handlers.links``).
+The supervisor finds records by inode number.  A hard link or a rename does not change the inode, so
+it needs no care.  When a program removes a file, another file may get the inode number; the mark of
+the birth tells the two apart (``files``, ``nursery``).
 
-The record of a file that is gone goes too (``watches``).  But first a container makes some thousand
-records that are not watched: most make no more, and a watch costs as much as a look at the file.
-Those with attributes can be large, and always are.
+When an overlay copies up a file with one link, the file keeps its inode number (``pins``), but not
+the mark.  So the supervisor makes a new record after the copy-up.  A record that was loaded for a
+lower layer matches any mark, because nothing frees the layer's inodes.  A new link to a copied-up
+file has another number, that of the copy; both numbers lead to one record (``twins``).
 
-A million records take less than 300 bytes each, as a test measures: hence slots and shared
-integers.
+When an overlay copies up a file with several links, the name gets a new inode, and is no longer
+linked with the other names.  It gets the record that the name had in the lower layer (``linked``),
+unless the name means another file by now (``handlers.links``).
+
+When a file is gone, its record goes, too (``watches``).  But the first records of a container, some
+ten thousand, are not watched: most containers make no more, and a watch costs as much as a look at
+the file.  Records with attributes can be large, so they are always watched.
+
+A million records take less than 300 bytes each, as a test measures; slots and shared integers make
+that possible.
 """
 
 import sys
 
-from sundog.emulation.notify.acl import ACL_DEFAULT
-from sundog.emulation.notify.nursery import Nursery
-from sundog.emulation.notify.pins import NOT_THERE, Pins
-from sundog.emulation.notify.watches import Watches
+from sundog.emulation.notify.state.acl import ACL_DEFAULT
+from sundog.emulation.notify.state.nursery import Nursery
+from sundog.emulation.notify.state.pins import NOT_THERE, Pins
+from sundog.emulation.notify.state.watches import Watches
+from sundog.kernel.modes import MODE_MASK, S_IFDIR, S_IFMT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sundog.emulation.notify.files import Name, Status
+    from sundog.emulation.notify.state.files import Name, Status
 
-TYPE_MASK = 0o170000
-MODE_MASK = 0o7777
-PERMISSIONS = 0o777
-REGULAR = 0o100000
-DIRECTORY = 0o040000
-SYMLINK = 0o120000
-SET_USER_ID = 0o4000
-SET_GROUP_ID = 0o2000
-GROUP_EXECUTE = 0o010
-
-UNWATCHED = 1 << 15  # so many records a container makes before the next ones are watched
-LOOK_EVERY = 1 << 8  # watched records: as often what is gone is forgotten
+UNWATCHED = 1 << 15  # the records that a container makes before the next ones are watched
+LOOK_EVERY = 1 << 8  # after so many watched records, forget what is gone
 NEVER = sys.maxsize
 MAX_SHARED = 1 << 12
 
-ANY_BIRTH = -1  # as ``birth``: the inode's number is not given to another file
+ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
 INODE_DECIDES = -1  # as ``permissions``
 
 
 class Record:
-    """What stat(2) and getxattr(2) say about one inode, where the inode says something else.
+    """What stat(2) and getxattr(2) say about one inode, if the inode itself says something else.
 
-    device, birth   the file system's device number, and the mark of the inode's birth: with the
+    device, birth   the file system's device number, and the mark of the inode's birth; with the
                     inode number they identify the inode
-    uid, gid        its owner and group
-    device_type     S_IFCHR or S_IFBLK if a device is emulated, else 0; ``rdev`` is its number
+    uid, gid        the inode's owner and group
+    device_type     S_IFCHR or S_IFBLK if the inode stands for a device, else 0; ``rdev`` is the
+                    device's number
     permissions     the twelve mode bits, if the inode can't have them, or may lose them
-    xattrs          attributes that the inode can't carry
+    xattrs          attributes that the inode can't have
     other           the record of an inode with the same number on another file system
     """
 
@@ -86,15 +81,15 @@ class Record:
         self.other: Record | None = None
 
     def emulated_mode(self, mode: int) -> int:
-        """Return the mode that the file has, if the inode's is ``mode``."""
+        """Return the mode of the file, given the ``mode`` of the inode."""
         if self.device_type:
             mode = mode & MODE_MASK | self.device_type
         if self.permissions != INODE_DECIDES:
-            mode = mode & TYPE_MASK | self.permissions
+            mode = mode & S_IFMT | self.permissions
         return mode
 
     def copy_from(self, other: "Record") -> None:
-        """Take over all that ``other`` says, but not which inode it is about."""
+        """Take over all that ``other`` says, but keep the identity of the inode."""
         self.uid = other.uid
         self.gid = other.gid
         self.device_type = other.device_type
@@ -115,15 +110,15 @@ class Record:
 class Records:
     """All records of a container.
 
-    by_inode    the first record of each inode number: a number that is not in here has none
-    bequests    some directory may pass its group or its default ACL on to what is made in it
-    attributes  some record has extended attributes
-    devices     some record is a device
-    The three before never become false again; they only spare work.
-    nursery     keeps young inodes from being freed
+    by_inode    the first record of each inode number; other numbers have no record
+    bequests    a directory may pass its group or its default ACL on to new files
+    attributes  a record has extended attributes
+    devices     a record is about a device
+    The last three never become false again; they only save work.
+    nursery     keeps young inodes alive
     watches     tell which inodes are gone
     watched_from
-                how many records there are before further ones are watched; NEVER at the start
+                the number of records before further ones are watched; NEVER at the start
     pins        keeps the numbers of inodes
     linked      records of hard links in lower layers that no change has broken
     twins       the other number of a file that shows two
@@ -144,11 +139,11 @@ class Records:
         self._watched = 0
 
     def limit_growth(self) -> None:
-        """Begin to count: what is recorded from now on may be gone before the container is."""
+        """Begin to count records: from now on a file may be gone before the container ends."""
         self.watched_from = len(self.by_inode) + UNWATCHED
 
     def __iter__(self) -> "Iterator[tuple[int, Record]]":
-        """Return pairs of inode number and record."""
+        """Yield pairs of inode number and record."""
         for inode, first in self.by_inode.items():
             record: Record | None = first
             while record is not None:
@@ -165,7 +160,7 @@ class Records:
     def find(self, status: "Status") -> Record | None:
         """Return the record of the file that ``status`` describes.
 
-        Forgets the record of an inode that was there before under the same number.
+        Forgets the record of an earlier inode with the same number.
         """
         record = self.by_inode.get(status.inode)
         while record is not None:
@@ -178,7 +173,10 @@ class Records:
         return self._inherited(status) if self.linked else None
 
     def _inherited(self, status: "Status") -> Record | None:
-        """Return a new record for the copy of a hard link, like its name's below; else None."""
+        """Return a new record for the copy of a hard link, like the name's in the lower layer.
+
+        Returns None for other files.
+        """
         below = self.linked.pop(status.name(), None)
         if below is None:
             return None
@@ -188,10 +186,10 @@ class Records:
         return record
 
     def _insert(self, status: "Status", record: Record) -> None:
-        """Put a new ``record`` in its place."""
+        """Enter a new ``record``."""
         if record.birth != ANY_BIRTH:
             self.nursery.take(status)
-        if self.pins.upper >= 0 and status.mode & TYPE_MASK != DIRECTORY:
+        if self.pins.upper >= 0 and status.mode & S_IFMT != S_IFDIR:
             self.pins.hold_copy(status)
         record.other = self.by_inode.get(status.inode)
         self.by_inode[status.inode] = record
@@ -199,7 +197,7 @@ class Records:
             self.by_inode.setdefault(self.twins[status.inode], record)
 
     def _watch(self, status: "Status", record: Record) -> None:
-        """Have ``record`` forgotten when its inode is gone; forget what is."""
+        """Watch the inode of ``record``; forget the records of inodes that are gone."""
         gone = self.watches.add(status, record)
         self._watched += 1
         if self._watched % LOOK_EVERY == 0:
@@ -208,7 +206,7 @@ class Records:
             self._remove(inode, known)
 
     def expect_link(self, status: "Status") -> None:
-        """Have the file that ``status`` describes, and its next name, lead to one record.
+        """Make the file that ``status`` describes and its next name lead to one record.
 
         Raises OSError.
         """
@@ -223,13 +221,13 @@ class Records:
         self.twins[number] = status.inode
         record = self.find(status)
         if record is not None:
-            record.birth = status.birth()  # the copy may be gone before the run is over
+            record.birth = status.birth()  # the copy may be gone before the run ends
             self.by_inode.setdefault(number, record)
 
     def make(self, status: "Status", *, is_stable: bool = False) -> Record:
-        """Return the file's record, or a new one that ``keep`` has to be called for.
+        """Return the file's record, or a new one, for which the caller calls ``keep``.
 
-        ``is_stable``: while the container runs, no other file gets the inode number.
+        ``is_stable`` tells that no other file gets the inode number while the container runs.
         """
         found = self.find(status)
         if found is not None:
@@ -243,15 +241,15 @@ class Records:
         )
 
     def _share(self, number: int) -> int:
-        """Return the one object that stands for ``number`` in many records."""
+        """Return the object for ``number`` that many records share."""
         if len(self._shared) >= MAX_SHARED:
-            self._shared.clear()  # a program makes them up
+            self._shared.clear()  # a program makes up numbers
         return self._shared.setdefault(number, number)
 
     def renew(self, status: "Status", known: Record | None) -> Record:
-        """Do as ``make`` for a file that a change may have copied up, and so made another inode.
+        """Return the file's record, like ``make``, after a change that may have copied the file up.
 
-        ``known`` is the record that it had before.
+        ``known`` is the record that the file had before; its new inode gets the same.
         """
         record = self.make(status)
         if known is not None and record is not known:
@@ -259,7 +257,7 @@ class Records:
         return record
 
     def keep(self, status: "Status", record: Record) -> None:
-        """Put a new or changed ``record`` in its place, or forget it if it says nothing."""
+        """Enter a new or changed ``record``, or forget it if it says nothing."""
         present = self.find(status)
         if not record.says_something(status):
             if present is not None:
@@ -274,21 +272,19 @@ class Records:
             or (xattrs and self.watched_from != NEVER)
         ) and record.birth != ANY_BIRTH:
             self._watch(status, record)
-        if status.mode & TYPE_MASK == DIRECTORY and (
-            record.gid or (xattrs and ACL_DEFAULT in xattrs)
-        ):
+        if status.mode & S_IFMT == S_IFDIR and (record.gid or (xattrs and ACL_DEFAULT in xattrs)):
             self.bequests = True
         self.attributes = self.attributes or bool(xattrs)
         self.devices = self.devices or bool(record.device_type)
 
     def _remove(self, inode: int, record: Record) -> None:
-        """Take ``record`` out of the chain of ``inode``, and of its twin."""
+        """Take ``record`` out of the chain of ``inode``, and out of the chain of its twin."""
         twin = self.twins.get(inode, -1)
         if self.by_inode.get(twin) is record:
             del self.by_inode[twin]
         previous = self.by_inode.get(inode)
         if previous is None:
-            return  # forgotten before
+            return  # another call forgot it
         if previous is record:
             if record.other is None:
                 del self.by_inode[inode]

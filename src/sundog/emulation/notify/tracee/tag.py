@@ -1,0 +1,32 @@
+"""A number that the kernel carries for each process: the tag, kept as a resource limit.
+
+The tag is the process's soft RLIMIT_LOCKS: a limit without effect since Linux 2.4, 64 bits wide,
+inherited by fork(2) and clone(2), shared by threads, kept by execve(2), and readable and settable
+from outside (prlimit(2)).  So the supervisor follows no tree of processes, and has no race with a
+process that forks.  The filter keeps tracees from setting that limit themselves
+(``handlers.misc``).
+"""
+
+from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
+
+RLIMIT_LOCKS = 10
+# The high half of a tag.  A limit that somebody set before does not look like a tag.
+TAG_MARK = 0x73756E64 << 32
+TAG_INDEX = 0xFFFFFFFF
+
+
+def tags_are_possible() -> bool:
+    """Tell whether this process may set every tag: its hard limit is above all of them."""
+    hard = getrlimit(RLIMIT_LOCKS)[1]
+    return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_INDEX
+
+
+def wear_tag(index: int) -> None:
+    """Give this process, which is not supervised yet, the credentials at ``index`` of the table."""
+    setrlimit(RLIMIT_LOCKS, (TAG_MARK | index, getrlimit(RLIMIT_LOCKS)[1]))
+
+
+def tag_index(thread: int) -> int:
+    """Return the index in the tag of ``thread``, 0 if the thread has no tag.  Raises OSError."""
+    soft = prlimit(thread, RLIMIT_LOCKS)[0]
+    return soft & TAG_INDEX if soft >> 32 == TAG_MARK >> 32 else 0
