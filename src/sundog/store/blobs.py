@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sundog.store.store import Store
+    from sundog.store.storage import Storage
 
 _PARTIAL = b"partial"
 _CHUNK = 1 << 20
@@ -58,21 +58,21 @@ class Partial:
 class Blobs:
     """The blobs of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def path(self, digest: Digest) -> bytes:
         """Return where the complete blob is, or would be."""
-        return self._store.at(b"blobs", digest.algorithm.encode(), digest.encoded.encode())
+        return self._storage.at(b"blobs", digest.algorithm.encode(), digest.encoded.encode())
 
     def partial_path(self, digest: Digest) -> bytes:
         """Return where a blob is on its way, or would be."""
         name = f"{digest.algorithm}-{digest.encoded}".encode()
-        return self._store.at(b"blobs", _PARTIAL, name)
+        return self._storage.at(b"blobs", _PARTIAL, name)
 
     def has(self, digest: Digest) -> bool:
         """Tell whether the blob is here; it stays as long as the store is open."""
-        self._store.hold()
+        self._storage.hold()
         return os.path.exists(self.path(digest))
 
     def check(self, digest: Digest) -> bool:
@@ -92,7 +92,7 @@ class Blobs:
 
     def read(self, digest: Digest) -> bytes | None:
         """Return a small blob; None where it is not here, or not what it should be."""
-        self._store.hold()
+        self._storage.hold()
         try:
             with open(self.path(digest), "rb") as file:
                 content = file.read()
@@ -104,13 +104,13 @@ class Blobs:
         """Keep a small blob that has been checked."""
         if self.read(digest) == content:
             return
-        with self._store.faults:
-            making = self._store.scratch.name()
+        with self._storage.faults:
+            making = self._storage.scratch.name()
             with open(making, "wb") as file:
                 file.write(content)
             sync_path(making)
             self._rename(making, digest)
-        self._store.loose.add(self.path(digest))
+        self._storage.loose.add(self.path(digest))
 
     @contextmanager
     def partial(self, digest: Digest) -> Iterator[Partial | None]:
@@ -118,9 +118,9 @@ class Blobs:
 
         Waits while another process does the same.
         """
-        self._store.hold()
+        self._storage.hold()
         path = self.partial_path(digest)
-        with self._store.faults:
+        with self._storage.faults:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             while True:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -139,7 +139,7 @@ class Blobs:
 
     def settle(self, digests: Iterable[Digest]) -> None:
         """Give blobs that were completed and checked their names; they are on the device."""
-        with self._store.faults:
+        with self._storage.faults:
             for digest in digests:
                 with suppress(FileNotFoundError):  # another process did it
                     self._rename(self.partial_path(digest), digest)
@@ -153,7 +153,7 @@ class Blobs:
         """Return the digests of all complete blobs, and where they are."""
         found = {}
         for algorithm in ALGORITHMS:
-            directory = self._store.at(b"blobs", algorithm.encode())
+            directory = self._storage.at(b"blobs", algorithm.encode())
             for name in _names(directory):
                 digest = f"{algorithm}:{name.decode('ascii', 'replace')}"
                 found[digest] = os.path.join(directory, name)
@@ -166,7 +166,7 @@ class Blobs:
         """
         for path in unwanted:
             os.unlink(path)
-        directory = self._store.at(b"blobs", _PARTIAL)
+        directory = self._storage.at(b"blobs", _PARTIAL)
         oldest = time.time() - _PARTIAL_SECONDS
         for name in _names(directory):
             path = os.path.join(directory, name)
@@ -178,8 +178,8 @@ class Blobs:
         directory = os.path.dirname(target)
         if not os.path.isdir(directory):
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            self._store.device.changed(os.path.dirname(directory))
-        self._store.device.rename(path, target)
+            self._storage.device.changed(os.path.dirname(directory))
+        self._storage.device.rename(path, target)
 
 
 def _names(directory: bytes) -> list[bytes]:

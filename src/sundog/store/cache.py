@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 _LAYERS = "../layers/"
 _NO_LAYER = "none/"
@@ -48,20 +48,21 @@ class CacheEntry:
 class Cache:
     """The build cache of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, layers: Layers) -> None:
+        self._storage = storage
+        self._layers = layers
 
     def get(self, key: str) -> CacheHit | None:
         """Return what is known under ``key``, None when nothing is or its layer is gone.
 
         The layer stays as long as the store is open.
         """
-        self._store.hold()
+        self._storage.hold()
         target = self._target(key)
         if target.startswith(_NO_LAYER):
             return CacheHit(None)
         layer = target.removeprefix(_LAYERS)
-        return CacheHit(layer) if layer and self._store.layers.exists(layer) else None
+        return CacheHit(layer) if layer and self._layers.exists(layer) else None
 
     def put(self, key: str, layer: LayerId | None, below: Sequence[LayerId] = ()) -> None:
         """Remember what the instruction of ``key`` made on ``below``, in place of what was known.
@@ -69,16 +70,16 @@ class Cache:
         ``layer`` is None where it changed no file.
         """
         target = (_NO_LAYER + "".join(below[-1:])) if layer is None else _LAYERS + layer
-        with self._store.faults:
-            making = self._store.scratch.name()
+        with self._storage.faults:
+            making = self._storage.scratch.name()
             symlink(target, making)
-            self._store.device.rename(making, self._path(key))
+            self._storage.device.rename(making, self._path(key))
         if layer is not None:
-            self._store.loose.refer(self._store.layers.directory(layer))
+            self._storage.loose.refer(self._layers.directory(layer))
 
     def entries(self) -> Iterator[CacheEntry]:
         """Yield all entries, in no order."""
-        for name in os.listdir(self._store.at(b"cache")):
+        for name in os.listdir(self._storage.at(b"cache")):
             key = os.fsdecode(name)
             target = self._target(key)
             is_result = target.startswith(_LAYERS)
@@ -100,10 +101,10 @@ class Cache:
 
     def forget(self, key: str) -> None:
         """Remove an entry, and on closing the store its layer if nothing else needs it."""
-        self._store.expect_garbage()
+        self._storage.expect_garbage()
         with suppress(FileNotFoundError):  # another command was faster
             os.unlink(self._path(key))
-            self._store.device.changed(self._store.at(b"cache"))
+            self._storage.device.changed(self._storage.at(b"cache"))
 
     def _target(self, key: str) -> str:
         try:
@@ -112,4 +113,4 @@ class Cache:
             return ""
 
     def _path(self, key: str) -> bytes:
-        return self._store.at(b"cache", os.fsencode(key))
+        return self._storage.at(b"cache", os.fsencode(key))

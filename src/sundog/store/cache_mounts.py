@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sundog.record.owners import OwnersManifest
-    from sundog.store.store import Store
+    from sundog.store.storage import Storage
 
 _DIRECTORY = b"cache-mounts"
 _DEFAULT_MODE = 0o755
@@ -78,8 +78,8 @@ class CacheMount:
 class CacheMounts:
     """The cache mounts of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     @contextmanager
     def use(
@@ -108,28 +108,28 @@ class CacheMounts:
     def names(self) -> list[bytes]:
         """Return the paths of all."""
         with suppress(FileNotFoundError):
-            return [self._store.at(_DIRECTORY, name) for name in os.listdir(self._root)]
+            return [self._storage.at(_DIRECTORY, name) for name in os.listdir(self._root)]
         return []
 
     def clear(self) -> int:
         """Remove all that nobody uses; return how many."""
         removed = []
-        with self._store.faults:
+        with self._storage.faults:
             for path in self.names():
                 fd = _open_lock(path)
                 if fd is None:
                     continue
                 try:
                     if _lock(fd, path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                        removed.append(self._store.scratch.aside(path))
+                        removed.append(self._storage.scratch.aside(path))
                 finally:
                     _release(fd)
-            self._store.scratch.dispose(*removed)
+            self._storage.scratch.dispose(*removed)
         return len(removed)
 
     @property
     def _root(self) -> bytes:
-        return self._store.at(_DIRECTORY)
+        return self._storage.at(_DIRECTORY)
 
     def _take(self, request: CacheRequest, waiting: Callable[[str], None]) -> tuple[int, bytes]:
         """Lock a directory for ``request``; return the lock and the path."""
@@ -166,9 +166,9 @@ class CacheMounts:
             os.close(fd)
 
     def _make(self, path: bytes, request: CacheRequest) -> None:
-        store = self._store
-        with store.faults:
-            draft = store.scratch.new()
+        storage = self._storage
+        with storage.faults:
+            draft = storage.scratch.new()
             tree = os.path.join(draft, b"tree")
             os.mkdir(tree, 0o700)
             if request.fill is not None:
@@ -184,13 +184,13 @@ class CacheMounts:
                 with open(os.path.join(draft, name), "xb") as file:
                     file.write(data)
             os.makedirs(self._root, 0o700, exist_ok=True)
-            store.device.sync()
+            storage.device.sync()
             try:
                 os.rename(draft, path)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                store.scratch.dispose(draft)  # another process was faster
+                storage.scratch.dispose(draft)  # another process was faster
 
 
 # The later ones let in fewer others.

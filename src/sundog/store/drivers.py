@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sundog.container.root import Root
     from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 
 DRIVER_VARIABLE = "CH_IMAGE_DRIVER"
@@ -88,27 +88,27 @@ class Driver(Protocol):
         """
 
 
-def choose_driver(store: Store, name: str | None) -> Driver:
+def choose_driver(storage: Storage, layers: Layers, name: str | None) -> Driver:
     """Return the driver ``name``, else the one that the environment names, else one that works.
 
     Raises UsageError on an unknown name.
     """
-    name = name or os.environ.get(DRIVER_VARIABLE) or _working_driver(store)
+    name = name or os.environ.get(DRIVER_VARIABLE) or _working_driver(storage)
     if name == "overlay":
         from sundog.store.overlay_driver import OverlayDriver  # noqa: PLC0415
 
-        return OverlayDriver(store)
+        return OverlayDriver(storage, layers)
     if name == "copy":
         from sundog.store.copy_driver import CopyDriver  # noqa: PLC0415
 
-        return CopyDriver(store)
+        return CopyDriver(storage, layers)
     raise UsageError(f"unknown storage driver: {name}", f"known: {', '.join(DRIVERS)}")
 
 
-def _working_driver(store: Store) -> str:
+def _working_driver(storage: Storage) -> str:
     """Return what the probe found, on this kernel and file system, now or some time before."""
-    device = os.stat(store.path).st_dev
-    note = store.at(b"probe", os.fsencode(f"{os.uname().release}-{device:x}"))
+    device = os.stat(storage.path).st_dev
+    note = storage.at(b"probe", os.fsencode(f"{os.uname().release}-{device:x}"))
     try:
         with open(note, encoding="utf-8") as file:
             name = file.readline().strip()
@@ -117,12 +117,12 @@ def _working_driver(store: Store) -> str:
     if name not in DRIVERS:
         from sundog.store.probe import probe  # noqa: PLC0415 - seldom needed
 
-        with store.faults:
-            place = store.scratch.new()
+        with storage.faults:
+            place = storage.scratch.new()
             name, reason = probe(place)
-            making = store.scratch.name()
+            making = storage.scratch.name()
             with open(making, "w", encoding="utf-8") as file:
                 file.write(f"{name}\n{reason}\n")
             os.rename(making, note)
-            store.scratch.dispose(place)
+            storage.scratch.dispose(place)
     return name

@@ -34,10 +34,11 @@ from sundog.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.drivers import Driver
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 _GLOB = frozenset("*?[")
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -72,10 +73,17 @@ class Image:
 
 
 class Images:
-    """The images of one store."""
+    """The images of one store.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    ``choose_driver`` is called only to write an image, since the choice may take a trial.
+    """
+
+    def __init__(
+        self, storage: Storage, layers: Layers, choose_driver: Callable[[], Driver]
+    ) -> None:
+        self._storage = storage
+        self._layers = layers
+        self._choose_driver = choose_driver
 
     def get(self, text: str) -> Image:
         """Return the image that ``text`` names; its layers stay as long as the store is open.
@@ -83,12 +91,12 @@ class Images:
         Raises NotInStorage, ReferenceSyntaxError, or StoreError when a layer is missing.
         """
         canonical = canonical_name(text)
-        self._store.hold()
+        self._storage.hold()
         image = self._read(name_to_directory(canonical))
         if image is None:
             raise _not_in_storage(text)
         for layer in image.layers:
-            if not self._store.layers.exists(layer):
+            if not self._layers.exists(layer):
                 raise StoreError(
                     f"image in storage is damaged: {text}: layer {layer} is missing",
                     "import or build it again; what cleans /var/tmp may have been there",
@@ -101,7 +109,7 @@ class Images:
         Of one that is damaged nothing but its name is there.
         """
         images = []
-        for directory in map(os.fsdecode, os.listdir(self._store.at(b"images"))):
+        for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
             image = self._read_or_tell(directory)
             if image is not None:
                 images.append(image)
@@ -109,7 +117,7 @@ class Images:
 
     def size(self, image: Image) -> int:
         """Return the bytes in the files of an image's layers, those that are hidden as well."""
-        layers = self._store.layers
+        layers = self._layers
         return sum(layers.size(layer) for layer in image.layers if layers.exists(layer))
 
     def matching(self, *patterns: str) -> dict[str, Sequence[Image]]:
@@ -134,28 +142,29 @@ class Images:
 
         Each is replaced in one step.  All are on the device then.
         """
-        store = self._store
-        store.hold()
-        with store.faults:
+        storage = self._storage
+        storage.hold()
+        with storage.faults:
             drafts = [self._draft(image) for image in images]
-            store.device.sync_drafts(*drafts)
+            storage.device.sync_drafts(*drafts)
             for image, draft in zip(images, drafts, strict=True):
                 directory = name_to_directory(image.reference)
                 if self._others_are_replaced(directory, image.layers):
-                    store.expect_garbage()
-                self._replace(draft, store.at(b"images", os.fsencode(directory)))
-                store.device.changed(store.at(b"images"))
+                    storage.expect_garbage()
+                self._replace(draft, storage.at(b"images", os.fsencode(directory)))
+                storage.device.changed(storage.at(b"images"))
                 self._refer(image)
-            store.device.settle()
-            store.scratch.dispose(*drafts)
+            storage.device.settle()
+            storage.scratch.dispose(*drafts)
 
     def _draft(self, image: Image) -> bytes:
         """Write an image to a directory of ``tmp/``, and return that."""
-        store = self._store
+        storage = self._storage
+        driver = self._choose_driver()
         volumes = volume_paths(image.config.volumes)
         stack = ImageStack(
-            [layer.encode() for layer in store.layers.visible(image.layers)],
-            store.driver.tree_of_image(image.layers, volumes),
+            [layer.encode() for layer in self._layers.visible(image.layers)],
+            driver.tree_of_image(image.layers, volumes),
             [encoded(word) for word in image.config.entrypoint or ()],
             [encoded(word) for word in image.config.cmd or ()],
             encoded(image.config.working_dir),
@@ -175,25 +184,25 @@ class Images:
             b"root/ch/environment": environment_file(image.config),
             b"root/ch/metadata.json": metadata_file(image.config),
         }
-        draft = store.scratch.new()
+        draft = storage.scratch.new()
         os.makedirs(os.path.join(draft, b"root/ch"))
         for name, data in files.items():
             _write(os.path.join(draft, name), data)
         os.chmod(os.path.join(draft, b"root/ch"), 0o755)
-        os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
-        store.driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
+        os.chmod(os.path.join(draft, b"root"), self._layers.root_mode(image.layers))
+        driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
         return draft
 
     def _refer(self, image: Image) -> None:
         """Note what an image that is in place refers to."""
-        store = self._store
+        storage = self._storage
         volumes = volume_paths(image.config.volumes)
-        tree = store.driver.tree_of_image(image.layers, volumes)
+        tree = self._choose_driver().tree_of_image(image.layers, volumes)
         blobs = (digest.encode().split(b":", 1) for digest in image.blobs)
-        store.loose.refer(
-            *map(store.layers.directory, image.layers),
-            *(store.at(b"blobs", *words) for words in blobs),
-            store.at(b"trees", tree),
+        storage.loose.refer(
+            *map(self._layers.directory, image.layers),
+            *(storage.at(b"blobs", *words) for words in blobs),
+            storage.at(b"trees", tree),
         )
 
     def delete(self, *texts: str) -> None:
@@ -202,24 +211,24 @@ class Images:
         Containers that run from them go on.  Raises ReferenceSyntaxError, or NotInStorage, after
         the others are removed.
         """
-        store = self._store
+        storage = self._storage
         paths = {
-            text: store.at(b"images", os.fsencode(name_to_directory(canonical_name(text))))
+            text: storage.at(b"images", os.fsencode(name_to_directory(canonical_name(text))))
             for text in texts
         }
         places, missing = [], []
-        with store.faults:
+        with storage.faults:
             for text, path in paths.items():
                 try:
                     os.lstat(path)
-                    store.expect_garbage()
-                    places.append(store.scratch.aside(path))
+                    storage.expect_garbage()
+                    places.append(storage.scratch.aside(path))
                 except FileNotFoundError:
                     missing.append(text)
             if places:
-                store.device.changed(store.at(b"images"))
-                store.device.settle()
-            store.scratch.dispose(*places)
+                storage.device.changed(storage.at(b"images"))
+                storage.device.settle()
+            storage.scratch.dispose(*places)
         if missing:
             raise _not_in_storage(missing[0])
 
@@ -256,7 +265,7 @@ class Images:
                 return
             except KernelError as error:
                 if error.errno in _NO_EXCHANGE:
-                    self._store.scratch.replace(draft, target)
+                    self._storage.scratch.replace(draft, target)
                     return
                 if error.errno != errno.ENOENT:
                     raise
@@ -269,7 +278,7 @@ class Images:
 
     def _read(self, directory: str) -> Image | None:
         """Read an image; None when there is none.  Raises StoreError on one that is damaged."""
-        path = self._store.at(b"images", os.fsencode(directory))
+        path = self._storage.at(b"images", os.fsencode(directory))
         while True:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sundog.record.owners import OwnersManifest
     from sundog.store.layer_info import LayerBlob, LayerInfo
-    from sundog.store.store import Store
+    from sundog.store.storage import Storage
 
 LayerId = str
 
@@ -53,8 +53,8 @@ def layer_id(*identity: str) -> LayerId:
 class Layers:
     """The layers of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         # What was found out of layers, and is not written down yet.
         self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
 
@@ -136,23 +136,23 @@ class Layers:
 
         Return whether one was new: then all that was written before is on the device.
         """
-        store = self._store
-        store.hold()
-        with store.faults:
+        storage = self._storage
+        storage.hold()
+        with storage.faults:
             new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
             for draft, _, info in new:
                 _write_info(os.path.join(draft, b"layer.json"), info)
             if new:
-                store.device.sync()
+                storage.device.sync()
             for draft, layer, _ in new:
-                store.loose.add(self._path(layer), is_own=is_own)
+                storage.loose.add(self._path(layer), is_own=is_own)
                 try:
-                    store.device.rename(draft, self._path(layer))
+                    storage.device.rename(draft, self._path(layer))
                 except OSError:
                     if not self.exists(layer):
                         raise  # else another process was faster, or it is there twice
             # A rename has taken away those that are in place.
-            store.scratch.dispose(*(draft for draft, _, _ in drafts))
+            storage.scratch.dispose(*(draft for draft, _, _ in drafts))
         return bool(new)
 
     def diff_id(self, layer: LayerId) -> str:
@@ -161,7 +161,7 @@ class Layers:
 
         info = self.info(layer)
         if not info.diff_id:
-            digest = self._store.worker.call(write_layer_tar, self.path(layer), None)
+            digest = self._storage.worker.call(write_layer_tar, self.path(layer), None)
             self._learn(layer, lambda info: replace(info, diff_id=digest))
             return digest
         return info.diff_id
@@ -185,7 +185,7 @@ class Layers:
         info = self.info(layer)
         if info.size is not None:
             return info.size
-        size = self._store.worker.call(content_size, self.tree(layer))
+        size = self._storage.worker.call(content_size, self.tree(layer))
         self._learn(layer, lambda info: replace(info, size=size))
         return size
 
@@ -196,31 +196,31 @@ class Layers:
         """
         changed, self._changes = self._changes, {}
         made = {}
-        with self._store.faults:
+        with self._storage.faults:
             for layer, changes in changed.items():
                 with suppress(FileNotFoundError):  # another command has removed the layer
                     info = self._read_info(layer)  # which another may have replaced
                     for change in changes:
                         info = change(info)
-                    making = self._store.scratch.name()
+                    making = self._storage.scratch.name()
                     _write_info(making, info)
                     made[layer] = making
             if made:
-                self._store.device.sync_drafts(*made.values())
+                self._storage.device.sync_drafts(*made.values())
             for layer, making in made.items():
                 with suppress(FileNotFoundError):
                     os.rename(making, self._path(layer, b"layer.json"))
 
     def list(self) -> list[LayerId]:
         """Return all layers, in no order."""
-        return [os.fsdecode(name) for name in os.listdir(self._store.at(b"layers"))]
+        return [os.fsdecode(name) for name in os.listdir(self._storage.at(b"layers"))]
 
     def write_tar(self, layer: LayerId, destination: bytes) -> str:
         """Write the layer as a tar to the file ``destination`` and return its digest."""
         from sundog.store.tree_work import write_layer_tar  # noqa: PLC0415
 
         path = os.path.abspath(destination)
-        return self._store.worker.call(write_layer_tar, self.path(layer), path)
+        return self._storage.worker.call(write_layer_tar, self.path(layer), path)
 
     def _read_info(self, layer: LayerId) -> LayerInfo:
         from sundog.store.layer_info import unpack_info  # noqa: PLC0415 - a look needs none
@@ -232,7 +232,7 @@ class Layers:
         self._changes.setdefault(layer, []).append(change)
 
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
-        return self._store.at(b"layers", layer.encode(), *names)
+        return self._storage.at(b"layers", layer.encode(), *names)
 
 
 def _write_info(path: bytes, info: LayerInfo) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.container.root import Root
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 
 class OverlayDriver:
@@ -28,24 +28,25 @@ class OverlayDriver:
 
     name = "overlay"
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, layers: Layers) -> None:
+        self._storage = storage
+        self._layers = layers
 
     def root(self, layers: Sequence[LayerId]) -> Root:
         """Return a view of exactly what the layers hold, to be read only."""
-        store = self._store
-        visible = store.layers.visible(layers)
+        storage = self._storage
+        visible = self._layers.visible(layers)
         if not visible:
-            return DirectoryRoot(store.at(b"empty"))
+            return DirectoryRoot(storage.at(b"empty"))
         if len(visible) == 1:  # overlayfs wants two, and below one layer nothing needs merging
-            return DirectoryRoot(store.layers.tree(visible[0]))
-        return OverlayRoot(store.at(b"layers"), _lowers(visible))
+            return DirectoryRoot(self._layers.tree(visible[0]))
+        return OverlayRoot(storage.at(b"layers"), _lowers(visible))
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
     ) -> OverlaySnapshot:
         """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
-        return OverlaySnapshot(self._store, layers, real_sync=real_sync, bare=bare)
+        return OverlaySnapshot(self._storage, self._layers, layers, real_sync=real_sync, bare=bare)
 
     def tree_of_image(
         self,
@@ -72,22 +73,34 @@ class OverlaySnapshot(DraftedSnapshot):
     fake_sync = False
 
     def __init__(
-        self, store: Store, layers: Sequence[LayerId], *, real_sync: bool, bare: bool
+        self,
+        storage: Storage,
+        layers: Layers,
+        below: Sequence[LayerId],
+        *,
+        real_sync: bool,
+        bare: bool,
     ) -> None:
-        with store.faults:
+        with storage.faults:
             super().__init__(
-                store, layers, bare=bare, changes=b"upper", extract=seal, is_stable=True
+                storage,
+                layers,
+                below,
+                bare=bare,
+                changes=b"upper",
+                extract=seal,
+                is_stable=True,
             )
             upper = os.path.join(self._draft, b"upper")
             work = os.path.join(self._draft, b"work")
             os.mkdir(work, 0o700)
             os.mkdir(upper, 0o700)
-            os.chmod(upper, store.layers.root_mode(layers))
+            os.chmod(upper, layers.root_mode(below))
         # Named from the layers' directory: all names in one mount have to fit into one page.
-        base = store.at(b"layers")
+        base = storage.at(b"layers")
         self.root = OverlayRoot(
             base,
-            [*_lowers(store.layers.visible(layers)), b"../" + self._skeleton],
+            [*_lowers(layers.visible(below)), b"../" + self._skeleton],
             os.path.relpath(upper, base),
             os.path.relpath(work, base),
             volatile=not real_sync,
