@@ -253,6 +253,22 @@ def test_one_that_somebody_writes_to_is_refused(source: bytes, tree: bytes) -> N
     assert imported(source, tree).owners == RECORDS
 
 
+def test_records_that_a_writer_replaces_at_the_last_moment_are_read(
+    source: bytes, tree: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(source, {b"fifo": OwnerRecord("p", 1, 1)})
+    real, records = fcntl.flock, source + b"/ch/owners"
+
+    def flock(fd: int, operation: int) -> None:
+        monkeypatch.undo()
+        os.unlink(records)
+        record(source, RECORDS)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert imported(source, tree).owners == RECORDS
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="kernel: root may read all")
 def test_all_that_is_unreadable_is_in_one_error(source: bytes, tree: bytes) -> None:
     for name in (b"/sparse", b"/\xff\n", b"/d"):

@@ -5,6 +5,8 @@ Floor 0.
 
 import os
 
+from sundog.kernel.files import Closing
+
 OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 # The type of a file in st_mode: inode(7).
@@ -42,8 +44,5 @@ def absolute(path: bytes) -> bytes:
 
 def real_path(directory: bytes) -> bytes:
     """Return the path of a directory without symbolic links.  Raises OSError."""
-    fd = os.open(directory, OPEN_DIRECTORY)
-    try:
+    with Closing(os.open(directory, OPEN_DIRECTORY)) as fd:
         return os.readlink(b"/proc/self/fd/%d" % fd)
-    finally:
-        os.close(fd)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sundog.errors import SundogError
+from sundog.kernel.files import Closing
 from sundog.layer.below import SET_ID, kind_of
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
@@ -205,9 +206,6 @@ class _DirectoryCopy:
 def _hold_place(directory: int, name: bytes, status: os.stat_result) -> None:
     """Make the empty file that stands for a device."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
+    with Closing(os.open(name, flags, 0o600, dir_fd=directory)) as fd:
         os.fchmod(fd, stat.S_IMODE(status.st_mode))
         os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-    finally:
-        os.close(fd)

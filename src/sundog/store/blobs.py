@@ -10,13 +10,14 @@ leaves is partial, and the next one that wants the blob goes on from there.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
 
-from sundog.kernel.files import sync_path
+from sundog.kernel.files import Closing
 from sundog.oci.digest import ALGORITHMS, Digest
-from sundog.store.locks import wait_lock
+from sundog.store.locks import lock_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,11 +106,8 @@ class Blobs:
         if self.read(digest) == content:
             return
         with self._storage.faults:
-            making = self._storage.scratch.name()
-            with open(making, "wb") as file:
-                file.write(content)
-            sync_path(making)
-            self._rename(making, digest)
+            self._make_directory(digest)
+            self._storage.write_file(self.path(digest), content)
         self._storage.loose.add(self.path(digest))
 
     @contextmanager
@@ -122,27 +120,21 @@ class Blobs:
         path = self.partial_path(digest)
         with self._storage.faults:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            while True:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                try:
-                    wait_lock(fd, path)
-                    if os.path.exists(self.path(digest)):
-                        with suppress(FileNotFoundError):
-                            os.unlink(path)
-                        yield None
-                        return
-                    if _is_at(path, fd):
-                        yield Partial(fd)
-                        return
-                finally:
-                    os.close(fd)  # and unlock: nothing else holds this open file
+            # Closing the file unlocks it: no other process holds this open file.
+            with Closing(lock_file(path, fcntl.LOCK_EX, create=True)) as fd:
+                if os.path.exists(self.path(digest)):
+                    os.unlink(path)
+                    yield None
+                else:
+                    yield Partial(fd)
 
     def settle(self, digests: Iterable[Digest]) -> None:
         """Give blobs that were completed and checked their names; they are on the device."""
         with self._storage.faults:
             for digest in digests:
                 with suppress(FileNotFoundError):  # another process did it
-                    self._rename(self.partial_path(digest), digest)
+                    self._make_directory(digest)
+                    self._storage.device.rename(self.partial_path(digest), self.path(digest))
 
     def drop_partial(self, digest: Digest) -> None:
         """Remove what there is of a blob: it was not what it should be."""
@@ -173,13 +165,11 @@ class Blobs:
             if os.stat(path).st_mtime < oldest:
                 os.unlink(path)
 
-    def _rename(self, path: bytes, digest: Digest) -> None:
-        target = self.path(digest)
-        directory = os.path.dirname(target)
+    def _make_directory(self, digest: Digest) -> None:
+        directory = os.path.dirname(self.path(digest))
         if not os.path.isdir(directory):
             os.makedirs(directory, mode=0o700, exist_ok=True)
             self._storage.device.changed(os.path.dirname(directory))
-        self._storage.device.rename(path, target)
 
 
 def _names(directory: bytes) -> list[bytes]:
@@ -187,10 +177,3 @@ def _names(directory: bytes) -> list[bytes]:
         return os.listdir(directory)
     except FileNotFoundError:
         return []
-
-
-def _is_at(path: bytes, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False

@@ -19,9 +19,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 
-from sundog.kernel.files import sync_path
+from sundog.kernel.drafts import replace_file
+from sundog.kernel.locks import unlock
 from sundog.record.owners import OwnerRecord, pack_owners
 from sundog.store.layers import layer_id
+from sundog.store.locks import lock_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,11 +70,7 @@ class CacheMount:
 
         Of two that share the directory, the later one counts.
         """
-        making = b"%b.%d" % (self.owners, os.getpid())
-        with open(making, "wb") as file:
-            file.write(pack_owners(manifest))
-        sync_path(making)
-        os.rename(making, self.owners)
+        replace_file(self.owners, pack_owners(manifest))
 
 
 class CacheMounts:
@@ -99,7 +97,7 @@ class CacheMounts:
             # All commands lock in this order, so that no two wait for each other.
             for name, request in sorted(strictest.items()):
                 fd, places[name] = self._take(request, waiting)
-                locks.callback(_release, fd)
+                locks.callback(unlock, fd)
             yield [
                 CacheMount(os.path.join(place, b"tree"), os.path.join(place, b"owners"))
                 for place in (places[request.name] for request in requests)
@@ -116,14 +114,12 @@ class CacheMounts:
         removed = []
         with self._storage.faults:
             for path in self.names():
-                fd = _open_lock(path)
-                if fd is None:
-                    continue
-                try:
-                    if _lock(fd, path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                with suppress(FileNotFoundError, BlockingIOError):
+                    fd = lock_file(os.path.join(path, b"lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    try:
                         removed.append(self._storage.scratch.aside(path))
-                finally:
-                    _release(fd)
+                    finally:
+                        unlock(fd)
             self._storage.scratch.dispose(*removed)
         return len(removed)
 
@@ -147,23 +143,12 @@ class CacheMounts:
     def _locked(self, path: bytes, request: CacheRequest, operation: int) -> int | None:
         """Lock the directory ``path``, made if need be; None when others have it."""
         while True:
-            fd = _open_lock(path)
-            if fd is None:
-                self._make(path, request)
-                continue
             try:
-                is_taken = _lock(fd, path, operation)
-                if is_taken:
-                    return fd
-            except FileNotFoundError:
-                pass  # it was removed meanwhile
-            except BaseException:
-                os.close(fd)
-                raise
-            else:
-                os.close(fd)
+                return lock_file(os.path.join(path, b"lock"), operation)
+            except BlockingIOError:
                 return None
-            os.close(fd)
+            except FileNotFoundError:
+                self._make(path, request)
 
     def _make(self, path: bytes, request: CacheRequest) -> None:
         storage = self._storage
@@ -195,30 +180,3 @@ class CacheMounts:
 
 # The later ones let in fewer others.
 _SHARING = ("shared", "locked", "private")
-
-
-def _open_lock(path: bytes) -> int | None:
-    try:
-        return os.open(os.path.join(path, b"lock"), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-
-
-def _lock(fd: int, path: bytes, operation: int) -> bool:
-    """Lock ``fd``, the lock of ``path``; False when others have it and it is not to wait.
-
-    Raises FileNotFoundError when the directory was removed.
-    """
-    try:
-        fcntl.flock(fd, operation)
-    except BlockingIOError:
-        return False
-    if not os.path.samestat(os.stat(os.path.join(path, b"lock")), os.fstat(fd)):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    return True
-
-
-def _release(fd: int) -> None:
-    # Children forked since hold the open file too: closing it here would not unlock.
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    os.close(fd)

@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
-from sundog.kernel.files import sync_path
+from sundog.kernel.files import Closing, sync_path
 from sundog.kernel.libc import printable
 from sundog.record.stack import read_stack
 from sundog.store.directory import COLLECTION_DUE
@@ -129,10 +129,9 @@ def _useless_blobs(layers: Layers, images: Sequence[Image], blobs: Blobs) -> lis
 
 def _tree_of(image: bytes) -> bytes:
     """Return the flattened tree that an image is run from, if it has one."""
-    with suppress(FileNotFoundError, StoreError):
-        fd = os.open(image, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return read_stack(fd).tree
-        finally:
-            os.close(fd)
+    with (
+        suppress(FileNotFoundError, StoreError),
+        Closing(os.open(image, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd,
+    ):
+        return read_stack(fd).tree
     return b""

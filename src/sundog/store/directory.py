@@ -21,7 +21,8 @@ import stat
 from contextlib import suppress
 
 from sundog.errors import StoreError
-from sundog.kernel.files import sync_file_system, sync_path
+from sundog.kernel.drafts import replace_file
+from sundog.kernel.files import sync_file_system
 from sundog.kernel.libc import printable
 from sundog.record.location import account_name, is_others_link
 from sundog.store.faults import OTHER_STORAGE_HINT
@@ -150,16 +151,8 @@ def _claim(path: bytes) -> None:
             OTHER_STORAGE_HINT,
         ) from error
     _check_privacy(path, os.stat(path))
-    making = os.path.join(path, _VERSION_IN_MAKING + os.urandom(8).hex().encode())
-    try:
-        with open(making, "xb") as file:
-            file.write(FORMAT)
-        sync_path(making)
-        os.rename(making, os.path.join(path, VERSION))
-        sync_path(path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(making)
+    draft = os.path.join(path, _VERSION_IN_MAKING + os.urandom(8).hex().encode())
+    replace_file(os.path.join(path, VERSION), FORMAT, mode=0o644, draft=draft)
 
 
 def _check_way(path: bytes) -> None:

@@ -120,9 +120,6 @@ def _working_driver(storage: Storage) -> str:
         with storage.faults:
             place = storage.scratch.new()
             name, reason = probe(place)
-            making = storage.scratch.name()
-            with open(making, "w", encoding="utf-8") as file:
-                file.write(f"{name}\n{reason}\n")
-            os.rename(making, note)
+            storage.write_file(note, f"{name}\n{reason}\n".encode())
             storage.scratch.dispose(place)
     return name

@@ -24,7 +24,9 @@ from sundog.errors import (
     ReferenceSyntaxError,
     StoreError,
 )
-from sundog.kernel.files import RENAME_EXCHANGE, renameat2
+from sundog.kernel.drafts import write_new_file
+from sundog.kernel.files import RENAME_EXCHANGE, Closing, renameat2
+from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
 from sundog.record.names import canonical_name, name_to_directory
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 _GLOB = frozenset("*?[")
+# What a damaged image makes of reading it.
+_DAMAGES = (ValueError, KeyError, TypeError, FileNotFoundError, ImageConfigError)
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -187,7 +191,7 @@ class Images:
         draft = storage.scratch.new()
         os.makedirs(os.path.join(draft, b"root/ch"))
         for name, data in files.items():
-            _write(os.path.join(draft, name), data)
+            write_new_file(os.path.join(draft, name), data, 0o644)  # the image's user reads it
         os.chmod(os.path.join(draft, b"root/ch"), 0o755)
         os.chmod(os.path.join(draft, b"root"), self._layers.root_mode(image.layers))
         driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
@@ -284,17 +288,16 @@ class Images:
                 fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return None
-            try:
-                return _read_image(fd)
-            except (ValueError, KeyError, TypeError, FileNotFoundError, ImageConfigError) as error:
-                if _is_at(path, fd):
-                    name = _name_of(directory)
-                    raise StoreError(
-                        f"damaged image in storage: {name}: {error}", f"ch-image delete {name}"
-                    ) from error
-                # Replaced or deleted while it was read: look again.
-            finally:
-                os.close(fd)
+            with Closing(fd):
+                try:
+                    return _read_image(fd)
+                except _DAMAGES as error:
+                    if is_at(path, fd):
+                        name = _name_of(directory)
+                        raise StoreError(
+                            f"damaged image in storage: {name}: {error}", f"ch-image delete {name}"
+                        ) from error
+                    # Another command has replaced or deleted the image meanwhile: look again.
 
 
 def is_glob(pattern: str) -> bool:
@@ -320,13 +323,6 @@ def _contents(dirfd: int, name: str) -> bytes:
         return file.read()
 
 
-def _is_at(path: bytes, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
 def _name_of(directory: str) -> str:
     """Return the canonical name of the image in ``directory``."""
     return directory.replace("%", "/").replace("+", ":")
@@ -336,11 +332,3 @@ def _not_in_storage(text: str) -> NotInStorage:
     return NotInStorage(
         f"not in storage: {text}", f"ch-image pull {text}; or ch-image import PATH {text}"
     )
-
-
-def _write(path: bytes, data: bytes) -> None:
-    """Write a file, readable for all as files of an image are."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        os.fchmod(fd, 0o644)
-        file.write(data)

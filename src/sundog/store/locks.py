@@ -12,7 +12,9 @@ import os
 from contextlib import contextmanager, suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
+from sundog.kernel.locks import open_locked, unlock
 from sundog.kernel.refusal import file_system_of
 from sundog.store.faults import OTHER_STORAGE_HINT
 
@@ -24,17 +26,24 @@ _TURN = b"turn-"
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
-def try_lock(fd: int, path: bytes) -> bool:
-    """Lock ``fd`` for this process alone; return False when another one holds the lock.
+def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
+    """Open the file ``path`` and lock it, as ``open_locked`` does; return the descriptor.
 
-    ``path`` is for the message.  Raises StoreError on a file system without locks.
+    ``operation`` is that of flock(2): LOCK_EX or LOCK_SH, perhaps with LOCK_NB.  Raises
+    BlockingIOError when another process holds the lock, FileNotFoundError where there is no such
+    file and ``create`` is not set, and StoreError on a file system without locks.
     """
-    return _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
-
-
-def wait_lock(fd: int, path: bytes) -> None:
-    """Lock ``fd`` for this process alone, as soon as no other one holds the lock."""
-    _flock(fd, fcntl.LOCK_EX, path)
+    # NFS wants a file that is open for writing for an exclusive lock, for reading for a shared one.
+    flags = os.O_RDWR if operation & fcntl.LOCK_EX else os.O_RDONLY
+    try:
+        return open_locked(path, flags | (os.O_CREAT if create else 0), operation)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        raise StoreError(
+            f"no file locks on {file_system_of(path)}: {printable(path)}: {error.strerror}",
+            OTHER_STORAGE_HINT,
+        ) from error
 
 
 class UseLock:
@@ -51,8 +60,7 @@ class UseLock:
     def share(self) -> None:
         """Keep layers from being removed until ``release``; waits for a removal under way."""
         if self._fd < 0:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            _flock(self._fd, fcntl.LOCK_SH, self._path)
+            self._fd = lock_file(self._path, fcntl.LOCK_SH)
 
     def try_exclude(self) -> bool:
         """Take the lock for this process alone, until ``release``; False when others use layers.
@@ -60,19 +68,17 @@ class UseLock:
         What this process shared before is given up in either case.
         """
         self.release()
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        if not try_lock(self._fd, self._path):
-            self.release()
+        try:
+            self._fd = lock_file(self._path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             return False
         return True
 
     def release(self) -> None:
         """Give the lock up, whichever it is."""
         if self._fd >= 0:
-            # Children forked since hold the open file too: closing it here would not unlock.
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            unlock(fd)
 
 
 class TurnLock:
@@ -93,24 +99,14 @@ class TurnLock:
             yield
         finally:
             os.unlink(self._path)
-            # Children forked since hold the open file too: closing it here would not unlock.
-            fcntl.flock(fd, fcntl.LOCK_UN)
-            os.close(fd)
+            unlock(fd)
 
     def _take(self, waiting: Callable[[], None]) -> int:
-        while True:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                if not try_lock(fd, self._path):
-                    waiting()
-                    _flock(fd, fcntl.LOCK_EX, self._path)
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.stat(self._path), os.fstat(fd)):
-                        return fd
-            except BaseException:
-                os.close(fd)
-                raise
-            os.close(fd)  # it was another's, who is done
+        try:
+            return lock_file(self._path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
+        except BlockingIOError:
+            waiting()
+        return lock_file(self._path, fcntl.LOCK_EX, create=True)
 
 
 def remove_turns(directory: bytes) -> None:
@@ -119,25 +115,8 @@ def remove_turns(directory: bytes) -> None:
         if not name.startswith(_TURN):
             continue
         path = os.path.join(directory, name)
-        with suppress(FileNotFoundError):
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                if try_lock(fd, path):
-                    os.unlink(path)
-            finally:
-                os.close(fd)
-
-
-def _flock(fd: int, operation: int, path: bytes) -> bool:
-    try:
-        fcntl.flock(fd, operation)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-        raise StoreError(
-            f"no file locks on {file_system_of(path)}: {printable(path)}: {error.strerror}",
-            OTHER_STORAGE_HINT,
-        ) from error
-    return True
+        with (
+            suppress(FileNotFoundError, BlockingIOError),
+            Closing(lock_file(path, fcntl.LOCK_EX | fcntl.LOCK_NB)),
+        ):
+            os.unlink(path)

@@ -13,6 +13,7 @@ import stat
 from sundog.container.root import OverlayRoot
 from sundog.container.step import in_root
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 
 _OPAQUE = "user.overlay.opaque"
 # Of these nothing is left that ``copy`` could do either: the error is the user's to see.
@@ -82,8 +83,5 @@ def _misread(roots: list[int]) -> str:
 
 
 def _listed(path: str, root: int) -> list[str]:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
-    try:
+    with Closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)) as fd:
         return sorted(os.listdir(fd))
-    finally:
-        os.close(fd)

@@ -15,13 +15,15 @@ so that it works on a full file system.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.files import Closing
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import ID_LENGTH, read_stack
-from sundog.store.locks import try_lock
+from sundog.store.locks import lock_file
 from sundog.store.mounted import mounted_names
 
 TYPE_CHECKING = False
@@ -175,12 +177,8 @@ class Scratch:
 def _locked(directory: bytes) -> int | None:
     """Lock a directory of ``tmp/``; None when another process has it, or deletes it just now."""
     path = os.path.join(directory, _LOCK)
-    with suppress(FileNotFoundError):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with suppress(FileNotFoundError):
-            if try_lock(fd, path) and os.path.samestat(os.stat(path), os.fstat(fd)):
-                return fd
-        os.close(fd)
+    with suppress(FileNotFoundError, BlockingIOError):
+        return lock_file(path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
     return None
 
 
@@ -190,11 +188,8 @@ def _marks(path: bytes) -> set[bytes]:
     if len(identity) == ID_LENGTH:
         return {identity}
     with suppress(FileNotFoundError, NotADirectoryError, StoreError):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            stack = read_stack(fd)  # an image, then
-        finally:
-            os.close(fd)
+        with Closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+            stack = read_stack(fd)  # so it is an image
         return {stack.tree} if stack.tree else set(stack.layers[:1])
     return set()
 

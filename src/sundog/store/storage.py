@@ -9,6 +9,8 @@ import errno
 import os
 from contextlib import suppress
 
+from sundog.kernel.drafts import write_new_file
+from sundog.kernel.files import sync_path
 from sundog.store.device import Device
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK
 from sundog.store.faults import StorageFaults
@@ -63,6 +65,16 @@ class Storage:
     def is_collection_due(self) -> bool:
         """Tell whether this command or an earlier one has called ``expect_garbage``."""
         return self._expects_garbage or os.path.exists(self.at(COLLECTION_DUE))
+
+    def write_file(self, path: bytes, data: bytes) -> None:
+        """Write a small file as a whole, in place of one that is there.
+
+        The name is on the device once ``device`` has settled.
+        """
+        draft = self.scratch.name()
+        write_new_file(draft, data)
+        sync_path(draft)
+        self.device.rename(draft, path)
 
     def set_aside(self, paths: Iterable[bytes]) -> list[bytes]:
         """Move layers, trees and the like into the trash; return their new paths.

@@ -96,6 +96,10 @@ class Store:
         """Return the path of something in the storage directory."""
         return self._storage.at(*names)
 
+    def write_file(self, path: bytes, data: bytes) -> None:
+        """Write a small file of the storage directory as a whole, as ``Storage.write_file``."""
+        self._storage.write_file(path, data)
+
     def hold(self) -> None:
         """Keep every layer that is here now until the store is closed."""
         self._storage.hold()

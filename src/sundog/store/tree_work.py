@@ -11,6 +11,7 @@ import os
 import stat
 
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
@@ -147,14 +148,12 @@ def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
 
     None where there is none, or a symlink is in the way.
     """
-    root = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-    except KernelError:
-        return None
-    finally:
-        os.close(root)
+    with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        try:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        except KernelError:
+            return None
     with open(fd, "rb") as file:
         return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 

@@ -15,6 +15,8 @@ import os
 import posixpath
 
 from sundog.container.mountpoint import reserve_mount_point
+from sundog.kernel.files import Closing
+from sundog.kernel.process import Umask
 from sundog.store.metadata import encoded
 
 TYPE_CHECKING = False
@@ -47,22 +49,16 @@ def make_volumes(volumes: Sequence[bytes], image: int, own: int) -> None:
 
     They may be the same directory.  This process may write to ``own`` whatever the modes are.
     """
-    umask = os.umask(0o022)
-    try:
+    with Umask(0o022):
         for volume in volumes:
             try:
                 reserve_mount_point(volume, image, own, is_directory=True)
             except OSError as error:
                 if error.errno not in _NO_PLACE:
                     raise
-    finally:
-        os.umask(umask)
 
 
 def make_volumes_of_tree(volumes: Sequence[bytes], tree: bytes) -> None:
     """Make ``volumes`` in a flattened tree."""
-    fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         make_volumes(volumes, fd, fd)
-    finally:
-        os.close(fd)
