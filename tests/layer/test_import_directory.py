@@ -241,7 +241,7 @@ def test_records_that_are_none(source: bytes, tree: bytes, kind: str) -> None:
         SundogError, match=r"^can't read who owns what in .*: ch/owners: "
     ) as caught:
         imported(source, tree)
-    assert caught.value.hint == "to import it without, remove that file"
+    assert caught.value.hint == "to import the directory without its records, remove that file"
 
 
 def test_one_that_somebody_writes_to_is_refused(source: bytes, tree: bytes) -> None:

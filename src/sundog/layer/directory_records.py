@@ -1,4 +1,4 @@
-"""The records of a directory image, ``DIR/ch/owners``, for as long as it is copied.
+"""The records of a directory image, ``DIR/ch/owners``, locked while the image is copied.
 
 ``launcher.own_records`` writes them.
 """
@@ -31,13 +31,13 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def is_about_records(path: bytes) -> bool:
-    """Tell whether ``path`` of a directory image is its records, or a draft of them."""
+    """Tell whether ``path`` in a directory image is the file of records, or a draft of it."""
     return path == _PATH or path.startswith(_DRAFT)
 
 
 @contextlib.contextmanager
 def own_records(source: bytes) -> Iterator[OwnersManifest | None]:
-    """Give the records of the directory ``source``, None if it has none; nobody writes meanwhile.
+    """Give the records of the directory ``source``, locked against writers; None if it has none.
 
     Raises SundogError when another process writes them, or when they can't be read.
     """
@@ -92,5 +92,5 @@ def _opened(source: bytes, root: int) -> int:
 def _unreadable(source: bytes, reason: str) -> SundogError:
     return SundogError(
         f"can't read who owns what in {display(source)}: {display(_PATH)}: {reason}",
-        "to import it without, remove that file",
+        "to import the directory without its records, remove that file",
     )
