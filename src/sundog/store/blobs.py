@@ -1,11 +1,11 @@
-"""``blobs/``: content as it came from outside, or is to go there, by digest.
+"""``blobs/``: content that came from outside, unchanged, by digest.
 
     blobs/ALGORITHM/HEX       complete: manifests, configurations, compressed layers
     blobs/partial/ALGORITHM-HEX
-                              on its way here; locked by the process that fetches it
+                              on its way here; the process that fetches it holds a lock on it
 
-A blob has its final name when it has been checked and is on the device.  What a killed process
-leaves is partial, and the next one that wants the blob goes on from there.
+A blob gets its final name when it has been checked and is on the device.  A killed process leaves a
+partial blob.  The next process that wants this blob resumes there.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 _PARTIAL = b"partial"
 _CHUNK = 1 << 20
-# For as long somebody may come back for what was fetched of a blob.
+# An interrupted download can be resumed for this long.
 _PARTIAL_SECONDS = 7 * 86400
 
 
 class Partial:
-    """What there is of a blob: an open file, which no other process writes."""
+    """The part of a blob that is here: an open file, which no other process writes."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -43,7 +43,7 @@ class Partial:
         return os.pread(self._fd, size, offset)
 
     def append(self, data: bytes) -> None:
-        """Write ``data`` behind what is there.  Raises OSError as write(2) does."""
+        """Append ``data``.  Raises OSError as write(2) does."""
         rest = memoryview(data)
         while rest:
             written = os.pwrite(self._fd, rest, self.size)
@@ -51,7 +51,7 @@ class Partial:
             rest = rest[written:]
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Discard all that is here."""
         os.ftruncate(self._fd, 0)
         self.size = 0
 
@@ -63,21 +63,21 @@ class Blobs:
         self._storage = storage
 
     def path(self, digest: Digest) -> bytes:
-        """Return where the complete blob is, or would be."""
+        """Return the path that the complete blob has, or would have."""
         return self._storage.at(b"blobs", digest.algorithm.encode(), digest.encoded.encode())
 
     def partial_path(self, digest: Digest) -> bytes:
-        """Return where a blob is on its way, or would be."""
+        """Return the path that the partial blob has, or would have."""
         name = f"{digest.algorithm}-{digest.encoded}".encode()
         return self._storage.at(b"blobs", _PARTIAL, name)
 
     def has(self, digest: Digest) -> bool:
-        """Tell whether the blob is here; it stays as long as the store is open."""
+        """Tell whether the blob is here.  Then it stays as long as the store is open."""
         self._storage.hold()
         return os.path.exists(self.path(digest))
 
     def check(self, digest: Digest) -> bool:
-        """Read a blob and tell whether it is what it should be; else remove it."""
+        """Read a blob and tell whether it has this digest; if not, remove it."""
         hasher = digest.hasher()
         try:
             with open(self.path(digest), "rb") as file:
@@ -92,7 +92,7 @@ class Blobs:
         return False
 
     def read(self, digest: Digest) -> bytes | None:
-        """Return a small blob; None where it is not here, or not what it should be."""
+        """Return a small blob, None if it is not here or has another digest."""
         self._storage.hold()
         try:
             with open(self.path(digest), "rb") as file:
@@ -102,7 +102,7 @@ class Blobs:
         return content if Digest.of(content, digest.algorithm) == digest else None
 
     def put(self, content: bytes, digest: Digest) -> None:
-        """Keep a small blob that has been checked."""
+        """Keep a small blob that the caller has checked."""
         if self.read(digest) == content:
             return
         with self._storage.faults:
@@ -112,9 +112,9 @@ class Blobs:
 
     @contextmanager
     def partial(self, digest: Digest) -> Iterator[Partial | None]:
-        """Open what there is of a blob, to complete it; None when it is complete meanwhile.
+        """Open the partial blob to complete it; give None when the blob is complete.
 
-        Waits while another process does the same.
+        Waits while another process completes it.
         """
         self._storage.hold()
         path = self.partial_path(digest)
@@ -129,7 +129,7 @@ class Blobs:
                     yield Partial(fd)
 
     def settle(self, digests: Iterable[Digest]) -> None:
-        """Give blobs that were completed and checked their names; they are on the device."""
+        """Give their final names to blobs that are complete, checked and on the device."""
         with self._storage.faults:
             for digest in digests:
                 with suppress(FileNotFoundError):  # another process did it
@@ -137,12 +137,12 @@ class Blobs:
                     self._storage.device.rename(self.partial_path(digest), self.path(digest))
 
     def drop_partial(self, digest: Digest) -> None:
-        """Remove what there is of a blob: it was not what it should be."""
+        """Remove a partial blob, which turned out to have another digest."""
         with suppress(FileNotFoundError):
             os.unlink(self.partial_path(digest))
 
     def list(self) -> dict[str, bytes]:
-        """Return the digests of all complete blobs, and where they are."""
+        """Return digest → path of all complete blobs."""
         found = {}
         for algorithm in ALGORITHMS:
             directory = self._storage.at(b"blobs", algorithm.encode())
@@ -152,9 +152,9 @@ class Blobs:
         return found
 
     def collect(self, unwanted: Iterable[bytes]) -> None:
-        """Remove complete blobs, and partial ones that nobody came back for.
+        """Remove the complete blobs ``unwanted``, and partial ones that are too old to resume.
 
-        No other process uses the store.
+        Call this while no other process uses the store.
         """
         for path in unwanted:
             os.unlink(path)

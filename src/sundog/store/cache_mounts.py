@@ -1,13 +1,14 @@
 """``cache-mounts/``: directories that ``RUN --mount=type=cache`` keeps from one build to the next.
 
-    cache-mounts/NAME/lock     held by who uses it, through flock(2)
+    cache-mounts/NAME/lock     flock(2)ed by the commands that use the directory
     cache-mounts/NAME/tree/    the files
-    cache-mounts/NAME/owners   what a supervisor recorded of their owners, see ``record.owners``
-    cache-mounts/NAME/id       the ID that builds call it by
+    cache-mounts/NAME/owners   the owners of the files that a supervisor recorded, see
+                               ``record.owners``
+    cache-mounts/NAME/id       the ID in the Dockerfile
 
-Nothing refers to them: each can be removed at any time that nobody uses it.  ``shared`` ones are
-used by any number of commands at a time, ``locked`` ones by one after the other, and of ``private``
-ones each command has one that no other uses at that time.
+Nothing refers to these directories: each can be removed whenever no command uses it.  Any number of
+commands use a ``shared`` one at a time, and one command at a time a ``locked`` one.  ``private``
+ones have several instances; each command gets one that no other command uses.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ _FIRST = 0
 class CacheRequest:
     """A cache mount that a RUN wants.
 
-    ``id`` names it, together with what it starts from: ``origin``, a digest, and ``fill``, which
-    puts that into a new directory.  ``mode`` and ``owner`` are those of a new directory.
+    ``id`` and ``origin`` name it.  ``origin`` is the digest of its first contents, and ``fill``
+    puts these into a new directory.  ``mode`` and ``owner`` are those of a new directory.
     """
 
     id: str
@@ -54,7 +55,7 @@ class CacheRequest:
 
     @property
     def name(self) -> str:
-        """What the directory is called, the number of the instance left out."""
+        """The name of the directory, without the number of the instance."""
         return layer_id("cache mount", self.id, self.origin)
 
 
@@ -66,9 +67,9 @@ class CacheMount:
     owners: bytes
 
     def record(self, manifest: OwnersManifest) -> None:
-        """Write what there is to record of the owners now.
+        """Replace the recorded owners by ``manifest``.
 
-        Of two that share the directory, the later one counts.
+        If two commands share the directory, the later call counts.
         """
         replace_file(self.owners, pack_owners(manifest))
 
@@ -83,9 +84,9 @@ class CacheMounts:
     def use(
         self, requests: Sequence[CacheRequest], waiting: Callable[[str], None]
     ) -> Iterator[list[CacheMount]]:
-        """Have the directories for ``requests``, made if need be, until the context ends.
+        """Make and lock the directories for ``requests``; they are locked until the context ends.
 
-        Tells ``waiting`` the ID of one that another command has to give up first.
+        Before it waits for another command to end its use, calls ``waiting`` with the ID.
         """
         strictest: dict[str, CacheRequest] = {}
         for request in requests:
@@ -94,7 +95,7 @@ class CacheMounts:
                 strictest[request.name] = request
         with ExitStack() as locks:
             places = {}
-            # All commands lock in this order, so that no two wait for each other.
+            # All commands lock in this order, so that no two commands wait for each other.
             for name, request in sorted(strictest.items()):
                 fd, places[name] = self._take(request, waiting)
                 locks.callback(unlock, fd)
@@ -104,13 +105,13 @@ class CacheMounts:
             ]
 
     def names(self) -> list[bytes]:
-        """Return the paths of all."""
+        """Return the paths of all cache mounts."""
         with suppress(FileNotFoundError):
             return [self._storage.at(_DIRECTORY, name) for name in os.listdir(self._root)]
         return []
 
     def clear(self) -> int:
-        """Remove all that nobody uses; return how many."""
+        """Remove the cache mounts that no command uses; return their number."""
         removed = []
         with self._storage.faults:
             for path in self.names():
@@ -128,7 +129,7 @@ class CacheMounts:
         return self._storage.at(_DIRECTORY)
 
     def _take(self, request: CacheRequest, waiting: Callable[[str], None]) -> tuple[int, bytes]:
-        """Lock a directory for ``request``; return the lock and the path."""
+        """Lock a directory for ``request``; return the descriptor of the lock, and the path."""
         for number in count(_FIRST):
             path = os.path.join(self._root, b"%b-%d" % (request.name.encode(), number))
             mode = fcntl.LOCK_SH if request.sharing == "shared" else fcntl.LOCK_EX
@@ -141,7 +142,7 @@ class CacheMounts:
         raise AssertionError
 
     def _locked(self, path: bytes, request: CacheRequest, operation: int) -> int | None:
-        """Lock the directory ``path``, made if need be; None when others have it."""
+        """Lock the directory ``path``, and make it if need be; None when other commands use it."""
         while True:
             try:
                 return lock_file(os.path.join(path, b"lock"), operation)
@@ -178,5 +179,5 @@ class CacheMounts:
                 storage.scratch.dispose(draft)  # another process was faster
 
 
-# The later ones let in fewer others.
+# Each one lets in fewer other commands than the one before it.
 _SHARING = ("shared", "locked", "private")

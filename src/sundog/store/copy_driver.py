@@ -1,9 +1,9 @@
 """The ``copy`` driver: a flat copy for each instruction, on any file system.
 
-    trees/ID/   the layers of an image merged, from which ``ch-run`` runs it
+    trees/ID/   the merged layers of an image, from which ``ch-run`` runs it
 
-What an instruction changed is found by inode, change time and size.  Copies share their data with
-the layers where the file system can (reflinks).
+Inode, change time and size tell what an instruction changed.  Copies share their data with the
+layers where the file system supports it (reflinks).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CopyDriver:
         self._layers = layers
 
     def root(self, layers: Sequence[LayerId]) -> DirectoryRoot:
-        """Return a view of exactly what the layers hold, to be read only."""
+        """Return a view of exactly the layers' contents, to be mounted read-only."""
         storage = self._storage
         visible = self._layers.visible(layers)
         if not visible:
@@ -49,21 +49,21 @@ class CopyDriver:
         if len(visible) == 1:
             return DirectoryRoot(self._layers.tree(visible[0]))
         tree = self._flattened(layers, skeleton=None)
-        storage.loose.add(storage.at(b"trees", tree), is_own=True)  # images have others
+        storage.loose.add(storage.at(b"trees", tree), is_own=True)  # no image is run from this tree
         return DirectoryRoot(storage.at(b"trees", tree))
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
     ) -> CopySnapshot:
-        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
+        """Start an instruction on ``layers``, see ``drivers.Driver``."""
         return CopySnapshot(self._storage, self._layers, layers, real_sync=real_sync, bare=bare)
 
     def tree_of_image(self, layers: Sequence[LayerId], volumes: Sequence[bytes] = ()) -> bytes:
-        """Return the ID of the flattened tree from which an image is run; makes it if need be."""
+        """Return the ID of the flattened tree from which an image is run; make it if need be."""
         return self._flattened(layers, skeleton=self._storage.at(b"skeleton"), volumes=volumes)
 
     def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
-        """Do nothing: the flattened tree has them."""
+        """Do nothing: the flattened tree has these directories."""
 
     def _flattened(
         self, layers: Sequence[LayerId], skeleton: bytes | None, volumes: Sequence[bytes] = ()
@@ -79,7 +79,7 @@ class CopyDriver:
             draft = storage.scratch.name()
             storage.worker.call(flatten_layers, self._layers.paths(layers), skeleton, draft)
             if skeleton is not None:
-                # Over it comes the image's own; what an image has there instead, it keeps.
+                # A mount point for the image's own /ch, unless the layers have something there.
                 ch = os.path.join(draft, b"ch")
                 if not os.path.lexists(ch):
                     storage.worker.call(make_directory, ch)
@@ -87,7 +87,7 @@ class CopyDriver:
                 storage.worker.call(make_volumes_of_tree, volumes, draft)
             storage.device.sync()
             try:
-                # There it works without write permission for the root of the tree.
+                # In the worker this works without write permission for the root of the tree.
                 storage.worker.call(rename, draft, target)
                 storage.device.changed(os.path.dirname(target))
                 storage.loose.add(target, is_own=skeleton is None)
@@ -99,7 +99,7 @@ class CopyDriver:
 
 
 class CopySnapshot(DraftedSnapshot):
-    """See ``drivers.Snapshot``: the draft is a copy, and a note of what was in it before."""
+    """See ``drivers.Snapshot``: the draft has a copy, and a scan of it from before the step."""
 
     def __init__(
         self,

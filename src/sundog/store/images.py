@@ -1,11 +1,11 @@
-"""``images/NAME/``: what has a name.  ``/`` of the canonical name is written ``%``, ``:`` is ``+``.
+"""``images/NAME/``: images.  NAME is the canonical name, with ``%`` for ``/`` and ``+`` for ``:``.
 
-    image.json   the name, how it was typed, the layers, where it came from
-    config.json  the image's configuration, as OCI image-spec writes it
+    image.json   the name, how the user typed it, the layers, the origin
+    config.json  the image's configuration, in the form of OCI image-spec
     stack        what ``ch-run`` reads, see ``record.stack``
     root/ch/     ``environment`` and ``metadata.json``: the topmost layer of a container
 
-A whole directory is replaced by one renameat2(2), so a reader, who takes no lock, finds the old
+One renameat2(2) replaces the whole directory.  So a reader, which takes no lock, finds the old
 image or the new one.
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 _GLOB = frozenset("*?[")
-# What a damaged image makes of reading it.
+# What reading a damaged image raises.
 _DAMAGES = (ValueError, KeyError, TypeError, FileNotFoundError, ImageConfigError)
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -52,9 +52,9 @@ _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 class Image:
     """An image in the store.
 
-    ``reference`` is the canonical name and ``typed`` what the user wrote; ``layers`` go from bottom
-    to top; ``origin`` says in words where the image came from; ``blobs`` are the digests of the
-    documents as which it was pulled: what the tag named, and so on to the configuration.
+    ``reference`` is the canonical name, ``typed`` the name that the user wrote.  ``layers`` are in
+    order from bottom to top.  ``origin`` says in words where the image came from.  ``blobs`` are
+    the digests of the documents by which it was pulled, from the tag's down to the configuration.
     """
 
     reference: str
@@ -66,9 +66,9 @@ class Image:
 
     @property
     def id(self) -> str:
-        """A digest of configuration and layers, the same under each of an image's names.
+        """A digest of configuration and layers; the same for each name of an image.
 
-        It is of this store only: elsewhere the layers have other names.
+        It holds in this store only: elsewhere the layers have other IDs.
         """
         import hashlib  # noqa: PLC0415 - not needed to find an image
 
@@ -90,7 +90,7 @@ class Images:
         self._choose_driver = choose_driver
 
     def get(self, text: str) -> Image:
-        """Return the image that ``text`` names; its layers stay as long as the store is open.
+        """Return the image that ``text`` names.  Its layers stay as long as the store is open.
 
         Raises NotInStorage, ReferenceSyntaxError, or StoreError when a layer is missing.
         """
@@ -103,14 +103,14 @@ class Images:
             if not self._layers.exists(layer):
                 raise StoreError(
                     f"image in storage is damaged: {text}: layer {layer} is missing",
-                    "import or build it again; what cleans /var/tmp may have been there",
+                    "import or build it again; a program that cleans /var/tmp may have deleted it",
                 )
         return image
 
     def list(self) -> Sequence[Image]:
         """Return all images, in order of their typed names.  Takes no lock.
 
-        Of one that is damaged nothing but its name is there.
+        A damaged image has only its name, and in ``origin`` what is wrong.
         """
         images = []
         for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
@@ -120,14 +120,14 @@ class Images:
         return sorted(images, key=lambda image: image.typed)
 
     def size(self, image: Image) -> int:
-        """Return the bytes in the files of an image's layers, those that are hidden as well."""
+        """Return the bytes in all files of an image's layers, hidden ones included."""
         layers = self._layers
         return sum(layers.size(layer) for layer in image.layers if layers.exists(layer))
 
     def matching(self, *patterns: str) -> dict[str, Sequence[Image]]:
-        """Return for each pattern the images whose typed or canonical name it is, or matches.
+        """Return for each pattern the images whose typed or canonical name it matches.
 
-        A pattern is a glob of fnmatch(3), or a name, for which no other image is looked at.
+        A pattern is a glob of fnmatch(3), or a name.  For a name, no other image is read.
         """
         images = self.list() if any(map(is_glob, patterns)) else ()
         return {
@@ -142,9 +142,9 @@ class Images:
         }
 
     def put(self, *images: Image) -> None:
-        """Write images under their references, in place of those that were there.
+        """Write images under their references, in place of those that are there.
 
-        Each is replaced in one step.  All are on the device then.
+        Each is replaced in one step.  All are on the device when this returns.
         """
         storage = self._storage
         storage.hold()
@@ -162,7 +162,7 @@ class Images:
             storage.scratch.dispose(*drafts)
 
     def _draft(self, image: Image) -> bytes:
-        """Write an image to a directory of ``tmp/``, and return that."""
+        """Write an image to a new directory in ``tmp/``; return the directory."""
         storage = self._storage
         driver = self._choose_driver()
         volumes = volume_paths(image.config.volumes)
@@ -191,14 +191,14 @@ class Images:
         draft = storage.scratch.new()
         os.makedirs(os.path.join(draft, b"root/ch"))
         for name, data in files.items():
-            write_new_file(os.path.join(draft, name), data, 0o644)  # the image's user reads it
+            write_new_file(os.path.join(draft, name), data, 0o644)
         os.chmod(os.path.join(draft, b"root/ch"), 0o755)
         os.chmod(os.path.join(draft, b"root"), self._layers.root_mode(image.layers))
         driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
         return draft
 
     def _refer(self, image: Image) -> None:
-        """Note what an image that is in place refers to."""
+        """Note that an image, which is in place now, refers to its layers, blobs and tree."""
         storage = self._storage
         volumes = volume_paths(image.config.volumes)
         tree = self._choose_driver().tree_of_image(image.layers, volumes)
@@ -210,10 +210,10 @@ class Images:
         )
 
     def delete(self, *texts: str) -> None:
-        """Remove the images that ``texts`` name, and on ``close`` the layers that only they used.
+        """Remove the images that ``texts`` name; ``close`` removes layers that only they used.
 
-        Containers that run from them go on.  Raises ReferenceSyntaxError, or NotInStorage, after
-        the others are removed.
+        Running containers go on.  Raises ReferenceSyntaxError before it removes anything, and
+        NotInStorage after it has removed the images that are there.
         """
         storage = self._storage
         paths = {
@@ -246,7 +246,7 @@ class Images:
         return () if image is None else (image,)
 
     def _read_or_tell(self, directory: str) -> Image | None:
-        """Read an image; of one that is damaged, return the name, and what is wrong."""
+        """Read an image; for a damaged one, return its name, with the error as the origin."""
         try:
             return self._read(directory)
         except StoreError as error:
@@ -254,7 +254,7 @@ class Images:
             return Image(name, name, ImageConfig(), (), error.message)
 
     def _others_are_replaced(self, directory: str, layers: tuple[LayerId, ...]) -> bool:
-        """Tell whether the image in ``directory`` has, or may have, other layers than these."""
+        """Tell whether ``directory`` has an image that has, or may have, other layers."""
         try:
             replaced = self._read(directory)
         except StoreError:
@@ -262,7 +262,7 @@ class Images:
         return replaced is not None and replaced.layers != layers
 
     def _replace(self, draft: bytes, target: bytes) -> None:
-        """Rename ``draft`` to ``target``; where there was one, it takes the place of ``draft``."""
+        """Rename ``draft`` to ``target``; an old image there gets the path ``draft``."""
         while True:
             try:
                 renameat2(AT_FDCWD, draft, AT_FDCWD, target, RENAME_EXCHANGE)
@@ -278,10 +278,10 @@ class Images:
                 return
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise  # else another process was faster: exchange with its image
+                    raise  # else another process has put an image there: exchange with that
 
     def _read(self, directory: str) -> Image | None:
-        """Read an image; None when there is none.  Raises StoreError on one that is damaged."""
+        """Read an image; None when there is none.  Raises StoreError for a damaged one."""
         path = self._storage.at(b"images", os.fsencode(directory))
         while True:
             try:
@@ -301,7 +301,7 @@ class Images:
 
 
 def is_glob(pattern: str) -> bool:
-    """Tell whether ``pattern`` may match more than the image that it names."""
+    """Tell whether ``pattern`` is a glob, not a name."""
     return not _GLOB.isdisjoint(pattern)
 
 

@@ -1,7 +1,7 @@
 """Locks of the storage directory: flock(2) on small files.
 
-A lock belongs to the open file, so it dies with the last process that holds the file open: a killed
-command, together with its children, frees its locks at once, and no lock is ever stale.
+A lock belongs to the open file, so it ends with the last process that has the file open.  When a
+command and its children are killed, their locks are free at once: no lock is ever stale.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
     BlockingIOError when another process holds the lock, FileNotFoundError where there is no such
     file and ``create`` is not set, and StoreError on a file system without locks.
     """
-    # NFS wants a file that is open for writing for an exclusive lock, for reading for a shared one.
+    # NFS locks a file exclusively only if it is open for writing, shared only if for reading.
     flags = os.O_RDWR if operation & fcntl.LOCK_EX else os.O_RDONLY
     try:
         return open_locked(path, flags | (os.O_CREAT if create else 0), operation)
@@ -47,10 +47,10 @@ def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
 
 
 class UseLock:
-    """``locks/use``: shared by commands that refer to layers, exclusive for who removes layers.
+    """``locks/use``: shared by commands that refer to layers, exclusive to remove layers.
 
-    A layer without a reference may be just about to get one: a build holds the lock, shared, from
-    the first layer that it looks at until its image is in place.
+    A layer without a reference may be about to get one.  So a build shares the lock from the first
+    layer that it looks at until its image is in place.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -58,14 +58,14 @@ class UseLock:
         self._fd = -1
 
     def share(self) -> None:
-        """Keep layers from being removed until ``release``; waits for a removal under way."""
+        """Keep layers from being removed until ``release``; wait for the end of a removal."""
         if self._fd < 0:
             self._fd = lock_file(self._path, fcntl.LOCK_SH)
 
     def try_exclude(self) -> bool:
-        """Take the lock for this process alone, until ``release``; False when others use layers.
+        """Take the lock exclusively, until ``release``; return False if other commands use layers.
 
-        What this process shared before is given up in either case.
+        In either case this process no longer shares the lock.
         """
         self.release()
         try:
@@ -75,7 +75,7 @@ class UseLock:
         return True
 
     def release(self) -> None:
-        """Give the lock up, whichever it is."""
+        """Give up the lock, shared or exclusive, if this process has it."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             unlock(fd)
@@ -84,8 +84,8 @@ class UseLock:
 class TurnLock:
     """``locks/turn-NAME``: commands that are about to do the same thing do it one by one.
 
-    The file is there as long as somebody holds the lock or waits for it; what a kill leaves does no
-    harm.
+    The file is there while a command holds the lock or waits for it.  A file that a killed command
+    leaves does no harm.
     """
 
     def __init__(self, directory: bytes, name: str) -> None:
@@ -93,7 +93,7 @@ class TurnLock:
 
     @contextmanager
     def held(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the lock until the context ends; ``waiting`` is called if others have it."""
+        """Hold the lock until the context ends; call ``waiting`` if another command has it."""
         fd = self._take(waiting)
         try:
             yield
@@ -110,7 +110,7 @@ class TurnLock:
 
 
 def remove_turns(directory: bytes) -> None:
-    """Remove the files of turns that killed commands left."""
+    """Remove the files that killed commands left of their turns."""
     for name in os.listdir(directory):
         if not name.startswith(_TURN):
             continue

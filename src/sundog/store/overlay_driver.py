@@ -1,6 +1,6 @@
 """The ``overlay`` driver: layers stacked by overlayfs, mounted by the user with ``userxattr``.
 
-Nothing is copied to start an instruction, and what it changed lies apart when it ends.
+The start of an instruction copies nothing; its changes are apart from the layers when it ends.
 Specification: the kernel's Documentation/filesystems/overlayfs.rst.
 """
 
@@ -33,19 +33,19 @@ class OverlayDriver:
         self._layers = layers
 
     def root(self, layers: Sequence[LayerId]) -> Root:
-        """Return a view of exactly what the layers hold, to be read only."""
+        """Return a view of exactly the layers' contents, to be mounted read-only."""
         storage = self._storage
         visible = self._layers.visible(layers)
         if not visible:
             return DirectoryRoot(storage.at(b"empty"))
-        if len(visible) == 1:  # overlayfs wants two, and below one layer nothing needs merging
+        if len(visible) == 1:  # overlayfs needs two lower directories; one needs no merging
             return DirectoryRoot(self._layers.tree(visible[0]))
         return OverlayRoot(storage.at(b"layers"), _lowers(visible))
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
     ) -> OverlaySnapshot:
-        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
+        """Start an instruction on ``layers``, see ``drivers.Driver``."""
         return OverlaySnapshot(self._storage, self._layers, layers, real_sync=real_sync, bare=bare)
 
     def tree_of_image(
@@ -57,7 +57,7 @@ class OverlayDriver:
         return b""
 
     def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
-        """Make in the directory ``own`` what ``volumes`` lack in the layers."""
+        """Make those of ``volumes`` that the layers lack in the directory ``own``."""
 
         def make(roots: list[int]) -> None:
             fd = os.open(own, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -68,7 +68,7 @@ class OverlayDriver:
 
 
 class OverlaySnapshot(DraftedSnapshot):
-    """See ``drivers.Snapshot``: the draft is an upper and a work directory."""
+    """See ``drivers.Snapshot``: the draft has an upper and a work directory."""
 
     fake_sync = False
 
@@ -96,7 +96,7 @@ class OverlaySnapshot(DraftedSnapshot):
             os.mkdir(work, 0o700)
             os.mkdir(upper, 0o700)
             os.chmod(upper, layers.root_mode(below))
-        # Named from the layers' directory: all names in one mount have to fit into one page.
+        # Paths are relative to the layers' directory: those of one mount have to fit into one page.
         base = storage.at(b"layers")
         self.root = OverlayRoot(
             base,

@@ -15,8 +15,8 @@ from sundog.store.store import Store
 def reset(path: bytes) -> None:
     """Remove every image, layer, cache entry and cache mount of the storage directory ``path``.
 
-    Containers that run go on.  A directory of another format is emptied and made anew.  Raises
-    StoreError when it is not Sundog's, or while another command uses it.
+    Running containers go on.  A directory of another format is emptied and made anew.  Raises
+    StoreError when the directory is not Sundog's, or while another command uses it.
     """
     version = read_version(path)
     if version is None:

@@ -1,4 +1,4 @@
-"""What the snapshots of both drivers have in common: from a draft to a layer, or to nothing."""
+"""The common part of both drivers' snapshots: a draft becomes a layer, or is discarded."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DraftedSnapshot:
         self.owners: StepOwners | None = None
 
     def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
-        """Return what a supervisor starts from, where ``mounted`` is mounted in it."""
+        """Return what a supervisor starts with; ``mounted`` is mounted in the container."""
         from sundog.container.recorded import Recorded  # noqa: PLC0415
         from sundog.container.supervision import Emulation  # noqa: PLC0415
 
@@ -60,7 +60,7 @@ class DraftedSnapshot:
         return Emulation(recorded, changes, is_stable=self._is_stable, mounted=mounted)
 
     def commit(self, instruction: str = "") -> LayerId | None:
-        """Make a layer of what was changed; None if nothing was."""
+        """Make a layer of the changes; return None if there are none."""
         storage = self._storage
         with storage.faults:
             paths = self._layers.paths(self._below)
