@@ -228,6 +228,10 @@ def test_files_for_other_programs(any_workshop: Workshop, tmp_path: Path) -> Non
     assert (tmp_path / "id").read_text() != identity
     done = any_workshop.build(dockerfile, "--iidfile=/nowhere/id", check=False)
     assert "error: can't write /nowhere/id: No such file or directory\n" in done.stderr
+    (tmp_path / "taken/id").mkdir(parents=True)
+    done = any_workshop.build(dockerfile, f"--iidfile={tmp_path}/taken/id", check=False)
+    assert f"error: can't write {tmp_path}/taken/id: Is a directory\n" in done.stderr
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["id"]  # nothing half made
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "term", "9", "SIGRTMIN+3", "USR1"])

@@ -44,8 +44,8 @@ REFUSED = {
         "not there",
     ),
     "the root is a link out": ([symlink(".", "{canary}")], "the root is not a directory"),
-    "whiteout of no name": ([file("d/.wh.", b"")], "whiteout of no name"),
-    "whiteout of dot dot": ([file("d/.wh...", b"")], "whiteout of no name"),
+    "whiteout of no name": ([file("d/.wh.", b"")], "whiteout without a name"),
+    "whiteout of dot dot": ([file("d/.wh...", b"")], "whiteout without a name"),
     "whiteout with a slash": ([file(".wh.d/precious", b"")], "a whiteout is not a directory"),
 }
 

@@ -214,12 +214,12 @@ EXTENDED = [
     Case(
         "101 global keys",
         raw(*(pax_header((b"k%d" % n, b"v"), typeflag=b"g") for n in range(101)), named(b"f")),
-        "its global headers say too much",
+        "its global headers hold too much",
     ),
     Case(
         "global keys of 70 kB",
         raw(pax_header((b"k", b"v" * 70_000), typeflag=b"g"), named(b"f")),
-        "say too much",
+        "hold too much",
     ),
     Case(
         "a global name",

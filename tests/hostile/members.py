@@ -26,9 +26,9 @@ def has_no_xattrs(tree: bytes) -> None:
 
 
 WHITEOUTS = [
-    Case("a whiteout of no name", tar(file("etc/.wh.")), "a whiteout of no name"),
-    Case("a whiteout of a dot", tar(file("etc/.wh..")), "a whiteout of no name"),
-    Case("a whiteout of dot dot", tar(file("etc/.wh...")), "a whiteout of no name"),
+    Case("a whiteout of no name", tar(file("etc/.wh.")), "a whiteout without a name"),
+    Case("a whiteout of a dot", tar(file("etc/.wh..")), "a whiteout without a name"),
+    Case("a whiteout of dot dot", tar(file("etc/.wh...")), "a whiteout without a name"),
     Case("below a whiteout", tar(file(".wh.d/f")), "a whiteout is not a directory"),
     Case(
         "a whiteout that is a directory", tar(directory(".wh.d/")), holds={".wh.d": None, "d": None}

@@ -194,7 +194,7 @@ def test_an_empty_directory_behind_anothers_symlink_stays(
     assert done.returncode == 1
     assert "symbolic link that belongs to " in done.stderr
     if way == "above":
-        assert f"hint: name it by its own path: --storage {empty}\n" in done.stderr
+        assert f"hint: give its real path: --storage {empty}\n" in done.stderr
     assert list(empty.iterdir()) == []
     assert empty.stat().st_mode & 0o777 == 0o755
     assert ch_image("-s", empty, "list").returncode == 0

@@ -241,7 +241,7 @@ def test_records_that_are_none(source: bytes, tree: bytes, kind: str) -> None:
         SundogError, match=r"^can't read who owns what in .*: ch/owners: "
     ) as caught:
         imported(source, tree)
-    assert caught.value.hint == "to import it without, remove that file"
+    assert caught.value.hint == "to import the directory without its records, remove that file"
 
 
 def test_one_that_somebody_writes_to_is_refused(source: bytes, tree: bytes) -> None:
@@ -250,6 +250,22 @@ def test_one_that_somebody_writes_to_is_refused(source: bytes, tree: bytes) -> N
         fcntl.flock(writer, fcntl.LOCK_EX)
         with pytest.raises(SundogError, match="a ch-run --notify -w writes to it"):
             imported(source, tree)
+    assert imported(source, tree).owners == RECORDS
+
+
+def test_records_that_a_writer_replaces_at_the_last_moment_are_read(
+    source: bytes, tree: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(source, {b"fifo": OwnerRecord("p", 1, 1)})
+    real, records = fcntl.flock, source + b"/ch/owners"
+
+    def flock(fd: int, operation: int) -> None:
+        monkeypatch.undo()
+        os.unlink(records)
+        record(source, RECORDS)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     assert imported(source, tree).owners == RECORDS
 
 

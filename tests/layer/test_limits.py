@@ -365,7 +365,7 @@ def test_global_headers_are_bounded() -> None:
         [header(number, 1000) for number in range(70)],
         [header(1, 70_000)],
     ):
-        with pytest.raises(ArchiveError, match="its global headers say too much"):
+        with pytest.raises(ArchiveError, match="its global headers hold too much"):
             read(*parts)
 
 

@@ -55,7 +55,7 @@ REFUSED = {
     "hardlink-out": "..",
     "hardlink-through-symlink": "is not there",
     "root-is-link": "the root is not a directory",
-    "whiteout-of-dots": "a whiteout of no name",
+    "whiteout-of-dots": "a whiteout without a name",
 }
 
 

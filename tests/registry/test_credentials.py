@@ -190,8 +190,8 @@ def test_a_login_is_on_the_device_when_it_is_done(
         calls.append(f"fsync {os.readlink(f'/proc/self/fd/{fd}')}")
         sync(fd)
 
-    def note_rename(old: str, new: str) -> None:
-        calls.extend((f"fsync {old}", f"rename {new}"))
+    def note_rename(old: bytes, new: bytes) -> None:
+        calls.extend((f"fsync {os.fsdecode(old)}", f"rename {os.fsdecode(new)}"))
         rename(old, new)
 
     monkeypatch.setattr(os, "fsync", note_sync)

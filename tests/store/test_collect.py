@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import StoreError
-from sundog.store.collect import collect, reset
+from sundog.store.reset import reset
 from sundog.store.store import Store
 from sundog.transfer.importer import import_image, read_image
 from tests.store.conftest import Files, image, temporary_things, write_tar
@@ -61,7 +61,7 @@ def test_layers_of_a_command_at_work_are_kept_and_collected_at_its_end(
     builder.images.get("base")
     with open_store() as other:
         other.images.delete("base")
-        assert not collect(other)
+        assert not other.collect()
     assert layers_in(storage) == [base]
     builder.close()
     assert layers_in(storage) == []

@@ -153,7 +153,7 @@ def test_storage_of_another_user_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path.write_text("x"), "is no directory"),
+        (lambda path: path.write_text("x"), "is not a directory"),
         (lambda path: path.symlink_to("nowhere"), "is a symlink to nowhere"),
     ],
 )

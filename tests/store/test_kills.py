@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from sundog.container.root import OverlayRoot
-from sundog.store.collect import collect
 from sundog.store.store import Store
 from sundog.transfer.importer import import_image
 from tests.store.conftest import Files, contents, image, temporary_things, write_tar
@@ -225,7 +224,7 @@ def test_killed_collector_of_leftovers(bench: Bench) -> None:
 
     def operation() -> None:
         with bench.open() as store:
-            collect(store)
+            store.collect()
 
     leave()
     for moment in moments(operation, leave):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import StoreError
-from sundog.store.locks import UseLock
+from sundog.store.locks import UseLock, remove_turns
 from sundog.store.store import Store
 from sundog.transfer.importer import import_image
 
@@ -67,3 +67,25 @@ def test_file_system_without_locks_is_named(
         assert "--storage" in error.value.hint
         assert list(store.images.list()) == []  # a look needs none
         monkeypatch.undo()
+
+
+def test_a_turn_that_another_command_has_taken_meanwhile_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, path = fcntl.flock, tmp_path / "turn-x"
+    path.touch()
+    taken: list[int] = []
+
+    def flock(fd: int, operation: int) -> None:
+        if not taken:
+            path.unlink()  # its holder is done, and the next command comes
+            taken.append(os.open(path, os.O_RDWR | os.O_CREAT))
+            real(taken[0], fcntl.LOCK_EX)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    remove_turns(os.fsencode(tmp_path))
+    assert path.exists()
+    os.close(taken[0])
+    remove_turns(os.fsencode(tmp_path))
+    assert not path.exists()

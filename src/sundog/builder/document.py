@@ -11,6 +11,7 @@ import os
 import stat
 
 from sundog.errors import BuildError
+from sundog.kernel.files import Closing
 
 # Where the shell has what it opened for this process: there a pipe is as good as a file.
 _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
@@ -27,7 +28,7 @@ def read_document(path: str, limit: int) -> bytes:
 
 def read_open_document(fd: int, path: str, limit: int, *, any_kind: bool = False) -> bytes:
     """Return the contents of the file ``fd``, which is closed; else as ``read_document``."""
-    try:
+    with Closing(fd):
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -36,8 +37,6 @@ def read_open_document(fd: int, path: str, limit: int, *, any_kind: bool = False
         os.set_blocking(fd, True)
         with open(fd, "rb", closefd=False) as file:
             data = file.read(limit + 1)
-    finally:
-        os.close(fd)
     if len(data) > limit:
         raise BuildError(f"can't read {path}: more than {limit >> 10} kiB")
     return data

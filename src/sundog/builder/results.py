@@ -10,7 +10,7 @@ import json
 import os
 
 from sundog.errors import BuildError
-from sundog.kernel.files import sync_path
+from sundog.kernel.drafts import replace_file
 from sundog.oci.reference import Reference
 from sundog.transfer.documents import image_id, leaving_image
 from sundog.transfer.packing import Packing, blob_to_leave
@@ -49,16 +49,7 @@ def write_results(
 
 def _write(path: str, text: str) -> None:
     """Write a file as a whole, or not at all."""
-    import tempfile  # noqa: PLC0415 - seldom needed
-
-    directory = os.path.dirname(path) or "."
     try:
-        fd, making = tempfile.mkstemp(dir=directory, prefix=".sundog-")
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(making, 0o644)
-        sync_path(os.fsencode(making))
-        os.replace(making, path)
-        sync_path(os.fsencode(directory))
+        replace_file(os.fsencode(path), text.encode(), mode=0o644)
     except OSError as error:
         raise BuildError(f"can't write {path}: {error.strerror}") from error

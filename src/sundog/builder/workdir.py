@@ -13,6 +13,7 @@ from sundog.builder.tree_step import encoded
 from sundog.builder.user import identify
 from sundog.container.step import in_root
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.layer.inherit import StepOwners
 from sundog.record.owners import OwnerRecord
@@ -87,8 +88,6 @@ def _real_path(root: int, path: bytes) -> bytes | None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return None
         raise
-    try:
+    with Closing(fd):
         place, top = os.readlink(b"/proc/self/fd/%d" % fd), os.readlink(b"/proc/self/fd/%d" % root)
-    finally:
-        os.close(fd)
     return place.removeprefix(top).lstrip(b"/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.cli.image_arguments import storage_path
-from sundog.store.collect import reset
+from sundog.store.reset import reset
 from sundog.store.store import default_path
 
 TYPE_CHECKING = False

@@ -12,6 +12,7 @@ import errno
 import os
 
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 
 # linux/binfmts.h, BINPRM_BUF_SIZE; and how often an interpreter may be a script: execve(2).
@@ -51,12 +52,11 @@ def script_interpreter(program: bytes) -> bytes:
         if os.stat(b"/proc/self/exe").st_uid == os.geteuid():
             raise
         return b""
-    try:
-        first = os.read(fd, FIRST_BYTES)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+    with Closing(fd):
+        try:
+            first = os.read(fd, FIRST_BYTES)
+        except OSError:
+            return b""
     if not first.startswith(b"#!"):
         return b""
     line = first[2:].partition(b"\n")[0].partition(b"\0")[0].strip(BLANKS)

@@ -16,6 +16,7 @@ from sundog.container.enter import copy_tree
 from sundog.container.mountpoint import make_mount_point
 from sundog.container.paths import is_directory
 from sundog.errors import KernelError, SundogError
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -100,10 +101,8 @@ class DetachedMount:
 
     def attach(self) -> None:
         """Mount it at its destination, from the container's point of view."""
-        try:
+        with Closing(self.tree):
             self._attach()
-        finally:
-            os.close(self.tree)
 
     def remove(self) -> None:
         """Undo what attaching it left in the image: nothing."""

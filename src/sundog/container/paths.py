@@ -5,6 +5,7 @@ Floor 0.
 
 import os
 
+from sundog.kernel.files import Closing
 from sundog.kernel.modes import S_IFDIR, S_IFMT
 
 OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -40,8 +41,5 @@ def absolute(path: bytes) -> bytes:
 
 def real_path(directory: bytes) -> bytes:
     """Return the path of a directory without symbolic links.  Raises OSError."""
-    fd = os.open(directory, OPEN_DIRECTORY)
-    try:
+    with Closing(os.open(directory, OPEN_DIRECTORY)) as fd:
         return os.readlink(b"/proc/self/fd/%d" % fd)
-    finally:
-        os.close(fd)

@@ -37,6 +37,7 @@ from sundog.emulation.notify.supervisor import Supervisor
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.emulation.notify.tracee.tag import wear_tag
 from sundog.errors import SundogError
+from sundog.kernel.files import Closing
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
@@ -79,11 +80,8 @@ def rootless(path: bytes) -> int:
     The supervisor has it while it looks up names that programs of the image have made up.  Raises
     KernelError.
     """
-    tree = copy_tree(path, writable=True)
-    try:
+    with Closing(copy_tree(path, writable=True)) as tree:
         return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
-    finally:
-        os.close(tree)
 
 
 class Emulation:

@@ -14,6 +14,7 @@ from functools import partial
 
 from sundog.convert.members import FileStream, shown
 from sundog.errors import ArchiveError, DigestMismatch
+from sundog.kernel.files import Closing
 from sundog.layer.compressing import CompressedWriter
 from sundog.layer.compression import open_decompressed
 from sundog.oci.descriptor import Descriptor
@@ -86,8 +87,7 @@ def _here(layer: ArchivedLayer) -> RemoteLayer:
 
 
 def _remote(store: Store, members: Members, layer: ArchivedLayer) -> RemoteLayer:
-    fd = members.open(layer.name)
-    try:
+    with Closing(members.open(layer.name)) as fd:
         descriptor = layer.descriptor or _described(fd)
         kept = as_oci(descriptor.media_type) in (OCI_LAYER_GZIP, OCI_LAYER_ZSTD)
         if kept:
@@ -97,8 +97,6 @@ def _remote(store: Store, members: Members, layer: ArchivedLayer) -> RemoteLayer
                 _check(fd, layer.descriptor)
             path, descriptor = _compressed(store, fd, layer, members.meter)
             source = partial(_open_file, path, members.source)
-    finally:
-        os.close(fd)
     return RemoteLayer(descriptor, layer.diff_id, [source])
 
 

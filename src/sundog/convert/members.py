@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sundog.errors import ArchiveError, KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_BENEATH, openat2
 from sundog.layer.compression import open_decompressed
 from sundog.layer.holes import SECTOR
@@ -109,20 +110,18 @@ class DirectoryMembers:
 
     def open(self, name: str) -> int:
         """Return a descriptor of a file, to be closed; raise ArchiveError when there is none."""
-        root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = openat2(root, os.fsencode(name), flags, RESOLVE_BENEATH)
-        except (UnicodeEncodeError, ValueError) as error:  # no name that a file may have
-            raise _lacking(name) from error
-        except KernelError as error:
-            if error.errno == errno.ENOENT:
+        with Closing(os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+            try:
+                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                fd = openat2(root, os.fsencode(name), flags, RESOLVE_BENEATH)
+            except (UnicodeEncodeError, ValueError) as error:  # no name that a file may have
                 raise _lacking(name) from error
-            reason = os.strerror(error.errno).lower()
-            hint = "all files of a layout have to be yours to read"
-            raise ArchiveError(f"{shown(name)} cannot be read: {reason}", hint) from error
-        finally:
-            os.close(root)
+            except KernelError as error:
+                if error.errno == errno.ENOENT:
+                    raise _lacking(name) from error
+                reason = os.strerror(error.errno).lower()
+                hint = "all files of a layout have to be yours to read"
+                raise ArchiveError(f"{shown(name)} cannot be read: {reason}", hint) from error
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -160,11 +159,10 @@ class ArchiveMembers:
                     name = _normalised(os.fsdecode(member.name))
                     if member.kind == "f":
                         path = os.path.join(place, b"%d" % number)
-                        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                        try:
+                        with Closing(
+                            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                        ) as fd:
                             reader.copy_data(fd)
-                        finally:
-                            os.close(fd)
                         members._files[name] = path
                         members._links.pop(name, None)
                     elif member.kind in "hl":

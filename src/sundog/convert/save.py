@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert import docker_archive, oci_layout
 from sundog.errors import SundogError, UsageError
+from sundog.kernel.drafts import replacing
 from sundog.kernel.files import sync_file_system, sync_path
 from sundog.kernel.refusal import WANTED
 from sundog.layer.compression import open_decompressed
@@ -226,23 +227,16 @@ def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
         yield destination
         destination.flush()
         return
-    making = f"{destination}.{os.getpid()}.part"
+    draft = os.fsencode(f"{destination}.{os.getpid()}.part")
     if os.path.isdir(destination):
         raise UsageError(f"{destination} is a directory", "--format=oci-dir writes one")
     try:
-        with open(making, "xb") as out:
+        with replacing(os.fsencode(destination), draft), open(draft, "xb") as out:
             yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.rename(making, destination)
-        sync_path(os.path.dirname(os.fsencode(destination)) or b".")
     except OSError as error:
-        if error.filename not in (making, None) or error.errno in WANTED:
+        if error.filename not in (draft, None) or error.errno in WANTED:
             raise
         raise _unwritten(destination, error) from error
-    finally:
-        with suppress(OSError):
-            os.unlink(making)
 
 
 @contextmanager

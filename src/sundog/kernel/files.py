@@ -41,6 +41,21 @@ def symlink(target: bytes | str, path: bytes | str, *, dir_fd: int | None = None
         raise
 
 
+class Closing:
+    """Closes the descriptor ``fd`` when its context ends."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
 def syncfs(fd: int) -> None:
     """Write all that is dirty in the file system of ``fd`` to its device: syncfs(2).
 
@@ -64,11 +79,8 @@ def sync_file_system(path: bytes) -> None:
 
     Raises KernelError as ``syncfs`` does, and OSError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         syncfs(fd)
-    finally:
-        os.close(fd)
 
 
 def sync_path(path: bytes) -> None:
@@ -76,11 +88,9 @@ def sync_path(path: bytes) -> None:
 
     EINVAL is no failure: a file system that cannot sync a directory needs no sync.  Raises OSError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise OSError(error.errno, error.strerror, path) from None
-    finally:
-        os.close(fd)
+    with Closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise OSError(error.errno, error.strerror, path) from None

@@ -4,8 +4,8 @@ Files and ports stay unrestricted.
 """
 
 import errno
-import os
 
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import checked, syscall, u64_struct
 from sundog.kernel.numbers import LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF
 
@@ -35,11 +35,8 @@ def scope(scopes: int) -> bool:
     # struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped.
     attributes = u64_struct(0, 0, scopes)
     result = syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
-    ruleset = checked(result, "landlock_create_ruleset", b"ruleset")
-    try:
+    with Closing(checked(result, "landlock_create_ruleset", b"ruleset")) as ruleset:
         result = syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
     if result == -errno.E2BIG:
         return False
     checked(result, "landlock_restrict_self", b"ruleset")

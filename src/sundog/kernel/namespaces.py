@@ -2,6 +2,7 @@
 
 import os
 
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import checked, libc_call
 
 CLONE_NEWTIME = 0x00000080
@@ -70,11 +71,8 @@ def write_map(name: bytes, text: bytes) -> None:
     path = b"/proc/self/" + name
     result = 0
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
+        with Closing(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as fd:
             os.write(fd, text)
-        finally:
-            os.close(fd)
     except OSError as error:
         result = -(error.errno or 0)
     checked(result, "write", path)

@@ -29,6 +29,21 @@ def prctl(option: int, name: bytes, *args: int | bytes) -> None:
     checked(libc_call("prctl", option, *args, *([0] * (4 - len(args)))), "prctl", name)
 
 
+class Umask:
+    """Sets the umask of this process, all of its threads, until its context ends: umask(2)."""
+
+    __slots__ = ("_before", "_mask")
+
+    def __init__(self, mask: int) -> None:
+        self._mask = self._before = mask
+
+    def __enter__(self) -> None:
+        self._before = os.umask(self._mask)
+
+    def __exit__(self, *_: object) -> None:
+        os.umask(self._before)
+
+
 def set_no_new_privs() -> None:
     """Give up all privilege that execve(2) could add, for good and for the children too."""
     prctl(PR_SET_NO_NEW_PRIVS, b"PR_SET_NO_NEW_PRIVS", 1)

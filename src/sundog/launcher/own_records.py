@@ -8,12 +8,14 @@ Floor 0.
 
 import errno
 import os
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB
 
 from sundog.container.paths import lexists
 from sundog.emulation.notify.state.persist import PLAINLY, walk
 from sundog.errors import KernelError, SundogError
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
+from sundog.kernel.locks import open_locked
 from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners
@@ -49,31 +51,16 @@ class OwnRecords:
         """Return a descriptor of the file, which is made if need be, with the lock on it."""
         while True:
             try:
-                flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-                fd = os.open(RECORDS, flags, dir_fd=self._directory)
+                flags = os.O_RDWR | os.O_NOFOLLOW
+                return open_locked(RECORDS, flags, LOCK_EX | LOCK_NB, self._directory)
             except FileNotFoundError:
                 self._make()
-                continue
-            try:
-                flock(fd, LOCK_EX | LOCK_NB)
             except BlockingIOError:
-                os.close(fd)
                 raise SundogError(
                     f"another ch-run --notify -w writes to {printable(self._path)}, or an import "
                     "reads it",
                     "wait until it has ended; or use -W, which writes to a copy",
                 ) from None
-            if self._is_current(fd):
-                return fd
-            os.close(fd)  # somebody has replaced it since
-
-    def _is_current(self, fd: int) -> bool:
-        try:
-            now = os.stat(RECORDS, dir_fd=self._directory, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        current = os.fstat(fd)
-        return (now.st_dev, now.st_ino) == (current.st_dev, current.st_ino)
 
     def _make(self) -> None:
         """Make the file, without records, unless somebody is faster."""
@@ -118,12 +105,10 @@ class OwnRecords:
 
 def is_hidden(path: bytes) -> bool:
     """Tell whether a mount of the container hides ``path`` of its root."""
-    root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        flags = os.O_PATH | os.O_NOFOLLOW
-        os.close(openat2(root, path or b".", flags, PLAINLY | RESOLVE_NO_XDEV))
-    except KernelError as error:
-        return error.errno == errno.EXDEV
-    finally:
-        os.close(root)
+    with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        try:
+            flags = os.O_PATH | os.O_NOFOLLOW
+            os.close(openat2(root, path or b".", flags, PLAINLY | RESOLVE_NO_XDEV))
+        except KernelError as error:
+            return error.errno == errno.EXDEV
     return False

@@ -1,8 +1,8 @@
-"""What shows through from the layers below, as overlayfs merges them, without a mount.
+"""The view of several layers, merged by overlayfs's rules without a mount.
 
-The rules are those of Documentation/filesystems/overlayfs.rst: the topmost entry of a name shows;
-directories of one name merge until one of them is opaque or a layer has something else there; a
-whiteout ends the search.  The manifests say what is a whiteout and what is opaque.
+Documentation/filesystems/overlayfs.rst has the rules.  The topmost entry of a name shows.
+Directories of one name merge until one of them is opaque, or until a layer has something else
+there.  A whiteout ends the search.  The manifests say what is a whiteout and what is opaque.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def kind_of(mode: int) -> str:
 class LayerTree:
     """One unpacked layer: the path of its tree, and its manifest.
 
-    ``guessed`` says that it was made under an emulation that forgets, so that a file without a
-    record may be anybody's.
+    ``guessed`` says that an emulation that forgets owners made the layer: a file without a record
+    may be anybody's.
     """
 
     tree: bytes
@@ -54,7 +54,8 @@ class LayerTree:
 class Found:
     """An entry of some tree: its path from the directory ``root``, lstat(2), its record.
 
-    Good as long as that descriptor is.  ``in_guessed`` is its layer's ``guessed``.
+    The value is good as long as the descriptor ``root``.  ``in_guessed`` is ``guessed`` of the
+    entry's layer.
     """
 
     root: int
@@ -65,19 +66,20 @@ class Found:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
+        """Whether the entry is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
 
     @property
     def mode(self) -> int:
-        """Its permission and set-id bits."""
+        """The permission and set-id bits of the entry."""
         return stat.S_IMODE(self.status.st_mode)
 
     @property
     def is_guessed(self) -> bool:
-        """Whether nobody knows its owner, although it may have been somebody's own.
+        """Whether the owner is unknown: a RUN may have given the file away and forgotten it.
 
-        Of a file without set-id bits in a layer of guesses this cannot be told: it may be.
+        In a layer of guesses, every file counts as such that has no set-id bits and no recorded
+        owner.
         """
         if self.record is not None and (self.record.guessed or self.record.uid or self.record.gid):
             return self.record.guessed
@@ -105,10 +107,10 @@ class Found:
 class Below:
     """The view of ``layers``, the topmost first; a context manager that keeps their roots open.
 
-    ``layers`` is gone through when it is first needed, and then once: they may still be on their
-    way here.  Paths are canonical: relative to the root, b"" itself, no symlink on the way.  With
-    ``cut_at_root`` nothing shows below a layer whose root is opaque.  ``meter`` counts what is
-    looked up.
+    ``layers`` is iterated over once, and only when a layer is needed: layers may still be on their
+    way here.  Paths are canonical: relative to the root, which is b"", without a symlink on the
+    way.  With ``cut_at_root`` nothing shows below a layer whose root is opaque.  ``meter`` counts
+    the look-ups.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Below:
         self._meter = meter
         self._cut_at_root = cut_at_root
         self._roots: list[int] = []
-        # Layer, as its index → inodes with several names → those.
+        # Index of a layer → inode with several names → these names.
         self._links: dict[int, dict[int, list[bytes]]] = {}
 
     @cached_property
@@ -134,7 +136,7 @@ class Below:
 
     @cached_property
     def _holders(self) -> dict[bytes, tuple[int, ...]]:
-        """Directory → the layers that show in it, as indexes; empty for all that is none."""
+        """Directory → the indexes of the layers that show in it; empty for other paths."""
         return {b"": tuple(range(len(self._layers)))}
 
     def __enter__(self) -> Self:
@@ -178,7 +180,7 @@ class Below:
     def record(self, path: bytes) -> OwnerRecord | None:
         """Return the record of what shows at ``path``, if it has one."""
         if not any(path in layer.owners for layer in self._layers):
-            return None  # which spares most paths the look
+            return None  # most paths need no look at the trees
         found = self.lookup(path)
         return found.record if found else None
 
@@ -196,7 +198,7 @@ class Below:
         return links.get(found.status.st_ino, [])
 
     def holders(self, path: bytes) -> tuple[int, ...]:
-        """Return which layers show in the directory ``path``, as indexes, the topmost first."""
+        """Return the indexes of the layers that show in the directory ``path``, topmost first."""
         known = path
         while known not in self._holders:
             known = known.rpartition(b"/")[0]
@@ -225,14 +227,14 @@ class Below:
 
     def _found(self, index: int, path: bytes, status: os.stat_result | None) -> Found | None:
         if status is None or stat.S_ISCHR(status.st_mode):
-            return None  # a whiteout's mark: devices have placeholders
+            return None  # the mark of a whiteout; a device would have a placeholder
         layer = self._layers[index]
         return Found(self._roots[index], path, status, layer.owners.get(path), layer.guessed)
 
     def _status(self, index: int, path: bytes) -> os.stat_result | None:
         if self._meter is not None:
             self._meter.looked_up(path.count(b"/") + 1)
-        # On the way there are only directories of this very layer: none of them is a symlink.
+        # All components before the last are directories of this very layer, not symlinks.
         try:
             return os.lstat(path or b".", dir_fd=self._roots[index])
         except FileNotFoundError:

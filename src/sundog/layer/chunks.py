@@ -1,8 +1,7 @@
-"""The chunks of a stream, hashed on the way: as they are asked for, or ahead of that, by a thread.
+"""The chunks of a stream, hashed on the way; a thread can read them ahead.
 
-To decompress and hash a layer takes as long as to make its files.  Both release the interpreter
-lock, as the system calls of the other side do, so a thread is enough for the two to go side by
-side.
+Decompressing and hashing a layer takes as long as making its files.  Both release the interpreter
+lock, as system calls do, so that two threads are enough to do them side by side.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from typing import Self
 
-# Large, so that the two threads seldom meet; and few, so that they stay in the processor's cache.
+# Large chunks, so that the two threads seldom meet; few, so that they stay in the CPU's cache.
 _CHUNK = 1024 * 1024
 _AHEAD = 2
 
 
 class Chunks:
-    """The chunks of ``stream``, read by whoever asks for them."""
+    """The chunks of ``stream``, each read when the caller asks for it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -41,10 +40,10 @@ class Chunks:
 
 
 class ChunksAhead(Chunks):
-    """The same, read by a thread, which is a few chunks ahead.
+    """The chunks of ``stream``; a thread reads a few of them ahead.
 
-    What reading raises is raised where that chunk is asked for.  Leaving the context ends the
-    thread, after the read that it is in.  Nobody else may read the stream.
+    If reading a chunk fails, ``take`` raises the error in its place.  Leaving the context waits for
+    the thread's current read, and ends the thread.  Nothing else may read the stream.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -57,7 +56,7 @@ class ChunksAhead(Chunks):
 
     def __enter__(self) -> Self:
         thread = threading.Thread(target=self._read_ahead, daemon=True)
-        with suppress(RuntimeError):  # RLIMIT_NPROC: then the chunks are read when asked for
+        with suppress(RuntimeError):  # RLIMIT_NPROC: then ``take`` reads the chunks
             thread.start()
             self._thread = thread
         return self
@@ -83,7 +82,7 @@ class ChunksAhead(Chunks):
         return item
 
     def _read_ahead(self) -> None:
-        """Be the thread."""
+        """Run as the thread: read until the end, an error, or the end of the context."""
         item: bytes | Exception
         while True:
             self._room.acquire()

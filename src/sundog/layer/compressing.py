@@ -1,8 +1,7 @@
-"""Compress a stream on its way out: gzip, zstd or nothing; the same bytes whenever it is the same.
+"""Compress a stream on its way out: gzip, zstd or nothing.  Equal streams give equal bytes.
 
-gzip goes through ISA-L where it is importable, else through zlib at its fastest level: what leaves
-here travels once and is unpacked often, and the last tenth of size costs ten times as much.  No
-name and no time get into a header.
+gzip uses ISA-L where it is installed, else zlib at its fastest level: the last tenth of the size
+would cost ten times the time.  Headers hold no name and no time.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _GZIP_FORMAT = 31  # zlib.h, deflateInit2: windowBits of 15, and 16 for a gzip h
 
 
 class _Compressor(Protocol):
-    """What the compressors of zlib, isal and zstd have in common."""
+    """The interface that the compressors of zlib, isal and zstd share."""
 
     def compress(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
 
 
 class _Stored:
-    """No compression behind the same interface."""
+    """No compression, behind the same interface."""
 
     def compress(self, data: bytes, /) -> bytes:
         return data
@@ -63,16 +62,16 @@ def _none() -> tuple[_Compressor, str]:
     return _Stored(), ""
 
 
-# In the order of COMPRESSIONS: how to make a compressor, and what it is called.
+# Name in COMPRESSIONS → function that returns a compressor and its name.
 _COMPRESSORS: dict[str, Callable[[], tuple[_Compressor, str]]] = dict(
     zip(COMPRESSIONS, (_gzip, _zstd, _none), strict=True)
 )
 
 
 def compressor_name(compression: str) -> str:
-    """Return the library and level behind a compression: with the same one, bytes are the same.
+    """Return the library and level that make a compression.  Equal names make equal bytes.
 
-    Raises UsageError on one that is none of ``COMPRESSIONS``.
+    Raises UsageError if ``compression`` is not in ``COMPRESSIONS``.
     """
     if compression not in _COMPRESSORS:
         raise UsageError(
@@ -82,9 +81,9 @@ def compressor_name(compression: str) -> str:
 
 
 class CompressedWriter:
-    """Writes to ``out`` what is written to it, compressed; hashes and counts what comes out.
+    """A file that compresses what it is given into ``out``, and hashes and counts the result.
 
-    ``finish`` writes the end, and leaves ``out`` open.
+    Call ``finish`` at the end; ``out`` stays open.
     """
 
     def __init__(self, out: BinaryIO, compression: str) -> None:
@@ -95,7 +94,7 @@ class CompressedWriter:
 
     @property
     def digest(self) -> str:
-        """The digest of what came out so far, ``sha256:HEX``."""
+        """The digest of the compressed bytes so far, ``sha256:HEX``."""
         return "sha256:" + self._hash.hexdigest()
 
     def write(self, data: bytes) -> int:
@@ -104,7 +103,7 @@ class CompressedWriter:
         return len(data)
 
     def finish(self) -> None:
-        """Write what the compressor still holds, and its end."""
+        """Write what the compressor still holds, and the end of its format."""
         self._put(self._compressor.flush())
 
     def _put(self, data: bytes) -> None:

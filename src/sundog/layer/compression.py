@@ -1,11 +1,11 @@
-"""Read a compressed stream, whatever compressed it: gzip, bzip2, xz, zstd or nothing.
+"""Read a compressed stream: gzip, bzip2, xz, zstd or nothing.
 
-The format is told by the first bytes, never by a name or a media type.  Memory is bounded, whatever
-the stream unpacks to: a decompressor hands out at most ``CHUNK`` bytes at a time.  So is what it
-unpacks to: ``layer.limits``.  A stream may be several members in a row (RFC 1952 §2.2, RFC 8878
-§3.1), as pigz, estargz and zstd:chunked write; the time is linear however short they are.
+The first bytes tell the format; names and media types do not count.  Memory is bounded: a
+decompressor returns at most ``CHUNK`` bytes at a time.  ``layer.limits`` bounds the total.  A
+stream may consist of several members in a row (RFC 1952 §2.2, RFC 8878 §3.1), as pigz, estargz and
+zstd:chunked write them; the time is linear, however short the members are.
 
-gzip goes through ISA-L where it is importable: it costs 2.5 times less than zlib.
+gzip uses ISA-L where it is installed, which takes 2.5 times less time than zlib.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 CHUNK = 1024 * 1024
 _INPUT = 512 * 1024
-_FIRST_INPUT = 4096  # of a member: what is left of it when the member ends is copied
+_FIRST_INPUT = 4096  # of a member; few, since the rest is copied when the member ends
 _XZ_MEMORY_LIMIT = 128 * 1024 * 1024  # "xz -9" needs 65 MiB
 
 
 class _Decompressor(Protocol):
-    """What the decompressors of bz2, lzma, compression.zstd and isal.igzip_lib have in common."""
+    """The interface that the decompressors of bz2, lzma, zstd and isal.igzip_lib share."""
 
     @property
     def eof(self) -> bool: ...
@@ -39,7 +39,7 @@ class _Decompressor(Protocol):
 
 
 class _ZlibDecompressor:
-    """zlib's gzip decompressor behind the interface of the others."""
+    """zlib's gzip decompressor, behind the same interface."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(wbits=31)
@@ -69,7 +69,7 @@ def _gzip() -> _Decompressor:
 
 
 def import_gzip() -> None:
-    """Import now what will decompress gzip, which is what most streams are."""
+    """Import the decompressor of gzip, the format of most streams, ahead of its use."""
     _gzip()
 
 
@@ -93,7 +93,7 @@ def _zstd() -> _Decompressor:
     return cast("_Decompressor", zstd.ZstdDecompressor())
 
 
-# Format → (its first bytes, how to make a decompressor).  0x184D2A50 to 5F begin a skippable frame.
+# Format → (possible first bytes, decompressor).  0x184D2A50 to 5F begin a skippable frame of zstd.
 _FORMATS: dict[str, tuple[tuple[bytes, ...], Callable[[], _Decompressor]]] = {
     "gzip": ((b"\x1f\x8b",), _gzip),
     "bzip2": ((b"BZh",), _bzip2),
@@ -107,7 +107,7 @@ _LONGEST_MAGIC = 6
 
 
 class _Ahead(io.RawIOBase):
-    """Some bytes that were read ahead, then the rest of ``raw``; ``meter`` counts them all."""
+    """A stream of bytes that were read ahead and of the rest of ``raw``; ``meter`` counts all."""
 
     def __init__(self, ahead: bytes, raw: BinaryIO, meter: Meter | None = None) -> None:
         self._ahead = ahead
@@ -147,7 +147,7 @@ class _Decompressed(io.RawIOBase):
         self._meter = meter
         self._member = make()
         self._input = b""
-        self._position = 0  # in the input: what is before it was given to the member
+        self._position = 0  # in the input; the bytes before it went to the member
         self._step = _FIRST_INPUT
         self._ended = False
 
@@ -166,14 +166,14 @@ class _Decompressed(io.RawIOBase):
                 data = self._decompress(b"", limit)
             else:
                 more = self._take()
-                data = self._decompress(more, limit)  # b"" too: zlib may hold output back
+                data = self._decompress(more, limit)  # also b"": zlib may hold output back
                 if not more and not data and not self._member.eof:
                     raise ArchiveError(f"the {self._name} stream ends early")
         self._meter.unpacked(len(data))
         return data
 
     def _take(self) -> bytes:
-        """Return the next bytes of the stream: few of a member's first, then ever more."""
+        """Return the next bytes of the stream: a few at the start of a member, then ever more."""
         if self._position >= len(self._input):
             self._refill()
         taken = self._input[self._position : self._position + self._step]
@@ -188,8 +188,8 @@ class _Decompressed(io.RawIOBase):
             self._meter.fetched(len(self._input))
 
     def _next_member(self) -> None:
-        """Begin the member that follows this one; zeros between them are padding."""
-        # They are the end of what was taken last: before that, it wanted more.
+        """Begin the member that follows this one.  Zeros between members are padding."""
+        # The unused bytes are the end of what ``_take`` returned last.
         self._position -= len(self._member.unused_data)
         self._step = _FIRST_INPUT
         while not (rest := self._take().lstrip(b"\0")) and self._input:
@@ -204,25 +204,25 @@ class _Decompressed(io.RawIOBase):
     def _decompress(self, data: bytes, limit: int) -> bytes:
         try:
             return self._member.decompress(data, limit)
-        except Exception as error:  # each library has a type of its own, and bz2 says OSError
+        except Exception as error:  # each library has its own type, and bz2 raises OSError
             raise ArchiveError(f"the {self._name} stream is damaged: {error}") from error
 
 
 def is_compressed(head: bytes) -> bool:
-    """Tell whether ``head``, the first bytes of a stream, says that it is compressed."""
+    """Tell whether ``head``, the first bytes of a stream, is that of a compressed one."""
     return any(head.startswith(magics) for magics, _ in _FORMATS.values())
 
 
 def rejoined(head: bytes, rest: BinaryIO) -> BinaryIO:
-    """Return the stream of ``head``, which has been read from it already, and ``rest``."""
+    """Return a stream of ``head``, which the caller has read already, followed by ``rest``."""
     return cast("BinaryIO", _Ahead(head, rest))
 
 
 def open_decompressed(raw: BinaryIO, meter: Meter | None = None) -> BinaryIO:
-    """Return a stream of what ``raw``, read from where it stands, unpacks to.
+    """Return a stream of the uncompressed contents of ``raw``, from its current position on.
 
-    ``raw`` is best unbuffered; it is neither sought nor closed.  An unknown format is taken to be
-    uncompressed.  What comes out is counted by ``meter``, or else by that of the work at hand.
+    ``raw`` is best unbuffered; this neither seeks in it nor closes it.  An unknown format counts as
+    uncompressed.  ``meter`` counts what comes out; None means ``current_meter``.
     """
     meter = meter or current_meter()
     ahead = b""

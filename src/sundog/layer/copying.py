@@ -1,8 +1,8 @@
 """Copy single entries of one tree into another: data, mode, times, attributes.
 
-Data are shared with the source where the file system can (FICLONE, ioctl_ficlonerange(2)), else the
-kernel copies them (copy_file_range(2)); holes stay holes.  Owners are not copied: all that an
-ordinary user makes is his.
+Copies share their data with the source where the file system supports it (FICLONE,
+ioctl_ficlonerange(2)); else the kernel copies the data (copy_file_range(2)).  Holes stay holes.
+Owners are not copied: what an ordinary user makes belongs to that user.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sundog.kernel.files import symlink
 from sundog.layer.holes import data_extents
 from sundog.layer.xattrs import Pairs, get_xattrs, set_xattrs
 
-_COPY_SIZE = 1 << 30  # at most so much in one call
+_COPY_SIZE = 1 << 30  # bytes at most in one call
 _BUFFER_SIZE = 256 * 1024
 
 # _IOW(0x94, 9, int): most architectures have 1 for "write" in the top bits, PowerPC has 4.
 _FICLONE = 0x80049409 if os.uname().machine.startswith("ppc") else 0x40049409
 
-# The file systems can't, or not between these two files.
+# The file systems can't do it, or not between these two files.
 _NO_CLONE = frozenset(
     {
         errno.EOPNOTSUPP,
@@ -38,7 +38,7 @@ _NO_CLONE = frozenset(
 
 
 class Copier:
-    """Copies entries; remembers what the file systems at hand can't do."""
+    """Copies entries, and remembers what the file systems at hand can't do."""
 
     def __init__(self) -> None:
         self._clones = True
@@ -49,9 +49,8 @@ class Copier:
     ) -> Pairs:
         """Copy ``name`` in the directory ``source`` to ``new_name`` in the directory ``target``.
 
-        It is no directory itself; ``status`` is lstat's.  Return the extended attributes that the
-        copy could not get.
-        Raises OSError; FileExistsError when there is something of that name.
+        ``name`` is not a directory; ``status`` is its lstat(2).  Returns the extended attributes
+        that the copy's inode can't have.  Raises OSError; FileExistsError when ``new_name`` exists.
         """
         kind = stat.S_IFMT(status.st_mode)
         times = (status.st_atime_ns, status.st_mtime_ns)
@@ -67,7 +66,7 @@ class Copier:
 
     def _copy_file(self, source: int, name: bytes, target: int, new_name: bytes) -> Pairs:
         flags = os.O_NOFOLLOW | os.O_CLOEXEC
-        # Should it have become a FIFO since it was looked at, opening it does not block.
+        # Opening it does not block, even if it has become a FIFO since lstat(2).
         original = os.open(name, os.O_RDONLY | os.O_NONBLOCK | flags, dir_fd=source)
         try:
             status = os.fstat(original)
@@ -104,7 +103,7 @@ class Copier:
         return True
 
     def _copy_range(self, source: int, target: int, start: int, end: int) -> None:
-        """Copy the bytes from ``start`` to ``end``; a file that has become shorter ends early."""
+        """Copy the bytes from ``start`` to ``end``, fewer if the file has become shorter."""
         while start < end and self._copies_ranges:
             try:
                 copied = os.copy_file_range(

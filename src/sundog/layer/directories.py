@@ -3,9 +3,10 @@
 A path that is opened here can't lead out of the tree: the kernel refuses every symlink on the way
 (openat2, RESOLVE_NO_SYMLINKS).
 
-The kernel follows a path component by component, so a tree as deep as a path may be would cost a
-square if each of its directories were opened from the root.  Down, a directory is opened from its
-parent; up, from its child, where a path is long: for trees that nobody else moves directories in.
+The kernel resolves a path component by component.  To open each directory of a deep tree from the
+root would therefore take quadratic time.  A directory is opened from its parent on the way down,
+and, where the path is long, from its child on the way up.  This is right only while no other
+process moves directories of the tree.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RESOLVE = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
 _CAPACITY = 32
-_NEAR = 16  # so many components at a time cost nothing worth talking of
+_NEAR = 16  # components that are resolved at once; this many cost next to nothing
 
 
 class Directories:
-    """Open directories below ``root``, by path relative to it; a context manager.
+    """Open directories below ``root``, by their paths relative to it; a context manager.
 
-    At most ``_CAPACITY`` are open.  A descriptor is good until that many others have been opened.
+    At most ``_CAPACITY`` directories are open.  A descriptor is good until ``_CAPACITY`` others have
+    been opened.
     """
 
     def __init__(self, root: bytes) -> None:
@@ -51,7 +53,7 @@ class Directories:
     def open(self, path: bytes) -> int:
         """Return a descriptor of the directory ``path``; b"" is the root.
 
-        It is still this object's: not to be closed.  Raises OSError.
+        The descriptor stays this object's; do not close it.  Raises OSError.
         """
         if not path:
             return self._root_fd
@@ -62,7 +64,7 @@ class Directories:
         return fd
 
     def forget(self, path: bytes) -> None:
-        """Close ``path`` and what is below it: it may be about to go."""
+        """Close ``path`` and the directories below it, for example before they are removed."""
         below = path + b"/" if path else b""
         for opened in [o for o in self._open if o == path or o.startswith(below)]:
             os.close(self._open.pop(opened))
@@ -76,7 +78,7 @@ class Directories:
     def _open_new(self, path: bytes) -> int:
         parent, _, name = path.rpartition(b"/")
         if not parent or parent in self._open:
-            return _open_from(self.open(parent), name, path)  # which makes it the last used
+            return _open_from(self.open(parent), name, path)  # the parent is now the last used
         if path.count(b"/") <= _NEAR:
             ancestor, fd = self._nearest(path)
             return _open_from(fd, path[len(ancestor) :].lstrip(b"/"), path)
@@ -93,7 +95,7 @@ class Directories:
         return nearest, self.open(nearest)
 
     def _from_child(self, path: bytes) -> int:
-        """Return the directory ``path`` if the last that was used is in it; else -1."""
+        """Open ``path`` from the directory used last, if that is its child; else return -1."""
         last = next(reversed(self._open), b"")
         if last.rpartition(b"/")[0] != path:
             return -1
@@ -104,7 +106,7 @@ class Directories:
 
 
 def _open_from(fd: int, rest: bytes, path: bytes) -> int:
-    """Open ``rest``, seen from the directory ``fd``; ``path`` is for the error."""
+    """Open ``rest`` relative to the directory ``fd``; ``path`` is for the error."""
     try:
         return openat2(fd, rest, _FLAGS, _RESOLVE)
     except KernelError as error:

@@ -1,4 +1,4 @@
-"""The records of a directory image, ``DIR/ch/owners``, for as long as it is copied.
+"""The records of a directory image, ``DIR/ch/owners``, locked while the image is copied.
 
 ``launcher.own_records`` writes them.
 """
@@ -13,6 +13,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from sundog.errors import KernelError, SundogError
+from sundog.kernel.files import Closing
+from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.layer.names import display
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
@@ -29,28 +31,22 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def is_about_records(path: bytes) -> bool:
-    """Tell whether ``path`` of a directory image is its records, or a draft of them."""
+    """Tell whether ``path`` in a directory image is the file of records, or a draft of it."""
     return path == _PATH or path.startswith(_DRAFT)
 
 
 @contextlib.contextmanager
 def own_records(source: bytes) -> Iterator[OwnersManifest | None]:
-    """Give the records of the directory ``source``, None if it has none; nobody writes meanwhile.
+    """Give the records of the directory ``source``, locked against writers; None if it has none.
 
-    Raises SundogError if somebody does, or they can't be read.
+    Raises SundogError when another process writes them, or when they can't be read.
     """
-    fd = _opened(source)
+    with Closing(os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        fd = _locked(source, root)
     if fd < 0:
         yield None
         return
     with open(fd, "rb") as file:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SundogError(
-                f"can't import {display(source)}: a ch-run --notify -w writes to it",
-                "wait until it has ended",
-            ) from None
         try:
             records = unpack_owners(file.read())
         except ValueError as error:
@@ -58,19 +54,35 @@ def own_records(source: bytes) -> Iterator[OwnersManifest | None]:
         yield records
 
 
-def _opened(source: bytes) -> int:
-    """Return a descriptor of the file, -1 if there is none that no symlink leads to."""
-    root = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _locked(source: bytes, root: int) -> int:
+    """Return a descriptor of the file in the directory ``root``, locked; -1 if there is none."""
+    while True:
+        fd = _opened(source, root)
+        if fd < 0:
+            return -1
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise SundogError(
+                f"can't import {display(source)}: a ch-run --notify -w writes to it",
+                "wait until that command has ended",
+            ) from None
+        if is_at(_PATH, fd, root):
+            return fd
+        os.close(fd)  # a writer has replaced the file since it was opened
+
+
+def _opened(source: bytes, root: int) -> int:
+    """Return a descriptor of the file, -1 if there is none; a symlink on the way counts as none."""
     try:
-        # Should it be a FIFO, opening it does not block.
+        # Opening it does not block, even if it is a FIFO.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         fd = openat2(root, _PATH, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
     except KernelError as error:
         if error.errno not in _ABSENT:
             raise _unreadable(source, os.strerror(error.errno)) from None
         return -1
-    finally:
-        os.close(root)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise _unreadable(source, "not a regular file")
@@ -80,5 +92,5 @@ def _opened(source: bytes) -> int:
 def _unreadable(source: bytes, reason: str) -> SundogError:
     return SundogError(
         f"can't read who owns what in {display(source)}: {display(_PATH)}: {reason}",
-        "to import it without, remove that file",
+        "to import the directory without its records, remove that file",
     )

@@ -1,4 +1,4 @@
-"""Merge layers into one plain tree, as overlayfs would show them, without its marks."""
+"""Merge layers into one plain tree, as overlayfs would show them, but without its marks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def flatten(layers: Sequence[LayerTree], dest: bytes) -> None:
-    """Copy what shows of ``layers``, the bottom first, into ``dest``, which is made if need be.
+    """Copy what shows of ``layers``, the bottom first, into ``dest``, and make ``dest`` if needed.
 
-    Hard links stay links, data are shared with the layers where the file system can.  A root-opaque
-    layer hides nothing here: the caller has left out what it hides, and may have put a skeleton
-    under it.  Raises OSError; ``dest`` is then incomplete.
+    Hard links stay links.  Files share their data with the layers where the file system supports
+    it.  A root-opaque layer hides nothing here: the caller has left out the layers that it hides,
+    and may have put a skeleton under it.  Raises OSError; ``dest`` is then incomplete.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(dest, 0o700)
@@ -35,13 +35,13 @@ def copy_tree(source: bytes, dest: bytes) -> None:
 
 
 class _Flattening:
-    """One merge on its way."""
+    """The state of one merge."""
 
     def __init__(self, view: Below, directories: Directories) -> None:
         self._view = view
         self._directories = directories
         self._copier = Copier()
-        # Directories in the order in which they were made, for what must come last.
+        # Directories in the order in which they were made; they get modes and times at the end.
         self._made: list[tuple[bytes, Found]] = []
         self._linked: dict[tuple[int, int], bytes] = {}  # inodes with several names → one copy
 

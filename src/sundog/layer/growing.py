@@ -1,12 +1,12 @@
 """A layer's tree and manifest while they grow, over the layers below.
 
-Paths are resolved as in the image: its root is the tree's, and what the layers below have shows
+Paths are resolved as in the image: the image's root is the tree's, and the layers below show
 through.  So a name that leads through a symlink ends where it would in the running image, and never
-out of the tree.  What is taken for granted, directories that only a layer below has, is made here
-like it.
+outside the tree.  A directory that only a layer below has is made here when a member needs it, and
+gets what the one below has.
 
-Whatever the order of the members, the work grows with what they make and remove, not with what is
-there; what grows with the lengths of paths besides is counted (``layer.limits``).
+Whatever the order of the members, the work grows with what they make and remove, not with the size
+of the tree.  Some work also grows with the lengths of paths; ``layer.limits`` counts it.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LINKS_FOLLOWED = 40  # as path_resolution(7)
-_STEP = 10  # what a component costs here, where it costs the kernel 1
+_LINKS_FOLLOWED = 40  # as in path_resolution(7)
+_STEP = 10  # the cost of a component here; the kernel's is 1
 
 
 class GrowingTree:
-    """The tree in ``directories`` over the layers ``below``; ``meter`` counts what it costs.
+    """The tree in ``directories`` over the layers ``below``; ``meter`` counts the work.
 
     owners        the manifest; opaque marks are not in it yet
-    made          this tree's directories by canonical path → (mode, mtime_ns); to be set at the
-                  end, since to make an entry changes the time, and the mode can forbid it
-    opaque        directories that say that the layers below show nothing in them
-    has_root      whether the archive says what the root is like
-    needs_below   whether anything was taken from the layers below
+    made          canonical path of each directory in this tree → (mode, mtime_ns); set these at the
+                  end, since each new entry changes the time, and a mode may forbid new entries
+    opaque        directories in which nothing of the layers below shows
+    has_root      whether the archive has a member for the root
+    needs_below   whether the tree has anything from the layers below
     """
 
     def __init__(self, directories: Directories, below: Below, meter: Meter) -> None:
@@ -59,20 +59,20 @@ class GrowingTree:
         self._below = below
         self._meter = meter
         self._copier = Copier()
-        # Directory → what ``made`` and ``owners`` have in it.
+        # Directory → the paths right in it that ``made`` and ``owners`` have.
         self._inside: dict[bytes, set[bytes]] = {}
-        # The directories of ``made`` in which, opaque or below an opaque one, nothing shows.
+        # The directories of ``made`` that are opaque or below an opaque one.
         self._cut_off: set[bytes] = set()
-        # Paths that lead through symlinks → canonical paths; and the symlinks.
+        # Paths that lead through symlinks → canonical paths; and these symlinks.
         self._aliases: dict[bytes, bytes] = {}
         self._followed: set[bytes] = set()
-        self._followed_below = False  # whether one of them is of the layers below
+        self._followed_below = False  # whether a symlink of the layers below is among them
 
     def enter(self, path: bytes, mtime_ns: int, *, make: bool = True) -> bytes:
-        """Return the canonical path of the directory ``path``, and have it in this tree.
+        """Return the canonical path of the directory ``path``, which is then in this tree.
 
-        It is resolved as in the image: the root is the tree's, and the layers below show through.
-        What is missing is made, with ``mtime_ns``, or else an error.
+        ``path`` is resolved as in the image.  With ``make``, missing directories are made, with the
+        time ``mtime_ns``; else they are an error.  Raises ArchiveError, OSError.
         """
         if path in self.made:
             return path
@@ -85,7 +85,7 @@ class GrowingTree:
         while ahead:
             name = ahead.pop()
             steps += _STEP
-            if name == b"..":  # of a symlink's target
+            if name == b"..":  # from the target of a symlink
                 here = here.rpartition(b"/")[0]
                 continue
             if name in (b"", b"."):
@@ -120,7 +120,7 @@ class GrowingTree:
         return here
 
     def lookup_here(self, path: bytes) -> Found | None:
-        """Return the entry ``path`` of this tree; its parent is there."""
+        """Return the entry ``path`` of this tree, if any.  Its parent is in the tree."""
         parent, _, name = path.rpartition(b"/")
         fd = self._directories.open(parent)
         try:
@@ -129,7 +129,7 @@ class GrowingTree:
             return None
 
     def lookup_below(self, path: bytes) -> Found | None:
-        """Return what shows at ``path`` from the layers below through this one."""
+        """Return the entry of the layers below that shows at ``path`` through this one, if any."""
         if self.owners.get(path) is WHITEOUT_RECORD:
             return None
         above = path.rpartition(b"/")[0]
@@ -141,7 +141,7 @@ class GrowingTree:
         return None if above in self._cut_off else self._below.lookup(path)
 
     def hide(self, path: bytes) -> None:
-        """Let nothing of the layers below show at ``path``; what this tree has there stays."""
+        """Hide what the layers below have at ``path``; what this tree has there stays."""
         if path in self.made:
             self.make_opaque(path)
         elif self.lookup_here(path) is None:
@@ -150,19 +150,19 @@ class GrowingTree:
                 self._aliases.clear()
 
     def make_opaque(self, path: bytes) -> None:
-        """Let nothing of the layers below show in the directory ``path`` of this tree."""
+        """Hide what the layers below have in the directory ``path`` of this tree."""
         self.opaque.add(path)
         ahead = [path]
         while ahead:
             directory = ahead.pop()
-            if directory not in self._cut_off:  # nor are those below it, else
+            if directory not in self._cut_off:  # else those below it are cut off already
                 self._cut_off.add(directory)
                 ahead += [p for p in self._inside.get(directory, ()) if p in self.made]
         if self._followed_below:
             self._aliases.clear()
 
     def make(self, path: bytes, make: Callable[[bytes, int], T]) -> T:
-        """Call ``make`` with name and parent of ``path``; what is there already has to go."""
+        """Call ``make`` with name and parent of ``path``; first remove an entry that is there."""
         if path in self._followed:
             self._aliases.clear()
         parent, _, name = path.rpartition(b"/")
@@ -174,7 +174,7 @@ class GrowingTree:
             return make(name, fd)
 
     def make_directory(self, path: bytes, mode: int, mtime_ns: int) -> None:
-        """Make the directory ``path``; it gets its mode and time at the end."""
+        """Make the directory ``path``, and note the mode and time that it gets at the end."""
         self.make(path, lambda name, fd: os.mkdir(name, 0o700, dir_fd=fd))
         self.made[path] = (mode, mtime_ns)
         parent = path.rpartition(b"/")[0]
@@ -182,37 +182,37 @@ class GrowingTree:
         if parent in self._cut_off:
             self._cut_off.add(path)
         if self.owners.pop(path, None) is WHITEOUT_RECORD:
-            self.make_opaque(path)  # it does not merge with what the whiteout deletes
+            self.make_opaque(path)  # it does not merge with the one that the whiteout deletes
 
     def _imply(self, path: bytes, found: Found | None, mtime_ns: int) -> None:
-        """Make a directory that the archive takes for granted, like the one below if there is."""
+        """Make a directory that has no member in the archive, like the one below, if any."""
         self._meter.entry(len(path))
         self.make_directory(path, 0o755, mtime_ns)
         if found is not None:
             self._inherit(path, found)
 
     def begin(self, mtime_ns: int) -> None:
-        """Begin with the usual root."""
+        """Begin with a root of the usual mode."""
         self.made[b""] = (0o755, mtime_ns)
 
     def imply_root(self) -> None:
-        """Give the root what the one below has, if the archive says nothing of it."""
+        """Give the root mode, time and attributes of the one below, if the archive has no root."""
         if self.has_root:
             return
         found = self._below.lookup(b"")
-        # The usual root is the same everywhere: no reason to need the layers below.
+        # A root of the usual mode is the same everywhere: it does not depend on the layers below.
         if found is not None and (found.handed_down() or found.mode != 0o755 or found.xattrs()):
             self._inherit(b"", found)
 
     def _inherit(self, path: bytes, found: Found) -> None:
-        """Give the directory ``path`` what ``found``, a directory below, has."""
+        """Give the directory ``path`` mode, time and attributes of ``found``, a directory below."""
         self.needs_below = True
         self.made[path] = (found.mode, found.status.st_mtime_ns)
         left = set_xattrs(self._directories.open(path), found.xattrs())
         self.set_record(path, found.handed_down(left))
 
     def copy_up(self, path: bytes, found: Found) -> None:
-        """Copy what is not a directory from a layer below to ``path``, with all its names."""
+        """Copy a file, not a directory, from a layer below to ``path``, with all of its names."""
         self.needs_below = True
         parent, _, name = path.rpartition(b"/")
         fd = self._directories.open(parent)
@@ -227,19 +227,19 @@ class GrowingTree:
                 continue
             self._meter.entry(len(other))
             directory, _, name = other.rpartition(b"/")
-            with contextlib.suppress(ArchiveError, FileExistsError):  # this layer hides it
+            with contextlib.suppress(ArchiveError, FileExistsError):  # this layer hides that name
                 if self.enter(directory, found.status.st_mtime_ns) == directory:
                     self.link(path, name, self._directories.open(directory))
                     self.set_record(other, shown.handed_down(left))
 
     def link(self, target: bytes, name: bytes, fd: int) -> None:
-        """Give the file ``target`` of this tree another name in the directory ``fd``."""
+        """Link the file ``target`` of this tree as ``name`` in the directory ``fd``."""
         parent, _, old_name = target.rpartition(b"/")
         source = self._directories.open(parent)
         os.link(old_name, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
 
     def _remove(self, path: bytes) -> None:
-        """Remove an entry of this tree that another member replaces."""
+        """Remove the entry ``path`` of this tree: another member replaces it."""
         if path in self.made:
             self._directories.forget(path)
             ahead = [path]
@@ -256,7 +256,7 @@ class GrowingTree:
         remove_tree(name, dir_fd=self._directories.open(parent))
 
     def set_record(self, path: bytes, record: OwnerRecord | None) -> None:
-        """Let the manifest say ``record`` of ``path``, or nothing."""
+        """Set the record of ``path`` in the manifest; None removes it."""
         if record is None:
             self.owners.pop(path, None)
         else:

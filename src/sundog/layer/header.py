@@ -1,8 +1,8 @@
 """The 512 bytes in front of each member of a tar archive.
 
 Specification: POSIX.1-2024, pax, "ustar Interchange Format"; GNU tar's manual, "Basic Tar Format",
-for numbers in base 256 and star's prefix.  Which types carry data follows Go's archive/tar, since
-Docker's layers are read with it.
+for numbers in base 256 and star's prefix.  Which types carry data follows Go's archive/tar, with
+which Docker reads layers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KINDS = {
     b"3": "c",
     b"4": "b",
     b"5": "d",
-    b"D": "d",  # GNU: a directory in an incremental archive, its listing the data
+    b"D": "d",  # GNU: a directory in an incremental archive; the data are its listing
     b"6": "p",
 }
 WITHOUT_DATA = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
@@ -41,12 +41,12 @@ _NO_XATTRS: dict[bytes, bytes] = {}
 
 
 class Member:
-    """What a header says, or after the reader has applied what precedes it, one member.
+    """One header; once the reader has applied the extended headers before it, one member.
 
     kind      ``f d l c b p`` as in ``record.owners``, ``h`` for a hard link, "" if neither
-    name      as the archive has it: not checked, not normalised
+    name      as in the archive: not checked, not normalised
     link      the target of a symbolic or hard link
-    size      of the data that follow the header
+    size      bytes of data that follow the header
     mtime_ns  nanoseconds since 1970
     xattrs    extended attributes, name → value; shared, not to be changed
     """
@@ -81,7 +81,7 @@ class Member:
 
 
 def parse_header(block: bytes) -> Member:
-    """Return what the header ``block`` of 512 bytes says.  Raises ArchiveError."""
+    """Parse the header ``block`` of 512 bytes.  Raises ArchiveError."""
     (
         name, mode, uid, gid, size, mtime, checksum, typeflag, link, magic, major, minor, prefix
     ) = _FIELDS.unpack(block)  # fmt: skip
@@ -121,7 +121,7 @@ def format_header(
     minor: int = 0,
     prefix: bytes = b"",
 ) -> bytes:
-    """Return a ustar header.  What does not fit its field is the caller's to avoid."""
+    """Return a ustar header.  Each value must fit its field."""
     block = bytearray(
         _FIELDS.pack(
             name,
@@ -145,7 +145,7 @@ def format_header(
 
 @functools.lru_cache(maxsize=4096)  # modes, owners and times repeat themselves
 def parse_field(field: bytes) -> int:
-    """Return the number in a field: octal digits, or two's complement where the first bit is set.
+    """Return the number in a field: octal digits, or two's complement if the first bit is set.
 
     Raises ArchiveError.
     """
@@ -162,9 +162,9 @@ def parse_field(field: bytes) -> int:
 
 
 def _is_sum(number: int, block: bytes) -> bool:
-    """Whether ``number`` is the sum of the bytes of ``block`` with its checksum blank.
+    """Tell whether ``number`` is the sum of the bytes of ``block``, its checksum field blank.
 
-    Some old programs took the bytes to be signed.
+    Some old programs summed signed bytes.
     """
     blank = block[: _CHECKSUM.start] + b" " * 8 + block[_CHECKSUM.stop :]
     total = sum(blank)

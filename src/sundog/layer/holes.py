@@ -1,4 +1,4 @@
-"""Where a file has data, and where nothing but a hole that reads as zeros: lseek(2), SEEK_DATA."""
+"""Where a file has data, and where holes, which read as zeros: lseek(2), SEEK_DATA."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SECTOR = 512  # the unit of st_blocks
 
 
 def data_extents(fd: int) -> Iterator[tuple[int, int]]:
-    """Yield offset and length of what the file ``fd`` has data in, in order of offset.
+    """Yield offset and length of each range of data in the file ``fd``, in order of offset.
 
-    Moves the file's offset.  A file system that knows of no holes says that all is data.
+    Moves the file's offset.  A file system without holes says that all is data.
     """
     status = os.fstat(fd)
     size = status.st_size
@@ -28,7 +28,7 @@ def data_extents(fd: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(fd, position, os.SEEK_DATA)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
+            if error.errno != errno.ENXIO:  # ENXIO: the rest is a hole
                 raise
             return
         position = min(os.lseek(fd, start, os.SEEK_HOLE), size)
@@ -37,5 +37,5 @@ def data_extents(fd: int) -> Iterator[tuple[int, int]]:
 
 
 def has_no_holes(status: os.stat_result) -> bool:
-    """Tell whether a file has a block for each of its bytes; else it may have holes."""
+    """Tell whether blocks back all bytes of a file; else it may have holes."""
     return status.st_blocks * SECTOR >= status.st_size

@@ -1,13 +1,12 @@
-"""Copy a directory that holds a whole image, as its only layer.
+"""Copy a directory that holds a whole image, as the image's only layer.
 
-The user's own files become root's, whatever their group; the owners of other files are recorded.
-Devices get a placeholder and a record, sockets are left out.  Where ``ch-run --notify -w`` has
-worked in the directory, its records say whose the files are (``directory_records``), and are not
-copied themselves.
+The user's own files become root's, whatever their group.  The manifest records the owners of other
+files.  Devices get a placeholder and a record; sockets are left out.  If ``ch-run --notify -w`` has
+worked in the directory, its records decide about owners (``directory_records``); the file of
+records itself is not copied.
 
-In a user namespace every foreign owner looks the same.  So who they are is found out outside, by
-``foreign_owners``, while the copy is made in the tree worker, where the modes of the user's own
-files are no obstacle.
+In a user namespace all foreign owners look the same, so ``foreign_owners`` reads them outside of
+one.  The copy runs in the tree worker, where the modes of the user's own files are no obstacle.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sundog.errors import SundogError
+from sundog.kernel.files import Closing
 from sundog.layer.below import SET_ID, kind_of
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
 
 Owner = tuple[int, int]
 
-_SHOWN = 50  # unreadable files that are named
+_SHOWN = 50  # unreadable files at most that a message names
 _DEVICES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
-_ON_DISK = {"c": "f", "b": "f"}  # what holds the place of a device
+_ON_DISK = {"c": "f", "b": "f"}  # the kind of the placeholder of a device
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of a copy: the manifest, and the digest of the archive that the layer makes."""
+    """The result of a copy: the manifest, and the digest of the layer's tar."""
 
     owners: OwnersManifest
     digest: str
 
 
 def foreign_owners(source: bytes) -> dict[bytes, Owner]:
-    """Return uid and gid of what is not the user's own in ``source``, by path.
+    """Return path → (uid, gid) of each entry of ``source`` that is not the user's own.
 
-    To be called outside of any user namespace.  Raises OSError if ``source`` is no directory.
+    Call it outside of any user namespace.  Raises OSError if ``source`` is not a directory.
     """
     own = os.geteuid()
     foreign: dict[bytes, Owner] = {}
 
     def note(path: bytes, status: os.stat_result) -> None:
-        # To real root all files are his own, and their groups as good as any.
+        # If real root imports, the owners of all files count as foreign, except 0:0.
         if (status.st_uid != own or own == 0) and (status.st_uid or status.st_gid):
             foreign[path] = (status.st_uid, status.st_gid)
 
@@ -76,13 +76,13 @@ def import_directory(
 ) -> Imported:
     """Copy ``source`` into ``tree``, an empty directory; ``foreign`` is from ``foreign_owners``.
 
-    ``guessed`` says that what is not foreign may be anybody's: it is a user's, who takes root's
-    place, and his set-id files are not meant to become root's, nor the group of what is made in his
-    set-group-ID directories.  Not so where there are records: then all is as ``ch-run --notify``
-    shows it.
+    ``guessed`` says that files which are not foreign may be anybody's.  They belong to a user who
+    takes root's place in the image; that user did not mean set-id files to become set-id root, nor
+    new files in set-group-ID directories to get root's group.  Where there are records, ``guessed``
+    does not count: the image is then as ``ch-run --notify`` shows it.
 
-    Raises SundogError naming all that cannot be read, or if somebody else writes to ``source``;
-    OSError when ``tree`` cannot be written.
+    Raises SundogError that names all unreadable files, or when another process writes the records
+    of ``source``; OSError when ``tree`` cannot be written.
     """
     with own_records(source) as records, Directories(source) as there, Directories(tree) as here:
         copy = _DirectoryCopy(there, here, foreign, records, guessed=guessed)
@@ -99,7 +99,7 @@ def import_directory(
 
 
 class _DirectoryCopy:
-    """One copy on its way."""
+    """The state of one copy."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class _DirectoryCopy:
                 raise SundogError(f"{display(self._there.root)} contains the storage directory")
             kept = [entry for entry in entries if not is_about_records(joined(path, entry[0]))]
             if path == RECORDS_DIRECTORY and entries and not kept:
-                del statuses[path]  # it is there for the records only
+                del statuses[path]  # the directory is there only for the records
                 continue
             self._make_directory(path, fd, statuses[path])
             for name, status in kept:
@@ -179,11 +179,11 @@ class _DirectoryCopy:
             self._linked[identity] = path
 
     def _is_guess(self, path: bytes, status: os.stat_result) -> bool:
-        """Tell whether set-id bits of the user's own are on a file or directory."""
+        """Tell whether a file or directory of the user's own has set-id bits that are a guess."""
         return self._guessed and bool(status.st_mode & SET_ID) and path not in self._foreign
 
     def _recorded(self, path: bytes, kind: str) -> OwnerRecord | None:
-        """Return the directory's own record of ``path``, an inode of ``kind``, if it is of that."""
+        """Return the directory's own record of ``path``, if it is for an inode of ``kind``."""
         record = self._records.get(path)
         if record is None or _ON_DISK.get(record.kind, record.kind) != kind:
             return None
@@ -203,11 +203,8 @@ class _DirectoryCopy:
 
 
 def _hold_place(directory: int, name: bytes, status: os.stat_result) -> None:
-    """Make the empty file that stands for a device."""
+    """Make the empty file that is the placeholder of a device."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
+    with Closing(os.open(name, flags, 0o600, dir_fd=directory)) as fd:
         os.fchmod(fd, stat.S_IMODE(status.st_mode))
         os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-    finally:
-        os.close(fd)

@@ -1,12 +1,12 @@
-"""What a step of a build takes over from the layers below it: owners, and nothing for the skeleton.
+"""What a build step's layer inherits from the layers below: owners, but nothing of the skeleton.
 
-A file that an ordinary user makes or changes is his, so who owned it is lost on its inode.  The
-rule: the record of the same path below, if it is of the same type; else root's.  Extended
-attributes of the record go only to the very file that had them, changed in place; a new file in its
-place must not have its capabilities.
+A file that an ordinary user makes or changes belongs to that user, so its inode says nothing of
+its owner in the image.  The rule: the file inherits the record of the same path and type below;
+without one it is root's.  It inherits extended attributes only if it is the very file below,
+changed in place: a new file at the same path must not have the old one's capabilities.
 
-The skeleton is what is mounted under an image that lacks ``/dev``, ``/etc`` and their like: what is
-in a layer only because of it goes.
+The skeleton is mounted under an image that lacks ``/dev``, ``/etc`` and the like.  What a layer
+holds only because of the skeleton is removed from it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _BUFFER_SIZE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class StepOwners:
-    """What a step itself knows of owners: there it decides instead of the layers below.
+    """The owners that a step itself knows.  They overrule those of the layers below.
 
-    It knows about the paths in ``records``, where a record may also say that something is root's;
-    with ``is_complete`` about all, and what has no record is root's.  ``guessed`` says that what
-    the step made may be anybody's: its emulation forgot what it told.
+    The step knows the owners of the paths in ``records``; a record may also say root.  With
+    ``is_complete`` it knows all owners, and a path without a record is root's.  ``guessed`` says
+    that the step's files may be anybody's: its emulation forgot which owners it reported.
     """
 
     records: OwnersManifest
@@ -43,14 +43,14 @@ class StepOwners:
     guessed: bool = False
 
     def decide(self, path: bytes) -> bool:
-        """Tell whether the owner of ``path`` is known."""
+        """Tell whether the step knows the owner of ``path``."""
         return self.is_complete or path in self.records
 
 
 class Base:
-    """What a step began with: the layers below it and the skeleton.  A context manager.
+    """The start of a step: the layers below it and the skeleton.  A context manager.
 
-    ``known`` is what the step itself knows of owners.
+    ``known`` are the owners that the step itself knows.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Base:
 
     @property
     def root_mode(self) -> int:
-        """The permission bits of ``/`` at the beginning."""
+        """The permission bits of ``/`` before the step."""
         root = self.below.lookup(b"")
         return root.mode if root else 0o755
 
@@ -94,21 +94,21 @@ class Base:
     ) -> OwnerRecord | None:
         """Return the record of the entry ``path`` of the new layer, None if it needs none.
 
-        ``same_file`` says that it is the one below, changed in place; ``perhaps_same`` that it may
-        be.
+        ``same_file`` says that the entry is the one below, changed in place; ``perhaps_same`` says
+        that it may be.
         """
         kind = kind_of(status.st_mode)
         if not kind:
-            return None  # a socket: nobody's, and in no archive
+            return None  # a socket, which no archive holds
         guessed = False
-        if stat.S_ISREG(status.st_mode) and status.st_mode & SET_ID:  # else it does not matter
+        if stat.S_ISREG(status.st_mode) and status.st_mode & SET_ID:  # only these can do harm
             guessed = self._is_guess(path, same_file, perhaps_same or same_file)
         record = OwnerRecord(kind, opaque=opaque, guessed=guessed)
         old = self.below.record(path)
         if self._known.decide(path):
             old, same_file = self._known.records.get(path), True
         elif kind == "d" and status.st_mode & SET_ID:
-            guessed = old is not None and old.guessed  # an imported one, with the user's own bits
+            guessed = old is not None and old.guessed  # an import guessed
         if old is not None:
             if old.kind == kind:
                 xattrs = old.xattrs if same_file else ()
@@ -116,11 +116,11 @@ class Base:
                     kind, old.uid, old.gid, xattrs=xattrs, opaque=opaque, guessed=guessed
                 )
             elif old.kind in "cb" and kind == "f" and same_file and not status.st_size:
-                return old  # the file that holds a device's place
+                return old  # the placeholder of a device
         return None if record.is_plain else record
 
     def _is_guess(self, path: bytes, same_file: bool, perhaps_same: bool) -> bool:
-        """Tell whether nobody knows whose a file is, as for ``record``."""
+        """Tell whether the owner of a file is unknown.  The arguments are as for ``record``."""
         told = self._known.records.get(path)
         if told is not None and (told.uid or told.gid or not self._known.is_complete):
             return told.guessed
@@ -129,12 +129,12 @@ class Base:
         if not perhaps_same:
             return False
         found = self.below.lookup(path)
-        if found is None:  # it had another name, and nobody looks for that
+        if found is None:  # the file had another name below, which is not looked for
             return not self._known.is_complete
         return found.is_guessed
 
     def is_skeleton_file(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> bool:
-        """Tell whether the file ``name`` in the directory ``fd`` is one of the skeleton's, as ever.
+        """Tell whether the file ``name`` in the directory ``fd`` is the skeleton's, unchanged.
 
         ``path`` and ``status`` are the file's.
         """
@@ -148,9 +148,9 @@ class Base:
         )
 
     def is_unchanged_directory(self, path: bytes, status: os.stat_result, fd: int) -> bool:
-        """Tell whether the directory ``fd``, apart from its entries, is as it was.
+        """Tell whether the step left the directory ``fd`` as it was, apart from its entries.
 
-        Of a directory that only the skeleton has, the time does not matter.
+        The time of a directory that only the skeleton has does not count.
         """
         there = self.below.lookup(path)
         if there is not None and there.status.st_mtime_ns != status.st_mtime_ns:
@@ -173,7 +173,7 @@ def _is_same_owner(one: OwnerRecord | None, other: OwnerRecord | None) -> bool:
 
 
 def _same_data(one: tuple[int, bytes], other: tuple[int, bytes]) -> bool:
-    """Compare two files, given as directory and path, of one size."""
+    """Tell whether two files of equal size, given as (directory, path), have the same data."""
     fds = []
     try:
         for directory, path in (one, other):

@@ -1,7 +1,7 @@
-"""How much may come out of what came in: the bounds of unpacking, and the count against them.
+"""The bounds of unpacking, and the meter that counts against them.
 
-An archive of a few megabytes can stand for terabytes, or for hours of work.  Real images stay far
-below these bounds; ``ch-image --no-limits`` lifts them.
+An archive of a few megabytes can unpack to terabytes, or cost hours of work.  Real images stay far
+below these bounds.  ``ch-image --no-limits`` lifts them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _SMALL = 10_000
 class Limits:
     """The bounds.
 
-    ratio       bytes unpacked per byte that was fetched, holes left out; once ``free`` bytes are
-                exceeded
-    entries     of the trees of one image, directories included that an archive takes for granted
-    text        bytes of names and attributes that have to be kept in memory for them
+    ratio       unpacked bytes per fetched byte, holes left out
+    free        unpacked bytes to which ``ratio`` does not apply
+    entries     of the trees of one image, with directories for which the archive has no member
+    text        bytes of the entries' names and attributes, which have to be kept in memory
     steps       components of paths that are looked up because of symlinks and layers below
     layers      of one image
     documents   bytes of the documents of one archive
-    images      in one archive, each of their names counted
+    images      of one archive; an image counts once for each of its names
     """
 
     ratio: float = 1000
@@ -57,22 +57,22 @@ _in_force = Limits()
 
 
 def limits_in_force() -> Limits:
-    """Return the bounds of this process: the usual ones, unless ``set_limits`` said others."""
+    """Return the bounds of this process: the usual ones, unless ``set_limits`` has set others."""
     return _in_force
 
 
 def set_limits(limits: Limits) -> None:
-    """Set the bounds of this process, and as with setrlimit(2) of those forked after."""
-    global _in_force  # noqa: PLW0603 - it is the process's, like its resource limits
+    """Set the bounds of this process and, as with setrlimit(2), of its later children."""
+    global _in_force  # noqa: PLW0603 - of the process, like its resource limits
     _in_force = limits
 
 
 class Meter:
-    """Counts what is unpacked of one image, or of one archive.
+    """Counts the work of unpacking one image, or one archive.
 
     Processes that are forked in ``shared`` count in the same memory, each in a slot of its own.
-    ``counts_input`` says that the streams that are decompressed are what was fetched; else somebody
-    tells of that with ``fetched``.
+    With ``counts_input`` the compressed streams count as fetched; else the caller counts the
+    fetched bytes by ``fetched``.
     """
 
     def __init__(self, limits: Limits | None = None, *, counts_input: bool = True) -> None:
@@ -88,8 +88,8 @@ class Meter:
 
     @contextmanager
     def shared(self, slot: int) -> Iterator[None]:
-        """Let the process that is forked in the context count in ``slot``, from 1 on."""
-        global _shared  # noqa: PLW0603 - it is there for the child
+        """Have the process that is forked in the context count in ``slot``, from 1 on."""
+        global _shared  # noqa: PLW0603 - the child inherits it
         _shared = Meter(self.limits, counts_input=self.counts_input)
         _shared._counts, _shared._slot = self._counts, slot
         try:
@@ -98,11 +98,11 @@ class Meter:
             _shared = None
 
     def fetched(self, size: int) -> None:
-        """Count ``size`` bytes that came in."""
+        """Count ``size`` fetched bytes."""
         self._add(_FETCHED, size)
 
     def unpacked(self, size: int) -> None:
-        """Count ``size`` bytes that came out.  Raises ArchiveError."""
+        """Count ``size`` unpacked bytes.  Raises ArchiveError."""
         unpacked = self._add(_UNPACKED, size)
         limits = self.limits
         if unpacked > limits.free and unpacked > self._add(_FETCHED, 0) * limits.ratio:
@@ -113,27 +113,27 @@ class Meter:
             )
 
     def entry(self, text: int = 0) -> None:
-        """Count an entry of a tree, and how much ``text`` is kept of it.  Raises ArchiveError."""
+        """Count an entry of a tree and the bytes of its ``text``.  Raises ArchiveError."""
         self._entries += 1
         self._text += text
         if self._entries >= self._batch or self._text >= self._batch << 12:
             self._flush()
 
     def looked_up(self, steps: int) -> None:
-        """Count components of paths that were looked up.  Raises ArchiveError."""
+        """Count ``steps`` components of paths, see ``Limits``.  Raises ArchiveError."""
         self._steps += steps
         if self._steps >= self._batch << 4:
             self._flush()
 
     def document(self, size: int) -> None:
-        """Count a document of ``size`` bytes that was read.  Raises ArchiveError."""
+        """Count a document of ``size`` bytes.  Raises ArchiveError."""
         if self._add(_DOCUMENTS, size) > self.limits.documents:
             raise ArchiveError(
                 f"its documents take more than {self.limits.documents:,} bytes", NO_LIMITS_HINT
             )
 
     def check_images(self, count: int) -> None:
-        """Raise ArchiveError if ``count`` images, or names of them, are too many."""
+        """Raise ArchiveError if ``count`` images, or names of images, are too many."""
         if count > self.limits.images:
             raise ArchiveError(f"more than {self.limits.images:,} images", NO_LIMITS_HINT)
 
@@ -152,7 +152,7 @@ class Meter:
             raise ArchiveError("its paths take too long to follow", NO_LIMITS_HINT)
 
     def _add(self, field: int, count: int) -> int:
-        """Add to a count; return what all processes have counted."""
+        """Add ``count`` to a field; return the sum of this field over all processes."""
         counts = self._counts
         if count:
             with self._lock:
@@ -164,7 +164,7 @@ _shared: Meter | None = None
 
 
 def current_meter() -> Meter:
-    """Return the meter that was shared with this process, or a new one."""
+    """Return the meter that the parent process shares with this one, else a new meter."""
     return _shared or Meter()
 
 

@@ -1,8 +1,8 @@
 """overlayfs's marks of whiteouts and opaque directories, derived from a manifest.
 
-A mark is made only where something below is hidden.  A whiteout in a directory that only one layer
-has would show as a character device, and overlayfs ignores an opaque mark on a layer's root: below
-a root-opaque layer the stack of layers is cut instead.
+A mark is made only where it hides something below.  A whiteout in a directory that only one layer
+has would show as a character device.  overlayfs ignores an opaque mark on a layer's root: the stack
+of layers ends at a root-opaque layer instead.
 
 Specification: Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
 """
@@ -25,30 +25,30 @@ WHITEOUT_RECORD = OwnerRecord("w")
 
 
 def place_marks(directories: Directories, owners: OwnersManifest, below: Below) -> None:
-    """Mark the whiteouts and opaque directories of ``owners`` in the tree where it has to be.
+    """Mark the whiteouts and opaque directories of ``owners`` in the tree, where marks are needed.
 
-    The tree bears no marks yet.  Changes the times of directories.
+    The tree has no marks yet.  Changes the times of directories.
     """
     cut_off = _CutOff({path for path, record in owners.items() if record.opaque})
     for path, record in owners.items():
         if record.kind == "w":
             parent, _, name = path.rpartition(b"/")
             if not cut_off.has(path) and below.lookup(path):
-                # An ordinary user may make this one device: mknod(2), Linux 5.8.
+                # An ordinary user may make this device alone: mknod(2), Linux 5.8.
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=directories.open(parent))
         elif record.opaque and path and not cut_off.has(path) and below.holders(path):
             os.setxattr(directories.open(path), OVERLAY_OPAQUE, b"y")
 
 
 class _CutOff:
-    """What is below one of the directories ``opaque``: there nothing below shows."""
+    """The paths below the directories ``opaque``, at which nothing of the layers below shows."""
 
     def __init__(self, opaque: set[bytes]) -> None:
         self._opaque = opaque
-        self._known = {b"": b"" in opaque}  # directory → whether it is, or is below, one of them
+        self._known = {b"": b"" in opaque}  # directory → is it, or a parent, opaque?
 
     def has(self, path: bytes) -> bool:
-        """Tell whether ``path`` is below one of the directories, however deep."""
+        """Tell whether ``path`` is below an opaque directory, at any depth."""
         if not self._opaque:
             return False
         unknown = []

@@ -1,8 +1,8 @@
-"""Names in layers: how they are normalised, which are whiteouts, how they are shown.
+"""Names in layers: how they are normalised, which are whiteouts, how messages show them.
 
-Whiteouts as in the OCI image specification, layer.md, "Whiteouts": ``.wh.NAME`` deletes NAME from
-the layers below, ``.wh..wh..opq`` all that they have in its directory.  The other names that begin
-with ``.wh..wh.`` belonged to AUFS and mean nothing.
+Specification of whiteouts: OCI image specification, layer.md, "Whiteouts".  ``.wh.NAME`` deletes
+NAME of the layers below; ``.wh..wh..opq`` deletes all that they have in its directory.  Other names
+that begin with ``.wh..wh.`` belonged to AUFS and mean nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHOWN = 200
 def normalised(name: bytes) -> bytes:
     """Return the path of a member relative to the layer's root; the root itself is b"".
 
-    An absolute name counts from the root too.  Raises ArchiveError on a ".." or a NUL.
+    An absolute name is also relative to that root.  Raises ArchiveError on a ".." or a NUL.
     """
     parts = name.split(b"/")
     if b"" in parts or b"." in parts:
@@ -38,7 +38,7 @@ def joined(directory: bytes, name: bytes) -> bytes:
 
 
 def check_length(path: bytes) -> None:
-    """Raise ArchiveError for a path so long that no program in a container could name it."""
+    """Raise ArchiveError for a path that is too long for any program in a container."""
     if len(path) > PATH_LIMIT:
         raise ArchiveError(
             f"{display(path)}: a path of more than {PATH_LIMIT} bytes (PATH_MAX)",

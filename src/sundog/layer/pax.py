@@ -1,10 +1,10 @@
-"""Records of pax extended headers: ``LENGTH KEY=VALUE LF``, the length in decimal and of it all.
+"""Records of pax extended headers: ``LENGTH KEY=VALUE LF``; LENGTH, in decimal, is of all this.
 
-Specification: POSIX.1-2024, pax, "pax Extended Header".  Keys and values are bytes here, since
-names in Unix are: Docker, GNU tar and libarchive read and write them raw too.  Extended attributes
-travel in two ways, ``SCHILY.xattr.NAME`` (star, GNU tar, Docker: a raw value) and
-``LIBARCHIVE.xattr.NAME`` (bsdtar: name in URL encoding, value in base64); ``SCHILY.acl.*`` holds
-access control lists as text, kept as an attribute of that name.
+Specification: POSIX.1-2024, pax, "pax Extended Header".  Keys and values are bytes here, as names
+are in Unix; Docker, GNU tar and libarchive read and write raw bytes too.  There are two forms of
+extended attributes: ``SCHILY.xattr.NAME`` (star, GNU tar, Docker: a raw value) and
+``LIBARCHIVE.xattr.NAME`` (bsdtar: name in URL encoding, value in base64).  ``SCHILY.acl.*`` holds
+an access control list as text, which is kept as an attribute of that name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 def parse_records(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the records of an extended header in their order.  Raises ArchiveError."""
+    """Return the records of an extended header, in order.  Raises ArchiveError."""
     records = []
     start = 0
     while start < len(data):
@@ -55,7 +55,7 @@ def format_records(records: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def xattrs_of(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Return the extended attributes and lists of access control among ``records``."""
+    """Return the extended attributes and access control lists among ``records``."""
     xattrs = {}
     for key, value in records.items():
         if key.startswith(_SCHILY_XATTR):
@@ -69,7 +69,7 @@ def xattrs_of(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def xattr_record(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """Return the record of one extended attribute, or of a list kept as one."""
+    """Return the record of one extended attribute, or of an access control list kept as one."""
     if name.startswith(_SCHILY_ACL):
         return name, value
     if b"=" in name:  # SCHILY's key ends at the first "="

@@ -1,7 +1,7 @@
-"""Remove a tree, however it looks: modes such as 0000, any depth, the workdir of an overlay.
+"""Remove a tree with any modes, such as 0000, and of any depth; also the workdir of an overlay.
 
-As an ordinary user the modes of directories are changed where they are in the way; in the tree
-worker they never are.
+Where modes are an obstacle, the modes of directories are changed.  In the tree worker they never
+are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import stat
 
 
 def remove_tree(path: bytes, *, dir_fd: int | None = None) -> None:
-    """Remove ``path``, whatever it is, and all below it; what is gone already is no error.
+    """Remove ``path``, a file or a directory with all below it; no error if it is gone already.
 
-    Links are not followed.  Not atomic: after an OSError, part of the tree is still there.
+    Symlinks are not followed.  Not atomic: after an OSError, part of the tree is still there.
     """
     try:
         if stat.S_ISDIR(os.lstat(path, dir_fd=dir_fd).st_mode):
@@ -30,9 +30,9 @@ def remove_tree(path: bytes, *, dir_fd: int | None = None) -> None:
 
 
 def _empty(fd: int) -> None:
-    """Remove all that is in the directory ``fd``, and close it.
+    """Remove the contents of the directory ``fd``, and close it.
 
-    One descriptor is open at a time and nothing recurses: a tree may be as deep as it likes.
+    One descriptor is open at a time, and no function recurses: a tree may have any depth.
     """
     # From the top down: (the directory's identity, its subdirectories yet to be removed)
     trail = [(_identity(fd), _remove_files(fd))]
@@ -61,7 +61,7 @@ def _empty(fd: int) -> None:
 
 
 def _open(name: bytes, dir_fd: int | None) -> int:
-    """Open the directory ``name`` such that its entries can be listed and removed."""
+    """Open the directory ``name``, and see to it that its entries can be listed and removed."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(name, flags, dir_fd=dir_fd)
@@ -79,7 +79,7 @@ def _identity(fd: int) -> tuple[int, int]:
 
 
 def _remove_files(fd: int) -> list[bytes]:
-    """Unlink all but directories in the directory ``fd``; return the names of those."""
+    """Unlink all entries of ``fd`` that are not directories; return the names of those that are."""
     subdirectories = []
     with os.scandir(fd) as entries:
         listed = [

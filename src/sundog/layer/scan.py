@@ -1,8 +1,8 @@
-"""Find what a step changed in a plain tree, and make a layer of it: the ``copy`` driver's way.
+"""Find what a step changed in a plain tree, and make a layer of it, for the ``copy`` driver.
 
-The tree is looked at right after it was copied and again after the step.  An entry has changed when
-its inode, ctime, size or mode has: never its mtime alone, which programs set as they please.  The
-layer is what overlayfs would have gathered, with whiteouts for what is gone.
+The tree is scanned right after it was copied, and again after the step.  An entry has changed when
+its inode, ctime, size or mode has.  The mtime alone does not count: programs set it as they please.
+The layer is what overlayfs would have gathered, with whiteouts for entries that are gone.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from sundog.layer.inherit import StepOwners
     from sundog.record.owners import OwnerRecord, OwnersManifest
 
-# Seconds: between looks at a file system's clock, and the most that one stands still.
+# Seconds between looks at a file system's clock, and at most between two of its ticks.
 _TICK = 0.001
 _SLOWEST_CLOCK = 2.5
 
-# A path's length, then what its Signature holds; then comes the path.
+# The length of a path, and the fields of its Signature; the path follows.
 _PACKED = struct.Struct("=IQqqqI")
 
-# Links that the file system refuses are made as copies.
+# Errors of link(2) after which a copy is made instead.
 _NO_LINK = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV})
 
 
 class Signature(NamedTuple):
-    """What tells whether an entry has changed: from stat(2), times in nanoseconds."""
+    """The fields of stat(2) that tell whether an entry has changed; times in nanoseconds."""
 
     inode: int
     ctime: int
@@ -52,22 +52,21 @@ class Signature(NamedTuple):
 
     @property
     def data(self) -> tuple[int, int]:
-        """What shows that a file has other data."""
+        """The fields that tell whether the data of a file have changed."""
         return self.mtime, self.size
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """How a tree looked, by path."""
+    """The signatures of a tree's entries, by path."""
 
     entries: dict[bytes, Signature]
 
 
 def scan(tree: bytes) -> Scan:
-    """Note how ``tree`` looks.  Raises OSError.
+    """Return the scan of ``tree``.  Raises OSError.
 
-    Returns only when the file system's clock has gone on, so that whatever is changed from now on
-    gets another ctime.
+    Waits until the file system's clock has gone on, so that every later change gives another ctime.
     """
     entries = {}
     with Directories(tree) as directories:
@@ -88,7 +87,7 @@ def scan(tree: bytes) -> Scan:
 
 
 def pack_scan(scanned: Scan) -> bytes:
-    """Return a scan as bytes, for this machine alone."""
+    """Return a scan as bytes, for use on this machine only."""
     parts: list[bytes] = []
     for path, entry in scanned.entries.items():
         parts += (_PACKED.pack(len(path), *entry), path)
@@ -96,7 +95,7 @@ def pack_scan(scanned: Scan) -> bytes:
 
 
 def unpack_scan(data: bytes) -> Scan:
-    """Return the scan that ``data`` holds.  Raises ValueError if it holds none."""
+    """Return the scan that ``pack_scan`` made bytes of.  Raises ValueError."""
     entries: dict[bytes, Signature] = {}
     position = 0
     while position < len(data):
@@ -123,12 +122,12 @@ def diff(
 ) -> OwnersManifest | None:
     """Make a layer of what changed in ``work`` since ``before``, in the empty ``out_tree``.
 
-    ``below`` are the layers that were copied to ``work``, the topmost first, and ``skeleton`` the
-    directory that was under them; ``known`` is what the step itself knows of owners.  Files of
-    ``work`` become links in ``out_tree``: no byte is copied, and what remains of ``work`` may go or
-    be kept, but not be changed any more.
+    ``below`` are the layers that were copied to ``work``, the topmost first; ``skeleton`` is the
+    directory that was under them.  ``known`` are the owners that the step itself knows.  Files of
+    ``work`` are linked into ``out_tree``, not copied.  Afterwards ``work`` may be removed or kept,
+    but nothing in it may change.
 
-    Returns the layer's manifest, None if nothing was changed.  Raises OSError.
+    Returns the layer's manifest, None if nothing has changed.  Raises OSError.
     """
     with (
         Directories(work) as source,
@@ -145,7 +144,7 @@ def _signature(status: os.stat_result) -> Signature:
 
 
 class _Difference:
-    """One layer on its way."""
+    """The state of one comparison, and the layer that it makes."""
 
     def __init__(
         self,
@@ -200,7 +199,7 @@ class _Difference:
             self._have(path)
 
     def _compare(self, directory: bytes, name: bytes, status: os.stat_result) -> None:
-        """Take an entry that is not a directory into the layer, if it has changed."""
+        """Put an entry that is not a directory into the layer, if it has changed."""
         path = joined(directory, name)
         if directory not in self._fresh and _signature(status) == self._before.get(path):
             return
@@ -210,7 +209,7 @@ class _Difference:
                 return
         self._have(directory)
         self._link(directory, name, status)
-        # An inode number is soon used again: a new file may have the old one's, but not its time.
+        # Inode numbers are soon used again: a new file may have an old number, but not an old time.
         now, old = _signature(status), self._before.get(path)
         perhaps = self._is_same(path, status)
         same_file = perhaps and old is not None and now.data == old.data
@@ -218,7 +217,7 @@ class _Difference:
         self._record(path, record)
 
     def _compare_missing(self, path: bytes) -> None:
-        """Record that ``path`` is gone, unless its directory says that already."""
+        """Record a whiteout for ``path``, which is gone, unless its directory is gone or new."""
         parent = path.rpartition(b"/")[0]
         directory = self._now.get(parent)
         if directory is None or not stat.S_ISDIR(directory.st_mode) or parent in self._fresh:
@@ -228,7 +227,7 @@ class _Difference:
             self._owners[path] = WHITEOUT_RECORD
 
     def _is_same(self, path: bytes, status: os.stat_result) -> bool:
-        """Whether an inode of this number and type was at ``path`` before."""
+        """Tell whether an inode of this number and type was at ``path`` before."""
         old = self._before.get(path)
         return (
             old is not None
@@ -237,7 +236,7 @@ class _Difference:
         )
 
     def _have(self, path: bytes) -> None:
-        """See to it that the layer has the directory ``path`` and those above it."""
+        """Make the directory ``path`` and those above it in the layer, if they are missing."""
         missing: list[bytes] = []
         while path not in self._made:
             missing.append(path)

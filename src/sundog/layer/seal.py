@@ -1,9 +1,9 @@
-"""Make a layer of what overlayfs has gathered in an upper directory.
+"""Make a layer of an overlay's upper directory.
 
-The kernel's marks become data of the manifest, and stay in the tree only where something below is
-hidden; the rest of its ``user.overlay.*`` goes, and so does what is there only because of the
-skeleton.  Of a file, ``user.overlay.origin`` says that it was copied up, so that it is the file
-below, changed in place.
+The kernel's marks become data of the manifest; they stay in the tree only where they hide something
+below.  The rest of the kernel's ``user.overlay.*`` is removed, and so are entries that are there
+only because of the skeleton.  ``user.overlay.origin`` on a file says that the kernel copied it up:
+it is the file below, changed in place.
 
 Specification: Documentation/filesystems/overlayfs.rst.  Runs in the tree worker, where the modes of
 files are no obstacle.
@@ -45,24 +45,24 @@ def seal_upper(
 ) -> OwnersManifest | None:
     """Make the upper directory ``upper`` a layer's tree, in place, and return its manifest.
 
-    ``below`` are the layers that were mounted under it, the topmost first, and ``skeleton`` the
-    directory at the bottom; ``known`` is what the step itself knows of owners.
-    None if nothing was changed; ``upper`` is then empty.
-    Raises OSError; ``upper`` may then be in any state.
+    ``below`` are the layers that were mounted under it, the topmost first; ``skeleton`` is the
+    directory at the bottom.  ``known`` are the owners that the step itself knows.  Returns None if
+    nothing has changed; ``upper`` is then empty.  Raises OSError; ``upper`` may then be in any
+    state.
     """
     with Directories(upper) as directories, Base(below, skeleton, known) as base:
         return _Sealing(directories, base).seal()
 
 
 class _Sealing:
-    """One upper directory while it becomes a layer."""
+    """The state of one upper directory while it becomes a layer."""
 
     def __init__(self, directories: Directories, base: Base) -> None:
         self._directories = directories
         self._base = base
         self._owners: OwnersManifest = {}
         self._cut_off: set[bytes] = set()  # directories in which nothing below shows
-        self._copied_up: set[int] = set()  # inodes that had the mark under another name
+        self._copied_up: set[int] = set()  # inodes whose mark was found under another name
         self._unchanged: set[bytes] = set()  # directories that are as they were
 
     def seal(self) -> OwnersManifest | None:
@@ -76,7 +76,7 @@ class _Sealing:
         for path, status in reversed(statuses.items()):
             if path in self._unchanged and self._drop_directory(path):
                 continue
-            # Only what the step did counts, not what was done here.
+            # The times are to be those that the step left.
             os.utime(self._directories.open(path), ns=(status.st_atime_ns, status.st_mtime_ns))
         root_mode = stat.S_IMODE(statuses[b""].st_mode)
         if root_mode == self._base.root_mode and not os.listdir(self._directories.open(b"")):

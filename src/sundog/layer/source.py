@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """Hand out the bytes of ``chunks``, copying them as seldom as can be.
+    """The bytes of ``chunks``, handed out with as few copies as possible.
 
-    Whoever asks for more than the stream has gets ArchiveError.
+    A method that is asked for more bytes than the stream has raises ArchiveError.
     """
 
     def __init__(self, chunks: Chunks) -> None:
@@ -30,7 +30,7 @@ class Source:
         return self._chunks.digest
 
     def at_end(self) -> bool:
-        """Whether the stream has no more bytes."""
+        """Tell whether the stream has no more bytes."""
         return self._position == len(self._chunk) and not self._refill()
 
     def take(self, size: int) -> bytes:

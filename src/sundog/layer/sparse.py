@@ -1,8 +1,9 @@
-"""Where the data of a sparse member of a tar archive belong: maps read, and in pax 1.0 written.
+"""The maps of sparse members of a tar archive: which parts of the file have data.
 
-Specification: GNU tar's manual, "Storing Sparse Files": the old GNU format keeps the map in the
-header and in blocks after it, pax 0.0 and 0.1 in the extended header, pax 1.0 in front of the data.
-A map is a list of (offset, size), in order of offset.
+Maps are read in all formats, and written in pax 1.0.  Specification: GNU tar's manual, "Storing
+Sparse Files".  The old GNU format keeps the map in the header and in blocks after it, pax 0.0 and
+0.1 in the extended header, pax 1.0 in front of the data.  A map is a list of (offset, size), in
+order of offset.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Map = list[tuple[int, int]]
 
 _LIMIT = 1 << 20  # bytes of a map; Go's archive/tar stops there too
-_FILLED = 1 << 30  # bytes of holes that become data for the sake of a shorter map
+_FILLED = 1 << 30  # bytes of holes at most that become data to shorten a map
 _OLD_ENTRIES = slice(386, 482)
 _OLD_EXTENDED = 482
 _OLD_REAL_SIZE = slice(483, 495)
@@ -28,7 +29,7 @@ _OLD_BLOCK_EXTENDED = 504
 
 
 def old_map(block: bytes, source: Source) -> tuple[Map, int]:
-    """Return the map of an old GNU header and the file's size; take its further blocks."""
+    """Return the map of an old GNU header and the file's size; read its further blocks."""
     entries = _old_entries(block[_OLD_ENTRIES])
     more = block[_OLD_EXTENDED]
     taken = 0
@@ -43,7 +44,7 @@ def old_map(block: bytes, source: Source) -> tuple[Map, int]:
 
 
 def pax_map(text: bytes) -> Map:
-    """Return the map that pax 0.0 and 0.1 have in the extended header: numbers between commas."""
+    """Parse the map of pax 0.0 and 0.1 in the extended header: numbers between commas."""
     numbers = [parse_number(number) for number in text.split(b",") if text]
     if len(numbers) % 2:
         raise ArchiveError("its map of holes is damaged")
@@ -51,9 +52,9 @@ def pax_map(text: bytes) -> Map:
 
 
 def data_map(source: Source) -> tuple[Map, int]:
-    """Take the map that pax 1.0 has in front of the data; return it and how many bytes it was.
+    """Read the map that pax 1.0 has in front of the data; return it and its length in bytes.
 
-    It is numbers in lines, the first the count of pairs, padded to whole blocks.
+    The map is one number a line, first the count of pairs, padded to whole blocks.
     """
     text = bytearray()
     lines, wanted = 0, 1
@@ -73,11 +74,11 @@ def data_map(source: Source) -> tuple[Map, int]:
 
 
 def fitting_map(extents: Map, size: int) -> Map | None:
-    """Return the map of a file of ``size`` with data in ``extents``: short enough for readers.
+    """Return a map, short enough for readers, of a file of ``size`` with data in ``extents``.
 
-    Small holes become data, as far as there are too many.  None if even so they are too many.
+    If there are too many holes, small ones become data.  None if that is not enough.
     """
-    entries = [*extents, (size, 0)]  # an end that is a hole, GNU tar tells like this
+    entries = [*extents, (size, 0)]  # this is how GNU tar describes a hole at the end
     data = sum(length for _, length in extents)
     gap = BLOCK
     while len(format_map(entries)) > _LIMIT // 2:
@@ -96,7 +97,7 @@ def fitting_map(extents: Map, size: int) -> Map | None:
 
 
 def format_map(entries: Map) -> bytes:
-    """Return what ``data_map`` takes."""
+    """Return ``entries`` as pax 1.0 writes them, see ``data_map``."""
     numbers = [len(entries), *(number for entry in entries for number in entry)]
     text = b"".join(b"%d\n" % number for number in numbers)
     return text + bytes(-len(text) % BLOCK)

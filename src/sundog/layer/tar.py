@@ -3,9 +3,9 @@
 Formats: old V7, POSIX ustar and pax with global headers (POSIX.1-2024, pax), GNU with long names,
 star's prefix, and the sparse files of GNU tar.
 
-The reader trusts nothing: whatever the bytes are, it raises ArchiveError and nothing else, and
-holds no more in memory than a few chunks of the stream, 1 MiB of what precedes a member, and 64 KiB
-of global headers.  It does not judge names; that is ``layer.unpack``'s business.
+The reader trusts nothing.  Whatever the bytes are, it raises only ArchiveError, and holds in memory
+no more than a few chunks of the stream, 1 MiB of headers in front of a member, and 64 KiB of global
+headers.  It does not judge names; ``layer.unpack`` does.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ZEROS = bytes(BLOCK)
-_PRECEDING_LIMIT = 1 << 20  # bytes before a member; Go's archive/tar takes as much of each kind
-# What holds for all members from some place on: real archives have a comment there, or a time.
+_PRECEDING_LIMIT = 1 << 20  # bytes; Go's archive/tar takes as much of each kind
+# Of global headers, which hold for all later members: real archives have a comment or a time there.
 _GLOBALS_LIMIT = 64 << 10  # bytes
 _GLOBALS_COUNT = 100
 _SIZE_LIMIT = 1 << 63
@@ -34,7 +34,7 @@ _ID_LIMIT = 1 << 32
 _TIME_LIMIT = (1 << 62) * NANOSECONDS
 _DEVICE_LIMIT = 1 << 20  # of a minor number; a major one has 12 bits in the kernel
 
-# Headers that precede a member and tell something of it.
+# Headers that precede a member and describe it.
 _EXTENDED = frozenset((b"x", b"X"))  # pax; "X" is Solaris's name for it
 _GLOBAL = b"g"
 _LONG_NAMES = {b"L": b"path", b"K": b"linkpath"}  # GNU → the pax key that says the same
@@ -48,9 +48,9 @@ _SPARSE_MAP = b"GNU.sparse.map"
 class TarReader:
     """The members of the archive in ``stream``, or in its chunks, in order.
 
-    Iterate over it once; in a turn, ``copy_data`` hands out the member's data.  After the last
-    turn the stream has been read to its end, so ``digest`` and ``size`` are those of it all.
-    Raises ArchiveError; ``place`` says where, in words that begin a message.
+    Iterate over it once.  During an iteration, ``copy_data`` writes the data of that member.  After
+    the last one, the stream has been read to its end: ``digest`` and ``size`` are final.  Raises
+    ArchiveError; ``place`` then says where, in words that begin a message.
     """
 
     def __init__(self, stream: BinaryIO | Chunks) -> None:
@@ -61,7 +61,7 @@ class TarReader:
         self._size = 0  # of the member's file, holes included
         self._globals: dict[bytes, bytes] = {}
         self._preceding: dict[bytes, bytes] = {}
-        self._preceding_size = 0  # of all headers since the last member, what they hold included
+        self._preceding_size = 0  # of all headers since the last member, with their data
         self._name: bytes | None = None
         self._in_member = False
 
@@ -77,14 +77,14 @@ class TarReader:
 
     @property
     def place(self) -> str:
-        """Where the reader stands: in a member, after one, or at the beginning."""
+        """The position of the reader, in words: in a member, after one, or at the beginning."""
         if self._name is None:
             return "at the beginning"
         return f"{'' if self._in_member else 'after '}{display(self._name)}"
 
     @property
     def holes(self) -> int:
-        """How many bytes of the member's file are in holes, and not in the archive."""
+        """The bytes in the holes of the member's file, which the archive does not hold."""
         if self._sparse is None:
             return 0
         return self._size - sum(length for _, length in self._sparse)
@@ -113,7 +113,7 @@ class TarReader:
         self._source.drain()
 
     def copy_data(self, fd: int) -> None:
-        """Write the current member's data to ``fd``, an empty file; holes stay holes."""
+        """Write the data of the current member to ``fd``, an empty file; holes stay holes."""
         if self._sparse is None:
             self._source.copy(fd, self._data)
         else:
@@ -140,7 +140,7 @@ class TarReader:
             raise
 
     def _take_preceding(self, header: Member) -> None:
-        """Take a header that tells something of the member after it."""
+        """Take a header that describes the member after it."""
         self._preceding_size += BLOCK + header.size
         if header.size < 0 or self._preceding_size > _PRECEDING_LIMIT + BLOCK:
             raise ArchiveError("an extended header is too long")
@@ -152,7 +152,7 @@ class TarReader:
             self._globals.update(parse_records(data))
             size = sum(len(key) + len(value) for key, value in self._globals.items())
             if size > _GLOBALS_LIMIT or len(self._globals) > _GLOBALS_COUNT:
-                raise ArchiveError("its global headers say too much")
+                raise ArchiveError("its global headers hold too much")
         elif header.typeflag in _EXTENDED:
             pairs = []
             for key, value in parse_records(data):
@@ -164,7 +164,7 @@ class TarReader:
                 self._preceding[_SPARSE_MAP] = b",".join(pairs)
 
     def _begin(self, member: Member, block: bytes) -> None:
-        """Apply to ``member`` what preceded it, and find where its data are."""
+        """Apply the headers in front of ``member`` to it, and find out where its data are."""
         records = self._preceding
         if records or self._globals:
             records = {**self._globals, **records}
@@ -192,7 +192,7 @@ class TarReader:
             member.kind = "d"  # V7 has no type for directories
 
     def _take_sparse(self, member: Member, block: bytes, records: dict[bytes, bytes]) -> Map | None:
-        """Return the map of ``member`` when it is sparse; its size is then that of the file."""
+        """Return the map of ``member`` if it is sparse; then set its size to that of the file."""
         if member.typeflag == b"S":
             entries, member.size = old_map(block, self._source)
         elif (major := records.get(b"GNU.sparse.major", b"0")) != b"0":
@@ -213,7 +213,7 @@ class TarReader:
 
 
 def _apply(records: dict[bytes, bytes], member: Member) -> None:
-    """Let ``records`` overrule the header; an empty value lets the header rule."""
+    """Let ``records`` overrule the header of ``member``; an empty value overrules nothing."""
     member.name = records.get(b"GNU.sparse.name") or records.get(b"path") or member.name
     member.link = records.get(b"linkpath") or member.link
     if number := records.get(b"size"):

@@ -1,4 +1,4 @@
-"""Threads, of which there may be too many."""
+"""Start threads; a limit on their number is an error with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def started(work: Callable[..., None], *arguments: object) -> threading.Thread:
-    """Start a thread; raise KernelError where the user may have no more (RLIMIT_NPROC)."""
+    """Start a thread; raise KernelError when RLIMIT_NPROC allows no more."""
     thread = threading.Thread(target=work, args=arguments, daemon=True)
     try:
         thread.start()

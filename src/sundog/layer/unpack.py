@@ -1,10 +1,10 @@
 """Unpack a tar archive as a layer: a tree of files, and a manifest of what the inodes don't show.
 
-Specification: OCI image specification, layer.md; where it is silent, what containerd does.  What
-cannot be had inside the tree is refused: the tree is then incomplete, but nothing outside of it was
-touched.
+Specification: OCI image specification, layer.md; where it is silent, containerd's behaviour.  A
+member that cannot be inside the tree is refused: the tree is then incomplete, but nothing outside
+of it was touched.
 
-The later of two members with one name wins.  Whiteouts concern the layers below alone, wherever
+The later of two members of the same name wins.  Whiteouts concern only the layers below, wherever
 they stand in the archive.
 """
 
@@ -49,10 +49,10 @@ T = TypeVar("T")
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# A directory of one of these names is not taken for the wrapping of an imported image.
+# A directory of one of these names does not wrap an imported image: it belongs to its root.
 _TOP_DIRECTORIES = frozenset((b"bin", b"dev", b"etc", b"mnt", b"proc", b"sys", b"tmp", b"usr"))
 
-# What the archive is to blame for; the other errors are the file system's.
+# The errors that are the archive's fault; others are the file system's.
 _ARCHIVE_ERRNOS = frozenset(
     {
         errno.ENAMETOOLONG,
@@ -70,15 +70,15 @@ _ARCHIVE_ERRNOS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What came of unpacking.
+    """The result of unpacking.
 
     owners          the manifest
     diff_id         digest of the uncompressed archive, ``sha256:HEX``
-    size            its length in bytes
-    has_whiteouts   whether it has whiteouts or opaque marks
+    size            length of the uncompressed archive in bytes
+    has_whiteouts   whether the archive has whiteouts or opaque marks
     root_opaque     whether nothing below the layer shows
-    needs_below     whether the tree is what it is because of the layers below, so that over others
-                    it would be another: marks, and what was taken from there
+    needs_below     whether the tree depends on the layers below, so that it would differ over
+                    others: it has marks, or something was taken from there
     """
 
     owners: OwnersManifest
@@ -99,15 +99,14 @@ def unpack(
 ) -> Unpacked:
     """Unpack the uncompressed archive ``stream`` into ``tree``, an empty directory.
 
-    ``below`` are the layers that this one goes on, the topmost first; it is gone through only if
-    something of this layer depends on them.  With ``import_rules``, when
-    all is in one directory that is none of a root's usual ones, its contents are the layer.
-    What it costs is counted by ``meter``, or else by that of the work at hand.
-    A thread reads ``stream``, ahead of what is unpacked; after a failure, the read that it is in is
-    waited for.
+    ``below`` are the layers under this one, the topmost first; it is iterated over only if
+    something in this layer depends on them.  With ``import_rules``, if the archive has nothing but
+    one directory, whose name is not usual at a root, the contents of that directory are the layer.
+    ``meter`` counts the work; None means ``current_meter``.  A thread reads ``stream`` ahead; after
+    a failure, this waits for its current read.
 
-    Raises ArchiveError, naming the member, for what is the archive's fault; OSError for what is the
-    file system's; either way ``tree`` is for the caller to remove.
+    Raises ArchiveError, which names the member, for a fault of the archive, OSError for one of the
+    file system.  In either case the caller has to remove ``tree``.
     """
     meter = meter or current_meter()
     with (
@@ -132,7 +131,7 @@ def unpack(
 
 
 class _Unpacking:
-    """One archive on its way into a tree."""
+    """The state of unpacking one archive."""
 
     def __init__(
         self, reader: TarReader, directories: Directories, below: Below, meter: Meter
@@ -188,7 +187,7 @@ class _Unpacking:
         if unwrap:
             self._unwrap()
         place_marks(self._directories, tree.owners, self._below)
-        # Children before their parents, and right before them.
+        # Children come right before their parents.
         for path in sorted(tree.made, key=lambda path: path.replace(b"/", b"\0"), reverse=True):
             mode, mtime_ns = tree.made[path]
             fd = self._directories.open(path)
@@ -196,7 +195,7 @@ class _Unpacking:
             os.utime(fd, ns=(mtime_ns, mtime_ns))
 
     def result(self) -> Unpacked:
-        """Return what came of it."""
+        """Return the result."""
         owners = self._tree.owners
         root = owners.get(b"")
         has_whiteouts = any(record.kind == "w" or record.opaque for record in owners.values())
@@ -210,7 +209,7 @@ class _Unpacking:
         )
 
     def _unwrap(self) -> None:
-        """Where all is in one directory that no root has, make its contents the root's."""
+        """Replace a single top directory that wraps the image by its contents, see ``unpack``."""
         tree = self._tree
         root = self._directories.open(b"")
         names = [os.fsencode(name) for name in os.listdir(root)]
@@ -229,7 +228,7 @@ class _Unpacking:
         tree.owners = _below_only(tree.owners, top)
 
     def _add_file(self, member: Member, path: bytes) -> None:
-        """Add a file; or a device, whose place an empty file holds."""
+        """Add a file, or the placeholder of a device, an empty file."""
         fd = self._tree.make(path, _create)
         try:
             if member.kind == "f":
@@ -267,7 +266,7 @@ class _Unpacking:
         self._record(path, member, recordable(member.xattrs.items()))
 
     def _add_hard_link(self, member: Member, path: bytes) -> None:
-        """Add a further name; what only a layer below has is copied into this tree first."""
+        """Add another name; a file that only a layer below has is copied into this tree first."""
         directory, _, name = normalised(member.link).rpartition(b"/")
         target = joined(self._tree.enter(directory, member.mtime_ns, make=False), name)
         here = self._tree.lookup_here(target)
@@ -275,7 +274,7 @@ class _Unpacking:
         if found is None:
             raise ArchiveError(f"a hard link to {display(target)}, which is not there")
         if found.is_directory or target.startswith(path + b"/"):
-            raise ArchiveError(f"a hard link to {display(target)}, which cannot be")
+            raise ArchiveError(f"a hard link to {display(target)}, a directory or below the link")
         if here is None:
             self._tree.copy_up(target, found)
         if target == path:
@@ -284,7 +283,7 @@ class _Unpacking:
         self._tree.set_record(path, self._tree.owners.get(target))
 
     def _add_whiteout(self, member: Member, path: bytes) -> bool:
-        """Take ``path`` for a whiteout; False if it is none."""
+        """Add the whiteout ``path``; return False if the path is not a whiteout."""
         *directories, name = path.split(b"/")
         if any(part.startswith(AUFS) for part in directories):
             return True
@@ -294,7 +293,7 @@ class _Unpacking:
             return False
         hidden = name.removeprefix(WHITEOUT)
         if hidden in (b"", b".", b".."):
-            raise ArchiveError("a whiteout of no name")
+            raise ArchiveError("a whiteout without a name")
         if name == OPAQUE:
             self._tree.make_opaque(self._tree.enter(b"/".join(directories), member.mtime_ns))
         elif not name.startswith(AUFS):
@@ -310,7 +309,7 @@ class _Unpacking:
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
 
     def _record(self, path: bytes, member: Member, xattrs: Pairs) -> None:
-        """Record what the inode does not show of ``member``."""
+        """Record what the inode of ``member`` lacks: owner, device number, attributes."""
         kind, uid, gid = member.kind, member.uid, member.gid
         record = None
         if xattrs or kind in "cb":
@@ -328,7 +327,7 @@ def _create(name: bytes, fd: int) -> int:
 
 
 def _below_only(mapping: dict[bytes, T], top: bytes) -> dict[bytes, T]:
-    """Return what ``mapping`` has for ``top`` and the paths below it, relative to it."""
+    """Return the items of ``mapping`` for ``top`` and paths below it, as paths relative to it."""
     prefix = top + b"/"
     return {
         path[len(prefix) :]: value

@@ -1,4 +1,4 @@
-"""Go through the directories of a tree in one fixed order."""
+"""Walk through the directories of a tree in a fixed order."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def walk(
 ) -> Iterator[tuple[bytes, int, Entries]]:
     """Yield each directory: its path, a descriptor, its entries with lstat(2) in order of name.
 
-    A directory comes before those in it.  One that cannot be read raises OSError, or is told to
-    ``on_error`` and left out.  Raises ArchiveError for a path that no program could open.
+    A directory comes before its subdirectories.  For an unreadable one, call ``on_error`` and leave
+    it out; without ``on_error``, raise OSError.  Raises ArchiveError for a path that is too long
+    for any program.
     """
     ahead = [b""]
     while ahead:
@@ -47,6 +48,6 @@ def walk(
 
 
 def list_directory(fd: int) -> Entries:
-    """Return the entries of the directory ``fd`` with lstat(2), in order of name."""
+    """Return the entries of the directory ``fd`` with their lstat(2), in order of name."""
     names = sorted(os.fsencode(name) for name in os.listdir(fd))
     return [(name, os.lstat(name, dir_fd=fd)) for name in names]

@@ -1,13 +1,13 @@
-"""Write a layer as a tar archive, the same bytes whenever the layer is the same.
+"""Write a layer as a tar archive.  Equal layers give equal bytes.
 
-Owners, devices and attributes come from the manifest where the inodes lack them, whiteouts from the
-manifest alone.  Directories come in order of path, in each first what it hides, as the OCI image
-specification wants it (layer.md, "Whiteouts").  Format: ustar, with a pax header in front of a
-member that does not fit (POSIX.1-2024, pax).  Sockets are left out: tar has no type for them.
+Owners, devices and attributes come from the manifest where the inodes lack them; whiteouts come
+only from the manifest.  Directories are in order of path.  In each, whiteouts come first, as the
+OCI image specification requires (layer.md, "Whiteouts").  Format: ustar, with a pax header in front
+of a member that does not fit (POSIX.1-2024, pax).  Sockets are left out: tar has no type for them.
 
-Holes are written as zeros, since layer.md wants no sparse files; but only so many zeros.  What has
-holes beyond that is a sparse file as GNU tar writes it (pax 1.0: GNU tar's manual, "PAX Format,
-Version 1.0"), which libarchive, Go and Python read too.
+Holes are written as zeros, since layer.md advises against sparse files, but only up to a bound.  A
+file with larger holes is written as a sparse file of GNU tar (pax 1.0: GNU tar's manual, "PAX
+Format, Version 1.0"), which libarchive, Go and Python read too.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _NAME_SIZE = 100
 _PREFIX_SIZE = 155
 _ID_MAX = 0o7777777
 _SIZE_MAX = 0o77777777777
-ZEROS_WRITTEN = 1 << 30  # of the holes of one layer
+ZEROS_WRITTEN = 1 << 30  # bytes of holes in one layer at most
 
 
 class Sink(Protocol):
-    """Where an archive goes: a file open for writing, or what does as one."""
+    """What an archive is written to: a file open for writing, or an object like one."""
 
     def write(self, data: bytes, /) -> int:
-        """Take ``data``, or the beginning of it; return how many bytes."""
+        """Write ``data``, or its beginning; return the number of bytes."""
 
 
 def write_tar(
@@ -60,18 +60,17 @@ def write_tar(
 ) -> str:
     """Write the layer in ``tree`` to ``out`` and return the archive's digest, ``sha256:HEX``.
 
-    Nothing in it is set-id that may be anybody's: of a file whose record is a guess, the set-id
-    bits are dropped.  With ``mtime_clamp``, in seconds since 1970, nothing is younger than that.
-    At most ``zeros`` bytes of holes are written as such.
-    Raises OSError, and ArchiveError for what cannot be in an archive: a name that means a whiteout
-    there, or a file of too many holes.
+    A file whose record is a guess loses its set-id bits, since it may be anybody's.  No member is
+    younger than ``mtime_clamp``, in seconds since 1970.  At most ``zeros`` bytes of holes are
+    written as zeros.  Raises OSError, and ArchiveError for what an archive cannot hold: a name that
+    would mean a whiteout, or a file of too many holes.
     """
     with Directories(tree) as directories:
         return _LayerWriter(out, directories, owners, mtime_clamp, zeros).write()
 
 
 class _LayerWriter:
-    """One archive on its way out."""
+    """The state of writing one archive."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class _LayerWriter:
         self._directories = directories
         self._owners = owners
         self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
-        self._zeros = zeros  # that may still be written for holes
+        self._zeros = zeros  # bytes that may still be written for holes
         self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
 
     def write(self) -> str:
@@ -115,14 +114,14 @@ class _LayerWriter:
             return  # a socket, or overlayfs's mark of a whiteout
         if name.startswith(WHITEOUT):
             raise ArchiveError(
-                f"{display(path)} cannot be in an archive: there it would be a whiteout",
+                f"{display(path)} cannot be in an archive: it would mean a whiteout there",
                 "rename it: layers cannot hold names that begin with .wh.",
             )
         record = self._owners.get(path) or OwnerRecord(kind)
         first = self._linked.setdefault(status.st_ino, path) if status.st_nlink > 1 else path
         if first != path:
             if (of_first := self._owners.get(first)) and of_first.guessed:
-                record = of_first  # it is one file
+                record = of_first  # both names are of one file
             self._header("h", path, status, record, link=first)
         elif kind == "f":
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
@@ -152,7 +151,7 @@ class _LayerWriter:
         xattrs: Pairs = (),
         sparse: Map | None = None,
     ) -> None:
-        """Write the header of a member, and before it what does not fit."""
+        """Write the header of a member, and in front of it a pax header for what does not fit."""
         mode = stat.S_IMODE(status.st_mode)
         if record.guessed:
             mode &= ~SET_ID
@@ -166,7 +165,7 @@ class _LayerWriter:
                 (b"GNU.sparse.realsize", b"%d" % size),
             ]
             size = len(format_map(sparse)) + sum(length for _, length in sparse)
-            # What a program sees that does not know of it.
+            # The name for programs that don't know this format.
             name = b"GNUSparseFile.0/" + name.rpartition(b"/")[2][: _NAME_SIZE // 2]
         prefix, short_name = _split(name)
         if len(short_name) > _NAME_SIZE:
@@ -213,7 +212,7 @@ class _LayerWriter:
         )
 
     def _file(self, path: bytes, file: int, status: os.stat_result, record: OwnerRecord) -> None:
-        """Write a regular file, sparse if its holes are too large to be written out."""
+        """Write a regular file, as a sparse one if its holes are too large to write as zeros."""
         size, sparse = status.st_size, None
         if not has_no_holes(status):
             extents = list(data_extents(file))
@@ -221,7 +220,7 @@ class _LayerWriter:
             if holes > self._zeros:
                 sparse = fitting_map(extents, size)
                 if sparse is None:
-                    raise ArchiveError(f"{display(path)} has more holes than an archive can tell")
+                    raise ArchiveError(f"{display(path)} has more holes than an archive can hold")
             else:
                 self._zeros -= holes
         self._header("f", path, status, record, xattrs=get_xattrs(file), sparse=sparse)
@@ -255,7 +254,7 @@ class _LayerWriter:
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:
-    """Return prefix and name for a header; the name is too long if there is no way."""
+    """Split a name into prefix and name of a header; the name is too long if that is impossible."""
     if len(name) <= _NAME_SIZE:
         return b"", name
     slash = name.rfind(b"/", 0, min(_PREFIX_SIZE + 1, len(name) - 1))

@@ -1,9 +1,9 @@
-"""Extended attributes: which an inode carries, which the manifest does, which nobody may.
+"""Extended attributes: which of them inodes carry, which the manifest, and which are dropped.
 
-An ordinary user can give his files ``user.*`` and, in a user namespace, ``security.capability``.
-The rest (SELinux's labels, access control lists with foreign ids, ``trusted.*``, anything on a
-symlink) is kept in the manifest for whoever gets the layer next.  What overlayfs keeps on its
-layers is neither: coming from an archive it is a forgery, on an upper directory its own business.
+An ordinary user can set ``user.*`` on own files and, in a user namespace, ``security.capability``.
+The manifest keeps the rest (SELinux labels, access control lists with foreign ids, ``trusted.*``,
+anything on a symlink), so that an archive of the layer has it.  overlayfs's own attributes are
+dropped: in an archive they are forged, and on an upper directory they concern only the kernel.
 
 Specification: xattr(7), capabilities(7) "Extended attributes"; Documentation/filesystems/
 overlayfs.rst, "User xattr".
@@ -34,7 +34,7 @@ _REVISION_3 = 0x03000000
 _CAPABILITY_2 = struct.Struct("<5I")  # struct vfs_cap_data
 _CAPABILITY_3 = struct.Struct("<6I")  # struct vfs_ns_cap_data: the same and the root's uid
 
-# The inode can't have it: not the user's to give, malformed, too large, or of no use there.
+# Errors that say: the user may not set it, or it is malformed, too large, or not possible there.
 _REFUSED = frozenset(
     {
         errno.EPERM,
@@ -50,7 +50,7 @@ _REFUSED = frozenset(
 
 
 def set_xattrs(fd: int, xattrs: Iterable[tuple[bytes, bytes]]) -> Pairs:
-    """Give the file or directory ``fd`` what its inode can carry; return what the manifest must."""
+    """Set the attributes that the inode of ``fd`` can carry; return those for the manifest."""
     left = []
     for name, value in recordable(xattrs):
         if name.startswith(_USER) or name == CAPABILITY:
@@ -65,15 +65,15 @@ def set_xattrs(fd: int, xattrs: Iterable[tuple[bytes, bytes]]) -> Pairs:
 
 
 def recordable(xattrs: Iterable[tuple[bytes, bytes]]) -> Pairs:
-    """Return ``xattrs`` without overlayfs's own."""
+    """Return ``xattrs`` without those of overlayfs."""
     return tuple(pair for pair in xattrs if not pair[0].startswith(_FORGED))
 
 
 def get_xattrs(file: int | bytes) -> Pairs:
-    """Return what the inode of a file or directory carries for the image, in order of name.
+    """Return the image's attributes on the inode of a file or directory, in order of name.
 
-    Capabilities are given as revision 2, the only one that means the same outside this namespace.
-    A path is not followed.
+    Capabilities are returned in revision 2, the only one that means the same outside this
+    namespace.  A symlink at a path is not followed.
     """
     pairs = []
     for name in sorted(_names(file)):
@@ -84,29 +84,29 @@ def get_xattrs(file: int | bytes) -> Pairs:
 
 
 def overlay_xattrs(file: int | bytes) -> dict[bytes, bytes]:
-    """Return what overlayfs keeps on a file or directory.  A path is not followed."""
+    """Return overlayfs's attributes on a file or directory.  A symlink is not followed."""
     return {name: _value(file, name) for name in _names(file) if name.startswith(OVERLAY)}
 
 
 def remove_xattrs(file: int | bytes, names: Iterable[bytes]) -> None:
-    """Take the attributes ``names`` from a file or directory.  A path is not followed."""
+    """Remove the attributes ``names`` from a file or directory.  A symlink is not followed."""
     for name in names:
         os.removexattr(file, name, follow_symlinks=isinstance(file, int))
 
 
 def entry_path(fd: int, path: bytes) -> bytes:
-    """Return a path for ``path`` in the directory ``fd``: no xattr call takes the two (xattr(7)).
+    """Return one path for ``path`` in the directory ``fd``, since no call of xattr(7) takes both.
 
-    The calls of Linux 6.13 would.
+    Those of Linux 6.13 do.
     """
     return b"/proc/self/fd/%d/%s" % (fd, path)
 
 
 def portable_capability(value: bytes) -> bytes:
-    """Return file capabilities of revision 3 as revision 2; others as they are.
+    """Return file capabilities of revision 3 in revision 2; return others unchanged.
 
-    Revision 3 names the root of a user namespace; where that namespace is seen from inside, the
-    kernel converts it already.
+    Revision 3 names the root of a user namespace.  Inside that namespace the kernel converts it
+    itself.
     """
     if len(value) != _CAPABILITY_3.size:
         return value
@@ -121,7 +121,7 @@ def _names(file: int | bytes) -> list[bytes]:
     try:
         return [os.fsencode(name) for name in os.listxattr(file, follow_symlinks=follow)]
     except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:  # a file system without any
+        if error.errno != errno.EOPNOTSUPP:  # a file system without attributes
             raise
         return []
 

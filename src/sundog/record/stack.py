@@ -11,6 +11,7 @@ Floor 0.
 import os
 
 from sundog.errors import StoreError
+from sundog.kernel.files import Closing
 
 STACK_MAGIC = b"sundog-stack 2"
 STACK_MAGIC_1 = b"sundog-stack 1"
@@ -83,11 +84,8 @@ def read_stack(dirfd: int) -> ImageStack:
 
     Raises OSError; StoreError if the file is damaged.
     """
-    fd = os.open(b"stack", os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
-    try:
+    with Closing(os.open(b"stack", os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)) as fd:
         data = os.read(fd, os.fstat(fd).st_size)
-    finally:
-        os.close(fd)
     try:
         return unpack_stack(data)
     except (ValueError, IndexError) as error:

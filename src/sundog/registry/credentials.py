@@ -14,11 +14,10 @@ import binascii
 import json
 import os
 import stat
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sundog.errors import CredentialsError
-from sundog.kernel.files import sync_path
+from sundog.kernel.drafts import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -302,23 +301,10 @@ def _namespaces(repository: str) -> Iterator[str]:
 
 def _write(path: str, content: dict[str, Any]) -> None:
     """Replace a file of secrets in one step; nobody else can read it at any moment."""
-    import tempfile  # noqa: PLC0415 - a pull needs none
-
     path = os.path.realpath(path)
-    directory = os.path.dirname(path)
+    text = json.dumps(content, indent=4) + "\n"
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        fd, making = tempfile.mkstemp(dir=directory, prefix=".auth.")  # 0600
-        try:
-            with open(fd, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=4)
-                file.write("\n")
-            sync_path(os.fsencode(making))
-            os.rename(making, path)
-            sync_path(os.fsencode(directory))
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(making)
-            raise
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        replace_file(os.fsencode(path), text.encode(), mode=0o600)
     except OSError as error:
         raise CredentialsError(f"can't write {path}: {error.strerror}") from error

@@ -22,6 +22,7 @@ from sundog.errors import (
     UnreachableError,
     UploadCancelled,
 )
+from sundog.kernel.files import Closing
 from sundog.registry.address import Address
 
 TYPE_CHECKING = False
@@ -77,8 +78,7 @@ class Uploader:
         told = 0
         failures = 0
         progress = _Progress()
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
             while True:
                 before = told
                 try:
@@ -98,8 +98,6 @@ class Uploader:
                 if self._client.has_blob(descriptor.digest):
                     transfer.advance(descriptor.size - told)
                     return  # it was the answer that got lost
-        finally:
-            os.close(fd)
 
     def put(self, content: bytes, descriptor: Descriptor) -> None:
         """Bring a small blob there, unless it is there."""

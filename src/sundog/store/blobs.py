@@ -1,37 +1,38 @@
-"""``blobs/``: content as it came from outside, or is to go there, by digest.
+"""``blobs/``: content that came from outside, unchanged, by digest.
 
     blobs/ALGORITHM/HEX       complete: manifests, configurations, compressed layers
     blobs/partial/ALGORITHM-HEX
-                              on its way here; locked by the process that fetches it
+                              on its way here; the process that fetches it holds a lock on it
 
-A blob has its final name when it has been checked and is on the device.  What a killed process
-leaves is partial, and the next one that wants the blob goes on from there.
+A blob gets its final name when it has been checked and is on the device.  A killed process leaves a
+partial blob.  The next process that wants this blob resumes there.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
 
-from sundog.kernel.files import sync_path
+from sundog.kernel.files import Closing
 from sundog.oci.digest import ALGORITHMS, Digest
-from sundog.store.locks import wait_lock
+from sundog.store.locks import lock_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sundog.store.store import Store
+    from sundog.store.storage import Storage
 
 _PARTIAL = b"partial"
 _CHUNK = 1 << 20
-# For as long somebody may come back for what was fetched of a blob.
+# An interrupted download can be resumed for this long.
 _PARTIAL_SECONDS = 7 * 86400
 
 
 class Partial:
-    """What there is of a blob: an open file, which no other process writes."""
+    """The part of a blob that is here: an open file, which no other process writes."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -42,7 +43,7 @@ class Partial:
         return os.pread(self._fd, size, offset)
 
     def append(self, data: bytes) -> None:
-        """Write ``data`` behind what is there.  Raises OSError as write(2) does."""
+        """Append ``data``.  Raises OSError as write(2) does."""
         rest = memoryview(data)
         while rest:
             written = os.pwrite(self._fd, rest, self.size)
@@ -50,7 +51,7 @@ class Partial:
             rest = rest[written:]
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Discard all that is here."""
         os.ftruncate(self._fd, 0)
         self.size = 0
 
@@ -58,25 +59,25 @@ class Partial:
 class Blobs:
     """The blobs of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def path(self, digest: Digest) -> bytes:
-        """Return where the complete blob is, or would be."""
-        return self._store.at(b"blobs", digest.algorithm.encode(), digest.encoded.encode())
+        """Return the path that the complete blob has, or would have."""
+        return self._storage.at(b"blobs", digest.algorithm.encode(), digest.encoded.encode())
 
     def partial_path(self, digest: Digest) -> bytes:
-        """Return where a blob is on its way, or would be."""
+        """Return the path that the partial blob has, or would have."""
         name = f"{digest.algorithm}-{digest.encoded}".encode()
-        return self._store.at(b"blobs", _PARTIAL, name)
+        return self._storage.at(b"blobs", _PARTIAL, name)
 
     def has(self, digest: Digest) -> bool:
-        """Tell whether the blob is here; it stays as long as the store is open."""
-        self._store.hold()
+        """Tell whether the blob is here.  Then it stays as long as the store is open."""
+        self._storage.hold()
         return os.path.exists(self.path(digest))
 
     def check(self, digest: Digest) -> bool:
-        """Read a blob and tell whether it is what it should be; else remove it."""
+        """Read a blob and tell whether it has this digest; if not, remove it."""
         hasher = digest.hasher()
         try:
             with open(self.path(digest), "rb") as file:
@@ -91,8 +92,8 @@ class Blobs:
         return False
 
     def read(self, digest: Digest) -> bytes | None:
-        """Return a small blob; None where it is not here, or not what it should be."""
-        self._store.hold()
+        """Return a small blob, None if it is not here or has another digest."""
+        self._storage.hold()
         try:
             with open(self.path(digest), "rb") as file:
                 content = file.read()
@@ -101,85 +102,74 @@ class Blobs:
         return content if Digest.of(content, digest.algorithm) == digest else None
 
     def put(self, content: bytes, digest: Digest) -> None:
-        """Keep a small blob that has been checked."""
+        """Keep a small blob that the caller has checked."""
         if self.read(digest) == content:
             return
-        with self._store.faults:
-            making = self._store.scratch.name()
-            with open(making, "wb") as file:
-                file.write(content)
-            sync_path(making)
-            self._rename(making, digest)
-        self._store.loose.add(self.path(digest))
+        with self._storage.faults:
+            self._make_directory(digest)
+            self._storage.write_file(self.path(digest), content)
+        self._storage.loose.add(self.path(digest))
 
     @contextmanager
     def partial(self, digest: Digest) -> Iterator[Partial | None]:
-        """Open what there is of a blob, to complete it; None when it is complete meanwhile.
+        """Open the partial blob to complete it; give None when the blob is complete.
 
-        Waits while another process does the same.
+        Waits while another process completes it.
         """
-        self._store.hold()
+        self._storage.hold()
         path = self.partial_path(digest)
-        with self._store.faults:
+        with self._storage.faults:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            while True:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                try:
-                    wait_lock(fd, path)
-                    if os.path.exists(self.path(digest)):
-                        with suppress(FileNotFoundError):
-                            os.unlink(path)
-                        yield None
-                        return
-                    if _is_at(path, fd):
-                        yield Partial(fd)
-                        return
-                finally:
-                    os.close(fd)  # and unlock: nothing else holds this open file
+            # Closing the file unlocks it: no other process holds this open file.
+            with Closing(lock_file(path, fcntl.LOCK_EX, create=True)) as fd:
+                if os.path.exists(self.path(digest)):
+                    os.unlink(path)
+                    yield None
+                else:
+                    yield Partial(fd)
 
     def settle(self, digests: Iterable[Digest]) -> None:
-        """Give blobs that were completed and checked their names; they are on the device."""
-        with self._store.faults:
+        """Give their final names to blobs that are complete, checked and on the device."""
+        with self._storage.faults:
             for digest in digests:
                 with suppress(FileNotFoundError):  # another process did it
-                    self._rename(self.partial_path(digest), digest)
+                    self._make_directory(digest)
+                    self._storage.device.rename(self.partial_path(digest), self.path(digest))
 
     def drop_partial(self, digest: Digest) -> None:
-        """Remove what there is of a blob: it was not what it should be."""
+        """Remove a partial blob, which turned out to have another digest."""
         with suppress(FileNotFoundError):
             os.unlink(self.partial_path(digest))
 
     def list(self) -> dict[str, bytes]:
-        """Return the digests of all complete blobs, and where they are."""
+        """Return digest → path of all complete blobs."""
         found = {}
         for algorithm in ALGORITHMS:
-            directory = self._store.at(b"blobs", algorithm.encode())
+            directory = self._storage.at(b"blobs", algorithm.encode())
             for name in _names(directory):
                 digest = f"{algorithm}:{name.decode('ascii', 'replace')}"
                 found[digest] = os.path.join(directory, name)
         return found
 
     def collect(self, unwanted: Iterable[bytes]) -> None:
-        """Remove complete blobs, and partial ones that nobody came back for.
+        """Remove the complete blobs ``unwanted``, and partial ones that are too old to resume.
 
-        No other process uses the store.
+        Call this while no other process uses the store.
         """
         for path in unwanted:
             os.unlink(path)
-        directory = self._store.at(b"blobs", _PARTIAL)
+        directory = self._storage.at(b"blobs", _PARTIAL)
         oldest = time.time() - _PARTIAL_SECONDS
         for name in _names(directory):
             path = os.path.join(directory, name)
             if os.stat(path).st_mtime < oldest:
                 os.unlink(path)
 
-    def _rename(self, path: bytes, digest: Digest) -> None:
-        target = self.path(digest)
-        directory = os.path.dirname(target)
+    def _make_directory(self, digest: Digest) -> None:
+        directory = os.path.dirname(self.path(digest))
         if not os.path.isdir(directory):
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            self._store.device.changed(os.path.dirname(directory))
-        self._store.device.rename(path, target)
+            self._storage.device.changed(os.path.dirname(directory))
 
 
 def _names(directory: bytes) -> list[bytes]:
@@ -187,10 +177,3 @@ def _names(directory: bytes) -> list[bytes]:
         return os.listdir(directory)
     except FileNotFoundError:
         return []
-
-
-def _is_at(path: bytes, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False

@@ -1,13 +1,14 @@
 """``cache-mounts/``: directories that ``RUN --mount=type=cache`` keeps from one build to the next.
 
-    cache-mounts/NAME/lock     held by who uses it, through flock(2)
+    cache-mounts/NAME/lock     flock(2)ed by the commands that use the directory
     cache-mounts/NAME/tree/    the files
-    cache-mounts/NAME/owners   what a supervisor recorded of their owners, see ``record.owners``
-    cache-mounts/NAME/id       the ID that builds call it by
+    cache-mounts/NAME/owners   the owners of the files that a supervisor recorded, see
+                               ``record.owners``
+    cache-mounts/NAME/id       the ID in the Dockerfile
 
-Nothing refers to them: each can be removed at any time that nobody uses it.  ``shared`` ones are
-used by any number of commands at a time, ``locked`` ones by one after the other, and of ``private``
-ones each command has one that no other uses at that time.
+Nothing refers to these directories: each can be removed whenever no command uses it.  Any number of
+commands use a ``shared`` one at a time, and one command at a time a ``locked`` one.  ``private``
+ones have several instances; each command gets one that no other command uses.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 
-from sundog.kernel.files import sync_path
+from sundog.kernel.drafts import replace_file
+from sundog.kernel.locks import unlock
 from sundog.record.owners import OwnerRecord, pack_owners
 from sundog.store.layers import layer_id
+from sundog.store.locks import lock_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sundog.record.owners import OwnersManifest
-    from sundog.store.store import Store
+    from sundog.store.storage import Storage
 
 _DIRECTORY = b"cache-mounts"
 _DEFAULT_MODE = 0o755
@@ -39,8 +42,8 @@ _FIRST = 0
 class CacheRequest:
     """A cache mount that a RUN wants.
 
-    ``id`` names it, together with what it starts from: ``origin``, a digest, and ``fill``, which
-    puts that into a new directory.  ``mode`` and ``owner`` are those of a new directory.
+    ``id`` and ``origin`` name it.  ``origin`` is the digest of its first contents, and ``fill``
+    puts these into a new directory.  ``mode`` and ``owner`` are those of a new directory.
     """
 
     id: str
@@ -52,7 +55,7 @@ class CacheRequest:
 
     @property
     def name(self) -> str:
-        """What the directory is called, the number of the instance left out."""
+        """The name of the directory, without the number of the instance."""
         return layer_id("cache mount", self.id, self.origin)
 
 
@@ -64,30 +67,26 @@ class CacheMount:
     owners: bytes
 
     def record(self, manifest: OwnersManifest) -> None:
-        """Write what there is to record of the owners now.
+        """Replace the recorded owners by ``manifest``.
 
-        Of two that share the directory, the later one counts.
+        If two commands share the directory, the later call counts.
         """
-        making = b"%b.%d" % (self.owners, os.getpid())
-        with open(making, "wb") as file:
-            file.write(pack_owners(manifest))
-        sync_path(making)
-        os.rename(making, self.owners)
+        replace_file(self.owners, pack_owners(manifest))
 
 
 class CacheMounts:
     """The cache mounts of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     @contextmanager
     def use(
         self, requests: Sequence[CacheRequest], waiting: Callable[[str], None]
     ) -> Iterator[list[CacheMount]]:
-        """Have the directories for ``requests``, made if need be, until the context ends.
+        """Make and lock the directories for ``requests``; they are locked until the context ends.
 
-        Tells ``waiting`` the ID of one that another command has to give up first.
+        Before it waits for another command to end its use, calls ``waiting`` with the ID.
         """
         strictest: dict[str, CacheRequest] = {}
         for request in requests:
@@ -96,43 +95,41 @@ class CacheMounts:
                 strictest[request.name] = request
         with ExitStack() as locks:
             places = {}
-            # All commands lock in this order, so that no two wait for each other.
+            # All commands lock in this order, so that no two commands wait for each other.
             for name, request in sorted(strictest.items()):
                 fd, places[name] = self._take(request, waiting)
-                locks.callback(_release, fd)
+                locks.callback(unlock, fd)
             yield [
                 CacheMount(os.path.join(place, b"tree"), os.path.join(place, b"owners"))
                 for place in (places[request.name] for request in requests)
             ]
 
     def names(self) -> list[bytes]:
-        """Return the paths of all."""
+        """Return the paths of all cache mounts."""
         with suppress(FileNotFoundError):
-            return [self._store.at(_DIRECTORY, name) for name in os.listdir(self._root)]
+            return [self._storage.at(_DIRECTORY, name) for name in os.listdir(self._root)]
         return []
 
     def clear(self) -> int:
-        """Remove all that nobody uses; return how many."""
+        """Remove the cache mounts that no command uses; return their number."""
         removed = []
-        with self._store.faults:
+        with self._storage.faults:
             for path in self.names():
-                fd = _open_lock(path)
-                if fd is None:
-                    continue
-                try:
-                    if _lock(fd, path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                        removed.append(self._store.scratch.aside(path))
-                finally:
-                    _release(fd)
-            self._store.scratch.dispose(*removed)
+                with suppress(FileNotFoundError, BlockingIOError):
+                    fd = lock_file(os.path.join(path, b"lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    try:
+                        removed.append(self._storage.scratch.aside(path))
+                    finally:
+                        unlock(fd)
+            self._storage.scratch.dispose(*removed)
         return len(removed)
 
     @property
     def _root(self) -> bytes:
-        return self._store.at(_DIRECTORY)
+        return self._storage.at(_DIRECTORY)
 
     def _take(self, request: CacheRequest, waiting: Callable[[str], None]) -> tuple[int, bytes]:
-        """Lock a directory for ``request``; return the lock and the path."""
+        """Lock a directory for ``request``; return the descriptor of the lock, and the path."""
         for number in count(_FIRST):
             path = os.path.join(self._root, b"%b-%d" % (request.name.encode(), number))
             mode = fcntl.LOCK_SH if request.sharing == "shared" else fcntl.LOCK_EX
@@ -145,30 +142,19 @@ class CacheMounts:
         raise AssertionError
 
     def _locked(self, path: bytes, request: CacheRequest, operation: int) -> int | None:
-        """Lock the directory ``path``, made if need be; None when others have it."""
+        """Lock the directory ``path``, and make it if need be; None when other commands use it."""
         while True:
-            fd = _open_lock(path)
-            if fd is None:
-                self._make(path, request)
-                continue
             try:
-                is_taken = _lock(fd, path, operation)
-                if is_taken:
-                    return fd
-            except FileNotFoundError:
-                pass  # it was removed meanwhile
-            except BaseException:
-                os.close(fd)
-                raise
-            else:
-                os.close(fd)
+                return lock_file(os.path.join(path, b"lock"), operation)
+            except BlockingIOError:
                 return None
-            os.close(fd)
+            except FileNotFoundError:
+                self._make(path, request)
 
     def _make(self, path: bytes, request: CacheRequest) -> None:
-        store = self._store
-        with store.faults:
-            draft = store.scratch.new()
+        storage = self._storage
+        with storage.faults:
+            draft = storage.scratch.new()
             tree = os.path.join(draft, b"tree")
             os.mkdir(tree, 0o700)
             if request.fill is not None:
@@ -184,41 +170,14 @@ class CacheMounts:
                 with open(os.path.join(draft, name), "xb") as file:
                     file.write(data)
             os.makedirs(self._root, 0o700, exist_ok=True)
-            store.device.sync()
+            storage.device.sync()
             try:
                 os.rename(draft, path)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                store.scratch.dispose(draft)  # another process was faster
+                storage.scratch.dispose(draft)  # another process was faster
 
 
-# The later ones let in fewer others.
+# Each one lets in fewer other commands than the one before it.
 _SHARING = ("shared", "locked", "private")
-
-
-def _open_lock(path: bytes) -> int | None:
-    try:
-        return os.open(os.path.join(path, b"lock"), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-
-
-def _lock(fd: int, path: bytes, operation: int) -> bool:
-    """Lock ``fd``, the lock of ``path``; False when others have it and it is not to wait.
-
-    Raises FileNotFoundError when the directory was removed.
-    """
-    try:
-        fcntl.flock(fd, operation)
-    except BlockingIOError:
-        return False
-    if not os.path.samestat(os.stat(os.path.join(path, b"lock")), os.fstat(fd)):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    return True
-
-
-def _release(fd: int) -> None:
-    # Children forked since hold the open file too: closing it here would not unlock.
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    os.close(fd)

@@ -1,8 +1,9 @@
 """Garbage collection: what no image and no cache entry refers to leaves the store.
 
-Layers are renamed aside while no other command uses layers (``UseLock``), which takes no time, and
-deleted afterwards.  A note in ``locks/`` says that a collection is due: when a command could not do
-it because another one was at work, or was killed before, the next to end sees to it.
+Layers are renamed into the trash while no other command uses layers (``UseLock``); this takes no
+time.  They are deleted afterwards.  A note in ``locks/`` says that a collection is due.  The note
+stays when another command is at work, or when a command is killed before it collects; the next
+command to end collects then.
 """
 
 from __future__ import annotations
@@ -11,143 +12,126 @@ import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
-from sundog.kernel.files import sync_path
+from sundog.kernel.files import Closing, sync_path
 from sundog.kernel.libc import printable
-from sundog.layer.remove import remove_tree
 from sundog.record.stack import read_stack
-from sundog.store.directory import COLLECTION_DUE, FORMAT, VERSION, check_owner, read_version
+from sundog.store.directory import COLLECTION_DUE
 from sundog.store.locks import remove_turns
-from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from sundog.store.images import Image
+    from sundog.store.blobs import Blobs
+    from sundog.store.cache import Cache
+    from sundog.store.cache_mounts import CacheMounts
+    from sundog.store.images import Image, Images
+    from sundog.store.layers import Layers
+    from sundog.store.storage import Storage
 
-# What ``reset`` empties; the rest of the storage directory is the same in every store.
+# What ``clear`` empties.  The rest of the storage directory is the same in every store.
 _CONTENT = (b"images", b"cache", b"layers", b"trees", b"blobs", b"probe")
 
 
-def collect(store: Store) -> bool:
+def collect(storage: Storage, layers: Layers, images: Images, cache: Cache, blobs: Blobs) -> bool:
     """Remove all layers, flattened trees and blobs that nothing refers to.
 
-    False when that has to wait because another command uses the store's layers.
+    Return False, and remove nothing, when another command uses the store's layers.
     """
-    with store.faults:
-        if not store.use_lock.try_exclude():
+    with storage.faults:
+        if not storage.use_lock.try_exclude():
             return False
         try:
-            # Once for all: what follows is of images that stay, whatever becomes of the power.
-            sync_path(store.at(b"images"))
-            images = store.images.list()
-            places = _set_aside(store, _unreferenced(store, images))
-            store.blobs.collect(_unwanted_blobs(store, images))
-            remove_turns(store.at(b"locks"))
+            # After this sync, no power cut changes which images there are.
+            sync_path(storage.at(b"images"))
+            kept = images.list()
+            places = storage.set_aside(
+                [*_useless_layers(layers, kept, cache), *_useless_trees(storage)]
+            )
+            blobs.collect(_useless_blobs(layers, kept, blobs))
+            remove_turns(storage.at(b"locks"))
             with suppress(FileNotFoundError):
-                os.unlink(store.at(COLLECTION_DUE))
+                os.unlink(storage.at(COLLECTION_DUE))
         finally:
-            store.use_lock.release()
-        store.scratch.dispose(*places)
+            storage.use_lock.release()
+        storage.scratch.dispose(*places)
     return True
 
 
-def collect_own(store: Store) -> None:
-    """Remove what this command put in place and nothing can refer to; looks at no image.
+def collect_own(storage: Storage) -> None:
+    """Remove what this command put in place and nothing can refer to.  Looks at no image.
 
-    A note stays when that has to wait because another command uses the store's layers.
+    When another command uses the store's layers, remove nothing and note that a collection is due.
     """
-    with store.faults:
-        if not store.use_lock.try_exclude():
-            store.expect_garbage()
+    with storage.faults:
+        if not storage.use_lock.try_exclude():
+            storage.expect_garbage()
             return
         try:
-            places = _set_aside(store, store.loose.own)
+            places = storage.set_aside(storage.loose.own)
         finally:
-            store.use_lock.release()
-        store.scratch.dispose(*places)
+            storage.use_lock.release()
+        storage.scratch.dispose(*places)
 
 
-def reset(path: bytes) -> None:
-    """Remove every image, layer, cache entry and cache mount of the storage directory ``path``.
+def clear(storage: Storage, cache_mounts: CacheMounts) -> None:
+    """Remove every image, layer, cache entry and cache mount.
 
-    Containers that run go on.  A directory of another format is emptied and made anew.  Raises
-    StoreError when it is not Sundog's, or while another command uses it.
+    Raises StoreError when another command uses the store's layers.
     """
-    version = read_version(path)
-    if version is None:
-        raise StoreError(f"not a Sundog storage directory: {printable(path)}")
-    if version != FORMAT:
-        check_owner(path)
-        _raze(path)
-    with Store.open(os.fsdecode(path)) as store, store.faults:
-        if not store.use_lock.try_exclude():
+    with storage.faults:
+        if not storage.use_lock.try_exclude():
             raise StoreError(
-                f"storage directory {printable(path)} is in use by another command",
-                "wait for its end",
+                f"storage directory {printable(storage.path)} is in use by another command",
+                "wait until that command has ended",
             )
         try:
             places = []
             for kind in _CONTENT:
-                names = os.listdir(store.at(kind))
-                places += _set_aside(store, [store.at(kind, name) for name in names])
+                names = os.listdir(storage.at(kind))
+                places += storage.set_aside(storage.at(kind, name) for name in names)
         finally:
-            store.use_lock.release()
-        store.scratch.dispose(*places)
-        store.cache_mounts.clear()
+            storage.use_lock.release()
+        storage.scratch.dispose(*places)
+        cache_mounts.clear()
 
 
-def _raze(path: bytes) -> None:
-    # The version file last: without it this would be a stranger's directory.
-    for name in os.listdir(path):
-        if name != VERSION:
-            remove_tree(os.path.join(path, name))
-    sync_path(path)
-    os.unlink(os.path.join(path, VERSION))
+def _useless_layers(layers: Layers, images: Sequence[Image], cache: Cache) -> list[bytes]:
+    """Return the layers that no image and no cache entry refers to.
+
+    Cache entries that are useless without these layers are forgotten.
+    """
+    here = set(layers.list())
+    needed = {layer for image in images for layer in image.layers}
+    needed |= {entry.needs for entry in cache.entries() if entry.is_result}
+    cache.prune(here & needed)
+    return [layers.directory(layer) for layer in here - needed]
 
 
-def _set_aside(store: Store, paths: Iterable[bytes]) -> list[bytes]:
-    """Move layers, trees and the like out of sight; return where to.  It lasts."""
-    places = []
-    for path in paths:
-        with suppress(FileNotFoundError):
-            places.append(store.scratch.aside(path))
-            store.device.changed(os.path.dirname(path))
-    store.device.settle()
-    return places
+def _useless_trees(storage: Storage) -> list[bytes]:
+    """Return the flattened trees from which no image is run."""
+    trees = set(os.listdir(storage.at(b"trees")))
+    for directory in os.listdir(storage.at(b"images")) if trees else ():
+        trees.discard(_tree_of(storage.at(b"images", directory)))
+    return [storage.at(b"trees", tree) for tree in trees]
 
 
-def _unreferenced(store: Store, images: Sequence[Image]) -> list[bytes]:
-    layers = set(store.layers.list())
-    for image in images:
-        layers.difference_update(image.layers)
-    trees = set(os.listdir(store.at(b"trees")))
-    for directory in os.listdir(store.at(b"images")) if trees else ():
-        trees.discard(_tree_of(store.at(b"images", directory)))
-    layers.difference_update(entry.needs for entry in store.cache.entries() if entry.is_result)
-    store.cache.prune(set(store.layers.list()) - layers)
-    return [store.at(b"layers", os.fsencode(layer)) for layer in layers] + [
-        store.at(b"trees", tree) for tree in trees
-    ]
-
-
-def _unwanted_blobs(store: Store, images: Sequence[Image]) -> list[bytes]:
-    """Return the blobs by which no image and no layer came, or went."""
-    blobs = store.blobs.list()
-    if not blobs:
+def _useless_blobs(layers: Layers, images: Sequence[Image], blobs: Blobs) -> list[bytes]:
+    """Return the blobs as which no image and no layer came, or left."""
+    here = blobs.list()
+    if not here:
         return []
-    wanted = {digest for image in images for digest in image.blobs}
-    for layer in store.layers.list():
-        wanted |= {str(blob.descriptor.digest) for blob in store.layers.info(layer).blobs}
-    return [path for digest, path in blobs.items() if digest not in wanted]
+    needed = {digest for image in images for digest in image.blobs}
+    for layer in layers.list():
+        needed |= {str(blob.descriptor.digest) for blob in layers.info(layer).blobs}
+    return [path for digest, path in here.items() if digest not in needed]
 
 
 def _tree_of(image: bytes) -> bytes:
     """Return the flattened tree that an image is run from, if it has one."""
-    with suppress(FileNotFoundError, StoreError):
-        fd = os.open(image, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return read_stack(fd).tree
-        finally:
-            os.close(fd)
+    with (
+        suppress(FileNotFoundError, StoreError),
+        Closing(os.open(image, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd,
+    ):
+        return read_stack(fd).tree
     return b""

@@ -1,9 +1,9 @@
 """The ``copy`` driver: a flat copy for each instruction, on any file system.
 
-    trees/ID/   the layers of an image merged, from which ``ch-run`` runs it
+    trees/ID/   the merged layers of an image, from which ``ch-run`` runs it
 
-What an instruction changed is found by inode, change time and size.  Copies share their data with
-the layers where the file system can (reflinks).
+Inode, change time and size tell what an instruction changed.  Copies share their data with the
+layers where the file system supports it (reflinks).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 
 class CopyDriver:
@@ -36,78 +36,91 @@ class CopyDriver:
 
     name = "copy"
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, layers: Layers) -> None:
+        self._storage = storage
+        self._layers = layers
 
     def root(self, layers: Sequence[LayerId]) -> DirectoryRoot:
-        """Return a view of exactly what the layers hold, to be read only."""
-        store = self._store
-        visible = store.layers.visible(layers)
+        """Return a view of exactly the layers' contents, to be mounted read-only."""
+        storage = self._storage
+        visible = self._layers.visible(layers)
         if not visible:
-            return DirectoryRoot(store.at(b"empty"))
+            return DirectoryRoot(storage.at(b"empty"))
         if len(visible) == 1:
-            return DirectoryRoot(store.layers.tree(visible[0]))
+            return DirectoryRoot(self._layers.tree(visible[0]))
         tree = self._flattened(layers, skeleton=None)
-        store.loose.add(store.at(b"trees", tree), is_own=True)  # images have others
-        return DirectoryRoot(store.at(b"trees", tree))
+        storage.loose.add(storage.at(b"trees", tree), is_own=True)  # no image is run from this tree
+        return DirectoryRoot(storage.at(b"trees", tree))
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
     ) -> CopySnapshot:
-        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
-        return CopySnapshot(self._store, layers, real_sync=real_sync, bare=bare)
+        """Start an instruction on ``layers``, see ``drivers.Driver``."""
+        return CopySnapshot(self._storage, self._layers, layers, real_sync=real_sync, bare=bare)
 
     def tree_of_image(self, layers: Sequence[LayerId], volumes: Sequence[bytes] = ()) -> bytes:
-        """Return the ID of the flattened tree from which an image is run; makes it if need be."""
-        return self._flattened(layers, skeleton=self._store.at(b"skeleton"), volumes=volumes)
+        """Return the ID of the flattened tree from which an image is run; make it if need be."""
+        return self._flattened(layers, skeleton=self._storage.at(b"skeleton"), volumes=volumes)
 
     def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
-        """Do nothing: the flattened tree has them."""
+        """Do nothing: the flattened tree has these directories."""
 
     def _flattened(
         self, layers: Sequence[LayerId], skeleton: bytes | None, volumes: Sequence[bytes] = ()
     ) -> bytes:
-        store = self._store
+        storage = self._storage
         identity = [*layers, *(f"volume {volume.hex()}" for volume in volumes)]
         tree = layer_id("flattened", "bare" if skeleton is None else "to run", *identity).encode()
-        target = store.at(b"trees", tree)
-        store.hold()
+        target = storage.at(b"trees", tree)
+        storage.hold()
         if os.path.isdir(target):
             return tree
-        with store.faults:
-            draft = store.scratch.name()
-            store.worker.call(flatten_layers, store.layers.paths(layers), skeleton, draft)
+        with storage.faults:
+            draft = storage.scratch.name()
+            storage.worker.call(flatten_layers, self._layers.paths(layers), skeleton, draft)
             if skeleton is not None:
-                # Over it comes the image's own; what an image has there instead, it keeps.
+                # A mount point for the image's own /ch, unless the layers have something there.
                 ch = os.path.join(draft, b"ch")
                 if not os.path.lexists(ch):
-                    store.worker.call(make_directory, ch)
+                    storage.worker.call(make_directory, ch)
             if volumes:
-                store.worker.call(make_volumes_of_tree, volumes, draft)
-            store.device.sync()
+                storage.worker.call(make_volumes_of_tree, volumes, draft)
+            storage.device.sync()
             try:
-                # There it works without write permission for the root of the tree.
-                store.worker.call(rename, draft, target)
-                store.device.changed(os.path.dirname(target))
-                store.loose.add(target, is_own=skeleton is None)
+                # In the worker this works without write permission for the root of the tree.
+                storage.worker.call(rename, draft, target)
+                storage.device.changed(os.path.dirname(target))
+                storage.loose.add(target, is_own=skeleton is None)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                store.scratch.dispose(draft)  # another process was faster
+                storage.scratch.dispose(draft)  # another process was faster
         return tree
 
 
 class CopySnapshot(DraftedSnapshot):
-    """See ``drivers.Snapshot``: the draft is a copy, and a note of what was in it before."""
+    """See ``drivers.Snapshot``: the draft has a copy, and a scan of it from before the step."""
 
     def __init__(
-        self, store: Store, layers: Sequence[LayerId], *, real_sync: bool, bare: bool
+        self,
+        storage: Storage,
+        layers: Layers,
+        below: Sequence[LayerId],
+        *,
+        real_sync: bool,
+        bare: bool,
     ) -> None:
         self.fake_sync = not real_sync
-        with store.faults:
+        with storage.faults:
             super().__init__(
-                store, layers, bare=bare, changes=b"work", extract=extract_changes, is_stable=False
+                storage,
+                layers,
+                below,
+                bare=bare,
+                changes=b"work",
+                extract=extract_changes,
+                is_stable=False,
             )
-            paths = store.layers.paths(layers)
-            store.worker.call(prepare_copy, self._draft, paths, store.at(self._skeleton))
+            paths = layers.paths(below)
+            storage.worker.call(prepare_copy, self._draft, paths, storage.at(self._skeleton))
         self.root = DirectoryRoot(os.path.join(self._draft, b"work"))

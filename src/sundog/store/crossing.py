@@ -1,7 +1,7 @@
-"""What may cross between ``ch-image`` and its tree worker: these functions, these values, no more.
+"""The functions and values that may cross between ``ch-image`` and its tree worker.
 
-A function crosses as its name, a value as the name of its class and its fields, and both are looked
-up in the tables here.  So what one process can make another do is listed, whatever becomes of it.
+A function crosses as its name, a value as the name of its class and its fields.  The other process
+looks both names up in the tables here, so a compromised process can ask for nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What the worker can be asked to do, and in which module it is; they are imported when needed.
+# Function of the worker → its module, which is imported when needed.
 TASKS = {
     "content_size": "sundog.store.tree_work",
     "copy_directory": "sundog.store.tree_work",
@@ -34,7 +34,7 @@ TASKS = {
     "unpack_arriving": "sundog.transfer.arrivals",
     "write_layer_tar": "sundog.store.tree_work",
 }
-# Dataclasses whose fields cross as they are.
+# Dataclass whose fields cross unchanged → its module.
 VALUES = {
     "Arrived": "sundog.transfer.arrivals",
     "Descriptor": "sundog.oci.descriptor",
@@ -50,7 +50,7 @@ VALUES = {
 
 
 def task(name: str) -> Callable[..., object]:
-    """Return the function ``name``.  Raises ValueError if the worker does no such thing."""
+    """Return the function ``name``.  Raises ValueError if it is not one of the worker's."""
     return _looked_up(TASKS, name)
 
 
@@ -65,12 +65,12 @@ def take_apart(value: object) -> tuple[str, tuple[object, ...]]:
 
 
 def put_together(name: str, parts: tuple[object, ...]) -> object:
-    """Return the value of the class ``name`` with these fields; raise ValueError for another."""
+    """Return the value of the class ``name`` with these fields.  Raises ValueError."""
     if name == StepOwners.__name__:
         match parts:
             case (bytes(records), bool(is_complete), bool(guessed)):
                 return StepOwners(unpack_owners(records), is_complete, guessed)
-        raise ValueError("owners that are none")
+        raise ValueError("not the fields of StepOwners")
     kind = _looked_up(VALUES, name)
     try:
         return kind(*parts)

@@ -1,14 +1,14 @@
-"""What reaches the device, and in which order, so that a power cut at any moment does no harm.
+"""The order in which things reach the device, so that a power cut at any moment does no harm.
 
-1. What a draft holds is on the device before the draft is renamed into place.
-2. The name of what others refer to, a layer or a blob, is on the device before an image that refers
-   to it is renamed into place.
-3. The directory with a new name is on the device before the command says that it is done; a name
-   that goes is gone there before what it stood for is deleted.
+1. The contents of a draft are on the device before the draft is renamed into place.
+2. The name of a layer or a blob is on the device before an image that refers to it is renamed into
+   place.
+3. A new name is on the device before the command says that it is done.  A removed name is gone from
+   the device before the files behind it are deleted.
 
-A command that has many files to write, a new layer, syncs the whole file system: syncfs(2).  Any
-other syncs no more than its own few files, since others may have much to write: fsync(2).  A
-command that changes nothing syncs nothing.
+A command that writes many files, those of a new layer, syncs the whole file system: syncfs(2).  Any
+other command syncs only its own few files, since other programs may have much to write: fsync(2).
+A command that changes nothing syncs nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sundog.kernel.files import sync_file_system, sync_path
 
 
 class Device:
-    """What one command knows of the device below the storage directory ``store``."""
+    """The state of one command's writes to the device below the storage directory ``store``."""
 
     def __init__(self, store: bytes) -> None:
         self._store = store
@@ -27,12 +27,12 @@ class Device:
         self._is_in_sync = False
 
     def rename(self, draft: bytes, target: bytes) -> None:
-        """Rename ``draft``, which is on the device, to ``target``, which ``settle`` makes last."""
+        """Rename ``draft``, which is on the device, to ``target``; ``settle`` syncs the name."""
         os.rename(draft, target)
         self.changed(os.path.dirname(target))
 
     def changed(self, directory: bytes) -> None:
-        """Tell that names in ``directory`` are new, or gone, which ``settle`` makes last."""
+        """Note that names in ``directory`` are new or gone; ``settle`` syncs them."""
         self._unsettled.add(directory)
 
     def sync(self) -> None:
@@ -43,11 +43,11 @@ class Device:
         self._is_in_sync = True
 
     def sync_drafts(self, *drafts: bytes) -> None:
-        """Write files, or directories with all that is in them, to the device.
+        """Write files, or directories with their contents, to the device.
 
-        What was renamed into place before is there then as well, under its name.
+        Earlier renames are on the device then as well.
         """
-        # Little has become dirty since the last sync of all.
+        # After a sync of the whole file system, little of it is dirty.
         if self._is_in_sync or len(drafts) > 1:
             self.sync()
             return
@@ -59,14 +59,14 @@ class Device:
         self.settle()
 
     def settle(self) -> None:
-        """Write the names that have changed to the device."""
+        """Write all names that have changed to the device."""
         for directory in sorted(self._unsettled):
             sync_path(directory)
             self._unsettled.discard(directory)
 
 
 def _sync_tree(path: bytes) -> None:
-    """Write a file to the device, or a directory with all that is in it."""
+    """Write a file, or a directory with its contents, to the device."""
     if os.path.isdir(path):
         for name in os.listdir(path):
             _sync_tree(os.path.join(path, name))

@@ -1,17 +1,17 @@
 """The storage directory itself: made, recognised, refused.
 
-    version         ``sundog 1``; a directory with files but without it is somebody else's
+    version         ``sundog 1``; a directory that has files but not this one is not Sundog's
     images/ layers/ blobs/ trees/ cache/
                     see the modules of these names (``trees``: ``copy_driver``)
     skeleton/       mount points below every image that ``ch-run`` mounts
     skeleton-build/ the same for RUN, which must not find a passwd that the image lacks
-    empty/          is, and stays
+    empty/          an empty directory
     probe/          which driver works here, one file per kernel and file system
     tmp/            see ``scratch``
     locks/          see ``locks``
 
-All of it belongs to one user and one group: capabilities over a file need both its owner and its
-group mapped into the user namespace (user_namespaces(7)), and only one of each ever is.
+All of it belongs to one user and one group.  Capabilities over a file need both its owner and its
+group mapped into the user namespace (user_namespaces(7)), and Sundog maps only one of each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import stat
 from contextlib import suppress
 
 from sundog.errors import StoreError
-from sundog.kernel.files import sync_file_system, sync_path
+from sundog.kernel.drafts import replace_file
+from sundog.kernel.files import sync_file_system
 from sundog.kernel.libc import printable
 from sundog.record.location import account_name, is_others_link
 from sundog.store.faults import OTHER_STORAGE_HINT
@@ -29,7 +30,8 @@ from sundog.store.faults import OTHER_STORAGE_HINT
 FORMAT = b"sundog 1\n"
 _FORMAT_FAMILY = b"sundog "
 VERSION = b"version"
-# And a random number: several processes may be at it.  What a killed one leaves does no harm.
+# A random number follows, since several processes may make the file at once.  What a killed
+# process leaves does no harm.
 _VERSION_IN_MAKING = b".sundog-version."
 
 _MOUNT_POINTS = (b"dev", b"etc", b"proc", b"sys", b"tmp")
@@ -41,9 +43,9 @@ _DIRECTORIES = (
     *(b"images", b"layers", b"blobs", b"trees", b"cache", b"probe"),
     *(b"tmp", b"tmp/trash"),
 )
-_LINKS_MAX = 40  # as many as the kernel follows: path_resolution(7)
-_ADDED = b"blobs"  # which stores of the first versions lack
-_MADE_LAST = USE_LOCK = b"locks/use"  # by which a complete directory is known
+_LINKS_MAX = 40  # the kernel follows as many: path_resolution(7)
+_ADDED = b"blobs"  # stores of the first versions lack it
+_MADE_LAST = USE_LOCK = b"locks/use"  # a directory that has it is complete
 
 COLLECTION_DUE = b"locks/collection-due"
 
@@ -51,16 +53,16 @@ COLLECTION_DUE = b"locks/collection-due"
 def open_directory(path: bytes) -> None:
     """Make sure that ``path`` is a storage directory of this user; make it if it is not there.
 
-    An empty directory is taken over, unless another user's symbolic link leads there.  Raises
-    StoreError on one that is not Sundog's, belongs to another user or group, or may be entered by
-    others; such a directory is left untouched.
+    An empty directory becomes one, unless another user's symbolic link leads there.  Raises
+    StoreError for a directory that is not Sundog's, that belongs to another user or group, or that
+    others may enter; such a directory is left untouched.
     """
     try:
         os.lstat(path)
     except FileNotFoundError:
         _make(path)
     except OSError:
-        pass  # the next look says why
+        pass  # check_owner says why
     check_owner(path)
     version = read_version(path)
     if version is None:
@@ -70,19 +72,19 @@ def open_directory(path: bytes) -> None:
         raise StoreError(
             f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
             f"version of Sundog knows {printable(FORMAT.strip())!r}",
-            "ch-image reset deletes all that is in it and starts anew; or " + OTHER_STORAGE_HINT,
+            "ch-image reset deletes all of its contents and starts anew; or " + OTHER_STORAGE_HINT,
         )
-    # By its status now: a process that has claimed it since the first look made it private.
+    # Look again: a process that has claimed the directory meanwhile has made it private.
     _check_privacy(path, os.stat(path))
     if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
         _furnish(path)
 
 
 def check_owner(path: bytes) -> None:
-    """Raise StoreError if ``path`` is no directory of this user.
+    """Raise StoreError if ``path`` is not a directory of this user.
 
-    Nor may it be a symbolic link of another, except root: who may say which of the user's own
-    directories Sundog works in?
+    A symbolic link of another user, except root, is refused too: others must not decide in which of
+    the user's own directories Sundog works.
     """
     try:
         if is_others_link(path):
@@ -101,7 +103,9 @@ def check_owner(path: bytes) -> None:
             f"storage directory {printable(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
         ) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise StoreError(f"storage directory {printable(path)} is no directory", OTHER_STORAGE_HINT)
+        raise StoreError(
+            f"storage directory {printable(path)} is not a directory", OTHER_STORAGE_HINT
+        )
     if status.st_uid != os.geteuid():
         owner = printable(account_name(status.st_uid))
         raise StoreError(
@@ -111,7 +115,7 @@ def check_owner(path: bytes) -> None:
 
 
 def read_version(path: bytes) -> bytes | None:
-    """Return what the version file of ``path`` says, None where it is not Sundog's."""
+    """Return the contents of the version file of ``path``, None if ``path`` is not Sundog's."""
     try:
         with open(os.path.join(path, VERSION), "rb") as file:
             version = file.read(64)
@@ -124,7 +128,7 @@ def _make(path: bytes) -> None:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        pass  # another process was faster, and perhaps another user: that is seen next
+        pass  # another process was faster; check_owner tells whether it is this user's
     except OSError as error:
         raise StoreError(
             f"can't make storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
@@ -135,12 +139,12 @@ def _claim(path: bytes) -> None:
     """Make an empty directory a storage directory."""
     if not all(name.startswith(_VERSION_IN_MAKING) for name in os.listdir(path)):
         if read_version(path) is not None:
-            return  # another process claims it at this moment
+            return  # another process has just claimed it
         raise StoreError(
             f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
         )
     _check_way(path)
-    # The group would be the parent's below a directory with the set-group-ID bit.
+    # Below a directory with the set-group-ID bit, the group is the parent's.
     try:
         os.chown(path, -1, os.getegid())
         os.chmod(path, 0o700)
@@ -150,22 +154,14 @@ def _claim(path: bytes) -> None:
             OTHER_STORAGE_HINT,
         ) from error
     _check_privacy(path, os.stat(path))
-    making = os.path.join(path, _VERSION_IN_MAKING + os.urandom(8).hex().encode())
-    try:
-        with open(making, "xb") as file:
-            file.write(FORMAT)
-        sync_path(making)
-        os.rename(making, os.path.join(path, VERSION))
-        sync_path(path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(making)
+    draft = os.path.join(path, _VERSION_IN_MAKING + os.urandom(8).hex().encode())
+    replace_file(os.path.join(path, VERSION), FORMAT, mode=0o644, draft=draft)
 
 
 def _check_way(path: bytes) -> None:
     """Raise StoreError if a symbolic link of another user, except root, is on the way to ``path``.
 
-    The link could lead to any empty directory of this user.
+    Such a link could lead to any empty directory of this user.
     """
     left = path.split(b"/")[::-1]
     way, links = b"/", 0
@@ -183,7 +179,7 @@ def _check_way(path: bytes) -> None:
             raise StoreError(
                 f"won't make {printable(path)} a storage directory: on the way there is "
                 f"{printable(step)}, a symbolic link that belongs to another user",
-                f"name it by its own path: --storage {printable(os.path.realpath(path))}",
+                f"give its real path: --storage {printable(os.path.realpath(path))}",
             )
         target = os.readlink(step)
         way = b"/" if target.startswith(b"/") else way
@@ -211,10 +207,10 @@ def _check_privacy(path: bytes, status: os.stat_result) -> None:
 
 
 def _furnish(path: bytes) -> None:
-    """Make what is in a storage directory; another process may be at it as well."""
+    """Make the contents of a storage directory; other processes may do so at the same time."""
     for name in _DIRECTORIES:
         _make_directory(os.path.join(path, name), 0o700)
-    _make_directory(os.path.join(path, b"empty"), 0o755)  # below images, as the skeletons are
+    _make_directory(os.path.join(path, b"empty"), 0o755)  # for mounts, as the skeletons
     for skeleton, files in _SKELETONS.items():
         _make_directory(os.path.join(path, skeleton), 0o755)
         for name in _MOUNT_POINTS:
@@ -228,14 +224,14 @@ def _furnish(path: bytes) -> None:
 
 
 def _make_directory(path: bytes, mode: int) -> None:
-    """Make a directory with exactly this mode, whatever the umask; it may be there already."""
+    """Make a directory, if it is not there, with exactly this mode; the umask does not count."""
     with suppress(FileExistsError):
         os.mkdir(path)
     os.chmod(path, mode)
 
 
 def _make_file(path: bytes, mode: int) -> None:
-    """Make an empty file with exactly this mode; it may be there already."""
+    """Make an empty file, if it is not there, with exactly this mode."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.fchmod(fd, mode)
     os.close(fd)

@@ -1,8 +1,8 @@
 """Snapshot drivers: how an instruction gets a writable image, and what it changed becomes a layer.
 
-``overlay`` stacks the layers and finds the changes in the overlay's upper directory; ``copy`` makes
-a flat copy, on any file system, and finds the changes by comparison.  Which one is used is a matter
-of the file system and the kernel; the layers are the same.
+``overlay`` stacks the layers, and finds the changes in the overlay's upper directory.  ``copy``
+makes a flat copy, on any file system, and finds the changes by comparison.  The file system and the
+kernel decide which one is used; the layers are the same.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sundog.container.root import Root
     from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 
 DRIVER_VARIABLE = "CH_IMAGE_DRIVER"
@@ -30,28 +30,28 @@ DRIVERS = ("overlay", "copy")
 
 
 class Snapshot(Protocol):
-    """A writable image for one instruction; leaving its context discards what is not committed.
+    """A writable image for one instruction; leaving its context discards uncommitted changes.
 
-    ``owners`` is for the instruction to set, if it knows who is to own what it made.
+    The instruction sets ``owners`` if it knows the owners of the files that it made.
     """
 
     owners: StepOwners | None
 
     @property
     def root(self) -> Root:
-        """What the instruction works on."""
+        """The root that the instruction works on."""
 
     @property
     def fake_sync(self) -> bool:
-        """Whether a RUN is to be given syncs that do nothing; else the root sees to that."""
+        """Whether RUN's syncs have to be faked; else they are real, or ``root`` ignores them."""
 
     def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
-        """Return what a supervisor starts from; what it records goes to ``owners``."""
+        """Return what a supervisor starts with; the caller sets ``owners`` to its records."""
 
     def commit(self, instruction: str = "") -> LayerId | None:
-        """Make a layer of what ``instruction`` changed; None if nothing was.
+        """Make a layer of what ``instruction`` changed; return None if it changed nothing.
 
-        Nothing may work on ``root`` any more.
+        No process may use ``root`` any more.
         """
 
     def __enter__(self) -> Self: ...
@@ -60,55 +60,55 @@ class Snapshot(Protocol):
 
 
 class Driver(Protocol):
-    """What a store asks of its driver.  Layers are those of an image, bottom first."""
+    """What a store asks of its driver.  ``layers`` are those of an image, bottom first."""
 
     name: str
 
     def root(self, layers: Sequence[LayerId]) -> Root:
-        """Return a view of exactly what the layers hold, to be read only."""
+        """Return a view of exactly the layers' contents, to be mounted read-only."""
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
     ) -> Snapshot:
         """Start an instruction on ``layers``; with ``real_sync`` its syncs are real.
 
-        With ``bare`` the image has no mount points but its own, for what runs nothing in it.
+        With ``bare`` the image has only its own mount points, for an instruction that runs nothing.
         """
 
     def tree_of_image(self, layers: Sequence[LayerId], volumes: Sequence[bytes] = ()) -> bytes:
         """Return the ID of the flattened tree from which an image is run; b"" if it needs none.
 
-        It has the directories ``volumes``.
+        The tree has the directories ``volumes``.
         """
 
     def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
-        """Make ``volumes``, as far as they are missing, in what ``own`` puts on top of the layers.
+        """Make those of ``volumes`` that the layers lack in ``own``, the image's topmost layer.
 
-        Of no effect where ``tree_of_image`` has them.
+        Does nothing if the tree of ``tree_of_image`` has them.
         """
 
 
-def choose_driver(store: Store, name: str | None) -> Driver:
-    """Return the driver ``name``, else the one that the environment names, else one that works.
+def choose_driver(storage: Storage, layers: Layers, name: str | None) -> Driver:
+    """Return the driver ``name``, or else the one in the environment, or else one that works.
 
     Raises UsageError on an unknown name.
     """
-    name = name or os.environ.get(DRIVER_VARIABLE) or _working_driver(store)
+    name = name or os.environ.get(DRIVER_VARIABLE) or _working_driver(storage)
     if name == "overlay":
         from sundog.store.overlay_driver import OverlayDriver  # noqa: PLC0415
 
-        return OverlayDriver(store)
+        return OverlayDriver(storage, layers)
     if name == "copy":
         from sundog.store.copy_driver import CopyDriver  # noqa: PLC0415
 
-        return CopyDriver(store)
+        return CopyDriver(storage, layers)
     raise UsageError(f"unknown storage driver: {name}", f"known: {', '.join(DRIVERS)}")
 
 
-def _working_driver(store: Store) -> str:
-    """Return what the probe found, on this kernel and file system, now or some time before."""
-    device = os.stat(store.path).st_dev
-    note = store.at(b"probe", os.fsencode(f"{os.uname().release}-{device:x}"))
+def _working_driver(storage: Storage) -> str:
+    """Return the driver that the probe found for this kernel and file system, now or earlier."""
+    device = os.stat(storage.path).st_dev
+    note = storage.at(b"probe", os.fsencode(f"{os.uname().release}-{device:x}"))
     try:
         with open(note, encoding="utf-8") as file:
             name = file.readline().strip()
@@ -117,12 +117,9 @@ def _working_driver(store: Store) -> str:
     if name not in DRIVERS:
         from sundog.store.probe import probe  # noqa: PLC0415 - seldom needed
 
-        with store.faults:
-            place = store.scratch.new()
+        with storage.faults:
+            place = storage.scratch.new()
             name, reason = probe(place)
-            making = store.scratch.name()
-            with open(making, "w", encoding="utf-8") as file:
-                file.write(f"{name}\n{reason}\n")
-            os.rename(making, note)
-            store.scratch.dispose(place)
+            storage.write_file(note, f"{name}\n{reason}\n".encode())
+            storage.scratch.dispose(place)
     return name

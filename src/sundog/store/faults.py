@@ -1,4 +1,4 @@
-"""What goes wrong with the file system below the storage directory, in the user's terms."""
+"""Errors of the file system below the storage directory, in the user's terms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OTHER_STORAGE_HINT = "choose another storage directory: --storage DIR or CH_IMAGE_STORAGE=DIR"
 
-# errno → (what happened on the file system, what to do about it before choosing another storage)
+# errno → (what happened on the file system, the hint that comes before another storage directory)
 _FAULTS = {
     errno.ENOSPC: ("no space left on", "free some space there, or "),
     errno.EDQUOT: ("disk quota exceeded on", "free some space there, or "),
@@ -26,16 +26,16 @@ _ONE_FILE_SYSTEM = (
     "all of it must be on one file system, in one subvolume and project: "
     "take out what is mounted in it or a symlink to elsewhere; or "
 )
-# Of a KernelError: unshare(2) and mount(2) mean other things by ENOSPC.
+# The calls of a KernelError: ENOSPC of unshare(2) or mount(2) means something else.
 _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
 
 
 class StorageFaults:
-    """Turn a refusal of the file system, while storage is written, into a StoreError.
+    """A context that turns errors of the file system, while storage is written, into StoreErrors.
 
-    The error names the file system and the storage directory ``path``.  Errors that name another
-    file pass through.  A store does so with what leaves its context; within, it is for those who
-    want to tell a StoreError from others.
+    The StoreError names the file system and the storage directory ``path``.  Errors that name a
+    file elsewhere pass through.  Every error that leaves a store's context passes through this one;
+    inside, use it where code has to distinguish StoreErrors from others.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -69,7 +69,7 @@ class StorageFaults:
 
 
 def reason(number: int, path: bytes) -> str:
-    """Say in lower case why ``path`` cannot be written; with its file system, if that is to blame.
+    """Say in lower case why ``path`` cannot be written; name its file system, if that is the cause.
 
     ``number`` is the errno.
     """
@@ -79,13 +79,13 @@ def reason(number: int, path: bytes) -> str:
 
 
 def names_in(error: OSError) -> list[bytes]:
-    """Return what an OSError names: nothing, a file, or two; the last is what was to be made."""
+    """Return the files that an OSError names, at most two; the last is the one to be made."""
     names = (name for name in (error.filename, error.filename2) if name is not None)
     return [descriptor_path(name) if isinstance(name, int) else os.fsencode(name) for name in names]
 
 
 def _is_elsewhere(error: OSError, storage: bytes) -> bool:
-    """Tell whether ``error`` is about a file that is outside; relative names are of a tree."""
+    """Tell whether ``error`` is about a file elsewhere.  Relative names are of the store."""
     path = b"".join(names_in(error)[-1:])
     return os.path.isabs(path) and not (path + b"/").startswith(storage.rstrip(b"/") + b"/")
 

@@ -1,11 +1,11 @@
-"""``images/NAME/``: what has a name.  ``/`` of the canonical name is written ``%``, ``:`` is ``+``.
+"""``images/NAME/``: images.  NAME is the canonical name, with ``%`` for ``/`` and ``+`` for ``:``.
 
-    image.json   the name, how it was typed, the layers, where it came from
-    config.json  the image's configuration, as OCI image-spec writes it
+    image.json   the name, how the user typed it, the layers, the origin
+    config.json  the image's configuration, in the form of OCI image-spec
     stack        what ``ch-run`` reads, see ``record.stack``
     root/ch/     ``environment`` and ``metadata.json``: the topmost layer of a container
 
-A whole directory is replaced by one renameat2(2), so a reader, who takes no lock, finds the old
+One renameat2(2) replaces the whole directory.  So a reader, which takes no lock, finds the old
 image or the new one.
 """
 
@@ -24,7 +24,9 @@ from sundog.errors import (
     ReferenceSyntaxError,
     StoreError,
 )
-from sundog.kernel.files import RENAME_EXCHANGE, renameat2
+from sundog.kernel.drafts import write_new_file
+from sundog.kernel.files import RENAME_EXCHANGE, Closing, renameat2
+from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
 from sundog.record.names import canonical_name, name_to_directory
@@ -34,12 +36,15 @@ from sundog.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.drivers import Driver
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 _GLOB = frozenset("*?[")
+# What reading a damaged image raises.
+_DAMAGES = (ValueError, KeyError, TypeError, FileNotFoundError, ImageConfigError)
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -47,9 +52,9 @@ _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 class Image:
     """An image in the store.
 
-    ``reference`` is the canonical name and ``typed`` what the user wrote; ``layers`` go from bottom
-    to top; ``origin`` says in words where the image came from; ``blobs`` are the digests of the
-    documents as which it was pulled: what the tag named, and so on to the configuration.
+    ``reference`` is the canonical name, ``typed`` the name that the user wrote.  ``layers`` are in
+    order from bottom to top.  ``origin`` says in words where the image came from.  ``blobs`` are
+    the digests of the documents by which it was pulled, from the tag's down to the configuration.
     """
 
     reference: str
@@ -61,9 +66,9 @@ class Image:
 
     @property
     def id(self) -> str:
-        """A digest of configuration and layers, the same under each of an image's names.
+        """A digest of configuration and layers; the same for each name of an image.
 
-        It is of this store only: elsewhere the layers have other names.
+        It holds in this store only: elsewhere the layers have other IDs.
         """
         import hashlib  # noqa: PLC0415 - not needed to find an image
 
@@ -72,50 +77,57 @@ class Image:
 
 
 class Images:
-    """The images of one store."""
+    """The images of one store.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    ``choose_driver`` is called only to write an image, since the choice may take a trial.
+    """
+
+    def __init__(
+        self, storage: Storage, layers: Layers, choose_driver: Callable[[], Driver]
+    ) -> None:
+        self._storage = storage
+        self._layers = layers
+        self._choose_driver = choose_driver
 
     def get(self, text: str) -> Image:
-        """Return the image that ``text`` names; its layers stay as long as the store is open.
+        """Return the image that ``text`` names.  Its layers stay as long as the store is open.
 
         Raises NotInStorage, ReferenceSyntaxError, or StoreError when a layer is missing.
         """
         canonical = canonical_name(text)
-        self._store.hold()
+        self._storage.hold()
         image = self._read(name_to_directory(canonical))
         if image is None:
             raise _not_in_storage(text)
         for layer in image.layers:
-            if not self._store.layers.exists(layer):
+            if not self._layers.exists(layer):
                 raise StoreError(
                     f"image in storage is damaged: {text}: layer {layer} is missing",
-                    "import or build it again; what cleans /var/tmp may have been there",
+                    "import or build it again; a program that cleans /var/tmp may have deleted it",
                 )
         return image
 
     def list(self) -> Sequence[Image]:
         """Return all images, in order of their typed names.  Takes no lock.
 
-        Of one that is damaged nothing but its name is there.
+        A damaged image has only its name, and in ``origin`` what is wrong.
         """
         images = []
-        for directory in map(os.fsdecode, os.listdir(self._store.at(b"images"))):
+        for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
             image = self._read_or_tell(directory)
             if image is not None:
                 images.append(image)
         return sorted(images, key=lambda image: image.typed)
 
     def size(self, image: Image) -> int:
-        """Return the bytes in the files of an image's layers, those that are hidden as well."""
-        layers = self._store.layers
+        """Return the bytes in all files of an image's layers, hidden ones included."""
+        layers = self._layers
         return sum(layers.size(layer) for layer in image.layers if layers.exists(layer))
 
     def matching(self, *patterns: str) -> dict[str, Sequence[Image]]:
-        """Return for each pattern the images whose typed or canonical name it is, or matches.
+        """Return for each pattern the images whose typed or canonical name it matches.
 
-        A pattern is a glob of fnmatch(3), or a name, for which no other image is looked at.
+        A pattern is a glob of fnmatch(3), or a name.  For a name, no other image is read.
         """
         images = self.list() if any(map(is_glob, patterns)) else ()
         return {
@@ -130,32 +142,33 @@ class Images:
         }
 
     def put(self, *images: Image) -> None:
-        """Write images under their references, in place of those that were there.
+        """Write images under their references, in place of those that are there.
 
-        Each is replaced in one step.  All are on the device then.
+        Each is replaced in one step.  All are on the device when this returns.
         """
-        store = self._store
-        store.hold()
-        with store.faults:
+        storage = self._storage
+        storage.hold()
+        with storage.faults:
             drafts = [self._draft(image) for image in images]
-            store.device.sync_drafts(*drafts)
+            storage.device.sync_drafts(*drafts)
             for image, draft in zip(images, drafts, strict=True):
                 directory = name_to_directory(image.reference)
                 if self._others_are_replaced(directory, image.layers):
-                    store.expect_garbage()
-                self._replace(draft, store.at(b"images", os.fsencode(directory)))
-                store.device.changed(store.at(b"images"))
+                    storage.expect_garbage()
+                self._replace(draft, storage.at(b"images", os.fsencode(directory)))
+                storage.device.changed(storage.at(b"images"))
                 self._refer(image)
-            store.device.settle()
-            store.scratch.dispose(*drafts)
+            storage.device.settle()
+            storage.scratch.dispose(*drafts)
 
     def _draft(self, image: Image) -> bytes:
-        """Write an image to a directory of ``tmp/``, and return that."""
-        store = self._store
+        """Write an image to a new directory in ``tmp/``; return the directory."""
+        storage = self._storage
+        driver = self._choose_driver()
         volumes = volume_paths(image.config.volumes)
         stack = ImageStack(
-            [layer.encode() for layer in store.layers.visible(image.layers)],
-            store.driver.tree_of_image(image.layers, volumes),
+            [layer.encode() for layer in self._layers.visible(image.layers)],
+            driver.tree_of_image(image.layers, volumes),
             [encoded(word) for word in image.config.entrypoint or ()],
             [encoded(word) for word in image.config.cmd or ()],
             encoded(image.config.working_dir),
@@ -175,51 +188,51 @@ class Images:
             b"root/ch/environment": environment_file(image.config),
             b"root/ch/metadata.json": metadata_file(image.config),
         }
-        draft = store.scratch.new()
+        draft = storage.scratch.new()
         os.makedirs(os.path.join(draft, b"root/ch"))
         for name, data in files.items():
-            _write(os.path.join(draft, name), data)
+            write_new_file(os.path.join(draft, name), data, 0o644)
         os.chmod(os.path.join(draft, b"root/ch"), 0o755)
-        os.chmod(os.path.join(draft, b"root"), store.layers.root_mode(image.layers))
-        store.driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
+        os.chmod(os.path.join(draft, b"root"), self._layers.root_mode(image.layers))
+        driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
         return draft
 
     def _refer(self, image: Image) -> None:
-        """Note what an image that is in place refers to."""
-        store = self._store
+        """Note that an image, which is in place now, refers to its layers, blobs and tree."""
+        storage = self._storage
         volumes = volume_paths(image.config.volumes)
-        tree = store.driver.tree_of_image(image.layers, volumes)
+        tree = self._choose_driver().tree_of_image(image.layers, volumes)
         blobs = (digest.encode().split(b":", 1) for digest in image.blobs)
-        store.loose.refer(
-            *map(store.layers.directory, image.layers),
-            *(store.at(b"blobs", *words) for words in blobs),
-            store.at(b"trees", tree),
+        storage.loose.refer(
+            *map(self._layers.directory, image.layers),
+            *(storage.at(b"blobs", *words) for words in blobs),
+            storage.at(b"trees", tree),
         )
 
     def delete(self, *texts: str) -> None:
-        """Remove the images that ``texts`` name, and on ``close`` the layers that only they used.
+        """Remove the images that ``texts`` name; ``close`` removes layers that only they used.
 
-        Containers that run from them go on.  Raises ReferenceSyntaxError, or NotInStorage, after
-        the others are removed.
+        Running containers go on.  Raises ReferenceSyntaxError before it removes anything, and
+        NotInStorage after it has removed the images that are there.
         """
-        store = self._store
+        storage = self._storage
         paths = {
-            text: store.at(b"images", os.fsencode(name_to_directory(canonical_name(text))))
+            text: storage.at(b"images", os.fsencode(name_to_directory(canonical_name(text))))
             for text in texts
         }
         places, missing = [], []
-        with store.faults:
+        with storage.faults:
             for text, path in paths.items():
                 try:
                     os.lstat(path)
-                    store.expect_garbage()
-                    places.append(store.scratch.aside(path))
+                    storage.expect_garbage()
+                    places.append(storage.scratch.aside(path))
                 except FileNotFoundError:
                     missing.append(text)
             if places:
-                store.device.changed(store.at(b"images"))
-                store.device.settle()
-            store.scratch.dispose(*places)
+                storage.device.changed(storage.at(b"images"))
+                storage.device.settle()
+            storage.scratch.dispose(*places)
         if missing:
             raise _not_in_storage(missing[0])
 
@@ -233,7 +246,7 @@ class Images:
         return () if image is None else (image,)
 
     def _read_or_tell(self, directory: str) -> Image | None:
-        """Read an image; of one that is damaged, return the name, and what is wrong."""
+        """Read an image; for a damaged one, return its name, with the error as the origin."""
         try:
             return self._read(directory)
         except StoreError as error:
@@ -241,7 +254,7 @@ class Images:
             return Image(name, name, ImageConfig(), (), error.message)
 
     def _others_are_replaced(self, directory: str, layers: tuple[LayerId, ...]) -> bool:
-        """Tell whether the image in ``directory`` has, or may have, other layers than these."""
+        """Tell whether ``directory`` has an image that has, or may have, other layers."""
         try:
             replaced = self._read(directory)
         except StoreError:
@@ -249,14 +262,14 @@ class Images:
         return replaced is not None and replaced.layers != layers
 
     def _replace(self, draft: bytes, target: bytes) -> None:
-        """Rename ``draft`` to ``target``; where there was one, it takes the place of ``draft``."""
+        """Rename ``draft`` to ``target``; an old image there gets the path ``draft``."""
         while True:
             try:
                 renameat2(AT_FDCWD, draft, AT_FDCWD, target, RENAME_EXCHANGE)
                 return
             except KernelError as error:
                 if error.errno in _NO_EXCHANGE:
-                    self._store.scratch.replace(draft, target)
+                    self._storage.scratch.replace(draft, target)
                     return
                 if error.errno != errno.ENOENT:
                     raise
@@ -265,31 +278,30 @@ class Images:
                 return
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise  # else another process was faster: exchange with its image
+                    raise  # else another process has put an image there: exchange with that
 
     def _read(self, directory: str) -> Image | None:
-        """Read an image; None when there is none.  Raises StoreError on one that is damaged."""
-        path = self._store.at(b"images", os.fsencode(directory))
+        """Read an image; None when there is none.  Raises StoreError for a damaged one."""
+        path = self._storage.at(b"images", os.fsencode(directory))
         while True:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return None
-            try:
-                return _read_image(fd)
-            except (ValueError, KeyError, TypeError, FileNotFoundError, ImageConfigError) as error:
-                if _is_at(path, fd):
-                    name = _name_of(directory)
-                    raise StoreError(
-                        f"damaged image in storage: {name}: {error}", f"ch-image delete {name}"
-                    ) from error
-                # Replaced or deleted while it was read: look again.
-            finally:
-                os.close(fd)
+            with Closing(fd):
+                try:
+                    return _read_image(fd)
+                except _DAMAGES as error:
+                    if is_at(path, fd):
+                        name = _name_of(directory)
+                        raise StoreError(
+                            f"damaged image in storage: {name}: {error}", f"ch-image delete {name}"
+                        ) from error
+                    # Another command has replaced or deleted the image meanwhile: look again.
 
 
 def is_glob(pattern: str) -> bool:
-    """Tell whether ``pattern`` may match more than the image that it names."""
+    """Tell whether ``pattern`` is a glob, not a name."""
     return not _GLOB.isdisjoint(pattern)
 
 
@@ -311,13 +323,6 @@ def _contents(dirfd: int, name: str) -> bytes:
         return file.read()
 
 
-def _is_at(path: bytes, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
 def _name_of(directory: str) -> str:
     """Return the canonical name of the image in ``directory``."""
     return directory.replace("%", "/").replace("+", ":")
@@ -327,11 +332,3 @@ def _not_in_storage(text: str) -> NotInStorage:
     return NotInStorage(
         f"not in storage: {text}", f"ch-image pull {text}; or ch-image import PATH {text}"
     )
-
-
-def _write(path: bytes, data: bytes) -> None:
-    """Write a file, readable for all as files of an image are."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        os.fchmod(fd, 0o644)
-        file.write(data)

@@ -1,6 +1,6 @@
 """``layers/ID/layer.json``: what is known of a layer as a whole.
 
-Pure values.  A module of its own: a look at the store does not need them.
+Pure values, in a module of their own: most looks at a store do not need them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from sundog.errors import DocumentError, StoreError
 from sundog.oci.descriptor import Descriptor
 from sundog.oci.fields import Fields, parse_json
 
-# Of so many repositories one may still have the blob, and be one that the user may read.
+# Repositories that are remembered for a blob: one of so many may still have it.
 _PLACES = 8
 
 TYPE_CHECKING = False
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LayerBlob:
-    """A form in which a layer comes or goes: a tar of it, perhaps compressed, somewhere.
+    """A form in which a layer is exchanged: a tar of it, perhaps compressed.
 
-    The blob need not be in this store.  ``diff_id`` is the digest of the tar in it, uncompressed.
-    ``made`` says how this store made it, so that the next one made like that is the same; "" for a
-    blob that came from outside, which goes back as it came.  ``places`` are repositories, as
-    ``HOST/NAME``, that had it.
+    The blob need not be in this store.  ``diff_id`` is the digest of its uncompressed tar.
+    ``made`` says how this store made the blob; the same way gives the same blob again.  It is ""
+    for a blob that came from outside and leaves unchanged.  ``places`` are repositories, as
+    ``HOST/NAME``, that had the blob.
     """
 
     descriptor: Descriptor
@@ -57,7 +57,7 @@ class LayerBlob:
         }
 
     def also_at(self, place: str) -> LayerBlob:
-        """Return the same with one more place, the latest first; old ones are forgotten."""
+        """Return the same blob with one more place, the latest first; the oldest are forgotten."""
         others = [known for known in self.places if known != place]
         return replace(self, places=(place, *others)[:_PLACES])
 
@@ -66,13 +66,13 @@ class LayerBlob:
 class LayerInfo:
     """What is known of a layer as a whole.
 
-    ``source`` is the digest of what it was made from: of a tar, uncompressed, or of a directory's
-    contents; "" for a layer that an instruction made.  Of such a one, ``instruction`` is the text
-    and ``parent`` the layer on which it was made first.  ``diff_id`` is the digest of the tar that
-    ``write_layer_tar`` writes, "" until somebody asks; ``size`` the bytes in its files, None until
-    then.  Below a layer with ``root_opaque`` nothing shows.  ``guessed`` says that files
-    of it without a record may be anybody's: ``seccomp`` forgets what it told.  ``blobs`` are the
-    forms of it that are known.
+    ``source`` is the digest of the uncompressed tar, or of the directory's contents, from which an
+    imported layer was made.  For a layer that an instruction made it is ""; then ``instruction`` is
+    the text of the instruction, and ``parent`` the layer on which it was made first.  ``diff_id``
+    is the digest of the tar that ``write_layer_tar`` writes, "" until it is needed.  ``size`` is
+    the number of bytes in the layer's files, None until it is needed.  Below a layer with
+    ``root_opaque`` nothing shows.  ``guessed`` says that files without a record may be anybody's:
+    ``seccomp`` forgets the owners that it reports.  ``blobs`` are the known forms of the layer.
     """
 
     source: str = ""
@@ -113,22 +113,22 @@ class LayerInfo:
         }
 
     def with_blob(self, blob: LayerBlob) -> LayerInfo:
-        """Return the same with one more form; another one that was made the same way goes."""
+        """Return the same info with one more form, in place of one that was made the same way."""
         others = [
             known
             for known in self.blobs
-            if known.descriptor.digest != blob.descriptor.digest  # the new one knows more
+            if known.descriptor.digest != blob.descriptor.digest  # the new one has more places
             and not (blob.made and known.made == blob.made)
         ]
         return replace(self, blobs=(*others, blob))
 
     def made_by(self, instruction: str, below: Sequence[str]) -> LayerInfo:
-        """Return the same of a layer that ``instruction`` made on top of others."""
+        """Return the same info, of a layer that ``instruction`` made on the layers ``below``."""
         return replace(self, instruction=instruction, parent=below[-1] if below else "")
 
 
 def unpack_info(data: bytes, layer: str) -> LayerInfo:
-    """Return what the ``layer.json`` of ``layer`` says; raise StoreError when it is damaged."""
+    """Parse the ``layer.json`` of ``layer``; raise StoreError when it is damaged."""
     try:
         return LayerInfo.from_json(parse_json(data, "layer.json", DocumentError))
     except DocumentError as error:

@@ -1,12 +1,12 @@
-"""``layers/ID/``: unpacked layers, immutable once they are there.
+"""``layers/ID/``: unpacked layers, which never change.
 
-    tree/       the files; overlayfs's own marks only where something below is hidden
+    tree/       the files, with overlayfs's marks only where they hide something below
     owners      the manifest, see ``record.owners``
     layer.json  see ``layer_info``
 
-IDs are short because a mount has to name all layers in one page.  A layer that came from outside is
-named after what it came from, so the same tar twice is one layer; one that an instruction made has
-a random name.
+IDs are short because a mount has to name all layers in one page.  The ID of a layer that came from
+outside is a digest of its source, so the same tar twice is one layer.  The ID of a layer that an
+instruction made is random.
 """
 
 from __future__ import annotations
@@ -25,17 +25,14 @@ if TYPE_CHECKING:
 
     from sundog.record.owners import OwnersManifest
     from sundog.store.layer_info import LayerBlob, LayerInfo
-    from sundog.store.store import Store
+    from sundog.store.storage import Storage
 
 LayerId = str
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPath:
-    """Where a layer is: its files and its manifest; and what the manifest is worth.
-
-    ``guessed`` is that of ``LayerInfo``.
-    """
+    """The paths of a layer's files and of its manifest.  ``guessed`` is that of ``LayerInfo``."""
 
     tree: bytes
     owners: bytes
@@ -43,7 +40,7 @@ class LayerPath:
 
 
 def layer_id(*identity: str) -> LayerId:
-    """Return the ID of the layer that ``identity`` describes in full."""
+    """Return the ID of the layer that ``identity`` determines."""
     import hashlib  # noqa: PLC0415 - not needed to look at a store
 
     text = "\0".join(identity).encode("utf-8", "surrogateescape")
@@ -53,13 +50,13 @@ def layer_id(*identity: str) -> LayerId:
 class Layers:
     """The layers of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        # What was found out of layers, and is not written down yet.
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        # What this command has learned about layers and not written yet.
         self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
 
     def exists(self, layer: LayerId) -> bool:
-        """Tell whether the layer is there."""
+        """Tell whether the layer is in the store."""
         return os.path.isdir(self._path(layer))
 
     def directory(self, layer: LayerId) -> bytes:
@@ -71,7 +68,7 @@ class Layers:
         return self._path(layer, b"tree")
 
     def path(self, layer: LayerId) -> LayerPath:
-        """Return where the layer's files and its manifest are."""
+        """Return the paths of the layer's files and its manifest."""
         guessed = self.info(layer).guessed
         return LayerPath(self.tree(layer), self._path(layer, b"owners"), guessed)
 
@@ -87,10 +84,10 @@ class Layers:
         return info
 
     def visible(self, layers: Sequence[LayerId]) -> list[LayerId]:
-        """Return the layers of an image that show, topmost first: down to a root-opaque one.
+        """Return the layers of an image that show, topmost first, down to a root-opaque one.
 
-        Of a layer that is there twice, the upper one shows all that the lower one has; overlayfs
-        refuses the same directory twice.
+        A layer that the image has twice is returned once, at its upper place, where it shows all
+        of its files; overlayfs refuses the same directory twice.
         """
         shown: list[LayerId] = []
         for layer in reversed(layers):
@@ -102,7 +99,7 @@ class Layers:
         return shown
 
     def paths(self, layers: Sequence[LayerId]) -> list[LayerPath]:
-        """Return where the visible ones of ``layers`` are, topmost first."""
+        """Return the paths of the visible ones of ``layers``, topmost first."""
         return [self.path(layer) for layer in self.visible(layers)]
 
     def root_mode(self, layers: Sequence[LayerId]) -> int:
@@ -114,16 +111,16 @@ class Layers:
     def add(self, draft: bytes, layer: LayerId, info: LayerInfo) -> LayerId:
         """Put a finished layer in place: ``draft`` holds ``tree`` and ``owners``.
 
-        It is on the device before it can be seen.  When ``layer`` is there already, the draft is
-        dropped.
+        The layer is on the device before other commands can see it.  If ``layer`` is there already,
+        the draft is deleted.
         """
         self.add_all([(draft, layer, info)])
         return layer
 
     def add_own(self, draft: bytes, info: LayerInfo) -> LayerId:
-        """Put a finished layer in place, as ``add`` does, under a name that nobody else knows.
+        """Put a finished layer in place, as ``add`` does, under a random ID.
 
-        It goes when the store is closed, unless an image or a cache entry refers to it.
+        Closing the store removes it, unless an image or a cache entry refers to it.
         """
         layer = os.urandom(ID_LENGTH // 2).hex()
         self.add_all([(draft, layer, info)], is_own=True)
@@ -134,93 +131,93 @@ class Layers:
     ) -> bool:
         """Put finished layers in place in this order, as ``add`` does.
 
-        Return whether one was new: then all that was written before is on the device.
+        Return whether any was new; if so, all earlier writes are on the device too.
         """
-        store = self._store
-        store.hold()
-        with store.faults:
+        storage = self._storage
+        storage.hold()
+        with storage.faults:
             new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
             for draft, _, info in new:
                 _write_info(os.path.join(draft, b"layer.json"), info)
             if new:
-                store.device.sync()
+                storage.device.sync()
             for draft, layer, _ in new:
-                store.loose.add(self._path(layer), is_own=is_own)
+                storage.loose.add(self._path(layer), is_own=is_own)
                 try:
-                    store.device.rename(draft, self._path(layer))
+                    storage.device.rename(draft, self._path(layer))
                 except OSError:
                     if not self.exists(layer):
-                        raise  # else another process was faster, or it is there twice
-            # A rename has taken away those that are in place.
-            store.scratch.dispose(*(draft for draft, _, _ in drafts))
+                        raise  # else another process was faster, or ``drafts`` has it twice
+            # Drafts that are in place now are gone from tmp/.
+            storage.scratch.dispose(*(draft for draft, _, _ in drafts))
         return bool(new)
 
     def diff_id(self, layer: LayerId) -> str:
-        """Return the digest of the layer's tar; reads all of it the first time."""
+        """Return the digest of the layer's tar.  The first call reads the whole layer."""
         from sundog.store.tree_work import write_layer_tar  # noqa: PLC0415 - it needs this module
 
         info = self.info(layer)
         if not info.diff_id:
-            digest = self._store.worker.call(write_layer_tar, self.path(layer), None)
+            digest = self._storage.worker.call(write_layer_tar, self.path(layer), None)
             self._learn(layer, lambda info: replace(info, diff_id=digest))
             return digest
         return info.diff_id
 
     def blobs(self, layer: LayerId) -> tuple[LayerBlob, ...]:
-        """Return the known forms of the layer, those that came from outside first."""
+        """Return the known forms of the layer; those that came from outside come first."""
         return tuple(sorted(self.info(layer).blobs, key=lambda blob: blob.made != ""))
 
     def add_blob(self, layer: LayerId, blob: LayerBlob) -> None:
-        """Remember a form of the layer; another one that was made the same way is forgotten.
+        """Remember a form of the layer, in place of one that was made the same way.
 
-        Of two processes that do so at one moment, one may have done it in vain.
+        If two processes do so at the same moment, one form may be lost.
         """
         if blob not in self.info(layer).blobs:
             self._learn(layer, lambda info: info.with_blob(blob))
 
     def size(self, layer: LayerId) -> int:
-        """Return the bytes in the layer's files, hard links once; looks at all the first time."""
+        """Return the bytes in the layer's files, hard links once.  The first call looks at all."""
         from sundog.store.tree_work import content_size  # noqa: PLC0415 - it needs this module
 
         info = self.info(layer)
         if info.size is not None:
             return info.size
-        size = self._store.worker.call(content_size, self.tree(layer))
+        size = self._storage.worker.call(content_size, self.tree(layer))
         self._learn(layer, lambda info: replace(info, size=size))
         return size
 
     def write_down(self) -> None:
-        """Write down what was found out of layers since the last time; one sync for all.
+        """Write what this command has learned about layers, with one sync for all of them.
 
-        Raises StoreError, or OSError; then some of it may be forgotten.
+        Raises StoreError, or OSError; then some of it may be lost.
         """
         changed, self._changes = self._changes, {}
         made = {}
-        with self._store.faults:
+        with self._storage.faults:
             for layer, changes in changed.items():
                 with suppress(FileNotFoundError):  # another command has removed the layer
-                    info = self._read_info(layer)  # which another may have replaced
+                    info = self._read_info(layer)  # another command may have replaced it
                     for change in changes:
                         info = change(info)
-                    making = self._store.scratch.name()
+                    making = self._storage.scratch.name()
                     _write_info(making, info)
                     made[layer] = making
             if made:
-                self._store.device.sync_drafts(*made.values())
+                self._storage.device.sync_drafts(*made.values())
             for layer, making in made.items():
                 with suppress(FileNotFoundError):
                     os.rename(making, self._path(layer, b"layer.json"))
 
     def list(self) -> list[LayerId]:
         """Return all layers, in no order."""
-        return [os.fsdecode(name) for name in os.listdir(self._store.at(b"layers"))]
+        return [os.fsdecode(name) for name in os.listdir(self._storage.at(b"layers"))]
 
     def write_tar(self, layer: LayerId, destination: bytes) -> str:
         """Write the layer as a tar to the file ``destination`` and return its digest."""
         from sundog.store.tree_work import write_layer_tar  # noqa: PLC0415
 
         path = os.path.abspath(destination)
-        return self._store.worker.call(write_layer_tar, self.path(layer), path)
+        return self._storage.worker.call(write_layer_tar, self.path(layer), path)
 
     def _read_info(self, layer: LayerId) -> LayerInfo:
         from sundog.store.layer_info import unpack_info  # noqa: PLC0415 - a look needs none
@@ -232,7 +229,7 @@ class Layers:
         self._changes.setdefault(layer, []).append(change)
 
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
-        return self._store.at(b"layers", layer.encode(), *names)
+        return self._storage.at(b"layers", layer.encode(), *names)
 
 
 def _write_info(path: bytes, info: LayerInfo) -> None:

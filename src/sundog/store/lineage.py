@@ -1,7 +1,7 @@
-"""How the layers of a store came about: which one was made on which, by what, and what needs it.
+"""The tree of the layers in a store: parent, origin and images of each layer.
 
-An image's own order decides about its layers; for the others, which only the build cache knows,
-the layer on which each was made first.
+The parent of a layer in an image is the layer below it there.  The parent of a layer that only the
+build cache has is the layer on which it was made first.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class LayerNode:
     """A layer; ``parent`` is "" at the bottom.
 
-    ``origin`` is the instruction that made it, or in words where it came from.  ``images`` are the
-    names, as typed, of those that end with it, ``is_in_image`` tells whether any image has it at
-    all.  ``size`` is in bytes of file contents.
+    ``origin`` is the instruction that made the layer, or says in words where it came from.
+    ``images`` are the names, as typed, of the images whose topmost layer it is.  ``is_in_image``
+    tells whether any image has it.  ``size`` is in bytes of file contents.
     """
 
     layer: LayerId
@@ -35,7 +35,7 @@ class LayerNode:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is in a store, counted.  Sizes are bytes of file contents."""
+    """The counts of what is in a store.  Sizes are bytes of file contents."""
 
     images: int
     entries: int
@@ -76,7 +76,7 @@ def lineage(store: Store) -> list[LayerNode]:
 
 
 def usage(store: Store, nodes: Sequence[LayerNode]) -> Usage:
-    """Count what is in a store, of which ``nodes`` is the lineage."""
+    """Count what is in a store, whose ``lineage`` is ``nodes``."""
     cached = [node for node in nodes if not node.is_in_image]
     return Usage(
         images=len(store.images.list()),

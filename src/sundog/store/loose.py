@@ -1,7 +1,7 @@
-"""What one command put into the store, and nothing refers to yet.
+"""The paths that one command put into the store, and to which nothing refers yet.
 
-If that is so when the command ends, it is garbage.  What no other command can know of goes without
-a look at any image.
+A path that is still loose when the command ends is garbage.  If no other command can know the path,
+it is removed without a look at any image.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 class Loose:
     """Paths of layers, flattened trees and blobs in the store.
 
-    ``own`` are those that no image and no cache entry of another command can refer to; of
-    ``others`` that is not known.
+    No image and no cache entry of another command can refer to those in ``own``.  Another command
+    may refer to those in ``others``.
     """
 
     def __init__(self) -> None:
@@ -19,10 +19,10 @@ class Loose:
         self.others: set[bytes] = set()
 
     def add(self, path: bytes, *, is_own: bool = False) -> None:
-        """Tell that ``path`` is in place."""
+        """Note that ``path`` is in place."""
         (self.own if is_own else self.others).add(path)
 
     def refer(self, *paths: bytes) -> None:
-        """Tell that an image or a cache entry refers to ``paths`` now."""
+        """Note that an image or a cache entry refers to ``paths`` now."""
         self.own.difference_update(paths)
         self.others.difference_update(paths)

@@ -1,7 +1,7 @@
 """The files below ``/ch`` in an image, as Charliecloud's users know them.
 
-``/ch/environment`` holds the image's variables for ``ch-run --set-env``, one ``NAME=VALUE`` a line;
-``/ch/metadata.json`` what else is known of it.  An image that is imported may bring the latter.
+``/ch/environment`` holds the image's variables for ``ch-run --set-env``, one ``NAME=VALUE`` a line.
+``/ch/metadata.json`` holds the rest of its configuration; an imported image may bring this file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DEFAULT_SHELL = ("/bin/sh", "-c")
 def environment_file(config: ImageConfig) -> bytes:
     """Return the contents of ``/ch/environment``, sorted.
 
-    A variable whose value holds a newline is left out: the format has no way to say it.
+    A variable whose value has a newline is left out: the format cannot express it.
     """
     lines = [f"{name}={value}\n" for name, value in sorted(config.environment.items())]
     kept = (line for line in lines if line.count("\n") == 1)
@@ -43,7 +43,7 @@ def metadata_file(config: ImageConfig) -> bytes:
 
 
 def encoded(text: str) -> bytes:
-    """Return the bytes of a string from an image's configuration, which may have been no text."""
+    """Return the bytes of a string from an image's configuration.  Raises StoreError."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
@@ -53,8 +53,8 @@ def encoded(text: str) -> bytes:
 def imported_config(metadata: bytes | None, created: str) -> ImageConfig:
     """Return the configuration of an image that was imported at the time ``created``.
 
-    ``metadata`` is the image's own ``/ch/metadata.json``, None where it has none.  Raises
-    StoreError when it is not what Charliecloud writes.
+    ``metadata`` is the image's own ``/ch/metadata.json``, None if it has none.  Raises StoreError
+    when Charliecloud would not write it like this.
     """
     host = Platform.of_host()
     imported = HistoryEntry(created=created, created_by="ch-image import")
@@ -70,7 +70,7 @@ def imported_config(metadata: bytes | None, created: str) -> ImageConfig:
     try:
         known = _Metadata(json.loads(metadata))
         platform = Platform.parse(known.text("arch")) if known.text("arch") else host
-        # One layer holds it all, so what came before the import has none of its own.
+        # One layer holds all files, so no entry from before the import has a layer of its own.
         history = tuple(
             replace(HistoryEntry.from_json(entry), empty_layer=True)
             for entry in known.items("history")

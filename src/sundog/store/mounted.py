@@ -1,10 +1,10 @@
 """Which layers and trees live processes have mounted: proc_pid_mountinfo(5).
 
-A running container needs its files after they have left the store.  It is found by name: the
-options of its overlay, or the root of its bind mount, hold the ID of each layer or of the flattened
-tree, which do not occur by chance.  A container from another storage directory that has the same
-layer counts too, which does no harm; processes on other hosts that share the file system are not
-seen.
+A running container needs its files after they have left the store.  Its mounts are found by name:
+the options of its overlay, or the root of its bind mount, contain the ID of each layer or of the
+flattened tree.  IDs do not occur by chance.  A container from another storage directory with the
+same layer counts too, which does no harm.  Processes on other hosts that share the file system are
+not seen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def mounted_names(names: set[bytes]) -> set[bytes]:
         try:
             namespace = os.readlink(f"/proc/{process}/ns/mnt")
         except PermissionError:
-            namespace = ""  # it may still be ours: a process that is not dumpable
+            namespace = ""  # it may still be the user's: a process that is not dumpable
         except OSError:
             continue
         if namespace in seen:

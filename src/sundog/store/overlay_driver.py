@@ -1,6 +1,6 @@
 """The ``overlay`` driver: layers stacked by overlayfs, mounted by the user with ``userxattr``.
 
-Nothing is copied to start an instruction, and what it changed lies apart when it ends.
+The start of an instruction copies nothing; its changes are apart from the layers when it ends.
 Specification: the kernel's Documentation/filesystems/overlayfs.rst.
 """
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.container.root import Root
-    from sundog.store.layers import LayerId
-    from sundog.store.store import Store
+    from sundog.store.layers import LayerId, Layers
+    from sundog.store.storage import Storage
 
 
 class OverlayDriver:
@@ -28,24 +28,25 @@ class OverlayDriver:
 
     name = "overlay"
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, layers: Layers) -> None:
+        self._storage = storage
+        self._layers = layers
 
     def root(self, layers: Sequence[LayerId]) -> Root:
-        """Return a view of exactly what the layers hold, to be read only."""
-        store = self._store
-        visible = store.layers.visible(layers)
+        """Return a view of exactly the layers' contents, to be mounted read-only."""
+        storage = self._storage
+        visible = self._layers.visible(layers)
         if not visible:
-            return DirectoryRoot(store.at(b"empty"))
-        if len(visible) == 1:  # overlayfs wants two, and below one layer nothing needs merging
-            return DirectoryRoot(store.layers.tree(visible[0]))
-        return OverlayRoot(store.at(b"layers"), _lowers(visible))
+            return DirectoryRoot(storage.at(b"empty"))
+        if len(visible) == 1:  # overlayfs needs two lower directories; one needs no merging
+            return DirectoryRoot(self._layers.tree(visible[0]))
+        return OverlayRoot(storage.at(b"layers"), _lowers(visible))
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
     ) -> OverlaySnapshot:
-        """Start an instruction on ``layers``; with ``real_sync`` its syncs are real."""
-        return OverlaySnapshot(self._store, layers, real_sync=real_sync, bare=bare)
+        """Start an instruction on ``layers``, see ``drivers.Driver``."""
+        return OverlaySnapshot(self._storage, self._layers, layers, real_sync=real_sync, bare=bare)
 
     def tree_of_image(
         self,
@@ -56,7 +57,7 @@ class OverlayDriver:
         return b""
 
     def add_volumes(self, layers: Sequence[LayerId], volumes: Sequence[bytes], own: bytes) -> None:
-        """Make in the directory ``own`` what ``volumes`` lack in the layers."""
+        """Make those of ``volumes`` that the layers lack in the directory ``own``."""
 
         def make(roots: list[int]) -> None:
             fd = os.open(own, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -67,27 +68,39 @@ class OverlayDriver:
 
 
 class OverlaySnapshot(DraftedSnapshot):
-    """See ``drivers.Snapshot``: the draft is an upper and a work directory."""
+    """See ``drivers.Snapshot``: the draft has an upper and a work directory."""
 
     fake_sync = False
 
     def __init__(
-        self, store: Store, layers: Sequence[LayerId], *, real_sync: bool, bare: bool
+        self,
+        storage: Storage,
+        layers: Layers,
+        below: Sequence[LayerId],
+        *,
+        real_sync: bool,
+        bare: bool,
     ) -> None:
-        with store.faults:
+        with storage.faults:
             super().__init__(
-                store, layers, bare=bare, changes=b"upper", extract=seal, is_stable=True
+                storage,
+                layers,
+                below,
+                bare=bare,
+                changes=b"upper",
+                extract=seal,
+                is_stable=True,
             )
             upper = os.path.join(self._draft, b"upper")
             work = os.path.join(self._draft, b"work")
             os.mkdir(work, 0o700)
             os.mkdir(upper, 0o700)
-            os.chmod(upper, store.layers.root_mode(layers))
-        # Named from the layers' directory: all names in one mount have to fit into one page.
-        base = store.at(b"layers")
+            os.chmod(upper, layers.root_mode(below))
+        # Paths are relative to the layers' directory: those of one mount have to fit into one page.
+        base = storage.at(b"layers")
         self.root = OverlayRoot(
             base,
-            [*_lowers(store.layers.visible(layers)), b"../" + self._skeleton],
+            [*_lowers(layers.visible(below)), b"../" + self._skeleton],
             os.path.relpath(upper, base),
             os.path.relpath(work, base),
             volatile=not real_sync,

@@ -1,8 +1,8 @@
 """Find out whether overlayfs does here what the ``overlay`` driver needs.
 
-Not by version numbers: file systems, kernels and site policies are too many.  A real overlay is
-mounted as the user, changed in each of the ways that a RUN changes one, and the marks that this
-leaves are read back and mounted again as a layer.
+Version numbers would not tell: there are too many file systems, kernels and site policies.  The
+probe mounts a real overlay as the user, changes it in each of the ways that a RUN does, reads the
+marks that this leaves, and mounts the result again as a layer.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import stat
 from sundog.container.root import OverlayRoot
 from sundog.container.step import in_root
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 
 _OPAQUE = "user.overlay.opaque"
-# Of these nothing is left that ``copy`` could do either: the error is the user's to see.
+# If one of these calls fails, ``copy`` cannot work either: the user has to see the error.
 _HOPELESS_CALLS = ("unshare", "write")
 
 
 def probe(place: bytes) -> tuple[str, str]:
-    """Return the driver that works in the file system of ``place``, an empty directory, and why.
+    """Return the driver that works in the file system of ``place``, an empty directory; say why.
 
     Raises KernelError when user namespaces are refused: then no driver works.
     """
@@ -45,7 +46,7 @@ def probe(place: bytes) -> tuple[str, str]:
 
 
 def _change(roots: list[int]) -> None:
-    """Change an overlay as a RUN may."""
+    """Change an overlay in the ways that a RUN may."""
     root = roots[0]
     os.unlink("removed", dir_fd=root)
     with open(os.open("appended", os.O_WRONLY | os.O_APPEND, dir_fd=root), "wb") as file:
@@ -58,7 +59,7 @@ def _change(roots: list[int]) -> None:
 
 
 def _missing_mark(upper: bytes) -> str:
-    """Say which mark of ``_change`` is not in the upper directory as it should be; "" if none."""
+    """Say which mark of ``_change`` is missing or unknown in the upper directory; "" if none is."""
     status = os.lstat(os.path.join(upper, b"removed"))
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != 0:
         return "overlayfs marks deleted files in an unknown way"
@@ -73,7 +74,7 @@ def _missing_mark(upper: bytes) -> str:
 
 
 def _misread(roots: list[int]) -> str:
-    """Say what is wrong when the upper directory of ``_change`` is mounted as a layer."""
+    """Say what is wrong with the upper directory of ``_change`` as a lower layer; "" if nothing."""
     if _listed(".", roots[0]) != ["appended", "old", "renamed", "replaced"]:
         return "overlayfs does not heed whiteouts of a lower layer"
     if _listed("replaced", roots[0]):
@@ -82,8 +83,5 @@ def _misread(roots: list[int]) -> str:
 
 
 def _listed(path: str, root: int) -> list[str]:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
-    try:
+    with Closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)) as fd:
         return sorted(os.listdir(fd))
-    finally:
-        os.close(fd)

@@ -1,27 +1,29 @@
-"""``tmp/``: where everything is made before it is renamed into place, and goes to be deleted.
+"""``tmp/``: drafts of everything, before they are renamed into place, and the trash.
 
-    tmp/PID.RANDOM/lock       held by a live process through flock(2)
-    tmp/PID.RANDOM/N          something in the making
+    tmp/PID.RANDOM/lock       flock(2)ed by the live process PID
+    tmp/PID.RANDOM/N          a draft
     tmp/PID.RANDOM/N.replaced/NAME
                               an image that makes way for another, see ``replace``
-    tmp/trash/RANDOM[.ID]     an image, or the layer or tree ID, on its way out
+    tmp/trash/RANDOM[.ID]     an image, or the layer or tree ID, that is to be deleted
 
-What a killed process leaves is known by its free lock, and the next command deletes it.  No repair
-step is needed, and no live process is ever robbed.  What a container still has mounted stays in the
-trash until a command finds that it has ended.  To delete something takes a rename and no new file,
-so that it works on a full file system.
+A directory whose lock is free was left by a killed process; the next command deletes it.  So no
+repair step is needed, and no live process loses its files.  What a container still has mounted
+stays in the trash until a command finds that the container has ended.  Deletion takes a rename and
+no new file, so it works on a full file system.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from contextlib import suppress
 
 from sundog.errors import StoreError
+from sundog.kernel.files import Closing
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import ID_LENGTH, read_stack
-from sundog.store.locks import try_lock
+from sundog.store.locks import lock_file
 from sundog.store.mounted import mounted_names
 
 TYPE_CHECKING = False
@@ -34,7 +36,7 @@ _REPLACED = b".replaced"
 
 
 class Scratch:
-    """This process's own directory below ``tmp/``, made when it is needed, and the trash."""
+    """This process's own directory below ``tmp/``, which is made when needed, and the trash."""
 
     def __init__(self, store: bytes) -> None:
         self._images = os.path.join(store, b"images")
@@ -45,18 +47,18 @@ class Scratch:
         self._count = 0
 
     def name(self, suffix: bytes = b"") -> bytes:
-        """Return a new path, where nothing is yet; what is there when this process ends goes."""
+        """Return a new path in the own directory.  Closing deletes what is there by then."""
         while self._lock < 0:
-            # Known before it is there: whenever this is interrupted, ``close`` finds it.
+            # Set before mkdir: ``close`` finds the directory, whenever a signal comes.
             self._own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
             os.mkdir(self._own, 0o700)
             try:
                 lock = _locked(self._own)
-            except OSError:  # no room for one more file
+            except OSError:  # no space for one more file
                 with suppress(FileNotFoundError):
                     os.rmdir(self._own)
                 raise
-            if lock is not None:  # else a collector took it for a leftover
+            if lock is not None:  # else another command took the directory for a leftover
                 self._lock = lock
         self._count += 1
         return os.path.join(self._own, b"%d%s" % (self._count, suffix))
@@ -68,9 +70,9 @@ class Scratch:
         return path
 
     def aside(self, path: bytes) -> bytes:
-        """Move an image, a layer or a tree out of the store's sight; return where to.
+        """Move an image, a layer or a tree into the trash; return its new path.
 
-        It is to be disposed of.  Raises FileNotFoundError when it is not there.
+        The caller has to ``dispose`` of it.  Raises FileNotFoundError when ``path`` is not there.
         """
         name = os.path.basename(path)
         place = os.path.join(self._trash, _random_name())
@@ -79,7 +81,7 @@ class Scratch:
         try:
             os.rename(path, place)
         except PermissionError:
-            # A directory that is moved has to be writable, and the root of an image may not be.
+            # rename(2) needs a writable directory, and the root of an image may have any mode.
             mode = os.stat(path).st_mode & 0o7777
             os.chmod(path, mode | 0o200)
             os.rename(path, place)
@@ -87,14 +89,14 @@ class Scratch:
         return place
 
     def replace(self, new: bytes, target: bytes) -> None:
-        """Put the image ``new`` in the place of ``target`` where renameat2 cannot exchange them.
+        """Put the image ``new`` in the place of ``target``, where renameat2 cannot exchange them.
 
-        Two renames: a reader may find neither for a moment, and the old one comes back when this
-        process is killed in between.
+        This takes two renames.  In between, a reader finds neither image.  If this process is
+        killed in between, the next command restores the old image.
         """
         while True:
             place = self.new(_REPLACED)
-            with suppress(FileNotFoundError):  # another process took it away
+            with suppress(FileNotFoundError):  # another process has taken the old image away
                 os.rename(target, os.path.join(place, os.path.basename(target)))
             try:
                 os.rename(new, target)
@@ -102,7 +104,7 @@ class Scratch:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     self._restore(place)
                     raise
-                # Another process put its own there: take that away too.
+                # Another process has put its own image there: take that away too.
                 self.dispose(place)
             else:
                 self.dispose(place)
@@ -111,7 +113,7 @@ class Scratch:
     def dispose(self, *paths: bytes) -> None:
         """Delete ``paths``, which are in ``tmp/``; no error if they are gone.
 
-        What a live process has mounted is left for a later command.
+        What a live process has mounted stays in the trash for a later command.
         """
         marks = {}
         for path in paths:
@@ -130,7 +132,7 @@ class Scratch:
     def collect(self, on_leftover: Callable[[], None]) -> None:
         """Delete what killed processes left, and the trash that is no longer mounted.
 
-        Calls ``on_leftover`` before what a process left goes.
+        Calls ``on_leftover`` before it deletes what a process left.
         """
         self.dispose(*(os.path.join(self._trash, name) for name in os.listdir(self._trash)))
         for name in os.listdir(self._tmp):
@@ -144,9 +146,9 @@ class Scratch:
                 os.close(lock)
 
     def close(self) -> None:
-        """Delete this process's directory and all that is in it."""
+        """Delete this process's directory with its contents."""
         if self._own:
-            with suppress(FileNotFoundError):  # it could not be made
+            with suppress(FileNotFoundError):  # mkdir had failed
                 self._clear(self._own)
             self._own = b""
         if self._lock >= 0:
@@ -154,7 +156,7 @@ class Scratch:
             os.close(lock)
 
     def _clear(self, directory: bytes) -> None:
-        """Delete the directory of a process; the lock is held and goes last."""
+        """Delete the directory of a process.  The caller holds the lock, which is deleted last."""
         paths = [os.path.join(directory, name) for name in os.listdir(directory) if name != _LOCK]
         for path in paths:
             if path.endswith(_REPLACED):
@@ -165,7 +167,7 @@ class Scratch:
         os.rmdir(directory)
 
     def _restore(self, place: bytes) -> None:
-        """Put an image back that was taken away for a replacement which never came."""
+        """Put back an image that ``replace`` took away before it was interrupted."""
         for name in os.listdir(place):
             target = os.path.join(self._images, name)
             if not os.path.lexists(target):
@@ -173,35 +175,28 @@ class Scratch:
 
 
 def _locked(directory: bytes) -> int | None:
-    """Lock a directory of ``tmp/``; None when another process has it, or deletes it just now."""
+    """Lock a directory of ``tmp/``; None when another process has it, or has just deleted it."""
     path = os.path.join(directory, _LOCK)
-    with suppress(FileNotFoundError):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with suppress(FileNotFoundError):
-            if try_lock(fd, path) and os.path.samestat(os.stat(path), os.fstat(fd)):
-                return fd
-        os.close(fd)
+    with suppress(FileNotFoundError, BlockingIOError):
+        return lock_file(path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
     return None
 
 
 def _marks(path: bytes) -> set[bytes]:
-    """Return the IDs that show in the mounts of whoever uses what is at ``path``."""
+    """Return the IDs that occur in the mounts of each process that uses ``path``."""
     _, _, identity = os.path.basename(path).partition(b".")
     if len(identity) == ID_LENGTH:
         return {identity}
     with suppress(FileNotFoundError, NotADirectoryError, StoreError):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            stack = read_stack(fd)  # an image, then
-        finally:
-            os.close(fd)
+        with Closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+            stack = read_stack(fd)  # so it is an image
         return {stack.tree} if stack.tree else set(stack.layers[:1])
     return set()
 
 
 def _delete(path: bytes) -> None:
     while os.path.lexists(path):
-        with suppress(FileNotFoundError):  # another process deletes it as well
+        with suppress(FileNotFoundError):  # another process deletes the same tree
             remove_tree(path)
 
 

@@ -1,4 +1,4 @@
-"""What the snapshots of both drivers have in common: from a draft to a layer, or to nothing."""
+"""The common part of both drivers' snapshots: a draft becomes a layer, or is discarded."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ if TYPE_CHECKING:
     from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners
     from sundog.store.layer_info import LayerInfo
-    from sundog.store.layers import LayerId, LayerPath
-    from sundog.store.store import Store
+    from sundog.store.layers import LayerId, LayerPath, Layers
+    from sundog.store.storage import Storage
 
-    # Of the draft, the layers, the skeleton, and what the instruction knows of owners.
+    # Takes the draft, the layers below, the skeleton and the owners that the instruction knows.
     Extract = Callable[[bytes, Sequence[LayerPath], bytes, StepOwners | None], LayerInfo | None]
 
 
 class DraftedSnapshot:
-    """See ``drivers.Snapshot``; each driver furnishes the draft, and makes ``root`` of it.
+    """See ``drivers.Snapshot``; each driver fills the draft and makes ``root`` from it.
 
-    ``changes`` is the directory in the draft that comes to hold what an instruction changes, and
-    ``extract`` makes a layer of that, in the worker. ``is_stable`` is as in ``Emulation``.
+    ``below`` are the image's layers.  An instruction's changes end up in the directory ``changes``
+    of the draft; ``extract`` runs in the worker and makes a layer from them.  ``is_stable`` is as
+    in ``Emulation``.
     """
 
     def __init__(
         self,
-        store: Store,
-        layers: Sequence[LayerId],
+        storage: Storage,
+        layers: Layers,
+        below: Sequence[LayerId],
         *,
         bare: bool,
         changes: bytes,
@@ -40,36 +42,37 @@ class DraftedSnapshot:
         self._changes = changes
         self._extract = extract
         self._is_stable = is_stable
-        self._store = store
+        self._storage = storage
         self._layers = layers
+        self._below = below
         self._skeleton = b"empty" if bare else b"skeleton-build"
-        self._draft = store.scratch.new()
+        self._draft = storage.scratch.new()
         self.owners: StepOwners | None = None
 
     def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
-        """Return what a supervisor starts from, where ``mounted`` is mounted in it."""
+        """Return what a supervisor starts with; ``mounted`` is mounted in the container."""
         from sundog.container.recorded import Recorded  # noqa: PLC0415
         from sundog.container.supervision import Emulation  # noqa: PLC0415
 
-        paths = self._store.layers.paths(self._layers)
-        layers = [Recorded(path.tree, path.owners) for path in paths]
+        paths = self._layers.paths(self._below)
+        recorded = [Recorded(path.tree, path.owners) for path in paths]
         changes = os.path.join(self._draft, self._changes)
-        return Emulation(layers, changes, is_stable=self._is_stable, mounted=mounted)
+        return Emulation(recorded, changes, is_stable=self._is_stable, mounted=mounted)
 
     def commit(self, instruction: str = "") -> LayerId | None:
-        """Make a layer of what was changed; None if nothing was."""
-        store = self._store
-        with store.faults:
-            paths = store.layers.paths(self._layers)
-            skeleton = store.at(self._skeleton)
-            info = store.worker.call(self._extract, self._draft, paths, skeleton, self.owners)
+        """Make a layer of the changes; return None if there are none."""
+        storage = self._storage
+        with storage.faults:
+            paths = self._layers.paths(self._below)
+            skeleton = storage.at(self._skeleton)
+            info = storage.worker.call(self._extract, self._draft, paths, skeleton, self.owners)
             if info is None:
                 return None
-            info = info.made_by(instruction, self._layers)
-            return store.layers.add_own(self._draft, info)
+            info = info.made_by(instruction, self._below)
+            return self._layers.add_own(self._draft, info)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._store.scratch.dispose(self._draft)
+        self._storage.scratch.dispose(self._draft)

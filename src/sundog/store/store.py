@@ -1,27 +1,22 @@
-"""The storage directory as one value: opened once per command, passed to whoever needs it.
+"""The store: everything in a storage directory, opened once per command and passed around.
 
-A command that only looks takes no lock.  One that refers to layers holds them (``hold``), so that
-no other command removes them before there is an image that needs them.
+A command that only looks takes no lock.  A command that refers to layers holds them (``hold``):
+no other command removes them before an image refers to them.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from functools import cached_property
 
 from sundog.errors import SundogError
 from sundog.record.location import default_storage
-from sundog.store.device import Device
-from sundog.store.directory import COLLECTION_DUE, USE_LOCK, open_directory
+from sundog.store.directory import open_directory
 from sundog.store.faults import StorageFaults
 from sundog.store.images import Images
 from sundog.store.layers import Layers
-from sundog.store.locks import TurnLock, UseLock
-from sundog.store.loose import Loose
-from sundog.store.scratch import Scratch
-from sundog.store.worker import TreeWorker
+from sundog.store.storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,31 +27,33 @@ if TYPE_CHECKING:
     from sundog.store.cache import Cache
     from sundog.store.cache_mounts import CacheMounts
     from sundog.store.drivers import Driver
+    from sundog.store.locks import TurnLock
 
 
 class Store:
-    """An open storage directory; ``close`` it, or use it as a context manager."""
+    """An open storage directory; ``close`` it, or use it as a context manager.
+
+    It makes the ``Storage`` and the managers, and hands each manager what it uses.
+    """
 
     def __init__(self, path: bytes, driver: str | None) -> None:
+        self._storage = storage = Storage(path)
         self.path = path
-        self.faults = StorageFaults(path)
-        self.worker = TreeWorker()
-        self.scratch = Scratch(path)
-        self.device = Device(path)
-        self.loose = Loose()
-        self.layers = Layers(self)
-        self.images = Images(self)
-        self.use_lock = UseLock(self.at(USE_LOCK))
+        self.faults = storage.faults
+        self.worker = storage.worker
+        self.scratch = storage.scratch
+        self.device = storage.device
+        self.layers = Layers(storage)
+        self.images = Images(storage, self.layers, lambda: self.driver)
         self._driver_name = driver
-        self._garbage = False
 
     @classmethod
     def open(cls, path: str | None = None, *, driver: str | None = None) -> Self:
         """Open the storage directory ``path``, by default that of ``default_path``.
 
-        Makes it if it is not there, and disposes of what killed commands left in it.  ``driver``
-        is "overlay", "copy" or None, which means ``CH_IMAGE_DRIVER`` or what works here.  Raises
-        StoreError when the directory cannot be used.
+        Makes the directory if it is not there, and deletes what killed commands left in it.
+        ``driver`` is "overlay", "copy" or None, which means ``CH_IMAGE_DRIVER`` or what works here.
+        Raises StoreError when the directory cannot be used.
         """
         directory = os.path.abspath(os.fsencode(path or default_path()))
         with StorageFaults(directory):
@@ -64,84 +61,99 @@ class Store:
         store = cls(directory, driver)
         # A store that cannot be written can still be read.
         with suppress(OSError, SundogError):
-            store.scratch.collect(store.expect_garbage)
+            store._storage.collect_leftovers()
         return store
-
-    def at(self, *names: bytes) -> bytes:
-        """Return the path of something in the storage directory."""
-        return b"/".join((self.path, *names))
 
     @cached_property
     def blobs(self) -> Blobs:
         """What came from outside, or is to go there."""
         from sundog.store.blobs import Blobs  # noqa: PLC0415 - a look needs none
 
-        return Blobs(self)
+        return Blobs(self._storage)
 
     @cached_property
     def cache(self) -> Cache:
         """The build cache."""
         from sundog.store.cache import Cache  # noqa: PLC0415 - for builds
 
-        return Cache(self)
+        return Cache(self._storage, self.layers)
 
     @cached_property
     def cache_mounts(self) -> CacheMounts:
         """What a RUN keeps for the next build."""
         from sundog.store.cache_mounts import CacheMounts  # noqa: PLC0415 - seldom needed
 
-        return CacheMounts(self)
+        return CacheMounts(self._storage)
 
     @cached_property
     def driver(self) -> Driver:
         """The snapshot driver: what was asked for, else what works here."""
         from sundog.store.drivers import choose_driver  # noqa: PLC0415 - a look needs none
 
-        return choose_driver(self, self._driver_name)
+        return choose_driver(self._storage, self.layers, self._driver_name)
+
+    def at(self, *names: bytes) -> bytes:
+        """Return the path of something in the storage directory."""
+        return self._storage.at(*names)
+
+    def write_file(self, path: bytes, data: bytes) -> None:
+        """Write a small file of the storage directory as a whole, as ``Storage.write_file``."""
+        self._storage.write_file(path, data)
 
     def hold(self) -> None:
         """Keep every layer that is here now until the store is closed."""
-        self.use_lock.share()
+        self._storage.hold()
 
     def turn(self, name: str) -> TurnLock:
-        """Return the lock for whoever is about to do what ``name`` says."""
-        return TurnLock(self.at(b"locks"), name)
+        """Return the lock that commands take, one by one, to do what ``name`` says."""
+        return self._storage.turn(name)
 
     def expect_garbage(self) -> None:
-        """Tell before layers may become useless: ``close`` removes them.
+        """Note that layers are about to become useless: ``close`` removes them.
 
-        Should this process be killed before that, the next one does it.
+        Call this before they do.  If this process is killed, the next command removes them.
         """
-        if not self._garbage:
-            try:
-                os.close(os.open(self.at(COLLECTION_DUE), os.O_WRONLY | os.O_CREAT, 0o600))
-            except OSError as error:  # if there is no room for the note, only this process knows
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-            self._garbage = True
+        self._storage.expect_garbage()
+
+    def clear(self) -> None:
+        """Remove every image, layer, cache entry and cache mount.
+
+        Raises StoreError when another command uses the store's layers.
+        """
+        from sundog.store.collect import clear  # noqa: PLC0415 - seldom needed
+
+        clear(self._storage, self.cache_mounts)
+
+    def collect(self) -> bool:
+        """Remove all layers, flattened trees and blobs that nothing refers to.
+
+        Return False, and remove nothing, when another command uses the store's layers.
+        """
+        from sundog.store.collect import collect  # noqa: PLC0415 - seldom needed
+
+        return collect(self._storage, self.layers, self.images, self.cache, self.blobs)
 
     def close(self) -> None:
-        """Remove what this command left over, and what became useless through it.
+        """Remove what this command left over, and the garbage that it made.
 
-        What it put in place is on the device then.
+        Everything that it put in place is on the device when this returns.
         """
+        storage = self._storage
         try:
-            # What cannot be written down, as in a store on a full disk, is found out again.
+            # What a full disk keeps from being written down is found out again.
             with suppress(OSError, SundogError):
                 self.layers.write_down()
-            self.device.settle()
-            self.use_lock.release()
-            if self._garbage or os.path.exists(self.at(COLLECTION_DUE)):
-                from sundog.store.collect import collect  # noqa: PLC0415 - seldom needed
-
-                collect(self)
-            elif self.loose.own:
+            storage.device.settle()
+            storage.use_lock.release()
+            if storage.is_collection_due():
+                self.collect()
+            elif storage.loose.own:
                 from sundog.store.collect import collect_own  # noqa: PLC0415 - seldom needed
 
-                collect_own(self)
-            self.scratch.close()
+                collect_own(storage)
+            storage.scratch.close()
         finally:
-            self.worker.close()
+            storage.worker.close()
 
     def __enter__(self) -> Self:
         return self
@@ -158,22 +170,22 @@ class Store:
             return
         with suppress(OSError, SundogError):  # one error is enough
             try:
-                if self.loose.others:  # without the image that they were made for
+                if self._storage.loose.others:  # made for an image that will not come
                     self.expect_garbage()
             finally:
                 self._close_in_spite_of_signals()
-        # Whichever thread or process met it, and in whatever it did: here it comes by.
+        # Every error of a command, from any thread or process, leaves through here.
         self.faults.__exit__(kind, error, traceback)
 
     def _close_in_spite_of_signals(self) -> None:
-        """Close; once more if a signal breaks that off, which only the first does."""
+        """Close.  If a signal breaks that off, close once more; a second signal does not."""
         try:
             self.close()
         except Exception:
             raise
         except BaseException:
             with suppress(OSError, SundogError):
-                self.scratch.collect(self.expect_garbage)  # what was on its way into the trash
+                self._storage.collect_leftovers()  # what was on its way into the trash
                 self.close()
             raise
 

@@ -1,7 +1,7 @@
-"""What the tree worker does with layers: the module-level functions behind ``TreeWorker.call``.
+"""What the tree worker does with layers: the functions that ``TreeWorker.call`` runs.
 
-Manifests are read and written here, so they need not cross between processes; arguments and
-results are small.  A layer in the making, a draft, is a directory of ``tmp/`` that comes to hold
+They read and write manifests themselves, so that manifests need not cross between processes;
+arguments and results are small.  A draft of a layer is a directory of ``tmp/`` in which they make
 ``tree`` and ``owners``.
 """
 
@@ -11,6 +11,7 @@ import os
 import stat
 
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
@@ -46,7 +47,7 @@ def copy_directory(
 ) -> LayerInfo:
     """Copy a directory that holds a whole image into ``draft``.
 
-    ``foreign`` is what ``layer.import_directory.foreign_owners`` found outside of the worker;
+    ``foreign`` is from ``layer.import_directory.foreign_owners``, called outside of the worker;
     ``guessed`` is as for ``import_directory``.
     """
     from sundog.layer.import_directory import import_directory  # noqa: PLC0415
@@ -63,7 +64,7 @@ def seal(
 ) -> LayerInfo | None:
     """Make a layer of the overlay ``upper`` and ``work`` in ``draft``; None if nothing changed.
 
-    ``known`` is what the step itself knows of owners.
+    ``known`` are the owners that the step itself knows.
     """
     from sundog.layer.seal import seal_upper  # noqa: PLC0415
 
@@ -87,7 +88,7 @@ def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: by
 
 
 def prepare_copy(draft: bytes, layers: Sequence[LayerPath], skeleton: bytes) -> None:
-    """Flatten ``layers`` into ``work`` in ``draft``, and note in ``before`` how it looks."""
+    """Flatten ``layers`` into ``work`` in ``draft``, and write a scan of it to ``before``."""
     from sundog.layer.scan import pack_scan, scan  # noqa: PLC0415
 
     work = os.path.join(draft, b"work")
@@ -102,7 +103,7 @@ def extract_changes(
     skeleton: bytes,
     known: StepOwners | None,
 ) -> LayerInfo | None:
-    """Make a layer of what changed in ``work`` since ``prepare_copy``; None if nothing did.
+    """Make a layer of what changed in ``work`` since ``prepare_copy``; None if nothing changed.
 
     ``known`` is as for ``seal``.
     """
@@ -120,7 +121,7 @@ def extract_changes(
 
 
 def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
-    """Write a layer as a tar to a file, None is nowhere, and return the digest of the tar."""
+    """Write a layer as a tar to ``destination``, None for nowhere; return the tar's digest."""
     from sundog.layer.write_tar import write_tar  # noqa: PLC0415
 
     (loaded,) = _loaded([layer])
@@ -129,7 +130,7 @@ def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
 
 
 def content_size(tree: bytes) -> int:
-    """Return how many bytes the files below ``tree`` hold, hard links once."""
+    """Return the bytes in the files below ``tree``, hard links once."""
     from sundog.layer.directories import Directories  # noqa: PLC0415
     from sundog.layer.walk import walk  # noqa: PLC0415
 
@@ -145,27 +146,25 @@ def content_size(tree: bytes) -> int:
 def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
     """Read up to ``limit`` bytes of a regular file in ``tree``.
 
-    None where there is none, or a symlink is in the way.
+    Returns None if there is no such file, or a symlink on the way.
     """
-    root = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-    except KernelError:
-        return None
-    finally:
-        os.close(root)
+    with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        try:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        except KernelError:
+            return None
     with open(fd, "rb") as file:
         return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
 
 def make_directory(path: bytes) -> None:
-    """Make a directory in a tree."""
+    """Make a directory in a tree: mkdir(2) in the worker."""
     os.mkdir(path)
 
 
 def rename(old: bytes, new: bytes) -> None:
-    """Give a tree its place."""
+    """Move a tree to its place: rename(2) in the worker."""
     os.rename(old, new)
 
 
@@ -183,7 +182,7 @@ def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
 def finish_draft(
     draft: bytes, owners: OwnersManifest, source: str = "", *, guessed: bool = False
 ) -> LayerInfo:
-    """Write the manifest of a draft; return what is known of it."""
+    """Write the manifest of a draft; return the info of the layer."""
     with open(os.path.join(draft, b"owners"), "wb") as file:
         file.write(pack_owners(owners))
     root = owners.get(b"")

@@ -1,11 +1,11 @@
-"""The directories of VOLUME in images whose layers lack them: made when an image gets its name.
+"""The directories of VOLUME that an image's layers lack; they are made when the image is written.
 
-An image is read-only when it runs, so nothing could be mounted where it has no directory.  Builders
-and registries leave it to whatever starts a container to make them; layers that came from elsewhere
-stay as they are.  So they are made in what is an image's own: ``root/`` on top of its layers, or
-its flattened tree.
+An image is read-only when it runs, so a VOLUME without a directory could not be mounted.  Other
+builders leave these directories to the program that starts the container, and layers from elsewhere
+must not change.  So Sundog makes them in the image's own part: in ``root/`` on top of its layers,
+or in its flattened tree.
 
-Symlinks lead where they lead in the image.  Where something else is in the way, nothing is made.
+Symlinks are followed as in the image.  Where something else is in the way, nothing is made.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import os
 import posixpath
 
 from sundog.container.mountpoint import reserve_mount_point
+from sundog.kernel.files import Closing
+from sundog.kernel.process import Umask
 from sundog.store.metadata import encoded
 
 TYPE_CHECKING = False
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_DIRECTORY_LIMIT = 1000  # for one image; a configuration is short, and what it names may be long
+_DIRECTORY_LIMIT = 1000  # of one image: a short configuration can name very deep directories
 
 
 def volume_paths(volumes: Iterable[str]) -> list[bytes]:
-    """Return the paths in the image, relative to its root, of the VOLUMEs of a configuration.
+    """Return the paths of a configuration's VOLUMEs, relative to the root of the image.
 
-    The first of them, as far as they need few directories.
+    Stops at the first one that exceeds the limit of directories.
     """
     found: dict[bytes, None] = {}
     count = 0
@@ -43,26 +45,20 @@ def volume_paths(volumes: Iterable[str]) -> list[bytes]:
 
 
 def make_volumes(volumes: Sequence[bytes], image: int, own: int) -> None:
-    """Make in the directory ``own`` what ``volumes`` lack in the directory ``image``.
+    """Make those of ``volumes`` that the directory ``image`` lacks in the directory ``own``.
 
-    They may be the same directory.  This process may write to ``own`` whatever the modes are.
+    Both may be the same directory.  The calling process can write to ``own``, whatever its mode.
     """
-    umask = os.umask(0o022)
-    try:
+    with Umask(0o022):
         for volume in volumes:
             try:
                 reserve_mount_point(volume, image, own, is_directory=True)
             except OSError as error:
                 if error.errno not in _NO_PLACE:
                     raise
-    finally:
-        os.umask(umask)
 
 
 def make_volumes_of_tree(volumes: Sequence[bytes], tree: bytes) -> None:
     """Make ``volumes`` in a flattened tree."""
-    fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         make_volumes(volumes, fd, fd)
-    finally:
-        os.close(fd)

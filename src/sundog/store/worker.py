@@ -2,8 +2,8 @@
 
 In a user namespace of its own, 0 → the user, it has CAP_DAC_OVERRIDE over the user's files, so
 modes such as 0000 are no obstacle and need not change; ``security.capability`` reads back as
-version 2, and overlayfs's ``work`` directories can be removed (user_namespaces(7)).  It is forked
-when it is first needed, serves one call at a time, and dies with the process that made it.
+version 2, and overlayfs's ``work`` directories can be removed (user_namespaces(7)).  The first call
+forks the worker.  It serves one call at a time, and dies with its parent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LENGTH_SIZE = 8
 
 
 class TreeWorker:
-    """A process in which ``call`` runs functions; started by the first call."""
+    """A process in which ``call`` runs functions; the first call starts it."""
 
     def __init__(self) -> None:
         self._pid = 0
@@ -40,8 +40,9 @@ class TreeWorker:
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one of the functions of ``crossing.TASKS`` in the worker and return its value.
 
-        Arguments and value are what ``crossing`` lets pass.  An exception of the function is raised
-        here.  Raises KernelError when user namespaces are refused, StoreError when the worker died.
+        Arguments and value are of types that ``crossing`` lets pass.  An exception of the function
+        is raised here.  Raises KernelError when the kernel refuses user namespaces, StoreError when
+        the worker has died.
         """
         from sundog.store.crossing import put_together, take_apart  # noqa: PLC0415 - see there
 
@@ -60,27 +61,27 @@ class TreeWorker:
         return unpack_outcome(answer, put_together)  # type: ignore[return-value]
 
     def kill(self) -> None:
-        """Have the worker end at once, from another thread than the one that is in ``call``."""
+        """Kill the worker.  May be called from another thread than the one in ``call``."""
         with suppress(ProcessLookupError):
             if pid := self._pid:
                 os.kill(pid, signal.SIGKILL)
 
     def close(self) -> int:
-        """End the worker, if there is one, and return its exit status (negative: a signal)."""
+        """End the worker, if there is one; return its exit status (negative: a signal)."""
         if not self._pid:
             return 0
         os.close(self._requests)
         os.close(self._answers)
-        # Not by the end of its requests: later children of this process hold that pipe open.
+        # The end of the request pipe would not do: later children of this process hold it open.
         os.kill(self._pid, signal.SIGKILL)
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
         return os.waitstatus_to_exitcode(status)
 
     def start(self, get_ready: Callable[[], None] | None = None) -> None:
-        """Fork the worker, which the first call does else: not where there are threads.
+        """Fork the worker ahead of the first call.  Call this while the process has no threads.
 
-        ``get_ready`` runs in it before anything is asked of it.
+        ``get_ready`` runs in the worker before it serves calls.
         """
         request_read, self._requests = os.pipe()
         self._answers, answer_write = os.pipe()
@@ -110,15 +111,15 @@ def _serve(
     ids: tuple[int, int],
     get_ready: Callable[[], None] | None,
 ) -> NoReturn:
-    """Be the worker: answer requests until their pipe ends.  Never returns."""
+    """Run as the worker: answer requests until their pipe ends.  Never returns."""
     status = 1
     try:
-        # ^C is for the parent, which decides what becomes of the call.
+        # The parent handles ^C, and decides whether the call goes on.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         refusal = _become_root(parent, *ids)
         if get_ready is not None and refusal is None:
-            with suppress(Exception):  # what fails will fail again when it is asked for
+            with suppress(Exception):  # what fails here will fail again in the call
                 get_ready()
         while (request := receive(requests)) is not None:
             send(answers, _outcome(request) if refusal is None else pack_exception(refusal))
@@ -146,7 +147,7 @@ def _become_root(parent: int, uid: int, gid: int) -> KernelError | None:
 
 
 def _outcome(request: bytes) -> bytes:
-    """Do what is asked for; return how it ended."""
+    """Run a request; return its outcome as bytes."""
     from sundog.store.crossing import put_together, take_apart, task  # noqa: PLC0415
 
     try:
@@ -154,7 +155,7 @@ def _outcome(request: bytes) -> bytes:
             case (str(name), tuple(args), dict(kwargs)):
                 named = {str(keyword): value for keyword, value in kwargs.items()}
                 return pack_result(task(name)(*args, **named), take_apart)
-        raise ValueError("a request that is none")
+        raise ValueError("not a request")
     except Exception as error:
         return pack_exception(error)
 
@@ -167,7 +168,7 @@ def send(fd: int, data: bytes) -> None:
 
 
 def receive(fd: int) -> bytes | None:
-    """Read one message; None when the other end is closed or dies in the middle."""
+    """Read one message; None when the other end is closed, also in the middle of one."""
     length = _read(fd, _LENGTH_SIZE)
     return None if length is None else _read(fd, int.from_bytes(length, "big"))
 

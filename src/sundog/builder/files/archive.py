@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sundog.builder.files.sources import SourceTree
 from sundog.errors import ArchiveError
+from sundog.kernel.files import Closing
 from sundog.layer.compression import open_decompressed
 from sundog.layer.header import BLOCK, parse_header
 from sundog.layer.unpack import unpack
@@ -82,13 +83,10 @@ def put_unpacked(site: Site, fd: int, name: str) -> None:
             unpacked = unpack(stream, place)
     except ArchiveError as error:
         raise ArchiveError(f"can't unpack {name}: {error.message}", error.hint) from error
-    tree_fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as tree_fd:
         records = ManifestRecords(unpacked.owners)
         tree = SourceTree.of_image(tree_fd, records)
         site.put(tree, tree.literal(b""), replace=True)
-    finally:
-        os.close(tree_fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +109,8 @@ class ContextArchives:
             self._place(site, tree, source)
 
     def _place(self, site: Site, tree: SourceTree, source: Source) -> None:
-        fd = tree.open(source.path)
-        try:
+        with Closing(tree.open(source.path)) as fd:
             if is_archive(fd):
                 put_unpacked(site, fd, os.fsdecode(source.path))
             else:
                 site.put(tree, [source])
-        finally:
-            os.close(fd)

@@ -17,6 +17,7 @@ from sundog.builder.keys import cache_key, digest_of
 from sundog.builder.tree_step import encoded
 from sundog.container.step import in_root
 from sundog.errors import ArchiveError, BuildError
+from sundog.kernel.files import Closing
 from sundog.layer.below import Below, LayerTree
 from sundog.layer.inherit import StepOwners
 from sundog.record.owners import pack_owners, read_owners, unpack_owners
@@ -243,9 +244,6 @@ class Documents:
 def put_file(site: Site, path: bytes) -> None:
     """Copy a file of the host's that was made for the purpose, under its own name."""
     directory, name = os.path.split(path)
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         tree = SourceTree.of_context(fd)
         site.put(tree, tree.literal(name))
-    finally:
-        os.close(fd)

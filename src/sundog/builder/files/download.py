@@ -25,6 +25,7 @@ from sundog.builder.files.copy import put_file
 from sundog.builder.files.remote_access import refused_hint
 from sundog.builder.tree_step import without_user
 from sundog.errors import AddressError, BuildError, RegistryError, UnreachableError
+from sundog.kernel.files import Closing
 from sundog.registry.address import Address
 from sundog.registry.http import Request
 from sundog.registry.retries import RetryingTransport
@@ -111,13 +112,10 @@ class RemoteFile:
 
     def place(self, site: Site) -> None:
         """Copy the file, or unpack it."""
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with Closing(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
             if self.unpack and is_archive(fd):
                 put_unpacked(site, fd, self.shown)
                 return
-        finally:
-            os.close(fd)
         if site.directory and not self.name:
             raise BuildError(
                 f"no file name in the URL: {self.shown}", "name the file in the destination"
@@ -194,12 +192,10 @@ class RemoteFile:
         return _Note()
 
     def _note(self, note: _Note) -> None:
+        text = json.dumps({name: getattr(note, name) for name in note.__slots__})
         with self.store.faults:
-            making = self.store.scratch.name()
-            with open(making, "w", encoding="utf-8") as file:
-                json.dump({name: getattr(note, name) for name in note.__slots__}, file)
             os.makedirs(self.store.at(b"downloads"), mode=0o700, exist_ok=True)
-            os.rename(making, self._note_path())
+            self.store.write_file(self._note_path(), text.encode())
 
     def _note_path(self) -> bytes:
         name = hashlib.sha256(os.fsencode(self.url)).hexdigest()

@@ -20,6 +20,8 @@ from sundog.builder.files.sources import SourceTree
 from sundog.builder.tree_step import without_user
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.errors import AddressError, BuildError
+from sundog.kernel.files import Closing
+from sundog.kernel.process import Umask
 from sundog.registry.address import Address
 
 TYPE_CHECKING = False
@@ -172,28 +174,22 @@ class GitFiles:
             self._commit = self._resolve()
         if not self._has(self._commit):
             self._fetch(self._commit)
-        umask = os.umask(_UMASK)
-        try:
+        with Umask(_UMASK):
             self._git("checkout", "-q", "--force", "--detach", self._commit)
             if self.reference.submodules and self._has_submodules():
                 update = ("submodule", "-q", "update", "--init", "--recursive")
                 if not self._succeeds(*update, "--depth=1"):  # not every server can do that
                     self._git(*update)
-        finally:
-            os.umask(umask)
 
     def place(self, site: Site) -> None:
         """Copy the files of the commit, or of a directory in it."""
-        fd = os.open(self._repository, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with Closing(os.open(self._repository, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             ignored = None if self.keep_git_dir else PathPatterns(["**/.git"])
             tree = SourceTree.of_context(fd, ignored)
             found = tree.find([_literal(self.reference.subdir)])
             if not tree.is_directory(found[0]):
                 raise BuildError(f"git: not a directory: {self.reference.subdir}")
             site.put(tree, found)
-        finally:
-            os.close(fd)
 
     def _resolve(self) -> str:
         """Return the commit that is meant; raise BuildError if there is none."""

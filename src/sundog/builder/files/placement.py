@@ -33,7 +33,7 @@ from sundog.builder.files.directories import (
     too_many_links,
 )
 from sundog.errors import BuildError, KernelError
-from sundog.kernel.files import symlink
+from sundog.kernel.files import Closing, symlink
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.layer.holes import data_extents
@@ -93,24 +93,15 @@ class Placer:
         """
         copier = _Copier(self, tree, replace=replace)
         for source in sources:
-            fd = tree.open(source.path)
-            try:
+            with Closing(tree.open(source.path)) as fd:
                 if stat.S_ISDIR(os.fstat(fd).st_mode):
-                    target = self.directory(destination)
-                    try:
+                    with Closing(self.directory(destination)) as target:
                         copier.directory(fd, b"", target, destination, source.listing)
-                    finally:
-                        os.close(target)
                 elif directory:
-                    target = self.directory(destination)
-                    try:
+                    with Closing(self.directory(destination)) as target:
                         copier.file(fd, target, source.name, destination)
-                    finally:
-                        os.close(target)
                 else:
                     copier.file_to_path(fd, source.name, destination)
-            finally:
-                os.close(fd)
 
     def directory(self, path: bytes) -> int:
         """Make the directory ``path``, unless it is there, and return it open."""
@@ -183,12 +174,10 @@ class _Copier:
             else:
                 target = self._placer.directory(directory)
                 link = link_target(target, name)
-            try:
+            with Closing(target):
                 if link is None:
                     self.file(fd, target, name, directory)
                     return
-            finally:
-                os.close(target)
             path = os.path.join(directory, link)
         raise too_many_links(path)
 
@@ -234,24 +223,18 @@ class _Copier:
         name = os.path.basename(relative)
         path = os.path.join(path, name)
         check_depth(relative)
-        inner = open_in(source, name, relative, os.O_DIRECTORY)
-        try:
+        with Closing(open_in(source, name, relative, os.O_DIRECTORY)) as inner:
             if self._replace:
                 self._make_room(parent, name, path, for_directory=True)
             existed = self._placer.open_directory(path)
             if existed is not None:
                 os.close(existed)
-            target = self._placer.directory(path)
-            try:
+            with Closing(self._placer.directory(path)) as target:
                 self.directory(inner, relative, target, path, listing)
                 is_implied = listing is not None and relative in listing.implied
                 if existed is None or not is_implied:
                     self._copy_metadata(inner, target, is_directory=True)
                     self._note(self._placer.canonical(target), "d", self._tree.record(inner))
-            finally:
-                os.close(target)
-        finally:
-            os.close(inner)
 
     def file(self, source: int, target: int, name: bytes, path: bytes) -> None:
         """Copy the file ``source`` to ``name`` in ``target``, in the image at ``path``."""
@@ -276,11 +259,8 @@ class _Copier:
 
     def _link(self, first: tuple[bytes, bytes], target: int, name: bytes) -> None:
         directory, first_name = first
-        fd = self._placer.directory(directory)
-        try:
+        with Closing(self._placer.directory(directory)) as fd:
             os.link(first_name, name, src_dir_fd=fd, dst_dir_fd=target)
-        finally:
-            os.close(fd)
 
     def _copy_metadata(self, source: int, target: int, *, is_directory: bool) -> None:
         """Copy mode, extended attributes, times; the mode before capabilities, which it clears."""

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field
 
 from sundog.builder.files.content import check_depth, open_in
+from sundog.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,11 +85,8 @@ class Selection:
             is_taken = self.takes(text)
             if is_directory and self.may_take_below(text):
                 check_depth(path)
-                inner = open_in(fd, name, path, os.O_DIRECTORY)
-                try:
+                with Closing(open_in(fd, name, path, os.O_DIRECTORY)) as inner:
                     self._list(inner, path, listing)
-                finally:
-                    os.close(inner)
                 if not is_taken and listing.names[path]:
                     is_taken = True
                     listing.implied.add(path)

@@ -26,6 +26,7 @@ from sundog.builder.files.selection import Selection
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
 from sundog.errors import BuildError, KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_IN_ROOT, openat2
 from sundog.layer.names import joined
@@ -137,11 +138,8 @@ class SourceTree:
 
     def is_directory(self, source: Source) -> bool:
         """Tell whether a source is a directory."""
-        fd = self.open(source.path, os.O_PATH | os.O_CLOEXEC)
-        try:
+        with Closing(self.open(source.path, os.O_PATH | os.O_CLOEXEC)) as fd:
             return stat.S_ISDIR(os.fstat(fd).st_mode)
-        finally:
-            os.close(fd)
 
     def literal(self, name: bytes) -> list[Source]:
         """Return the entry ``name`` of the tree, which is there, as a source."""
@@ -173,8 +171,7 @@ class SourceTree:
         included = "/".join(_clean(rest))
         found = []
         for source in self._matches(above, None):
-            fd = self.open(source.path)
-            try:
+            with Closing(self.open(source.path)) as fd:
                 if not stat.S_ISDIR(os.fstat(fd).st_mode):
                     raise BuildError(
                         f"not a directory: {above}", "--parents keeps what is behind the /./"
@@ -182,8 +179,6 @@ class SourceTree:
                 patterns = _path_patterns([f"./{included}"]) if included else None
                 place = self.canonical(fd).decode("utf-8", "surrogateescape")
                 listing = self._listing(fd, Selection(place, self._ignored, excluded, patterns))
-            finally:
-                os.close(fd)
             if listing is not None and not listing.names[b""] and not has_wildcard(pattern):
                 raise self._not_found(pattern)
             found.append(Source(source.path, source.name, listing))
@@ -222,10 +217,8 @@ class SourceTree:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return []
             raise
-        try:
+        with Closing(fd):
             return [os.fsencode(name) for name in sorted(os.listdir(fd))]
-        finally:
-            os.close(fd)
 
     def _source(self, path: bytes, excluded: PathPatterns | None) -> Source | None:
         """Return what is at ``path``; None if it is not there, ignored or excluded."""
@@ -235,23 +228,18 @@ class SourceTree:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise
             return None
-        try:
+        with Closing(fd):
             place = self.canonical(fd).decode("utf-8", "surrogateescape")
             names = {place, path.decode("utf-8", "surrogateescape")}
             ignored = any(self._ignored.match(name) for name in names) if self._ignored else False
             if not stat.S_ISDIR(os.fstat(fd).st_mode):
                 is_taken = not ignored and not self._is_excluded(path, excluded)
                 return Source(path, os.path.basename(path)) if is_taken else None
-        finally:
-            os.close(fd)
         selection = Selection(place, self._ignored, excluded)
         if selection.takes_all:
             return Source(path, os.path.basename(path))
-        fd = self.open(path)
-        try:
+        with Closing(self.open(path)) as fd:
             listing = self._listing(fd, selection)
-        finally:
-            os.close(fd)
         if ignored and listing is not None and not listing.names[b""]:
             return None
         return Source(path, os.path.basename(path), listing)
@@ -285,25 +273,19 @@ class SourceTree:
 
     def _walk(self, sources: Iterable[Source]) -> Iterator[os.stat_result]:
         for source in sources:
-            fd = self.open(source.path)
-            try:
+            with Closing(self.open(source.path)) as fd:
                 yield os.fstat(fd)
                 if self.is_directory(source):
                     for _, directories, files, inner in os.fwalk(".", dir_fd=fd):
                         for name in (*directories, *files):
                             yield os.lstat(name, dir_fd=inner)
-            finally:
-                os.close(fd)
 
     def digest(self, sources: Sequence[Source]) -> str:
         """Return a digest of all that COPY takes over from ``sources``."""
         digest = ContentDigest()
         for source in sources:
-            fd = self.open(source.path)
-            try:
+            with Closing(self.open(source.path)) as fd:
                 digest.add(fd, source)
-            finally:
-                os.close(fd)
         return digest.value()
 
 

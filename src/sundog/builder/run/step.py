@@ -13,6 +13,7 @@ from sundog.container.step import run_step, run_supervised
 from sundog.container.step_plan import Step
 from sundog.errors import BuildError
 from sundog.kernel.libc import printable
+from sundog.kernel.process import Umask
 from sundog.kernel.refusal import file_system_of
 from sundog.layer.inherit import StepOwners
 
@@ -80,12 +81,9 @@ class RunStep:
         """Run the command; raise BuildError if it fails."""
         if self.options.hidden >= 0:
             os.ftruncate(self.options.hidden, 0)
-        umask = os.umask(_UMASK)  # the user's own is no part of what a build depends on
-        try:
-            with self.mounts.prepared() as prepared:
-                status = self._run(snapshot, prepared)
-        finally:
-            os.umask(umask)
+        # A build must not depend on the user's own umask.
+        with Umask(_UMASK), self.mounts.prepared() as prepared:
+            status = self._run(snapshot, prepared)
         if status:
             raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
 

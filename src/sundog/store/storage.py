@@ -1,0 +1,94 @@
+"""What the managers of a storage directory share: its path, locks, scratch space and tree worker.
+
+``Store`` makes one ``Storage`` and hands it to each manager (``Layers``, ``Images``, ``Blobs`` …).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+
+from sundog.kernel.drafts import write_new_file
+from sundog.kernel.files import sync_path
+from sundog.store.device import Device
+from sundog.store.directory import COLLECTION_DUE, USE_LOCK
+from sundog.store.faults import StorageFaults
+from sundog.store.locks import TurnLock, UseLock
+from sundog.store.loose import Loose
+from sundog.store.scratch import Scratch
+from sundog.store.worker import TreeWorker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Storage:
+    """The storage directory ``path``, which ``open_directory`` has checked or made."""
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        self.faults = StorageFaults(path)
+        self.worker = TreeWorker()
+        self.scratch = Scratch(path)
+        self.device = Device(path)
+        self.loose = Loose()
+        self.use_lock = UseLock(self.at(USE_LOCK))
+        self._expects_garbage = False
+
+    def at(self, *names: bytes) -> bytes:
+        """Return the path of something in the storage directory."""
+        return b"/".join((self.path, *names))
+
+    def hold(self) -> None:
+        """Keep every layer that is here now until ``use_lock`` is released."""
+        self.use_lock.share()
+
+    def turn(self, name: str) -> TurnLock:
+        """Return the lock that commands take, one by one, to do what ``name`` says."""
+        return TurnLock(self.at(b"locks"), name)
+
+    def expect_garbage(self) -> None:
+        """Note that layers are about to become useless.  Call this before they do.
+
+        The note is on disk: if this process is killed, the next command collects the garbage.
+        """
+        if not self._expects_garbage:
+            try:
+                os.close(os.open(self.at(COLLECTION_DUE), os.O_WRONLY | os.O_CREAT, 0o600))
+            except OSError as error:  # on a full file system only this process knows of the garbage
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            self._expects_garbage = True
+
+    def is_collection_due(self) -> bool:
+        """Tell whether this command or an earlier one has called ``expect_garbage``."""
+        return self._expects_garbage or os.path.exists(self.at(COLLECTION_DUE))
+
+    def write_file(self, path: bytes, data: bytes) -> None:
+        """Write a small file as a whole, in place of one that is there.
+
+        The name is on the device once ``device`` has settled.
+        """
+        draft = self.scratch.name()
+        write_new_file(draft, data)
+        sync_path(draft)
+        self.device.rename(draft, path)
+
+    def set_aside(self, paths: Iterable[bytes]) -> list[bytes]:
+        """Move layers, trees and the like into the trash; return their new paths.
+
+        A path that is gone is skipped.  The moves are on the device when this returns.
+        """
+        places = []
+        for path in paths:
+            with suppress(FileNotFoundError):
+                places.append(self.scratch.aside(path))
+                self.device.changed(os.path.dirname(path))
+        self.device.settle()
+        return places
+
+    def collect_leftovers(self) -> None:
+        """Delete what killed commands left in ``tmp/``, and trash that is no longer mounted."""
+        self.scratch.collect(self.expect_garbage)

@@ -1,0 +1,72 @@
+"""flock(2) on a file that another process removes or replaces at the worst moment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.kernel.locks import is_at, open_locked, unlock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def before_the_first_lock(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> list[int]:
+    """Have ``act`` called between the first open and its flock; return a list that counts."""
+    real, calls = fcntl.flock, []
+
+    def flock(fd: int, operation: int) -> None:
+        calls.append(operation)
+        if len(calls) == 1:
+            act()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    return calls
+
+
+def test_a_file_that_was_replaced_meanwhile_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = tmp_path / "lock", tmp_path / "new"
+    path.write_text("old")
+    new.write_text("new")
+    calls = before_the_first_lock(monkeypatch, lambda: os.rename(new, path))
+    fd = open_locked(os.fsencode(path), os.O_RDWR, fcntl.LOCK_EX)
+    assert os.read(fd, 9) == b"new"
+    assert is_at(b"lock", fd, os.open(tmp_path, os.O_PATH))
+    assert len(calls) == 2
+    unlock(fd)
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_file_that_was_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: bool
+) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    before_the_first_lock(monkeypatch, path.unlink)
+    before = len(os.listdir("/proc/self/fd"))
+    if not create:
+        with pytest.raises(FileNotFoundError):
+            open_locked(os.fsencode(path), os.O_RDWR, fcntl.LOCK_EX)
+        assert len(os.listdir("/proc/self/fd")) == before
+        return
+    fd = open_locked(os.fsencode(path), os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+    assert path.samefile(f"/proc/self/fd/{fd}")
+    assert path.stat().st_mode & 0o7777 == 0o600
+    unlock(fd)
+
+
+def test_a_lock_that_another_holds_leaves_no_descriptor(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path / "lock")
+    held = open_locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(BlockingIOError):
+        open_locked(path, os.O_RDWR, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    assert len(os.listdir("/proc/self/fd")) == before
+    unlock(held)
