@@ -108,8 +108,7 @@ def test_what_is_no_archive_is_copied(any_workshop: Workshop, content: bytes) ->
 
 
 def test_archives_replace_what_is_in_the_way(workshop: Workshop) -> None:
-    """As tar -x: files replace directories and vice versa; members replace symlinks of their
-    names."""
+    """As tar -x: files replace directories and vice versa; members replace symlinks."""
     (workshop.context / "x.tar").write_bytes(
         archive(
             ("d", DIRECTORY, {}),

@@ -48,8 +48,7 @@ def tree_digest(top: Path) -> str:
 
 
 class Outside:
-    """The canaries.  ``arguments`` names them for the attacker; ``check`` fails if one is
-    harmed."""
+    """The canaries.  ``arguments`` names them for the attacker; ``check`` fails after harm."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.token = secrets.token_hex(8)
@@ -157,8 +156,7 @@ class Outside:
         ]
 
     def check(self, *, shares: bool = False) -> None:
-        """Fail if the attacker reached a canary; ``shares`` excludes those that ``ch-run``
-        shares."""
+        """Fail if the attacker reached a canary; ``shares`` excludes what ``ch-run`` shares."""
         assert {top: tree_digest(top) for top in self.watched} == self.digests
         typed, _, _ = select.select([self.master, self.slave], [], [], 0)
         assert typed == [], "something was typed into the user's terminal"

@@ -22,8 +22,7 @@ def _push(name: str, says: str, fault: Fault, **more: Any) -> Case:
 
 
 def on(*methods: str, uploads: bool = True) -> Callable[[Callable[[Reply], Answer]], Fault]:
-    """Return a function that makes a fault in answers to these methods, for uploads or
-    manifests."""
+    """Return a function that makes a fault in answers to these methods of uploads or manifests."""
 
     def make(answer: Callable[[Reply], Answer]) -> Fault:
         def fault(world: World, asked: Asked, right: Reply) -> Answer:

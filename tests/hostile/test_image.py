@@ -40,8 +40,7 @@ REACHED_WITHOUT_PIDS = {*REACHED_BY_RUN, "proc-settings"}
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The place of a RUN's attack: a storage directory with the image ``base``, and the
-    canaries."""
+    """The place of a RUN's attack: storage with the image ``base``, and the canaries."""
 
     storage: Path
     scratch: Path

@@ -70,8 +70,7 @@ LISTED = re.compile(r"(\d+) -> (.*)$", re.M)
 
 
 def inheriting(directory: Path, last: int, *argv: str | Path) -> list[str]:
-    """Return a program that starts a command with descriptors up to ``last``, and
-    ``directory``'s."""
+    """Return a program that starts a command with the descriptors up to ``last`` open."""
     return [sys.executable, "-c", INHERITING, str(directory), str(last), *map(str, argv)]
 
 

@@ -113,9 +113,7 @@ def _is_same(old: ImageConfig, new: ImageConfig, options: BuildOptions) -> bool:
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:
-    """Report that the parser directive ``syntax``, which names a program to read the file, has no
-    effect.
-    """
+    """Report that the parser directive ``syntax``, which names a parser, has no effect."""
     syntax = dockerfile.directive("syntax")
     if not syntax:
         return

@@ -296,8 +296,7 @@ class StageBuild:
             self._config = self._config.replace(volumes=config.volumes)
 
     def _absolute(self, path: str) -> str:
-        """Return an absolute path in the image, without ``..``; ``path`` may be relative to
-        WORKDIR."""
+        """Return an absolute path in the image, without ``..``; ``path`` may be relative."""
         return absolute(path, self._config.working_dir)
 
     def _change(self, instruction: Instruction, text: str, config: ImageConfig) -> None:

@@ -45,8 +45,7 @@ class TreeStep(Protocol):
 
     @property
     def is_independent(self) -> bool:
-        """Whether the step ignores the files below (COPY --link), so it can run on an empty
-        image."""
+        """Whether the step ignores the files below (COPY --link): an empty image will do."""
 
     def key(self, layers: Sequence[str]) -> str:
         """Return its cache key on top of ``layers``."""

@@ -42,8 +42,7 @@ if TYPE_CHECKING:
             """Describe in one line what is mounted."""
 
         def hold(self, *, writable: bool) -> int:
-            """Take hold of the host's files before anything is mounted; return the argument of
-            mount."""
+            """Take hold of the host's files before any mount; return the argument of mount."""
 
         def mount(self, held: int) -> int:
             """Mount it on top of everything else at "/"; return the directory, with O_PATH.
@@ -58,8 +57,7 @@ if TYPE_CHECKING:
             """
 
         def lowers(self) -> tuple[bytes, list[bytes]]:
-            """Return the lowers of an overlay on top of it: a base, and names relative to the
-            base."""
+            """Return the lowers of an overlay on top of it: a base, and names relative to it."""
 
         def unchanged(self) -> "Root":
             """Return the root without the changes that were written to it."""

@@ -73,13 +73,11 @@ class PathPatterns:
         return last >= 0 and not self._all[last].is_exception
 
     def may_match_below(self, directory: str) -> bool:
-        """Tell whether a pattern may match something in ``directory``, which itself does not
-        match."""
+        """Tell whether a pattern may match something in ``directory``, which does not match."""
         return any(pattern.may_match_below(directory) for pattern in self._patterns)
 
     def may_except_below(self, directory: str) -> bool:
-        """Tell whether an exception may match something in ``directory``, which is not an
-        exception."""
+        """Tell whether an exception may match in ``directory``, which is not an exception."""
         return any(pattern.may_match_below(directory) for pattern in self._exceptions)
 
 

@@ -83,8 +83,7 @@ class LogicalLine:
         return self._lines[piece], self._columns[piece] + offset - self._offsets[piece]
 
     def error(self, fault: Fault) -> DockerfileError:
-        """Convert a fault to the error that shows its place; of several lines, it shows the
-        first."""
+        """Convert a fault to the error that shows its place; of several lines, the first."""
         line, start = self.locate(fault.start)
         end_line, end = self.locate(max(fault.start, fault.end - 1))
         end = end + 1 if end_line == line else len(self.source.lines[line - 1])

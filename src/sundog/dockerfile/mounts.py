@@ -113,8 +113,7 @@ def parse_mount(text: str, expand: Callable[[str], str] | None = None) -> Mount 
 
 
 def source_of_mount(text: str) -> str:
-    """Return the value of ``from`` in a ``--mount``, "" if there is none; raise
-    MountSyntaxError."""
+    """Return the value of ``from`` in a ``--mount``, "" for none; raise MountSyntaxError."""
     return dict(_pairs(text)).get("from", "")
 
 

@@ -141,8 +141,7 @@ class Statement:
         return [Word(text, self.arguments.start) for text in strings]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Parse ``name=value…``, or the older ``name value`` with one value up to the line's
-        end."""
+        """Parse ``name=value…``, or the older ``name value`` with one value to the line's end."""
         words = self.quoted()
         if not words:
             raise self.fault(f"{self.name} needs an argument", hint=f"{self.name} NAME=VALUE")

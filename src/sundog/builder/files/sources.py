@@ -47,8 +47,7 @@ _SHOWN = 200  # bytes of a path in a message
 
 
 class Records(Protocol):
-    """Facts that inodes do not show about a tree: the manifest of a layer or of a stack of
-    layers."""
+    """Facts about a tree that inodes do not show: the manifest of one layer or of several."""
 
     def record(self, path: bytes) -> OwnerRecord | None:
         """Return the record of the entry at a canonical path, if it has one."""
@@ -167,8 +166,7 @@ class SourceTree:
         return found
 
     def _with_parents(self, pattern: str, excluded: PathPatterns | None) -> list[Source]:
-        """Return the directories up to ``/./``, each with the files that the rest of a pattern
-        names."""
+        """Return the directories up to ``/./``, each with the files that the rest names."""
         above, pivot, rest = pattern.partition(_PIVOT)
         if not pivot:
             above, rest = "", pattern

@@ -66,8 +66,7 @@ def from_file(argv: tuple[str, ...]) -> tuple[tuple[str, ...], Script | None]:
 
 
 def heredoc_text(instruction: Run) -> str:
-    """Return the text that announces a RUN with heredocs: its line, and the start of the first
-    body."""
+    """Return the text that announces a RUN with heredocs: its line, and the first body's start."""
     (line,) = instruction.args
     return f"{line} ({_beginning(instruction.heredocs[0])})"
 

@@ -54,8 +54,7 @@ class ShellText:
         return cls(text, tuple(range(1, len(text) + 1)), ((),) * len(text))
 
     def insertion(self, index: int, addition: str) -> tuple[int, str]:
-        """Return the offset and text that insert ``addition`` before ``index`` (> 0) of this
-        text."""
+        """Return the offset and text that insert ``addition`` before ``index``, which is > 0."""
         for quote in reversed(self.quotes[index - 1]):
             addition = _ESCAPES[quote](addition)
         return self.ends[index - 1], addition
