@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_REMEMBERED = 1 << 24  # about this many bytes
+_REMEMBERED = 1 << 24  # bytes, approximately
 _PER_STEP = 200  # bytes of a step without its places
 
 
