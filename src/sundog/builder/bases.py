@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from sundog.store.images import Image
     from sundog.store.store import Store
 
-    # Return an image in storage; for the platform if one is given, else for this machine's.
+    # Bring an image into storage, for the platform if one is given, else for this machine's.
     Pull = Callable[[Store, str, Platform | None], Image]
 
-    # What names an image.
+    # The name of an image.
     ImageName = str | LayoutImage
 
 

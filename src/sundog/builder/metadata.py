@@ -1,8 +1,8 @@
 """Instructions that change an image's configuration and none of its files.
 
 Specification: the Dockerfile reference; OCI image-spec v1.1, config.md, for the place of each in
-the configuration.  Pure: takes an instruction after substitution and a configuration, returns
-these.
+the configuration.  Pure: takes an instruction after substitution and a configuration, returns the
+changes.
 """
 
 from __future__ import annotations

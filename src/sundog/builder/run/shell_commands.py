@@ -252,8 +252,8 @@ class _ListReader:
     """Reads a list of commands.
 
     ``expects`` says what the next word is: ``command`` (its name, or more of it), ``listed`` (in a
-    ``for``), ``function`` (a name), ``subject`` or ``pattern`` (in a ``case``), ``test`` (in ``[[
-    ]]``).
+    ``for``), ``function`` (a name), ``subject`` or ``pattern`` (in a ``case``), ``test``
+    (in ``[[ ]]``).
     """
 
     def __init__(self, scanner: _Scanner, stop: int, closing: str) -> None:
