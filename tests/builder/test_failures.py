@@ -63,7 +63,7 @@ def test_command_that_cannot_be_executed(any_workshop: Workshop) -> None:
     assert place + '   2 | RUN ["/bin/nothing", "x"]\n' in done.stderr
     done = any_workshop.build("FROM scratch\nRUN true\n", check=False)
     assert "Dockerfile:2: can't execve(2): /bin/sh: No such file or directory\n" in done.stderr
-    assert "hint: the image has no shell: " in done.stderr
+    assert "hint: the image has no shell; " in done.stderr
 
 
 @pytest.mark.parametrize("instruction", ["RUN exit 3", "COPY missing /", "RUN --mount=target=/x x"])

@@ -24,7 +24,7 @@ class MountedTree:
     """The sources of knowledge about the owners in a step's mount at ``destination``.
 
     layers   topmost first; the mount shows ``path`` in them
-    owners   further records of the same files
+    owners   the records themselves, if there are no layers
     tree     the mounted directory, if the supervisor must report the step's changes; else b""
     """
 

@@ -114,9 +114,8 @@ class OwnDevices(DetachedMount):
         """Assemble it out of sight."""
         os.mkdir(b"dev", dir_fd=scratch)
         place = b"/proc/self/fd/%d/dev" % scratch
-        # Not sticky and world-writable like /tmp: there the kernel refuses O_CREAT on another
-        # owner's
-        # device (fs.protected_regular).
+        # Not sticky and world-writable like /tmp: there the kernel refuses O_CREAT on a device of
+        # another owner (fs.protected_regular).
         mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=755,size=" + DEVICES_SIZE)
         top = os.open(place, OPEN_DIRECTORY)
         for name, tree in self._found:
