@@ -152,7 +152,7 @@ def test_dockerfile_on_standard_input(any_workshop: Workshop) -> None:
     assert done.returncode == 0, done.stderr
     assert any_workshop.run("cat /made") == "made\n"
     done = feed(any_workshop, b"FROM bb\nCOPY x /\n")
-    assert b'standard input:2: no context, because it is "-"' in done.stderr
+    assert b'standard input:2: no context, because CONTEXT is "-"' in done.stderr
 
 
 def test_damaged_context_on_standard_input(any_workshop: Workshop) -> None:

@@ -70,7 +70,9 @@ class BuildContext:
     def tree(self) -> SourceTree:
         """Return the files of the context; raise BuildError if there is no context."""
         if self._path is None:
-            raise BuildError('no context, because it is "-"', "give the context as a directory")
+            raise BuildError(
+                'no context, because CONTEXT is "-"', "give the context as a directory"
+            )
         if self._tree is None:
             ignored = self.ignored()
             fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
