@@ -1,6 +1,6 @@
-# Everything starts here; scripts/ does the work. As root: packages are installed with apt-get, an
-# ordinary user is made, and all that Sundog does runs as that user. As a user: nothing is changed
-# but files of yours.
+# Everything starts here; scripts/ does the work. If root runs it, it installs packages with apt-get,
+# creates an ordinary user, and runs Sundog as that user. If an ordinary user runs it, it changes only
+# files of that user.
 
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
@@ -48,7 +48,7 @@ fidelity: python
 fidelity-more: python
 	@$(RUN) scripts.fidelity --more
 
-# A minimal Debian comes without.
+# A minimal Debian has no Python.
 python:
 	@command -v $(PYTHON) >/dev/null || \
 	    { test "$$(id -u)" = 0 && apt-get -qq update && \

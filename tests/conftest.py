@@ -1,8 +1,8 @@
-"""Fixtures that all tests share: images, storage, the commands as installed, the root helper.
+"""Fixtures that all tests share: images, storage, the installed commands, the root helper.
 
-A test may skip for two reasons only: ``needs root`` (it wants a reference or an action that only
+A test may skip for only two reasons: ``needs root`` (it needs a reference or an action that only
 root can provide; `make test` as root provides all of them) and ``kernel: …`` (in the kernel's own
-words). Any other skip is reported as a failure, so that no test drops out unseen.
+words).  Any other skip is a failure, so that no test drops out unseen.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
 SKIPS = ("needs root", "kernel: ")
-# Elsewhere than on the machines that the project's own tests run on, oracles may be lacking.
+# On machines other than those that run the project's own tests, oracles may be missing.
 STRICT = platform.machine() == "x86_64"
 
-# So many pulls are killed, and so many pushes; `make kills` says more.
+# The number of pulls, and of pushes, to kill; `make kills` uses more.
 KILLS = int(os.environ.get("SUNDOG_KILLS", "25"))
 
-# So many power cuts, on all kinds of file systems together; `make kills` says more.
+# The number of power cuts, on all kinds of file systems together; `make kills` uses more.
 CUTS = int(os.environ.get("SUNDOG_CUTS", "12"))
 
 HELPER = os.environ.get("SUNDOG_ROOT_HELPER", "")
@@ -46,9 +46,10 @@ REFERENCES = os.environ.get("SUNDOG_REFERENCES", "")
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of tests that the second run, on another Python, leaves out.
 
-    And see to it that no test asks a registry outside: short names lead to where nobody listens.
+    Also make sure that no test asks a registry outside: short names lead to a port without a
+    listener.
     """
-    # Under nohup and behind a shell's & they are ignored, and would be in all that tests start.
+    # nohup and a shell's & ignore these signals; all programs that tests start would inherit that.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -61,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-# Where programs find a user's settings and logins, ours and others such as skopeo, git and ssh.
+# The places where programs find a user's settings and logins: Sundog, skopeo, git, ssh and others.
 SETTINGS = (
     *("CH_IMAGE_AUTH", "CH_IMAGE_STORAGE", "CONTAINERS_CONF", "CONTAINERS_REGISTRIES_CONF"),
     *("DOCKER_CONFIG", "GIT_CONFIG_GLOBAL", "REGISTRY_AUTH_FILE"),
@@ -70,10 +71,10 @@ SETTINGS = (
 
 
 def _forget_the_machine() -> None:
-    """Have an empty home and run-time directory, whatever was done on this machine before.
+    """Use an empty home and run-time directory, whatever happened on this machine before.
 
-    Without $XDG_RUNTIME_DIR, programs look for logins in /run/containers, which is closed where
-    root has used podman.
+    Without $XDG_RUNTIME_DIR, programs look for logins in /run/containers.  That directory is closed
+    if root has used podman.
     """
     for name in SETTINGS:
         os.environ.pop(name, None)
@@ -88,7 +89,7 @@ def _forget_the_machine() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip for any reason but the two into a failure."""
+    """Turn a skip for any other reason into a failure."""
     report = yield
     if report.skipped and STRICT and not hasattr(report, "wasxfail"):
         reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
@@ -99,13 +100,13 @@ def pytest_runtest_makereport(
 
 
 def skip_needs_root() -> NoReturn:
-    """Skip: this needs what only root can make, or do."""
+    """Skip: this test needs something that only root can make or do."""
     pytest.skip("needs root")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
-    """Fail at the end if a process that works in the tests' directories is still there."""
+    """Fail at the end if a process that works in the tests' directories is still alive."""
     yield
     directory = os.fsencode(tmp_path_factory.getbasetemp())
     deadline = time.monotonic() + 10
@@ -115,7 +116,7 @@ def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Generat
 
 
 def _processes_in(directory: bytes) -> list[str]:
-    """Return the processes whose command line or working directory has ``directory`` in it."""
+    """Return the processes whose command line or working directory contains ``directory``."""
     found = []
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -157,7 +158,7 @@ def alpine_tar() -> Path:
 
 @pytest.fixture
 def busybox_tree(tmp_path: Path, busybox_tar: Path) -> Path:
-    """Return a directory that holds a root file system of static programs, all the test's own."""
+    """Return a directory with a root file system of static programs, for this test alone."""
     tree = tmp_path / "busybox"
     tree.mkdir()
     subprocess.run(["tar", "-C", tree, "-xf", busybox_tar], check=True)
@@ -189,7 +190,7 @@ IN_PLACE = {
 
 
 def command(name: str) -> list[str]:
-    """Return the argv of a command: the installed one, or in a checkout the module."""
+    """Return the argv of a command: the installed one, or the module in a checkout."""
     installed = Path(sys.executable).with_name(name)
     return [str(installed)] if installed.exists() else IN_PLACE[name]
 
@@ -204,7 +205,7 @@ def run_program(
 ) -> Completed:
     """Run a program without input; by default its failure fails the test.
 
-    ``env`` is added to the environment. Output that is no text comes with lone surrogates.
+    ``env`` is added to the environment.  Output that is not text has lone surrogates.
     """
     done = subprocess.run(
         argv,
@@ -242,11 +243,11 @@ def _runner(name: str, storage: Path) -> Runner:
     return run
 
 
-# Both drivers are tested on both Pythons by tests/store and tests/layer: what stands on them need
-# not be repeated that often.
+# tests/store and tests/layer test both drivers on both Pythons, so that the tests above them need
+# not.
 @pytest.fixture(params=["overlay", pytest.param("copy", marks=pytest.mark.slow)])
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have the commands work with each storage driver in turn; return its name."""
+    """Make the commands use each storage driver in turn; return its name."""
     name: str = request.param
     monkeypatch.setenv("CH_IMAGE_DRIVER", name)
     return name
@@ -254,7 +255,7 @@ def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Path:
-    """Return where this test's storage directory is to be; it does not exist yet."""
+    """Return the place of this test's storage directory, which does not exist yet."""
     return tmp_path / "storage"
 
 
@@ -275,7 +276,7 @@ def run_ch_run(storage: Path) -> Runner:
 
 @dataclass(frozen=True)
 class RootHelper:
-    """A client of scripts/root_helper.py: the few named actions of root that tests need."""
+    """A client of scripts/root_helper.py: the few actions of root that tests need."""
 
     path: str
 
@@ -294,7 +295,7 @@ class RootHelper:
     def as_second_user(
         self, argv: Sequence[str], env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command as another ordinary user than the one who runs the tests."""
+        """Run a command as another ordinary user than the one that runs the tests."""
         answer = self.ask("as-second-user", argv=list(argv), env=dict(env or {}))
         streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
         return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
@@ -306,7 +307,7 @@ class RootHelper:
 
 @pytest.fixture
 def root_helper() -> RootHelper:
-    """Return the client of the root helper, or skip where none was started."""
+    """Return the client of the root helper; skip if there is no helper."""
     if not HELPER:
         skip_needs_root()
     return RootHelper(HELPER)
@@ -329,7 +330,7 @@ def small_tmpfs(root_helper: RootHelper) -> Generator[Callable[[int, str], Path]
 
 @pytest.fixture(scope="session")
 def foreign_tree() -> Path:
-    """Return a directory, made by root, of other users' files; see scripts/references.py."""
+    """Return a directory, made by root, with other users' files; see scripts/references.py."""
     if not REFERENCES:
         skip_needs_root()
     return Path(REFERENCES) / "foreign"
@@ -337,7 +338,7 @@ def foreign_tree() -> Path:
 
 @pytest.fixture(scope="session")
 def as_root() -> dict[str, Completed]:
-    """Return what came of Sundog's commands when root ran them; see scripts/references.py."""
+    """Return the results of Sundog's commands run by root; see scripts/references.py."""
     if not REFERENCES:
         skip_needs_root()
     outcomes = json.loads((Path(REFERENCES) / "as-root.json").read_text())

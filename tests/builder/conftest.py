@@ -1,4 +1,4 @@
-"""What the tests of builds share: a storage with busybox in it, on each driver."""
+"""Fixtures for tests of builds: a storage directory with busybox, on each driver."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Workshop:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Completed:
-        """Build ``dockerfile``, which does not lie in the context."""
+        """Build ``dockerfile``, which is not in the context."""
         path = self.context.parent / "Dockerfile"
         path.write_text(dockerfile)
         return self.ch_image(
@@ -62,20 +62,20 @@ class Workshop:
         )
 
     def statuses(self, dockerfile: str, *options: str, tag: str = "img") -> str:
-        """Build and return the status character of each line, blanks as ``_``."""
+        """Build and return the status character of each line; a blank is ``_``."""
         done = self.build(dockerfile, *options, tag=tag)
         return "".join(status for _, status, _ in announced(done)).replace(" ", "_")
 
     def run(self, script: str, image: str = "img") -> str:
-        """Return what a shell script, run as root, prints in an image."""
+        """Return the output of a shell script that runs as root in an image."""
         return self.ch_run("-u", "0", "-g", "0", image, "--", "/bin/sh", "-c", script).stdout
 
     def under_a_listener(self, *arguments: str) -> Completed:
-        """Run ``ch-image`` in a process that has a seccomp listener, which notifies of nothing."""
+        """Run ``ch-image`` in a process whose seccomp listener gets no notifications."""
         return self.prepared(UNDER_A_LISTENER, *arguments)
 
     def prepared(self, script: str, *arguments: str) -> Completed:
-        """Run ``ch-image`` in a Python process that has run ``script`` before."""
+        """Run ``ch-image`` in a Python process that ran ``script`` first."""
         start = """
 import sys
 sys.argv = ["ch-image", *sys.argv[1:]]
@@ -92,7 +92,7 @@ sys.exit(main())
         )
 
     def config(self, image: str = "img") -> dict[str, Any]:
-        """Return the configuration of an image, as OCI image-spec has it."""
+        """Return the configuration of an image, in the form of OCI image-spec."""
         storage = self.ch_image("gestalt", "storage-path").stdout.strip()
         name = f"docker.io%library%{image}+latest"
         with open(os.path.join(storage, "images", name, "config.json"), encoding="utf-8") as file:
@@ -125,5 +125,5 @@ def workshop(
 def any_workshop(
     tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
 ) -> Workshop:
-    """Return a workshop on whichever driver works: for what has nothing to do with it."""
+    """Return a workshop on any driver that works, for tests that do not concern drivers."""
     return make_workshop(tmp_path, busybox_tar, run_ch_image, run_ch_run)

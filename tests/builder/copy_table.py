@@ -1,6 +1,6 @@
 """COPY and ADD, one instruction or a few at a time, for comparison with another builder.
 
-``record_copy.py`` has noted what buildah, as real root, makes of each.
+``record_copy.py`` recorded the results of buildah, run by real root.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DIRECTORY_MODES = {"d/sub": 0o711, "e/sub": 0o750, "hidden": 0o700}
 EMPTY = ("empty", "e/empty")
 IGNORE = "*.log\nignored\n!ignored/kept\n"
 
-# What the cases start from, and what they copy from as an image.
+# The image that the cases start from, and the image that they copy from.
 PREPARED = """\
 FROM bb
 RUN mkdir -p /dir/sub /real && chmod 700 /dir/sub && echo old >/file && echo old >/dir/x \
@@ -142,7 +142,7 @@ def dockerfile(case: str) -> str:
 
 
 def make_context(place: Path) -> None:
-    """Make the files of the context, their modes and times the same everywhere."""
+    """Make the files of the context, with the same modes and times everywhere."""
     place.mkdir(parents=True)
     for name, text, mode in CONTEXT:
         path = place / name
@@ -177,7 +177,7 @@ def make_context(place: Path) -> None:
                 tar.addfile(member, io.BytesIO(data))
         data = out.getvalue()
         if name == "x.tgz":
-            # Python versions differ in what they call the operating system: 3 is Unix.
+            # Python versions write different operating systems into the header: 3 is Unix.
             packed = gzip.compress(data, mtime=0)
             data = packed[:9] + b"\x03" + packed[10:]
         (place / name).write_bytes(data)
@@ -190,7 +190,7 @@ def make_context(place: Path) -> None:
 
 
 def line(path: str, kind: str, owner: str, *, mode: int, mtime: int, content: str) -> str:
-    """Return how an entry is noted; only the times of the context's files are of interest."""
+    """Return an entry's record; it has times only for the context's files."""
     old = " old" if kind == "f" and mtime == TIME else ""
     shown = "" if kind == "l" else f" {mode:o}"
     return f"{path} {kind} {owner}{shown}{old} {content}".rstrip()

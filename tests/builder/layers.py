@@ -1,4 +1,4 @@
-"""What an image holds when it leaves the store: the tars of its layers, one over the other."""
+"""The contents of an image when it leaves the store: the tars of its layers, merged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Entry:
 
 
 def entries(workshop: Workshop, *, image: str = "img", above: str = "bb") -> dict[str, Entry]:
-    """Return what the layers of ``image`` hold that ``above`` does not have, by path."""
+    """Return the files that the layers of ``image`` have beyond those of ``above``, by path."""
     found: dict[str, Entry] = {}
     tar = workshop.context.parent / "layer.tar"
     storage = workshop.ch_image("gestalt", "storage-path").stdout.strip()

@@ -1,4 +1,4 @@
-"""Note what buildah makes of the cases in ``copy_table``: run it as root, where buildah is.
+"""Record buildah's results for the cases in ``copy_table``: run this as root, with buildah.
 
 python -m tests.builder.record_copy
 """

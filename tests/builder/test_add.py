@@ -108,7 +108,7 @@ def test_what_is_no_archive_is_copied(any_workshop: Workshop, content: bytes) ->
 
 
 def test_archives_replace_what_is_in_the_way(workshop: Workshop) -> None:
-    """As tar -x: files by directories and back, symlinks by what has their names."""
+    """As tar -x: files replace directories and vice versa; members replace symlinks."""
     (workshop.context / "x.tar").write_bytes(
         archive(
             ("d", DIRECTORY, {}),
@@ -226,7 +226,7 @@ def test_what_has_not_changed_is_not_fetched_again(any_workshop: Workshop, web: 
     assert any_workshop.run("cat /f") == "2"
     web.headers["/f"] = {"ETag": '"two"'}
     any_workshop.build(dockerfile)
-    assert any_workshop.statuses(dockerfile, "--no-cache") == "*."  # 304, and fetched after all
+    assert any_workshop.statuses(dockerfile, "--no-cache") == "*."  # 304, so it is fetched again
     assert any_workshop.run("cat /f") == "2"
 
 
@@ -275,7 +275,7 @@ def test_redirects(any_workshop: Workshop, web: Web) -> None:
         ("http:///f /x", "not a URL: http:///f"),
         ("WEB /d/", "no file name in the URL: WEB"),
         ("--checksum=md5:1 WEB/f /x", "--checksum: not a digest: md5:1"),
-        (f"--checksum=sha256:{'0' * 64} WEB/f WEB/g /x/", "--checksum is for one source alone"),
+        (f"--checksum=sha256:{'0' * 64} WEB/f WEB/g /x/", "--checksum takes only one source"),
         (f"--checksum=sha256:{'0' * 64} f /x", "--checksum is for a URL or a git repository"),
         ("WEB/f /bin", "can't copy: a directory is in the way: /bin/f"),
     ],
@@ -310,12 +310,12 @@ def test_tokens(any_workshop: Workshop, web: Web, secret: str, value: str, heade
     refused = any_workshop.build(dockerfile, check=False)
     assert refused.returncode == 1
     assert f"Dockerfile:2: can't fetch {web.url}/f: 401 Unauthorized\n" in refused.stderr
-    assert "hint: a token for it: --secret id=HTTP_AUTH_TOKEN_127.0.0.1,env=NAME" in refused.stderr
+    assert "hint: give a token: --secret id=HTTP_AUTH_TOKEN_127.0.0.1,env=NAME" in refused.stderr
     options = (f"--secret=id={secret.replace('HOST', host)},env=HIDDEN", "-v")
     done = any_workshop.build(dockerfile, *options, env={"HIDDEN": value})
     assert value.strip() not in done.stderr
     assert any_workshop.run("cat /f") == "body"
-    # It is for that host alone, and no part of the key.
+    # The token is only for that host, and does not belong to the key.
     web.statuses["/f"] = [302]
     web.headers["/f"] = {"Location": f"{web.url.replace('127.0.0.1', 'localhost')}/elsewhere"}
     web.guarded.clear()

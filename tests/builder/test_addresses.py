@@ -1,4 +1,4 @@
-"""Addresses in Dockerfiles, settings and variables that nobody can read: one clear line each."""
+"""Addresses in Dockerfiles, settings and variables that can't be parsed: one clear line each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_source_of_add(run_ch_image: Runner, tmp_path: Path, url: str) -> None
     (tmp_path / "Dockerfile").write_text(f"FROM scratch\nADD {url} /x\n")
     done = run_ch_image("build", "-t", "a", tmp_path, check=False)
     refused(done, "not a URL")
-    told = [line for line in done.stderr.splitlines() if " | " not in line]  # but for the excerpt
+    told = [line for line in done.stderr.splitlines() if " | " not in line]  # without the excerpt
     assert not any("s3cret" in line for line in told)
 
 

@@ -1,4 +1,4 @@
-"""``ch-image build`` from Dockerfile to image: what instructions mean, on each driver."""
+"""``ch-image build`` from Dockerfile to image: the meaning of instructions, on each driver."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ def test_modes_of_copied_files(workshop: Workshop) -> None:
 
 
 def test_a_working_directory_that_is_gone_is_made(workshop: Workshop) -> None:
-    """As Docker does; only the configuration of the base knows of it."""
+    """As in Docker; only the configuration of the base has the directory."""
     workshop.build("FROM bb\nWORKDIR /made/for/it\nRUN rmdir /made/for/it\n", tag="base")
     done = workshop.build("FROM base\nRUN pwd\n")
     assert done.stdout == "/made/for/it\n"

@@ -1,4 +1,4 @@
-"""The build cache: what is found again, and what is not."""
+"""The build cache: the results that it finds again, and those that it does not."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_args_and_proxies(any_workshop: Workshop) -> None:
     any_workshop.write({"f": ""})
     assert any_workshop.statuses(dockerfile) == "*..."
     assert any_workshop.statuses(dockerfile, "--build-arg", "A=1") == "****"
-    # COPY does not see A: only RUN does.
+    # COPY does not see A: only RUN sees it.
     assert any_workshop.statuses(dockerfile, "--build-arg", "A=2") == "*.*."
     assert any_workshop.statuses(dockerfile, "--build-arg", "http_proxy=x") == "****"
 

@@ -1,4 +1,4 @@
-"""``build --check``: each rule finds what it is about, and nothing else."""
+"""``build --check``: each rule finds its own faults, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FACTS = Facts(
     ".dockerignore",
 )
 
-# (rule, the lines where it finds something, the Dockerfile).  Most have a bad and a good half.
+# (rule, the lines of its findings, the Dockerfile).  Most have a bad and a good half.
 CASES = [
     ("ConsistentInstructionCasing", [2, 4], "FROM base\nrun x\nENV A=b\nCopy a b\nUSER x\n"),
     ("ConsistentInstructionCasing", [3], "from base\nrun x\nENV A=b\nuser x\n"),

@@ -1,4 +1,4 @@
-"""Build contexts: what an ignore file leaves out, which one counts, archives, named contexts."""
+"""Build contexts: the effect of ignore files, their precedence, archives, named contexts."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_ignored_files_are_not_part_of_the_key(any_workshop: Workshop) -> None:
     any_workshop.build(dockerfile)
     any_workshop.write({"b.log": "changed"})
     assert announced(any_workshop.build(dockerfile))[1][1] == "*"
-    any_workshop.write({".dockerignore": "*.log\n\n"})  # which is itself copied
+    any_workshop.write({".dockerignore": "*.log\n\n"})  # the ignore file itself is copied
     assert announced(any_workshop.build(dockerfile))[1][1] == "."
 
 
@@ -127,7 +127,7 @@ def test_archive_on_standard_input(any_workshop: Workshop, option: str) -> None:
             "Dockerfile": "FROM bb\nCOPY d /d/\nCOPY .dockerignore /\n",
             "other/File": "FROM bb\nCOPY d/x /other\n",
             "d/x": "x",
-            ".dockerignore": "d",  # for those who make the archive
+            ".dockerignore": "d",  # only the program that makes an archive reads it
         }
     )
     data = packed(any_workshop, *([] if option == "--" else [option]))
@@ -152,7 +152,7 @@ def test_dockerfile_on_standard_input(any_workshop: Workshop) -> None:
     assert done.returncode == 0, done.stderr
     assert any_workshop.run("cat /made") == "made\n"
     done = feed(any_workshop, b"FROM bb\nCOPY x /\n")
-    assert b'standard input:2: no context because "-" given' in done.stderr
+    assert b'standard input:2: no context, because CONTEXT is "-"' in done.stderr
 
 
 def test_damaged_context_on_standard_input(any_workshop: Workshop) -> None:
@@ -217,7 +217,7 @@ RUN --mount=from=dir,target=/m,source=sub cp /m/f /mounted
         ("x=/nowhere", "FROM bb", "--build-context x: can't read /nowhere: No such file"),
         ("x=/dev/null", "FROM bb", "--build-context x must be a directory: /dev/null"),
         ("x=https://example.com/x", "FROM bb", "not supported yet: --build-context: https"),
-        ("x=/etc", "FROM x", "Dockerfile:1: FROM needs an image, and the context x is none"),
+        ("x=/etc", "FROM x", "Dockerfile:1: FROM needs an image, and the context x is not one"),
         ("x=/etc/passwd", "FROM bb", "can't unpack --build-context x: "),
         ("x=docker-image://none", "FROM x", "none"),
         ("x=oci-layout:///nowhere:1", "FROM x", "--build-context x: no such directory: /nowhere"),
@@ -261,7 +261,7 @@ RUN echo $NAME >/base
     assert any_workshop.run("cat /name /base /copied /mounted") == "two:2\ntwo:2\none:1\none:1\n"
     assert any_workshop.ch_image("list").stdout == "bb\nimg\n"
     assert any_workshop.statuses(dockerfile, *options) == "****"
-    any_workshop.ch_image("build-cache", "--gc")  # then the one copied from is not there any more
+    any_workshop.ch_image("build-cache", "--gc")  # this removes the stage that was only copied from
     assert any_workshop.statuses(dockerfile, *options) == "****"
 
     done = any_workshop.build(f"{dockerfile}RUN false\n", *options, check=False)

@@ -77,7 +77,7 @@ def test_runs_under_notify_see_the_owners_of_copied_files(workshop: Workshop) ->
 
 
 def test_what_is_copied_over_is_roots(workshop: Workshop) -> None:
-    """The owner of a file that is replaced does not stay; that of a directory above does."""
+    """A replaced file loses its owner; a directory above keeps its owner."""
     workshop.write({"f": "f", "d/sub/x": "x"})
     workshop.build(
         """\
@@ -143,7 +143,7 @@ COPY --from=one /d/a /file
         ("COPY --chown=nobody f /x", "--chown: no such user in the image: nobody", "/etc/passwd"),
         ("COPY --chown=0:none f /x", "--chown: no such group in the image: none", "/etc/group"),
         ("COPY --chown=:5 f /x", "--chown: no user: :5", "USER"),
-        ("COPY --chown=app --link f /x", "--link does not see the image", "numbers"),
+        ("COPY --chown=app --link f /x", "--link does not read the image", "numbers"),
         ("COPY --chmod=79 f /x", "--chmod: not a mode: 79", "octal"),
         ("COPY --chmod=17777 f /x", "--chmod: not a mode: 17777", "octal"),
         ("COPY --chmod=u+q f /x", "--chmod: not a mode: u+q", "octal"),
@@ -440,7 +440,7 @@ def test_excluded_files_are_not_part_of_the_key(any_workshop: Workshop) -> None:
 
 
 def test_set_id_bits_of_unknown_owners_do_not_become_roots(workshop: Workshop) -> None:
-    """Under seccomp nobody knows whose the file is: a copy knows no better."""
+    """Under seccomp, nobody knows the owner of the file; a copy has no known owner either."""
     workshop.write({"f": "f"})
     (workshop.context / "f").chmod(0o4755)
     workshop.build(
@@ -462,7 +462,7 @@ COPY --from=one --chown=7:8 /made /given
 
 
 def test_directories_that_are_mount_points_elsewhere_are_copied(workshop: Workshop) -> None:
-    """An image without them has them for a RUN only."""
+    """An image without these directories has them only during a RUN."""
     workshop.build(
         "FROM bb AS a\nRUN mkdir -p /tree/proc /tree/tmp && chmod 1777 /tree/tmp\n"
         "FROM scratch\nCOPY --from=a /tree /\nWORKDIR /etc\nCOPY --from=a /bin/busybox /etc/hosts\n"

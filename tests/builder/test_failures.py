@@ -1,4 +1,4 @@
-"""Builds that fail, are interrupted or killed, on each driver."""
+"""Builds that fail, are interrupted or are killed, on each driver."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_failing_run(workshop: Workshop, storage: Path, command_text: str, outco
     assert error[1] == f"   3 | RUN echo debris >/debris; {command_text}"
     assert error[2].endswith("~~^")
     assert error[3:] == [
-        "hint: look at what was there before it: ch-run -W --set-env bb -- /bin/sh",
+        "hint: look at the state before it: ch-run -W --set-env bb -- /bin/sh",
     ]
     assert left_behind(storage) == []
     assert workshop.run("cat /state; ls /debris 2>/dev/null; true") == "old\n"
@@ -63,7 +63,7 @@ def test_command_that_cannot_be_executed(any_workshop: Workshop) -> None:
     assert place + '   2 | RUN ["/bin/nothing", "x"]\n' in done.stderr
     done = any_workshop.build("FROM scratch\nRUN true\n", check=False)
     assert "Dockerfile:2: can't execve(2): /bin/sh: No such file or directory\n" in done.stderr
-    assert "hint: the image has no shell: " in done.stderr
+    assert "hint: the image has no shell; " in done.stderr
 
 
 @pytest.mark.parametrize("instruction", ["RUN exit 3", "COPY missing /", "RUN --mount=target=/x x"])
@@ -72,7 +72,7 @@ def test_the_last_good_state_has_a_name(workshop: Workshop, instruction: str) ->
     good = "FROM bb\nENV A=1\nWORKDIR /w\nRUN echo new >/state\nLABEL x=y\n"
     done = workshop.build(f"{good}{instruction}\nRUN echo never\n", check=False)
     assert done.stderr.splitlines()[-1].endswith(
-        "look at what was there before it: ch-run -W --set-env img:latest_failed -- /bin/sh"
+        "look at the state before it: ch-run -W --set-env img:latest_failed -- /bin/sh"
     )
     script = "cat /state; ls -d /w; echo $A >/new; cat /new"
     argv = ("-W", "--set-env", "img:latest_failed", "--", "/bin/sh", "-c", script)
@@ -100,7 +100,7 @@ def test_output_that_is_not_shown_is_shown_in_the_end(any_workshop: Workshop) ->
 
 
 def test_nothing_that_run_started_outlives_it(workshop: Workshop) -> None:
-    # A build that waited for it would not end, either.
+    # A build that waited for this process would not end either.
     marker = f"sleep 987653{os.getpid()}"
     workshop.build(f"FROM bb\nRUN ({marker}; echo late >/late)& true\nRUN test ! -e /late\n")
     assert not processes(marker)
@@ -114,7 +114,7 @@ def test_run_that_puts_itself_into_another_session(workshop: Workshop) -> None:
 
 
 def processes(command_line: str) -> list[int]:
-    """Return the processes whose command line holds ``command_line``."""
+    """Return the processes whose command line contains ``command_line``."""
     found = []
     for name in os.listdir("/proc"):
         try:
@@ -159,8 +159,8 @@ def start_build(workshop: Workshop, storage: Path, dockerfile: str) -> subproces
 def test_interrupted(
     workshop: Workshop, storage: Path, number: int, message: str, *, whole_group: bool
 ) -> None:
-    """^C goes to the whole group, ``kill`` to the process alone."""
-    marker = f"sleep 98765{number}{os.getpid()}"  # other workers have the same test
+    """^C goes to the whole group, ``kill`` only to the process."""
+    marker = f"sleep 98765{number}{os.getpid()}"  # other workers run the same test
     build = start_build(workshop, storage, f"FROM bb\nRUN trap '' INT TERM; {marker} & {marker}\n")
     wait_for(lambda: len(processes(marker)) >= 2)
     if whole_group:
@@ -196,7 +196,7 @@ RUN find / -xdev -name nothing; echo {n} >/n
 
 @pytest.mark.slow
 def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
-    """After each kill: list is clean, the old image runs, finished steps hit, nothing is left."""
+    """After each kill: list is clean, the old image runs, finished steps hit, nothing remains."""
     workshop.write({"d/x": "x"})
     workshop.build(SIX_STEPS.format(n="old"))
     started = time.monotonic()
@@ -215,7 +215,7 @@ def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
             image = str(number)
         assert workshop.ch_image("list").stdout == "bb\nimg\n"
         assert workshop.run("cat /n") in (f"{image}\n", f"{number}\n")
-        # The last instruction that was announced may not have been finished.
+        # The last announced instruction may not be finished.
         finished = len([line for line in output.splitlines() if LINE.fullmatch(line)]) - 1
         done = workshop.build(dockerfile)
         image = str(number)

@@ -1,4 +1,4 @@
-"""``build.force``: modes, tags and what is refused."""
+"""``builder.force``: modes, tags and refusals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_none_emulates_nothing() -> None:
 @pytest.mark.parametrize(
     ("mode", "hooks", "message"),
     [
-        ("fakeroot", [], "--force=fakeroot: the LD_PRELOAD helper is not in this version"),
+        ("fakeroot", [], "--force=fakeroot: this version does not have the LD_PRELOAD helper"),
         ("notify", [HOOK], "--force-cmd and --force=notify are incompatible"),
         ("x", [], "--force=x: no such mode"),
         ("none", [HOOK], "--force-cmd and --force=none are incompatible"),

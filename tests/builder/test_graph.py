@@ -1,4 +1,4 @@
-"""``build.graph``: stages, what they need, and what --from may name."""
+"""``builder.graph``: stages, the stages that they need, and the names that --from may use."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_an_arg_of_a_stage_is_not_seen_by_from() -> None:
 
 
 def test_nothing_left_of_from_is_an_error_at_its_place() -> None:
-    with pytest.raises(DockerfileError, match="nothing is left") as caught:
+    with pytest.raises(DockerfileError, match="is empty after") as caught:
         graph_of("ARG X\n\nFROM $X")
     assert caught.value.line == 3
 

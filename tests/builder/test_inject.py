@@ -1,4 +1,4 @@
-"""``build.inject`` and ``build.shell_commands``: what real shells then run."""
+"""``builder.run.inject`` and ``builder.run.shell_commands``: what real shells run afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 APT = " -o APT::Sandbox::User=root"
 
-# A script; "@" marks where the arguments have to appear.
+# A script; "@" marks the places where the arguments must appear.
 SCRIPTS = [
     "apt-get@ update",
     "apt@ update",
@@ -46,7 +46,7 @@ SCRIPTS = [
     "apt\\-get@ update",
     "ap\\\nt@ update",
     "apt-get@ \\\n install apt",
-    # In a substitution, in whatever quotes.
+    # In a substitution, in any quotes.
     "x=$(apt-get@ a | apt@ b) y=`apt@ c`",
     'echo "$(apt-get@ a)" "${x:-$(apt@ b)}"',
     "echo $(( 1 + 1 )) $(case a in apt) apt@ a;; esac)",
@@ -63,7 +63,7 @@ SCRIPTS = [
     "timeout -k 3 60 apt-get@ a; nice -n 5 apt@ b; exec -a n apt@ c",
     "xargs -n 1 apt-get@ install <apt; sudo -u root A=1 apt@ x",
     "nohup nice time -f %e apt-get@ update",
-    # Nothing is a command here.
+    # No word is a command here.
     "echo apt install # apt-get update",
     "echo apt;# apt-get update",
     "# apt-get update",
@@ -78,7 +78,7 @@ SCRIPTS = [
     "APT=apt; echo $APT",
     "sh apt; sh -x apt; sh -o c apt; sh -- -c apt",
 ]
-# What POSIX sh does not have.
+# Syntax that POSIX sh does not have.
 BASH_SCRIPTS = [
     "[[ -x apt && apt || ( apt ) ]] || apt@ a",
     "diff <(apt@ list) <(echo apt)",
@@ -89,7 +89,7 @@ BASH_SCRIPTS = [
     "apt@ &>/dev/null |& apt@ b",
     "apt() { apt-get@ x; }",
 ]
-# Well-formed for the scanner only: what they would do needs a terminal, root or a program.
+# The scanner reads these, but to run them takes a terminal, root or a program.
 NOT_RUN = ("sudo", "exec -a")
 
 
@@ -213,7 +213,7 @@ def test_force_cmd_is_split_at_commas(text: str, expected: Hook) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dnf", "--force-cmd: need at least one ARG"),
+        ("dnf", "--force-cmd: at least one ARG is needed"),
         (",x", "--force-cmd: CMD can't be empty"),
         ("", "--force-cmd: CMD can't be empty"),
     ],

@@ -1,4 +1,4 @@
-"""``ch-image`` in a container: import, build and run where ``ch-run`` has already been."""
+"""``ch-image`` in a container: import, build and run inside ``ch-run``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def context(tmp_path: Path) -> Path:
 
 
 def _host_places(*more: Path) -> list[str]:
-    """Return the directories that the commands need of the host, and ``more``."""
+    """Return the directories of the host that the commands need, and ``more``."""
     needed = ["/lib", "/lib64", "/usr", sys.base_prefix, sys.prefix]
     needed.append(os.path.dirname(sundog.__file__))
     return [place for place in needed if os.path.isdir(place)] + [str(path) for path in more]
@@ -45,7 +45,7 @@ def _host_places(*more: Path) -> list[str]:
 def _import_build_run(inside: list[str | Path], run: Runner, tar: Path, context: Path) -> None:
     """Import, build and run, each by a command in a container of its own.
 
-    ``inside`` is what ``ch-run`` needs before the command.
+    ``inside`` are the arguments of ``ch-run`` before the command.
     """
 
     def do(name: str, *arguments: str | Path) -> Completed:
@@ -66,14 +66,14 @@ def test_in_the_hosts_own_root(
     driver: str, run_ch_run: Runner, busybox_tar: Path, context: Path
 ) -> None:
     assert driver
-    # The temporary directory can be outside of what ch-run binds by itself.
+    # The temporary directory may be outside the directories that ch-run binds by itself.
     _import_build_run([f"--bind={context.parent}", "/"], run_ch_run, busybox_tar, context)
 
 
 def test_what_was_built_inside_is_good_outside(
     driver: str, run_ch_image: Runner, run_ch_run: Runner, busybox_tar: Path, context: Path
 ) -> None:
-    """The storage is one, inside and outside."""
+    """The storage directory is the same, inside and outside."""
     assert driver
     _import_build_run([f"--bind={context.parent}", "/"], run_ch_run, busybox_tar, context)
     assert run_ch_run("built", "--", "cat", "/text").stdout == "text\nmore\n"
@@ -82,7 +82,7 @@ def test_what_was_built_inside_is_good_outside(
 
 
 def test_in_an_image(workshop: Workshop, busybox_tar: Path, context: Path) -> None:
-    """The outer container is of an image, in which the host's programs are bound."""
+    """The outer container has an image, with the host's programs bound into it."""
     places = _host_places(context.parent, busybox_tar.parent)
     workshop.build(f"FROM bb\nRUN mkdir -p {' '.join(places)}\n", tag="outer")
     binds = [f"--bind={place}" for place in places]
@@ -93,7 +93,7 @@ def test_in_an_image(workshop: Workshop, busybox_tar: Path, context: Path) -> No
 def test_notify_in_a_run_with_the_filter(
     any_workshop: Workshop, busybox_tar: Path, context: Path, *, fallback: bool
 ) -> None:
-    """The filter around it would answer chown(2) before a supervisor heard of it."""
+    """The outer filter would answer chown(2) before a supervisor could see the call."""
     places = _host_places(context.parent, busybox_tar.parent)
     (context / "Dockerfile").write_text("FROM inner\nRUN chown 5:6 /etc; stat -c is=%u:%g /etc\n")
     ch_image = " ".join(command("ch-image"))
@@ -111,5 +111,5 @@ def test_notify_in_a_run_with_the_filter(
     kind = "warning" if fallback else "error"
     using = ", using seccomp" if fallback else ""
     message = f"{kind}: --force=notify is not possible here{using}: {reason}"
-    assert told.count(message) == 1 + fallback, told  # warnings are printed again in the end
+    assert told.count(message) == 1 + fallback, told  # warnings are printed again at the end
     assert ("is=0:0" in told, done.returncode == 0) == (fallback, fallback), told

@@ -1,4 +1,4 @@
-"""``build.keys``: equal means equal, different means different."""
+"""``builder.keys``: equal values have equal keys, different values have different keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Dockerfile reference says about stages, ARG, ENV, ONBUILD, platforms and names."""
+"""The Dockerfile reference's rules on stages, ARG, ENV, ONBUILD, platforms and names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def last_lines(text: str, count: int) -> list[str]:
 @pytest.mark.parametrize(
     ("dockerfile", "options", "printed"),
     [
-        # “Scope”: from the line on where it is declared; a stage hands it to its children.
+        # “Scope”: from its line on; a stage passes it to its children.
         ("FROM bb\nRUN echo [$A]\nARG A=1\nRUN echo [$A]", (), "[]\n[1]\n"),
         ("FROM bb AS x\nARG A=1\nFROM x\nRUN echo [$A]", (), "[1]\n"),
         ("FROM bb AS x\nARG A=1\nFROM bb\nRUN echo [$A]", (), "[]\n"),
@@ -40,18 +40,18 @@ def last_lines(text: str, count: int) -> list[str]:
         ("FROM bb\nARG A\nRUN echo [${A-unset}]", ("--build-arg=A=",), "[]\n"),
         ("FROM bb\nARG A\nRUN echo [$A]", ("--build-arg=A=b=c",), "[b=c]\n"),
         ("FROM bb\nARG A=x\nARG B=${A}y\nRUN echo $B", (), "xy\n"),
-        # “Using ARG variables”: ENV wins.
+        # “Using ARG variables”: ENV overrides ARG.
         ("FROM bb\nARG A=1\nENV A=2\nRUN echo $A", ("--build-arg=A=3",), "2\n"),
         ("FROM bb\nARG A=1\nENV A=${A:-2}\nRUN echo $A", ("--build-arg=A=3",), "3\n"),
         ("FROM bb AS x\nENV A=1\nFROM x\nARG A=2\nRUN echo $A", (), "1\n"),
-        # “Environment replacement”: an instruction sees one state.
+        # “Environment replacement”: an instruction sees one set of values.
         (
             "FROM bb\nENV abc=hello\nENV abc=bye def=$abc\nENV ghi=$abc\nRUN echo $def$ghi",
             (),
             "hellobye\n",
         ),
         ("FROM bb\nENV A=b\nRUN echo '\\$A' \\$A", (), "\\$A $A\n"),
-        # “Automatic platform ARGs”: only after they are declared.
+        # “Automatic platform ARGs”: only after their declaration.
         (
             "FROM bb\nRUN echo [$TARGETPLATFORM]\nARG TARGETPLATFORM\nRUN echo $TARGETPLATFORM",
             (),
@@ -79,7 +79,7 @@ def test_escape_directive(any_workshop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("docker/dockerfile:1", "syntax directive: docker/dockerfile:1: not needed, this"),
+        ("docker/dockerfile:1", "syntax directive: docker/dockerfile:1: not needed, because this"),
         ("docker.io/docker/dockerfile:1.7", "syntax directive: docker.io/docker/dockerfile:1.7: n"),
         ("example.com/own:2", "warning: syntax directive ignored: example.com/own:2: the file"),
     ],
@@ -111,7 +111,7 @@ def test_triggers_run_in_the_next_build(workshop: Workshop) -> None:
     assert "ONBUILD: base triggers 3\n" in done.stderr
     assert [line for line, _, _ in announced(done)] == [1, 1, 1, 1, 2]
     assert workshop.run("cat /w/log") == "given file\n/w\nafter\n"
-    # They are spent: a child of the child has none.
+    # The triggers have run: a child of the child has none.
     assert "OnBuild" not in workshop.config()["config"]
     workshop.build("FROM img\nRUN cat log\n", tag="third")
     assert workshop.statuses("FROM base\nRUN echo after >>log\n", "--build-arg=A=given") == "*****"
@@ -135,14 +135,14 @@ def test_triggers_of_a_stage_and_stages_named_by_triggers(any_workshop: Workshop
 @pytest.mark.parametrize(
     ("trigger", "message"),
     [
-        ("FROM x", "FROM cannot be a trigger"),
-        ("ONBUILD RUN x", "ONBUILD cannot be a trigger"),
+        ("FROM x", "FROM can't be a trigger"),
+        ("ONBUILD RUN x", "ONBUILD can't be a trigger"),
         ("NOTHING x", "unknown instruction: NOTHING"),
         ("RUN --mount=type=x y", "--mount: no such type: x"),
     ],
 )
 def test_a_bad_trigger_of_an_image(any_workshop: Workshop, trigger: str, message: str) -> None:
-    """Such an image was built by another program."""
+    """Another program built such an image."""
     any_workshop.build("FROM bb\nONBUILD RUN true\n", tag="base")
     storage = any_workshop.ch_image("gestalt", "storage-path").stdout.strip()
     path = os.path.join(storage, "images/docker.io%library%base+latest/config.json")
@@ -248,7 +248,7 @@ def test_what_is_no_signal(any_workshop: Workshop, name: str) -> None:
 
 
 def test_volume_keeps_what_comes_later(workshop: Workshop) -> None:
-    """As BuildKit does, unlike the builder before it."""
+    """As in BuildKit, and not as in the builder before it."""
     workshop.build("FROM bb\nRUN mkdir /v\nVOLUME /v\nRUN echo kept >/v/f\n")
     assert workshop.run("cat /v/f") == "kept\n"
     assert workshop.config()["config"]["Volumes"] == {"/v": {}}
@@ -279,7 +279,7 @@ def test_epoch_is_when_the_image_was_made(any_workshop: Workshop, tmp_path: Path
     for seconds, text in (("0", "1970-01-01T00:00:00Z"), ("86400", "1970-01-02T00:00:00Z")):
         any_workshop.build(dockerfile, f"--build-arg=SOURCE_DATE_EPOCH={seconds}")
         assert made() == (text, [text, text])
-    # Another time is another image; without one that is asked for, this one will do.
+    # Another time makes another image.  Without a requested time, the present image will do.
     given = "--build-arg=SOURCE_DATE_EPOCH=1"
     any_workshop.build(dockerfile, given, env={"SOURCE_DATE_EPOCH": "2"})
     assert made()[0] == "1970-01-01T00:00:01Z"

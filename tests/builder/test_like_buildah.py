@@ -1,4 +1,4 @@
-"""COPY and ADD against what buildah, as real root, made of the same: ``expected/copy.txt``."""
+"""COPY and ADD compared with buildah's results, as real root: ``expected/copy.txt``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXPECTED = Path(__file__).parent / "expected" / "copy.txt"
 
-# Where buildah is not like Docker, whose reference and BuildKit are followed.
+# Cases in which buildah differs from Docker; Sundog follows Docker's reference and BuildKit.
 OTHERWISE = {
     "onto symlink to file": "BuildKit resolves the destination, its last component too",
     "add tar chown": "BuildKit gives all members of an archive to the user of --chown",

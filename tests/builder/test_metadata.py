@@ -1,4 +1,4 @@
-"""``build.metadata``: what instructions do to the configuration, and how they are announced."""
+"""``builder.metadata``: the changes to the configuration, and the lines that announce them."""
 
 from __future__ import annotations
 

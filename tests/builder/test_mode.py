@@ -1,4 +1,4 @@
-"""``build.mode`` against chmod(1)."""
+"""``builder.files.chmod`` against chmod(1)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(st.lists(CLAUSES, min_size=1, max_size=2).map(",".join), st.integers(0, 0o777))
 @settings(max_examples=150, deadline=None)
 def test_like_chmod(file: Path, text: str, mode: int) -> None:
-    # FreeBSD's X looks at the mode before all changes, GNU's at what has become of it.
+    # FreeBSD's X uses the mode before all changes, GNU's uses the mode so far.
     if "X" in text:
         mode |= 0o100
         if "=" in text or "-" in text:

@@ -1,4 +1,4 @@
-"""``build.naming``: the table of names without ``-t``."""
+"""``builder.naming``: the table of names without ``-t``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--force=notify``: what a RUN was told about owners holds for those after it, and in the tar."""
+"""``--force=notify``: the owners that a RUN saw hold for later RUNs, and in the tar."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOOK = "stat -c '%u:%g %a %F %n' /a /d /d/b /l /null /hard"
 
 
 def notify(workshop: Workshop, dockerfile: str, *options: str, check: bool = True) -> str:
-    """Build and return all that was printed."""
+    """Build and return the whole output."""
     done = workshop.build(dockerfile, "--force=notify", *options, check=check)
     return done.stdout + done.stderr
 
@@ -124,7 +124,7 @@ def test_a_directory_that_ch_run_wrote_to_keeps_its_owners(
 
 
 def saved_members(archive: Path) -> dict[str, tarfile.TarInfo]:
-    """Return what is in the one layer of an archive of ``ch-image save``."""
+    """Return the contents of the one layer in an archive of ``ch-image save``."""
     with tarfile.open(archive) as outer:
         blobs = [outer.extractfile(member) for member in outer if "blobs/" in member.name]
         for blob in filter(None, blobs):
@@ -171,7 +171,7 @@ def test_dead_supervisor_takes_the_container_with_it(workshop: Workshop) -> None
     assert "was killed by signal 9" in done.stderr
     deadline = time.monotonic() + 30
     while running(token) and time.monotonic() < deadline:
-        time.sleep(0.01)  # the kernel takes them down one after the other
+        time.sleep(0.01)  # the kernel ends them one after the other
     assert not running(token)
     assert "img" not in workshop.ch_image("list").stdout.split()
 
@@ -234,7 +234,7 @@ def test_calls_that_could_not_be_answered_are_counted(
 def test_under_another_supervisor_it_falls_back_or_fails(
     workshop: Workshop, option: tuple[str, ...], status: int
 ) -> None:
-    """A build in a process that has a listener above it: the kernel says EBUSY."""
+    """A build in a process below another listener: the kernel says EBUSY."""
     (workshop.context.parent / "Dockerfile").write_text("FROM bb\nRUN chown 5:6 /etc/passwd\n")
     done = workshop.under_a_listener(
         *("build", "--force=notify", *option, "-t", "img"),

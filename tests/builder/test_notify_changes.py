@@ -1,4 +1,4 @@
-"""``--force=notify``: owners follow what RUNs do to files of the layers below, on both drivers."""
+"""``--force=notify``: owners follow a RUN's changes to files of lower layers, on both drivers."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ LOOK = "stat -c '%u:%g %a %F %n'"
 
 
 def output(workshop: Workshop, dockerfile: str) -> str:
-    """Build under notify and return what the RUNs printed."""
+    """Build under notify and return the output of the RUNs."""
     return workshop.build(dockerfile, "--force=notify").stdout
 
 
 def looks(workshop: Workshop, script: str, paths: str) -> list[str]:
-    """Return what ``stat`` says of paths at the end of a RUN, as it does in the next one."""
+    """Return stat's output for paths at the end of a RUN; the next RUN must print the same."""
     look = f"echo looks:; {LOOK} {paths}"
     printed = output(workshop, f"FROM foreign\nRUN {script}; {look}\nRUN {look}\n")
     _, at_once, later = printed.split("looks:\n")
@@ -158,14 +158,14 @@ def test_replaced_by_rename_as_editors_do(imported: Workshop) -> None:
     assert looks(imported, script, "/d/file /d/other /one /two") == [
         "5:6 600 regular file /d/file",
         "0:0 640 regular file /d/other",
-        "3:4 600 regular file /one",  # BusyBox gives it away again
+        "3:4 600 regular file /one",  # BusyBox chowns it again
         "3:4 600 regular file /two",
     ]
 
 
 @pytest.mark.parametrize("change", ["echo more >>/one", "chmod 640 /one", "touch /one"])
 def test_changed_name_of_a_lower_file_keeps_its_owner(imported: Workshop, change: str) -> None:
-    """On overlay the names part, as in Docker; neither way may an owner get lost."""
+    """On overlay the names separate, as in Docker; in either case, no owner may get lost."""
     seen = looks(imported, change, "/one /two")
     assert [line.split()[0] for line in seen] == ["3:4", "3:4"]
 
@@ -177,7 +177,7 @@ def test_chowned_name_of_a_lower_file_parts_on_overlay(imported: Workshop, drive
 
 
 def test_new_name_of_a_lower_file(imported: Workshop) -> None:
-    """Overlayfs shows another inode number for the new name than for the old; they are one file."""
+    """Overlayfs shows a different inode number for the new name, but both names are one file."""
     script = (
         "ln /d/file /d/again; chown 30:31 /d/again; ln /two /three; chmod 644 /three;"
         " ln /d/other /d/more; chown 32 /d/other; ln /bin/busybox /bin/bb; chown 33:33 /bin/bb"
@@ -189,7 +189,7 @@ def test_new_name_of_a_lower_file(imported: Workshop) -> None:
 
 
 def test_inode_numbers_of_the_dead_are_free(imported: Workshop) -> None:
-    """A file system gives the number of a removed file to the next: its owner must not go along."""
+    """A file system reuses the number of a removed file; the new file must not get its owner."""
     script = (
         "cd /srv; for i in $(seq 300); do echo a >a; chown 40:41 a; rm a; echo b >b$i; done;"
         " for i in $(seq 300); do mkdir c; chown 42:43 c; rmdir c; mkdir d$i; done;"
@@ -200,7 +200,7 @@ def test_inode_numbers_of_the_dead_are_free(imported: Workshop) -> None:
 
 
 def test_inode_numbers_of_the_layers_below_are_free_in_copies(imported: Workshop) -> None:
-    """What a copy's file leaves behind, its own inode, may be another file's in the same RUN."""
+    """In a copy, another file may reuse a removed file's inode in the same RUN."""
     script = "cd /; rm d/file d/other one two; for i in $(seq 200); do echo >srv/$i; done"
     look = "find /srv ! -user 0; echo looked"
     printed = output(imported, f"FROM foreign\nRUN {script}; {look}\nRUN {look}\n")
@@ -246,7 +246,7 @@ def test_run_killed_half_way_commits_nothing(workshop: Workshop) -> None:
         assert build.stdout is not None
         assert build.stdout.readline() == "half-way\n"
         build.kill()
-        # The pipe closes when the last process of the container is gone, supervisor and all.
+        # The pipe closes when the last process of the container, including the supervisor, is gone.
         assert build.stdout.read() == ""
     assert workshop.ch_image("list").stdout == "bb\n"
     assert layers(workshop) == before
@@ -275,7 +275,7 @@ def test_build_killed_at_any_moment_has_the_whole_layer_or_none(workshop: Worksh
 
 @pytest.mark.needs_root
 def test_owners_outlive_the_kernels_caches(imported: Workshop, root_helper: RootHelper) -> None:
-    """Once overlayfs forgets an inode, it shows another number for what was copied up."""
+    """Once overlayfs forgets an inode, it shows another number for a copied-up file."""
     change = (
         "echo more >>/d/file; echo more >>/bin/busybox2; chown 50:51 /bin/busybox2;"
         " chown 52 /d/other; echo more >>/two; chown -h 53 /link; mv /null /n; touch /d"

@@ -1,4 +1,4 @@
-"""``build.placement``: where COPY puts files, in a directory that stands for an image's root."""
+"""``builder.files.placement``: where COPY puts files, in a directory that stands for the root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``build.remote_access``: what a server is told, and which one."""
+"""``builder.files.remote_access``: what ADD sends to a server, and to which server."""
 
 from __future__ import annotations
 

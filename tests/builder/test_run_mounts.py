@@ -109,7 +109,7 @@ def test_a_long_command_that_changes_runs_again(any_workshop: Workshop) -> None:
 
 
 def test_a_long_command_of_another_shell(any_workshop: Workshop) -> None:
-    """There nobody knows how it is told to read a file."""
+    """Nobody knows how to make that shell read a file."""
     done = any_workshop.build(f'FROM bb\nSHELL ["/bin/echo"]\nRUN <<EOF\n{LONG}EOF', check=False)
     assert done.returncode == 1
     assert ":3: can't execve(2): /bin/echo: Argument list too long\n" in done.stderr
@@ -175,7 +175,7 @@ RUN --mount=target=/c --mount=type=bind,from=other,target=/o cat /c/f /c/d/x /o/
 
 
 def test_writes_to_others_files(workshop: Workshop, foreign_tree: Path) -> None:
-    """What is another user's in the context is root's to change in the build, as all of it is."""
+    """RUN, as root, may change all of the context in the build, including other users' files."""
     done = workshop.ch_image(
         "build",
         "-t",
@@ -202,7 +202,7 @@ def test_mounts_of_what_cannot_be_read(any_workshop: Workshop, foreign_tree: Pat
     done = any_workshop.ch_image("build", "-t", "img", "-f", path, unreadable, check=False)
     assert done.returncode == 1
     assert "Dockerfile:2: can't copy: permission denied: other-secret\n" in done.stderr
-    assert "hint: make it readable, or keep it out of the context" in done.stderr
+    assert "hint: make it readable, or exclude it from the context" in done.stderr
 
 
 def dockerfile(workshop: Workshop, text: str) -> Path:
@@ -255,7 +255,7 @@ def test_what_cannot_be_mounted(any_workshop: Workshop, mount: str, message: str
 
 @pytest.mark.parametrize("mode", MODES)
 def test_mount_points_leave_no_trace(workshop: Workshop, mode: str) -> None:
-    """What the image lacks is made for the mount alone; the directories above are as they were."""
+    """A missing mount point exists only for the mount; the directories above it do not change."""
     workshop.build(
         """\
 FROM bb
@@ -285,7 +285,7 @@ def test_a_cache_lives_on(workshop: Workshop, mode: str) -> None:
     third = workshop.build(f"FROM bb\nRUN {mount},id=other,mode=700 {script.format(3)}\n", option)
     assert third.stdout == "3\n700\n"
     assert workshop.run("cat /var/cache/log 2>/dev/null; true") == ""
-    # Neither does what is in the cache decide whether a step is done again.
+    # The contents of the cache do not decide either whether a step runs again.
     assert workshop.statuses(f"FROM bb\nRUN {mount} {script.format(1)}\n", option) == "**"
 
 
@@ -346,7 +346,7 @@ def test_caches_can_be_removed(any_workshop: Workshop, storage: Path) -> None:
     assert not (storage / "cache-mounts").exists() or os.listdir(storage / "cache-mounts") == []
 
 
-# A build announces itself in the cache, waits for another one to do so, and tells what it saw.
+# A build announces itself in the cache, waits for another one to do so, and prints what it saw.
 MEETING = """\
 FROM bb
 RUN --mount=type=cache,id=m,target=/meeting \\
@@ -430,7 +430,7 @@ RUN --mount=type=secret,id=absent test ! -e /run/secrets/absent
     storage = workshop.ch_image("gestalt", "storage-path").stdout.strip()
     for needle in ("s3cret", "from-env"):
         assert subprocess.run(["grep", "-r", needle, storage], check=False).returncode == 1
-    # Another secret is no reason to do it again.
+    # Another secret does not make the step run again.
     done = workshop.build(dockerfile, "--secret=id=tok,env=HOME", f"--force={mode}", env=env)
     assert [status for _, status, _ in announced(done)] == ["*"] * 6
 
@@ -454,14 +454,14 @@ def test_wrong_secrets(any_workshop: Workshop, option: str, message: str) -> Non
 
 
 def test_ssh_agents(workshop: Workshop, debian_tar: Path, tmp_path: Path) -> None:
-    """Of the environment, and one made for a key; what answers is an agent with that key."""
+    """The agent of the environment, and a new one for a key; each answers with that key."""
     key = tmp_path / "key"
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", key], check=True
     )
     public = base64.b64decode(key.with_suffix(".pub").read_text().split()[1]).hex()
     workshop.ch_image("import", debian_tar, "debian")
-    # An agent tells its keys when it is asked with the byte 11 (SSH_AGENTC_REQUEST_IDENTITIES).
+    # An agent lists its keys in answer to the byte 11 (SSH_AGENTC_REQUEST_IDENTITIES).
     (workshop.context / "ask.pl").write_text(
         "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK})"
         ' or die "$ENV{SSH_AUTH_SOCK}: $!"; print $s "\\0\\0\\0\\1\\x0b"; $s->flush;'
@@ -506,7 +506,7 @@ def test_security_is_accepted_and_devices_are_not(any_workshop: Workshop) -> Non
         "FROM bb\nRUN --security=insecure id -u\nRUN --security=sandbox true\n"
     )
     assert done.stdout == "0\n"
-    assert done.stderr.count("RUN --security=insecure: the same as without") == 1
+    assert done.stderr.count("RUN --security=insecure has no effect") == 1
     done = any_workshop.build("FROM bb\nRUN --device=vendor.com/gpu=all true\n", check=False)
     assert "not supported yet: RUN --device" in done.stderr
 

@@ -1,4 +1,4 @@
-"""``build.scope``: the Dockerfile reference's rules on ARG and ENV."""
+"""``builder.scope``: the Dockerfile reference's rules on ARG and ENV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Set-id bits: those that a RUN or the kernel takes off are not in the layer, others are."""
+"""Set-id bits: a layer lacks those that a RUN or the kernel removed, and has the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL_OFF = "find / -xdev -perm /6000 -exec chmod a-s {} +"
 
 @pytest.fixture
 def first(workshop: Workshop) -> Workshop:
-    """Return a workshop that has the image ``first``, with set-id files in ``/s``."""
+    """Return a workshop with the image ``first``, which has set-id files in ``/s``."""
     workshop.build(f"{FIRST}\n", "--force=none", tag="first")
     assert _last_layer(workshop, "first") == {"s": 0o755} | BEFORE
     return workshop
@@ -75,7 +75,7 @@ def test_one_is_taken_off_or_replaced(first: Workshop, command: str, name: str) 
 
 @pytest.mark.parametrize("command", ["echo more >>$f", ": >$f", "touch $f", "mv $f /x && mv /x $f"])
 def test_the_layer_keeps_what_the_kernel_keeps(first: Workshop, command: str) -> None:
-    """Whatever bits a write or a move leaves in the eyes of the command itself."""
+    """The layer has the bits that the command itself sees after a write or a move."""
     files = " ".join(f"s/{name}" for name in FILES)
     script = f"cd /; for f in {files}; do {command}; done; stat -c 'kept %a %n' {files}"
     done = first.build(f"FROM first\nRUN {script}\n", "--force=none")
@@ -91,24 +91,24 @@ def test_the_layer_keeps_what_the_kernel_keeps(first: Workshop, command: str) ->
 
 
 def test_what_is_only_said_to_be_done_changes_nothing(first: Workshop) -> None:
-    """A faked chown does not reach the kernel, which would have taken the bits off."""
+    """A faked chown does not reach the kernel, so the kernel does not remove the bits."""
     first.build("FROM first\nRUN chown 0:0 /s/ug && chmod o+t /s/ug && chmod o-t /s/ug\n")
     assert _last_layer(first) == {"s": 0o755, "s/ug": 0o6755}
 
 
 def test_before_a_later_instruction(first: Workshop) -> None:
-    """Bits that were taken off do not come up again when a later RUN changes the file."""
+    """Removed bits do not appear again when a later RUN changes the file."""
     first.build(f"FROM first\nRUN {ALL_OFF}\nRUN echo more >>/s/ug && touch /s/u\n")
     assert _last_layer(first) == {"s": 0o755, "s/ug": 0o755, "s/u": 0o755}
 
 
-# Whose a file is that was made under seccomp, nobody knows: what leaves the store is not set-id.
+# The owner of a file made under seccomp is unknown, so it is not set-id outside the store.
 
 
 def test_what_seccomp_made_has_its_bits_until_it_leaves(workshop: Workshop) -> None:
     workshop.build(f"{FIRST}\n")
     assert _seen(workshop) == BEFORE
-    # The bits of a directory give nobody any rights.
+    # The bits of a directory give no rights.
     without = {f"s/{name}": mode & 0o1777 for name, mode in FILES.items()}
     assert _last_layer(workshop) == {"s": 0o755} | without | {"s/d": 0o2775}
 
@@ -139,7 +139,7 @@ def test_a_supervisor_that_saw_the_new_owner_makes_it_known(workshop: Workshop) 
 
 
 def test_a_file_that_moves_may_be_anybodys(first: Workshop) -> None:
-    """Owners are known by path: under a new one the file would be root's."""
+    """Owners are known by path: under a new path, the file would belong to root."""
     first.build("FROM first\nRUN mv /s/u /s/new && ln /s/ug /s/a\n")
     layer = _last_layer(first)
     assert layer["s/a"] == layer["s/ug"] == 0o755

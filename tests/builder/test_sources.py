@@ -1,4 +1,4 @@
-"""``build.sources``: which files COPY's patterns name, and what their digest depends on."""
+"""``builder.files.sources``: the files that COPY's patterns name, and their digest."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_no_context(any_workshop: Workshop) -> None:
     path.write_text("FROM bb\nCOPY a /\n")
     done = any_workshop.ch_image("build", "-t", "img", "-f", path, "-", check=False)
     assert done.returncode == 1
-    assert f'error: {path}:2: no context because "-" given' in done.stderr
+    assert f'error: {path}:2: no context, because CONTEXT is "-"' in done.stderr
     path.write_text("FROM bb AS a\nRUN echo x >/f\nFROM bb\nCOPY --from=a /f /\n")
     any_workshop.ch_image("build", "-t", "img", "-f", path, "-")
     assert any_workshop.run("cat /f") == "x\n"

@@ -1,4 +1,4 @@
-"""A RUN's syncs: on an overlay the mount's business, in a copy the filter's, and real on demand."""
+"""A RUN's syncs: the overlay mount or, in a copy, the filter suppresses them, except on demand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.builder.conftest import Workshop
 
-# /dev/null is nothing to sync, and the kernel says so: EINVAL.
+# The kernel can't sync /dev/null, and says EINVAL.
 DOCKERFILE = """\
 FROM bb
 RUN if dd if=/dev/null of=/dev/null conv=fsync; then echo faked; else echo real; fi

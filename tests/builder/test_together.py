@@ -79,13 +79,13 @@ COPY f /f
 RUN echo {n} >/n; cat /f >>/n
 """
 
-DELETE = 5  # its place among the six
+DELETE = 5  # its index among the six
 ROUNDS = 5
 
 
 @pytest.mark.slow
 def test_six_commands_and_kills(workshop: Workshop, busybox_tar: Path, storage: Path) -> None:
-    """Whatever is killed, whatever was listed is whole, and the store works without repairs."""
+    """Whatever is killed, every listed image is whole, and the store works without repairs."""
     shelf = Shelf()
     base = shelf.tar_layer(busybox_tar.read_bytes())
     for number in range(ROUNDS):
@@ -122,7 +122,7 @@ def six_commands_and_kills(workshop: Workshop, storage: Path, registry: str) -> 
         for index, (each, output) in enumerate(zip(running, outputs, strict=True)):
             if index in victims:
                 continue
-            # To delete what is not there, or not any more, is the one thing that may fail.
+            # Only one thing may fail: to delete an image that does not exist, or not any more.
             missing = any(text in output[1] for text in ("not in storage", "no matching image"))
             assert each.returncode == 0 or (index == DELETE and missing), (index, output)
         for name in workshop.ch_image("list").stdout.split():

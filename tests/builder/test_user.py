@@ -1,4 +1,4 @@
-"""``USER``: RUN as somebody else, which takes a supervisor."""
+"""``USER``: RUN as another user, which needs a supervisor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BASE = f"FROM bb{ACCOUNTS}"
 
 
 def notify(workshop: Workshop, dockerfile: str, *options: str, check: bool = True) -> str:
-    """Build and return all that was printed."""
+    """Build and return the whole output."""
     done = workshop.build(dockerfile, "--force=notify", *options, check=check)
     return done.stdout + done.stderr
 
@@ -109,7 +109,7 @@ def test_the_user_is_part_of_the_key(any_workshop: Workshop) -> None:
     assert statuses("1815") == "***"
     assert statuses("1816") == "*.."
     assert statuses("root") == "*.."
-    # Root by any other name is the same.
+    # Root under another name is the same user.
     assert statuses("0") == "*.*"
 
 
@@ -131,7 +131,7 @@ def test_workdir_belongs_to_the_user_and_copies_to_root(workshop: Workshop) -> N
 
 
 def top_layer(workshop: Workshop, tar: Path) -> dict[str, tuple[int, int]]:
-    """Write the topmost layer to ``tar``; return whose its members are."""
+    """Write the topmost layer to ``tar``; return the owners of its members."""
     storage = workshop.ch_image("gestalt", "storage-path").stdout.strip()
     with Store.open(storage) as store:
         layers = store.images.get("img").layers

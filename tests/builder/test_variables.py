@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.builder.conftest import Workshop
 
-# name: (Dockerfile, options, what RUN prints)
+# name: (Dockerfile, options, output of RUN)
 TABLE: dict[str, tuple[str, list[str], str]] = {
     "global ARG is not seen in a stage": ("ARG X=g\nFROM bb\nRUN echo [$X]", [], "[]"),
     "global ARG redeclared": ("ARG X=g\nFROM bb\nARG X\nRUN echo [$X]", [], "[g]"),

@@ -1,4 +1,4 @@
-"""VOLUME: its directories are there at build, in images from elsewhere, and a bind covers them."""
+"""VOLUME: a build makes its directories, pulled images have them, and a bind covers them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUN mkdir -p /real && ln -s /real /to-directory && ln -s nowhere /dangling && ec
 
 
 def bound(workshop: Workshop, tmp_path: Path, place: str, image: str = "img") -> str:
-    """Return what a container says of a directory of the host that is bound there."""
+    """Return the contents, seen in a container, of a host's directory that is bound there."""
     directory = tmp_path / "data"
     directory.mkdir(exist_ok=True)
     (directory / "here").write_text("of the host\n")
@@ -74,7 +74,7 @@ def test_a_step_that_makes_nothing_makes_no_layer(workshop: Workshop) -> None:
 
 
 def imported(run_ch_image: Runner, path: Path, volumes: list[str]) -> None:
-    """Import an image that says that it has ``volumes``, and has only some of their directories."""
+    """Import an image whose configuration has ``volumes``, and which lacks some directories."""
     with tarfile.open(path) as tar, tarfile.open(path.with_name("with.tar"), "w") as copy:
         for member in tar:
             copy.addfile(member, tar.extractfile(member) if member.isreg() else None)
@@ -100,12 +100,12 @@ def test_images_from_elsewhere_have_them(
     imported(workshop.ch_image, plain, volumes)
     for place in ("/data", "/var/lib/x", "/link/new", "/real/new", "/out"):
         assert bound(workshop, tmp_path, place) == "of the host\n"
-    # What is in the layers shows as before.
+    # The files of the layers are visible as before.
     found = workshop.run("stat -c '%a %F' /var /real /link /escape && readlink /link && echo ok")
     assert found == (
         "750 directory\n750 directory\n777 symbolic link\n777 symbolic link\n/real\nok\n"
     )
-    # An image that is built on it and says nothing has them as well.
+    # An image that is built on it, without VOLUME, has the directories as well.
     workshop.build("FROM img\nRUN touch /var/y\n", tag="child")
     assert bound(workshop, tmp_path, "/var/lib/x", "child") == "of the host\n"
     assert workshop.run("ls /var", "child") == "lib\ny\n"

@@ -1,4 +1,4 @@
-"""A web server that serves what a test says, and can fail in the ways that servers do."""
+"""A web server that serves what a test tells it to, and can fail in the ways of real servers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 
 class Web:
-    """The server: ``files`` are the bodies by path, ``headers`` go with each, ``log`` is asked.
+    """The server: ``files`` has bodies by path; each gets ``headers``; ``log`` has the requests.
 
-    A path below ``directory`` is served from there; ``guarded`` ones to those who say that.
+    It serves a path below ``directory`` from there, and ``guarded`` paths only with the right
+    header.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.headers: dict[str, dict[str, str]] = {}
-        self.statuses: dict[str, list[int]] = {}  # to be answered first, one after the other
-        self.cuts: dict[str, int] = {}  # how often the body ends early
+        self.statuses: dict[str, list[int]] = {}  # answers to give first, one after the other
+        self.cuts: dict[str, int] = {}  # how many times the body ends early
         self.log: list[tuple[str, dict[str, str]]] = []
         self.guarded: dict[str, str] = {}  # by the beginning of the path
         self.directory: Path | None = None

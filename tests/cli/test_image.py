@@ -62,7 +62,7 @@ def test_help(run_ch_image: Runner) -> None:
             ["build", "--force=notify", "--force-cmd=x,y", "."],
             "error: --force-cmd and --force=notify",
         ),
-        (["build", "--force-cmd=x", "."], "error: --force-cmd: need at least one ARG"),
+        (["build", "--force-cmd=x", "."], "error: --force-cmd: at least one ARG is needed"),
         (["build", "/nowhere"], "error: context must be a directory: /nowhere"),
         (["build", "https://x/y.git"], "error: not supported yet: URL context: https://x/y.git"),
         (["build", "-b", ":/x", "."], "error: --bind: :/x: a path is missing or relative"),

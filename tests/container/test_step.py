@@ -31,7 +31,7 @@ def root_of(tree: Path) -> DirectoryRoot:
 
 
 def shell(tree: Path, script: str, **more: object) -> tuple[int, str]:
-    """Run ``script`` as a step in ``tree``; return its status and what it printed."""
+    """Run ``script`` as a step in ``tree``; return its status and its output."""
     output = tree.parent / "output"
     own_pids = bool(more.pop("own_pids", True))
     with output.open("wb") as file:
@@ -57,7 +57,7 @@ def test_death_by_a_signal_comes_back_as_such(busybox_tree: Path, own_pids: bool
 
 
 def test_nothing_survives_the_command(busybox_tree: Path, own_pids: bool) -> None:
-    # The child has closed everything and left the session: only being killed can stop it.
+    # The child has closed everything and left the session: only a kill can stop it.
     script = "setsid sh -c 'while :; do :; done' <&- >&- 2>&- & echo $!"
     marker = f"survivor-{os.getpid()}-{own_pids}"
     status, _ = shell(
@@ -69,7 +69,7 @@ def test_nothing_survives_the_command(busybox_tree: Path, own_pids: bool) -> Non
 
 
 def test_orphans_of_orphans_do_not_survive(busybox_tree: Path, own_pids: bool) -> None:
-    seconds = 10_000 + os.getpid()  # nobody else's
+    seconds = 10_000 + os.getpid()  # no other process has it
     sleepers = f"sleep {seconds} & sleep {seconds} & wait"
     script = f"for i in 1 2 3 4 5; do (setsid sh -c '{sleepers}' &) ; done; true"
     status, _ = shell(busybox_tree, script, own_pids=own_pids)
@@ -85,7 +85,7 @@ def test_orphans_of_orphans_do_not_survive(busybox_tree: Path, own_pids: bool) -
 def test_a_late_write_never_happens(busybox_tree: Path) -> None:
     status, _ = shell(busybox_tree, "(sleep 5; echo late >/late) & true")
     assert status == 0
-    # Everything that could write is dead by now, which the tests above prove.
+    # Every process that could write is dead by now; the tests above prove that.
     assert not (busybox_tree / "late").exists()
 
 
@@ -94,7 +94,7 @@ def test_proc_shows_the_step_alone(busybox_tree: Path) -> None:
 
 
 def test_pid_namespaces_refused_is_no_obstacle(busybox_tree: Path) -> None:
-    """A site that sets user.max_pid_namespaces to 0, here in a user namespace of the test's."""
+    """A site sets user.max_pid_namespaces to 0; here the test does so in its own user namespace."""
     script = textwrap.dedent("""
         import os, sys
         from sundog.container.enter import enter_namespaces
@@ -132,7 +132,7 @@ assert run_step(step) == 3
 
 
 def test_a_masked_proc_is_no_obstacle(busybox_tree: Path) -> None:
-    """As bwrap and others leave it: the kernel then refuses a fresh one."""
+    """bwrap and others leave /proc like this: the kernel then refuses a new one."""
     done = subprocess.run(
         [sys.executable, "-c", MASKED_PROC, busybox_tree],
         capture_output=True,
@@ -155,7 +155,7 @@ def test_supervision_is_possible() -> None:
 
 
 def test_an_interrupt_that_is_ignored_stays_so(busybox_tree: Path) -> None:
-    """A script's & ignores SIGINT and SIGQUIT; so does the command of a build in it."""
+    """A script's & ignores SIGINT and SIGQUIT; so the command of a build does, too."""
     inherited = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _, output = shell(busybox_tree, "exec grep SigIgn /proc/self/status")
@@ -183,7 +183,7 @@ def test_stdin_is_empty(busybox_tree: Path) -> None:
 
 def test_the_commands_signals_are_ordinary(busybox_tree: Path) -> None:
     none = "0000000000000000"
-    inherited = signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored under nohup
+    inherited = signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # nohup ignores it
     # The shell itself ignores SIGQUIT; exec makes the program's own state visible.
     _, output = shell(busybox_tree, "trap - QUIT; exec grep -E 'Sig(Ign|Blk)' /proc/self/status")
     signal.signal(signal.SIGQUIT, inherited)
@@ -191,7 +191,7 @@ def test_the_commands_signals_are_ordinary(busybox_tree: Path) -> None:
 
 
 def test_the_command_has_the_standard_descriptors_alone(busybox_tree: Path, own_pids: bool) -> None:
-    """Whatever this process has left open, for children or not."""
+    """This holds for all descriptors of this process, inheritable or not."""
     with Path(os.devnull).open("rb") as ours:
         for fd in range(200, 210):
             os.dup2(ours.fileno(), fd, inheritable=fd % 2 == 0)
@@ -222,7 +222,7 @@ def test_devices_are_few_and_terminals_are_none(busybox_tree: Path) -> None:
 
 
 def test_what_is_printed_arrives_where_it_is_to(busybox_tree: Path, tmp_path: Path) -> None:
-    """In one pipe, and so in order, where both streams lead to one file; else apart."""
+    """In one pipe, and so in order, if both streams lead to one file; otherwise in two."""
     script = "for i in 1 2 3; do echo o$i; echo e$i >&2; done; (sleep 1000 &)"
     assert shell(busybox_tree, script) == (0, "o1\ne1\no2\ne2\no3\ne3\n")
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
@@ -329,7 +329,7 @@ def test_root_is_emulated_on_demand(busybox_tree: Path) -> None:
 
 
 def test_syncs_are_faked_on_demand(busybox_tree: Path) -> None:
-    # No file system answers syncfs(2) on a file descriptor that is not open.
+    # No file system answers syncfs(2) for a file descriptor that is not open.
     for fake_sync, expected in ((True, 0), (False, -errno.EBADF)):
         reader, writer = os.pipe()
         pid = os.fork()
@@ -364,8 +364,8 @@ def test_the_builders_death_ends_the_command(
     busybox_tree: Path, own_pids: bool, signo: int
 ) -> None:
     if signo == signal.SIGKILL and not own_pids:
-        signo = signal.SIGINT  # only a PID namespace survives the loss of both guards
-    seconds = str(20_000 + os.getpid())  # nobody else's
+        signo = signal.SIGINT  # only a PID namespace can do without both guards
+    seconds = str(20_000 + os.getpid())  # no other process has it
     builder = subprocess.Popen(
         [sys.executable, "-c", KILLED, busybox_tree, str(own_pids), seconds],
         stdout=subprocess.PIPE,

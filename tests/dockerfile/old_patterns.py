@@ -1,6 +1,6 @@
 """An oracle: the three kinds of patterns as regular expressions, which backtrack.
 
-That is how they were matched before ``dockerfile.globs``; for short texts only.
+``dockerfile`` matched them this way before ``dockerfile.globs``; only for short texts.
 """
 
 from __future__ import annotations

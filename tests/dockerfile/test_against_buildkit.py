@@ -38,11 +38,11 @@ if platform.machine() == "x86_64":
 else:
     pytest.skip("BuildKit's parser is packaged for x86-64 only", allow_module_level=True)
 
-# One parsed instruction, as far as both tell it: keyword as written, first and last line, flags,
-# words, whether they were JSON, and heredocs (descriptor, name, content).
+# One parsed instruction, as far as both parsers report it: keyword as written, first and last line,
+# flags, words, whether they were JSON, and heredocs (descriptor, name, content).
 Parsed = tuple[str, int, int, list[str], list[str], bool, list[tuple[int, str, str]]]
 
-# The forms that the arguments of an instruction are read in.
+# The forms in which the arguments of an instruction are parsed.
 SEPARATED = ("FROM", "EXPOSE")
 LIST_OR_JSON = ("ADD", "COPY", "VOLUME")
 COMMAND = ("RUN", "CMD", "ENTRYPOINT", "SHELL")
@@ -50,7 +50,7 @@ PAIRS = ("ENV", "LABEL")
 
 
 def with_buildkit(text: str) -> list[Parsed] | None:
-    """Parse with BuildKit; None if it says that the text is wrong."""
+    """Parse with BuildKit; None if it refuses the text."""
     try:
         commands = buildkit.parse_string(text)
     except buildkit.GoParseError:
@@ -70,7 +70,7 @@ def with_buildkit(text: str) -> list[Parsed] | None:
 
 
 def with_sundog(text: str) -> list[Parsed] | None:
-    """Parse up to the point that BuildKit's parser goes to: words, not their meaning."""
+    """Parse as far as BuildKit's parser does: words, not their meaning."""
     source = Source(text, "Dockerfile")
     parsed: list[Parsed] = []
     try:
@@ -102,7 +102,7 @@ def flag_text(name: str, value: str | None) -> str:
 
 
 def understood(statement: Statement) -> Instruction | None:
-    """The instruction that a statement is; None if only BuildKit's later phases would refuse it."""
+    """The instruction of a statement; None if only BuildKit's later phases would refuse it."""
     try:
         return build_instruction(statement, Place(0, 0, ""))
     except Fault:
@@ -120,7 +120,7 @@ def argument_words(statement: Statement) -> tuple[list[str], bool]:
             return [], False
         nested = statement.nested()
         if nested.name == "ONBUILD":
-            return [""] if nested.arguments.text else [], False  # the package looks no further
+            return [""] if nested.arguments.text else [], False  # the package parses no further
         return argument_words(nested)[0], False
     if not arguments.text:
         return [], False
@@ -148,7 +148,7 @@ def argument_words(statement: Statement) -> tuple[list[str], bool]:
 
 def pair_words(statement: Statement) -> list[str]:
     if not statement.quoted():
-        return []  # only ``ENV \`` comes here
+        return []  # only ``ENV \`` gets here
     try:
         pairs = statement.pairs()
     except Fault as fault:
@@ -160,7 +160,7 @@ def pair_words(statement: Statement) -> list[str]:
 
 
 def meant_words(instruction: Instruction, statement: Statement) -> tuple[list[str], bool]:
-    """The words again, from the value: they must have survived the grammar."""
+    """The words again, from the value: they must survive the grammar."""
     written, is_json = argument_words(statement)
     match instruction:
         case From():
@@ -197,11 +197,11 @@ def meant_words(instruction: Instruction, statement: Statement) -> tuple[list[st
         case Healthcheck():
             assert instruction.test[1:] == tuple(written[1:])
             return written, is_json
-    return written, is_json  # ONBUILD: its trigger has been through here itself
+    return written, is_json  # ONBUILD: its trigger has been compared already
 
 
 def comparable(parsed: list[Parsed] | None) -> list[Parsed] | None:
-    """Leave out what the package does not tell: flags and heredocs of an ONBUILD's trigger."""
+    """Leave out what the package does not report: flags and heredocs of an ONBUILD's trigger."""
     if parsed is None:
         return None
     return [
@@ -299,8 +299,8 @@ def test_corpus_is_parsed_as_by_buildkit(text: str) -> None:
     assert comparable(with_sundog(text)) == comparable(with_buildkit(text))
 
 
-# Where this parser means to differ: the text, what BuildKit (of the package's version) makes of it,
-# what this parser does.
+# Intended differences: the text, the result of BuildKit (in the package's version), the result of
+# this parser.
 DIFFERENCES = {
     "the package's BuildKit does not know the directive 'check', so it ends the directives": (
         "# check=skip=all\n# escape=`\nFROM a `\n AS b\n",
@@ -338,9 +338,9 @@ def test_known_difference_is_as_described(reason: str) -> None:
 
 
 def has_known_difference(text: str) -> bool:
-    """Tell texts that a known difference touches, roughly: a few more are left out."""
+    """Tell, roughly, whether a known difference concerns a text; a few more texts are left out."""
     if not text.isascii() and ("--" in text or "HEALTHCHECK" in text):
-        return True  # bytes that are characters each, which the package cannot even return
+        return True  # single bytes as characters; the package can't return them
     lines = logical_lines(text)
     return any(not line.strip(BLANKS) for line in lines) or any(
         "[" in line and "]" in line.rstrip(BLANKS)[:-1] for line in lines

@@ -1,4 +1,4 @@
-"""Which words of which instruction are expanded."""
+"""The words of each instruction that are expanded."""
 
 import dataclasses
 
@@ -12,8 +12,8 @@ from sundog.errors import DockerfileError
 
 VARIABLES = {"a": "A", "two": "x y"}
 
-# An instruction and the same with its variables by hand: in what the reference lists, and nowhere
-# else.
+# An instruction, and the same with its variables replaced by hand: exactly those words that the
+# reference lists.
 EXPANSIONS = {
     "FROM --platform=$a $a AS a": "FROM --platform=A A AS a",
     'ARG $a="$a $a" b': "ARG 'A'='A A' b",

@@ -51,7 +51,7 @@ def test_ignore_files_say_what_they_did(lines: list[tuple[bool, str]], path: str
     texts = [("!" if is_exception else "") + pattern for is_exception, pattern in cleaned]
     try:
         patterns = PathPatterns(texts)
-    except PatternError:  # nothing is left of it once it is cleaned
+    except PatternError:  # cleaning leaves nothing of it
         return
     expected = False
     for parsed in patterns._all:
@@ -112,7 +112,7 @@ def stars(count: int) -> str:
     return "a*" * count + "b"
 
 
-# What took exponential time, as a function of its size: patterns and texts grow together.
+# These took exponential time: functions of their size; patterns and texts grow together.
 EXPONENTIAL: dict[str, Callable[[int], object]] = {
     "COPY": lambda size: compiled(stars(size)).matches("a" * size * 2),
     "COPY with classes": lambda size: compiled("*[a-c]?*" * size + "d").matches("a" * size * 4),
@@ -134,16 +134,16 @@ EXPONENTIAL: dict[str, Callable[[int], object]] = {
 
 @pytest.mark.parametrize("what", EXPONENTIAL)
 def test_steps_grow_with_pattern_and_text_and_not_faster(what: str) -> None:
-    """Twice the size is at most twice the steps, each of which looks at each token once at most."""
+    """Twice the size takes at most twice the steps; each step looks at each token at most once."""
     function = EXPONENTIAL[what]
     small, large = (counted(lambda size=size: function(size)) for size in (100, 200))  # type: ignore[misc]
     assert small > 100
     assert large <= 2.2 * small
-    assert large < 500 * 200  # and a step is few lines
+    assert large < 500 * 200  # and a step takes few lines
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each character leads elsewhere: then it forgets, and finds the same."""
+    """Each character leads to a new state: the automaton forgets, and gives the same result."""
     monkeypatch.setattr(globs, "_REMEMBERED", 1 << 12)
     pattern: list[globs.Token] = [
         Many.STAR,

@@ -1,4 +1,4 @@
-"""``dockerfile.ignore``: like the builders' own matcher, and a brute-force reading of the rules."""
+"""``dockerfile.ignore``: compared with the builders' own matcher, and with brute force."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sundog.dockerfile.ignore import PathPatterns, read_ignore_file
 from sundog.dockerfile.wildcard import PatternError
 
-# Recorded by ignore/oracle.go.
+# ignore/oracle.go recorded this.
 CASES = Path(__file__).parent / "ignore" / "cases.json.xz"
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_pattern(text: str) -> None:
         PathPatterns(read_ignore_file(text.encode()))
 
 
-# A brute-force reading: each component by itself, ** by trying every number of components.
+# Brute force: match each component by itself, and try every number of components for **.
 
 NAMES = ["a", "b", "ab", ".c", "x.md"]
 COMPONENTS = [*NAMES, "*", "?", "a*", "*.md", "[ab]", "[^a]", "**"]
@@ -110,7 +110,7 @@ def test_like_the_brute_force_reading(lines: list[tuple[bool, list[str]]], path:
 def test_what_is_left_out_below_a_directory(
     lines: list[tuple[bool, list[str]]], directory: list[str], below: list[str]
 ) -> None:
-    """Whoever walks a tree may leave out a directory without losing a file."""
+    """A program that walks a tree may leave out a directory without losing a file."""
     patterns = patterns_of(lines)
     top, path = "/".join(directory), "/".join([*directory, *below])
     if patterns.match(top) and not patterns.may_except_below(top):

@@ -69,7 +69,7 @@ def test_mount(text: str, mount: Mount) -> None:
         ("type=cache,target=/x,required", "type=cache has no required"),
         ("type=ssh,source=/x", "type=ssh has no source"),
         ("type=secret", "type=secret needs an id"),
-        ("type=secret,id=a,src=b", "the same thing"),
+        ("type=secret,id=a,src=b", "id or source, not both"),
         ("type=cache,target=/x,sharing=both", "no such sharing: both"),
         ("type=cache,target=/x,mode=9", "mode=9: not an octal mode"),
         ("type=cache,target=/x,uid=me", "uid=me: not a number"),

@@ -1,4 +1,4 @@
-"""What each instruction becomes, and how each fault is reported."""
+"""The value of each instruction, and the report of each fault."""
 
 import os
 import re
@@ -39,7 +39,7 @@ from sundog.dockerfile.parse import Dockerfile, parse
 from sundog.errors import DockerfileError
 
 SECOND = 1_000_000_000
-NOWHERE = Place(0, 0, "")  # two instructions are equal wherever they stand
+NOWHERE = Place(0, 0, "")  # instructions are equal at all places
 
 
 def parsed(text: str) -> Dockerfile:
@@ -47,7 +47,7 @@ def parsed(text: str) -> Dockerfile:
 
 
 def instruction(text: str) -> Instruction:
-    """Parse one instruction behind a FROM."""
+    """Parse one instruction after a FROM."""
     return parsed(f"FROM base\n{text}").instructions[1]
 
 
@@ -212,8 +212,7 @@ def test_argv_has_the_shell_in_shell_form_only() -> None:
     assert run.argv(shell) == ["a", "b"]
 
 
-# Dockerfile, line of the fault, message, what the marker marks ("" where something is missing),
-# hint.
+# Dockerfile, line of the fault, message, the marked text ("" if something is missing), hint.
 FAULTS = [
     ("FROM a\nRNU b", 2, "unknown instruction: RNU", "RNU", "did you mean RUN?"),
     ("FROM a\nRUN b\n  && c", 3, "unknown instruction: &&", "&&", "the line above"),
@@ -238,15 +237,15 @@ FAULTS = [
     ("FROM --platform x", 1, "--platform needs a value", "--platform", "--platform=VALUE"),
     ("FROM a\nRUN", 2, "RUN needs an argument", "", ""),
     ("FROM a\nRUN []", 2, "RUN needs a command", "[]", ""),
-    ("FROM a\nRUN [1]", 2, "must hold strings only", "[1]", r'\["/bin/ls", "-l"\]'),
+    ("FROM a\nRUN [1]", 2, "must hold only strings", "[1]", r'\["/bin/ls", "-l"\]'),
     ("FROM a\nRUN --network=bridge b", 2, "takes default or none or host", "--network=bridge", ""),
-    ("FROM a\nRUN <<E\nb", 2, "heredoc <<E is not terminated", "<<E", "must read E"),
+    ("FROM a\nRUN <<E\nb", 2, "heredoc <<E is not terminated", "<<E", "has only E"),
     (
         "FROM a\nRUN b \\\n <<-'E F'\nE F ",
         3,
         "heredoc <<-'E F' is not",
         "<<-'E F'",
-        "must read E F",
+        "has only E F",
     ),
     ("FROM a\nRUN <<${b:-c d}", 2, "heredoc: ", "<<${b:-c d}", ""),
     ("FROM a\nENV", 2, "ENV needs an argument", "", "ENV NAME=VALUE"),
@@ -260,7 +259,7 @@ FAULTS = [
     ("FROM a\nCOPY b", 2, "COPY needs a source and a destination", "b", ""),
     ("FROM a\nCOPY --link", 2, "COPY needs a source and a destination", "", ""),
     ("FROM a\nADD []", 2, "ADD needs a source and a destination", "[]", ""),
-    ("FROM a\nCOPY b <<E\nE", 2, "a heredoc cannot be the destination", "<<E", ""),
+    ("FROM a\nCOPY b <<E\nE", 2, "a heredoc can't be the destination", "<<E", ""),
     ("FROM a\nCOPY --link=yes b c", 2, "--link takes true or false, not 'yes'", "--link=yes", ""),
     ("FROM a\nCOPY --chown=1 --chown=2 b c", 2, "--chown is given twice", "--chown=2", ""),
     ("FROM a\nCOPY --xyzzy b c", 2, "COPY has no flag --xyzzy", "--xyzzy", "its flags are --chown"),
@@ -278,8 +277,8 @@ FAULTS = [
     ("FROM a\nHEALTHCHECK --timeout=5us CMD b", 2, "5us is less than 1ms", "--timeout=5us", ""),
     ("FROM a\nHEALTHCHECK --retries=-1 CMD b", 2, "not a number: '-1'", "--retries=-1", ""),
     ("FROM a\nONBUILD", 2, "ONBUILD needs an argument", "", ""),
-    ("FROM a\nONBUILD FROM b", 2, "FROM cannot be an ONBUILD trigger", "FROM", ""),
-    ("FROM a\nONBUILD onbuild RUN b", 2, "ONBUILD cannot be", "onbuild", ""),
+    ("FROM a\nONBUILD FROM b", 2, "FROM can't be an ONBUILD trigger", "FROM", ""),
+    ("FROM a\nONBUILD onbuild RUN b", 2, "ONBUILD can't be", "onbuild", ""),
     ("FROM a\nONBUILD RUM b", 2, "unknown instruction: RUM", "RUM", "did you mean RUN?"),
     ("FROM a\nONBUILD COPY --frm=x a b", 2, "no flag --frm", "--frm=x", "did you mean --from?"),
 ]

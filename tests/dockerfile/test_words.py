@@ -68,7 +68,7 @@ EXPANDED = {
     "a\\": "a",
     "''": "",
     "a  b ": "a  b ",
-    # Values are not read again.
+    # Values are not expanded again.
     "$quoted": "'a' \"b\" $foo \\c",
     '"$quoted"': "'a' \"b\" $foo \\c",
     # Patterns.
@@ -204,8 +204,8 @@ def test_word_without_expansion_is_not_read_for_patterns() -> None:
     assert expand("${a#()[].+|^}", {"a": "()[].+|^x"}) == "x"
 
 
-# What sh and BuildKit agree on: no quotes or braces inside of quoted modifiers, no brackets in
-# patterns, no blanks outside of quotes.
+# The syntax on which sh and BuildKit agree: no quotes or braces in quoted modifiers, no brackets in
+# patterns, no blanks outside quotes.
 
 NAMES = st.sampled_from(["a", "b", "c", "e", "u"])  # e is empty, u is unset
 VALUES = st.text("ab/.*?'\"\\ $-", max_size=8)  # dash's ``?`` is a byte
@@ -272,7 +272,7 @@ def test_expansion_agrees_with_sh(expressions: list[str], variables: dict[str, s
 REPLACEMENTS = st.tuples(
     NAMES,
     st.sampled_from(["/", "//"]),
-    # Left out: patterns of stars alone, which can match nothing; bash's own opinion of ``*\\*``.
+    # Left out: patterns of only stars, which can match nothing; and ``*\\*``, where bash differs.
     GLOBS.map(lambda glob: glob.replace("\\*", "").replace("/", "\\/")).filter(
         lambda glob: glob.strip("*") != ""
     ),

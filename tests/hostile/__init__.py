@@ -1,1 +1,1 @@
-"""What images, registries, archives and neighbours may try."""
+"""Attacks by images, registries, archives and neighbours."""

@@ -1,8 +1,8 @@
-"""Builds of what is hostile: what a case is, and the place in which it is tried.
+"""Builds of hostile inputs: the description of a case, and the place where it is tried.
 
 Each case is a build in a process that is forked from this one, which has imported all that it
-needs; its memory is bounded.  Beside its context lies what must neither get into an image nor be
-changed: ``outside``.
+needs.  Its memory is bounded.  Beside its context is the directory ``outside``, whose files must
+neither get into an image nor change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# In no file but the canary's.
+# Only the canary's file has this.
 CANARY = b"canary-" + os.urandom(16).hex().encode()
 _MEMORY = 3 << 30  # bytes of address space
 _SECONDS = 60
@@ -35,13 +35,13 @@ _MODULES = (image_build,)  # imported before anything is forked
 
 @dataclass(frozen=True)
 class Case:
-    """One cause.
+    """One attack.
 
-    text      the Dockerfile; ``OUTSIDE`` in it is the path of what is outside
-    says      a part of the one error, which shows line ``line`` (0: it is about no line); without
-              it, the build succeeds
-    prints    what RUNs print, None for anything
-    prepare   what makes the context, ``f`` in it apart
+    text      the Dockerfile; ``OUTSIDE`` in it is the path of the directory outside
+    says      a part of the one error, which shows line ``line`` (0: no line); without it, the build
+              succeeds
+    prints    the output of the RUNs; None for anything
+    prepare   makes the context, except ``f`` in it
     options   of the command
     """
 
@@ -70,7 +70,7 @@ class Place:
             path.write_bytes(CANARY)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Run ``ch-image``; return its exit status and what it printed."""
+        """Run ``ch-image``; return its exit status and its output."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # the runner may have threads
@@ -85,13 +85,13 @@ class Place:
         return status, texts[0], texts[1]
 
     def _become(self, arguments: tuple[str, ...], out: int, err: int) -> None:
-        """Be the command, and end."""
+        """Run the command in this process, and end."""
         status = 70
         try:
             signal.alarm(_SECONDS)
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
             null = os.open(os.devnull, os.O_RDONLY)
-            kept = sys.stdin, sys.stdout, sys.stderr  # or they would close what comes now
+            kept = sys.stdin, sys.stdout, sys.stderr  # otherwise they would close new descriptors
             # The runner may have closed its own, so that these are among 0, 1 and 2 already.
             sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (null, out, err)]
             for target, source in enumerate(sources):
@@ -102,7 +102,7 @@ class Place:
             sys.stdout.reconfigure(errors="surrogateescape")
             sys.stderr.reconfigure(errors="backslashreplace")
             os.environ["CH_IMAGE_STORAGE"] = str(self.storage)
-            os.environ["CH_IMAGE_CACHE"] = "disabled"  # each case is done, whatever was before
+            os.environ["CH_IMAGE_CACHE"] = "disabled"  # each case runs, whatever ran before
             os.chdir(self.directory)
             status = image_command.run(arguments)
             del kept
@@ -124,7 +124,7 @@ class Place:
         return self.run("build", "-t", tag, *options, str(self.context))
 
     def look_outside(self) -> dict[str, tuple[object, ...]]:
-        """Return all that is outside, as it would show that somebody had written there."""
+        """Return all files outside, in a form that shows a change to any of them."""
         found: dict[str, tuple[object, ...]] = {}
         for top, directories, files in os.walk(self.outside):
             for name in (".", *directories, *files):
@@ -156,13 +156,13 @@ class Place:
         return "canary" in names or self.holds_secret(layer)
 
     def attempt(self, case: Case) -> str:
-        """Build ``case`` and check all that it promises; return what was printed for people."""
+        """Build ``case`` and check all its promises; return the output for people."""
         if case.prepare is not None:
             case.prepare(self)
         outside, layers = self.look_outside(), self.layers()
         status, out, err = self.build(case)
         assert "Traceback" not in err, err
-        assert "Error" not in err, err  # RecursionError and its like
+        assert "Error" not in err, err  # RecursionError and the like
         error = err[err.find("error: ") :] if case.says else ""
         assert len(error) < _LONGEST, len(error)
         assert "\x1b" not in error
@@ -181,7 +181,7 @@ class Place:
 
 
 def _below(top: Path) -> Iterator[os.DirEntry[str]]:
-    """Return all entries below a directory, however deep they are."""
+    """Return all entries below a directory, at any depth."""
     ahead = [os.fspath(top)]
     while ahead:
         try:
@@ -195,7 +195,7 @@ def _below(top: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def make_storage(directory: Path, busybox_tar: Path) -> Path:
-    """Make a storage that has the image ``bb``; return its path."""
+    """Make a storage directory with the image ``bb``; return its path."""
     place = Place(directory, directory / "storage")
     status, _, err = place.run("import", str(busybox_tar), "bb")
     assert status == 0, err

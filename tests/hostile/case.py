@@ -1,4 +1,4 @@
-"""What a case of the hostile registry is."""
+"""The description of a case of the hostile registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PULL = ("pull", "{registry}/a:1")
 
 
 def honest(world: World, asked: Asked, right: Reply) -> Answer:
-    """Do what is right."""
+    """Do nothing hostile."""
     return right
 
 
@@ -28,7 +28,7 @@ def image(
     config: Callable[[Json], object] | bytes | None = None,
     media_type: str = media_types.OCI_MANIFEST,
 ) -> Callable[[Shelf], None]:
-    """Return what puts ``a:1`` on a shelf, an image of one layer.
+    """Return a function that puts ``a:1`` on a shelf, an image of one layer.
 
     Functions change the object of a document; bytes are the document.
     """
@@ -69,15 +69,15 @@ class Case:
     """One way to be hostile.
 
     says            a part of the one error; "" if the command works all the same
-    shelf           what the registry has
-    fault           what it does
+    shelf           the contents of the registry
+    fault           the misbehaviour of the registry
     argv            the command; ``{registry}`` and the like are fields of ``World``
-    most            so many requests at most
-    floods          bytes that may be sent, at most
+    most            the maximum number of requests
+    floods          the maximum number of bytes that the registry may send
     login           whether the user has a password there, and gives it
-    entitled        the servers that may see it, or the token, as beginnings of URLs
-    seconds         after how many a silent server is given up, 0 for as usual
-    chunk           how many bytes are pushed at a time, 0 for as usual
+    entitled        the servers that may see the password or the token, as beginnings of URLs
+    seconds         the timeout for a silent server, 0 for the default
+    chunk           the number of bytes in a push's chunk, 0 for the default
     settings        ``registries.conf``
     """
 
@@ -97,10 +97,10 @@ class Case:
 
 
 def on_manifest(answer: Callable[[Reply], Answer]) -> Fault:
-    """Return a fault in what is answered about manifests."""
+    """Return a fault in the answers about manifests."""
     return lambda _world, asked, right: answer(right) if asked.is_manifest else right
 
 
 def on_blob(answer: Callable[[Reply], Answer]) -> Fault:
-    """Return a fault in what is answered about blobs."""
+    """Return a fault in the answers about blobs."""
     return lambda _world, asked, right: answer(right) if asked.is_blob else right

@@ -1,4 +1,4 @@
-"""What a table of hostile archives is made of: a case, and the archives around the hostile part."""
+"""The parts of a table of hostile archives: a case, and the archives around the hostile part."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HARMLESS = (directory("etc"), file("etc/motd", b"hello\n"))
 
 @dataclass(frozen=True)
 class Case:
-    """An archive, and what becomes of it.
+    """An archive, and the result of importing it.
 
-    It is refused with ``says`` in its
-    message; or taken, and the topmost layer ``holds`` files (contents), symlinks (``-> TARGET``),
-    and other things by what find(1) calls their type; None is not there.  ``check`` gets the tree.
+    Either it is refused with ``says`` in the message.  Or it is accepted, and the topmost layer
+    ``holds`` files (contents), symlinks (``-> TARGET``), and other things by find(1)'s letter for
+    their type; None is a missing one.  ``check`` gets the tree.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Case:
 
 
 class Outside:
-    """The directory outside that ``CANARY`` in names and targets stands for."""
+    """The directory outside; ``CANARY`` in names and targets stands for it."""
 
     canary = CANARY
 
 
 def settled(text: str) -> str:
-    """Return ``text`` with the directory that ``CANARY`` stands for."""
+    """Return ``text`` with ``CANARY`` replaced by its directory."""
     return text.replace("/CANARY", Outside.canary).replace("CANARY", Outside.canary[1:])
 
 
@@ -123,10 +123,10 @@ def docker(
     links: tuple[tarfile.TarInfo, ...] = (),
     **changes: Any,
 ) -> Callable[[], bytes]:
-    """Return what ``docker save`` would write of a base layer and ``upper``, with changes.
+    """Return the output of ``docker save`` for a base layer and ``upper``, with changes.
 
-    ``manifest`` gets the good entry and returns what manifest.json holds, bytes as they are;
-    ``config`` is that of the image, by default a good one with ``changes``.
+    ``manifest`` gets the good entry and returns the contents of manifest.json; it may return bytes.
+    ``config`` is the image's configuration, by default a good one with ``changes``.
     """
 
     def make() -> bytes:
@@ -154,7 +154,7 @@ OCI = "application/vnd.oci.image."
 
 @dataclass
 class Layout:
-    """An OCI layout in the making: documents to change, blobs by digest."""
+    """An unfinished OCI layout: documents that can be changed, blobs by digest."""
 
     config: Any
     manifest: Any
@@ -172,7 +172,7 @@ def oci(
     change: Callable[[Layout], object] = lambda _: None,
     late: Callable[[Layout], object] = lambda _: None,
 ) -> Callable[[], bytes]:
-    """Return a layout of one layer: ``change`` before digests are taken, ``late`` after."""
+    """Return a layout of one layer: ``change`` runs before digests are computed, ``late`` after."""
 
     def make() -> bytes:
         layout = Layout(image_config(BASE_LAYER), {}, {}, {"imageLayoutVersion": "1.0.0"}, {})

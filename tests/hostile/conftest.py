@@ -1,4 +1,4 @@
-"""The attacker, compiled, and what it is to leave alone."""
+"""The compiled attacker, and the canaries that it must not harm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = Path(__file__).with_name("programs")
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation")
-# The kernel's headers are no part of musl's.
+# musl does not include the kernel's headers.
 HEADERS = ("-static", "-no-pie", "-idirafter", "/usr/include")
 
 

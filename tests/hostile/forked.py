@@ -1,7 +1,7 @@
 """``ch-image`` again and again from one process that has imported it: one fork for each command.
 
-Reads requests from standard input, one JSON object a line, and answers likewise.  No time is passed
-between attempts: pauses are counted, not made.
+Reads requests from standard input, one JSON object a line, and answers in the same form.  Attempts
+are not paused: pauses are counted, not made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 _SECONDS = 30
 
 pauses: list[float] = []
-time.sleep = pauses.append  # type: ignore[assignment]  # before anything takes hold of it
+time.sleep = pauses.append  # type: ignore[assignment]  # before any module imports it
 
 from sundog.cli import (  # noqa: E402
     image_command,
@@ -52,13 +52,13 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(kind: Any) -> dict[str, Any]:
-    """Return the defaults of what a class is made with, to be changed."""
+    """Return the defaults of a class's arguments, which can be changed."""
     found: dict[str, Any] = kind.__init__.__kwdefaults__
     return found
 
 
 def _become(request: dict[str, Any], out: int, err: int) -> None:
-    """Be the command, and end."""
+    """Run the command in this process, and end."""
     status = 70
     try:
         signal.alarm(_SECONDS)

@@ -1,4 +1,4 @@
-"""Hostile trees: where archives end, extended headers, maps of holes, and floods of them all."""
+"""Hostile trees: ends of archives, extended headers, maps of holes, and floods of all of these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.layer.archives import directory, file, hard_link, pax_header, raw_hea
 
 
 def pax_of(data: bytes, claimed: int | None = None) -> bytes:
-    """Return an extended header of just these bytes."""
+    """Return an extended header of exactly these bytes."""
     return (
         raw_header(b"pax", typeflag=b"x", size=sized(len(data) if claimed is None else claimed))
         + data

@@ -1,4 +1,4 @@
-"""Hostile archives as docker save writes them."""
+"""Hostile archives in the form of docker save."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def images(names: int) -> Callable[[dict[str, Any]], object]:
 
 
 def terabyte() -> bytes:
-    """Return an archive of docker save in which the layer is a hole."""
+    """Return an archive of docker save whose layer is a hole."""
     sparse = pax_header((b"GNU.sparse.map", b"0,0"), (b"GNU.sparse.size", b"%d" % (1 << 40)))
     return sparse + raw_header(b"hole") + docker(manifest=entry(Layers=["hole"]))()
 

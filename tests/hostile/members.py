@@ -1,4 +1,4 @@
-"""Hostile trees: whiteouts, types, attributes and numbers that are not what they should be."""
+"""Hostile trees: invalid whiteouts, types, attributes and numbers."""
 
 from __future__ import annotations
 

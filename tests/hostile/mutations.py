@@ -1,6 +1,7 @@
 """Mutations of archives and documents, from a seed: the same seed makes the same inputs.
 
-They start from the table's cases and good archives, since what no reader gets past is no test.
+They start from the table's cases and good archives, because a text that every reader refuses at
+once tests nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def tree_archive(rng: random.Random) -> bytes:
             out += pax_header(*records, typeflag=rng.choice([b"x", b"x", b"g"]))
         try:
             one = archive(rng.choice(makers)()).getvalue()
-        except ValueError:  # tarfile wants no such name
+        except ValueError:  # tarfile refuses such a name
             continue
         out += one[: len(one) - 10240 + (-len(one) % 512) or None].rstrip(b"\0")
         out += bytes(-len(out) % BLOCK)
@@ -109,7 +110,7 @@ def tree_archive(rng: random.Random) -> bytes:
 
 
 def value(rng: random.Random) -> bytes:
-    """Return what may stand in a record."""
+    """Return a value that a record may have."""
     kind = rng.randrange(4)
     if kind == 0:
         return rng.choice(NAMES)
@@ -163,7 +164,7 @@ def mend_checksum(data: bytearray, block: int) -> None:
 
 
 def changed_value(rng: random.Random, document: Any) -> Any:
-    """Return a JSON value with something in it exchanged, doubled or lost."""
+    """Return a JSON value in which something is replaced, doubled or missing."""
     if isinstance(document, dict) and document and rng.random() < 0.85:
         key = rng.choice(sorted(document))
         copy = dict(document)
@@ -183,7 +184,7 @@ def changed_value(rng: random.Random, document: Any) -> Any:
 
 
 def docker_archive(rng: random.Random) -> bytes:
-    """Return what docker save might write of a changed image."""
+    """Return an archive like docker save's, of a changed image."""
     layers = [tree_archive(rng) for _ in range(rng.randrange(3))]
     what = rng.randrange(3)
     good = docker(*layers)
@@ -226,7 +227,7 @@ def oci_archive(rng: random.Random) -> bytes:
 
     try:
         data = oci(early, late)()
-    except (TypeError, AttributeError, ValueError, KeyError):  # it can't be put together
+    except (TypeError, AttributeError, ValueError, KeyError):  # these parts don't fit together
         data = oci()()
         what = "bytes"
     return mutated(rng, data) if what == "bytes" else data

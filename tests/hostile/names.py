@@ -1,4 +1,4 @@
-"""Hostile trees: names that lead elsewhere, links that do."""
+"""Hostile trees: names and links that lead elsewhere."""
 
 from __future__ import annotations
 

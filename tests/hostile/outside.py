@@ -1,4 +1,4 @@
-"""What stands outside of a container under attack, and must come to no harm: the canaries."""
+"""The canaries: things outside a container under attack, which must not be harmed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def tree_digest(top: Path) -> str:
 
 
 class Outside:
-    """The canaries.  ``arguments`` tells the attacker of them; ``check`` fails if one is hurt."""
+    """The canaries.  ``arguments`` names them for the attacker; ``check`` fails after harm."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.token = secrets.token_hex(8)
@@ -63,7 +63,7 @@ class Outside:
         stack.callback(os.close, self.slave)
         self.pts = os.ttyname(self.slave)
         self.victim = subprocess.Popen(["sleep", "1000"])
-        # As a user's shell: the leader of the terminal's session.
+        # Like a user's shell: the leader of the terminal's session.
         shell = subprocess.Popen(["setsid", "--ctty", "sleep", "1000"], stdin=self.slave)
         for process in (self.victim, shell):
             stack.callback(process.wait)
@@ -76,7 +76,7 @@ class Outside:
     def _sockets(self, stack: ExitStack) -> None:
         self.abstract = f"sundog-canary-{self.token}"
         self.listeners = []
-        # Names of sockets are short: sun_path in unix(7).
+        # The names of sockets must be short: sun_path in unix(7).
         place = stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp"))
         self.socket = Path(place, "socket")
         for kind, address in (
@@ -118,7 +118,7 @@ class Outside:
         stack.callback(self.shm.unlink)
 
     def _key(self, stack: ExitStack) -> int:
-        """Put a key on the user's keyring; return its serial number, -1 where there are none."""
+        """Put a key on the user's keyring; return its serial number, -1 if there are no keys."""
         payload = self.token.encode()
         serial = syscall(
             NUMBERS["add_key"], b"user", self.mq.encode(), payload, len(payload), USER_KEYRING
@@ -128,7 +128,7 @@ class Outside:
         return serial
 
     def watch(self, *tops: Path) -> None:
-        """Take what is below ``tops`` for canaries as well, as it is now."""
+        """Make everything below ``tops`` a canary as well, in its present state."""
         for top in tops:
             self.watched.append(top)
             self.digests[top] = tree_digest(top)
@@ -136,7 +136,7 @@ class Outside:
     def arguments(self, *, kill_ours: bool = True) -> list[str]:
         """Return the arguments of the attacker that name the canaries.
 
-        With ``kill_ours`` it is to kill the processes between it and this one.
+        With ``kill_ours``, the attacker shall kill the processes between itself and this one.
         """
         ours = [f"kill_ours={os.getpid()}"] if kill_ours else []
         return [
@@ -156,7 +156,7 @@ class Outside:
         ]
 
     def check(self, *, shares: bool = False) -> None:
-        """Fail if something was reached; ``shares`` leaves out what ``ch-run`` has by design."""
+        """Fail if the attacker reached a canary; ``shares`` excludes what ``ch-run`` shares."""
         assert {top: tree_digest(top) for top in self.watched} == self.digests
         typed, _, _ = select.select([self.master, self.slave], [], [], 0)
         assert typed == [], "something was typed into the user's terminal"
@@ -171,13 +171,13 @@ class Outside:
 
 @contextmanager
 def canaries(directory: Path) -> Iterator[Outside]:
-    """Put up the canaries, in ``directory`` and elsewhere; take them away at the end."""
+    """Put up the canaries, in ``directory`` and elsewhere; remove them at the end."""
     with ExitStack() as stack:
         yield Outside(directory, stack)
 
 
 def verdicts(text: str) -> dict[str, tuple[str, str]]:
-    """Return what the attacker printed: a word and a remark for each attack."""
+    """Return the attacker's output: a word and a remark for each attack."""
     found = {}
     for line in text.splitlines():
         name, separator, rest = line.partition(": ")
@@ -188,5 +188,5 @@ def verdicts(text: str) -> dict[str, tuple[str, str]]:
 
 
 def named(text: str, word: str) -> dict[str, str]:
-    """Return the attacks that went so, with the remarks."""
+    """Return the attacks with that outcome, and their remarks."""
     return {name: remark for name, (found, remark) in verdicts(text).items() if found == word}

@@ -27,7 +27,7 @@ def _raw(name: str, says: str, answer: Answer, **more: Any) -> Case:
 
 
 def _header(name: str, says: str, field: str, value: str, **more: Any) -> Case:
-    """A field of the answer that is right in all else."""
+    """Set a header field of an answer that is right otherwise."""
     return Case(
         f"header-{name}",
         says,
@@ -210,7 +210,7 @@ def _cut(right: Reply, size: int) -> Reply:
 
 
 def _range(name: str, says: str, status: int, value: str, **more: Any) -> Case:
-    """Break off in the layer, and answer so where the rest is asked for."""
+    """Break off in the layer, and give this answer when the client asks for the rest."""
 
     def fault(world: World, asked: Asked, right: Reply) -> Answer:
         if not asked.is_blob or b'"rootfs"' in right.body:
@@ -251,7 +251,7 @@ BLOBS = (
 
 
 def _redirect(name: str, says: str, location: str, **more: Any) -> Case:
-    """Lead elsewhere whoever asks for a manifest."""
+    """Redirect each request for a manifest."""
 
     def fault(world: World, asked: Asked, right: Reply) -> Answer:
         if not asked.is_manifest or asked.server != f"http://{world.registry}":

@@ -41,7 +41,7 @@ def _inner(name: str, says: str, **fields: object) -> Case:
 
 
 def _with(*pieces: bytes) -> Callable[[Shelf], None]:
-    """Return what makes ``a:1`` with text put into its manifest, which json could not write."""
+    """Return a function that makes ``a:1`` with text in its manifest that json could not write."""
 
     def put(shelf: Shelf) -> None:
         image()(shelf)
@@ -52,7 +52,7 @@ def _with(*pieces: bytes) -> Callable[[Shelf], None]:
 
 
 def _foreign(name: str, says: str, *urls: object, **more: Any) -> Case:
-    """A layer that is elsewhere only, if anywhere."""
+    """A layer that is only elsewhere, or nowhere."""
 
     def put(shelf: Shelf) -> None:
         places = list(urls)
@@ -244,7 +244,7 @@ CONFIGS = (
 
 
 def _index(change: Callable[[Json, Json], object]) -> Callable[[Shelf], None]:
-    """Return what makes ``a:1`` an index of one good entry, changed."""
+    """Return a function that makes ``a:1`` an index of one good entry, changed."""
 
     def put(shelf: Shelf) -> None:
         image()(shelf)
@@ -298,7 +298,7 @@ INDEXES = (
 
 
 def _bomb(shelf: Shelf) -> None:
-    """Put a layer there that is a page of zeros, and no tar."""
+    """Make a layer that is a page of zeros, and not a tar."""
     raw = bytes(1 << 20)
     layer = Layer(shelf.blob(gzip.compress(raw), media_types.OCI_LAYER_GZIP), shelf.base().diff_id)
     shelf.image(layer, tag="a:1")

@@ -1,4 +1,4 @@
-"""Registries and token servers that are after a password, or answer with what is no token."""
+"""Registries and token servers that want to steal a password, or give an invalid token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ token-servers = ["auth.other.test"]
 
 
 def token_login(realm: str, token: Callable[[Reply], Answer] = lambda right: right) -> Fault:
-    """Return a fault: whoever has no token is sent to ``realm`` for one."""
+    """Return a fault: a client without a token is sent to ``realm`` for one."""
 
     def fault(world: World, asked: Asked, right: Reply) -> Answer:
         if asked.is_token:
@@ -46,7 +46,7 @@ def _realm(name: str, says: str, realm: str, **more: Any) -> Case:
 
 
 def _token(name: str, says: str, answer: Answer | object, **more: Any) -> Case:
-    """A token server of the registry's own that answers so; JSON where it is no answer."""
+    """A token server of the registry's own with this answer; JSON if it is not an ``Answer``."""
     if not isinstance(answer, Reply | bytes):
         answer = Reply(body=json.dumps(answer).encode())
     fault = token_login("http://{registry}/token", lambda _: answer)
@@ -135,7 +135,7 @@ REALMS = (
 
 
 def _redirected(name: str, says: str, location: str, **more: Any) -> Case:
-    """A token server that leads to another."""
+    """A token server that redirects to another."""
 
     def fault(world: World, asked: Asked, right: Reply) -> Answer:
         if asked.path.startswith("/token-elsewhere"):
@@ -218,7 +218,7 @@ def _never(world: World, asked: Asked, right: Reply) -> Answer:
 
 
 def _at_target(world: World, asked: Asked, right: Reply) -> Answer:
-    """Lead to another server, which wants the password."""
+    """Redirect to another server, which wants the password."""
     if asked.server != f"http://{world.registry}":
         return Reply(401, (("WWW-Authenticate", 'Basic realm="x"'),))
     if asked.is_blob:

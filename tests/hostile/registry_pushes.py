@@ -1,4 +1,4 @@
-"""Registries that lie to whoever pushes."""
+"""Registries that lie to a push."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PUSH = ("push", "pushed", "{registry}/b:1")
-CHUNK = 100  # bytes, of which the layer has a few hundred
+CHUNK = 100  # bytes; the layer has a few hundred
 
 
 def _push(name: str, says: str, fault: Fault, **more: Any) -> Case:
@@ -22,7 +22,7 @@ def _push(name: str, says: str, fault: Fault, **more: Any) -> Case:
 
 
 def on(*methods: str, uploads: bool = True) -> Callable[[Callable[[Reply], Answer]], Fault]:
-    """Return what makes a fault in answers to these methods, for uploads or for manifests."""
+    """Return a function that makes a fault in answers to these methods of uploads or manifests."""
 
     def make(answer: Callable[[Reply], Answer]) -> Fault:
         def fault(world: World, asked: Asked, right: Reply) -> Answer:
@@ -35,7 +35,7 @@ def on(*methods: str, uploads: bool = True) -> Callable[[Callable[[Reply], Answe
 
 
 def _location(name: str, says: str, location: str, **more: Any) -> Case:
-    """Lead an upload there."""
+    """Redirect an upload to that place."""
 
     def fault(world: World, asked: Asked, right: Reply) -> Answer:
         if asked.method != "POST":
@@ -46,7 +46,7 @@ def _location(name: str, says: str, location: str, **more: Any) -> Case:
 
 
 def _range(name: str, says: str, value: str, **more: Any) -> Case:
-    """Say so how much has arrived."""
+    """Report this number of received bytes."""
     return _push(
         f"range-{name}", says, on("PATCH")(lambda right: right.but(Range=value)), chunk=CHUNK,
         **more,
@@ -60,7 +60,7 @@ def _few_bytes(world: World, asked: Asked, right: Reply) -> Answer:
 
 
 def _too_much(world: World, asked: Asked, right: Reply) -> Answer:
-    """Answer a chunk with: it does not fit; and the question with: nothing is here."""
+    """Refuse a chunk because it does not fit; then say that nothing has arrived."""
     if asked.method == "PATCH":
         return right.but(416)
     return right.but(Range="0-0") if asked.method == "GET" else right
@@ -71,7 +71,7 @@ def _forgetful(world: World, asked: Asked, right: Reply) -> Answer:
 
 
 def _half(world: World, asked: Asked, right: Reply) -> Answer:
-    """Take a chunk, fail, and have nothing of it then: so it would never end."""
+    """Take a chunk, fail, and then have nothing of it: the push would never end."""
     if asked.method == "GET" and "/uploads/" in asked.path:
         return right.but(Range="0-0")
     if asked.method != "PATCH":
@@ -176,7 +176,7 @@ CASES = (
 
 
 def _mount(name: str, answer: Callable[[Reply], Answer], **more: Any) -> Case:
-    """Lie about a blob that another of the registry's repositories is said to have."""
+    """Lie about a blob that another repository of the registry is said to have."""
 
     def fault(world: World, asked: Asked, right: Reply) -> Answer:
         return answer(right) if "mount=" in asked.path else right

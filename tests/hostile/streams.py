@@ -51,7 +51,7 @@ def flipped(press: Callable[[bytes], bytes]) -> Callable[[], bytes]:
 
 
 def xz_of_a_large_window() -> bytes:
-    """Return what asks for 4 GiB: the size of the dictionary is in the block's header."""
+    """Return a stream that needs 4 GiB: the block's header has the size of the dictionary."""
     data = bytearray(lzma.compress(BASE_LAYER))
     size = (data[12] + 1) * 4
     header = data[12 : 12 + size - 4]

@@ -1,7 +1,7 @@
-"""Hostile archives: refused in one line, or taken with a result that does no harm.
+"""Hostile archives: refused in one line, or accepted with a harmless result.
 
-Each case of ``CASES`` has a cause of its own.  Whatever it is, what lies outside stays as it was,
-the storage directory holds what it held, and nothing is left in its ``tmp``.
+Each case of ``CASES`` has a cause of its own.  In every case, the files outside do not change, the
+storage directory keeps its contents, and its ``tmp`` is empty at the end.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def usual_limits() -> Iterator[None]:
-    """Have the bounds of each case hold for it alone."""
+    """Make the bounds of each case apply to it alone."""
     before = limits_in_force()
     yield
     set_limits(before)
 
 
 def shown(path: bytes) -> bytes | str | None:
-    """Return what is at ``path``, as a case tells it."""
+    """Return what is at ``path``, in the notation of a case."""
     try:
         mode = os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -69,7 +69,7 @@ def shown(path: bytes) -> bytes | str | None:
 
 
 def entries(place: Path) -> dict[str, list[str]]:
-    """Return what the storage directory holds, but for blobs: those that were right are kept."""
+    """Return the contents of the storage directory without blobs, because valid blobs are kept."""
     storage = place / "storage"
     return {name: sorted(os.listdir(storage / name)) for name in ("images", "layers", "cache")}
 

@@ -1,4 +1,4 @@
-"""Hostile build contexts: files, archives and whoever changes them meanwhile."""
+"""Hostile build contexts: files, archives, and programs that change them meanwhile."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def both(*steps: Prepare) -> Prepare:
-    """Return what does all the ``steps``."""
+    """Return a function that does all the ``steps``."""
     return lambda place: [step(place) for step in steps]
 
 
 def write(name: str, data: str | bytes = "", mode: int = 0o644) -> Prepare:
-    """Return what writes a file into the context."""
+    """Return a function that writes a file into the context."""
 
     def prepare(place: Place) -> None:
         path = place.context / name
@@ -40,7 +40,7 @@ def write(name: str, data: str | bytes = "", mode: int = 0o644) -> Prepare:
 
 
 def link(name: str, target: str) -> Prepare:
-    """Return what makes a symlink in the context; OUTSIDE and CONTEXT are paths."""
+    """Return a function that makes a symlink in the context; OUTSIDE and CONTEXT are paths."""
 
     def prepare(place: Place) -> None:
         path = place.context / name
@@ -52,7 +52,7 @@ def link(name: str, target: str) -> Prepare:
 
 
 def directory(name: str, mode: int = 0o755) -> Prepare:
-    """Return what makes a directory in the context."""
+    """Return a function that makes a directory in the context."""
 
     def prepare(place: Place) -> None:
         (place.context / name).mkdir(parents=True)
@@ -66,7 +66,7 @@ def fifo(name: str) -> Prepare:
 
 
 def listener(place: Place) -> None:
-    """Make a socket, which stays there when nobody listens any more."""
+    """Make a socket, which stays there without a listener."""
     here = os.open(".", os.O_RDONLY)
     os.chdir(place.context)
     with socket.socket(socket.AF_UNIX) as one:
@@ -76,7 +76,7 @@ def listener(place: Place) -> None:
 
 
 def deep(count: int) -> Prepare:
-    """Return what makes directories inside of each other."""
+    """Return a function that makes nested directories."""
 
     def prepare(place: Place) -> None:
         here = os.open(".", os.O_RDONLY)
@@ -280,18 +280,18 @@ FILES = [
         "FROM bb\nCOPY --exclude=x . /d/\n",
         prepare=both(write("x"), lambda place: os.truncate(place.context / "x", 1 << 40)),
     ),
-    Case("deep directories", COPY, "directories inside of each other", 2, prepare=deep(600)),
+    Case("deep directories", COPY, "nested directories", 2, prepare=deep(600)),
     Case(
         "deep directories below patterns",
         "FROM bb\nCOPY --exclude=x . /d/\n",
-        "directories inside of each other",
+        "nested directories",
         2,
         prepare=deep(600),
     ),
     Case(
         "deep directories of a stage",
         "FROM bb AS a\nRUN mkdir -p /x" + "/d" * 600 + "\nFROM bb\nCOPY --from=a /x /y\n",
-        "directories inside of each other",
+        "nested directories",
         4,
     ),
     Case(
@@ -319,7 +319,7 @@ FILES = [
 
 IGNORE = [
     Case("a directory", COPY, "Is a directory", 2, prepare=directory(".dockerignore")),
-    Case("a FIFO", COPY, "no regular file", 2, prepare=fifo(".dockerignore")),
+    Case("a FIFO", COPY, "not a regular file", 2, prepare=fifo(".dockerignore")),
     Case(
         "a socket",
         COPY,
@@ -336,7 +336,7 @@ IGNORE = [
         2,
         prepare=write(".dockerignore", "# comment\n" * 40_000),
     ),
-    Case("a device", COPY, "no regular file", 2, prepare=link(".dockerignore", "/dev/zero")),
+    Case("a device", COPY, "not a regular file", 2, prepare=link(".dockerignore", "/dev/zero")),
     Case("a terminal", COPY, "can't read", 2, prepare=link(".dockerignore", "/dev/tty")),
     Case(
         "a circle",
@@ -382,14 +382,14 @@ IGNORE = [
     Case(
         "of the Dockerfile, a FIFO",
         COPY,
-        "no regular file",
+        "not a regular file",
         2,
         prepare=lambda place: os.mkfifo(place.directory / "Dockerfile.dockerignore"),
     ),
 ]
 
 DOCKERFILES = [
-    Case("a FIFO", "", "no regular file", options=WHERE, prepare=fifo("Dockerfile")),
+    Case("a FIFO", "", "not a regular file", options=WHERE, prepare=fifo("Dockerfile")),
     Case("a directory", "", "Is a directory", options=WHERE, prepare=directory("Dockerfile")),
     Case(
         "a socket",
@@ -400,7 +400,9 @@ DOCKERFILES = [
             listener, lambda place: (place.context / "s").rename(place.context / "Dockerfile")
         ),
     ),
-    Case("a device", "", "no regular file", options=WHERE, prepare=link("Dockerfile", "/dev/zero")),
+    Case(
+        "a device", "", "not a regular file", options=WHERE, prepare=link("Dockerfile", "/dev/zero")
+    ),
     Case(
         "a circle", "", "Too many levels", options=WHERE, prepare=link("Dockerfile", "Dockerfile")
     ),
@@ -428,7 +430,7 @@ Member = tuple[str, bytes, str]
 
 
 def archive(*members: Member, raw: bytes = b"") -> Prepare:
-    """Return what makes the archive ``c.tar``: names, types and link targets; or ``raw`` bytes."""
+    """Return a function that makes ``c.tar`` of names, types and link targets; or of ``raw``."""
 
     def prepare(place: Place) -> None:
         out = io.BytesIO()
@@ -588,7 +590,7 @@ def test_context(name: str, place: Place) -> None:
     place.attempt(CASES[name])
 
 
-# While a build copies, another process exchanges what is in the context, as fast as it can.
+# While a build copies, another process exchanges the files in the context as fast as it can.
 
 EXCHANGE = """
 import os, sys
@@ -613,7 +615,7 @@ while os.getppid() == parent:
 
 @pytest.fixture
 def meanwhile() -> Generator[Callable[..., None]]:
-    """Start a program that goes on until the end of the test."""
+    """Start a program that runs until the end of the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(program: str, *arguments: str | Path) -> None:
@@ -646,7 +648,7 @@ ROUNDS = 12
 def test_swap_of_directory_and_symlink(
     what: str, place: Place, meanwhile: Callable[..., None]
 ) -> None:
-    """What is outside is never copied: there is what the context has, or one error."""
+    """Files outside are never copied: the build copies the context's own, or prints one error."""
     text, name = SWAPPED[what]
     for number in range(3):
         write(f"d/a{number}")(place)
@@ -674,7 +676,7 @@ def test_swap_of_directory_and_symlink(
 def test_file_that_grows_and_shrinks(
     blocks: int, place: Place, meanwhile: Callable[..., None]
 ) -> None:
-    """It is copied as long as it was at some time, or refused; never for ever."""
+    """It is copied in a length that it had at some time, or refused; the build always ends."""
     write("x")(place)
     meanwhile(REFILL, place.context / "x", str(blocks))
     for _ in range(3):

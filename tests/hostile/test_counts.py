@@ -1,4 +1,4 @@
-"""The table of docs/security.md says how many cases there are."""
+"""The table of docs/security.md has the right numbers of cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.hostile import (
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
-# What attacks, the cases, and how many there are to be at least.
+# The attacker, the cases, and their minimum number.
 TABLES = {
     "image": (test_image.CASES, 60),
     "registry": (test_registry.CASES, 150),

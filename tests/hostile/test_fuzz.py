@@ -1,8 +1,8 @@
 """Mutated archives and documents: each ends in an image or in an error, and costs little.
 
-A failure is a traceback, an exception that is none of ours, an effect outside, more memory or time
-than any input of this size may take.  ``make fuzz`` runs this for minutes from a seed of the time;
-here it is a few seconds, from a fixed one.
+These are failures: a traceback, an exception that is not Sundog's, an effect outside, more memory
+or time than any input of this size may take.  ``make fuzz`` runs this for minutes from a seed of
+the time; this test takes a few seconds, from a fixed seed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SMALL = 1 << 16  # bytes of the table's cases that are mutated
 
 
 def enter_worker() -> None:
-    """Become what the tree worker is: root over the user's files."""
+    """Become like the tree worker: root over the user's files."""
     if os.geteuid() or os.readlink("/proc/self/ns/user") == OUTSIDE:
         ids = os.geteuid(), os.getegid()
         unshare(CLONE_NEWUSER)
@@ -53,7 +53,7 @@ def enter_worker() -> None:
 
 
 def try_tree(place: Path) -> None:
-    """Unpack an archive, write what came of it, and unpack that: which must be possible."""
+    """Unpack an archive, write the result, and unpack that: this must be possible."""
     enter_worker()
     tree, again = os.fsencode(place / "tree"), os.fsencode(place / "again")
     os.mkdir(tree)
@@ -94,7 +94,7 @@ def batch(
     trial: Callable[[Path], None],
     place: Path,
 ) -> NoReturn:
-    """Be the process that tries a batch of inputs."""
+    """Try a batch of inputs in this process."""
     status = 1
     try:
         with open("/proc/self/statm") as file:
@@ -108,7 +108,7 @@ def batch(
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
             trial(place)
         status = 0
-    except BaseException:  # all of them are failures
+    except BaseException:  # every exception is a failure
         (place / "failure").write_text(traceback.format_exc())
     finally:
         os._exit(status)

@@ -1,7 +1,7 @@
-"""An image whose RUN and whose command try every way out: nothing of the host's is reached.
+"""An image whose RUN and command try every way out: they reach nothing of the host.
 
-What they try is in ``programs/``, and what stands outside in ``outside``.  What ``ch-run`` shares
-by design, and what a RUN reaches nevertheless, are tables here: neither more nor less.
+``programs/`` has the attacks, and ``outside`` has the canaries.  Tables here list what ``ch-run``
+shares by design, and what a RUN reaches nevertheless: neither more nor less.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 PROGRAMS = Path(__file__).with_name("programs")
 
-# The names of all attacks, in the order in which they are tried.
+# The names of all attacks, in the order of their execution.
 CASES = tuple(
     name
     for source in ("descriptors", "processes", "mounts", "terminals", "kernel", "neighbours")
     for name in re.findall(r'^    \{"([a-z0-9-]+)", ', (PROGRAMS / f"{source}.c").read_text(), re.M)
 )
 
-# RUN has the user's network; and limits and priorities of the process beside it, the end of which
-# is its own end.
+# RUN has the user's network.  It can change limits and priorities of the process beside it; the end
+# of that process is RUN's own end.
 REACHED_BY_RUN = {"loopback", "limits", "scheduling"}
-# Without a PID namespace it sees the user's processes.
+# Without a PID namespace, it sees the user's processes.
 REACHED_WITHOUT_PIDS = {*REACHED_BY_RUN, "proc-settings"}
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a RUN attacks: a storage directory with the image ``base``, and what stands outside."""
+    """The place of a RUN's attack: storage with the image ``base``, and the canaries."""
 
     storage: Path
     scratch: Path
@@ -69,14 +69,14 @@ def site(
 
 
 def reached(done: Completed, outside: Outside) -> set[str]:
-    """Return what was reached, if all attacks were made, and none told the secret."""
+    """Return the reached canaries, if all attacks ran and none printed the secret."""
     text = done.stdout + done.stderr
     assert outside.token not in text.replace(outside.abstract, "")
     return judged(text)
 
 
 def judged(text: str) -> set[str]:
-    """Return what was reached, if all attacks were made."""
+    """Return the reached canaries, if all attacks ran."""
     assert set(verdicts(text)) == set(CASES), text
     assert not named(text, "hung"), text
     assert not named(text, "died"), text
@@ -137,7 +137,7 @@ LENT = (
 
 @pytest.mark.parametrize("mode", ["seccomp", "notify", "none"])
 def test_run_with_mounts(driver: str, mode: str, run_ch_image: Runner, site: Site) -> None:
-    """What a build lends is for reading, or a copy; and it leads no further."""
+    """The mounts of a build are read-only, or copies; and they lead no further."""
     assert driver
     context = site.context("lent=/ctx", options=" ".join(f"--mount=type={one}" for one in LENT))
     (context / "file").write_text("the user's\n")
@@ -155,16 +155,16 @@ def test_run_with_mounts(driver: str, mode: str, run_ch_image: Runner, site: Sit
 
 def test_run_without_a_network(run_ch_image: Runner, site: Site) -> None:
     done = run_ch_image("build", "-t", "img", site.context(options="--network=none"))
-    # It is the owner of a network of its own.
+    # It owns a network of its own.
     own = {"network-settings", "proc-sys"}
     assert reached(done, site.outside) == REACHED_BY_RUN - {"loopback"} | own
     assert "/proc/sys/net/" in named(done.stdout, "REACHED")["proc-sys"]
     site.outside.check()
 
 
-# What ``ch-run`` shares by design: of the user's processes what one user namespace lets another do
-# (he may be signalled and slowed down; nothing of his can be read, traced or joined), sockets and
-# the network, IPC, keys, /dev and its terminals, in which nothing can be typed.
+# ``ch-run`` shares these by design.  Processes: what one user namespace allows another.  A program
+# can signal the user's processes and slow them down, but can't read, trace or join them.  Also:
+# sockets and the network, IPC, keys, /dev and its terminals, into which nothing can be typed.
 SHARED = {
     *("proc-settings", "limits", "scheduling", "signal-zero", "signal-victim"),
     *("terminal-by-name", "ptmx", "devices-of-the-host", "dev-shm"),
@@ -172,7 +172,7 @@ SHARED = {
     *("sysv-shared-memory", "sysv-semaphores", "sysv-messages", "posix-messages"),
     "keys-by-number",
 }
-# And what of /sys a site may have given to the user, such as his control group.
+# A site may also have given the user parts of /sys, such as his control group.
 PERHAPS = {"sys-files"}
 WAYS = {
     "plain": (),
@@ -186,7 +186,7 @@ WAYS = {
 
 @pytest.fixture
 def image(tmp_path: Path, attacker: Path) -> Path:
-    """Make a directory of an image that holds the attacker."""
+    """Make a directory of an image with the attacker in it."""
     path = make_image(tmp_path / "image")
     shutil.copy(attacker, path / "attacker")
     return path
@@ -206,7 +206,7 @@ def test_command_in_a_directory(
 
 @pytest.mark.parametrize("way", ["root", "notify", "overlaid"])
 def test_command_in_an_image_by_name(driver: str, way: str, run_ch_run: Runner, site: Site) -> None:
-    """The trees in the storage directory are the user's own, and nobody can write to them."""
+    """The trees in the storage directory belong to the user, and no program can write to them."""
     assert driver
     site.outside.watch(site.storage)
     words = ["/attacker", *site.outside.arguments(kill_ours=False)]
@@ -219,7 +219,7 @@ def test_command_in_an_image_by_name(driver: str, way: str, run_ch_run: Runner, 
 def test_a_working_directory_that_is_a_descriptor(
     way: str, run_ch_run: Runner, image: Path, outside: Outside
 ) -> None:
-    """None of those that ``ch-run`` has of the host can be entered, nor what is above them."""
+    """No descriptor of the host that ``ch-run`` has can be entered, and no directory above it."""
     words = ["--", "/attacker", f"canary={outside.secret}", "only=dot-dot"]
     for fd in range(3, 16):
         (image / "way").unlink(missing_ok=True)

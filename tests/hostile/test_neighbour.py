@@ -1,7 +1,7 @@
-"""Another user of the machine: what he makes is never taken for the user's own.
+"""Another user of the machine: Sundog never uses his files as the user's own.
 
-The tests' user is the victim, the second user the attacker.  Both work in /var/tmp, where everybody
-may make files.
+The tests' user is the victim, the second user is the attacker.  Both work in /var/tmp, where
+everybody may make files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def attack(root_helper: RootHelper) -> Callable[[str], str]:
-    """Run a line of shell as the attacker; return what it printed."""
+    """Run a line of shell as the attacker; return its output."""
 
     def run(line: str) -> str:
         done = root_helper.as_second_user(["/bin/sh", "-euc", f"umask 022; {line}"])
@@ -58,7 +58,7 @@ def attack(root_helper: RootHelper) -> Callable[[str], str]:
 def usual(
     attack: Callable[[str], str], root_helper: RootHelper, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """Return where the victim's storage is when nothing says so; nothing is there."""
+    """Return the victim's default storage directory; it does not exist."""
     name = f"victim-{secrets.token_hex(8)}"
     monkeypatch.setenv("USER", name)
     monkeypatch.delenv("CH_IMAGE_STORAGE", raising=False)
@@ -74,7 +74,7 @@ def usual(
 
 
 def make_storage(storage: Path, tree: Path, whose: str) -> Path:
-    """Make a storage of the victim's with an image "app" that tells ``whose`` it is."""
+    """Make a storage directory of the victim with an image "app", which prints ``whose`` it is."""
     (tree / "whose").write_text(f"{whose}\n")
     run_program([*command("ch-image"), "-s", storage, "import", tree, "app"])
     return storage
@@ -82,13 +82,13 @@ def make_storage(storage: Path, tree: Path, whose: str) -> Path:
 
 @pytest.fixture
 def own(place: Path, busybox_tree: Path) -> Path:
-    """Return a storage directory of the victim's, as ch-image makes it."""
+    """Return a storage directory of the victim, made by ch-image."""
     return make_storage(place / "own", busybox_tree, "own")
 
 
 @pytest.fixture
 def theirs(place: Path, busybox_tree: Path, attack: Callable[[str], str]) -> Iterator[Path]:
-    """Return a storage directory of the attacker's, well kept and open to all."""
+    """Return a storage directory of the attacker, with right modes and open to all."""
     model = make_storage(place / "model", busybox_tree, "theirs")
     subprocess.run(["chmod", "-R", "go+rX", model], check=True)
     parent = attack("mktemp -d /var/tmp/attacker.XXXXXX").strip()
@@ -108,7 +108,7 @@ def ch_image(*arguments: str | Path, **env: str) -> Completed:
 
 
 def said(done: Completed) -> list[str]:
-    """Return what ``ch-run`` refused with; the command did not run."""
+    """Return the error of ``ch-run``; the command did not run."""
     assert (done.returncode, done.stdout) == (31, ""), done
     lines = done.stderr.splitlines()
     assert "Traceback" not in done.stderr
@@ -128,12 +128,12 @@ def test_a_directory_of_another_is_not_the_victims(
         f"hint: {OWN}",
     ]
     assert said(ch_run("app", *SHOW)) == refusal
-    # Nor if it is named, as a shell's start-up file may do.
+    # Nor if it is named, for example by a shell's start-up file.
     assert said(ch_run("app", *SHOW, CH_IMAGE_STORAGE=f"{usual}/")) == refusal
     done = ch_image("list")
     assert done.returncode == 1
     assert f"storage directory {usual} belongs to {owner}" in done.stderr
-    # A directory is no name, and does not need the storage.
+    # A directory is not a name, and does not need the storage directory.
     done = ch_run("./busybox", *SHOW, cwd=busybox_tree.parent)
     assert done.stdout == "theirs\n", done.stderr
 
@@ -177,7 +177,7 @@ def test_a_symlink_of_the_victim_to_anothers_storage_is_not_the_victims(
     assert error == f"error: storage directory {usual} belongs to {owner}: each user has their own"
 
 
-# ch-image takes nothing over
+# ch-image takes no directory over
 
 
 @pytest.mark.parametrize("way", ["usual", "named", "above"])
@@ -207,17 +207,17 @@ def test_a_storage_of_another_is_not_for_ch_image(theirs: Path) -> None:
         assert f"storage directory {theirs} belongs to {theirs.owner()}" in done.stderr
 
 
-# A storage that the user names
+# A storage directory that the user names
 
 
 def test_a_well_kept_storage_of_another_is_run(theirs: Path, attack: Callable[[str], str]) -> None:
     assert ch_run("-s", theirs, "app", *SHOW).stdout == "theirs\n"
     assert ch_run("app", *SHOW, CH_IMAGE_STORAGE=str(theirs)).stdout == "theirs\n"
     assert ch_run("-s", theirs, "--notify", "app", *SHOW).stdout == "theirs\n"
-    # The root directory of an image may be writable to all.
+    # All users may be able to write to the root directory of an image.
     attack(f"chmod 777 {theirs}/layers/*/tree {theirs}/images/*/root")
     assert ch_run("-s", theirs, "app", *SHOW).stdout == "theirs\n"
-    # And what the user may not enter, others may not either.
+    # If the user may not enter a directory, others may not either.
     attack(f"chmod 700 {theirs}")
     error, _ = said(ch_run("-s", theirs, "app", *SHOW))
     assert error == f"error: can't look into the storage directory {theirs}: Permission denied"
@@ -245,7 +245,7 @@ def test_what_others_could_write_is_not_run(
         assert hint.startswith(f"hint: who owns the storage can say: chmod go-w {path}; or ")
         attack(f"chmod go-w {path}")
     assert ch_run("-s", theirs, "app", *SHOW).stdout == "theirs\n"
-    # The user's own storage is no better once it is open.
+    # The user's own storage directory is not trusted either once it is open.
     own.chmod(0o711)
     (own / "layers").chmod(0o733)
     error, _ = said(ch_run("-s", own, "app", *SHOW))
@@ -255,14 +255,14 @@ def test_what_others_could_write_is_not_run(
 
 
 def test_what_a_third_user_owns_is_not_run(theirs: Path, attack: Callable[[str], str]) -> None:
-    """Here it is a symbolic link; nobody but root can give a file away."""
+    """Here it is a symbolic link, because only root can give a file away."""
     attack(f"mv {theirs}/skeleton {theirs}/elsewhere; ln -s elsewhere {theirs}/skeleton")
     error, _ = said(ch_run("-s", theirs, "app", *SHOW))
     assert error.endswith(f"{theirs}/skeleton is neither a directory nor a file")
 
 
 def test_a_set_id_program_that_others_can_run(theirs: Path, attack: Callable[[str], str]) -> None:
-    """Whoever runs it is the storage's owner, and can change the image."""
+    """A user who runs it becomes the storage's owner, and can change the image."""
     (tree,) = (theirs / "layers").glob("*/tree")
     program = tree / "bin/helper"
     attack(f"cp {tree}/bin/busybox {program}")
@@ -291,7 +291,7 @@ def test_where_a_set_id_program_could_hide(theirs: Path, attack: Callable[[str],
 def test_set_id_programs_mean_nothing_where_nosuid_is_mounted(
     small_tmpfs: Callable[[int, str], Path], busybox_tree: Path, root_helper: RootHelper
 ) -> None:
-    """Here the attacker runs what is the victim's, and stays who he is."""
+    """Here the attacker runs the victim's program, and keeps his own identity."""
     mounted = small_tmpfs(16384, "")
     (busybox_tree / "bin/cat").unlink()
     shutil.copy(busybox_tree / "bin/busybox", busybox_tree / "bin/cat")
@@ -317,7 +317,7 @@ def test_set_id_programs_mean_nothing_where_nosuid_is_mounted(
 def test_a_storage_that_is_swapped_in_between_is_noticed(
     monkeypatch: pytest.MonkeyPatch, place: Path, own: Path, theirs: Path
 ) -> None:
-    """The owner was looked at before the namespaces; after that he cannot be told."""
+    """ch-run reads the owner before it enters the namespaces; afterwards it can't."""
     link = place / "link"
     link.symlink_to(own)
     read_end, write_end = os.pipe()

@@ -1,6 +1,6 @@
-"""Sundog's own processes beside a program of an image: it can neither take them over nor hang them.
+"""Sundog's own processes beside a program of an image, which can neither control nor block them.
 
-And the interpreter that they run, which may be a file of the user's.
+And the interpreter that they run, which may be a file of the user.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def base(run_ch_image: Runner, storage: Path, busybox_tar: Path) -> Path:
 
 # Descriptors
 
-# Starts a command with descriptors from 3 to a last one open, and writes down what all are.
+# Starts a command with descriptors 3 up to a last one open, and writes down all descriptors.
 INHERITING = """
 import fcntl, os, socket, sys
 opened = [os.open("/", os.O_RDONLY), os.open(sys.argv[1], os.O_RDONLY), os.memfd_create("m")]
@@ -70,7 +70,7 @@ LISTED = re.compile(r"(\d+) -> (.*)$", re.M)
 
 
 def inheriting(directory: Path, last: int, *argv: str | Path) -> list[str]:
-    """Return what starts a command with descriptors up to ``last`` open, and ``directory``'s."""
+    """Return a program that starts a command with the descriptors up to ``last`` open."""
     return [sys.executable, "-c", INHERITING, str(directory), str(last), *map(str, argv)]
 
 
@@ -94,9 +94,9 @@ def test_run_inherits_three_descriptors(mode: str, base: Path, tmp_path: Path) -
 def test_the_command_has_its_callers_descriptors_alone(
     way: tuple[str, ...], image: Path, tmp_path: Path
 ) -> None:
-    """As PMI_FD wants it; and nothing of ``ch-run``'s own.
+    """PMI_FD needs this; and the command has none of ``ch-run``'s own descriptors.
 
-    With 3 to 9 in use, dash keeps the script that it reads open where it is: hence only 8.
+    If 3 to 9 are in use, dash keeps its script open at its number: so only 8 are open here.
     """
     argv = [*command("ch-run"), *way, str(image), "--", "/bin/sh", "-c", LIST]
     done = run_program(inheriting(tmp_path, 8, *argv))
@@ -108,13 +108,13 @@ def test_the_command_has_its_callers_descriptors_alone(
     expected = dict(line.split(" ", 1) for line in (tmp_path / "listed").read_text().splitlines())
     assert found.keys() == expected.keys()
     for number in set(expected) - {"0", "1", "2"}:
-        # What a path means differs with the root.
+        # The meaning of a path differs with the root.
         assert found[number] == expected[number] or expected[number].startswith("/")
 
 
 # Imports
 
-# Modules that an image has where the host's interpreter would look for its own.
+# Modules in an image, at the place where the host's interpreter would look for its own.
 TELLTALE = "import os\nos.write(2, b'IMPORTED FROM THE IMAGE\\n')\nos._exit(99)\n"
 BROKEN_STEP = """
 import os, sys
@@ -165,11 +165,11 @@ def test_nothing_can_be_imported_in_a_container() -> None:
     run_program([sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{script}"])
 
 
-# What keeps a process waiting
+# Ways to keep a process waiting
 
 
 def interrupted(argv: list[str], ready: str, storage: Path, times: int) -> tuple[int, str]:
-    """Interrupt a program so many times once it has printed ``ready``; return how it ended."""
+    """Interrupt a program this many times after it printed ``ready``; return how it ended."""
     with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -185,7 +185,7 @@ def interrupted(argv: list[str], ready: str, storage: Path, times: int) -> tuple
             pass
         for _ in range(times):
             process.send_signal(signal.SIGINT)
-            # The next one is to be a new one for it.
+            # Wait until the program takes the signal, so that the next one is a new one.
             while process.poll() is None and is_pending(process.pid, signal.SIGINT):
                 pass
         _, errors = process.communicate(timeout=60)
@@ -206,7 +206,7 @@ def is_pending(pid: int, signo: int) -> bool:
 def test_a_run_that_hangs_everything_can_be_interrupted(
     how: str, base: Path, tmp_path: Path, attacker: Path
 ) -> None:
-    """The supervisor waits for a file system of the image's, or the init for a tracee."""
+    """The supervisor waits for a file system of the image, or the init for a traced process."""
     context = attack(tmp_path / "context", attacker, how, "only=dot-dot")
     argv = [*command("ch-image"), "build", "--force=notify", "-t", "img", str(context)]
     status, errors = interrupted(argv, "now", base, 3)
@@ -219,14 +219,14 @@ def test_a_run_that_hangs_everything_can_be_interrupted(
 def test_a_run_that_waits_for_itself_gets_an_error(
     base: Path, run_ch_image: Runner, tmp_path: Path, attacker: Path
 ) -> None:
-    """No page that userfaultfd(2) withholds keeps the supervisor."""
+    """No page that userfaultfd(2) withholds can make the supervisor wait."""
     assert base.is_dir()
     context = attack(tmp_path / "context", attacker, "stuck=userfault")
     done = run_ch_image("build", "--force=notify", "-t", "img", context)
     assert "now\nanswered: " in done.stdout
 
 
-# The interpreter: a file of the user's in many installations, and not to be changed (CVE-2019-5736)
+# The interpreter: in many installations a file of the user, which must not change (CVE-2019-5736)
 
 EVIL = r"""
 #include <fcntl.h>
@@ -247,7 +247,7 @@ __attribute__((constructor)) static void change(void)
 
 @pytest.fixture
 def own_python(tmp_path: Path) -> Path:
-    """Copy the interpreter, so that it is this user's."""
+    """Copy the interpreter, so that it belongs to this user."""
     path = tmp_path / "own" / "python"
     path.parent.mkdir()
     shutil.copy(os.path.realpath(sys.executable), path)
@@ -257,7 +257,7 @@ def own_python(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loader_image(image: Path, tmp_path: Path) -> Path:
-    """Give the image all that the host's interpreter is linked with, and what is preloaded."""
+    """Give the image all libraries of the host's interpreter, and those that are preloaded."""
     libraries = subprocess.run(
         ["ldd", os.path.realpath(sys.executable)], capture_output=True, text=True, check=True
     ).stdout
@@ -284,7 +284,7 @@ PROGRAMS = ("script", "spaced", "twice", "link", "far", "linked")
 
 
 def with_own(python: Path, *words: str | Path) -> list[str | Path]:
-    """Return what runs a command of Sundog's by another interpreter than this one."""
+    """Return an argv that runs a command of Sundog by another interpreter than this one."""
     paths = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[1:1] = []\n"
     module, function = {
         "ch-run": ("sundog.launcher.main", "start(sys.argv[1:])"),
@@ -337,7 +337,7 @@ def test_run_is_never_the_hosts_interpreter(
 def test_the_supervisor_does_not_change_the_hosts_interpreter(
     own_python: Path, image: Path, tmp_path: Path
 ) -> None:
-    """By a link to /proc/self/exe, which is the supervisor's own where it looks that up."""
+    """By a link to /proc/self/exe, which is the supervisor's own if the supervisor looks it up."""
     (image / "link").symlink_to("/proc/self/exe")
     for applet in ("setpriv",):
         (image / "bin" / applet).symlink_to("busybox")

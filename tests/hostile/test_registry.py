@@ -1,4 +1,4 @@
-"""A registry that means no good: every case works all the same, or ends in one clear error."""
+"""A hostile registry: every case works all the same, or ends in one clear error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CASES: tuple[Case, ...] = (
     *registry_pushes.CASES,
 )
 
-_SECONDS = 60  # for one command, where one does not end
+_SECONDS = 60  # the timeout of a command that does not end
 _SECRETS = (PASSWORD, TOKEN, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
 _PLACES = ("images", "layers", "tmp")
 
@@ -67,7 +67,7 @@ class Forked:
         return done
 
     def close(self) -> None:
-        with self._process:  # which closes its pipes, and so it ends
+        with self._process:  # this closes its pipes, so it ends
             pass
 
 
@@ -118,7 +118,7 @@ NAMES = (
 
 
 def listing(storage: Path) -> dict[str, list[str]]:
-    """Return what is in the storage directory that a command may have left."""
+    """Return the parts of the storage directory that a command may have left."""
     return {
         name: sorted(os.listdir(storage / name)) for name in _PLACES if (storage / name).is_dir()
     }
@@ -162,7 +162,7 @@ def arguments(world: World, case: Case) -> list[str]:
 
 
 def check(case: Case, world: World, *, status: int, out: str, err: str) -> None:
-    """Check what a case has come to."""
+    """Check the result of a case."""
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in err, err
     if case.says:
@@ -181,7 +181,7 @@ def check(case: Case, world: World, *, status: int, out: str, err: str) -> None:
         assert secret not in out + err
         for asked in world.asked:
             assert asked.server in entitled or secret not in asked.text, told
-    # What a challenge says of a scope is not asked for.
+    # Sundog does not ask for the scope in a challenge.
     assert not any("repository%3Asecret" in asked.text for asked in world.asked)
 
 
@@ -216,7 +216,7 @@ def test_a_hostile_registry(case: Case, world: World, forked: Forked, place: Pat
 
 
 def imported(case: Case, world: World, forked: Forked, place: Path) -> None:
-    """Have in the storage directory what is pushed: an image of the registry."""
+    """Put the image to push into the storage directory: an image of the registry."""
     honest = Case("")
     world.fault = honest.fault
     pulled = replace(honest, argv=("pull", "{registry}/a:1"))
@@ -228,12 +228,12 @@ def imported(case: Case, world: World, forked: Forked, place: Path) -> None:
 
 
 def prepare(storage: Path) -> None:
-    """Empty the storage directory, which keeps what is known of its file system."""
+    """Empty the storage directory; it keeps the facts about its file system."""
     for name in (*_PLACES, "blobs", "trees"):
         shutil.rmtree(storage / name, ignore_errors=True)
 
 
-# Of each kind one, by the command as it is installed.
+# One case of each kind, by the installed command.
 _SAMPLE = (
     *("manifest-deep", "config-history-escapes", "foreign-file", "status-400-escapes"),
     *("raw-chunk-all", "redirect-file", "realm-elsewhere", "realm-site-beside"),

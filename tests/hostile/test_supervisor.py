@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 busybox = notify.busybox
 programs = notify.programs
 
-# What else runs meanwhile, and must get its answers.
+# The program that runs meanwhile, and must get its answers.
 OTHER = "while chown 7:8 /other; stat -c %u:%g /other; [ ! -e end ]; do :; done | sort | uniq"
 
 
@@ -27,7 +27,7 @@ def within(hostile: str) -> str:
 
 @pytest.mark.parametrize("what", ["sizes", "faults"])
 def test_bad_arguments_get_the_kernels_answers(busybox: Container, what: str) -> None:
-    """Almost: what root alone may do is no error under the supervisor."""
+    """Almost: things that only root may do are no error under the supervisor."""
     script = f"echo >file; hostile {what}"
     plain = busybox.run("sh", "-c", script, mode="none").stdout.splitlines()
     done = busybox.run("sh", "-c", script)
@@ -50,7 +50,7 @@ def test_others_are_answered_meanwhile(busybox: Container, what: str) -> None:
 
 
 def test_paths_that_change_while_they_are_looked_at(busybox: Container) -> None:
-    """A FIFO in place of a program that is about to be looked into must not stop the supervisor."""
+    """A FIFO in place of a program must not stop the supervisor when it reads the program."""
     prepare = "chmod 777 .; cp /bin/busybox target; chown 5 target; echo >shell"
     script = f"mkdir r; cd r; {prepare}; chmod u+s target; hostile races 300"
     done = busybox.run("sh", "-c", within(f"sh -c '{script}'"), timeout=60)

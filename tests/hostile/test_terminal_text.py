@@ -1,6 +1,6 @@
-"""What others wrote is shown to people escaped, at a terminal as in a pipe; not to programs.
+"""Sundog escapes the text of others for people, at a terminal and in a pipe; not for programs.
 
-Each case brings hostile text to a message or a table by a way of its own.
+Each case brings hostile text into a message or a table in a way of its own.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = ["faulty", "no_logins", "shelf"]
 
-# ESC, BEL, DEL and C1; what reorders, hides and breaks lines; half a character: no newline here.
+# ESC, BEL, DEL and C1; characters that reorder, hide and break lines; half a character; no newline.
 CONTROLS = "\x1b]0\x07\x1b[31m\x7f\x9b2J\x85\u202e\u2066\u200b\u2028\ufeff\xad"
 TEXT = f"BEGIN{CONTROLS}END"
-LINES = f"BEGIN{CONTROLS}\ud800\r\n\t\v\x00END"  # as a string of JSON, which may hold anything
-NAME = f"BEGIN{CONTROLS}\r\n\t\udcff\udc9bEND"  # as a name of a file, which need not be text
+LINES = f"BEGIN{CONTROLS}\ud800\r\n\t\v\x00END"  # as JSON text, which may have any characters
+NAME = f"BEGIN{CONTROLS}\r\n\t\udcff\udc9bEND"  # as a name of a file, which may have any bytes
 NAMED = os.fsencode(NAME)
-SEEN = "\\x9b2"  # of that, what comes through everything: git has taken out C0
+SEEN = "\\x9b2"  # the part that survives everywhere: git removes C0
 
 
 @dataclass
 class World:
-    """Where a case makes what it needs; bb is in storage."""
+    """The place where a case makes what it needs; bb is in storage."""
 
     place: Path
     registry: FaultyRegistry
@@ -60,7 +60,7 @@ class World:
         return str(self.place / "tar")
 
     def configuration(self, **changes: Any) -> dict[str, Any]:
-        """Return a configuration that is hostile wherever any string may be."""
+        """Return a configuration with hostile text in every string."""
         layer = self.registry.shelf.layer(file("a", b"a"))
         return {
             "created": LINES,
@@ -82,7 +82,7 @@ class World:
         } | changes
 
     def image(self, *, media_type: str = "", **changes: Any) -> str:
-        """Put an image of that configuration into the registry; return its name."""
+        """Put an image with that configuration into the registry; return its name."""
         types = "application/vnd.oci.image"
         on = self.registry.shelf
         layer = on.layer(file("a", b"a")).descriptor
@@ -110,12 +110,12 @@ CASES: dict[str, Callable[[World], list[str | bytes]]] = {}
 
 
 def case(make: Callable[[World], Any]) -> Callable[[World], Any]:
-    """Add a case: it makes what it needs, and returns a command line."""
+    """Add a case: the function makes what it needs, and returns a command line."""
     CASES[make.__name__] = make
     return make
 
 
-# What is in an image
+# Text in an image
 
 
 @case
@@ -192,7 +192,7 @@ def user_of_an_image(world: World) -> Any:
     return ["ch-run", "--notify", world.pulled(config={"User": TEXT, "Cmd": ["/a"]})]
 
 
-# What a registry answers
+# Text in a registry's answer
 
 
 @case
@@ -210,7 +210,7 @@ def header(world: World, status: int, **headers: str) -> list[str]:
     def add(asked: Asked, answer: Answer) -> Answer:
         answer.status = status or answer.status
         for name, value in headers.items():
-            # As the bytes of UTF-8; where a header ends, it ends.
+            # As the bytes of UTF-8; a header ends at the end of its line.
             answer.headers[name.replace("_", "-")] = value.encode().decode("latin-1")
         return answer
 
@@ -234,7 +234,7 @@ def challenge(world: World) -> Any:
     return header(world, 401, WWW_Authenticate=f'Bearer realm="{TEXT}",service="{TEXT}"')
 
 
-# What is in an archive or a directory
+# Text in an archive or a directory
 
 
 @case
@@ -268,7 +268,7 @@ def directory_in_the_way_of_a_file(world: World) -> Any:
     return ["ch-image", "import", world.tar(file(NAMED), file(NAMED + b"/x"), file("a")), "x"]
 
 
-# What is in a Dockerfile and its context
+# Text in a Dockerfile and its context
 
 
 @case
@@ -351,7 +351,7 @@ def secret_option(world: World) -> Any:
 
 @case
 def repository(world: World) -> Any:
-    """As its server refuses in words of its own."""
+    """The server refuses in words of its own."""
     lines = ("# service=git-upload-pack\n", "", f"ERR {TEXT}")
     packets = [f"{len(line.encode()) + 4:04x}{line}" if line else "0000" for line in lines]
     url = "/x.git/info/refs?service=git-upload-pack"
@@ -388,7 +388,7 @@ def layers_with_details(world: World) -> Any:
     return ["ch-image", "build-cache", "--tree", "-v"]
 
 
-# What stands on the command line: scripts put there what they found
+# Text on the command line: scripts put names there that they found
 
 
 for _name, _words in {
@@ -441,7 +441,7 @@ def in_pipe(argv: list[Any], storage: Path) -> bytes:
 
 
 def at_terminal(argv: list[Any], storage: Path) -> bytes:
-    """Run a command at a terminal that knows no colours; the terminal makes CR LF of newlines."""
+    """Run a command at a terminal without colours; the terminal converts newlines to CR LF."""
     pid, terminal = pty.fork()
     if not pid:
         environment = {"CH_IMAGE_STORAGE": str(storage), "TERM": "dumb", "NO_COLOR": ""}
@@ -451,7 +451,7 @@ def at_terminal(argv: list[Any], storage: Path) -> bytes:
     try:
         while part := os.read(terminal, 65536):
             said += part
-    except OSError:  # EIO: it has ended
+    except OSError:  # EIO: the command has ended
         pass
     os.close(terminal)
     os.waitpid(pid, 0)
@@ -466,11 +466,11 @@ def test_people_see_what_was_hidden(name: str, world: World, storage: Path) -> N
         harmful = [char for char in said if not char.isprintable() and char != "\n"]
         assert harmful == [], said
         assert "Traceback" not in said
-        # It did come there, and what it is made of did not tear it apart.
+        # The text did get there, and its characters did not split it.
         assert SEEN in said, said
 
 
-# What is for programs
+# Output for programs
 
 
 def test_json_has_it_as_it_is(world: World) -> None:
@@ -499,7 +499,7 @@ def test_what_a_command_prints_is_its_own(world: World, storage: Path) -> None:
 
 
 def test_a_terminal_that_lacks_a_letter_gets_it_escaped(world: World) -> None:
-    """At one of Latin-1 the second byte of this letter's UTF-8 would be a control."""
+    """In Latin-1, the second byte of this letter's UTF-8 would be a control character."""
     world.pulled(created="\u011b")
     seen = world.ch_image("list", "-l", "*", env={"PYTHONIOENCODING": "latin-1"}).stdout
     assert "\\u011b" in seen

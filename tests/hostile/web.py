@@ -1,7 +1,7 @@
-"""Servers of all names on one port, which say byte by byte what a case wants them to say.
+"""Servers with any names on one port, which send exactly the bytes that a case wants.
 
-A client comes to ``registry`` and ``other``, which are ports of this machine, or through ``proxy``:
-then a server has any name that the case likes, with and without TLS.
+A client connects to ``registry`` and ``other``, which are ports of this machine, or through
+``proxy``.  Through the proxy, a server has any name that the case likes, with and without TLS.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tests.pull.images import Shelf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_FLOOD = 64 << 20  # bytes after which an endless answer ends, so that a failing test does
-_GREETING = b"\x16"  # how TLS begins
+_FLOOD = 64 << 20  # bytes; an endless answer ends after them, so that a failing test ends
+_GREETING = b"\x16"  # the first byte of TLS
 _ORIGIN = re.compile(r"http://([^/]+)(/.*)")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came to ``server``: HOST:PORT, and the scheme."""
+    """A request to ``server`` (HOST:PORT), with the scheme."""
 
     server: str
     method: str
@@ -39,7 +39,7 @@ class Asked:
 
     @property
     def text(self) -> str:
-        """All of it, in which no secret may be that is for others."""
+        """The whole request, which must have no secret that is for other servers."""
         fields = "".join(f"{name}: {value}\n" for name, value in self.headers.items())
         return f"{self.method} {self.path}\n{fields}\n{self.body.decode('latin-1')}"
 
@@ -58,16 +58,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered; ``more`` follows the body without a word about its length."""
+    """An answer; ``more`` follows the body, and the announced length does not count it."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     more: Iterable[bytes] = ()
-    length: int | None = None  # the announced one, where it is not that of the body; -1 for none
+    length: int | None = None  # the announced length, if it differs from the body's; -1 for none
 
     def but(self, status: int | None = None, body: bytes | None = None, **headers: str) -> Reply:
-        """Return a copy with other headers, in which ``_`` stands for ``-``."""
+        """Return a copy with other headers, whose names have ``_`` for ``-``."""
         new = {name.replace("_", "-"): value for name, value in headers.items()}
         kept = [pair for pair in self.headers if pair[0] not in new]
         return Reply(
@@ -89,13 +89,13 @@ class Reply:
             yield from self.more
 
 
-# Bytes are sent as they are, and the connection is closed; None says nothing at all.
+# Bytes are sent unchanged, and the connection is closed; None sends nothing at all.
 Answer = Reply | bytes | None
 
 
 @dataclass
 class World:
-    """What servers have and do; one case after the other."""
+    """The contents and the behaviour of the servers, for one case after the other."""
 
     shelf: Shelf = field(default_factory=Shelf)
     fault: Callable[[World, Asked, Reply], Answer] = lambda _world, _asked, right: right
@@ -222,9 +222,9 @@ def _read(stream: BinaryIO, server: str) -> Asked | None:
 
 
 def _send(world: World, connection: socket.socket, asked: Asked, answer: Answer) -> bool:
-    """Send an answer; tell whether the connection is good for another request."""
+    """Send an answer; tell whether the connection can take another request."""
     if answer is None:
-        connection.recv(1)  # until the client goes
+        connection.recv(1)  # until the client closes
         return False
     parts = [answer] if isinstance(answer, bytes) else answer.parts(asked.method)
     for part in parts:

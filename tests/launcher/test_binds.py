@@ -66,7 +66,7 @@ def test_a_missing_required_mount_point(ch_run: ChRun, image: Path, name: str) -
     assert done.returncode == 31
     assert messages(done) == [
         f"error: can't bind: destination not found: /{name}",
-        "hint: create it in the image; or -W lets it be created for this one run",
+        "hint: create it in the image, or use -W to create it for this one run",
     ]
     (image / name).write_text("")
     done = ch_run(image, "--", "true")
@@ -88,7 +88,7 @@ def test_tmp_is_the_hosts(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
     assert done.returncode == 31
     assert messages(done) == [
         "error: can't bind: source not found: /nonexistent",
-        "hint: it is what $TMPDIR says; -t gives the container a /tmp of its own",
+        "hint: $TMPDIR names it; -t gives the container a /tmp of its own",
     ]
 
 
@@ -161,7 +161,7 @@ def test_missing_destination_of_a_read_only_image(
     assert done.returncode == 31
     assert messages(done) == [
         "error: can't bind: /mnt/new/place is not in the image, which is read-only",
-        "hint: -W lets it be created for this one run",
+        "hint: use -W to create it for this one run",
     ]
     assert list((image / "mnt").iterdir()) == []
 
@@ -224,7 +224,7 @@ def test_nothing_is_created_in_what_is_bound(
         error, hint = messages(done)
         assert error == (
             f"error: can't bind: {destination} is missing below another mount, "
-            "and nothing is created there"
+            "where nothing is created"
         )
         assert "create it on the host first" in hint
     assert os.listdir(tmp["TMPDIR"]) == []

@@ -63,11 +63,11 @@ def test_what_to_do_about_it(ch_run: ChRun, image: Path) -> None:
     script(image / "etc" / "script", "#!/bin/sh\n", mode=0o644)
     assert messages(ch_run(image, "--", "nope", env={"PATH": "/a:/bin"})) == [
         "error: can't execve(2): nope: No such file or directory",
-        "hint: the container has it in no directory of $PATH: /a:/bin",
+        "hint: no directory of the container's $PATH has it: /a:/bin",
     ]
     assert messages(ch_run(image, "--", "/etc/script")) == [
         "error: can't execve(2): /etc/script: Permission denied",
-        "hint: it is not executable; a script can be given to its interpreter: sh SCRIPT",
+        "hint: it is not executable; you can run a script by its interpreter: sh SCRIPT",
     ]
 
 
@@ -77,7 +77,7 @@ def test_missing_interpreter(ch_run: ChRun, image: Path) -> None:
     assert done.returncode == 49
     assert messages(done) == [
         "error: can't execve(2): /bin/tool: No such file or directory",
-        "hint: it is there, but the interpreter or the dynamic loader that it names is not",
+        "hint: it exists, but its interpreter or its dynamic loader does not",
     ]
 
 
@@ -90,7 +90,7 @@ def test_a_program_for_another_machine(ch_run: ChRun, image: Path) -> None:
     assert done.returncode == 49
     assert messages(done) == [
         "error: can't execve(2): alien: Exec format error",
-        "hint: it is a program for another architecture than this machine's",
+        "hint: it is a program for another architecture than this machine has",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Real root runs Sundog as anyone else does: in a user namespace, without $USER and $HOME."""
+"""Real root runs Sundog like any user: in a user namespace, without $USER and $HOME."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_apk_package_reads_as_one_tar_whose_control_part_is_its_identity() -> No
         lines = information.read().decode().splitlines()
     assert names == [".PKGINFO", *(entry.path for entry in alpine.SECRET.entries)]
     digest = dict(line.split(" = ") for line in lines)
-    # The data part is the last gzip member: found by its digest among all suffixes that start one.
+    # The data part is the last gzip member: its digest finds it among all suffixes that are gzip.
     starts = [i for i in range(len(package)) if package[i : i + 3] == b"\x1f\x8b\x08"]
     parts = [package[start:] for start in starts]
     matching = [p for p in parts if hashlib.sha256(p).hexdigest() == digest["datahash"]]

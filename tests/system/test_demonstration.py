@@ -48,7 +48,7 @@ def test_every_step_goes_as_told(stage: Stage, title: str) -> None:
 
 
 def test_emulated_install_changes_nothing_for_the_next_run(stage: Stage) -> None:
-    """A layer that a package manager made is as good a base as any: dpkg goes on from it."""
+    """A layer of a package manager is a good base: dpkg continues from it."""
     dockerfile = stage.log.with_name("Dockerfile")
     dockerfile.write_text(
         "FROM debian:trixie\n"

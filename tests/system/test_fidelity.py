@@ -1,7 +1,7 @@
-"""What an install under ``--force=notify`` leaves is what real root's leaves: no path differs.
+"""An install under ``--force=notify`` leaves the same files as real root's: no path differs.
 
-Real root's came before, in a chroot (scripts/references.py). `make fidelity` does the same with
-more packages.
+Real root's install came before, in a chroot (scripts/references.py). `make fidelity` does the same
+with more packages.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def verdict(packages: PackageSet, mode: str, place: Path) -> Verdict:
     return judge(real, builder.make(packages, real.base, mode))
 
 
-# zypper on the other driver as well would tell nothing that dnf does not: both drive rpm.
+# zypper on the other driver would show nothing more than dnf, because both drive rpm.
 CASES = [
     (packages, driver)
     for driver in ("overlay", "copy")

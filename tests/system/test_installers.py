@@ -1,6 +1,6 @@
-"""The wheel as installers other than pip lay it out: uv compiles nothing.
+"""The wheel, installed by other installers than pip: uv compiles nothing.
 
-`make test` hands in the wheel; in a checkout it is built here.
+`make test` passes the wheel; in a checkout, the test builds it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scripts import install
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Neither a cache to share with others nor an index to ask.
+# No cache that others share, and no index.
 UV = ("pip", "install", "--quiet", "--offline", "--no-cache", "--no-deps")
 
 

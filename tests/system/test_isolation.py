@@ -1,4 +1,4 @@
-"""No test depends on what was done on this machine before, such as a login or a use of podman."""
+"""No test depends on earlier actions on this machine, such as a login or a use of podman."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manual pages: well-formed, and an entry for each option that there is."""
+"""The manual pages: well-formed, and with an entry for each option."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sundog.launcher.options import OPTIONS
 from tests.launcher.installation import load_packaging
 
 CH_RUN = (CHECKOUT / "docs" / "man" / "ch-run.1").read_text()
-# That the document is complete and right is the matter of tests/cli/test_manual.py.
+# tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 CH_IMAGE = load_packaging("manual_page").page(DOCUMENT)
 
 
 def formatted(page: str) -> str:
-    """Return what man(1) would show; no warning is tolerated."""
+    """Return the output of man(1); a warning fails the test."""
     done = subprocess.run(
         ["groff", "-man", "-ww", "-Tascii", "-P-cbou"],
         input=page,

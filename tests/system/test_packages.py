@@ -1,4 +1,4 @@
-"""What a user reads who lacks a package: the workshop installs nothing for him."""
+"""The messages for a user who lacks a package: the workshop installs nothing for him."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_elsewhere_than_on_debian(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.mark.parametrize("script", ["scripts.demo", "scripts.check"])
 def test_make_stops_with_that_line(script: str, tmp_path: Path) -> None:
-    """The whole command of `make demo` and `make test`, where dpkg knows no package."""
+    """The whole command of `make demo` and `make test`, with a dpkg that knows no package."""
     query = tmp_path / "dpkg-query"
     query.write_text("#!/bin/sh\nexit 1\n")
     query.chmod(0o755)

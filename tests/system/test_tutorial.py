@@ -1,7 +1,7 @@
-"""The tutorial, pasted: its files are written, its commands run, and they print what it shows.
+"""The tutorial, executed: write its files, run its commands, compare their output.
 
-A line of a single … stands for any lines. What the page calls by an example's name (the reader,
-his machine, his scratch directory) is called here by its real one.
+A line that is only … stands for any lines.  The page has example names (the reader, his machine,
+his scratch directory); the test replaces them with real ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PAGE = CHECKOUT / "docs" / "tutorial.md"
-# A file of the page, told by what it has; the first that fits.
+# A file of the page, found by a text in it; the first match counts.
 FILES = {
     "USER postgres": "Dockerfile.pg",
     "FROM ": "Dockerfile",
@@ -38,27 +38,27 @@ SRUN = '#!/bin/sh\nshift 2\nexec "$@"\n'
 
 @dataclass(frozen=True)
 class Command:
-    """A command line of the page, and the lines that it is to print."""
+    """A command line of the page, and its expected output."""
 
     line: str
     output: tuple[str, ...]
 
 
 def blocks() -> Iterator[str]:
-    """Give the page's code blocks in their order."""
+    """Yield the page's code blocks in order."""
     for found in re.finditer(r"^```\n(.*?)^```$", PAGE.read_text(), re.M | re.S):
         yield found[1]
 
 
 def commands(block: str) -> Iterator[Command]:
-    """Give the commands of a block; what follows one is its output."""
+    """Yield the commands of a block; the lines after a command are its output."""
     for part in block.removeprefix("$ ").split("\n$ "):
         line, *output = part.rstrip("\n").splitlines()
         yield Command(line.partition("   #")[0], tuple(output))
 
 
 def pattern(output: tuple[str, ...]) -> str:
-    """Return a regular expression for what a command is to print."""
+    """Return a regular expression for the expected output of a command."""
     return "".join(
         r"(?:.*\n)*" if line.strip() == ANYTHING else re.escape(line) + r"\n" for line in output
     )

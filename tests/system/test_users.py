@@ -1,4 +1,4 @@
-"""Storage is one user's: what another sees of it, and what is imported of another's files."""
+"""Storage belongs to one user: what another user sees of it, and imports of another's files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def storage() -> Iterator[Path]:
-    """Return a storage directory to which everyone can go: pytest's own place is private."""
+    """Return a storage directory that everyone can reach: pytest's own place is private."""
     with tempfile.TemporaryDirectory(prefix="public.") as directory:
         Path(directory).chmod(0o755)
         yield Path(directory) / "storage"
@@ -33,7 +33,7 @@ def test_second_user_gets_nowhere_in_storage(
     looked = root_helper.as_second_user(["ls", str(storage)])
     assert looked.returncode == 2
     assert b"Permission denied" in looked.stderr
-    # Not for want of a way there.
+    # The reason is not that the path is closed.
     assert root_helper.as_second_user(["ls", "-d", str(storage)]).returncode == 0
 
 
@@ -55,7 +55,7 @@ def test_import_of_a_directory_with_others_files_in_it(
     foreign_tree: Path, run_ch_image: Runner, run_ch_run: Runner
 ) -> None:
     run_ch_image("import", foreign_tree, "foreign")
-    # A program to look with; the image has none, but a file to bind one over.
+    # A program to look with; the image has only a file to bind it over.
     bind = ["-b", "/bin/busybox:/bin/busybox"]
     listed = run_ch_run(*bind, "foreign", "--", "/bin/busybox", "find", "/", "-xdev")
     found = {line.removeprefix("/") for line in listed.stdout.splitlines()}

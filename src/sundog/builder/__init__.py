@@ -1,1 +1,1 @@
-"""Builds: what a Dockerfile's instructions do to an image in the store."""
+"""Builds: carry out a Dockerfile's instructions on an image in the store."""

@@ -1,7 +1,7 @@
-"""Images that a build starts from, or copies from: in storage or a layout, else pulled.
+"""Images that a build starts from or copies from: from storage, from a layout, or pulled.
 
-What is in storage is taken as it is, however old: a build does not depend on what a registry has at
-that hour.  ``pull`` has the last word on that.
+A build takes an image in storage as it is, even if it is old.  So a build does not depend on what
+a registry has at that hour.  ``pull`` has the last word on that.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from sundog.store.images import Image
     from sundog.store.store import Store
 
-    # Have an image in storage, for a platform if one is given; None: for this machine's.
+    # Bring an image into storage, for the platform if one is given, else for this machine's.
     Pull = Callable[[Store, str, Platform | None], Image]
 
-    # What names an image.
+    # The name of an image.
     ImageName = str | LayoutImage
 
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """How images are found; ``is_dry`` is a dry run, which has none brought here."""
+    """Find images; with ``is_dry`` (a dry run), fetch none."""
 
     store: Store
     pull: Pull | None
     is_dry: bool
 
     def find(self, name: ImageName, platform: Platform | None) -> Image | None:
-        """Return the image if it is here, and for ``platform`` if one is given."""
+        """Return the image if storage has it, and if it is for ``platform`` (if one is given)."""
         if not isinstance(name, str):
             return None if self.is_dry else name.load(platform)
         try:
@@ -46,9 +46,10 @@ class Bases:
         return image if platform is None or suits(image.config, platform) else None
 
     def fetch(self, name: ImageName, platform: Platform | None) -> Image | None:
-        """Return an image that was not found, once it is here; None where a dry run has it not.
+        """Fetch an image that was not found, and return it; None if a dry run does not have it.
 
-        Raises NotInStorage, or what ``pull`` raises, in words that say so.
+        Raises NotInStorage, or the error of ``pull``; the message says that storage lacks the
+        image.
         """
         if not isinstance(name, str):
             return None
@@ -65,7 +66,7 @@ class Bases:
 
 
 def _absence(store: Store, text: str, platform: Platform | None) -> str:
-    """Say why storage does not do."""
+    """Say why no image in storage will do."""
     try:
         config = store.images.get(text).config
     except NotInStorage:

@@ -1,8 +1,8 @@
-"""Carry out a Dockerfile: its stages one after the other, then put the image in place.
+"""Carry out a Dockerfile: build its stages one after the other, then put the image in place.
 
-Specification: the Dockerfile reference for what is done; Charliecloud for what is printed.  The
-image appears under its name when its last instruction is done, in one step; until then nothing but
-the build cache knows of it.
+Specification: the Dockerfile reference for the effects; Charliecloud for the output.  The image
+appears under its name in one step, when its last instruction is done.  Until then, only the build
+cache has its parts.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _STANDARD_SYNTAXES = ("docker/dockerfile", "docker/dockerfile-upstream")
 def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report) -> None:
     """Build an image and put it in place under the names in ``options.tags``.
 
-    Raises DockerfileError, BuildError and what the store raises; the images that had these names
-    are then as they were.  Only the error about build arguments that nothing declares comes after
-    that, with the image complete.
+    Raises DockerfileError, BuildError and the errors of the store; then the images that had these
+    names are unchanged.  One error comes after the image is complete: that about build arguments
+    that no ARG declares.
     """
     for tag in options.tags:
         canonical_name(tag)
@@ -76,9 +76,9 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
 
 
 def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
-    """Write the image under each name, unless the one in place is the same.
+    """Write the image under each name, unless that name has the same image already.
 
-    One that is the same but for times will do, unless a time was asked for.
+    An image that differs only in times counts as the same, unless the user asked for a time.
     """
     assert result.layers is not None
     config = result.config.replace(labels={**result.config.labels, **options.labels})
@@ -88,12 +88,12 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
     for tag in options.tags:
         try:
             old = store.images.get(tag)
-        except (NotInStorage, StoreError):  # none, or one that is damaged
+        except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
             same = old.typed == tag and old.layers == result.layers
             if same and _is_same(old.config, config, options):
-                config = old.config  # one image, whatever it is called
+                config = old.config  # one image under all its names
                 continue
         new.append(Image(canonical_name(tag), tag, config, result.layers, origin))
     if new:
@@ -106,23 +106,19 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
 
 
 def _is_same(old: ImageConfig, new: ImageConfig, options: BuildOptions) -> bool:
-    """Tell whether a configuration says nothing new; times count only if one was asked for."""
+    """Tell whether the configurations are equal; times count only if the user asked for one."""
     if options.epoch is None:
         old, new = without_times(old), without_times(new)
     return old == new
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:
-    """Tell that the parser directive ``syntax``, which names a program to read the file, is not
-    obeyed.
-    """
+    """Report that the parser directive ``syntax``, which names a parser, has no effect."""
     syntax = dockerfile.directive("syntax")
     if not syntax:
         return
     name = syntax.removeprefix("docker.io/").partition("@")[0].partition(":")[0]
     if name in _STANDARD_SYNTAXES:
-        report.info(f"syntax directive: {syntax}: not needed, this language is built in")
+        report.info(f"syntax directive: {syntax}: not needed, because this language is built in")
     else:
-        report.warning(
-            f"syntax directive ignored: {syntax}: the file is read as docker/dockerfile would"
-        )
+        report.warning(f"syntax directive ignored: {syntax}: the file is read as docker/dockerfile")

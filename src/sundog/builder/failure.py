@@ -1,7 +1,7 @@
-"""A build that failed: where in the Dockerfile, what was printed last, and what can be looked at.
+"""A failed build: its place in the Dockerfile, the last lines of output, and the state before it.
 
-The state before the failing instruction becomes an image of its own, so that ``ch-run`` opens it;
-the next build under the same name that succeeds removes it.
+The state before the failing instruction becomes an image, so that ``ch-run`` can open it.  The next
+successful build under the same name removes that image.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _SUFFIX = "_failed"
 _ORIGIN = "ch-image build, which failed"
 _LAST_LINES = 10
 _READ_SIZE = 1 << 16
-# What is an instruction's fault, and not the machine's or the storage directory's.
+# Errors of an instruction, and not of the machine or the storage directory.
 _FAULTS = (BuildError, ArchiveError, NotInStorage, ReferenceSyntaxError, RegistryError)
 
 
 def is_fault(error: SundogError) -> bool:
-    """Tell whether ``error`` is to be shown with its place in the Dockerfile."""
+    """Tell whether to show ``error`` with its place in the Dockerfile."""
     return type(error) is SundogError or isinstance(error, (*_FAULTS, DockerfileError))
 
 
 def located(
     state: BuildState, instruction: Instruction, error: SundogError, *, near: str = ""
 ) -> DockerfileError:
-    """Return ``error`` as one that shows the instruction."""
+    """Return ``error`` as an error that shows the instruction."""
     if isinstance(error, DockerfileError):
         return error
     return state.dockerfile.error(instruction, error.message, near=near, hint=error.hint)
@@ -57,16 +57,16 @@ def explained(
     layers: tuple[str, ...],
     config: ImageConfig,
 ) -> DockerfileError:
-    """Return ``error`` with its place and the name of the state before ``instruction``.
+    """Return ``error`` with its place, and give the state before ``instruction`` a name.
 
-    ``layers`` and ``config`` are that state; it gets the name here.
+    ``layers`` and ``config`` are that state.  The error's hint has the name.
     """
     failure = located(state, instruction, error)
     if printed := last_lines(state.options.run.hidden):
         failure.excerpt += "\nits last lines:\n" + "\n".join(f"   {line}" for line in printed)
     name = _keep(state, layers, config)
     if name:
-        look = f"look at what was there before it: ch-run -W --set-env {name} -- /bin/sh"
+        look = f"look at the state before it: ch-run -W --set-env {name} -- /bin/sh"
         failure.hint = f"{failure.hint}; {look}" if failure.hint else look
     return failure
 
@@ -82,24 +82,24 @@ def last_lines(fd: int) -> list[str]:
 
 
 def forget_failure(store: Store, tag: str) -> None:
-    """Remove what a failed build left under a name, now that there is the image itself."""
+    """Remove the image that a failed build left under a name, because a build has succeeded."""
     with suppress(NotInStorage):
         store.images.delete(_name(tag))
 
 
 def _keep(state: BuildState, layers: tuple[str, ...], config: ImageConfig) -> str:
-    """Give the state a name and return it; "" where that is impossible, or there is nothing."""
+    """Give the state a name and return it; "" if that is impossible, or if there is no state."""
     if not layers or not state.options.tags or state.options.is_modification:
         return ""
     store = state.store
-    for image in state.bases:  # nothing was made yet: then it has a name
+    for image in state.bases:  # the build made nothing yet, so the state has a name
         with suppress(SundogError):
             if store.images.get(image).layers == layers:
                 return image
     name = _name(state.options.tags[0])
     try:
         store.images.put(Image(canonical_name(name), name, config, layers, _ORIGIN))
-    except (SundogError, OSError):  # one error is enough
+    except (SundogError, OSError):  # report only the first error
         return ""
     return name
 

@@ -1,6 +1,6 @@
-"""``--force``: which emulation of root a RUN gets.
+"""``--force``: the emulation of root for RUN.
 
-The modes' names and tags are Charliecloud's; docs/design.md, section 1, tells them apart.
+The modes' names and tags are Charliecloud's; docs/design.md, section 1, describes them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 _TAGS = {"none": "N", "seccomp": "S", "notify": "C"}
 _LATER = {
-    "fakeroot": "the LD_PRELOAD helper is not in this version",
+    "fakeroot": "this version does not have the LD_PRELOAD helper",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Force:
-    """How a RUN's command is made to believe that it is root."""
+    """The way to make RUN's command believe that it is root."""
 
     mode: str
     hooks: tuple[Hook, ...] = ()
 
     @classmethod
     def choose(cls, mode: str, hooks: Sequence[Hook] = ()) -> Force:
-        """Return what ``--force=MODE`` and ``--force-cmd`` ask for; raise UsageError.
+        """Return the emulation for ``--force=MODE`` and ``--force-cmd``; raise UsageError.
 
-        ``hooks`` replace those that a mode has by itself.
+        ``hooks`` replace the mode's default hooks.
         """
         if mode in _LATER:
             raise UsageError(
@@ -49,20 +49,20 @@ class Force:
 
     @property
     def instruction(self) -> str:
-        """RUN as it is announced and recorded, the mode's tag with it."""
+        """The word RUN for the output and the history, with the mode's tag."""
         return f"RUN.{_TAGS[self.mode]}"
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables for RUN, unless the Dockerfile sets them."""
         if self.mode == "none":
-            # As root, tar gives files to the owners that the archive names; here it could not.
+            # As root, tar gives files to the owners in the archive; here it can't.
             return {"TAR_OPTIONS": "--no-same-owner"}
         return {}
 
     @property
     def notify(self) -> bool:
-        """Whether RUN's command runs under a supervisor, which remembers what it answers."""
+        """Whether RUN's command runs under a supervisor, which remembers its answers."""
         return self.mode == "notify"
 
     @property

@@ -1,10 +1,10 @@
-"""The stages of a Dockerfile and what each of them builds on.
+"""The stages of a Dockerfile, and the stages that each of them needs.
 
-Specification: the Dockerfile reference, “FROM”, and “Use multi-stage builds”: a stage's name or
-number refers to an earlier stage, anything else to an image; but a context of that name, which the
-user has given, goes before either.  Stages that the target does not need
-are not built; nothing here says in which order the needed ones are, except that what a stage needs
-has a lower number.
+Specification: the Dockerfile reference, “FROM”, and “Use multi-stage builds”.  A stage's name or
+number refers to an earlier stage; any other name refers to an image.  A context of that name, which
+the user gave, takes precedence over both.  A build leaves out stages that the target does not need.
+This module gives the needed stages no order, except that a stage has a higher number than the
+stages that it needs.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from sundog.dockerfile.instructions import Instruction
     from sundog.dockerfile.parse import Dockerfile
 
-    # An earlier stage's index, or what is found elsewhere.
+    # The index of an earlier stage, or a context or image from elsewhere.
     Base = int | NamedContext
 
 SCRATCH = "scratch"
-_MOST_DIGITS = 20  # of a stage's number: more, and Python refuses to read it
+_MOST_DIGITS = 20  # of a stage's number; Python refuses to read very long ones
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stage: ``start`` is its FROM after substitution.
 
-    ``names`` says what a name in its instructions means; ``sources`` are all that they name.
+    ``names`` resolves the names in its instructions; ``sources`` are all bases that they name.
     """
 
     index: int
@@ -49,15 +49,15 @@ class Stage:
     sources: tuple[Base, ...]
 
     def needs(self) -> set[int]:
-        """Return the stages that this one is made from."""
+        """Return the stages that this stage is made from."""
         return {base for base in (self.base, *self.sources) if isinstance(base, int)}
 
 
 @dataclass(frozen=True, slots=True)
 class StageNames:
-    """The names that stages have, as the stage ``index`` sees them.
+    """The names of stages, as the stage ``index`` sees them.
 
-    ``named`` are all stages of each name, in order; ``contexts`` go before them.
+    ``named`` has all stages of each name, in order; ``contexts`` take precedence over them.
     """
 
     index: int
@@ -65,13 +65,13 @@ class StageNames:
     contexts: Mapping[str, NamedContext]
 
     def earlier(self, name: str) -> int | None:
-        """Return the last stage of a name before this one, None if there is none."""
+        """Return the last stage of a name before this one; None if there is none."""
         indices = self.named.get(name.lower(), ())
         count = bisect_left(indices, self.index)
         return indices[count - 1] if count else None
 
     def resolve(self, dockerfile: Dockerfile, instruction: Instruction, name: str) -> Base:
-        """Return what ``from`` in an instruction names; raise DockerfileError."""
+        """Return the base that ``from`` in an instruction names; raise DockerfileError."""
         fault = ""
         if (key := context_key(name)) in self.contexts:
             return self.contexts[key]
@@ -85,14 +85,14 @@ class StageNames:
         elif name.lower() in self.named:
             fault = f"stage {name} is not complete at this point"
         if fault:
-            hint = "only earlier stages can be copied from"
+            hint = "name an earlier stage"
             raise dockerfile.error(instruction, f"--from: {fault}", near=name, hint=hint)
         return name
 
 
 @dataclass(frozen=True, slots=True)
 class StageGraph:
-    """``arguments``: each global ARG with its value, None where it has none."""
+    """``arguments``: each global ARG with its value, or None."""
 
     arguments: tuple[tuple[Arg, str, str | None], ...]
     stages: tuple[Stage, ...]
@@ -107,11 +107,11 @@ class StageGraph:
             if stage.start.alias == name.lower():
                 return stage
         names = [stage.start.alias for stage in self.stages if stage.start.alias]
-        hint = did_you_mean(name.lower(), names) or f"stages with a name: {' '.join(names)}"
-        raise UsageError(f"--target: no such stage: {name}", hint if names else "no stage has one")
+        hint = did_you_mean(name.lower(), names) or f"named stages: {' '.join(names)}"
+        raise UsageError(f"--target: no such stage: {name}", hint if names else "no stage is named")
 
     def needed(self, target: Stage | None = None) -> list[Stage]:
-        """Return the stages that ``target``, by default the last, needs and itself, in order."""
+        """Return the stages that ``target`` (by default the last) needs, and itself, in order."""
         wanted = {(target or self.stages[-1]).index}
         for stage in reversed(self.stages):
             if stage.index in wanted:
@@ -120,12 +120,12 @@ class StageGraph:
 
 
 def is_stage_number(name: str) -> bool:
-    """Tell whether ``name`` is the number of a stage, if there are so many."""
+    """Tell whether ``name`` can be the number of a stage."""
     return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS
 
 
 def context_key(name: str) -> str:
-    """Return what two spellings of a name have in common for which a context can be given."""
+    """Return the common form of all spellings of a name that a context can have."""
     name = name.lower().removeprefix("docker.io/").removeprefix("library/")
     return name.removesuffix(":latest")
 
@@ -133,12 +133,13 @@ def context_key(name: str) -> str:
 def stage_graph(
     dockerfile: Dockerfile, scope: GlobalScope, contexts: Mapping[str, NamedContext] | None = None
 ) -> StageGraph:
-    """Divide a Dockerfile into stages; declares its global ARGs in ``scope``.
+    """Divide a Dockerfile into stages; declare its global ARGs in ``scope``.
 
-    ``contexts`` go before the stages and images of their names; keys are from ``context_key``.
+    ``contexts`` take precedence over the stages and images of their names; their keys come from
+    ``context_key``.
 
-    Raises DockerfileError where a variable leaves nothing of a FROM, or COPY --from names a stage
-    that is not there yet.
+    Raises DockerfileError if substitution leaves nothing of a FROM, or if COPY --from names a stage
+    that does not exist yet.
     """
     arguments: list[tuple[Arg, str, str | None]] = []
     parts: list[list[Instruction]] = []
@@ -167,7 +168,7 @@ def stage_graph(
         if not image:
             raise dockerfile.error(
                 start,
-                "nothing is left of the image's name after substitution",
+                "the image's name is empty after substitution",
                 near=start.image_text,
                 hint="give the ARG a default before the first FROM, or use --build-arg",
             )
@@ -175,7 +176,7 @@ def stage_graph(
         stage = known.earlier(image)
         base: Base = contexts.get(context_key(image), image if stage is None else stage)
         body = tuple(instructions)
-        if start.alias in contexts:  # which stands for the whole stage
+        if start.alias in contexts:  # the context replaces the whole stage
             base, body = contexts[start.alias], ()
         sources = tuple(
             known.resolve(dockerfile, instruction, name)
@@ -187,7 +188,7 @@ def stage_graph(
 
 
 def named_sources(dockerfile: Dockerfile, instruction: Instruction) -> list[str]:
-    """Return what the ``from`` of an instruction's flags name; raise DockerfileError."""
+    """Return the names in ``from`` of an instruction's flags; raise DockerfileError."""
     if isinstance(instruction, Copy):
         return [instruction.from_] if instruction.from_ else []
     if isinstance(instruction, Run):

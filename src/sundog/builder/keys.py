@@ -1,11 +1,11 @@
 """Keys of the build cache: a hash of everything that an instruction's result depends on.
 
-A result is found again when the layers below, the instruction after substitution and what it reads
-are the same, wherever the Dockerfile and its context lie and whenever they were touched.  The
-layers stand for all that happened before: a LABEL that changed does not make the RUN after it run
-again, and a RUN that was made again and gave the same layer leaves what follows valid.
+The cache finds a result again if the layers below, the instruction after substitution and the files
+that it reads are the same.  The place of the Dockerfile and its context, and times, do not count.
+The layers stand for everything that happened before.  So a changed LABEL does not make the RUN
+after it run again.  A RUN that ran again and made the same layer keeps the later results valid.
 
-Must not read files: who knows what an instruction reads hands in its digest.
+This module must not read files: the caller knows what an instruction reads, and passes its digest.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    # What a key is made of.
+    # The values that a key is made of.
     Field = str | bytes | int | None | tuple["Field", ...] | list["Field"] | dict[str, str]
 
-# A new number forgets all results: when keys or the meaning of an instruction change.
+# A new number makes all results invalid: change it with the keys or the meaning of an instruction.
 _VERSION = 1
 
 
@@ -34,8 +34,8 @@ def cache_key(kind: str, layers: Sequence[str], *fields: Field) -> str:
 def digest_of(field: Field) -> str:
     """Return SHA-256 of a value as hexadecimal digits.
 
-    Values that differ have different texts; a list is like a tuple, and the order of a dict is of
-    no account.
+    Different values have different texts.  A list equals a tuple, and the order of a dict does not
+    count.
     """
     state = hashlib.sha256()
     for part in _encoded(field):
@@ -44,7 +44,7 @@ def digest_of(field: Field) -> str:
 
 
 def _encoded(field: Field) -> Iterable[bytes]:
-    """Write a value so that its end shows: netstrings, and lists that say their length."""
+    """Encode a value so that its end is clear: netstrings, and lists with their length."""
     match field:
         case str():
             data = field.encode("utf-8", "surrogateescape")

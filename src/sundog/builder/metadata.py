@@ -1,7 +1,8 @@
 """Instructions that change an image's configuration and none of its files.
 
-Specification: the Dockerfile reference, and OCI image-spec v1.1, config.md, for where each of them
-is kept.  Pure: an instruction after substitution and a configuration in, the same out.
+Specification: the Dockerfile reference; OCI image-spec v1.1, config.md, for the place of each in
+the configuration.  Pure: takes an instruction after substitution and a configuration, returns the
+changes.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ if TYPE_CHECKING:
     from sundog.dockerfile.instructions import CommandInstruction, Instruction
     from sundog.oci.config import ImageConfig
 
-    # How an instruction is announced, and the configuration after it.
+    # The text that announces an instruction, and the configuration after it.
     Change = tuple[str, ImageConfig]
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _PORT_LIMIT = 65535
-_MOST_DIGITS = 20  # of a number: more, and Python refuses to read it
+_MOST_DIGITS = 20  # of a number; Python refuses to read very long ones
 
 
 def changes(instruction: Instruction, config: ImageConfig) -> list[Change] | None:
-    """Return what an instruction changes, one entry for each line that announces it.
+    """Return the changes that an instruction makes, one for each line that announces it.
 
-    None for an instruction that is of another kind.  Raises BuildError for a port or a signal that
-    is none.
+    Returns None for an instruction of another kind.  Raises BuildError for an invalid port or
+    signal.
     """
     match instruction:
         case Env():
@@ -75,14 +76,14 @@ def changes(instruction: Instruction, config: ImageConfig) -> list[Change] | Non
 
 
 def command_text(instruction: CommandInstruction, keyword: str) -> str:
-    """Return a command as it is announced: exec form as JSON, shell form as it stands."""
+    """Return a command for the output: exec form as JSON, shell form as written."""
     if instruction.is_exec:
         return f"{keyword} {json.dumps(instruction.args, ensure_ascii=False)}"
     return f"{keyword} {instruction.args[0]}"
 
 
 def pair_text(keyword: str, name: str, value: str | None) -> str:
-    """Return ``KEYWORD NAME='VALUE'``, without quotes where there is no value."""
+    """Return ``KEYWORD NAME='VALUE'``; without quotes if there is no value."""
     return f"{keyword} {name}={'' if value is None else repr(value)}"
 
 
@@ -111,13 +112,13 @@ def _command(instruction: Cmd | Entrypoint, config: ImageConfig) -> Change:
 
 
 def _stop_signal(instruction: Stopsignal, config: ImageConfig) -> Change:
-    """Keep a signal, a name with or without SIG or a number, as it is written."""
+    """Keep a signal (a name with or without SIG, or a number) as it is written."""
     text = instruction.signal
     name = "SIG" + text.upper().removeprefix("SIG")
     is_real_time = re.fullmatch(r"SIGRT(MIN|MAX)([+-][0-9]{1,2})?", name) is not None
     is_number = _is_number(text) and 0 < int(text) <= signal.SIGRTMAX
     if name not in signal.Signals.__members__ and not (is_real_time or is_number):
-        raise BuildError(f"not a signal: {text}", "as in STOPSIGNAL SIGTERM, or STOPSIGNAL 15")
+        raise BuildError(f"not a signal: {text}", "for example STOPSIGNAL SIGTERM or STOPSIGNAL 15")
     return f"STOPSIGNAL {text}", config.replace(stop_signal=text)
 
 
@@ -129,7 +130,7 @@ def _expose(instruction: Expose, config: ImageConfig) -> Change:
 
 
 def _ports(word: str) -> list[str]:
-    """Write out ``PORT[-PORT][/PROTOCOL]`` as the configuration has it."""
+    """Convert ``PORT[-PORT][/PROTOCOL]`` to the configuration's form."""
     numbers, _, protocol = word.partition("/")
     first, dash, last = numbers.partition("-")
     protocol = protocol.lower() or _PROTOCOLS[0]
@@ -163,6 +164,6 @@ def _healthcheck(instruction: Healthcheck, config: ImageConfig) -> Change:
 
 
 def without_times(config: ImageConfig) -> ImageConfig:
-    """Return what two builds of the same have in common."""
+    """Return the part of a configuration that two equal builds have in common."""
     history = tuple(replace(entry, created="") for entry in config.history)
     return config.replace(created="", history=history)

@@ -1,7 +1,7 @@
-"""The name that an image gets without ``-t``: from the Dockerfile's name or the context's.
+"""The name of an image without ``-t``: from the Dockerfile's name or the context's.
 
-Follows Charliecloud: ``Dockerfile.EXT`` names EXT, ``NAME.df`` and ``NAME.dockerfile`` name NAME,
-and everything else is named after the context directory.
+As in Charliecloud: ``Dockerfile.EXT`` names EXT, ``NAME.df`` and ``NAME.dockerfile`` name NAME; for
+any other Dockerfile, the context directory gives the name.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 def inferred_name(dockerfile: str, context: str) -> str:
-    """Return a name for the image; "" where nothing of the letters that names have is left.
+    """Return a name for the image; "" if no letter that a name can have is left.
 
-    Either path may be ``-`` (standard input), which names nothing.
+    Either path may be ``-`` (standard input), which gives no name.
     """
     file_name = os.path.basename(dockerfile)
     stem, dot, extension = file_name.partition(".")
@@ -30,5 +30,5 @@ def inferred_name(dockerfile: str, context: str) -> str:
 
 
 def _sanitized(text: str) -> str:
-    """Drop what a reference cannot hold; it starts and ends with a letter or digit."""
+    """Remove what a reference can't hold; the result starts and ends with a letter or digit."""
     return "".join(char for char in text.lower() if char in _ALLOWED).strip("_.-")

@@ -1,4 +1,4 @@
-"""What a build is asked to do, apart from the Dockerfile itself."""
+"""The options of a build, apart from the Dockerfile itself."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from sundog.oci.platform import Platform
 
 CACHE_ENABLED = "enabled"
-CACHE_REBUILD = "rebuild"  # every instruction is done again, and remembered
-CACHE_DISABLED = "disabled"  # nothing is looked up or remembered
+CACHE_REBUILD = "rebuild"  # run every instruction again, and remember its result
+CACHE_DISABLED = "disabled"  # look nothing up, and remember nothing
 CACHE_MODES = (CACHE_ENABLED, CACHE_REBUILD, CACHE_DISABLED)
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How RUN's commands are run.
+    """The options for RUN's commands.
 
-    ``binds`` are (source, destination) pairs; ``stdout`` and ``stderr`` the file descriptors that
-    the commands get; ``hidden`` is the file among these that nobody sees, -1 if there is none.
+    ``binds`` are (source, destination) pairs.  ``stdout`` and ``stderr`` are the file descriptors
+    that get the commands' output.  ``hidden`` is the one of these that is captured, to be shown
+    only on failure; -1: neither.
     """
 
     force: Force
@@ -37,17 +38,22 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What one build is to do.
+    """The options of one build.
 
-    ``tags`` name the result, as the user typed them; ``target`` is the stage to build, the last one
-    if ""; ``labels`` come on top of those of the Dockerfile; proxies are taken from
-    ``environment``; ``secrets`` and ``ssh`` are by their IDs; ``real_sync`` leaves RUN its fsync(2)
-    and the like.  Images are for ``platform``, by default this machine's; those that are not in
-    storage come by ``pull``, if it is given.  With ``is_modification`` the image of FROM itself
-    goes on: its ONBUILD triggers stay what they are.  ``contexts`` are by name, as
-    ``graph.context_key`` has it.  To the files ``iidfile`` and ``metadata_file`` goes what
-    ``results`` says.  ``epoch`` is when the image says that it was made, in seconds since 1970; by
-    default it is now.
+    tags             the names of the result, as the user typed them
+    target           the stage to build; "" is the last one
+    labels           in addition to those of the Dockerfile
+    environment      has the proxies
+    secrets, ssh     by ID
+    real_sync        leave RUN its fsync(2) and the like
+    platform         of the images; by default this machine's
+    pull             fetches images that are not in storage, if it is given
+    is_modification  (ch-image modify) the result continues FROM's image, so its ONBUILD triggers
+                     are kept, not run
+    contexts         by name, as from ``graph.context_key``
+    iidfile, metadata_file
+                     the files that ``results`` writes
+    epoch            the image's time of creation, in seconds since 1970; by default now
     """
 
     tags: tuple[str, ...]

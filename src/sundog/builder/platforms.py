@@ -1,7 +1,7 @@
-"""``FROM --platform``: for which platform a stage is made, and whether its base is of it.
+"""``FROM --platform``: the platform of a stage, and the check of its base.
 
-Specification: the Dockerfile reference, “FROM”.  An image in storage has one platform; which of
-several a registry gives is chosen when it is pulled.
+Specification: the Dockerfile reference, “FROM”.  An image in storage has one platform.  A registry
+may have several; a pull chooses one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def wanted_platform(dockerfile: Dockerfile, start: From) -> Platform | None:
-    """Return what a FROM, variables substituted, asks for; None if nothing.
+    """Return the platform that a FROM, after substitution, asks for; None if it asks for none.
 
     Raises DockerfileError.
     """
@@ -27,14 +27,15 @@ def wanted_platform(dockerfile: Dockerfile, start: From) -> Platform | None:
         return Platform.parse(start.platform)
     except UsageError as error:
         raise dockerfile.error(
-            start, error.message, near="--platform", hint="as in --platform=linux/arm64"
+            start, error.message, near="--platform", hint="for example --platform=linux/arm64"
         ) from error
 
 
 def suits(config: ImageConfig, platform: Platform) -> bool:
     """Tell whether an image is for ``platform``.
 
-    One that does not say what it is for is for all, and so is one without a variant.
+    An image without a platform is for all platforms.  An image without a variant is for all
+    variants.
     """
     if not config.architecture:
         return True

@@ -1,4 +1,4 @@
-"""What a build tells while it runs, and in which form; ``cli/`` prints it."""
+"""The messages of a running build, and their form; ``cli/`` prints them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ NOT_APPLICABLE = " "
 
 
 class Report(Protocol):
-    """Where the messages of a build go."""
+    """The receiver of a build's messages."""
 
     def info(self, text: str) -> None:
-        """Tell what the user wants to see without asking."""
+        """Report what users want to see without asking."""
 
     def verbose(self, text: str) -> None:
-        """Tell what helps at -v."""
+        """Report what helps at -v."""
 
     def warning(self, text: str) -> None:
-        """Tell what may not be what the user expects."""
+        """Report what users may not expect."""
 
 
 def instruction_line(line: int, status: str, text: str) -> str:

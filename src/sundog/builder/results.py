@@ -1,7 +1,8 @@
-"""Files that tell other programs what a build made: ``--iidfile`` and ``--metadata-file``.
+"""Files that tell other programs about a build's result: ``--iidfile`` and ``--metadata-file``.
 
 Specification: the reference of ``docker buildx build``.  The digests are those of the image as
-``push`` and ``save`` write it by default; layers that nobody has asked this of are read for them.
+``push`` and ``save`` write it by default.  To compute them, this module reads layers whose digests
+are unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def write_results(
     store: Store, options: BuildOptions, config: ImageConfig, layers: Sequence[str]
 ) -> None:
-    """Write the files that ``options`` ask for; raise BuildError where that cannot be done."""
+    """Write the files that ``options`` ask for; raise BuildError if that fails."""
     packing = Packing.choose("gzip", options.environment)
     if not options.metadata_file and packing.epoch is None:
         _write(options.iidfile, image_id(store, config, layers))
@@ -48,7 +49,7 @@ def write_results(
 
 
 def _write(path: str, text: str) -> None:
-    """Write a file as a whole, or not at all."""
+    """Write a whole file, or nothing."""
     try:
         replace_file(os.fsencode(path), text.encode(), mode=0o644)
     except OSError as error:

@@ -1,9 +1,9 @@
-"""Which variables an instruction sees: ARG, ENV and what is predefined.
+"""The variables that an instruction sees: ARG, ENV and predefined ones.
 
 Specification: the Dockerfile reference, ARG, “Scope”, “Using ARG variables”, “Predefined ARGs”,
-“Automatic platform ARGs in the global scope”.  An ENV always wins over an ARG of the same name.
+“Automatic platform ARGs in the global scope”.  An ENV always overrides an ARG of the same name.
 
-Pure: the process's environment and its platform are handed in.
+Pure: the caller passes the process's environment and platform.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# In the environment of RUN without being declared; neither in the image nor in a key.
+# RUN's environment has these without a declaration; neither the image nor a key has them.
 PROXY_ARGS = frozenset(
     spelling
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -28,9 +28,9 @@ PROXY_ARGS = frozenset(
 )
 
 _TOTAL_LIMIT = 64 << 20  # characters
-TOO_LARGE = f"all instructions together say more than {_TOTAL_LIMIT >> 20} MiB after substitution"
+TOO_LARGE = f"all instructions together have more than {_TOTAL_LIMIT >> 20} MiB after substitution"
 
-# “BuildKit built-in build args”: they are for the builder, and no ARG need declare them.
+# “BuildKit built-in build args”: they are for the builder; no ARG has to declare them.
 _FOR_THE_BUILDER = frozenset(
     [
         "BUILDKIT_BUILD_NAME",
@@ -46,7 +46,7 @@ _FOR_THE_BUILDER = frozenset(
 
 
 def platform_args(platform: Platform, target: Platform | None = None) -> dict[str, str]:
-    """Return the automatic ARGs of a build on ``platform`` for ``target``, by default the same."""
+    """Return the automatic ARGs of a build on ``platform`` for ``target`` (by default the same)."""
     args: dict[str, str] = {}
     for side, one in (("TARGET", target or platform), ("BUILD", platform)):
         args |= {
@@ -60,11 +60,11 @@ def platform_args(platform: Platform, target: Platform | None = None) -> dict[st
 
 @dataclass
 class GlobalScope:
-    """ARGs before the first FROM, and what ``--build-arg`` gives.
+    """The ARGs before the first FROM, and the values of ``--build-arg``.
 
-    ``values`` is what FROM sees; a stage sees one of them only after it has declared it.
-    ``declared`` are the names that any ARG of the file has, for ``unused``; ``size`` are the
-    characters of all that instructions say after substitution.
+    ``values`` is what FROM sees.  A stage sees one of them only after it declares it.  ``declared``
+    has the names that any ARG of the file declares, for ``unused``.  ``size`` counts the characters
+    of all instructions after substitution.
     """
 
     given: Mapping[str, str]
@@ -79,19 +79,19 @@ class GlobalScope:
             self.values[name] = self.given.get(name, value)
 
     def declare(self, name: str, default: str | None) -> str | None:
-        """Take an ARG before the first FROM; return its value, None if it has none."""
+        """Declare an ARG before the first FROM; return its value, None if it has none."""
         value = self.given.get(name, default)
         if value is not None:
             self.values[name] = value
         return value
 
     def has_room(self, text: str) -> bool:
-        """Count what an instruction says; tell whether it is not too much yet."""
+        """Count an instruction's text; tell whether the total is within the limit."""
         self.size += len(text)
         return self.size <= _TOTAL_LIMIT
 
     def proxies(self) -> dict[str, str]:
-        """Return the proxy variables of RUN: of ``--build-arg``, else of the environment."""
+        """Return the proxy variables of RUN: from ``--build-arg``, else from the environment."""
         return {
             name: value
             for name in sorted(PROXY_ARGS)
@@ -99,21 +99,21 @@ class GlobalScope:
         }
 
     def unused(self) -> list[str]:
-        """Return what ``--build-arg`` gives and no ARG declares."""
+        """Return the names in ``--build-arg`` that no ARG declares."""
         predefined = PROXY_ARGS | self.automatic.keys() | _FOR_THE_BUILDER
         return sorted(self.given.keys() - self.declared - predefined)
 
 
 @dataclass
 class StageScope:
-    """The ARGs of a stage, in the order of their declaration; at first those of its base stage."""
+    """The ARGs of a stage, in order of declaration; at first those of its base stage."""
 
     outer: GlobalScope
     args: dict[str, str] = field(default_factory=dict)
 
     def declare(self, name: str, default: str | None) -> str | None:
-        """Take an ARG; return its value, None if it has none."""
-        self.outer.declared.add(name)  # an ONBUILD trigger's is in no file
+        """Declare an ARG; return its value, None if it has none."""
+        self.outer.declared.add(name)  # the file does not have the ARG of an ONBUILD trigger
         if name in self.outer.given:
             value: str | None = self.outer.given[name]
         elif default is not None:
@@ -125,5 +125,5 @@ class StageScope:
         return value
 
     def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return what substitution sees, ``environment`` being the image's."""
+        """Return the variables that substitution sees; ``environment`` is the image's."""
         return {"PATH": DEFAULT_PATH, **self.args, **environment}

@@ -1,7 +1,7 @@
-"""``--secret`` and ``--ssh``: what RUN may use and nothing may keep.
+"""``--secret`` and ``--ssh``: RUN may use them, and nothing may keep them.
 
-Specification: the reference of ``docker buildx build``.  Neither is ever part of a cache key, of an
-image or of what is printed.
+Specification: the reference of ``docker buildx build``.  They are never part of a cache key, of an
+image or of the output.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AGENT_VARIABLE = "SSH_AUTH_SOCK"
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that is given: its ``id`` and its ``value``, which no repr shows."""
+    """A given secret: its ``id`` and its ``value``, which repr does not show."""
 
     id: str
     value: bytes
@@ -36,9 +36,9 @@ class Secret:
 
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str]) -> Secret:
-        """Read ``id=ID[,src=FILE|,env=NAME][,type=file|env]``; raise UsageError.
+        """Parse ``id=ID[,src=FILE|,env=NAME][,type=file|env]``; raise UsageError.
 
-        Without a source, it is the variable ID if there is one, else the file ID.
+        Without a source, the secret is the variable ID if that exists, else the file ID.
         """
         fields = _fields(text)
         source, variable = fields["src"], fields["env"]
@@ -77,7 +77,7 @@ def _fields(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class SshSource:
-    """An agent that is given: the ``socket`` of one that runs, or else ``keys`` for a new one."""
+    """A given agent: the ``socket`` of a running one, or ``keys`` for a new one."""
 
     id: str
     socket: str
@@ -85,7 +85,7 @@ class SshSource:
 
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str]) -> SshSource:
-        """Read ``ID[=SOCKET|KEY[,KEY…]]``; raise UsageError."""
+        """Parse ``ID[=SOCKET|KEY[,KEY…]]``; raise UsageError."""
         name, equals, value = text.partition("=")
         paths = tuple(value.split(",")) if equals and value else ()
         if not name:
@@ -107,7 +107,7 @@ class SshSource:
 
 
 class SshAgents:
-    """The agents of a build; those for keys are started when one is wanted, and end with it."""
+    """The agents of a build; one for keys starts when a step wants it, and ends with the build."""
 
     def __init__(self, sources: Mapping[str, SshSource]) -> None:
         self._sources = sources
@@ -129,7 +129,7 @@ class SshAgents:
         import subprocess  # noqa: PLC0415 - seldom needed
         import tempfile  # noqa: PLC0415
 
-        # The path of a socket ends at 108 bytes: not in the storage directory.
+        # A socket's path is at most 108 bytes long, so it is not in the storage directory.
         directory = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="sundog-ssh-"))
         socket = os.path.join(directory, "agent")
         environment = {**os.environ, _AGENT_VARIABLE: socket, "SSH_ASKPASS_REQUIRE": "never"}
@@ -142,7 +142,7 @@ class SshAgents:
             )
             self._ending.callback(_end, agent)
             assert agent.stdout is not None
-            agent.stdout.readline()  # it says where it listens when it does
+            agent.stdout.readline()  # its first line names its socket, once that exists
             added = subprocess.run(
                 ["ssh-add", "-q", *keys],
                 env=environment,
@@ -154,13 +154,13 @@ class SshAgents:
         except OSError as error:
             raise SundogError(
                 f"--ssh: can't run {error.filename}: {error.strerror}",
-                "keys need the programs of OpenSSH; or give the socket of an agent that runs",
+                "keys need the programs of OpenSSH; or give the socket of a running agent",
             ) from error
         if added.returncode:
             reason = (added.stderr.splitlines() or ["ssh-add failed"])[-1]
             raise SundogError(
                 f"--ssh: can't add {' '.join(keys)}: {reason}",
-                "a key with a passphrase has to be in an agent of your own",
+                "put a key with a passphrase into an agent of your own",
             )
         return socket
 

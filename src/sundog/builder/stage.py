@@ -1,4 +1,4 @@
-"""One stage of a build: each instruction looked up in the cache, or done and remembered."""
+"""One stage of a build: take each instruction's result from the cache, or make and remember it."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage made.  ``layers`` is None where a dry run cannot tell them.
+    """The result of a stage; ``layers`` is None if a dry run does not know them.
 
-    ``args`` are the ARGs that a stage which is built from it sees as well.
+    ``args`` are the ARGs that a stage built from this one sees, too.
     """
 
     layers: tuple[str, ...] | None
@@ -65,11 +65,11 @@ class StageResult:
 
 @dataclass
 class BuildState:
-    """What the stages of a build share.
+    """The state that the stages of a build share.
 
-    ``results`` are those of the stages that are built, by index, ``bases`` the images that they
-    started from; then come counts of all instructions, of those that were not in the cache, and of
-    RUNs that hooks changed.
+    ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
+    started from.  Then come counts: all instructions, those that were not in the cache, and RUNs
+    that hooks changed.
     """
 
     store: Store
@@ -86,9 +86,9 @@ class BuildState:
     modified: int = 0
 
     def result(self, index: int) -> StageResult:
-        """Return what a stage made; builds it first if need be.
+        """Return the result of a stage; build it first if need be.
 
-        What an ONBUILD trigger needs shows only when its stage begins.
+        A build learns what an ONBUILD trigger needs only when its stage begins.
         """
         if index not in self.results:
             self.results[index] = StageBuild(self, self.graph.stages[index]).run()
@@ -103,7 +103,7 @@ class BuildState:
 
 
 class StageBuild:
-    """A stage while it is built."""
+    """A stage during its build."""
 
     def __init__(self, state: BuildState, stage: Stage) -> None:
         self._state = state
@@ -140,9 +140,9 @@ class StageBuild:
         elif isinstance(base, BuildContext):
             raise self._state.dockerfile.error(
                 start,
-                f"FROM needs an image, and the context {start.image_text} is none",
+                f"FROM needs an image, and the context {start.image_text} is not one",
                 near=start.image_text,
-                hint="ch-image import makes an image of it; or copy from it with COPY --from",
+                hint="make an image of it with ch-image import; or use COPY --from",
             )
         elif base == SCRATCH:
             made_for = platform or Platform.of_host()
@@ -150,7 +150,7 @@ class StageBuild:
                 architecture=made_for.architecture,
                 variant=made_for.variant,
                 os=made_for.os,
-                env=(f"PATH={DEFAULT_PATH}",),  # which no reference says and every builder does
+                env=(f"PATH={DEFAULT_PATH}",),  # no reference says so, but every builder does it
                 working_dir="/",
             )
         else:
@@ -169,7 +169,7 @@ class StageBuild:
             assert not isinstance(base, int | BuildContext)
             with self._showing(start, start.image_text):
                 image = self._bases.fetch(base, platform)
-            if image is None:  # and a dry run knows nothing of it
+            if image is None:  # then a dry run knows nothing of it
                 self._layers = None
             else:
                 self._layers, self._config = image.layers, image.config
@@ -178,7 +178,7 @@ class StageBuild:
 
     @contextmanager
     def _showing(self, instruction: Instruction, near: str) -> Iterator[None]:
-        """Show where the Dockerfile wants the image that cannot be had."""
+        """Show the place in the Dockerfile of an image that can't be had."""
         try:
             yield
         except SundogError as error:
@@ -187,7 +187,7 @@ class StageBuild:
             raise located(self._state, instruction, error, near=near) from error
 
     def _triggers(self) -> tuple[Instruction, ...]:
-        """Take the ONBUILD triggers out of the configuration that the base had."""
+        """Remove the base's ONBUILD triggers from the configuration and return them."""
         if self._state.options.is_modification:
             return ()
         texts = self._config.on_build
@@ -231,7 +231,7 @@ class StageBuild:
                 instruction, error.message, hint=error.hint
             ) from error
         if isinstance(instruction, Entrypoint) and not self._has_own_cmd:
-            # The base image's CMD is for another entrypoint.
+            # The base image's CMD belongs to another entrypoint.
             entries = [(text, config.replace(cmd=None)) for text, config in entries or ()]
         for text, config in entries or ():
             self._change(instruction, text, config)
@@ -259,9 +259,9 @@ class StageBuild:
         self._step(instruction, maker.step(instruction, self._absolute(instruction.destination)))
 
     def _files_of(self, instruction: Instruction, name: str) -> Files:
-        """Return what ``from`` in an instruction names: a context, or the layers of an image.
+        """Return the files that ``from`` in an instruction names: a context, or an image's layers.
 
-        If a dry run does not know those, it does not know this stage's either.
+        If a dry run does not know those layers, it does not know this stage's either.
         """
         base = self._stage.names.resolve(self._state.dockerfile, instruction, name)
         if isinstance(base, BuildContext):
@@ -296,13 +296,13 @@ class StageBuild:
             self._config = self._config.replace(volumes=config.volumes)
 
     def _absolute(self, path: str) -> str:
-        """Return a path in the image, relative to the working directory, without ``..``."""
+        """Return an absolute path in the image, without ``..``; ``path`` may be relative."""
         return absolute(path, self._config.working_dir)
 
     def _change(self, instruction: Instruction, text: str, config: ImageConfig) -> None:
-        """Take over a change of the configuration alone.
+        """Apply a change of the configuration alone.
 
-        It is in the cache only to tell the user whether it is new.
+        The cache has it only to tell the user whether it is new.
         """
         status = MISS
         if self._layers is not None:
@@ -318,7 +318,7 @@ class StageBuild:
     def _step(self, instruction: Instruction, step: TreeStep, notice: str = "") -> None:
         """Find the result of an instruction that changes files, or make it.
 
-        ``notice`` tells, in the latter case, how hooks changed it.
+        ``notice`` describes the change that hooks made; it is printed if the instruction runs.
         """
         if self._layers is None:
             self._state.announce(instruction, MISS, step.text)
@@ -359,17 +359,17 @@ class StageBuild:
             self._state.modified += 1
 
     def _tell_waiting(self) -> None:
-        self._state.report.info("waiting for another build that does the same")
+        self._state.report.info("waiting for another build that runs the same step")
 
     def _make(self, step: TreeStep, below: tuple[str, ...]) -> str | None:
-        """Carry out an instruction; return the layer that it made, None if it changed nothing."""
+        """Carry out an instruction; return its layer, None if it changed nothing."""
         real_sync = self._state.options.real_sync
         with self._store.driver.begin(below, real_sync=real_sync, bare=step.is_bare) as snapshot:
             step.execute(snapshot)
             return snapshot.commit(step.text)
 
     def _failure(self, instruction: Instruction, error: SundogError) -> SundogError:
-        """Return what to raise for an instruction that failed with ``error``."""
+        """Return the error to raise for an instruction that failed with ``error``."""
         if not is_fault(error) or self._layers is None:
             return error
         return explained(self._state, instruction, error, self._layers, self._config)
@@ -384,7 +384,7 @@ class StageBuild:
             self._store.cache.put(key, layer, self._layers or ())
 
     def _record(self, text: str, layer: str | None) -> None:
-        """Add what an instruction made to the image."""
+        """Add an instruction's result to the image."""
         entry = HistoryEntry(timestamp(self._state.options.epoch), text, empty_layer=layer is None)
         self._config = self._config.replace(history=(*self._config.history, entry))
         if layer is not None and self._layers is not None:
@@ -393,5 +393,5 @@ class StageBuild:
 
 
 def _without_history(config: ImageConfig) -> str:
-    """Return what a configuration says, but not how it came about."""
+    """Return a configuration's content without its history."""
     return json.dumps(config.replace(created="", history=(), diff_ids=()).to_json(), sort_keys=True)

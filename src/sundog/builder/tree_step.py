@@ -1,7 +1,7 @@
-"""What RUN, COPY and WORKDIR have in common: they change an image's files.
+"""The interface of RUN, COPY and WORKDIR, which change an image's files.
 
-Each is a value that tells its cache key without touching an image, and is carried out on a snapshot
-of one.  What they add to the configuration is the executor's business.
+Each is a value.  It computes its cache key without touching an image, and it runs on a snapshot of
+an image.  The executor makes its changes to the configuration.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def encoded(text: str) -> bytes:
-    """Return text of a Dockerfile, or of an image's configuration, as the bytes that it was."""
+    """Return text of a Dockerfile, or of an image's configuration, as its original bytes."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def absolute(path: str, working_dir: str = "/") -> str:
-    """Return a path in the image from its root on, without ``..``."""
+    """Return an absolute path in the image, without ``..``."""
     return "/" + posixpath.normpath(posixpath.join("/", working_dir, path)).lstrip("/")
 
 
@@ -33,22 +33,22 @@ def without_user(address: str) -> str:
 
 
 class TreeStep(Protocol):
-    """What the executor knows of such an instruction."""
+    """The part of such an instruction that the executor knows."""
 
     @property
     def text(self) -> str:
-        """The instruction as it is announced and recorded."""
+        """The instruction's text for the output and the history."""
 
     @property
     def is_bare(self) -> bool:
-        """Whether the image has no mount points but its own: nothing is run in it."""
+        """Whether the image gets no mount points beside its own, because nothing runs in it."""
 
     @property
     def is_independent(self) -> bool:
-        """Whether the files of the image below are of no account: then it is done without them."""
+        """Whether the step ignores the files below (COPY --link): an empty image will do."""
 
     def key(self, layers: Sequence[str]) -> str:
         """Return its cache key on top of ``layers``."""
 
     def execute(self, snapshot: Snapshot) -> None:
-        """Do it; raise BuildError if it fails."""
+        """Run the step; raise BuildError if it fails."""

@@ -1,4 +1,4 @@
-"""What the Dockerfile language has and this version cannot do yet: refused before anything is done.
+"""Parts of the language that this version can't do yet: refuse them before a build starts.
 
 Delete an entry here when ``executor`` learns it.
 """
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from sundog.dockerfile.instructions import Instruction
     from sundog.dockerfile.parse import Dockerfile
 
-# (What is meant, the text near which the marker goes, what to do instead.)
+# (The unsupported part, the text near which the marker goes, what to do instead.)
 Refusal = tuple[str, str, str]
 
 
 def refuse_unsupported(dockerfile: Dockerfile, instructions: Iterable[Instruction]) -> None:
-    """Raise DockerfileError for the first instruction that this version cannot do."""
+    """Raise DockerfileError for the first instruction that this version can't do."""
     for instruction in instructions:
         for what, near, hint in _refusals(instruction):
             raise dockerfile.error(instruction, f"not supported yet: {what}", near=near, hint=hint)

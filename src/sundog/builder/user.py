@@ -1,7 +1,7 @@
-"""``USER``: as whom RUN's commands run, and whose the directories are that WORKDIR makes.
+"""``USER``: the user of RUN's commands, and of the directories that WORKDIR makes.
 
-Specification: the Dockerfile reference, USER.  Only a supervisor can tell a command that it is
-somebody else than root; without one it stays root.
+Specification: the Dockerfile reference, USER.  Only a supervisor can make a command see itself as
+another user than root.  Without a supervisor, it stays root.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _ROOT = ("", "0", "root")
 
 
 def emulated_user(user: str, force: Force) -> str:
-    """Return ``user`` if that makes a difference to the files and commands of a build, else ""."""
+    """Return ``user`` if it changes the files and commands of a build, else ""."""
     return "" if is_root(user) or not force.notify else user
 
 
 def is_root(user: str) -> bool:
-    """Tell whether ``user``, as USER has it, is who RUN's commands are anyway."""
+    """Tell whether ``user`` (the value of USER) is root, who runs RUN's commands anyway."""
     name, _, group = user.partition(":")
     return name in _ROOT and group in _ROOT
 
 
 def identify(user: str, root: Root) -> Identity:
-    """Return who ``user`` is in the image ``root``; raise SundogError for unknown names.
+    """Return the identity of ``user`` in the image ``root``; raise SundogError for unknown names.
 
-    ``root`` is a snapshot's, in which nothing has been changed yet: what it is to work on is left
-    alone, because a volatile overlay can be mounted once only.
+    ``root`` is a snapshot's, before any change.  This function does not mount the snapshot itself,
+    because a volatile overlay can be mounted only once.
     """
     words = user.encode("utf-8", "surrogateescape")
 

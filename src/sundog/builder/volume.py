@@ -1,8 +1,9 @@
-"""VOLUME: the directories that containers may have something mounted on.
+"""VOLUME: the directories where containers may have something mounted.
 
-Specification: the Dockerfile reference, “VOLUME”.  Other builders leave it to the runtime to make
-them when a container starts; here an image is read-only then.  So they are made in it: root's, with
-mode 755, and only where nothing is.  Symlinks are followed within the image.
+Specification: the Dockerfile reference, “VOLUME”.  Other builders let the runtime make these
+directories when a container starts.  Here an image is read-only then, so the build makes them:
+owned by root, with mode 755, and only where nothing exists.  Symlinks are followed within the
+image.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sundog.store.drivers import Snapshot
     from sundog.store.store import Store
 
-# Something else is there, or nothing can be.
+# Errors: something else is there, or nothing can be there.
 _NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -60,7 +61,7 @@ class VolumeStep:
 
 
 def make_volumes(root: int, paths: Sequence[str]) -> None:
-    """Make directories in the image open as ``root``, where nothing else is in the way."""
+    """Make directories in the image open as ``root``, except where something else is in the way."""
     for path in paths:
         try:
             os.close(make_directories(root, encoded(path)))

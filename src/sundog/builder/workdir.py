@@ -1,4 +1,4 @@
-"""WORKDIR: the directory that the instructions after it, and containers, start in."""
+"""WORKDIR: the directory in which the instructions after it, and containers, start."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkdirStep:
-    """WORKDIR: the directory is made if it is not there, and those above it.
+    """WORKDIR: make the directory if it is missing, and those above it.
 
-    They are then ``user``'s, "" for root.
+    New directories belong to ``user``; "" is root.
     """
 
     text: str
@@ -49,7 +49,7 @@ class WorkdirStep:
         return False
 
     def key(self, layers: Sequence[str]) -> str:
-        """Return the key: the path, and whose it is to be."""
+        """Return the key: the path, and its owner."""
         return cache_key("workdir", layers, self.path, self.user)
 
     def execute(self, snapshot: Snapshot) -> None:
@@ -68,12 +68,12 @@ class WorkdirStep:
 def make_workdir(root: int, path: str) -> list[bytes]:
     """Make the directory ``path`` in the image open as ``root``.
 
-    Returns which directories were missing, by their paths in the layer.
+    Returns the directories that were missing, by their paths in the layer.
     """
     names = encoded(path).strip(b"/").split(b"/")
     prefixes = [b"/".join(names[:count]) for count in range(1, len(names) + 1) if names[0]]
     missing: list[bytes] = []
-    with suppress(KernelError):  # what is wrong with the path, make_directories says
+    with suppress(KernelError):  # make_directories reports what is wrong with the path
         missing = [prefix for prefix in prefixes if _real_path(root, prefix) is None]
     os.close(make_directories(root, encoded(path)))
     made = (_real_path(root, prefix) for prefix in missing)
@@ -81,7 +81,7 @@ def make_workdir(root: int, path: str) -> list[bytes]:
 
 
 def _real_path(root: int, path: bytes) -> bytes | None:
-    """Return the path, below ``root`` and without symlinks, of a directory; None: there is none."""
+    """Return a directory's path below ``root``, without symlinks; None if there is none."""
     try:
         fd = openat2(root, path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, RESOLVE_IN_ROOT)
     except KernelError as error:

@@ -1,14 +1,14 @@
-"""A forked child that runs a Python function and hands its result back.
+"""A forked child that runs a Python function and returns its result to the parent.
 
 The result, or the exception, comes through a pipe that the child's own commands do not inherit.
-The child is tied to its parent: the kernel kills it when the parent dies, whatever the parent died
-of.  It runs on the memory of the parent as it was, without a second start of the interpreter, so
-the parent must have no threads.
+The child is tied to its parent: whatever ends the parent, the kernel kills the child too.  The
+child runs on a copy of the parent's memory, without a second start of the interpreter.  So the
+parent must have no threads.
 
-A child may run beside programs of an image.  So it can be told to close what it does not need,
-and what it sends is read as the work of a stranger: see ``wire``.
+A child may run beside programs of an image.  So it can be told to close what it does not need, and
+the parent reads its messages as those of a stranger: see ``wire``.
 
-Not part of ``ch-run``.
+``ch-run`` does not use this module.
 """
 
 import gc
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 READ_SIZE = 1 << 16
-# The longest answer: that of a supervisor, which has the records of a whole image.
+# The limit for an answer.  The longest is that of a supervisor, with the records of a whole image.
 LONGEST_ANSWER = 1 << 30
-# Seconds: for an interrupted child to end by itself, and then to kill what it started.
+# Seconds for an interrupted child to end by itself, and then to kill the processes that it started.
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
 
@@ -49,11 +49,11 @@ class Child:
         function: "Callable[[Callable[[], None]], object]",
         keep: "Iterable[int] | None" = None,
     ) -> None:
-        """Fork, and call ``function`` in the child, which returns what ``wire.values`` can pack.
+        """Fork, and call ``function`` in the child; its result must be packable by ``wire.values``.
 
-        Its argument is a function to call after every change of credentials, which unties the
-        child from its parent (PR_SET_PDEATHSIG in prctl(2)).  Of the descriptors the child has the
-        standard ones and those to ``keep``, by default all.
+        Its argument is a function that unties the child from its parent (PR_SET_PDEATHSIG in
+        prctl(2)); it must be called after every change of credentials.  The child keeps the
+        standard descriptors and those in ``keep``, by default all.
         """
         self._answer = bytearray()
         self._pipe, write_end = os.pipe()
@@ -63,7 +63,7 @@ class Child:
                 if keep is None:
                     os.close(self._pipe)
                 else:
-                    # Objects of the parent's must not close numbers that are in use again.
+                    # Objects of the parent must not close descriptor numbers that are in use again.
                     gc.freeze()
                     close_all_but((*STANDARD_STREAMS, write_end, *keep))
                 write_all(write_end, outcome(function, write_end))
@@ -72,10 +72,10 @@ class Child:
         os.close(write_end)
 
     def answer(self, relay: Relay | None = None) -> bytes:
-        """Wait for the answer, for ``opened``; b"" if none came.
+        """Wait for the answer, for ``opened``; return b"" if none came.
 
-        A child that became a command has none.  It is not reaped.  Meanwhile the ``relay`` carries
-        what it prints.
+        A child that became a command gives no answer.  This does not reap the child.  Meanwhile the
+        ``relay`` carries the child's output.
         """
         self._await_answer(relay, None)
         return bytes(self._answer)
@@ -83,9 +83,9 @@ class Child:
     def result(self, *, stop: int = signal.SIGKILL, relay: Relay | None = None) -> object:
         """Wait for the child; return its result or raise its exception.
 
-        When ^C interrupts this process meanwhile, the child gets SIGINT, for its command, and some
-        time; then, or when there is another exception or another ^C, the signal ``stop``; and then
-        it is killed.  It has been waited for when the exception goes on.
+        If ^C interrupts this process, the child gets SIGINT, for its command, and some time.  Then,
+        or at another exception or another ^C, it gets the signal ``stop``.  In the end it is
+        killed.  The child has been reaped when the exception goes on.
         """
         try:
             answer = self.answer(relay)
@@ -106,7 +106,7 @@ class Child:
         return os.waitpid(self.pid, 0)[1]
 
     def _await_answer(self, relay: Relay | None, deadline: float | None) -> None:
-        """Wait until the whole answer is here, but no longer than until the ``deadline``."""
+        """Wait for the whole answer, but no longer than until the ``deadline``."""
         if self._pipe < 0:
             return
         poll = select.poll()
@@ -145,8 +145,9 @@ class Child:
                 try:
                     self._await_answer(relay, time.monotonic() + patience)
                 except Exception:
-                    relay = None  # nobody may read any more what it prints
-        # A supervisor may wait in the kernel for a FUSE daemon in the container, which ends first.
+                    relay = None  # perhaps nobody can read its output any more
+        # A supervisor may wait in the kernel for a FUSE daemon in the container; end that daemon
+        # first.
         for process in (*children_of(self.pid), self.pid):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -155,7 +156,7 @@ class Child:
 
 @contextmanager
 def on_another_interrupt(act: "Callable[[], None]") -> "Iterator[None]":
-    """Call ``act`` at each further ^C, which breaks nothing off."""
+    """Call ``act`` at each further ^C; no ^C interrupts the context."""
     before = signal.getsignal(signal.SIGINT)
     if before == signal.SIG_IGN:
         yield
@@ -168,7 +169,7 @@ def on_another_interrupt(act: "Callable[[], None]") -> "Iterator[None]":
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the children of the process ``pid``; none where the kernel does not tell."""
+    """Return the children of the process ``pid``; none if the kernel does not list them."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
             return [int(word) for word in file.read().split()]
@@ -179,7 +180,7 @@ def children_of(pid: int) -> list[int]:
 def opened(answer: bytes) -> object:
     """Return the result in a child's ``answer``, or raise its exception.
 
-    Raises SundogError if it is no answer.
+    Raises SundogError if it is not a valid answer.
     """
     try:
         return unpack_outcome(answer)
@@ -188,18 +189,18 @@ def opened(answer: bytes) -> object:
 
 
 def own_name() -> str:
-    """Return what this process is called in messages."""
+    """Return the name of this process for messages."""
     return os.path.basename(sys.argv[0]) or "sundog"
 
 
 def outcome(function: "Callable[[Callable[[], None]], object]", write_end: int) -> bytes:
-    """Call the ``function`` of a child; return how it ended."""
+    """Call the ``function`` of a child; return its result or exception as an answer."""
 
     def tie() -> None:
         set_pdeathsig(signal.SIGKILL)
         poll = select.poll()
         poll.register(write_end, 0)
-        if poll.poll(0):  # nobody holds the other end: the parent was faster
+        if poll.poll(0):  # nobody holds the other end: the parent ended first
             os._exit(0)
 
     try:

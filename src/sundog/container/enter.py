@@ -1,10 +1,10 @@
 """Enter a container: its user and mount namespaces, and the directory that becomes its root.
 
-One user namespace with one uid and one gid mapped, so that no helper is needed
-(user_namespaces(7)).  All mounts are made on top of the host's "/", which is there on every
-machine and covers nothing: the process's own root stays below, and only the lookup of ".." in it
-arrives at the topmost mount.  So neither the host's /tmp nor /srv nor an empty directory is needed,
-and until ``change_root`` all of the host's paths stay as they are.
+There is one user namespace with one uid and one gid mapped, so no helper is needed
+(user_namespaces(7)).  All mounts go on top of the host's "/".  Every machine has that directory,
+and a mount there covers nothing: the process's own root stays below, and only the lookup of ".." in
+it arrives at the topmost mount.  So Sundog needs neither the host's /tmp nor /srv nor an empty
+directory.  Until ``change_root``, all of the host's paths stay unchanged.
 
 Floor 0.
 """
@@ -40,8 +40,8 @@ SCRATCH_SIZE = b"1m"
 def enter_namespaces(uid: int, gid: int, more: int = 0) -> None:
     """Move this process into a new user and a new mount namespace, and those of ``more``.
 
-    Its effective IDs become ``uid`` and ``gid`` there.  File descriptors opened before cannot be
-    mounted from any more, because they belong to the old mount namespace.
+    Its effective IDs become ``uid`` and ``gid`` there.  Nothing can be mounted any more from file
+    descriptors that were opened before, because they belong to the old mount namespace.
     """
     outside_uid, outside_gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | CLONE_NEWNS | more)
@@ -49,27 +49,27 @@ def enter_namespaces(uid: int, gid: int, more: int = 0) -> None:
 
 
 def lock_mounts(more: int = 0) -> None:
-    """Move this process into another user and mount namespace, below those where all is mounted.
+    """Move this process into another user and mount namespace, below those of the mounts.
 
-    And into those of ``more`` (CLONE_NEW*), over which it is root, then.
-    There it has the same IDs, and what it has inherited of mounts is one whole: it can unmount none
-    of them, and make none writable that is read-only (mount_namespaces(7), "Restrictions on mount
-    namespaces").  What is not needed by programs without capabilities, which can do neither anyway.
+    It also enters new namespaces of ``more`` (CLONE_NEW*), and is root over them.  It keeps its
+    IDs.  Its inherited mounts are one unit there: it can unmount none of them, and can make no
+    read-only one writable (mount_namespaces(7), "Restrictions on mount namespaces").  Programs
+    without capabilities do not need this, because they can do neither anyway.
     """
     enter_namespaces(os.geteuid(), os.getegid(), more)
 
 
 def mount_scratch(size: bytes = SCRATCH_SIZE) -> int:
-    """Mount a tmpfs that this mount namespace alone sees; return its directory.
+    """Mount a tmpfs that only this mount namespace sees; return its directory.
 
-    ``size`` is that of tmpfs(5): bytes with a suffix, or a percentage of the memory.
+    ``size`` has the form of tmpfs(5): bytes with a suffix, or a percentage of the memory.
     """
     mount(b"sundog", b"/", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=" + size)
     return topmost_mount()
 
 
 def copy_tree(path: bytes, *, writable: bool) -> int:
-    """Return a detached copy of the mount of ``path`` and of all below, to be attached later."""
+    """Return a detached copy of the mount of ``path`` and of all mounts below it."""
     tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
     if not writable:
         mount_setattr(tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
@@ -87,9 +87,9 @@ def topmost_mount() -> int:
 
 
 def forbid_imports() -> None:
-    """Let this process find no module any more but those that are built into the interpreter.
+    """Let this process import only modules that are built into the interpreter.
 
-    Where its root is a container's, a module would come from the image.
+    If its root is a container's, any other module would come from the image.
     """
     sys.meta_path[:] = [
         finder for finder in sys.meta_path if finder.__module__ == "_frozen_importlib"
@@ -99,8 +99,8 @@ def forbid_imports() -> None:
 def change_root(directory: int) -> None:
     """Make ``directory``, the topmost mount, this process's root and working directory.
 
-    The host's goes out of reach, and so does the scratch tmpfs; what was mounted from it remains.
-    Nothing can be imported from then on.
+    The host's root goes out of reach, and so does the scratch tmpfs; mounts made from it remain.
+    From then on, nothing can be imported.
     """
     forbid_imports()
     os.fchdir(directory)
@@ -109,9 +109,9 @@ def change_root(directory: int) -> None:
     except KernelError as error:
         if error.errno != errno.EINVAL:
             raise
-        # The initial ramfs cannot be moved: pivot_root(2).  It stays below, out of reach.
+        # pivot_root(2) can't move the initial ramfs.  It stays below, out of reach.
         os.chroot(b".")
     else:
-        # The scratch tmpfs lies on the host's root, which lies on the new one.
+        # The scratch tmpfs is on the host's root, which is on the new root.
         umount2(b".", MNT_DETACH)
         umount2(b".", MNT_DETACH)

@@ -1,4 +1,4 @@
-"""Become the command: execvp(3) as the C library does it.
+"""Become the command: execvp(3) as in the C library.
 
 Python's own ``os.execvpe`` does not run a script without ``#!``, and a dead network mount in $PATH
 (ESTALE, ETIMEDOUT) ends its search.  Specification: exec(3).
@@ -16,13 +16,13 @@ from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.process import execve
 from sundog.kernel.refusal import explain
 
-DEFAULT_PATH = b"/bin:/usr/bin"  # the C library's, when $PATH is not set: exec(3)
+DEFAULT_PATH = b"/bin:/usr/bin"  # the C library's default if $PATH is not set: exec(3)
 SCRIPT_SHELL = b"/bin/sh"
 ELF_MAGIC = b"\x7fELF"
 
 PLAIN_CHARACTERS = b"+,-./0123456789:@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
-# A directory of $PATH that fails in one of these ways does not end the search.
+# If a directory of $PATH fails with one of these errors, the search goes on.
 SKIPPED_ERRNOS = (
     errno.EACCES,
     errno.ENODEV,
@@ -34,9 +34,9 @@ SKIPPED_ERRNOS = (
 
 
 def execute(arguments: list[bytes], environment: Environment) -> OSError:
-    """Replace this process by the command ``arguments``, looked up in its own $PATH.
+    """Replace this process by the command ``arguments``, which is searched in its own $PATH.
 
-    Returns only when that fails, with the reason; EACCES when any candidate was not allowed.
+    Returns only on failure, with the reason; EACCES if any candidate was not allowed.
     """
     name = arguments[0]
     if not name:
@@ -46,7 +46,7 @@ def execute(arguments: list[bytes], environment: Environment) -> OSError:
     denied = None
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     for directory in search_path(environment).split(b":"):
-        # An empty item is the working directory.
+        # An empty item means the working directory.
         failure = execute_file(
             directory + b"/" + name if directory else name, arguments, environment
         )
@@ -58,13 +58,13 @@ def execute(arguments: list[bytes], environment: Environment) -> OSError:
 
 
 def search_path(environment: Environment) -> bytes:
-    """Return where programs are looked for."""
+    """Return the value of $PATH, or its default."""
     path = environment.get(b"PATH")
     return DEFAULT_PATH if path is None else path
 
 
 def execute_file(path: bytes, arguments: list[bytes], environment: Environment) -> OSError:
-    """Replace this process by the program ``path``; a file of no known format is a shell script.
+    """Replace this process by the program ``path``; run a file of unknown format as a shell script.
 
     A program behind a link of /proc/PID is not executed: ELOOP.
     """
@@ -75,13 +75,13 @@ def execute_file(path: bytes, arguments: list[bytes], environment: Environment) 
 
 
 def execute_plainly(program: bytes, arguments: list[bytes], environment: Environment) -> OSError:
-    """Replace this process by ``program``, which its whole path names."""
+    """Replace this process by ``program``, which is a whole path."""
     number = refusal_to_execute(program) or -execve(program, arguments, environment.strings())
     return OSError(number, os.strerror(number), program)
 
 
 def is_elf(path: bytes) -> bool:
-    """Tell whether ``path`` is a program after all, though not for this machine."""
+    """Tell whether ``path`` is a program, perhaps for another machine."""
     try:
         with open(path, "rb") as file:
             return file.read(len(ELF_MAGIC)) == ELF_MAGIC
@@ -90,30 +90,30 @@ def is_elf(path: bytes) -> bool:
 
 
 def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str:
-    """Return what to do about a ``failure`` to execute the command ``name``, or ""."""
+    """Return a hint about a ``failure`` to execute the command ``name``, or ""."""
     path = failure.filename
     if failure.errno == errno.ENOEXEC:
-        return "it is a program for another architecture than this machine's"
+        return "it is a program for another architecture than this machine has"
     if failure.errno == errno.ELOOP:
-        return "it is a symbolic link to itself; or it, or its interpreter, is a link in /proc"
+        return "it is a symbolic link to itself, or it or its interpreter is a link in /proc"
     if failure.errno == errno.ENOENT and path and exists(path):
-        return "it is there, but the interpreter or the dynamic loader that it names is not"
+        return "it exists, but its interpreter or its dynamic loader does not"
     if failure.errno == errno.ENOENT and b"/" not in name:
         directories = printable(search_path(environment))
-        return f"the container has it in no directory of $PATH: {directories}"
+        return f"no directory of the container's $PATH has it: {directories}"
     hint = explain(kernel_error("execve", path or b"", failure.errno or 0))
     if not hint and failure.errno == errno.EACCES and path and not os.access(path, os.X_OK):
-        hint = "it is not executable; a script can be given to its interpreter: sh SCRIPT"
+        hint = "it is not executable; you can run a script by its interpreter: sh SCRIPT"
     return hint
 
 
 def quoted(arguments: list[bytes]) -> str:
-    """Return a command line for a message, words with special characters in double quotes."""
+    """Return a command line for a message; words with special characters are in double quotes."""
     return printable(b" ".join(map(quoted_word, arguments)))
 
 
 def quoted_word(word: bytes) -> bytes:
-    """Return ``word`` as it stands, or in double quotes that a shell would take off again."""
+    """Return ``word`` unchanged, or in double quotes that a shell would remove."""
     if word and not word.translate(None, PLAIN_CHARACTERS):
         return word
     for special in (b"\\", b'"', b"!", b"$", b"`"):

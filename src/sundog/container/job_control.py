@@ -1,9 +1,9 @@
-"""What the user does at the terminal of a build, passed on to the command of a RUN, which has none.
+"""Pass the user's ^C and ^Z on to the command of a RUN, which has no terminal.
 
 The builder tells the guard, the guard tells the init, and the init tells the command's process
 group.
 
-Not part of ``ch-run``.
+``ch-run`` does not use this module.
 """
 
 import os
@@ -14,24 +14,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What the user does at the terminal of the builder, and the command hears of.
+# Signals from the terminal of the builder that are passed on to the command.
 TOLD = (signal.SIGINT, signal.SIGTSTP, signal.SIGCONT)
 
 
 @contextmanager
 def suspended_together(guard: int) -> "Iterator[None]":
-    """Have the command stop when ^Z stops this process, and go on with it."""
+    """Make the command stop when ^Z stops this process, and continue with it."""
 
     def suspend(number: int, _: object) -> None:
         os.kill(guard, signal.SIGTSTP)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        # Here it goes on.
+        # The process continues here.
         signal.signal(number, suspend)
         os.kill(guard, signal.SIGCONT)
 
     before = signal.getsignal(signal.SIGTSTP)
-    if before != signal.SIG_DFL:  # ignored, where nobody controls jobs
+    if before != signal.SIG_DFL:  # ignored, because no shell controls jobs
         yield
         return
     signal.signal(signal.SIGTSTP, suspend)
@@ -42,7 +42,7 @@ def suspended_together(guard: int) -> "Iterator[None]":
 
 
 class Foreground:
-    """The process group of the command, which hears what the builder is told: ^C, ^Z and go on."""
+    """The process group of the command, which gets the builder's signals: ^C, ^Z, continue."""
 
     __slots__ = ("_group",)
 
@@ -55,7 +55,7 @@ class Foreground:
         if self._group:
             # A group without a terminal ignores SIGTSTP.
             meant = signal.SIGSTOP if number == signal.SIGTSTP else number
-            for tell in (os.killpg, os.kill):  # it may not have made its group yet
+            for tell in (os.killpg, os.kill):  # the command may not have its own group yet
                 try:
                     tell(self._group, meant)
                 except ProcessLookupError:
@@ -63,5 +63,5 @@ class Foreground:
                 return
 
     def leave(self) -> None:
-        """Tell nobody any more: the number may become another's."""
+        """Stop passing signals on: another process may get the number."""
         self._group = 0

@@ -1,9 +1,9 @@
-"""Keep an image from executing what is not its own, by the links in /proc that lead to open files.
+"""Keep an image from executing files that are not its own, by the links in /proc to open files.
 
-Until a process has become a command, its /proc/self/exe is the interpreter of Sundog's.  An image
-whose entry point, or the interpreter of it, is a link there would have that executed, with the
-image's own dynamic loader, and could from then on change the file on the host (CVE-2019-5736).
-Such a link is followed by the kernel even where the file is in no mount of the container.
+Until a process has become a command, its /proc/self/exe is Sundog's interpreter.  An image can have
+an entry point, or an interpreter of it, that is a link there.  It would execute Sundog's
+interpreter with the image's own dynamic loader, and could then change the file on the host
+(CVE-2019-5736).  The kernel follows such a link even if no mount of the container has the file.
 
 Floor 0.
 """
@@ -15,7 +15,7 @@ from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 
-# linux/binfmts.h, BINPRM_BUF_SIZE; and how often an interpreter may be a script: execve(2).
+# linux/binfmts.h, BINPRM_BUF_SIZE; and the depth of interpreters that are scripts: execve(2).
 FIRST_BYTES = 256
 MOST_INTERPRETERS = 6
 BLANKS = b" \t"
@@ -24,8 +24,8 @@ BLANKS = b" \t"
 def refusal_to_execute(program: bytes) -> int:
     """Return ELOOP if execve(2) of ``program`` needs a link of /proc/PID, for it or an interpreter.
 
-    EACCES if nobody may know, because ``program`` is another user's and not to be read, while the
-    file at stake is this user's; and 0 otherwise, also where there is no such program.
+    Returns EACCES if this can't be found out: ``program`` is another user's and unreadable, while
+    the file at stake is this user's.  Returns 0 otherwise, also if there is no such program.
     """
     try:
         for _ in range(MOST_INTERPRETERS):
@@ -39,12 +39,13 @@ def refusal_to_execute(program: bytes) -> int:
 
 
 def script_interpreter(program: bytes) -> bytes:
-    """Return the path in the first line of a script, b"" for what is none.
+    """Return the interpreter in the first line of a script; b"" if it is not a script.
 
-    Raises KernelError, with ELOOP where a link of /proc/PID leads to ``program``.
+    Raises KernelError, with ELOOP if a link of /proc/PID leads to ``program``.
     """
     os.close(openat2(AT_FDCWD, program, os.O_PATH, RESOLVE_NO_MAGICLINKS))
-    # A device or a FIFO is not executed, but could keep this process waiting.
+    # execve(2) does not execute a device or a FIFO, but opening one could keep this process
+    # waiting.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     try:
         fd = openat2(AT_FDCWD, program, flags, RESOLVE_NO_MAGICLINKS)

@@ -1,4 +1,4 @@
-"""The processes of a container without a PID namespace: those in its user namespace, or below it.
+"""The processes of a container without a PID namespace: those in or below its user namespace.
 
 Floor 0.
 """
@@ -17,14 +17,14 @@ INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/pr
 
 
 def kill_members(proc: int, spared: "Collection[int]") -> None:
-    """Kill the processes in this process's user namespace, but for those ``spared``.
+    """Kill the processes in this process's user namespace, except those ``spared``.
 
-    ``proc`` is the /proc of their PID namespace.  They may be forking meanwhile, so it goes on
-    until a look around finds nobody who is not dying already.
+    ``proc`` is the /proc of their PID namespace.  They may fork meanwhile, so this repeats until a
+    look at all processes finds none that is still alive.
     """
     own = os.stat(b"self/ns/user", dir_fd=proc).st_ino
     if own == INITIAL_USER_NAMESPACE:
-        raise AssertionError("this process is in no container")  # they are all processes there are
+        raise AssertionError("this process is in no container")  # all are members
     directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
     killed: set[int] = set()
     while True:
@@ -49,12 +49,12 @@ def is_member(proc: int, process: int, own: int) -> bool:
     try:
         namespace = os.open(b"%d/ns/user" % process, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
     except OSError:
-        return False  # not one of ours, or gone
+        return False  # not this user's, or gone
     while os.fstat(namespace).st_ino != own:
         try:
             parent = ioctl(namespace, NS_GET_PARENT)
         except OSError as error:
-            if error.errno != errno.EPERM:  # beyond our own
+            if error.errno != errno.EPERM:  # above this process's own namespace
                 raise
             return False
         finally:

@@ -1,9 +1,9 @@
 """Find and make mount points in a container's root, never outside of it.
 
-The calling process has already changed its root, so "/" and absolute symbolic links mean the
-container's.  What could still lead out is a link of proc(5) such as ``/proc/1/root``: it is never
-followed where something is created, and no directory is created on another mount, because that is
-a directory of the host, bound there.
+The calling process has already changed its root, so "/" and absolute symbolic links are the
+container's.  Only a link of proc(5), such as ``/proc/1/root``, could still lead out.  Where
+something is created, such a link is never followed.  No directory is created on another mount,
+because that is a directory of the host, bound there.
 
 Floor 0.
 """
@@ -27,10 +27,10 @@ INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
 
 def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -> None:
-    """Make ``path``, an empty directory or file, with the directories above it.
+    """Make ``path``, an empty directory or file, and the directories above it.
 
-    Symbolic links on the way are followed, as ``inside`` allows (RESOLVE_*).  Raises SundogError
-    where ``path`` cannot be made.
+    Follows symbolic links on the way, as ``inside`` allows (RESOLVE_*).  Raises SundogError if
+    ``path`` can't be made.
     """
     names = components(path)
     here = b"/"
@@ -49,7 +49,7 @@ def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -
             parent = child
         os.close(parent)
     except FileExistsError:
-        # It does not lead anywhere, and yet it is there.
+        # It leads nowhere, but it exists.
         raise SundogError(f"can't bind: broken symlink: {printable(here)}") from None
     except (OSError, KernelError) as error:
         fault, hint = MOUNT_POINT_FAULTS.get(error.errno or 0, ("", ""))
@@ -59,15 +59,15 @@ def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -
 
 
 def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bool) -> None:
-    """Make in the directory ``upper`` what ``path`` lacks in the image ``lower``.
+    """Make in the directory ``upper`` the part of ``path`` that the image ``lower`` lacks.
 
-    For an overlay of the two that is not mounted yet.  Once it is, nothing can be made in those of
-    the image's directories that are another user's; so the directories that lead to ``path`` are
-    made in the upper as well, with their modes.  Does nothing where ``path`` exists, or where
-    ``make_mount_point`` will have to complain.  Raises OSError.
+    For an overlay of the two that is not mounted yet.  Once it is mounted, nothing can be made in
+    those of the image's directories that belong to another user.  So this also makes the
+    directories that lead to ``path`` in the upper, with their modes.  It does nothing if ``path``
+    exists, or if ``make_mount_point`` will report an error.  Raises OSError.
     """
     names = components(path)
-    there, missing = b".", list(names)  # where the names that exist lead, and those that do not
+    there, missing = b".", list(names)  # the place of the existing names; the missing names
     while missing:
         here = b"/".join(names[: len(names) - len(missing) + 1])
         try:
@@ -93,7 +93,7 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
 
 
 def make_directory(path: bytes, mode: int, parent: int) -> None:
-    """Make the directory ``path`` below ``parent`` unless it is there already."""
+    """Make the directory ``path`` below ``parent``, unless it exists."""
     try:
         os.mkdir(path, dir_fd=parent)
     except FileExistsError:
@@ -118,13 +118,13 @@ def make_entry(parent: int, name: bytes, *, is_directory: bool) -> int:
 
 MOUNT_POINT_FAULTS = {
     errno.EXDEV: (
-        "is missing below another mount, and nothing is created there",
+        "is missing below another mount, where nothing is created",
         "create it on the host first, or choose a destination in the image itself",
     ),
     errno.EROFS: (
         "is not in the image, which is read-only",
-        "-W lets it be created for this one run",
+        "use -W to create it for this one run",
     ),
-    errno.ENOTDIR: ("is below something that is no directory", ""),
-    errno.ELOOP: ("leads through too many symlinks, or through one of /proc", ""),
+    errno.ENOTDIR: ("is below something that is not a directory", ""),
+    errno.ELOOP: ("leads through too many symlinks, or through a link in /proc", ""),
 }

@@ -1,10 +1,10 @@
-"""The mounts that a plan is made of: what each shows, of the host or of our own, and where.
+"""The mounts of a plan: what each shows (of the host, or made by Sundog), and where.
 
-A mount runs in three phases: ``acquire`` takes hold of what the host has to show, as long as
-nothing of ours is mounted over it; ``generate`` makes what the host does not have; and after the
-change of root ``attach`` mounts either where the container wants it.  By then "/" is the
-container's, so a symbolic link in the image, absolute or not, leads where its programs would see
-it lead, and never to a path of the host.
+A mount runs in three phases.  ``acquire`` takes hold of the host's files, before Sundog mounts
+anything over them.  ``generate`` makes what the host does not have.  After the change of root,
+``attach`` mounts either one at its place in the container.  By then "/" is the container's.  So a
+symbolic link in the image, absolute or not, leads where the image's programs see it lead, and never
+to a path of the host.
 
 Floor 0.
 """
@@ -51,29 +51,29 @@ if TYPE_CHECKING:
         def remove(self) -> None: ...  # noqa: D102
 
 
-# What if a mount point is missing?
-OPTIONAL = "optional"  # skip the mount, and likewise if its source is missing
+# What to do if a mount point is missing:
+OPTIONAL = "optional"  # skip the mount; also skip it if its source is missing
 REQUIRED = "required"  # fail
 CREATED = "created"  # make it
 
 SMALL_FILE = 1 << 16  # in bytes: a few of them fit into the scratch tmpfs
 
 SOURCE_HINT = "the source of a bind is a path of the host"
-SOURCE_HINTS = {b"/tmp": "it is what $TMPDIR says; -t gives the container a /tmp of its own"}
+SOURCE_HINTS = {b"/tmp": "$TMPDIR names it; -t gives the container a /tmp of its own"}
 
-MISSING_HINT = "create it in the image; or -W lets it be created for this one run"
+MISSING_HINT = "create it in the image, or use -W to create it for this one run"
 MISSING_HINTS = {
-    b"/etc/passwd": "--no-passwd does without; or " + MISSING_HINT,
-    b"/etc/group": "--no-passwd does without; or " + MISSING_HINT,
+    b"/etc/passwd": "use --no-passwd; or " + MISSING_HINT,
+    b"/etc/group": "use --no-passwd; or " + MISSING_HINT,
 }
 
 
 class DetachedMount:
-    """A mount that is taken hold of on the host's side and attached on the container's.
+    """A mount that Sundog takes hold of on the host's side and attaches on the container's side.
 
-    ``need`` is OPTIONAL, REQUIRED or CREATED.  Each kind has ``what`` it does, and takes hold of it
-    in ``acquire`` or makes it in ``generate``: then ``tree`` is the detached mount, until it is
-    attached.
+    ``need`` is OPTIONAL, REQUIRED or CREATED.  Each kind says ``what`` it does.  It takes hold of
+    its source in ``acquire``, or makes it in ``generate``.  From then on, until it is attached,
+    ``tree`` is the detached mount.
     """
 
     __slots__ = ("destination", "need", "tree", "writable")
@@ -85,19 +85,19 @@ class DetachedMount:
         self.tree = -1
 
     def describe(self) -> str:
-        """Say in one line what it does."""
+        """Describe in one line what it does."""
         how = self.need if self.writable else f"{self.need}, read-only"
         return f"{self.what()} at {printable(self.destination)} ({how})"
 
     def what(self) -> str:
-        """Say what is mounted."""
+        """Describe what is mounted."""
         raise NotImplementedError
 
     def acquire(self) -> None:
-        """Take hold of something of the host's."""
+        """Take hold of the source on the host."""
 
     def generate(self, scratch: int) -> None:
-        """Make something in the ``scratch`` tmpfs."""
+        """Make the source in the ``scratch`` tmpfs."""
 
     def attach(self) -> None:
         """Mount it at its destination, from the container's point of view."""
@@ -105,14 +105,14 @@ class DetachedMount:
             self._attach()
 
     def remove(self) -> None:
-        """Undo what attaching it left in the image: nothing."""
+        """Undo changes that attaching it made in the image: none."""
 
     def covers_directory(self) -> bool:
-        """Tell whether it has to be mounted on a directory."""
+        """Tell whether its mount point must be a directory."""
         return is_directory(self.tree)
 
     def move(self) -> None:
-        """Mount it at its destination, which exists; symbolic links there are followed."""
+        """Mount it at its destination, which exists; follow symbolic links there."""
         flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
         move_mount(self.tree, b"", AT_FDCWD, self.destination, flags)
 
@@ -141,7 +141,7 @@ class DetachedMount:
 class Bind(DetachedMount):
     """Show ``source``, a file or directory of the host and all mounts below, in the container.
 
-    With ``covers_link`` it lies over a symbolic link at its destination, and not where that leads.
+    With ``covers_link``, it covers a symbolic link at its destination, and not the link's target.
     """
 
     __slots__ = ("covers_link", "source")
@@ -176,7 +176,7 @@ class Bind(DetachedMount):
 
 
 class FileMount(DetachedMount):
-    """Show a file with ``contents``, which is on no disk; it has the permissions ``mode``."""
+    """Show a file with ``contents``, which is on no disk; its permissions are ``mode``."""
 
     __slots__ = ("contents", "mode")
 
@@ -198,7 +198,7 @@ class FileMount(DetachedMount):
         return f"bind a file of {len(self.contents)} bytes"
 
     def generate(self, scratch: int) -> None:
-        """Write the file: a small one to the scratch tmpfs, another to a tmpfs of its own."""
+        """Write the file: a small one to the scratch tmpfs, a large one to a tmpfs of its own."""
         place = own_directory(scratch, self.destination)
         if len(self.contents) > SMALL_FILE:
             mount_tmpfs(place, len(self.contents) + SMALL_FILE)
@@ -215,7 +215,7 @@ class FileMount(DetachedMount):
 
 
 class TmpfsMount(DetachedMount):
-    """Show an empty tmpfs; ``size`` in bytes, None for the kernel's default."""
+    """Show an empty tmpfs; ``size`` is in bytes, None for the kernel's default."""
 
     __slots__ = ("size",)
 
@@ -253,7 +253,7 @@ def mount_tmpfs(place: bytes, size: int | None) -> None:
 
 
 def own_directory(scratch: int, destination: bytes) -> bytes:
-    """Make a directory in the ``scratch`` tmpfs for what goes to ``destination``."""
+    """Make a directory in the ``scratch`` tmpfs for the files that go to ``destination``."""
     name = b"mount-" + destination.strip(b"/").replace(b"/", b"%")[:200]
     while True:
         try:
@@ -265,9 +265,9 @@ def own_directory(scratch: int, destination: bytes) -> bytes:
 
 
 def copy_of_mounts(source: bytes, hint: str = SOURCE_HINT, *, writable: bool) -> int:
-    """Return a detached copy of the mount of ``source`` and of all below.
+    """Return a detached copy of the mount of ``source`` and of all mounts below.
 
-    Raises KernelError, or SundogError with the ``hint`` if there is no ``source``.
+    Raises KernelError, or SundogError with the ``hint`` if ``source`` does not exist.
     """
     try:
         return copy_tree(source, writable=writable)

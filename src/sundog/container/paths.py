@@ -1,4 +1,4 @@
-"""What ``os.path`` would tell about paths, without the millisecond that its import takes.
+"""Functions like those of ``os.path``, without the millisecond that its import takes.
 
 Floor 0.
 """
@@ -12,7 +12,7 @@ OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def exists(path: bytes) -> bool:
-    """Tell whether ``path`` leads to a file of any kind."""
+    """Tell whether ``path`` leads to a file of any type."""
     try:
         os.stat(path)
     except OSError:
@@ -21,7 +21,7 @@ def exists(path: bytes) -> bool:
 
 
 def lexists(path: bytes, directory: int) -> bool:
-    """Tell whether there is a file ``path`` below ``directory``, if only a symbolic link."""
+    """Tell whether ``path`` below ``directory`` exists, even as a broken symbolic link."""
     try:
         os.lstat(path, dir_fd=directory)
     except OSError:
@@ -30,12 +30,12 @@ def lexists(path: bytes, directory: int) -> bool:
 
 
 def is_directory(path: bytes | int) -> bool:
-    """Tell whether ``path``, or an open file, is a directory.  Raises OSError if it is nothing."""
+    """Tell whether ``path``, or an open file, is a directory.  Raises OSError if it is missing."""
     return os.stat(path).st_mode & S_IFMT == S_IFDIR
 
 
 def absolute(path: bytes) -> bytes:
-    """Return ``path`` as it is from any working directory."""
+    """Return ``path`` as an absolute path."""
     return path if path.startswith(b"/") else os.getcwdb() + b"/" + path
 
 

@@ -1,6 +1,6 @@
-"""The plan of mounts: what a container's file system is made of, as data.
+"""The plan of mounts: the parts of a container's file system, as data.
 
-A plan is built without a system call, so that it can be printed (-vv) and tested; executing it
+Building a plan needs no system call, so that it can be printed (-vv) and tested.  Executing it
 needs the namespaces of ``enter.py``.
 
 Floor 0.
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Plan:
-    """All mounts of a container: the root, then the ``operations`` in their order.
+    """All mounts of a container: the root, then the ``operations`` in order.
 
-    ``overlay_size`` puts a tmpfs of that size over the root, which makes it writable until the end
-    of the container.  ``scratch`` is the directory of that tmpfs once it is mounted.
+    ``overlay_size`` puts a tmpfs of that size over the root; so the root is writable until the
+    container ends.  ``scratch`` is the directory of that tmpfs once it is mounted.
     """
 
     __slots__ = ("operations", "overlay_size", "root", "scratch", "writable")
@@ -54,11 +54,11 @@ class Plan:
         return lines + [operation.describe() for operation in self.operations]
 
     def mount(self, skipped: "Callable[[str], None]") -> "tuple[int, list[Operation]]":
-        """Take hold of all that the host has to show, and mount the root, on top of the host's.
+        """Take hold of all that the host has to show, and mount the root on top of the host's.
 
-        The process is in the namespaces of ``enter_namespaces``.  Returns what ``enter`` wants; if
-        it fails, nothing of it stays, and it may be tried again.  ``skipped`` is told what was left
-        out, and why.  Raises KernelError and SundogError.
+        The process must be in the namespaces of ``enter_namespaces``.  Returns the arguments of
+        ``enter``.  If it fails, it leaves nothing behind and can be tried again.  ``skipped`` gets
+        a message about each mount that is left out.  Raises KernelError and SundogError.
         """
         operations = each(self.operations, lambda step: step.acquire(), skipped)
         is_overlaid = self.overlay_size is not None
@@ -95,7 +95,7 @@ class Plan:
 
 
 def enter(directory: int, operations: "list[Operation]", skipped: "Callable[[str], None]") -> None:
-    """Make what ``Plan.mount`` mounted this process's root, and finish the plan inside."""
+    """Make the mount from ``Plan.mount`` this process's root, and finish the plan inside."""
     change_root(directory)
     each(operations, lambda step: step.attach(), skipped)
 
@@ -105,9 +105,9 @@ def each(
     act: "Callable[[Operation], None]",
     skipped: "Callable[[str], None]",
 ) -> "list[Operation]":
-    """Call ``act`` with each operation in turn; return those where it succeeded.
+    """Call ``act`` with each operation in turn; return those for which it succeeded.
 
-    The failure of an optional one is only told to ``skipped``.
+    If an optional one fails, only ``skipped`` is told.
     """
     done = []
     for operation in operations:

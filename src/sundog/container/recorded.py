@@ -1,6 +1,6 @@
-"""What the owners of files are known from, before a supervisor looks at it: plain values.
+"""The sources of a supervisor's knowledge about owners, before it reads them: plain values.
 
-Not part of ``ch-run`` without ``--notify``.
+``ch-run`` uses this only with ``--notify``.
 """
 
 from sundog.record.owners import OwnersManifest
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Recorded:
-    """What a layer records: the directory ``tree`` and the owners manifest ``owners``, as paths."""
+    """The records of a layer: the paths of its ``tree`` and of its owners manifest ``owners``."""
 
     __slots__ = ("owners", "tree")
 
@@ -21,11 +21,11 @@ class Recorded:
 
 
 class MountedTree:
-    """What is known of the owners of what a step has mounted at ``destination``.
+    """The sources of knowledge about the owners in a step's mount at ``destination``.
 
-    layers   topmost first; what ``path`` names in them is mounted
-    owners   the same, known by itself
-    tree     the directory that is mounted, where the step's changes are to be told; else b""
+    layers   topmost first; the mount shows ``path`` in them
+    owners   the records themselves, if there are no layers
+    tree     the mounted directory, if the supervisor must report the step's changes; else b""
     """
 
     __slots__ = ("destination", "layers", "owners", "path", "tree")

@@ -1,9 +1,9 @@
-"""Carry what a RUN prints to where the user wants it, through pipes.
+"""Carry the output of a RUN to where the user wants it, through pipes.
 
-A RUN never has the user's own terminal or file: from its descriptor of a terminal it could read
-what he types, and by /proc/self/fd it could open his log for reading.
+A RUN never has the user's own terminal or file.  From a descriptor of the terminal, it could read
+what the user types.  By /proc/self/fd, it could open the user's log for reading.
 
-Not part of ``ch-run``.
+``ch-run`` does not use this module.
 """
 
 import os
@@ -17,18 +17,18 @@ NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 
 
 class Relay:
-    """Pipes for standard output and error; one, where both lead to the same file.
+    """Pipes for standard output and error; one pipe if both lead to the same file.
 
-    ends     the ends for the command's standard output and error to write to
-    sources  the ends to ``carry`` from when there is something in them
+    ends     the ends that the command's standard output and error write to
+    sources  the ends to ``carry`` from when they have data
 
-    Of use as a context, which closes them.
+    Use it as a context, which closes the pipes.
     """
 
     __slots__ = ("_targets", "ends", "sources")
 
     def __init__(self, stdout: int, stderr: int) -> None:
-        """Make the pipes, for what is to arrive at the descriptors ``stdout`` and ``stderr``."""
+        """Make the pipes for output that goes to the descriptors ``stdout`` and ``stderr``."""
         source, end = os.pipe()
         self._targets = {source: stdout}
         self.ends = (end, end)
@@ -39,7 +39,7 @@ class Relay:
         self.sources = self._targets.keys()
 
     def carry(self, source: int) -> None:
-        """Write a piece of what is in a pipe to where it is to arrive.
+        """Write some of a pipe's data to its target.
 
         Raises OSError, which names the target.
         """
@@ -48,7 +48,7 @@ class Relay:
         while data:
             try:
                 data = data[os.write(target, data) :]
-            except BlockingIOError:  # somebody else has set O_NONBLOCK on the user's terminal
+            except BlockingIOError:  # another program has set O_NONBLOCK on the user's terminal
                 ready = poll()
                 ready.register(target, POLLOUT)
                 ready.poll()
@@ -57,7 +57,7 @@ class Relay:
                 raise
 
     def finish(self) -> None:
-        """Carry what is in the pipes at this moment: nobody writes to them any more."""
+        """Carry the data that is in the pipes now: nobody writes to them any more."""
         for source in self.sources:
             left = int.from_bytes(ioctl(source, FIONREAD, bytes(4)), sys.byteorder)
             while left > 0:

@@ -1,6 +1,6 @@
-"""What a container's root file system is made of: each kind says how it is mounted.
+"""The kinds of a container's root file system, and how each is mounted.
 
-Made by the store's drivers and by ``launcher/image.py``.  Until ``mount``, a root is a plain value.
+The store's drivers and ``launcher/image.py`` make roots.  Until ``mount``, a root is a plain value.
 
 Floor 0.
 """
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     class Root(Protocol):
         """A kind of root file system.
 
-        directory  where all of it is as it stands; b"" where it has to be mounted to be seen
-        binds      what lies over it, inside: pairs of source (a host path) and destination
-                   (relative to the root, which exists there and is no symlink)
+        directory  the directory that shows all of it; b"" if it must be mounted to be seen
+        binds      mounts over it, inside: pairs of source (a host path) and destination
+                   (relative to the root, which exists there and is not a symlink)
         """
 
         @property
@@ -39,32 +39,32 @@ if TYPE_CHECKING:
         def binds(self) -> tuple[tuple[bytes, bytes], ...]: ...  # noqa: D102
 
         def describe(self, *, writable: bool) -> str:
-            """Say in one line what is mounted."""
+            """Describe in one line what is mounted."""
 
         def hold(self, *, writable: bool) -> int:
-            """Take hold of what is on the host, before anything is mounted; return it for mount."""
+            """Take hold of the host's files before any mount; return the argument of mount."""
 
         def mount(self, held: int) -> int:
-            """Mount it on top of all else at "/"; return the directory, which is O_PATH.
+            """Mount it on top of everything else at "/"; return the directory, with O_PATH.
 
-            Changes the working directory.  The ``binds`` are the plan's business.
+            Changes the working directory.  The plan takes care of the ``binds``.
             """
 
         def show(self, place: bytes) -> tuple[int, int]:
-            """Return the root directory, which is O_PATH, and how to copy its mount (AT_RECURSIVE).
+            """Return the root directory, with O_PATH, and the flag (AT_RECURSIVE) to copy it.
 
-            It is mounted at ``place``, an empty directory, if it has to be.
+            If it must be mounted, it is mounted at ``place``, an empty directory.
             """
 
         def lowers(self) -> tuple[bytes, list[bytes]]:
-            """Return what an overlay on top of it is made of: a base, and names as from there."""
+            """Return the lowers of an overlay on top of it: a base, and names relative to it."""
 
         def unchanged(self) -> "Root":
-            """Return what it is without what has been written to it."""
+            """Return the root without the changes that were written to it."""
 
 
 class DirectoryRoot:
-    """A directory that is the root as it stands: an unpacked image, or a flattened tree.
+    """A directory that is the root itself: an unpacked image, or a flattened tree.
 
     The ``copy`` driver puts an image's own ``ch/`` on the shared tree by ``binds``.
     """
@@ -105,16 +105,16 @@ class DirectoryRoot:
         return b"/", [self.path]
 
     def unchanged(self) -> "Root":
-        """See ``Root``: what is written to a directory can't be told from the rest."""
+        """See ``Root``: a directory does not tell what was written to it."""
         return self
 
 
 class OverlayRoot:
     """Layers stacked by overlayfs: the topmost first, and perhaps an ``upper``.
 
-    Every path is relative to the directory ``base``, or absolute: the mount is made after a chdir
-    to ``base``, because the names of all layers have to fit into one page (mount(2)).  ``upper``
-    and ``work`` come together; without them the mount is read-only.  ``volatile`` leaves out all
+    Every path is relative to the directory ``base``, or absolute.  The mount is made after a chdir
+    to ``base``, because the names of all layers must fit into one page (mount(2)).  ``upper`` and
+    ``work`` belong together; without them, the mount is read-only.  ``volatile`` leaves out all
     syncing of the upper (Linux 5.10).
     """
 
@@ -147,7 +147,7 @@ class OverlayRoot:
         return f"{layers} ({'read-only' if self.upper is None else 'read-write'})"
 
     def hold(self, *, writable: bool) -> int:  # noqa: ARG002
-        """See ``Root``: nothing, the layers stay where they are."""
+        """See ``Root``: nothing; the layers stay in their place."""
         return -1
 
     def mount(self, _held: int) -> int:
@@ -165,8 +165,8 @@ class OverlayRoot:
         return self.base, self.layers
 
     def unchanged(self) -> "Root":
-        """See ``Root``: a view of the layers."""
-        if len(self.layers) == 1:  # overlayfs wants two
+        """See ``Root``: a read-only view of the layers."""
+        if len(self.layers) == 1:  # overlayfs needs two
             return DirectoryRoot(b"%b/%b" % (self.base, self.layers[0]))
         return OverlayRoot(self.base, self.layers)
 
@@ -179,7 +179,7 @@ class OverlayRoot:
             self.work,
             flags=0 if self.upper else MS_RDONLY,
             volatile=self.volatile,
-            # Inode numbers stay unique when the upper is on another file system.
+            # Inode numbers stay unique even if the upper is on another file system.
             xino=self.upper is not None,
         )
 
@@ -192,9 +192,9 @@ def mount_root(root: "Root", *, writable: bool = False) -> int:
 def mount_overlaid(root: "Root", scratch: int, mount_points: list[tuple[bytes, bool]]) -> int:
     """Mount ``root`` below an upper in the ``scratch`` tmpfs; return the directory.
 
-    Layers are this user's own, where mount points can be made later; in a directory they may be
-    not, so ``mount_points`` (path, whether a directory) are made in the upper now, as far as they
-    are missing.  Changes the working directory.
+    Layers belong to this user, so mount points can be made in them later.  A directory may belong
+    to another user.  So this makes missing ``mount_points`` (path, whether a directory) in the
+    upper now.  Changes the working directory.
     """
     for name in (b"upper", b"work"):
         os.mkdir(name, dir_fd=scratch)
@@ -204,7 +204,7 @@ def mount_overlaid(root: "Root", scratch: int, mount_points: list[tuple[bytes, b
         lower_fd, upper_fd = os.open(root.directory, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
         for path, is_directory in dict.fromkeys(mount_points):  # a bind may be named twice
             reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
-        # By a link to /proc/self/fd the image could have the command start above its root.
+        # By a link to /proc/self/fd, the image could make the command start above its root.
         os.close(lower_fd)
         os.close(upper_fd)
     base, lowers = root.lowers()

@@ -1,21 +1,21 @@
 """Run one step of a build in an image: a command (RUN), or a function of ours (COPY, WORKDIR).
 
-A RUN gets a PID namespace with its own /proc: when its first process ends, the kernel kills all
-that is left, and only then is the step over (pid_namespaces(7)).  The processes, each forked from
-the one before:
+A RUN gets a PID namespace with its own /proc.  When its first process ends, the kernel kills all
+others, and only then the step is over (pid_namespaces(7)).  These are the processes; each is forked
+from the one before:
 
     builder ── guard, in new namespaces ── init, PID 1 of the container ── the command
 
-Where a site refuses PID namespaces or a new /proc, the guard runs the command itself, adopts what
-it leaves behind and kills until nothing is left.
+If a site refuses PID namespaces or a new /proc, the guard runs the command itself.  It adopts the
+processes that the command leaves behind, and kills until none is left.
 
-The command is not trusted.  It can neither trace guard and init nor look into them
-(PR_SET_DUMPABLE in prctl(2)).  They have none of the builder's descriptors.  They are in a user
-namespace above the command's own, so the command can undo none of their mounts.  It has a session
-of its own and the standard descriptors alone, and writes into pipes that the builder empties.  It
-shares neither System V IPC (ipc_namespaces(7)) nor keys with the user's programs.
+The command is not trusted.  It can neither trace guard and init nor look into them (PR_SET_DUMPABLE
+in prctl(2)).  They have none of the builder's descriptors.  They are in a user namespace above the
+command's own, so the command can undo none of their mounts.  The command has a session of its own
+and only the standard descriptors.  It writes into pipes that the builder empties.  It shares
+neither System V IPC (ipc_namespaces(7)) nor keys with the user's programs.
 
-Not part of ``ch-run``, but made of the same parts.
+``ch-run`` does not use this module, but is made of the same parts.
 """
 
 import errno
@@ -67,9 +67,9 @@ if TYPE_CHECKING:
 
 
 def run_supervised(step: Step, emulation: "Emulation") -> "tuple[int, Supervised]":
-    """Run the command as ``run_step`` does, under a supervisor; return also what came of that.
+    """Run the command as ``run_step`` does, under a supervisor; also return its results.
 
-    Raises also PidNamespaceRefused: the supervisor has to see the container from outside.
+    Also raises PidNamespaceRefused, because the supervisor must see the container from outside.
     """
     from sundog.container.supervision import Supervised  # noqa: PLC0415 - other steps need none of it
 
@@ -92,7 +92,7 @@ def supervision_obstacle() -> str:
         except PidNamespaceRefused as error:
             return error.message
         except KernelError as error:
-            # Without any namespaces there is more to say, and others say it.
+            # Without any namespaces, other functions report more.
             return error.message if "pid" in error.subject else ""
         return ""
 
@@ -100,10 +100,10 @@ def supervision_obstacle() -> str:
 
 
 def run_step(step: Step) -> int:
-    """Run the command; return its exit status, or the negated number of the signal it died of.
+    """Run the command; return its exit status, or the negative number of the signal that killed it.
 
-    When this returns or raises, nothing that the command started is alive.  Raises KernelError
-    where the container cannot be made, SundogError where the command cannot be started.
+    When this returns or raises, nothing that the command started is alive.  Raises KernelError if
+    the container can't be made, SundogError if the command can't be started.
     """
     try:
         status, _ = guarded(step, own_pids=True)
@@ -115,9 +115,9 @@ def run_step(step: Step) -> int:
 def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T":
     """Call ``function`` with a directory of each root, as mock root in namespaces of its own.
 
-    There this user has CAP_DAC_OVERRIDE over his own files.  The first root may be written to, as
-    far as it is made for it.  The host's paths and the working directory stay as they are.  The
-    result is to be a plain value, as ``wire.values`` has it.
+    There this user has CAP_DAC_OVERRIDE over his own files.  ``function`` may write to the first
+    root, if that root is writable.  The host's paths and the working directory stay unchanged.  The
+    result must be a plain value, as for ``wire.values``.
     """
 
     def inside(tie: "Callable[[], None]") -> "T":
@@ -126,7 +126,7 @@ def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T
         tie()
         directories = [mount_root(root, writable=not at) for at, root in enumerate(roots)]
         os.fchdir(here)
-        # mount_root's are good for reaching what is below only: O_PATH.
+        # The descriptors of mount_root have O_PATH: they only reach the files below.
         readable = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         return function([os.open(b".", readable, dir_fd=directory) for directory in directories])
 
@@ -137,14 +137,14 @@ def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T
 def guarded(
     step: Step, *, own_pids: bool, emulation: "Emulation | None" = None
 ) -> "tuple[int, object]":
-    """Run the step below a guard, which supervises it if there is an ``emulation`` to keep up.
+    """Run the step below a guard, which supervises it if there is an ``emulation``.
 
-    Returns the status, and what the supervisor has to say, for ``Supervised.unpack``.  See the
-    module's docstring for what ``own_pids`` changes.
+    Returns the status, and the supervisor's results for ``Supervised.unpack``.  See the module's
+    docstring for the effect of ``own_pids``.
     """
 
     def guard(tie: "Callable[[], None]") -> "tuple[int, object]":
-        # Neither the guard nor what it forks is to be reached from the user's terminal.
+        # The user's terminal must reach neither the guard nor the processes that it forks.
         os.setsid()
         null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         for fd, stream in zip((null, *relay.ends), STANDARD_STREAMS, strict=True):
@@ -160,13 +160,13 @@ def guarded(
             raise
         set_dumpable(False)
         tie()
-        with suppress(KernelError):  # a site that allows none: user.max_ipc_namespaces is 0
+        with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
             unshare(CLONE_NEWIPC)
         supervision = None if opened is None else opened.merge()
         if not own_pids:
             set_child_subreaper()
             return container(step, own_pids=False), None
-        # Until the handlers know whom to tell, the builder's signals have to wait.
+        # The builder's signals must wait until the handlers know whom to tell.
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         gate = Gate()
         kept = [gate.read_end] if supervision is None else [gate.read_end, supervision.theirs]
@@ -198,7 +198,7 @@ def guarded(
 
 
 def status_of(result: object) -> int:
-    """Return the ``result`` if it is an exit status.  Raises SundogError if it is not."""
+    """Return the ``result`` if it is an exit status.  Raises SundogError if not."""
     if not isinstance(result, int):
         raise SundogError(NO_OUTCOME)
     return result
@@ -211,7 +211,7 @@ def stop_guard() -> None:
 
 
 class Gate:
-    """Lets one process wait, made before it is forked, until another opens it or is dead."""
+    """Makes one process wait until another opens the gate or is dead; made before the fork."""
 
     __slots__ = ("_write_end", "read_end")
 
@@ -219,11 +219,11 @@ class Gate:
         self.read_end, self._write_end = os.pipe()
 
     def open(self) -> None:
-        """Let the other one go on."""
+        """Let the other process continue."""
         os.close(self._write_end)
 
     def wait(self) -> None:
-        """Wait for the other one.  This process and its children have no other end."""
+        """Wait for the other process.  This process and its children must have no write end."""
         os.read(self.read_end, 1)
 
 
@@ -234,9 +234,9 @@ def container(
     supervision: "Supervision | None" = None,
     gate: "Gate | None" = None,
 ) -> int:
-    """Make the container, run the command in it, and clean up; return as ``run_step`` does.
+    """Make the container, run the command in it, and clean up; return the same as ``run_step``.
 
-    The mounts stay until the ``gate`` is open: a supervisor looks at what is in them.
+    The mounts stay until the ``gate`` is open, because a supervisor looks at their files.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL if own_pids else lambda *_: stop_guard())
     clear_command_line()
@@ -285,7 +285,7 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
         os.chdir(step.cwd)
     except OSError as error:
         raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
-    # Who may not be traced may not write ID maps either; nothing of the image runs yet.
+    # A process that may not be traced may not write ID maps either; nothing of the image runs yet.
     set_dumpable(True)
     lock_mounts(CLONE_NEWNET if step.offline else 0)
     if step.offline:
@@ -302,14 +302,14 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
     failure = execute(step.argv, environment)
     hint = failure_hint(failure, step.argv[0], environment)
     if failure.errno == errno.ENOENT and step.argv[0] == SCRIPT_SHELL:
-        hint = hint or "the image has no shell: copy one into it, or write RUN as a JSON array"
+        hint = hint or "the image has no shell; copy one into it, or write RUN as a JSON array"
     raise SundogError(f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", hint)
 
 
 def make_working_directory(path: bytes) -> None:
-    """Make ``path`` and what is missing above it.  Raises OSError.
+    """Make ``path`` and the missing directories above it.  Raises OSError.
 
-    Unlike os.makedirs it does not call itself for each of an image's thousand directories.
+    Unlike os.makedirs, it does not recurse for each of an image's thousand directories.
     """
     end = 0
     while end >= 0:
@@ -319,14 +319,14 @@ def make_working_directory(path: bytes) -> None:
         except FileExistsError:
             continue
         except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # it may be there
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # it may exist
                 raise
 
 
 def reap_until(pid: int) -> int:
-    """Reap children, adopted ones too, until ``pid`` ends; return its wait status.
+    """Reap children, including adopted ones, until ``pid`` ends; return its wait status.
 
-    One that has asked to be traced (PTRACE_TRACEME in ptrace(2)) is told of when it stops, too.
+    waitpid also returns when a child that asked to be traced (PTRACE_TRACEME in ptrace(2)) stops.
     """
     while True:
         ended, status = os.wait()
@@ -348,7 +348,7 @@ def kill_namespace() -> None:
 
 
 def kill_children() -> None:
-    """Kill and reap all descendants of this process, which adopts those that lose their parent."""
+    """Kill and reap all descendants of this process, which adopts orphans among them."""
     proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     kill_members(proc, {os.getpid()})
     os.close(proc)

@@ -1,10 +1,10 @@
-"""The mounts of a build's step, which leave no trace in the layer that is made of it.
+"""The mounts of a build's step, which leave no trace in the step's layer.
 
-A mount point that the image lacks is made, and goes again when the command has ended; the directory
-that it was made in gets its time back.  What a mount shows is taken hold of before the change of
-root, as for all ``operations``.
+A mount point that the image lacks is made for the step, and is removed when the command has ended.
+The directory that it was in gets its time back.  The source of a mount is taken hold of before the
+change of root, as for all ``operations``.
 
-Not part of ``ch-run``, but made of the same parts.
+``ch-run`` does not use this module, but is made of the same parts.
 """
 
 import errno
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 class Traceless:
-    """A mount whose mount point, if it was missing, goes again before the layer is committed.
+    """A mount whose mount point, if it was missing, is removed before the layer is committed.
 
-    ``inside`` says how that is looked for (RESOLVE_*): not across mounts, unless it lies on one
-    where mount points may be made.
+    ``inside`` says how the mount point is looked up (RESOLVE_*): not across mounts, unless it is on
+    a mount where mount points may be made.
     """
 
     __slots__ = ("_inside", "_made", "_mount", "_restored", "destination", "need")
@@ -48,35 +48,35 @@ class Traceless:
         self._mount = mounted
         self._inside = inside
         self._made: list[bytes] = []  # the innermost first
-        # The directory that the outermost was made in: its times before, and its change after.
+        # The directory with the outermost one: its times before, and its change time after.
         self._restored: tuple[bytes, tuple[int, int], int] | None = None
         self.destination = mounted.destination
         self.need = mounted.need
 
     def describe(self) -> str:
-        """Say in one line what it does."""
+        """Describe in one line what it does."""
         return self._mount.describe()
 
     def acquire(self) -> None:
-        """Take hold of something of the host's."""
+        """Take hold of the source on the host."""
         self._mount.acquire()
 
     def generate(self, scratch: int) -> None:
-        """Make something in the ``scratch`` tmpfs."""
+        """Make the source in the ``scratch`` tmpfs."""
         self._mount.generate(scratch)
 
     def covers_directory(self) -> bool:
-        """Tell whether it has to be mounted on a directory."""
+        """Tell whether its mount point must be a directory."""
         return self._mount.covers_directory()
 
     def attach(self) -> None:
-        """Mount it at its destination, which is made if missing."""
+        """Mount it at its destination; make a missing mount point."""
         path = self.destination
         while not os.path.lexists(path):
             self._made.append(path)
             path = os.path.dirname(path)
         if self._made:
-            # A symlink that leads nowhere is there, and make_mount_point complains.
+            # A symlink that leads nowhere exists, and make_mount_point reports it.
             before = os.stat(path) if os.path.exists(path) else os.lstat(path)
             is_directory = self.covers_directory()
             make_mount_point(self.destination, is_directory=is_directory, inside=self._inside)
@@ -85,7 +85,7 @@ class Traceless:
         self._mount.attach()
 
     def remove(self) -> None:
-        """Unmount it and remove what was made for it, unless the command put something there."""
+        """Unmount it and remove its new mount point, unless the command put something there."""
         if self._restored is None:
             return
         try:
@@ -100,11 +100,11 @@ class Traceless:
             if is_as_it_was:
                 os.utime(parent, ns=times)
         except (KernelError, OSError):
-            return  # moved or filled by the command: then it is the command's
+            return  # the command moved or filled it, so it belongs to the layer
 
 
 class TreeMount(DetachedMount):
-    """What is at ``path`` in ``root``, where symbolic links lead as in a root directory."""
+    """Show ``path`` in ``root``, where symbolic links lead as in a root directory."""
 
     __slots__ = ("path", "root")
 
@@ -125,12 +125,12 @@ class TreeMount(DetachedMount):
         return f"bind {printable(self.path)} of {self.root!r}"
 
     def generate(self, scratch: int) -> None:
-        """Take a copy of the mount of a part of the root.  May change the working directory."""
+        """Copy the mount of a part of the root.  May change the working directory."""
         top, recursive = self.root.show(own_directory(scratch, self.destination))
         self.take(top, recursive)
 
     def take(self, top: int, recursive: int) -> None:
-        """Copy the mount of what is at ``path`` below the directory ``top``, which is closed."""
+        """Copy the mount of ``path`` below the directory ``top``, and close ``top``."""
         try:
             resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
             found = openat2(top, self.path or b".", os.O_PATH | os.O_CLOEXEC, resolve)
@@ -147,9 +147,9 @@ class TreeMount(DetachedMount):
 
 
 def arranged(mounts: "Sequence[DetachedMount]") -> "list[Traceless]":
-    """Return ``mounts`` in the order in which they are attached: what lies on another, later.
+    """Return ``mounts`` in the order of attaching: a mount inside another comes later.
 
-    Mount points are made in those that are writable, of which nothing is kept that is the host's.
+    Mount points are made in writable mounts; the host keeps nothing of what is written to those.
     """
     ordered = sorted(mounts, key=depth)
     return [
@@ -166,5 +166,5 @@ def lies_on_writable(inner: DetachedMount, outer: "Sequence[DetachedMount]") -> 
 
 
 def depth(operation: DetachedMount) -> int:
-    """Return how many names the path of the mount point has."""
+    """Return the number of names in the mount point's path."""
     return operation.destination.count(b"/")

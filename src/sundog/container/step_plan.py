@@ -1,9 +1,9 @@
-"""A step of a build, and what it finds mounted: the plan, with a /proc and a /dev of its own.
+"""A step of a build, and its plan of mounts, with a /proc and a /dev of its own.
 
-/tmp and the accounts are the image's; of the host it sees a few devices, what the kernel tells in
-/sys, the network configuration, and what it is told to.
+/tmp and the accounts are the image's.  Of the host, the step sees a few devices, the kernel's /sys,
+the network configuration, and the files that it is given.
 
-Not part of ``ch-run``, but made of the same parts.
+``ch-run`` does not use this module, but is made of the same parts.
 """
 
 import errno
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from sundog.container.root import Root
     from sundog.record.identity import Identity
 
-# Of the host's network configuration a RUN sees these, whatever the image has in their place.
+# A RUN sees these files of the host's network configuration, whatever the image has in their place.
 NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")
 
-# Of the host's devices a RUN sees these, and of its own the rest of what runtime-spec
+# A RUN sees these devices of the host, and has its own instances of the rest that runtime-spec
 # (config-linux.md, "Default Devices") has.
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"fuse")
 DEVICES_SIZE = b"1m"
@@ -71,9 +71,9 @@ class FreshProc(DetachedMount):
         return "mount proc"
 
     def generate(self, scratch: int) -> None:
-        """Mount it out of sight, while the host's /proc can still be seen.
+        """Mount it out of sight, while the host's /proc is still visible.
 
-        Without that the kernel refuses: mount_too_revealing() in fs/namespace.c.
+        Otherwise the kernel refuses: mount_too_revealing() in fs/namespace.c.
         """
         os.mkdir(b"proc", dir_fd=scratch)
         target = b"/proc/self/fd/%d/proc" % scratch
@@ -87,8 +87,7 @@ class FreshProc(DetachedMount):
 class OwnDevices(DetachedMount):
     """Show a /dev of the step's own: the devices that every program expects, and no terminal.
 
-    Terminals and shared memory are fresh ones, so that a step sees neither those of the user's
-    other programs.
+    Terminals and shared memory are new, so a step does not see those of the user's other programs.
     """
 
     __slots__ = ("_found",)
@@ -103,7 +102,7 @@ class OwnDevices(DetachedMount):
         return f"mount a tmpfs with pts shm {names}"
 
     def acquire(self) -> None:
-        """Take copies of the mounts of the host's devices, as far as they are there."""
+        """Copy the mounts of those of the host's devices that exist."""
         for name in DEVICES:
             try:
                 self._found.append((name, copy_tree(b"/dev/" + name, writable=True)))
@@ -112,11 +111,11 @@ class OwnDevices(DetachedMount):
                     raise
 
     def generate(self, scratch: int) -> None:
-        """Put it together out of sight."""
+        """Assemble it out of sight."""
         os.mkdir(b"dev", dir_fd=scratch)
         place = b"/proc/self/fd/%d/dev" % scratch
-        # Not sticky and world-writable as /tmp is: there the kernel refuses O_CREAT on a device of
-        # another owner's (fs.protected_regular).
+        # Not sticky and world-writable like /tmp: there the kernel refuses O_CREAT on a device of
+        # another owner (fs.protected_regular).
         mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=755,size=" + DEVICES_SIZE)
         top = os.open(place, OPEN_DIRECTORY)
         for name, tree in self._found:
@@ -135,12 +134,12 @@ class OwnDevices(DetachedMount):
 class Step:
     """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
 
-    ``binds`` are pairs of a host path and a path in the container, made for the time of the step if
-    missing; further ``mounts`` come after them, in the order of ``arranged``.  ``offline`` gives it
-    a network of its own, with nothing in it.  ``fake_sync`` answers fsync(2) and its family "done"
-    (only with ``seccomp`` or under a supervisor).  Under a supervisor the command takes itself for
-    ``identity``, None for root.  What it prints arrives at the descriptors
-    ``stdout`` and ``stderr``, which it does not get itself.
+    ``binds`` are pairs of a host path and a path in the container; missing paths are made for the
+    time of the step.  Further ``mounts`` come after them, in the order of ``arranged``.
+    ``offline`` gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and
+    its family "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the
+    command sees itself as ``identity``; None is root.  Its output arrives at the descriptors
+    ``stdout`` and ``stderr``; the command does not get these descriptors.
     """
 
     __slots__ = (
@@ -182,7 +181,7 @@ class Step:
         self.root = root
         self.argv = argv
         self.env = env
-        # As in the background of a script, and then for the command, too.
+        # As in the background of a script; the command inherits this.
         self.ignores_interrupt = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         self.cwd = cwd
         self.seccomp = seccomp
@@ -211,4 +210,4 @@ def step_plan(step: "Step", *, own_pids: bool) -> Plan:
 
 
 def ignore(_text: str) -> None:
-    """Drop a message about a mount that was left out."""
+    """Ignore a message about a mount that was left out."""

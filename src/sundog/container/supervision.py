@@ -1,11 +1,11 @@
-"""A container whose root emulation keeps its word: one process supervises all the others.
+"""A container with consistent root emulation: one process supervises all others.
 
-The supervisor shares the container's user and mount namespaces and, after pivot_root(2), its root,
-but not the PID namespace that a RUN has: so it sees the processes under the numbers that
-notifications carry, through the /proc that it opened before.  It starts with what the layers of the
-image record about owners, and ends with what is to be recorded about what changed.
+The supervisor shares the container's user and mount namespaces and, after pivot_root(2), its root.
+It does not share the PID namespace of a RUN.  So it sees the processes under the numbers in
+notifications, through the /proc that it opened before.  It starts with the records of the image's
+layers about owners.  It ends with the records to write about changes.
 
-Floor 0.  ``ch-run`` loads it for --notify only.
+Floor 0.  ``ch-run`` loads it only for --notify.
 """
 
 import os
@@ -59,7 +59,7 @@ def opened_layers(layers: "Sequence[Recorded]") -> "list[tuple[int, OwnersManife
 
 
 def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
-    """Return the records of what is mounted, paths from there on.  Raises OSError."""
+    """Return the records of a mount; paths are relative to the mount.  Raises OSError."""
     if not mounted.layers:
         return mounted.owners
     merged = merged_manifest(opened_layers(mounted.layers))
@@ -75,22 +75,22 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
 
 
 def rootless(path: bytes) -> int:
-    """Return the open directory ``path``, from which ".." leads nowhere.
+    """Return the directory ``path``, open, from which ".." leads nowhere.
 
-    The supervisor has it while it looks up names that programs of the image have made up.  Raises
-    KernelError.
+    The supervisor works in it while it looks up names that programs of the image have made up.
+    Raises KernelError.
     """
     with Closing(copy_tree(path, writable=True)) as tree:
         return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
 
 
 class Emulation:
-    """What a supervised container starts from: a plain value.
+    """The initial data of a supervised container: a plain value.
 
     layers      topmost first, as they are mounted
-    changes     the directory that comes to hold what the container changes; None: it all goes
-    is_stable   the inodes of the layers are those that the container sees, and are never freed
-    mounted     what is mounted in it
+    changes     the directory that gets the container's changes; None: they are discarded
+    is_stable   the container sees the same inodes as the layers have, and they are never freed
+    mounted     the mounts in it
     """
 
     __slots__ = ("changes", "is_stable", "layers", "mounted")
@@ -109,25 +109,25 @@ class Emulation:
         self.mounted = mounted
 
     def open(self) -> "OpenedEmulation":
-        """Open what the layers record, before the container's root hides it."""
+        """Open the records of the layers, before the container's root hides them."""
         return OpenedEmulation(self)
 
 
 class OpenedEmulation:
-    """What a supervisor has taken hold of on the host."""
+    """The files of the host that a supervisor has opened."""
 
     __slots__ = ("_emulation", "_trees")
 
     def __init__(self, emulation: Emulation) -> None:
-        """Open it.  Raises OSError."""
+        """Open the files.  Raises OSError."""
         self._emulation = emulation
         self._trees = opened_layers(emulation.layers)
 
     def merge(self, upper: int = -1) -> "Supervision":
-        """Put together what the layers record, as mock root, who may look into every directory.
+        """Merge the records of the layers, as mock root, who may look into every directory.
 
-        And open what else the supervisor needs of the host.  ``upper`` is a descriptor of the
-        overlay's upper directory, if what the container changes all goes.
+        Also opens the other files of the host that the supervisor needs.  ``upper`` is a descriptor
+        of the overlay's upper directory, if the container's changes are discarded.
         """
         emulation = self._emulation
         manifest = merged_manifest(self._trees)
@@ -148,13 +148,13 @@ class OpenedEmulation:
 
 
 class Start:
-    """What a supervisor knows and holds when it begins.
+    """The data and descriptors that a supervisor has when it begins.
 
-    manifest    what the layers record
-    mounted     the same of what is mounted in the container: place, records, directory or -1
+    manifest    the records of the layers
+    mounted     the records of the container's mounts: place, records, directory or -1
     linked      paths of the layers that have another name
-    changes     a descriptor of the directory that comes to hold what the container changes, or -1
-    upper       a descriptor of the overlay's upper directory, if ``changes`` is none; or -1
+    changes     a descriptor of the directory that gets the container's changes, or -1
+    upper       a descriptor of the overlay's upper directory if ``changes`` is -1; or -1
     """
 
     __slots__ = ("changes", "is_stable", "linked", "manifest", "mounted", "upper")
@@ -178,10 +178,10 @@ class Start:
 
 
 class Supervision:
-    """A supervisor and a command before they have come together, through a socket.
+    """A supervisor and a command before a socket connects them.
 
     proc    the host's /proc
-    theirs  the descriptor through which the command passes its listener on
+    theirs  the descriptor through which the command passes its listener
     """
 
     __slots__ = ("_ours", "_start", "proc", "theirs")
@@ -193,7 +193,7 @@ class Supervision:
         self._ours, self.theirs = ours.detach(), theirs.detach()
 
     def descriptors(self) -> "list[int]":
-        """Return what the supervisor needs of what is open."""
+        """Return the open descriptors that the supervisor needs."""
         start = self._start
         trees = [tree for _, _, tree in start.mounted]
         return [fd for fd in (self.proc, self._ours, start.changes, start.upper, *trees) if fd >= 0]
@@ -205,12 +205,12 @@ class Supervision:
         fake_sync: bool = False,
         namespaces: "Sequence[int]" = (),
     ) -> None:
-        """Put the calling process, the command to be, under the filter, and pass the listener on.
+        """Put the calling process, the future command, under the filter, and pass the listener on.
 
-        ``who`` is whom it takes itself for, None for root.  With ``fake_sync`` the filter answers
-        fsync(2) and its family "done".  The supervisor joins the ``namespaces``, given as
-        descriptors, where they are not its own.  Raises KernelError, with EBUSY where another
-        supervisor is further up.
+        ``who`` is the identity of the command; None is root.  With ``fake_sync``, the filter
+        answers fsync(2) and its family "done".  The supervisor joins the ``namespaces``
+        (descriptors) that are not its own.  Raises KernelError, with EBUSY if there is a supervisor
+        further up.
         """
         abi = NOTIFY_ABIS[process_abi()]
         index = entered(Tags(superuser(all_capabilities())), who)
@@ -224,10 +224,10 @@ class Supervision:
         os.close(self.theirs)
 
     def supervise(self, who: "Identity | None") -> "Supervised | None":
-        """Answer until the container is empty; return what came of it.
+        """Answer until the container is empty; return the results.
 
-        ``who`` is as for ``install``.  The caller has closed ``theirs``.  None if the command never
-        came to be.
+        ``who`` is as for ``install``.  The caller has closed ``theirs``.  Returns None if the
+        command never started.
         """
         received = receive_descriptors(self._ours)
         os.close(self._ours)
@@ -260,20 +260,20 @@ class Supervision:
 
 
 def entered(tags: Tags, who: "Identity | None") -> int:
-    """Return the index in the fresh ``tags`` of the credentials of ``who``, None for root."""
+    """Return the index in the fresh ``tags`` of the credentials of ``who``; None is root."""
     if who is None:
         return 0
     return tags.enter(user_credentials(who.uid, who.gid, who.groups, all_capabilities()))
 
 
 class Supervised:
-    """What came of a supervised step.
+    """The results of a supervised step.
 
-    owners      what its layer has to record about the paths that it holds
+    owners      the records for its layer, about the paths in the layer
     statistics  for people
-    incidents   the first of the calls that the supervisor failed to answer, and left to the kernel
-    failures    how many those were in all
-    mounted     what there is now to record of each mount of which that was to be told
+    incidents   the first calls that the supervisor failed to answer, and left to the kernel
+    failures    the number of all such calls
+    mounted     the records for each mount whose changes must be reported
     """
 
     __slots__ = ("failures", "incidents", "mounted", "owners", "statistics")
@@ -293,13 +293,13 @@ class Supervised:
         self.mounted = mounted
 
     def pack(self) -> "tuple[object, ...]":
-        """Return it as plain values, for another process."""
+        """Return the results as plain values, for another process."""
         mounted = [pack_owners(owners) for owners in self.mounted]
         return pack_owners(self.owners), self.statistics, self.incidents, self.failures, mounted
 
     @classmethod
     def unpack(cls, value: object) -> "Supervised":
-        """Return what ``pack`` made a ``value`` of.  Raises SundogError on anything else."""
+        """Return the results in a ``value`` of ``pack``.  Raises SundogError for anything else."""
         try:
             match value:
                 case (

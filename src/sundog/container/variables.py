@@ -1,4 +1,4 @@
-"""An environment as execve(2) hands it on: any strings, most of them NAME=VALUE.
+"""An environment as execve(2) passes it: any strings, most of them NAME=VALUE.
 
 Floor 0.
 """
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class Environment:
-    """The variables of a program, and every string of the environment that it was started with.
+    """The variables of a program, and every string of the environment that it started with.
 
-    A look-up finds what getenv(3) would: of two values of a name the first.  What is not changed
-    stays as it is, in its place, even if it is no variable.  A string without "=" goes by all of
-    itself where names are unset.
+    A look-up finds what getenv(3) finds: if a name has two values, the first.  Unchanged strings
+    stay in their place, even if they are not variables.  A string without "=" counts as a name when
+    names are unset.
     """
 
     __slots__ = ("_changed", "_inherited", "_values")
@@ -29,7 +29,7 @@ class Environment:
 
     @classmethod
     def of(cls, variables: "Mapping[bytes, bytes]") -> "Environment":
-        """Return the environment that has these variables and nothing else."""
+        """Return the environment that has only these variables."""
         return cls([name + b"=" + value for name, value in variables.items()])
 
     def __contains__(self, name: bytes) -> bool:
@@ -40,12 +40,12 @@ class Environment:
         return self._values.get(name)
 
     def set(self, name: bytes, value: bytes) -> None:
-        """Give a variable the one value ``value``."""
+        """Set a variable to the one value ``value``."""
         self._values[name] = value
         self._changed[name] = None
 
     def unset(self, name: bytes) -> None:
-        """Remove all strings of the name ``name``, if there are any."""
+        """Remove all strings with the name ``name``, if there are any."""
         self._values.pop(name, None)
         self._changed[name] = None
 

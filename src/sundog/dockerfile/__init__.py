@@ -1,1 +1,1 @@
-"""Dockerfiles: text to instructions.  No I/O, no meaning: ``build/`` gives them that."""
+"""Dockerfiles: text to instructions.  No I/O; ``builder/`` carries the instructions out."""

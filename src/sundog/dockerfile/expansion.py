@@ -1,6 +1,6 @@
-"""Which words of which instruction variables are substituted in, as data, and doing it.
+"""The words of each instruction in which variables are substituted, as data; and the substitution.
 
-Specification: the Dockerfile reference, “Environment replacement”; BuildKit for what the list there
+Specification: the Dockerfile reference, “Environment replacement”.  BuildKit for what that list
 leaves open: the flags ``--chown``, ``--chmod`` and ``--checksum`` are expanded, ``--from`` is not.
 """
 
@@ -55,7 +55,7 @@ def expand_instruction(
 ) -> InstructionT:
     """Return the instruction with ``variables`` substituted; raise SubstitutionError.
 
-    All of an instruction sees the same values: ``ENV a=1 b=$a`` gives ``b`` the old ``a``.
+    All words of an instruction see the same values: ``ENV a=1 b=$a`` gives ``b`` the old ``a``.
     """
     changes: dict[str, Any] = {}
     for field in EXPANDED.get(type(instruction), ()):
@@ -67,12 +67,12 @@ def expand_instruction(
 
 
 def _expanded(value: Any, variables: Mapping[str, str], escape: str) -> Any:
-    """Expand a field: a word, a heredoc, None, or a tuple of such."""
+    """Expand a field: a word, a heredoc, None, or a tuple of these."""
     if isinstance(value, str):
         return expand(value, variables, escape)
     if isinstance(value, tuple):
         return tuple(_expanded(item, variables, escape) for item in value)
     if isinstance(value, Heredoc) and value.expand:
-        # The tabs go first: those of a value stay.
+        # Strip the tabs first, so that tabs in a value stay.
         return replace(value, content=expand_document(value.body, variables), strip_tabs=False)
     return value

@@ -1,4 +1,4 @@
-"""The flags of each instruction, as data, and the check of what is written against it.
+"""The flags of each instruction, as data, and the check of a statement's flags.
 
 Specification: the Dockerfile reference.
 """
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sundog.dockerfile.statement import Flag, Statement
 
-# What a flag takes: a text, any number of texts, true or false (true when left out), one of these.
+# The value of a flag: a text, any number of texts, true or false (true if left out), one of these.
 TEXT = "text"
 TEXTS = "texts"
 SWITCH = "switch"
@@ -43,7 +43,7 @@ FLAGS: dict[str, dict[str, Kind]] = {
 }
 
 
-_LONGEST = 100  # characters of a word that may be a misspelled one
+_LONGEST = 100  # characters of a word that is compared with known words
 
 
 class Flags:
@@ -52,7 +52,7 @@ class Flags:
     __slots__ = ("_given",)
 
     def __init__(self, statement: Statement) -> None:
-        """Check the flags of ``statement``; raise Fault at the first that is wrong."""
+        """Check the flags of ``statement``; raise Fault at the first wrong one."""
         known = FLAGS.get(statement.name, {})
         self._given: dict[str, list[Flag]] = {}
         for flag in statement.flags:
@@ -68,33 +68,33 @@ class Flags:
             earlier.append(flag)
 
     def text(self, name: str) -> str:
-        """Return a text flag's value, "" when it is not given."""
+        """Return a text flag's value; "" if it is not given."""
         return next(iter(self.texts(name)), "")
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return all the values of a flag that can be repeated."""
+        """Return all values of a flag that can be repeated."""
         return tuple(flag.value or "" for flag in self._given.get(name, ()))
 
     def switch(self, name: str) -> bool:
-        """Return a switch's value, False when it is not given."""
+        """Return a switch's value; False if it is not given."""
         return self.switch_if_given(name) is True
 
     def switch_if_given(self, name: str) -> bool | None:
-        """Return a switch's value, None when it is not given."""
+        """Return a switch's value; None if it is not given."""
         flag = self.find(name)
         return None if flag is None else (flag.value or "true").lower() == "true"
 
     def all(self, name: str) -> tuple[Flag, ...]:
-        """Return all the places where a flag is given, as written."""
+        """Return each occurrence of a flag, as written."""
         return tuple(self._given.get(name, ()))
 
     def find(self, name: str) -> Flag | None:
-        """Return a flag as written, None when it is not given."""
+        """Return a flag as written; None if it is not given."""
         return next(iter(self._given.get(name, ())), None)
 
 
 def _check_value(flag: Flag, kind: Kind) -> None:
-    """Raise Fault if the value is missing or not one that this kind of flag takes."""
+    """Raise Fault if the value is missing, or if this kind of flag does not take it."""
     if kind == SWITCH:
         if flag.value is not None and flag.value.lower() not in ("true", "false"):
             raise flag.word.fault(f"--{flag.name} takes true or false, not {flag.value!r}")
@@ -116,10 +116,10 @@ def _flag_hint(name: str, known: dict[str, Kind]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return a hint that names what resembles ``word``, "" if nothing does."""
+    """Return a hint with the known word that is most like ``word``; "" if there is none."""
     if len(word) > _LONGEST:
         return ""
-    import difflib  # noqa: PLC0415 - slow to import, and only needed for an error
+    import difflib  # noqa: PLC0415 - slow to import, and needed only for an error
 
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {prefix}{close[0]}?" if close else ""

@@ -1,10 +1,10 @@
-r"""Glob patterns, matched without backtracking: what all kinds of patterns in Dockerfiles become.
+r"""Glob patterns, matched without backtracking: the common form of all patterns in Dockerfiles.
 
-A pattern is a sequence of tokens; ``wildcard`` reads Go's syntax and ``words`` the shell's.  Some
-patterns together are one automaton: it reads a text character by character and knows all places
-in all patterns where it may stand, as the bits of a number.  So a text costs at most one step for
-each of its characters, and a step looks at each token at most once, whatever the pattern.
-Steps are remembered, up to a bound of memory.
+A pattern is a sequence of tokens.  ``wildcard`` parses Go's syntax, and ``words`` the shell's.
+Several patterns together make one automaton.  It reads a text character by character.  It knows all
+its possible places in all patterns, as the bits of a number.  So a text costs at most one step for
+each of its characters, and a step looks at each token at most once, for every pattern.  The
+automaton remembers steps, up to a bound of memory.
 
 Pure.
 """
@@ -19,15 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_REMEMBERED = 1 << 24  # bytes, about
-_PER_STEP = 200  # bytes that a step takes apart from the places
+_REMEMBERED = 1 << 24  # bytes, approximately
+_PER_STEP = 200  # bytes of a step without its places
 
 
 class Many(Enum):
-    """Tokens that match any number of characters, none too.
+    """Tokens that match any number of characters, including none.
 
-    ``STAR`` any but the separator, ``ALL`` any, and ``DIRECTORIES`` nothing or any that end with
-    the separator.
+    ``STAR`` matches any characters but the separator.  ``ALL`` matches any characters.
+    ``DIRECTORIES`` matches nothing, or characters that end with the separator.
     """
 
     STAR = "*"
@@ -37,30 +37,30 @@ class Many(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CharacterClass:
-    """A token that matches one character: in ``ranges``, or with ``negated`` in none of them."""
+    """A token that matches one character: in ``ranges``, or (``negated``) in none of them."""
 
     ranges: tuple[tuple[str, str], ...]
     negated: bool = False
 
     def holds(self, char: str) -> bool:
-        """Tell whether the character is matched."""
+        """Tell whether the class matches the character."""
         return any(low <= char <= high for low, high in self.ranges) != self.negated
 
 
 if TYPE_CHECKING:
-    # What a part of a pattern matches; a text is that one character.
+    # A part of a pattern; a text stands for that one character.
     Token = str | CharacterClass | Many
 
 
 class Automaton:
-    """Patterns, each a sequence of tokens, that are matched together.
+    """Patterns that are matched together; each is a sequence of tokens.
 
     ``separator`` is the one character that ``STAR`` does not match.
     """
 
     def __init__(self, patterns: Sequence[Sequence[Token]], separator: str) -> None:
         self._separator = separator
-        # Places are before a token, or at the end of a pattern.
+        # A place is before a token, or at the end of a pattern.
         self._literals: dict[str, list[int]] = {}
         self._classes: list[tuple[CharacterClass, int]] = []
         self._ends: list[int] = []
@@ -76,7 +76,7 @@ class Automaton:
                     self._classes.append((token, place))
                 else:
                     many[token].append(place)
-                    place += token is Many.DIRECTORIES  # to be in them, and to pass them by
+                    place += token is Many.DIRECTORIES  # inside the directories, and past them
                 place += 1
             self._ends.append(place)
             place += 1
@@ -96,7 +96,7 @@ class Automaton:
     def last_match(self, path: str) -> int:
         """Return the number of the last pattern that matches ``path`` or a directory above it.
 
-        -1 if none does.
+        Returns -1 if none does.
         """
         found = 0
         state = self._start
@@ -115,7 +115,7 @@ class Automaton:
         return bool(state.places & self._accepts)
 
     def end_of_match(self, text: str, start: int = 0, *, longest: bool) -> int:
-        """Return where the longest, or the shortest, match from ``start`` on ends; -1: none."""
+        """Return the end of the longest, or the shortest, match from ``start`` on; -1: no match."""
         state = self._start
         end = -1
         for position in range(start, len(text) + 1):
@@ -129,7 +129,7 @@ class Automaton:
         return end
 
     def ends(self, text: str) -> bytearray:
-        """Tell for each place in ``text``, the one at its end too, whether a match ends there."""
+        """Tell for each place in ``text``, including its end, whether a match ends there."""
         found = bytearray(len(text) + 1)
         state = self._start
         for position, char in enumerate(text):
@@ -139,7 +139,7 @@ class Automaton:
         return found
 
     def follow(self, places: int, char: str) -> _State:
-        """Make the step from ``places`` over a character."""
+        """Return the state after a character, from ``places`` on."""
         self._remembered += 1
         if self._remembered > self._most:
             self._forget()
@@ -150,7 +150,7 @@ class Automaton:
         return self._state(self._closed(places & stays | (places & mask) << 1))
 
     def _mask(self, char: str) -> int:
-        """Return the places from which a character leads to the next one."""
+        """Return the places from which a character leads to the next place."""
         places = [place for each, place in self._classes if each.holds(char)]
         mask = self._bits(self._literals.get(char, []) + places)
         return mask | self._until if char == self._separator else mask
@@ -163,7 +163,7 @@ class Automaton:
         return int.from_bytes(bits, "little")
 
     def _closed(self, places: int) -> int:
-        """Add to ``places`` those that are reached for nothing; never more than a few in a row."""
+        """Add the places that are reached without a character; never more than a few in a row."""
         while True:
             more = places | (places & self._free) << 1 | (places & self._skips) << 2
             if more == places:
@@ -185,7 +185,7 @@ class Automaton:
 
 
 class _State(dict[str, "_State"]):
-    """Where an automaton may stand: ``places``, and by character where it stands then."""
+    """A state of an automaton: its possible ``places``, and by character the next state."""
 
     __slots__ = ("automaton", "places")
 
@@ -200,7 +200,7 @@ class _State(dict[str, "_State"]):
 
 
 def _shortened(pattern: Sequence[Token]) -> Iterator[Token]:
-    """Leave out what matches any number of characters next to the same again."""
+    """Leave out a token that matches any number of characters next to an equal one."""
     last: Token = ""
     for token in pattern:
         if token is not last or not isinstance(token, Many):
@@ -211,9 +211,10 @@ def _shortened(pattern: Sequence[Token]) -> Iterator[Token]:
 def disjoint_matches(
     text: str, pattern: Sequence[Token], separator: str, *, everywhere: bool
 ) -> Iterator[tuple[int, int]]:
-    """Return the longest matches of ``pattern`` in ``text`` that lie behind each other.
+    """Return the longest matches of ``pattern`` in ``text`` that do not overlap.
 
-    Without ``everywhere``, the first only.  An empty one right behind another does not count.
+    Without ``everywhere``, return only the first.  An empty match right after another does not
+    count.
     """
     begins = Automaton([[Many.ALL, *reversed(pattern)]], separator).ends(text[::-1])[::-1]
     automaton = Automaton([pattern], separator)

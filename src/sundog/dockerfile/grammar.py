@@ -1,7 +1,7 @@
 """The grammar of each instruction: statements to values.
 
 Specification: the Dockerfile reference; BuildKit where the reference leaves room.  The table
-``GRAMMAR`` at the end is the list of the language's instructions.
+``GRAMMAR`` at the end lists the language's instructions.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NOT_TRIGGERS = ("ONBUILD", "FROM", "MAINTAINER")
 
 
 def build_instruction(statement: Statement, place: Place) -> Instruction:
-    """Turn a statement into its instruction; raise Fault."""
+    """Convert a statement to its instruction; raise Fault."""
     grammar = GRAMMAR.get(statement.name)
     if grammar is None:
         raise statement.keyword.fault(
@@ -78,7 +78,7 @@ def _from(statement: Statement, place: Place) -> From:
                 raise words[2].fault(f"not a name for a stage: {name!r}", hint=_ALIAS_HINT)
         case _:
             raise statement.fault(
-                "FROM needs an image, and AS and a name at most",
+                "FROM needs an image, and may have AS and a name",
                 hint=comment_hint(words) or "FROM [--platform=PLATFORM] IMAGE [AS NAME]",
             )
     return From(place=place, image_text=image, alias=alias, platform=flags.text("platform"))
@@ -109,7 +109,7 @@ def _label(statement: Statement, place: Place) -> Label:
 
 
 def _command(arguments: Word) -> tuple[tuple[str, ...], bool]:
-    """Read a command: its arguments and True, or its text for the shell and False."""
+    """Parse a command: return its arguments and True, or its text for the shell and False."""
     strings = json_strings(arguments)
     return ((arguments.text,), False) if strings is None else (tuple(strings), True)
 
@@ -184,7 +184,7 @@ def _add(statement: Statement, place: Place) -> Add:
 
 
 def _files(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:
-    """Read sources, those that are heredocs apart, and the destination."""
+    """Parse the sources (heredocs apart from the others) and the destination."""
     *words, destination = statement.list_or_json() or [Word("", 0)]
     if not words:
         raise statement.fault(
@@ -193,17 +193,17 @@ def _files(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], 
         )
     by_name = {heredoc.name: heredoc for heredoc in statement.heredocs}
     if by_name and _heredoc_of(destination, by_name):
-        raise destination.fault("a heredoc cannot be the destination")
+        raise destination.fault("a heredoc can't be the destination")
     sources = tuple(word.text for word in words if not _heredoc_of(word, by_name))
     heredocs = tuple(filter(None, (_heredoc_of(word, by_name) for word in words)))
     return sources, heredocs, destination.text
 
 
 def _heredoc_of(word: Word, by_name: dict[str, Heredoc]) -> Heredoc | None:
-    """Return the heredoc that ``word`` announces, None if it is a path."""
+    """Return the heredoc that ``word`` announces; None if it is a path."""
     try:
         marker = parse_marker(word.text) if by_name else None
-    except SubstitutionError:  # a half of <<"two words", which are two arguments here
+    except SubstitutionError:  # half of <<"two words", which is two arguments here
         return None
     return by_name.get(marker.name) if marker else None
 
@@ -277,7 +277,7 @@ def _healthcheck(statement: Statement, place: Place) -> Healthcheck:
     )
 
 
-# Units of time, in nanoseconds; the micro sign and the Greek letter are both in use.
+# Units of time, in nanoseconds; people use both the micro sign and the Greek letter.
 _UNITS = {
     "ns": 1,
     "us": 1_000,
@@ -290,16 +290,16 @@ _UNITS = {
 }
 _AMOUNT = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})"
 _LONGEST_DURATION = 100  # characters
-_MOST = 2**63  # what Docker counts nanoseconds in
+_MOST = 2**63  # Docker counts nanoseconds in 64 bits
 
 
 def _duration(flags: Flags, name: str) -> int:
-    """Return a flag's time in nanoseconds, 0 when it is not given."""
+    """Return a flag's time in nanoseconds; 0 if it is not given."""
     flag = flags.find(name)
     if flag is None or flag.value == "0":
         return 0
     text = (flag.value or "").removeprefix("+")
-    # A bound on the length, since the search for amounts begins anew at each digit.
+    # The length has a bound, because the search for amounts restarts at each digit.
     amounts = list(re.finditer(_AMOUNT, text)) if len(text) <= _LONGEST_DURATION else []
     total = sum(float(found[1]) * _UNITS[found[2]] for found in amounts)
     if not amounts or "".join(found[0] for found in amounts) != text or total >= _MOST:
@@ -311,7 +311,7 @@ def _duration(flags: Flags, name: str) -> int:
 
 
 def _count(flags: Flags, name: str) -> int:
-    """Return a flag's number, 0 when it is not given."""
+    """Return a flag's number; 0 if it is not given."""
     flag = flags.find(name)
     if flag is None:
         return 0
@@ -326,7 +326,7 @@ def _onbuild(statement: Statement, place: Place) -> Onbuild:
     nested = statement.nested()
     nested.heredocs = statement.heredocs
     if nested.name in _NOT_TRIGGERS:
-        raise nested.keyword.fault(f"{nested.name} cannot be an ONBUILD trigger")
+        raise nested.keyword.fault(f"{nested.name} can't be an ONBUILD trigger")
     bodies = (f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
     return Onbuild(
         place=place,

@@ -1,8 +1,8 @@
-r"""Heredocs: the markers ``<<NAME`` in a line, and the values that they become.
+r"""Heredocs: the markers ``<<NAME`` in a line, and the heredocs as values.
 
-Specification: the Dockerfile reference, “Here-Documents”; POSIX sh, 2.7.4, from which the forms
-come (``<<-`` strips leading tabs, a quoted name keeps the body from expansion); BuildKit's parser
-for which words of a line are markers.
+Specification: the Dockerfile reference, “Here-Documents”; POSIX sh, 2.7.4, for the forms (``<<-``
+strips leading tabs, a quoted name prevents expansion of the body); BuildKit's parser for the words
+of a line that are markers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _MAX_DIGITS = 9  # of a file descriptor
 class Heredoc:
     """A heredoc.
 
-    ``content`` is as in the file, from behind the line of the marker to the terminator, tabs
-    included.  ``expand`` tells that no part of the name was quoted.
+    ``content`` is the text in the file, from after the marker's line to the terminator, with tabs.
+    ``expand`` says that no part of the name was quoted.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Heredoc:
 
     @property
     def body(self) -> str:
-        """The content as the command sees it, leading tabs stripped for ``<<-``."""
+        """The content as the command sees it; for ``<<-``, without leading tabs."""
         if not self.strip_tabs:
             return self.content
         return "\n".join(line.lstrip("\t") for line in self.content.split("\n"))
 
 
 def parse_marker(word: str) -> Heredoc | None:
-    """Read ``word`` as ``[fd]<<[-]NAME``: a heredoc without content; None if it is not that.
+    """Parse ``word`` as ``[fd]<<[-]NAME``: a heredoc without content; None if it is not a marker.
 
     Raises SubstitutionError if NAME is not a word.
     """
@@ -51,7 +51,7 @@ def parse_marker(word: str) -> Heredoc | None:
         return None
     return Heredoc(
         name=names[0],
-        # An escaped quote stays in the name: only where quotes went away is a part quoted.
+        # An escaped quote stays in the name.  A part was quoted only if quotes went away.
         expand=_quotes(names[0]) == _quotes(name_text),
         strip_tabs=strip_tabs,
         file_descriptor=int(digits or 0),
@@ -61,7 +61,7 @@ def parse_marker(word: str) -> Heredoc | None:
 def find_markers(line: str) -> list[tuple[str, Heredoc]]:
     """Return the markers in a line as written, with the heredocs that they announce.
 
-    Raises SubstitutionError if the name of one is not a word.
+    Raises SubstitutionError if the name of a marker is not a word.
     """
     if "<<" not in line:
         return []

@@ -1,12 +1,12 @@
-r""".dockerignore: which files of a build context a build does not see.
+r""".dockerignore: the files of a build context that a build does not see.
 
-Specification: Docker's documentation, “Build context”, “.dockerignore files”, and the matcher that
-the builders share (github.com/moby/patternmatcher) where it leaves room: a pattern matches what
-Go's ``filepath.Match`` says it does, and ``**`` any number of directories; a pattern that matches a
-directory matches all that is in it; of several patterns that match, the last decides, and ``!``
+Specification: Docker's documentation, “Build context”, “.dockerignore files”.  Where it leaves
+room, the matcher that the builders share (github.com/moby/patternmatcher).  A pattern matches like
+Go's ``filepath.Match``, and ``**`` matches any number of directories.  A pattern that matches a
+directory matches everything in it.  If several patterns match, the last one decides, and ``!``
 makes an exception.  ``COPY --exclude`` and ``COPY --parents`` use the same patterns.
 
-Pure: the text and the paths are handed in.  A path is relative, without ``.`` and ``..``.
+Pure: the caller passes the text and the paths.  A path is relative, without ``.`` and ``..``.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _COMMENT = "#"
 
 
 def read_ignore_file(text: bytes) -> list[str]:
-    """Return the patterns in an ignore file, cleaned, exceptions with their ``!``.
+    """Return the patterns in an ignore file, cleaned; exceptions keep their ``!``.
 
-    Bytes that are not UTF-8 pass through as lone surrogates.
+    Bytes that are not UTF-8 become lone surrogates.
     """
     patterns = []
     for line in text.decode("utf-8", "surrogateescape").removeprefix("\ufeff").split("\n"):
-        if line.startswith(_COMMENT):  # only there: " #a" is a name
+        if line.startswith(_COMMENT):  # only at the start: " #a" is a name
             continue
         pattern = line.strip()
         if not pattern:
@@ -47,7 +47,7 @@ def read_ignore_file(text: bytes) -> list[str]:
 
 
 def _clean(pattern: str) -> str:
-    """Shorten a pattern as Go's ``filepath.Clean`` does; the context's root is where it starts."""
+    """Shorten a pattern as Go's ``filepath.Clean`` does; it starts at the context's root."""
     if not pattern:
         return ""
     path = re.sub("^/+", "/", posixpath.normpath(pattern))
@@ -58,7 +58,7 @@ class PathPatterns:
     """An ordered list of patterns, such as ``read_ignore_file`` returns."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        """Take the patterns; raise PatternError at the first that is none."""
+        """Take the patterns; raise PatternError at the first malformed one."""
         self._all = [_Pattern.parse(pattern) for pattern in patterns if pattern.strip()]
         self._exceptions = [pattern for pattern in self._all if pattern.is_exception]
         self._patterns = [pattern for pattern in self._all if not pattern.is_exception]
@@ -68,22 +68,22 @@ class PathPatterns:
         return bool(self._all)
 
     def match(self, path: str) -> bool:
-        """Tell whether ``path``, or with a directory above it, is matched and no exception."""
+        """Tell whether the patterns match ``path``, or a directory above it, without exception."""
         last = self._automaton.last_match(path)
         return last >= 0 and not self._all[last].is_exception
 
     def may_match_below(self, directory: str) -> bool:
-        """Tell whether a pattern may match something in ``directory``, which itself is not."""
+        """Tell whether a pattern may match something in ``directory``, which does not match."""
         return any(pattern.may_match_below(directory) for pattern in self._patterns)
 
     def may_except_below(self, directory: str) -> bool:
-        """Tell whether an exception may match something in ``directory``, which itself is none."""
+        """Tell whether an exception may match in ``directory``, which is not an exception."""
         return any(pattern.may_match_below(directory) for pattern in self._exceptions)
 
 
 @dataclass(frozen=True)
 class _Pattern:
-    """One pattern: its text without the ``!``, and the tokens of it."""
+    """One pattern: its text without the ``!``, and its tokens."""
 
     text: str
     is_exception: bool
@@ -109,7 +109,7 @@ class _Pattern:
         return components, False
 
     def may_match_below(self, directory: str) -> bool:
-        """Tell whether this may match a path in ``directory`` without matching that itself."""
+        """Tell whether this may match a path in ``directory`` without matching ``directory``."""
         components, is_deep = self._prefix
         names = directory.split("/") if directory else []
         if not is_deep and len(components) <= len(names):
@@ -122,7 +122,7 @@ class _Pattern:
 def _tokens(pattern: str) -> list[Token]:
     """Return the tokens of ``pattern``; raise PatternError.
 
-    At the start of a pattern that has no other wildcard, ``**`` may also end within a name.
+    At the start of a pattern without other wildcards, ``**`` may also end within a name.
     """
     rest = pattern[2:]
     if pattern.startswith("**") and rest[:1] != "/" and not re.search(r"[*?\[\\]", rest):

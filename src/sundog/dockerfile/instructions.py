@@ -1,8 +1,8 @@
 """The instructions of a Dockerfile as values.
 
 Specification: the Dockerfile reference.  Words are as written, with quotes and variables, unless a
-field says otherwise; ``expansion`` says which of them substitution applies to.  Values only: how
-they are read is ``grammar``'s business, what they do is ``build/``'s.
+field says otherwise.  ``expansion`` says which words substitution applies to.  Values only:
+``grammar`` parses them, and ``builder/`` carries them out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an instruction stands: first and last line, and its logical line."""
+    """The place of an instruction: first and last line, and its logical line."""
 
     line: int
     end_line: int
@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What all instructions have; two are equal wherever they stand."""
+    """The parts that all instructions have; two are equal at different places, too."""
 
     place: Place = field(compare=False, repr=False)
 
@@ -60,7 +60,7 @@ class From(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arg(Instruction):
-    """``ARG NAME[=DEFAULT]…``; None where no default is given."""
+    """``ARG NAME[=DEFAULT]…``; None if no default is given."""
 
     variables: tuple[tuple[str, str | None], ...]
 
@@ -92,18 +92,18 @@ class CommandInstruction(Instruction):
     is_exec: bool
 
     def argv(self, shell: Sequence[str]) -> list[str]:
-        """Return the argument vector, with ``shell`` (of the SHELL instruction) where it is due."""
+        """Return the argument vector; in shell form, with ``shell`` (of SHELL) before the text."""
         return list(self.args) if self.is_exec else [*shell, *self.args]
 
 
 class Cmd(CommandInstruction):
-    """``CMD``; ``CMD []`` resets what the base image has."""
+    """``CMD``; ``CMD []`` removes the base image's command."""
 
     __slots__ = ()
 
 
 class Entrypoint(CommandInstruction):
-    """``ENTRYPOINT``; ``ENTRYPOINT []`` resets what the base image has."""
+    """``ENTRYPOINT``; ``ENTRYPOINT []`` removes the base image's entrypoint."""
 
     __slots__ = ()
 
@@ -121,7 +121,7 @@ class Run(CommandInstruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesInstruction(Instruction):
-    """What brings files in: ``sources`` from elsewhere and ``heredocs`` from the file itself."""
+    """COPY or ADD: ``sources`` from elsewhere, and ``heredocs`` from the file itself."""
 
     sources: tuple[str, ...]
     destination: str
@@ -134,7 +134,7 @@ class FilesInstruction(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy(FilesInstruction):
-    """``COPY``; ``from_`` names a stage, an image or a named context, "" is the build context."""
+    """``COPY``; ``from_`` names a stage, an image or a named context; "" is the build context."""
 
     from_: str = ""
     parents: bool = False
@@ -142,7 +142,7 @@ class Copy(FilesInstruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(FilesInstruction):
-    """``ADD``; ``unpack`` is None where the flag is not given: then local archives are."""
+    """``ADD``; ``unpack`` is None if the flag is not given: then ADD unpacks local archives."""
 
     checksum: str = ""
     keep_git_dir: bool = False
@@ -200,10 +200,10 @@ class Volume(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck(Instruction):
-    """``HEALTHCHECK``; ``test`` is as in the image configuration, times are nanoseconds.
+    """``HEALTHCHECK``; ``test`` has the form of the image configuration, times are nanoseconds.
 
-    ``test`` is ``("NONE",)``, ``("CMD", *arguments)`` or ``("CMD-SHELL", text)``; 0 stands for
-    the default.
+    ``test`` is ``("NONE",)``, ``("CMD", *arguments)`` or ``("CMD-SHELL", text)``.  0 is the default
+    of a time.
     """
 
     test: tuple[str, ...]

@@ -31,10 +31,10 @@ class Directive:
 
 
 class LogicalLine:
-    """One instruction's lines, joined; knows where each of its characters came from.
+    """One instruction's lines, joined; knows the origin of each of its characters.
 
-    ``line`` and ``end_line`` are those of the first and the last physical line, heredocs included
-    once they are read.
+    ``line`` and ``end_line`` are the first and the last physical line.  Heredocs count once they
+    are read.
     """
 
     __slots__ = (
@@ -59,7 +59,7 @@ class LogicalLine:
         self._columns: list[int] = []
 
     def append(self, text: str, line: int, column: int) -> None:
-        """Add a piece that stands at ``line`` and ``column`` of the source."""
+        """Add a piece that is at ``line`` and ``column`` of the source."""
         self._offsets.append(self._length)
         self._lines.append(line)
         self._columns.append(column)
@@ -72,7 +72,7 @@ class LogicalLine:
 
     @property
     def text(self) -> str:
-        """All pieces in one."""
+        """All pieces, joined."""
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
         return self._pieces[0] if self._pieces else ""
@@ -83,7 +83,7 @@ class LogicalLine:
         return self._lines[piece], self._columns[piece] + offset - self._offsets[piece]
 
     def error(self, fault: Fault) -> DockerfileError:
-        """Turn a fault into the error that shows its place; of several lines, the first."""
+        """Convert a fault to the error that shows its place; of several lines, the first."""
         line, start = self.locate(fault.start)
         end_line, end = self.locate(max(fault.start, fault.end - 1))
         end = end + 1 if end_line == line else len(self.source.lines[line - 1])
@@ -91,7 +91,7 @@ class LogicalLine:
 
 
 class LineReader:
-    """Reads a source's logical lines in order, and on demand the heredocs between them."""
+    """Reads a source's logical lines in order; reads the heredocs between them on demand."""
 
     __slots__ = ("_next", "escape", "source")
 
@@ -101,7 +101,7 @@ class LineReader:
         self._next = 0
 
     def read(self) -> LogicalLine | None:
-        """Return the next logical line, None at the end of the source."""
+        """Return the next logical line; None at the end of the source."""
         lines = self.source.lines
         while self._next < len(lines):
             physical = lines[self._next].rstrip("\r")
@@ -116,7 +116,7 @@ class LineReader:
         return None
 
     def _continue(self, logical: LogicalLine) -> None:
-        """Add the lines that continue the first; comments and empty lines among them vanish."""
+        """Add the lines that continue the first; drop comments and empty lines among them."""
         lines = self.source.lines
         while self._next < len(lines):
             text = lines[self._next].rstrip("\r")
@@ -133,7 +133,7 @@ class LineReader:
         return is_continued
 
     def read_heredoc(self, terminator: str, *, strip_tabs: bool) -> tuple[str, int] | None:
-        """Return a heredoc's body as it stands and the line of its end; None if it has no end."""
+        """Return a heredoc's body as written and the line of its end; None if it does not end."""
         lines = self.source.lines
         for index in range(self._next, len(lines)):
             line = lines[index].rstrip("\r")
@@ -145,9 +145,10 @@ class LineReader:
 
 
 def read_directives(source: Source) -> tuple[Directive, ...]:
-    """Read the parser directives at the top; raise DockerfileError.
+    """Parse the parser directives at the top; raise DockerfileError.
 
-    The first line that is not one ends them; from there on, what looks like one is a comment.
+    The first line that is not a directive ends them.  After that, a line that looks like a
+    directive is a comment.
     """
     directives: dict[str, Directive] = {}
     for number, line in enumerate(source.lines, 1):

@@ -1,8 +1,7 @@
 """``RUN --mount``: the text of the flag to a value.
 
-Specification: the Dockerfile reference, “RUN --mount”, for the keys that each type of mount has;
-BuildKit for their other spellings and for what is a number.  Pure; what a mount shows is
-``build/``'s business.
+Specification: the Dockerfile reference, “RUN --mount”, for the keys of each type of mount; BuildKit
+for the keys' other spellings and for the form of numbers.  Pure; ``builder/`` makes the mounts.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _SPELLINGS = {
     "rw": "readwrite",
 }
 _OWNED = (CACHE, SECRET, SSH)
-# Which types of mount have which keys.
+# The keys of each type of mount.
 _KEYS: dict[str, tuple[str, ...]] = {
     "type": TYPES,
     "target": TYPES,
@@ -49,14 +48,14 @@ _WORDS_FOR = {
     **dict.fromkeys(("0", "f", "false"), False),
 }
 _ID_LIMIT = 2**32 - 1
-_MOST_DIGITS = 100  # of a number, with zeros before it
+_MOST_DIGITS = 100  # of a number, with leading zeros
 _SIZE_LIMIT = 2**63
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 _SIZE_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 class MountSyntaxError(Exception):
-    """What is wrong with the text of a ``--mount``."""
+    """A fault in the text of a ``--mount``."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -66,11 +65,11 @@ class MountSyntaxError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A ``--mount``.  Texts are "" and numbers None where they are not given.
+    """A ``--mount``.  Texts are "" and numbers are None if they are not given.
 
-    ``size`` is in bytes; ``writable`` is already what the type makes of it when nothing is said.
-    ``secret`` and ``ssh`` mounts may lack a target; a secret's ``id`` is its source or the last
-    part of its target if need be.
+    ``size`` is in bytes.  ``writable`` has the type's default if it is not given.  ``secret`` and
+    ``ssh`` mounts may lack a target.  Without an ``id``, a secret's ``id`` is its source or the
+    last part of its target.
     """
 
     type: str
@@ -89,10 +88,10 @@ class Mount:
 
 
 def parse_mount(text: str, expand: Callable[[str], str] | None = None) -> Mount | None:
-    """Read the value of a ``--mount``; raise MountSyntaxError.
+    """Parse the value of a ``--mount``; raise MountSyntaxError.
 
-    Variables are substituted by ``expand`` in each value but that of ``from``.  Without it, None is
-    returned for a text that has variables where they matter, and only what is certain is checked.
+    ``expand`` substitutes variables in each value but that of ``from``.  Without ``expand``, the
+    result is None for a text with variables where they matter, and only what is certain is checked.
     """
     given: dict[str, str] = {}
     is_certain = True
@@ -101,13 +100,13 @@ def parse_mount(text: str, expand: Callable[[str], str] | None = None) -> Mount 
             if "$" in value.rstrip("$"):
                 raise MountSyntaxError(
                     f"--mount: from={value}: no variables are substituted here",
-                    "name a stage with FROM $VARIABLE AS NAME, and say from=NAME",
+                    "name a stage with FROM $VARIABLE AS NAME, and write from=NAME",
                 )
         elif "$" in value:
             if expand is None:
                 is_certain = False
                 continue
-            value = expand(value)  # noqa: PLW2901 - the same, substituted
+            value = expand(value)  # noqa: PLW2901 - the same value, substituted
         given[key] = value
     if not is_certain:
         return None
@@ -115,7 +114,7 @@ def parse_mount(text: str, expand: Callable[[str], str] | None = None) -> Mount 
 
 
 def source_of_mount(text: str) -> str:
-    """Return what a ``--mount`` says in ``from``, "" if nothing; raise MountSyntaxError."""
+    """Return the value of ``from`` in a ``--mount``, "" for none; raise MountSyntaxError."""
     return dict(_pairs(text)).get("from", "")
 
 
@@ -134,7 +133,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _comma_separated(text: str) -> list[str]:
-    """Split ``text`` as a line of comma-separated values, in which a field may be quoted."""
+    """Split ``text`` as a line of comma-separated values, where a field may be quoted."""
     if '"' not in text:
         return text.split(",")
     import csv  # noqa: PLC0415 - seldom needed
@@ -148,7 +147,7 @@ def _comma_separated(text: str) -> list[str]:
 
 @dataclass
 class _Reader:
-    """The values of one mount by key, substituted."""
+    """The values of one mount by key, after substitution."""
 
     given: dict[str, str]
     type: str = field(init=False)
@@ -171,7 +170,7 @@ class _Reader:
         name, source = self.given.get("id", ""), self.given.get("source", "")
         if self.type == SECRET:
             if source and name:
-                raise MountSyntaxError("--mount: id and source of a secret are the same thing")
+                raise MountSyntaxError("--mount: a secret takes id or source, not both")
             name, source = name or source or target.rstrip("/").rpartition("/")[2], ""
             if not name:
                 raise MountSyntaxError(

@@ -1,7 +1,7 @@
 """The parser of Dockerfiles: text to a ``Dockerfile``.
 
-Specification: the Dockerfile reference (docker/dockerfile 1.x); where it is silent, BuildKit's
-parser, against which the tests compare this one.  No I/O: the caller reads the file.
+Specification: the Dockerfile reference (docker/dockerfile 1.x).  Where it is silent, BuildKit's
+parser; the tests compare this parser with it.  No I/O: the caller reads the file.
 
     physical lines → ``lines`` → logical lines → ``statement`` → keyword, flags, arguments
                    → ``heredocs``              → ``grammar``   → ``instructions``
@@ -48,12 +48,12 @@ class Dockerfile:
         return self.directive("escape") or DEFAULT_ESCAPE
 
     def directive(self, name: str) -> str:
-        """Return the value of a parser directive, "" when it is not given."""
+        """Return the value of a parser directive; "" if it is not given."""
         values = (directive.value for directive in self.directives if directive.name == name)
         return next(values, "")
 
     def expand(self, instruction: InstructionT, variables: Mapping[str, str]) -> InstructionT:
-        """Substitute variables where the instruction allows it; raise DockerfileError."""
+        """Substitute variables where the instruction allows them; raise DockerfileError."""
         try:
             return expand_instruction(instruction, variables, self.escape)
         except SubstitutionError as error:
@@ -62,9 +62,9 @@ class Dockerfile:
     def error(
         self, instruction: Instruction, message: str, *, near: str = "", hint: str = ""
     ) -> DockerfileError:
-        """Make the error that shows ``instruction``, the marker below ``near`` where it is found.
+        """Make the error that shows ``instruction``; the marker is below ``near`` if that is found.
 
-        For the faults that show only when the build gives the instruction its meaning.
+        For faults that show only when a build carries the instruction out.
         """
         for line in range(instruction.place.line, instruction.place.end_line + 1) if near else ():
             start = self.source.lines[line - 1].find(near)
@@ -76,12 +76,12 @@ class Dockerfile:
 def parse(text: str | bytes, *, path: str) -> Dockerfile:
     """Parse a Dockerfile; raise DockerfileError at the first fault.
 
-    ``path`` is for messages only.  Bytes are read as UTF-8, and what is not UTF-8 passes through
-    as lone surrogates.
+    ``path`` is only for messages.  Bytes are decoded as UTF-8.  Bytes that are not UTF-8 become
+    lone surrogates.
     """
     source = Source(text, path)
     if len(text) > SIZE_LIMIT:
-        raise source.error(f"a Dockerfile of more than {SIZE_LIMIT >> 20} MiB", len(source.lines))
+        raise source.error(f"the file has more than {SIZE_LIMIT >> 20} MiB", len(source.lines))
     _refuse_nul(source)
     directives = read_directives(source)
     escapes = [directive.value for directive in directives if directive.name == "escape"]
@@ -97,7 +97,7 @@ def parse(text: str | bytes, *, path: str) -> Dockerfile:
 
 
 def _refuse_nul(source: Source) -> None:
-    """Raise DockerfileError where a NUL character stands, which nothing can be made of."""
+    """Raise DockerfileError at a NUL character: no argument, name or value can hold one."""
     for number, line in enumerate(source.lines, 1):
         if (start := line.find("\0")) >= 0:
             is_wide = number == 1 and line.count("\0") * 3 > len(line)
@@ -124,13 +124,13 @@ def _read_instructions(reader: LineReader) -> Iterator[Instruction]:
             raise reader.source.error(
                 f"{instruction.name} before the first FROM",
                 instruction.line,
-                hint="only ARG may stand before the first FROM",
+                hint="only ARG may be before the first FROM",
             )
         yield instruction
 
 
 def read_statements(reader: LineReader) -> Iterator[tuple[LogicalLine, Statement]]:
-    """Read the statements one by one, heredocs attached; raise DockerfileError."""
+    """Read the statements one by one, with their heredocs; raise DockerfileError."""
     while line := reader.read():
         try:
             statement = Statement(line.text, reader.escape)
@@ -152,7 +152,7 @@ def _may_hold_heredocs(statement: Statement) -> bool:
 
 
 def _read_heredocs(line: LogicalLine, reader: LineReader) -> tuple[Heredoc, ...]:
-    """Read the bodies of the heredocs that ``line`` announces, which moves its end."""
+    """Read the bodies of the heredocs that ``line`` announces; this moves the line's end."""
     try:
         markers = find_markers(line.text)
     except SubstitutionError as error:
@@ -167,7 +167,7 @@ def _read_heredocs(line: LogicalLine, reader: LineReader) -> tuple[Heredoc, ...]
                 f"heredoc {marker} is not terminated",
                 start,
                 start + len(marker),
-                hint=f"a line of its own must read {heredoc.name}",
+                hint=f"end it with a line that has only {heredoc.name}",
             )
         content, line.end_line = found
         heredocs.append(replace(heredoc, content=content))

@@ -1,6 +1,6 @@
-"""The text of a Dockerfile as physical lines, and how a fault in it is shown.
+"""The text of a Dockerfile as physical lines, and the errors that show a fault in it.
 
-Lines are numbered from 1, columns from 0.  Must not know what the text means.
+Line numbers start at 1, columns at 0.  This module does not know what the text means.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from sundog.errors import DockerfileError
 from sundog.kernel.libc import escaped
 
-_WIDTH = 100  # of the part of a source line that is shown
-_BEFORE = 40  # of it, before the marker
-_MESSAGE_WIDTH = 500  # of a message: it may quote what is written
+_WIDTH = 100  # of the shown part of a source line
+_BEFORE = 40  # of that part, before the marker
+_MESSAGE_WIDTH = 500  # of a message, because it may quote the source
 
 
 class Fault(Exception):
-    """What is wrong from ``start`` to ``end`` of the logical line that is being parsed."""
+    """A fault from ``start`` to ``end`` of the logical line that is being parsed."""
 
     def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class Source:
 
     def __init__(self, text: str | bytes, path: str) -> None:
         if isinstance(text, bytes):
-            # What is not UTF-8 passes through: os.fsencode gives the same bytes back.
+            # Bytes that are not UTF-8 survive: os.fsencode gives the same bytes back.
             text = text.decode("utf-8", "surrogateescape")
         self.path = path
         self.lines = text.removeprefix("\ufeff").split("\n")
@@ -43,7 +43,7 @@ class Source:
     ) -> DockerfileError:
         """Make the error that shows columns ``start`` to ``end`` of ``line`` with a marker.
 
-        Without ``end``, the whole line.
+        Without ``end``, the marker covers the whole line.
         """
         excerpt = ""
         if line <= len(self.lines):
@@ -57,14 +57,14 @@ class Source:
 
 
 def _excerpt(text: str, line: int, start: int, end: int) -> str:
-    """Draw a source line and below it ``~~^``, or ``^`` alone where something is missing."""
+    """Draw a source line and below it ``~~^``, or only ``^`` if something is missing."""
     start = min(start, len(text))
     end = min(max(end, start + 1), max(len(text), start + 1))
     left = max(0, start - _BEFORE) if len(text) > _WIDTH else 0
     right = left + _WIDTH
     before, after = "…" if left else "", "…" if len(text) > right else ""
     shown = before + _shown(text[left:right]) + after
-    # Tabs stay in the margin, so that it is as wide as what stands above it.
+    # Tabs stay in the margin, so that it is as wide as the text above it.
     margin = "".join("\t" if char == "\t" else " " for char in before + _shown(text[left:start]))
     marker = "~" * (len(_shown(text[start : min(end, right)])) - 1) + "^"
     number = f"{line:4} | "
@@ -72,5 +72,5 @@ def _excerpt(text: str, line: int, start: int, end: int) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return ``text`` as it will be printed, so that the marker stands below what it marks."""
+    """Return ``text`` as it will be printed, so that the marker is below the marked text."""
     return escaped(text, "\t")

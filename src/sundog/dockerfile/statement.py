@@ -1,8 +1,8 @@
-"""A logical line to its parts: keyword, flags, arguments; and the forms that arguments take.
+"""A logical line to its parts: keyword, flags, arguments; and the forms of arguments.
 
 Specification: the Dockerfile reference, “Format”, “Exec form”, “Shell form”; BuildKit's parser for
-what is quoted how: flags lose their quotes here, arguments keep theirs for ``words``.  Knows no
-single instruction.
+quotes: flags lose their quotes here, arguments keep theirs for ``words``.  This module knows no
+instruction.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 _SEPARATOR = re.compile(f"[{SEPARATORS}]+")
 _ARGUMENT = re.compile(f"[^{SEPARATORS}]+")
-# "\\ud800" is JSON, but not text.  Left out are those that stand for bytes that are not UTF-8.
+# "\\ud800" is JSON, but not text.  Surrogates that stand for bytes that are not UTF-8 are allowed.
 _SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Word:
-    """A piece of a logical line and where it stands there."""
+    """A piece of a logical line, and its place in the line."""
 
     __slots__ = ("start", "text")
 
@@ -34,7 +34,7 @@ class Word:
 
     @property
     def end(self) -> int:
-        """The offset behind it."""
+        """The offset after the word."""
         return self.start + len(self.text)
 
     def fault(self, message: str, hint: str = "") -> Fault:
@@ -43,7 +43,7 @@ class Word:
 
 
 class Flag:
-    """``--name`` (then ``value`` is None) or ``--name=value``; ``word`` is as written."""
+    """``--name`` (``value`` is None) or ``--name=value``; ``word`` is the flag as written."""
 
     __slots__ = ("name", "value", "word")
 
@@ -55,9 +55,9 @@ class Flag:
 
 
 class Statement:
-    """An instruction split into its parts; ``arguments`` is all that follows keyword and flags.
+    """An instruction split into its parts; ``arguments`` is everything after keyword and flags.
 
-    ``text`` is the logical line, which the offsets are for.
+    ``text`` is the logical line; the offsets refer to it.
     """
 
     __slots__ = ("arguments", "escape", "flags", "heredocs", "keyword", "text")
@@ -78,7 +78,7 @@ class Statement:
         self.arguments = Word(text[position:end], position)
 
     def _read_flags(self, position: int, end: int) -> int:
-        """Read the flags from ``position`` on and return where the arguments begin."""
+        """Parse the flags from ``position`` on; return the offset of the arguments."""
         while self.text.startswith("--", position):
             start = position
             stop = min(_word_end(self.text, start, end, "\\"), end)
@@ -102,7 +102,7 @@ class Statement:
         return Fault(message, end, end, hint)
 
     def string(self) -> Word:
-        """Return the arguments as one text; raise Fault if there is none."""
+        """Return the arguments as one text; raise Fault if there are none."""
         if not self.arguments.text:
             raise self.fault(f"{self.name} needs an argument")
         return self.arguments
@@ -112,7 +112,7 @@ class Statement:
         return Statement(self.text, self.escape, self.string().start)
 
     def separated(self) -> list[Word]:
-        """Split the arguments at blanks, quoted or not."""
+        """Split the arguments at all blanks, including quoted ones."""
         start = self.arguments.start
         found = _ARGUMENT.finditer(self.arguments.text)
         return [Word(match[0], start + match.start()) for match in found]
@@ -120,28 +120,28 @@ class Statement:
     def quoted(self) -> list[Word]:
         """Split the arguments at blanks that are neither quoted nor escaped.
 
-        A quote that is not closed takes in the rest of the line: ``words`` reports it.
+        A quote that is not closed includes the rest of the line; ``words`` reports it.
         """
         words = []
         position, end = self.arguments.start, self.arguments.end
         while position < end:
             stop = _word_end(self.text, position, end, self.escape, literal_quote="'")
             if stop > end:
-                end -= 1  # an escape character that escapes nothing is no part of the word
+                end -= 1  # an escape character that escapes nothing does not belong to the word
             if position < end:
                 words.append(Word(self.text[position : min(stop, end)], position))
             position = _skip(self.text, stop, end)
         return words
 
     def list_or_json(self) -> list[Word]:
-        """Read the arguments as a JSON array of strings, or else split them at blanks."""
+        """Parse the arguments as a JSON array of strings; otherwise split them at blanks."""
         strings = json_strings(self.arguments)
         if strings is None:
             return self.separated()
         return [Word(text, self.arguments.start) for text in strings]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Read ``name=value…``, or the older ``name value`` with one value to the line's end."""
+        """Parse ``name=value…``, or the older ``name value`` with one value to the line's end."""
         words = self.quoted()
         if not words:
             raise self.fault(f"{self.name} needs an argument", hint=f"{self.name} NAME=VALUE")
@@ -165,9 +165,9 @@ class Statement:
 
 
 def json_strings(arguments: Word) -> list[str] | None:
-    """Read a JSON array of strings; None if the text is not a JSON array.
+    """Parse a JSON array of strings; return None if the text is not a JSON array.
 
-    Raises Fault for an array of something else.
+    Raises Fault for an array of other values.
     """
     if not arguments.text.startswith("["):
         return None
@@ -176,30 +176,30 @@ def json_strings(arguments: Word) -> list[str] | None:
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(item, str) for item in array):
-        raise arguments.fault("a JSON array must hold strings only", hint='as in ["/bin/ls", "-l"]')
+        raise arguments.fault("a JSON array must hold only strings", hint='as in ["/bin/ls", "-l"]')
     if any("\0" in item for item in array):
         raise arguments.fault("a NUL character, which no argument, name or value can hold")
     return [_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", item) for item in array]
 
 
 def comment_hint(words: list[Word]) -> str:
-    """Return a hint if one of the arguments is meant to begin a comment, else ""."""
+    """Return a hint if one of the arguments looks like a comment, else ""."""
     is_comment = any(word.text.startswith("#") for word in words)
     return "a comment needs a line of its own" if is_comment else ""
 
 
 def _skip(text: str, position: int, end: int) -> int:
-    """Return the offset of the next character that is no blank."""
+    """Return the offset of the next character that is not a blank."""
     while position < end and text[position] in BLANKS:
         position += 1
     return min(position, end)
 
 
 def _word_end(text: str, start: int, end: int, escape: str, *, literal_quote: str = "") -> int:
-    """Return where the word from ``start`` on ends: at a blank that is neither quoted nor escaped.
+    """Return the end of the word that begins at ``start``: a blank, neither quoted nor escaped.
 
-    ``literal_quote`` is the quote inside which the escape character means nothing.  A result
-    greater than ``end`` says that the last character is an escape that escapes nothing.
+    Inside ``literal_quote``, the escape character has no meaning.  A result greater than ``end``
+    says that the last character is an escape that escapes nothing.
     """
     quote = ""
     position = start
@@ -219,7 +219,7 @@ def _word_end(text: str, start: int, end: int, escape: str, *, literal_quote: st
 
 
 def _unquoted(text: str) -> str:
-    r"""Remove quotes and escapes as in flags, where the escape character is always ``\``."""
+    r"""Remove quotes and escapes as in flags; the escape character there is always ``\``."""
     result = ""
     quote = ""
     chars = iter(text)
@@ -239,5 +239,5 @@ def _unquoted(text: str) -> str:
 
 
 def _refuse_constant(name: str) -> None:
-    """NaN and Infinity are Python's own; JSON has no such thing."""
+    """Refuse NaN and Infinity, which Python accepts but JSON does not have."""
     raise ValueError(name)

@@ -1,7 +1,7 @@
-"""ONBUILD triggers: the texts that a base image's configuration keeps, to instructions.
+"""ONBUILD triggers: the texts in a base image's configuration, to instructions.
 
-Specification: the Dockerfile reference, “ONBUILD”: a trigger stands as if it were written below the
-FROM that set it off.  So its place is that of the FROM.
+Specification: the Dockerfile reference, “ONBUILD”.  A trigger acts as if it were written after the
+FROM that sets it off.  So its place is that of the FROM.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def parse_triggers(
 ) -> tuple[Instruction, ...]:
     """Return the instructions that ``start`` of ``dockerfile`` sets off.
 
-    Raises DockerfileError, at the FROM, for one that is none.
+    Raises DockerfileError, at the FROM, for an invalid trigger.
     """
     if len(texts) > INSTRUCTIONS_LIMIT:
         message = f"{start.image_text} has more than {INSTRUCTIONS_LIMIT} ONBUILD triggers"
@@ -37,7 +37,7 @@ def parse_triggers(
 
 def _trigger(dockerfile: Dockerfile, start: From, text: str) -> Instruction:
     try:
-        # Whoever wrote it, had the default escape character; and a stage to stand in.
+        # Triggers use the default escape character; FROM scratch gives this one a stage.
         instructions = parse(f"FROM scratch\n{text}", path="ONBUILD").instructions[1:]
     except DockerfileError as error:
         raise _bad(dockerfile, start, text, error.message) from error
@@ -45,7 +45,7 @@ def _trigger(dockerfile: Dockerfile, start: From, text: str) -> Instruction:
         raise _bad(dockerfile, start, text, "not one instruction")
     (instruction,) = instructions
     if isinstance(instruction, _NOT_TRIGGERS):
-        raise _bad(dockerfile, start, text, f"{instruction.name} cannot be a trigger")
+        raise _bad(dockerfile, start, text, f"{instruction.name} can't be a trigger")
     place = replace(instruction.place, line=start.line, end_line=start.place.end_line)
     return replace(instruction, place=place)
 

@@ -1,8 +1,8 @@
-r"""Go's ``filepath.Match``, with which COPY's sources and ignored files are matched.
+r"""Go's ``filepath.Match``, which matches COPY's sources and ignored files.
 
 Specification: https://pkg.go.dev/path/filepath#Match, on Unix: ``*`` and ``?`` match any character
-but ``/``, a leading dot included; ``[a-c]``, ``[^a-c]``; a backslash takes the next character as it
-is.  And the one thing that ``.dockerignore`` adds: ``**``, any number of directories.
+but ``/``, including a leading dot; ``[a-c]``, ``[^a-c]``; a backslash makes the next character
+literal.  ``.dockerignore`` adds one thing: ``**`` matches any number of directories.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _SHOWN = 200  # characters of a pattern in an error
 
 
 class PatternError(ValueError):
-    """A pattern that is none; the message says why."""
+    """A malformed pattern; the message says what is wrong."""
 
 
 def has_wildcard(text: str) -> bool:
-    """Tell whether ``text`` is a pattern, not just the name that it matches."""
+    """Tell whether ``text`` has a wildcard, and so matches more than one name."""
     escaped = False
     for char in text:
         if not escaped and char in "*?[":
@@ -40,17 +40,17 @@ def without_escapes(text: str) -> str:
 
 
 def compiled(pattern: str) -> Automaton:
-    """Return an automaton whose ``matches`` is Go's Match of one name, which has no ``/``.
+    """Return an automaton whose ``matches`` is Go's Match of one name, without ``/``.
 
-    Raises PatternError on a malformed pattern.
+    Raises PatternError for a malformed pattern.
     """
     return Automaton([tokens(pattern)], SEPARATOR)
 
 
 def tokens(pattern: str, *, deep: bool = False) -> list[Token]:
-    """Return the tokens of a pattern; raise PatternError on a malformed one.
+    """Return the tokens of a pattern; raise PatternError for a malformed one.
 
-    With ``deep``, ``**/`` is any number of directories, none too, and ``**`` at the end is
+    With ``deep``, ``**/`` is any number of directories, including none, and ``**`` at the end is
     everything.
     """
     result: list[Token] = []
@@ -77,7 +77,7 @@ def tokens(pattern: str, *, deep: bool = False) -> list[Token]:
 
 
 def _character_class(pattern: str, at: int) -> tuple[CharacterClass, int]:
-    """Read the class behind a ``[``; return it and the place behind its ``]``."""
+    """Parse the class after a ``[``; return it and the offset after its ``]``."""
     negated = pattern.startswith("^", at)
     start = at = at + negated
     ranges = []
@@ -91,7 +91,7 @@ def _character_class(pattern: str, at: int) -> tuple[CharacterClass, int]:
 
 
 def _character(pattern: str, at: int, *, in_class: bool = False) -> tuple[str, int]:
-    """Return the character at ``at``, of an escape the one that it stands for."""
+    """Return the character at ``at``; for an escape, the character that it stands for."""
     if pattern.startswith("\\", at):
         at += 1
     elif in_class and pattern[at : at + 1] in ("-", "]"):

@@ -1,15 +1,15 @@
-/* Try to get out of a container, in every way of a table; tell of each how it went.
+/* Try to get out of a container, in every way of a table; print the outcome of each.
  *
  *     attacker [NAME=VALUE]...
  *
- * prints a line for each attack: its name, a colon, and
+ * prints a line for each attack: its name, a colon, and one of these:
  *
- *     REACHED what      something of the host's was reached
+ *     REACHED what      it reached something of the host
  *     refused what      the kernel refused, at least the last try
- *     absent            there was nothing to try it on
+ *     absent            nothing exists that it could be tried on
  *     died, hung        what happened to the attack itself
  *
- * The arguments name what is outside: canary=PATH, victim=PID and so on; only=NAME,NAME picks
+ * The arguments name the canaries outside: canary=PATH, victim=PID and so on; only=NAME,NAME picks
  * attacks.  Each is a process of its own, so that none spoils the next.
  */
 
@@ -136,7 +136,7 @@ static bool is_own(int process) {
     return false;
 }
 
-/* A process whose real user ID is this user's: others' are out of reach in any case. */
+/* A process with this user's real user ID: other users' are out of reach in any case. */
 static bool is_users(int process) {
     char path[64], text[2048];
     unsigned uid;
@@ -158,7 +158,7 @@ void each_stranger(void (*act)(int process)) {
     DIR *proc = opendir("/proc");
     struct dirent *entry;
     int count = 0;
-    each_near(act); /* the ones that matter: on a busy machine there are many */
+    each_near(act); /* only these matter: a busy machine has many others */
     while (proc && (entry = readdir(proc)) && count < MOST_STRANGERS) {
         int process = atoi(entry->d_name);
         if (process <= 0 || is_own(process) || (process != 1 && !is_users(process)))
@@ -232,7 +232,7 @@ int main(int count, char **words) {
     attacker = getpid();
     outcome = mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what attacks leave behind stays known as own */
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* leftovers of attacks stay descendants */
     if (argument("stuck")) {
         be_stuck(argument("stuck"));
         return 0;

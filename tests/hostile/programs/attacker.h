@@ -1,4 +1,4 @@
-/* What the attacks share: see attacker.c. */
+/* Declarations for all attacks: see attacker.c. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -40,13 +40,13 @@ extern const struct attack attacks_on_descriptors[], attacks_on_processes[], att
 const char *argument(const char *name);
 long number(const char *name);
 
-/* How a try went.  An attack that made no try is absent. */
+/* The outcome of a try.  An attack that made no try is absent. */
 void refused(const char *what);
 void reached(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Reached if the result is not negative, refused otherwise.  Returns the result. */
 long tried(long result, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Look for the canary, a path of the host's, below the directory; reached if it is there. */
+/* Look for the canary, a path of the host, below the directory; reached if it exists there. */
 void loot(int directory, const char *how);
 
 /* Call a function for each process that is neither this one nor one that it started; or only for
@@ -54,7 +54,7 @@ void loot(int directory, const char *how);
 void each_near(void (*act)(int process));
 void each_stranger(void (*act)(int process));
 
-/* Enter a user and a mount namespace more, as root there; false if that is refused. */
+/* Enter another user and mount namespace, as root there; false if the kernel refuses. */
 bool enter_nested(int more);
 
 /* Read a whole file; returns the length, or -1. */

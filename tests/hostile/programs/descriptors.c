@@ -1,4 +1,4 @@
-/* What the container was started with: descriptors, standard streams, the working directory. */
+/* The container's inheritance: descriptors, standard streams, the working directory. */
 
 #include "attacker.h"
 
@@ -24,7 +24,7 @@ static void inherited_directories(void) {
         loot(fd, "descriptor as a directory");
 }
 
-/* A file or a terminal that was opened for writing alone is to stay so; a pipe holds nothing. */
+/* A file or a terminal that was opened only for writing must stay so; a pipe holds nothing. */
 static void reopened_streams(void) {
     static const int modes[] = {O_RDONLY, O_RDWR, O_WRONLY | O_TRUNC};
     for (int fd = 0; fd <= 2; fd++) {

@@ -135,7 +135,7 @@ static void try_device(const char *path, mode_t kind, int major, int minor) {
         refused("mknod");
         return;
     }
-    /* Emulation may show a device where an empty file is. */
+    /* Emulation may show an empty file as a device. */
     char byte;
     int fd = open(path, O_RDONLY | O_NONBLOCK);
     if (fd < 0)
@@ -188,7 +188,7 @@ static void memory_and_disks(void) {
             tried(open(names[i], mode | O_NONBLOCK), "%s", names[i]);
 }
 
-/* io_uring: what a filter for system calls does not see. */
+/* io_uring: a filter for system calls does not see its requests. */
 static int ring_open(const char *path, int flags) {
     struct io_uring_params parameters = {0};
     int ring = syscall(SYS_io_uring_setup, 4, &parameters);

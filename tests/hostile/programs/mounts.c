@@ -1,4 +1,4 @@
-/* The container's mounts: below each there is something of the host's. */
+/* The container's mounts: below each is something of the host. */
 
 #include "attacker.h"
 
@@ -46,7 +46,7 @@ static void each_place(void (*act)(const struct place *)) {
         act(&all[i]);
 }
 
-/* As it is, and again as root of a user namespace more. */
+/* Unchanged, and again as root of another user namespace. */
 static void both_ways(void (*act)(const struct place *)) {
     each_place(act);
     if (enter_nested(0))
@@ -79,7 +79,7 @@ static void remount(const struct place *place) {
 }
 static void made_writable(void) { both_ways(remount); }
 
-/* A copy that may be written to where the mount itself may not. */
+/* A writable copy of a read-only mount. */
 static void copy(const struct place *place) {
     struct mount_attr clear = {.attr_clr = MOUNT_ATTR_RDONLY};
     for (int recursive = 0; recursive < 2; recursive++) {
@@ -122,7 +122,7 @@ static void moved(void) { both_ways(move); }
 
 static void pivot(void) {
     for (int nested = 0; nested < 2; nested++) {
-        /* It changes the root of all processes in the mount namespace, the other attacks' too. */
+        /* This changes the root of all processes in the mount namespace, of other attacks too. */
         if (nested ? !enter_nested(0) : unshare(CLONE_NEWNS)) {
             refused("unshare");
             continue;
@@ -151,7 +151,7 @@ static void shared_propagation(void) {
             refused("MS_SHARED");
             continue;
         }
-        /* The test looks whether it comes to the host. */
+        /* The test looks whether it reaches the host. */
         const char *canary = argument("canary");
         if (canary && !mount("none", "/tmp", "tmpfs", 0, "size=4k")) {
             loot(open("/tmp", O_PATH), "shared");
@@ -192,7 +192,7 @@ static void fresh_proc(void) {
     wait(NULL);
 }
 
-/* File systems of the kernel's; whether something can be written there. */
+/* File systems of the kernel; whether something can be written there. */
 static const char *const writable[] = {
     "", "cgroup.procs", "cgroup.subtree_control", "cgroup.kill", "memory.max", "kernel/mm/ksm/run",
     "power/state", "kernel/uevent_helper", "sda", "vda", "mem", "kmsg", "tracing_on", "register",
@@ -294,7 +294,7 @@ static void by_handle(const struct place *place) {
             refused(place->path);
             continue;
         }
-        /* A mount of one's own may be looked into. */
+        /* The attacker may look into mounts of its own. */
         loot(found, place->path);
         if (inodes[i])
             reached("inode %u of what is at %s", inodes[i], place->path);
@@ -317,7 +317,7 @@ static void host_files_written(void) {
     }
 }
 
-/* What the build lent for reading. */
+/* Files that the build shows read-only. */
 static void lent_directory_written(void) {
     const char *lent = argument("lent");
     if (!lent)

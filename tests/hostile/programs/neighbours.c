@@ -1,4 +1,4 @@
-/* What the user's other programs share through the kernel: sockets, IPC, keys, shared memory. */
+/* Objects that the user's other programs share: sockets, IPC, keys, shared memory. */
 
 #include "attacker.h"
 
@@ -33,7 +33,7 @@ static void connect_to(const char *name, bool is_abstract) {
             continue;
         }
         reached("connected to %s", name);
-        /* A descriptor of the host's, if the other one sends it, and one for it. */
+        /* A descriptor of the host, if the other process sends one, and one for that process. */
         char byte = 0, control[CMSG_SPACE(sizeof fd)];
         struct iovec data = {&byte, 1};
         struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
@@ -158,7 +158,7 @@ static void keyrings(void) {
         read_key(key, "in the persistent keyring");
 }
 
-/* By number: /proc/keys lists those, and user keyrings may be linked into one's own. */
+/* By number: /proc/keys lists these, and user keyrings may be linked into the own one. */
 static void keys_by_number(void) {
     static char text[65536];
     const char *name = argument("key");
@@ -197,7 +197,7 @@ static void watched(void) {
     if (canary)
         tried(inotify_add_watch(fd, canary, IN_ALL_EVENTS), "inotify of %s", canary);
     static const unsigned flags[] = {FAN_CLASS_NOTIF, FAN_CLASS_CONTENT, 0x200 /* FAN_REPORT_FID */};
-    static const unsigned filesystem = 0x100; /* FAN_MARK_FILESYSTEM; mounts are one's own */
+    static const unsigned filesystem = 0x100; /* FAN_MARK_FILESYSTEM; mounts are its own */
     static const char *const places[] = {"/", "/etc/hosts", "/sys", "/dev/null"};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         int group = syscall(SYS_fanotify_init, flags[i], O_RDONLY);
@@ -225,7 +225,7 @@ static void host_paths(void) {
     tried(mknod(path, S_IFREG | 0600, 0), "%s made", path);
 }
 
-/* Names that mean one thing to the caller and another to who looks them up for it. */
+/* Names with one meaning for the caller and another for the supervisor that looks them up. */
 static void names_for_the_supervisor(void) {
     static const char *const before[] = {
         "/proc/self/../..", "/proc/thread-self/../../../..", "/dev/fd/../../..", "/proc/self/task/../../..",
@@ -255,7 +255,7 @@ static void names_for_the_supervisor(void) {
         snprintf(path, sizeof path, "%s%s", before[i], canary);
         tried(stat(path, &status), "stat of %s", path);
         tried(chmod(path, 06777), "chmod of %s", path);
-        /* What emulation answers to these is no proof: the test looks at the canary. */
+        /* The answers of the emulation prove nothing: the test looks at the canary. */
         if (chown(path, 5, 5) || chown(path, 0, 0))
             refused("chown");
         tried(syscall(SYS_setxattr, path, "user.attacked", "x", 1, 0), "setxattr of %s", path);

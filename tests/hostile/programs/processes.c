@@ -1,4 +1,4 @@
-/* Processes that the container did not start: Sundog's own, and the user's others. */
+/* Processes that the container did not start: Sundog's own, and the user's other ones. */
 
 #include "attacker.h"
 
@@ -15,7 +15,7 @@ static void open_file(int process) {
         refused(path);
         return;
     }
-    /* A zombie's files are there, and empty; nobody has a page at address 0. */
+    /* A zombie's files exist, and are empty; no process has a page at address 0. */
     char byte;
     ssize_t got = mode == O_WRONLY ? 1 : read(fd, &byte, 1);
     if (got > 0 || (got < 0 && errno == EIO))
@@ -25,7 +25,7 @@ static void open_file(int process) {
     close(fd);
 }
 
-/* Each entry of a directory of links: reads where it leads, and opens what is there. */
+/* Each entry of a directory of links: reads its target, and opens it. */
 static void open_links(int process) {
     static const int modes[] = {O_RDONLY, O_WRONLY, O_RDWR, O_PATH};
     char path[PATH_SIZE], link[PATH_SIZE], target[PATH_SIZE];
@@ -34,7 +34,7 @@ static void open_links(int process) {
     if (!directory)
         refused(path);
     struct dirent *entry;
-    /* Where the list is refused, the names may still be guessed. */
+    /* If the list is refused, the names can still be guessed. */
     for (int guess = 0; directory ? (entry = readdir(directory)) != NULL : guess < 32; guess++) {
         char name[300];
         snprintf(name, sizeof name, "%d", guess);
@@ -46,7 +46,7 @@ static void open_links(int process) {
         for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
             int fd = open(link, modes[i] | O_NONBLOCK | O_NOCTTY);
             tried(fd, "%s with mode 0%o", link, modes[i]);
-            /* What Sundog's processes tell each other: here, that a function returned None. */
+            /* A message between Sundog's processes: here, that a function returned None. */
             if (fd >= 0 && modes[i] == O_WRONLY && write(fd, "t\0\0\0\2s\0\0\0\10returnedN", 19) > 0)
                 reached("wrote an answer to %s", link);
             loot(fd, link);
@@ -106,7 +106,7 @@ static void proc_secrets(void) {
     }
 }
 
-/* Writes what is there already, where that can be read. */
+/* Writes the present value, if it can be read. */
 static void write_back(int process) {
     char path[PATH_SIZE], text[256] = "1\n";
     snprintf(path, sizeof path, "/proc/%d/%s", process, file);
@@ -149,7 +149,7 @@ static void transfer(int process) {
     char byte;
     struct iovec here = {&byte, 1}, there = {(void *)0x400000, 1};
     for (int i = 0; i < 2; i++) {
-        /* EFAULT comes after the right to do it has been found. */
+        /* EFAULT comes only after the kernel has found the right to do it. */
         ssize_t got = syscall(i ? SYS_process_vm_writev : SYS_process_vm_readv, process, &here, 1,
                               &there, 1, 0);
         if (got >= 0 || errno == EFAULT)
@@ -217,7 +217,7 @@ static void parent_namespaces(void) {
 
 static void limit(int process) {
     struct rlimit now;
-    /* The limits as they are, and again: a change without effect. */
+    /* The present limits, and again: a change without effect. */
     if (tried(prlimit(process, RLIMIT_CORE, NULL, &now), "limits of %d", process) == 0)
         tried(prlimit(process, RLIMIT_CORE, &now, NULL), "limits of %d set", process);
 }
@@ -244,7 +244,7 @@ static void signal_nothing(int process) {
 }
 static void signal_zero(void) { each_stranger(signal_nothing); }
 
-/* In earnest at what stands outside for this alone, and at the processes that started this one. */
+/* In earnest only at the victim, and at the processes that started this one. */
 static const int signals[] = {SIGCONT, SIGSTOP, SIGTERM, SIGKILL};
 
 static void signal_victim(void) {
@@ -262,7 +262,7 @@ static void signal_by_a_pipe(void) {
     fcntl(ends[0], F_SETFL, O_ASYNC);
     if (write(ends[1], "x", 1) < 0)
         return;
-    /* Nothing tells the sender how it went: the victim does, if it is alive. */
+    /* Nothing tells the sender the outcome: the victim does, if it is alive. */
     errno = EPERM;
     refused("F_SETSIG");
 }

@@ -1,7 +1,7 @@
-/* Keep whoever looks something up for this process waiting: `stuck=userfault`, `stuck=fuse`.
+/* Make the supervisor wait while it looks something up: `stuck=userfault`, `stuck=fuse`.
  *
  * It makes an emulated call, chown(2), on a name in memory that nobody fills, or in a file system
- * that nobody answers for.  It ends if it is not kept waiting itself.
+ * whose daemon does not answer.  It ends if nothing makes it wait itself.
  */
 
 #include "attacker.h"

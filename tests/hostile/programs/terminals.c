@@ -86,7 +86,7 @@ static void pasted(void) {
     each_terminal(type);
 }
 
-/* A terminal without a session becomes that of the leader of one who opens it. */
+/* If a session leader opens a terminal that no session has, the session gets it. */
 static void typed_in_a_session(void) {
     if (fork() == 0) {
         setsid();
@@ -119,7 +119,7 @@ static void named(void) {
 }
 
 static void multiplexed(void) {
-    /* One's own are fine; the host's are others. */
+    /* The container's own terminals are allowed; the host's are different. */
     int fd = open("/dev/ptmx", O_RDWR | O_NOCTTY), index = -1;
     struct stat ours, lists;
     char path[64];

@@ -1,1 +1,1 @@
-"""``ch-image build --check``: what is legal in a Dockerfile and yet no good idea."""
+"""``ch-image build --check``: find code in a Dockerfile that is legal but questionable."""

@@ -1,6 +1,6 @@
 """Rules about the files of the build context.
 
-Specification: the names and the meaning of Docker's build checks.
+Specification: Docker's build checks; the rules have their names and their meaning.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 
 
 def copy_ignored_file(subject: Subject) -> Iterator[Finding]:
-    """COPY and ADD name nothing that the ignore file keeps out of the context."""
+    """COPY and ADD name no file that the ignore file excludes from the context."""
     patterns = subject.facts.ignored
     if not patterns:
         return
@@ -34,5 +34,5 @@ def copy_ignored_file(subject: Subject) -> Iterator[Finding]:
             if source.startswith(_REMOTE) or "$" in source or path == ".":
                 continue
             if patterns.match(path) and not patterns.may_except_below(path):
-                message = f"{source!r} is kept out of the context by {subject.facts.ignore_file}"
+                message = f"{source!r} is excluded from the context by {subject.facts.ignore_file}"
                 yield written.finding_near("CopyIgnoredFile", message, source)

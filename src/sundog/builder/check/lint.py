@@ -1,6 +1,7 @@
-"""All rules, and the parser directive ``check`` that says which of them to apply.
+"""All rules, and the parser directive ``check``, which chooses the rules to apply.
 
-Specification: Docker's build checks, whose names the rules have; the Dockerfile reference, “check”.
+Specification: Docker's build checks; the rules have their names.  The Dockerfile reference,
+“check”.
 """
 
 from __future__ import annotations
@@ -38,16 +39,17 @@ RULES: dict[str, Rule] = {
     "UndefinedVar": variables.undefined_var,
     "WorkdirRelativePath": stages.workdir_relative_path,
 }
-# Applied only if the directive asks for it.
+# These rules apply only if the directive asks for them.
 EXPERIMENTAL = frozenset({"InvalidDefinitionDescription"})
 _ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckDirective:
-    """``# check=skip=RULE,…;experimental=RULE,…;error=true``; ``unknown`` is what is none of it.
+    """``# check=skip=RULE,…;experimental=RULE,…;error=true``.
 
-    ``is_error`` says that a build is to fail on a finding.
+    ``unknown`` has the parts that are none of these.  ``is_error`` says that a finding makes a
+    build fail.
     """
 
     skipped: frozenset[str] = frozenset()
@@ -57,7 +59,7 @@ class CheckDirective:
 
     @classmethod
     def parse(cls, text: str) -> CheckDirective:
-        """Read the directive's value."""
+        """Parse the directive's value."""
         sets: dict[str, frozenset[str]] = {"skip": frozenset(), "experimental": frozenset()}
         is_error = False
         unknown: list[str] = []
@@ -74,16 +76,16 @@ class CheckDirective:
         return cls(sets["skip"], sets["experimental"], is_error, tuple(unknown))
 
     def applies(self, rule: str) -> bool:
-        """Tell whether a rule is to be applied."""
+        """Tell whether a rule applies."""
         if rule in EXPERIMENTAL and rule not in self.experimental:
             return False
         return rule not in self.skipped
 
 
 def check(dockerfile: Dockerfile, facts: Facts) -> list[Finding]:
-    """Return what the rules that apply find in a Dockerfile, in order of lines.
+    """Return the findings of all rules that apply to a Dockerfile, in the order of lines.
 
-    Raises DockerfileError where substitution fails.
+    Raises DockerfileError if substitution fails.
     """
     directive = CheckDirective.parse(dockerfile.directive("check"))
     subject = Subject.of(dockerfile, facts)

@@ -1,6 +1,6 @@
-"""Rules about stages: their names, platforms, and what has a meaning only once in each.
+"""Rules about stages: their names, their platforms, and instructions that count once in a stage.
 
-Specification: the names and the meaning of Docker's build checks.
+Specification: Docker's build checks; the rules have their names and their meaning.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RESERVED = ("scratch", "context")
 
 
 def duplicate_stage_name(subject: Subject) -> Iterator[Finding]:
-    """No two stages have one name."""
+    """No two stages have the same name."""
     lines: dict[str, int] = {}
     for written, start in subject.starts():
         if start.alias in lines:
@@ -32,25 +32,25 @@ def duplicate_stage_name(subject: Subject) -> Iterator[Finding]:
 
 
 def reserved_stage_name(subject: Subject) -> Iterator[Finding]:
-    """No stage has a name that means something else."""
+    """No stage has a name with a meaning of its own."""
     for written, start in subject.starts():
         if start.alias in _RESERVED:
-            message = f"{start.alias!r} has a meaning of its own, a stage should not be called that"
+            message = f"{start.alias!r} has a meaning of its own; give the stage another name"
             word = written.statement.separated()[2]
             yield written.finding("ReservedStageName", message, word)
 
 
 def redundant_target_platform(subject: Subject) -> Iterator[Finding]:
-    """FROM does not ask for the platform that it gets anyway."""
+    """FROM does not ask for the platform that it gets without asking."""
     for written, start in subject.starts():
         if start.platform in ("$TARGETPLATFORM", "${TARGETPLATFORM}"):
-            message = f"--platform={start.platform} is what FROM does without it"
+            message = f"--platform={start.platform} is the default of FROM"
             word = written.statement.flags[0].word
             yield written.finding("RedundantTargetPlatform", message, word)
 
 
 def from_platform_flag_const_disallowed(subject: Subject) -> Iterator[Finding]:
-    """FROM asks for one platform only in a stage whose name tells so."""
+    """FROM asks for one platform only in a stage whose name says so."""
     for written, start in subject.starts():
         if start.platform and "$" not in start.platform and not _is_named_after(start):
             message = f"--platform={start.platform} lets this build on one platform only"
@@ -64,7 +64,7 @@ def _is_named_after(start: From) -> bool:
 
 
 def multiple_instructions_disallowed(subject: Subject) -> Iterator[Finding]:
-    """Of CMD, ENTRYPOINT and HEALTHCHECK a stage has one at most."""
+    """A stage has at most one CMD, one ENTRYPOINT and one HEALTHCHECK."""
     for stage in subject.stages:
         last: dict[str, Written] = {}
         for written in stage:
@@ -77,7 +77,7 @@ def multiple_instructions_disallowed(subject: Subject) -> Iterator[Finding]:
 
 
 def json_args_recommended(subject: Subject) -> Iterator[Finding]:
-    """CMD and ENTRYPOINT are in exec form, unless a SHELL says which shell is meant."""
+    """CMD and ENTRYPOINT are in exec form, unless SHELL says which shell runs them."""
     have_shell: set[str] = set()
     for (_, start), stage in zip(subject.starts(), subject.stages, strict=True):
         has_shell = start.image_text.lower() in have_shell
@@ -95,7 +95,7 @@ def json_args_recommended(subject: Subject) -> Iterator[Finding]:
 
 
 def workdir_relative_path(subject: Subject) -> Iterator[Finding]:
-    """WORKDIR is absolute, or follows one that is."""
+    """WORKDIR is absolute, or follows an absolute one."""
     known: set[str] = set()
     for (_, start), stage in zip(subject.starts(), subject.stages, strict=True):
         is_known = start.image_text.lower() in known
@@ -105,7 +105,7 @@ def workdir_relative_path(subject: Subject) -> Iterator[Finding]:
                 if re.match(r"[\"']?[/$]", path):
                     is_known = True
                 elif not is_known:
-                    message = f"where {path!r} is depends on the base image's WORKDIR"
+                    message = f"the place of {path!r} depends on the base image's WORKDIR"
                     yield written.finding(
                         "WorkdirRelativePath", message, written.statement.arguments
                     )

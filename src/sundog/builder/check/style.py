@@ -1,6 +1,6 @@
-"""Rules about how single instructions are written.
+"""Rules about the way in which an instruction is written.
 
-Specification: the names and the meaning of Docker's build checks.
+Specification: Docker's build checks; the rules have their names and their meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def from_as_casing(subject: Subject) -> Iterator[Finding]:
-    """AS is in capitals where FROM is."""
+    """AS is in capitals if FROM is."""
     for written, _ in subject.starts():
         keyword, words = written.statement.keyword.text, written.statement.separated()
         if len(words) == 3 and (keyword.isupper(), keyword.islower()) != (
@@ -33,24 +33,24 @@ def stage_name_casing(subject: Subject) -> Iterator[Finding]:
     for written, _ in subject.starts():
         words = written.statement.separated()
         if len(words) == 3 and words[2].text != words[2].text.lower():
-            message = f"stage name {words[2].text!r} has capital letters, which count for nothing"
+            message = f"stage name {words[2].text!r} has capital letters, which have no effect"
             yield written.finding("StageNameCasing", message, words[2])
 
 
 def consistent_instruction_casing(subject: Subject) -> Iterator[Finding]:
-    """All keywords are in capitals, or all are not."""
+    """All keywords are in capitals, or all are in lower case."""
     keywords = [written.statement.keyword.text for written in subject.all()]
     is_lower = sum(map(str.islower, keywords)) > sum(map(str.isupper, keywords))
     case, name = (str.lower, "lower") if is_lower else (str.upper, "upper")
     for written in subject.all():
         keyword = written.statement.keyword.text
         if keyword != case(keyword):
-            message = f"{keyword!r} is not in {name} case as most keywords of this file"
+            message = f"{keyword!r} is not in {name} case, unlike most keywords of this file"
             yield written.finding("ConsistentInstructionCasing", message)
 
 
 def no_empty_continuation(subject: Subject) -> Iterator[Finding]:
-    """No empty line stands among the lines of an instruction."""
+    """No empty line is among the lines of an instruction."""
     for written in subject.all():
         logical = written.logical
         last = logical.end_line
@@ -70,15 +70,15 @@ def legacy_key_value_format(subject: Subject) -> Iterator[Finding]:
         words = written.statement.quoted()
         if isinstance(written.instruction, Env | Label) and "=" not in words[0].text:
             name = written.instruction.name
-            message = f"{name} {words[0].text}=VALUE is the form of today"
+            message = f"write {name} {words[0].text}=VALUE"
             yield written.finding("LegacyKeyValueFormat", message, words[0])
 
 
 def maintainer_deprecated(subject: Subject) -> Iterator[Finding]:
-    """MAINTAINER has gone out of use."""
+    """MAINTAINER is deprecated."""
     for written in subject.all():
         if isinstance(written.instruction, Maintainer):
-            message = "MAINTAINER is out of use: LABEL org.opencontainers.image.authors=…"
+            message = "MAINTAINER is deprecated: write LABEL org.opencontainers.image.authors=…"
             yield written.finding("MaintainerDeprecated", message)
 
 
@@ -92,11 +92,11 @@ def expose_proto_casing(subject: Subject) -> Iterator[Finding]:
 
 
 def expose_invalid_format(subject: Subject) -> Iterator[Finding]:
-    """EXPOSE has ports, neither addresses nor what they are mapped to."""
+    """EXPOSE has only ports: no addresses, and no ports of the host."""
     for written, word in _ports(subject):
         port = word.text.partition("/")[0]
         if ":" in port and "$" not in port:
-            message = f"{port!r} has an address or a host's port: EXPOSE takes the port alone"
+            message = f"{port!r} has an address or a host's port: EXPOSE takes only a port"
             yield written.finding("ExposeInvalidFormat", message, word)
 
 
@@ -124,6 +124,6 @@ def invalid_definition_description(subject: Subject) -> Iterator[Finding]:
         comment = subject.source.lines[line - 1].strip()
         first, *_ = comment.removeprefix("#").split() or [""]
         if comment.startswith("#") and first and names and first not in names:
-            message = f"the comment should read '# {names[0]} DESCRIPTION', or an empty line follow"
+            message = f"write '# {names[0]} DESCRIPTION', or an empty line after the comment"
             error = subject.source.error(f"InvalidDefinitionDescription: {message}", line)
             yield Finding("InvalidDefinitionDescription", line, tuple(error.lines()))

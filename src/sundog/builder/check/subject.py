@@ -1,6 +1,6 @@
-"""What the rules look at: the instructions of a Dockerfile with how they are written, and findings.
+"""The input of the rules: the instructions of a Dockerfile with their text; and findings.
 
-Must not know a single rule.
+Knows no rule.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in ``line`` that a rule does not like; ``lines`` show the place as errors do."""
+    """A fault that a rule found in ``line``; ``lines`` show the place in the form of errors."""
 
     rule: str
     line: int
@@ -36,26 +36,26 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """The lines as one text."""
+        """Return the lines as one text."""
         return "\n".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An instruction and how it is written."""
+    """An instruction and its text."""
 
     instruction: Instruction
     statement: Statement
     logical: LogicalLine
 
     def finding(self, rule: str, message: str, word: Word | None = None) -> Finding:
-        """Make the finding that marks ``word``, by default the keyword."""
+        """Make the finding that marks ``word``; by default, the keyword."""
         word = word or self.statement.keyword
         error = self.logical.error(Fault(f"{rule}: {message}", word.start, word.end))
         return Finding(rule, error.line, tuple(error.lines()))
 
     def finding_near(self, rule: str, message: str, *texts: str) -> Finding:
-        """Make the finding that marks the first of ``texts`` that stands in the instruction."""
+        """Make the finding that marks the first of ``texts`` that the instruction contains."""
         for text in texts:
             start = self.logical.text.find(text)
             if start >= 0:
@@ -67,10 +67,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What of a build, apart from the Dockerfile, bears upon it.
+    """What the rules need to know of a build, apart from the Dockerfile.
 
-    ``base_environment`` returns the variables of an image, None if it is not known.  ``ignored``
-    are the patterns of the file ``ignore_file``.
+    ``base_environment`` returns the variables of an image, or None if the image is not known.
+    ``ignored`` are the patterns of the file ``ignore_file``.
     """
 
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A Dockerfile that is checked: what stands before the first FROM, and the stages."""
+    """The Dockerfile to check: the instructions before the first FROM, and the stages."""
 
     dockerfile: Dockerfile
     facts: Facts
@@ -90,7 +90,7 @@ class Subject:
 
     @classmethod
     def of(cls, dockerfile: Dockerfile, facts: Facts) -> Subject:
-        """Read how the instructions of ``dockerfile`` are written."""
+        """Read the text of the instructions of ``dockerfile``."""
         reader = LineReader(dockerfile.source, dockerfile.escape)
         written = [
             Written(instruction, statement, logical)
@@ -108,7 +108,7 @@ class Subject:
 
     @property
     def source(self) -> Source:
-        """The text of the file."""
+        """Return the text of the file."""
         return self.dockerfile.source
 
     def all(self) -> Iterator[Written]:
@@ -118,7 +118,7 @@ class Subject:
             yield from stage
 
     def starts(self) -> Iterator[tuple[Written, From]]:
-        """Yield each FROM, as written and as a value."""
+        """Yield each FROM, with its text and as a value."""
         for stage in self.stages:
             start = stage[0].instruction
             assert isinstance(start, From)

@@ -1,7 +1,7 @@
-"""Rules about variables: that they are there, and that they are no place for secrets.
+"""Rules about variables: they are defined, and they hold no secrets.
 
-Specification: the names and the meaning of Docker's build checks; the Dockerfile reference for the
-scope of ARG and ENV.
+Specification: Docker's build checks; the rules have their names and their meaning.  The Dockerfile
+reference for the scope of ARG and ENV.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sundog.builder.check.subject import Finding, Subject, Written
 
-_PLAIN = re.compile(r"\$(?:\{(\w+)\}|(\w+))")  # no modifier says what to do without a value
+_PLAIN = re.compile(r"\$(?:\{(\w+)\}|(\w+))")  # no modifier gives a default
 
 _SECRETS = "apikey|auth|credentials?|key|password|passwd|pword|secret|token"
 _SECRET = re.compile(rf"(?:^|_)(?:{_SECRETS})(?:_|$)", re.IGNORECASE)
@@ -29,7 +29,7 @@ _NOT_SECRET = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
 
 
 class _Watch(dict[str, str]):
-    """Variables; remembers which of those that are asked for are not there."""
+    """Variables; remembers the names that were asked for and are missing."""
 
     def __init__(self, variables: dict[str, str]) -> None:
         super().__init__(variables)
@@ -42,7 +42,7 @@ class _Watch(dict[str, str]):
 
 
 def _missing(subject: Subject, written: Written, variables: dict[str, str]) -> list[str]:
-    """Return the variables that the instruction uses, not there and without a default."""
+    """Return the variables that the instruction uses, and that have no value and no default."""
     watch = _Watch(variables)
     subject.dockerfile.expand(written.instruction, watch)
     if not watch.missing:
@@ -72,7 +72,7 @@ def _global_values(subject: Subject, *, with_build_args: bool) -> dict[str, str]
 
 
 def undefined_arg_in_from(subject: Subject) -> Iterator[Finding]:
-    """FROM uses what an ARG before the first FROM declares."""
+    """FROM uses only variables that an ARG before the first FROM declares."""
     values = _global_values(subject, with_build_args=True)
     for written, _ in subject.starts():
         for name in _missing(subject, written, values):
@@ -80,7 +80,7 @@ def undefined_arg_in_from(subject: Subject) -> Iterator[Finding]:
 
 
 def invalid_default_arg_in_from(subject: Subject) -> Iterator[Finding]:
-    """FROM names an image even when no --build-arg is given."""
+    """FROM names an image even if no --build-arg is given."""
     values = _global_values(subject, with_build_args=False)
     for written, start in subject.starts():
         if "$" not in start.image_text or _missing(subject, written, values):
@@ -94,9 +94,9 @@ def invalid_default_arg_in_from(subject: Subject) -> Iterator[Finding]:
 
 
 def undefined_var(subject: Subject) -> Iterator[Finding]:
-    """An instruction uses what ARG or ENV of its stage, or of the base image, defines.
+    """An instruction uses only variables that ARG or ENV of its stage, or the base image, defines.
 
-    Nothing is said of a stage whose base image is not known.
+    The rule skips a stage whose base image is not known.
     """
     global_values = _global_values(subject, with_build_args=True)
     environments: dict[str, dict[str, str] | None] = {"scratch": {}}
@@ -127,7 +127,7 @@ def undefined_var(subject: Subject) -> Iterator[Finding]:
 
 
 def secrets_used_in_arg_or_env(subject: Subject) -> Iterator[Finding]:
-    """No secret is passed in by ARG or ENV, which everyone who has the image can read."""
+    """ARG and ENV pass no secret in: everybody who has the image can read them."""
     for written in subject.all():
         instruction = written.instruction
         if isinstance(instruction, Arg):
@@ -138,5 +138,5 @@ def secrets_used_in_arg_or_env(subject: Subject) -> Iterator[Finding]:
             continue
         for name in names:
             if _SECRET.search(name) and not _NOT_SECRET.search(name):
-                message = f"{instruction.name} {name} stays in the image: RUN --mount=type=secret"
+                message = f"{instruction.name} {name} is in the image: use RUN --mount=type=secret"
                 yield written.finding_near("SecretsUsedInArgOrEnv", message, name)

@@ -1,1 +1,1 @@
-"""What copies files into an image: COPY and ADD, contexts, and where files come from."""
+"""Copy files into an image: COPY and ADD, build contexts, and the sources of files."""

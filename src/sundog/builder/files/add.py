@@ -1,7 +1,6 @@
-"""COPY and ADD as steps: what each of their sources is, and what the flags mean.
+"""COPY and ADD as steps: the kind of each source, and the meaning of the flags.
 
-Specification: the Dockerfile reference, COPY and ADD.  What ``--from`` names has been found out
-before.
+Specification: the Dockerfile reference, COPY and ADD.  The caller has resolved ``--from`` before.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FilesStepMaker:
-    """What steps are made with: ``files`` is a context, or the layers of an image.
+    """The parts that steps are made from: ``files`` is a context, or the layers of an image.
 
-    ``access`` is for servers that want to know who asks.
+    ``access`` is for servers that want authentication.
     """
 
     files: Files
@@ -50,7 +49,7 @@ class FilesStepMaker:
     def step(self, instruction: Copy | Add, destination: str) -> CopyStep:
         """Return the step of an instruction after substitution; ``destination`` is absolute.
 
-        Raises DockerfileError for a flag's value that is none, or that the source does not allow.
+        Raises DockerfileError for an invalid value of a flag, or for one that the source forbids.
         """
         try:
             return CopyStep(
@@ -68,7 +67,7 @@ class FilesStepMaker:
             raise self.located(error) from error
 
     def _origins(self, instruction: Copy | Add) -> Iterator[Origin]:
-        """Yield where the files come from, in order; neighbours of one kind together."""
+        """Yield the origins of the files, in order; adjacent files of one kind share an origin."""
         local: list[str] = []
         for source in instruction.sources:
             remote = self._remote(instruction, source)
@@ -97,7 +96,7 @@ class FilesStepMaker:
         return files
 
     def _remote(self, instruction: Copy | Add, source: str) -> Origin | None:
-        """Return what a source that is not a path means; None for a path."""
+        """Return the origin of a source that is not a path; None for a path."""
         if "://" not in source and "@" not in source:
             return None
         from sundog.builder.files.git_source import GitFiles, GitReference  # noqa: PLC0415 - seldom needed
@@ -120,7 +119,7 @@ class FilesStepMaker:
 
 
 def files_text(instruction: Copy | Add) -> str:
-    """Return how COPY and ADD are announced and recorded."""
+    """Return the text of COPY and ADD for the output and the history."""
     flags = {
         "from": instruction.from_ if isinstance(instruction, Copy) else "",
         "chown": instruction.chown,
@@ -138,7 +137,7 @@ def _owner(instruction: Copy | Add) -> OwnerText | None:
     owner = OwnerText.parse(instruction.chown)
     if instruction.link and not owner.is_numeric:
         raise BuildError(
-            f"--link does not see the image, which may know who is {instruction.chown}",
+            f"--link does not read the image, so it can't look up {instruction.chown}",
             "give numbers to --chown",
         )
     return owner
@@ -146,13 +145,13 @@ def _owner(instruction: Copy | Add) -> OwnerText | None:
 
 def _check_checksum(instruction: Add, has_local: bool) -> None:
     if len(instruction.sources) + len(instruction.heredocs) != 1:
-        raise BuildError("--checksum is for one source alone", "use an ADD for each")
+        raise BuildError("--checksum takes only one source", "use an ADD for each")
     if has_local:
         raise BuildError("--checksum is for a URL or a git repository")
 
 
 def _with_flags(instruction: Add, repository: GitReference) -> tuple[GitReference, bool]:
-    """Join what the flags and what the source say of a repository."""
+    """Combine the flags and the source's own text into what to take of a repository."""
     if instruction.checksum:
         if repository.checksum not in ("", instruction.checksum):
             raise BuildError(

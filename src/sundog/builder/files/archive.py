@@ -1,7 +1,7 @@
-"""ADD of tar archives: whether a file is one, and its contents as a tree to copy from.
+"""ADD of tar archives: recognise one, and use its contents as a tree to copy from.
 
-Specification: the Dockerfile reference, “Adding local tar archives”: what a file contains decides,
-not its name; the result is as tar(1) would have it.
+Specification: the Dockerfile reference, “Adding local tar archives”: the contents of a file decide,
+not its name; the result is the same as that of tar(1).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ManifestRecords:
-    """The manifest of a tree that lies by itself, as ``sources.Records``."""
+    """The manifest of one tree, as ``sources.Records``."""
 
     owners: OwnersManifest
 
@@ -39,7 +39,7 @@ class ManifestRecords:
 
 
 def begins_archive(stream: BinaryIO) -> bool:
-    """Tell whether what ``stream`` has, perhaps compressed, begins as a tar archive does."""
+    """Tell whether the contents of ``stream``, perhaps compressed, begin as a tar archive."""
     try:
         with open_decompressed(stream) as plain:
             block = b""
@@ -72,9 +72,9 @@ def is_archive(fd: int) -> bool:
 
 
 def put_unpacked(site: Site, fd: int, name: str) -> None:
-    """Unpack the archive ``fd`` into the destination; its owners are kept.
+    """Unpack the archive ``fd`` into the destination; keep its owners.
 
-    Raises ArchiveError for one that is damaged or hostile; ``name`` is for the message.
+    Raises ArchiveError if it is damaged or hostile; ``name`` is for the message.
     """
     place = os.path.join(site.scratch, b"unpacked-%d" % len(os.listdir(site.scratch)))
     os.mkdir(place)
@@ -91,7 +91,7 @@ def put_unpacked(site: Site, fd: int, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ContextArchives:
-    """Files of a build context, of which the tar archives are unpacked."""
+    """Files of a build context; tar archives among them are unpacked."""
 
     files: ContextFiles
 

@@ -1,7 +1,8 @@
-"""``--chmod``: permissions in octal, or as a change of those that a file has.
+"""``--chmod``: permissions in octal, or as a change of a file's permissions.
 
 Specification: the Dockerfile reference, “COPY --chmod”, which refers to FreeBSD's chmod(1) for the
-symbolic form; without ``u``, ``g``, ``o`` or ``a`` a clause is for all, whatever the umask.  Pure.
+symbolic form.  A clause without ``u``, ``g``, ``o`` or ``a`` applies to all, regardless of the
+umask.  Pure.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ _SHIFT = {"u": 6, "g": 3, "o": 0}
 
 @dataclass(frozen=True, slots=True)
 class ModeChange:
-    """What ``--chmod`` does: ``octal`` replaces the mode, else ``actions`` change it in turn.
+    """The effect of ``--chmod``: ``octal`` replaces the mode, else ``actions`` change it in turn.
 
-    An action is whom it is for, as bits, then ``+``, ``-`` or ``=``, then the permissions.
+    An action has three parts: the classes it applies to, as bits; ``+``, ``-`` or ``=``;
+    permissions.
     """
 
     octal: int | None
@@ -47,7 +49,7 @@ class ModeChange:
 
     @classmethod
     def parse(cls, text: str) -> ModeChange:
-        """Read what the flag has been given; raise BuildError if it is no mode."""
+        """Parse the flag's value; raise BuildError if it is not a mode."""
         if _OCTAL.fullmatch(text):
             if int(text, 8) > _LIMIT:
                 raise _no_mode(text)
@@ -64,7 +66,7 @@ class ModeChange:
         return cls(None, tuple(actions))
 
     def apply(self, mode: int, *, is_directory: bool) -> int:
-        """Return the mode that a file or directory of ``mode`` gets."""
+        """Return the mode of a copy, for a file or directory of ``mode``."""
         if self.octal is not None:
             return self.octal
         old = mode

@@ -1,8 +1,8 @@
-"""``--chown``: whom copied files are to belong to.
+"""``--chown``: the owner of copied files.
 
-Specification: the Dockerfile reference, “COPY --chown”: a name is looked up in the image's
-/etc/passwd or /etc/group, a number stands for itself; without a group, a number is the group's too,
-and a name has the group of its entry.
+Specification: the Dockerfile reference, “COPY --chown”: the image's /etc/passwd or /etc/group
+resolves a name; a number is the ID itself.  Without a group, a number is also the group's ID, and a
+name has the group of its entry.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.record.identity import find_group, find_user, parsed_id
 
 PASSWD, GROUP = b"/etc/passwd", b"/etc/group"
-_LIMIT = 16 << 20  # bytes of them that are read
+_LIMIT = 16 << 20  # bytes read of each file
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerText:
-    """What ``--chown`` has been given: USER[:GROUP], each a name or a number."""
+    """The value of ``--chown``: USER[:GROUP], each a name or a number."""
 
     user: str
     group: str
 
     @classmethod
     def parse(cls, text: str) -> OwnerText:
-        """Split ``text``; raise BuildError if there is no user."""
+        """Split ``text``; raise BuildError if it has no user."""
         user, _, group = text.partition(":")
         if not user:
             raise BuildError(f"--chown: no user: {text}", "--chown=USER[:GROUP]")
@@ -38,7 +38,7 @@ class OwnerText:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the image's files need not be asked."""
+        """Whether both parts are numbers, so that nobody need read the image's files."""
         return all(parsed_id(_bytes(word)) >= 0 for word in (self.user, self.group) if word)
 
     def resolve(self, root: int) -> tuple[int, int]:
@@ -61,7 +61,7 @@ def _bytes(word: str) -> bytes:
 
 
 def account_file(root: int, path: bytes) -> bytes:
-    """Read a file of the image, b"" where there is none; nothing leads out."""
+    """Read a file of the image, b"" if there is none; the path can't lead out of the image."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         fd = openat2(root, path, flags, RESOLVE_IN_ROOT)

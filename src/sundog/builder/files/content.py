@@ -1,8 +1,8 @@
-"""What COPY takes over of a file or directory, and the digest of that.
+"""The parts of a file or directory that COPY copies, and their digest.
 
-Names, types, modes, contents, symlinks' targets, hard links and extended attributes; of a source
-that is a directory, what is in it.  Times and owners are not.  Of a file with large holes, what is
-read is where it has data, and that.
+COPY copies names, types, modes, contents, symlinks' targets, hard links and extended attributes; of
+a directory as a source, it copies the entries.  It copies neither times nor owners.  For a file
+with large holes, the digest covers the data and the places of the data.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
     from sundog.builder.files.selection import Listing
 
-# Not to wait for the writer of a FIFO; of no effect on files and directories.
+# Do not wait for the writer of a FIFO; this has no effect on files and directories.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READ_SIZE = 1 << 20
-# What a name gives that was something else a moment ago.
+# Errors of a name whose type changed a moment ago.
 _SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO)
 _DEPTH_LIMIT = 256  # directories
 _SHOWN = 200  # bytes of a path in a message
-_LARGE_HOLES = 1 << 30  # bytes; those of smaller ones are read as zeros, as they are without holes
+_LARGE_HOLES = 1 << 30  # bytes of holes in a file; with fewer, they are read as zeros
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file or directory to copy: its path in the tree, and the name that it goes by.
+    """A file or directory to copy: its path in the tree, and the name of its copy.
 
-    ``listing`` is what is taken of a directory, None for all.
+    ``listing`` says which entries of a directory to take; None: all.
     """
 
     path: bytes
@@ -46,14 +46,14 @@ class Source:
 
 
 class ContentDigest:
-    """The digest of what is taken of some sources, in their order."""
+    """The digest of some sources, in their order."""
 
     def __init__(self) -> None:
         self._state = hashlib.sha256()
         self._links: dict[tuple[int, int], bytes] = {}
 
     def add(self, fd: int, source: Source) -> None:
-        """Add a source, which is open as ``fd``; raise BuildError where it cannot be read."""
+        """Add a source that is open as ``fd``; raise BuildError if it can't be read."""
         info = os.fstat(fd)
         if stat.S_ISDIR(info.st_mode):
             self._state.update(b"tree\0")
@@ -71,7 +71,7 @@ class ContentDigest:
 
 
 def copied_attributes(fd: int) -> list[tuple[str, bytes]]:
-    """Return the extended attributes of a file or directory that COPY takes over."""
+    """Return the extended attributes that COPY copies from a file or directory."""
     try:
         names = os.listxattr(fd)
     except OSError as error:
@@ -88,36 +88,36 @@ def _is_copied(attribute: str) -> bool:
 
 
 def names_in(fd: int, path: bytes, listing: Listing | None) -> list[bytes]:
-    """Return what is taken of the directory ``fd``, which is ``path`` in its source."""
+    """Return the names to take of the directory ``fd``, which is ``path`` in its source."""
     if listing is not None:
-        if path not in listing.names:  # it was no directory then
+        if path not in listing.names:  # it was not a directory then
             raise changed(path)
         return listing.names[path]
     return sorted(map(os.fsencode, os.listdir(fd)))
 
 
 def check_depth(path: bytes) -> None:
-    """Raise BuildError for a directory that lies too deep in a source: Python's stack ends."""
+    """Raise BuildError for a directory that is too deep in a source for Python's stack."""
     if path.count(b"/") >= _DEPTH_LIMIT:
         raise BuildError(
-            f"can't copy: more than {_DEPTH_LIMIT} directories inside of each other: "
+            f"can't copy: more than {_DEPTH_LIMIT} nested directories: "
             f"{printable(path[:_SHOWN])}..."
         )
 
 
 def unknown_type(path: bytes) -> BuildError:
-    """Return the error about a source that is neither file nor directory."""
+    """Return the error about a source of an unknown type."""
     return BuildError(
         f"can't copy: unknown file type: {printable(path)}",
-        "files, directories, symlinks and FIFOs can be copied",
+        "only files, directories, symlinks and FIFOs can be copied",
     )
 
 
 def changed(path: bytes) -> BuildError:
-    """Return the error about a source that became something else meanwhile."""
+    """Return the error about a source that changed while it was read."""
     return BuildError(
         f"can't copy: it changed while it was read: {printable(path)}",
-        "build when nothing works in the context",
+        "build again when no program changes the context",
     )
 
 
@@ -125,15 +125,15 @@ def unreadable(path: bytes) -> BuildError:
     """Return the error about a source that this user may not read."""
     return BuildError(
         f"can't copy: permission denied: {printable(path)}",
-        "make it readable, or keep it out of the context",
+        "make it readable, or exclude it from the context",
     )
 
 
 def lstat_in(fd: int, name: bytes, path: bytes) -> os.stat_result:
-    """Return what lstat(2) says of ``name`` in the directory ``fd``.
+    """Return the lstat(2) result of ``name`` in the directory ``fd``.
 
-    Raises BuildError, which names it by its ``path``, where it may be listed and no more, or is no
-    longer there.
+    Raises BuildError, with the ``path``, if the directory may be listed but not searched, or if the
+    entry is gone.
     """
     try:
         return os.lstat(name, dir_fd=fd)
@@ -142,7 +142,7 @@ def lstat_in(fd: int, name: bytes, path: bytes) -> os.stat_result:
 
 
 def open_in(fd: int, name: bytes, path: bytes, flags: int = 0) -> int:
-    """Open ``name`` in the directory ``fd`` to read it, no symlink; raise BuildError likewise."""
+    """Open ``name`` in the directory ``fd`` for reading, not a symlink; raise as ``lstat_in``."""
     try:
         return os.open(name, READ_FLAGS | os.O_NOFOLLOW | flags, dir_fd=fd)
     except OSError as error:
@@ -150,7 +150,7 @@ def open_in(fd: int, name: bytes, path: bytes, flags: int = 0) -> int:
 
 
 def readlink_in(fd: int, name: bytes, path: bytes) -> bytes:
-    """Return where the symlink ``name`` in the directory ``fd`` leads; raise likewise."""
+    """Return the target of the symlink ``name`` in the directory ``fd``; raise as ``lstat_in``."""
     try:
         return os.readlink(name, dir_fd=fd)
     except OSError as error:
@@ -158,7 +158,7 @@ def readlink_in(fd: int, name: bytes, path: bytes) -> bytes:
 
 
 def _refused(path: bytes, error: OSError) -> BuildError | OSError:
-    """Return what to raise where an entry that was listed cannot be read."""
+    """Return the error to raise if a listed entry can't be read."""
     if error.errno in (errno.EACCES, errno.EPERM):
         return unreadable(path)
     return changed(path) if error.errno in _SWAPPED else error
@@ -207,7 +207,7 @@ def _digest_file(
             content.update(b"%d %d\0" % (start, length))
             _digest_data(fd, content, start, min(start + length, info.st_size))
     else:
-        _digest_data(fd, content, 0, info.st_size)  # a file that grows meanwhile would not end
+        _digest_data(fd, content, 0, info.st_size)  # reading a file that grows might not end
     yield _head(b"f", path, info.st_mode)
     yield content.digest()
     yield _attributes(fd)

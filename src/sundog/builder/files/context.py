@@ -1,8 +1,9 @@
-"""Build contexts: the files that COPY and ADD take, and which of them a build does not see.
+"""Build contexts: the files that COPY and ADD take, and the files that a build does not see.
 
-Specification: Docker's documentation, “Build context”: a directory, whose ``.dockerignore`` says
-what is left out, but one that belongs to the Dockerfile, ``DOCKERFILE.dockerignore``, goes first; a
-tar archive, of which all is seen; or nothing.  ``--build-context`` gives further ones names.
+Specification: Docker's documentation, “Build context”.  A context is a directory, a tar archive, or
+nothing.  The directory's ``.dockerignore`` excludes files; a file ``DOCKERFILE.dockerignore``
+beside the Dockerfile takes precedence over it.  A tar archive has no ignore file.
+``--build-context`` names further contexts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 
 
 class BuildContext:
-    """One context; opened when the first instruction reads it."""
+    """One context; the first instruction that reads it opens it."""
 
     def __init__(
         self,
@@ -44,10 +45,11 @@ class BuildContext:
         records: Records | None = None,
         is_archive: bool = False,
     ) -> None:
-        """Take a directory, or None for no context; raise UsageError if it is no directory.
+        """Take a directory, or None for no context; raise UsageError if it is not a directory.
 
-        ``dockerfile`` is the path of the Dockerfile, whose own ignore file goes first, and
-        ``option`` what gave the directory; ``records`` are of an archive that was unpacked there.
+        ``dockerfile`` is the path of the Dockerfile; its own ignore file takes precedence.
+        ``option`` is the option that gave the directory.  ``records`` belong to an archive that was
+        unpacked there.
         """
         if path is not None and not os.path.isdir(path):
             raise UsageError(
@@ -62,13 +64,15 @@ class BuildContext:
 
     @property
     def path(self) -> str | None:
-        """The directory, None if there is none."""
+        """The directory; None if there is none."""
         return self._path
 
     def tree(self) -> SourceTree:
-        """Return the files of the context; raise BuildError if there are none."""
+        """Return the files of the context; raise BuildError if there is no context."""
         if self._path is None:
-            raise BuildError('no context because "-" given', "give the context as a directory")
+            raise BuildError(
+                'no context, because CONTEXT is "-"', "give the context as a directory"
+            )
         if self._tree is None:
             ignored = self.ignored()
             fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -76,7 +80,7 @@ class BuildContext:
         return self._tree
 
     def ignore_file(self) -> str:
-        """Return the path of the ignore file that counts, "" if there is none."""
+        """Return the path of the ignore file that counts; "" if there is none."""
         if self._path is None or self._is_archive:
             return ""
         places = [os.path.join(self._path, _IGNORE_FILE)]
@@ -85,7 +89,7 @@ class BuildContext:
         return next(filter(os.path.exists, places), "")
 
     def ignored(self) -> PathPatterns | None:
-        """Return what the ignore file says, if there is one; raise BuildError for no pattern."""
+        """Return the ignore file's patterns, if there is one; raise BuildError for a bad one."""
         place = self.ignore_file()
         if not place:
             return None
@@ -98,14 +102,15 @@ class BuildContext:
 
 
 if TYPE_CHECKING:
-    # What --build-context gives: files, or an image.
+    # The source of a --build-context: files, or an image.
     NamedContext = BuildContext | ImageName
 
 
 def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
-    """Return the context that the tar archive in ``stream``, in any compression, holds.
+    """Return the context in ``stream``, a tar archive in any compression.
 
-    It lies in the store until that is closed.  Raises ArchiveError; ``name`` is for its message.
+    The unpacked files stay in the store until the store is closed.  Raises ArchiveError; ``name``
+    is for its message.
     """
     from sundog.builder.files.archive import ManifestRecords  # noqa: PLC0415 - seldom needed
     from sundog.container.step import in_root  # noqa: PLC0415
@@ -116,7 +121,7 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     with store.faults:
         place = store.scratch.new()
         try:
-            # As root over it: an archive's modes are no obstacle.
+            # As mock root over the directory, so that the archive's modes are no obstacle.
             packed = in_root(
                 [], lambda _: pack_owners(unpack(open_decompressed(stream), place).owners)
             )
@@ -131,7 +136,7 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
 
 
 def named_context(store: Store, text: str, report: Report) -> tuple[str, NamedContext]:
-    """Return the name and what it is for, from what ``--build-context`` has been given.
+    """Return the name and the context that a ``--build-context`` gives.
 
     Raises UsageError, or ArchiveError for an archive.
     """

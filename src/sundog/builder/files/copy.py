@@ -1,8 +1,8 @@
-"""COPY and ADD: files of a context, an image, the Dockerfile or the network into the image.
+"""COPY and ADD: copy files of a context, an image, the Dockerfile or the network into the image.
 
-Specification: the Dockerfile reference, COPY and ADD.  Each source is an ``Origin``, which knows
-what its files depend on and hands them to a ``Placer``; the modules ``download``, ``git_source``
-and ``archive`` have those that only ADD knows.
+Specification: the Dockerfile reference, COPY and ADD.  Each source is an ``Origin``.  It knows what
+its files depend on, and gives them to a ``Placer``.  The modules ``download``, ``git_source`` and
+``archive`` have the origins of ADD alone.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _HEREDOC_MODE = 0o644
 
 @dataclass
 class Site:
-    """Where an origin puts its files: the destination, and what it may use on the way.
+    """The place where an origin puts its files, and the things that it may use on the way.
 
-    ``directory`` says that the destination is one; ``image`` is the root of the origin's own image,
-    and ``scratch`` a directory for what has to be made first.
+    ``directory`` says that the destination is a directory.  ``image`` is the root of the origin's
+    own image.  ``scratch`` is a directory for files that the origin has to make first.
     """
 
     placer: Placer
@@ -58,7 +58,7 @@ class Site:
     _files: bool = field(default=False, init=False)
 
     def put(self, tree: SourceTree, found: Sequence[Source], *, replace: bool = False) -> None:
-        """Copy ``found`` to the destination; raise BuildError if it is too much for a file."""
+        """Copy ``found`` to the destination; raise BuildError for several files onto one file."""
         for source in found:
             self._files |= not tree.is_directory(source)
             if self._files and self._several and not self.directory:
@@ -71,24 +71,24 @@ class Site:
 
 
 class Origin(Protocol):
-    """Where files come from."""
+    """A source of files."""
 
     def fingerprint(self) -> Field:
-        """Return what the files depend on; raises SundogError where that cannot be told."""
+        """Return the value that the files depend on; raise SundogError if it can't be found out."""
 
     def prepare(self) -> Root | None:
-        """Get ready to place the files; return the image that they are in, None for none."""
+        """Get ready to place the files; return the image that they are in, or None."""
 
     def place(self, site: Site) -> None:
-        """Put the files where they belong; in the namespaces of ``in_root``."""
+        """Put the files into their places; call this in the namespaces of ``in_root``."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyStep:
-    """COPY or ADD: ``destination`` is absolute, and with ``directory`` a directory.
+    """COPY or ADD: ``destination`` is absolute; with ``directory``, it is a directory.
 
-    With ``is_independent`` (``--link``) the files of the image are of no account.  ``located``
-    makes an error one that shows the place in the Dockerfile.
+    With ``is_independent`` (``--link``), the step ignores the files of the image.  ``located``
+    turns an error into one that shows the place in the Dockerfile.
     """
 
     text: str
@@ -107,7 +107,7 @@ class CopyStep:
         return True
 
     def key(self, layers: Sequence[str]) -> str:
-        """Return the key: the destination, and what is copied."""
+        """Return the key: the destination and the files to copy."""
         owner = (self.owner.user, self.owner.group) if self.owner else None
         mode = (self.mode.octal, self.mode.actions) if self.mode else None
         try:
@@ -157,11 +157,11 @@ class ContextFiles:
     parents: bool = False
 
     def find(self) -> list[Source]:
-        """Return what the sources name."""
+        """Return the files that the sources name."""
         return self.context.tree().find(self.sources, excluded=self.excludes, parents=self.parents)
 
     def fingerprint(self) -> Field:
-        """Return a digest of the files; warns if there are none."""
+        """Return a digest of the files; warn if there are none."""
         found = self.find()
         if not found:
             self.report.warning(f"nothing to copy: no file matches {' '.join(self.sources)}")
@@ -177,7 +177,7 @@ class ContextFiles:
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Files of an image, or of a stage that is complete."""
+    """Files of an image, or of a finished stage."""
 
     layers: tuple[str, ...]
     store: Store
@@ -186,7 +186,7 @@ class ImageFiles:
     parents: bool = False
 
     def fingerprint(self) -> Field:
-        """Return the layers and the names: no file is read."""
+        """Return the layers and the names; this reads no file."""
         return ("image", self.layers, self.sources, self.excludes, self.parents)
 
     def prepare(self) -> Root:
@@ -194,7 +194,7 @@ class ImageFiles:
         return self.store.driver.root(self.layers)
 
     def place(self, site: Site) -> None:
-        """Copy the files; they keep their owners."""
+        """Copy the files; keep their owners."""
         layers = [
             LayerTree(path.tree, read_owners(path.owners), path.guessed)
             for path in self.store.layers.paths(self.layers)
@@ -206,12 +206,12 @@ class ImageFiles:
 
 @dataclass(frozen=True, slots=True)
 class _LayerRecords:
-    """What the layers of an image record, as ``sources.Records``."""
+    """The records of an image's layers, as ``sources.Records``."""
 
     view: Below
 
     def record(self, path: bytes) -> OwnerRecord | None:
-        """Return what a copy of the entry at a canonical path has of its record."""
+        """Return the part of a record that a copy of the entry at a canonical path keeps."""
         found = self.view.lookup(path)
         return found.handed_down() if found else None
 
@@ -230,7 +230,7 @@ class Documents:
         """Return None."""
 
     def place(self, site: Site) -> None:
-        """Write the texts; under a name only the last component of which counts."""
+        """Write the texts; only the last component of a name counts."""
         for number, (name, text) in enumerate(self.texts):
             directory = os.path.join(site.scratch, b"%d" % number)
             os.mkdir(directory)
@@ -242,7 +242,7 @@ class Documents:
 
 
 def put_file(site: Site, path: bytes) -> None:
-    """Copy a file of the host's that was made for the purpose, under its own name."""
+    """Copy a file of the host that was made for this purpose, under its own name."""
     directory, name = os.path.split(path)
     with Closing(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         tree = SourceTree.of_context(fd)

@@ -1,6 +1,6 @@
-"""Directories in an image: made where they are missing, symlinks followed within its root.
+"""Directories in an image: make missing ones; follow symlinks only within the image's root.
 
-For COPY, ADD, WORKDIR and VOLUME.  Nothing leads out of the directory that stands for the root.
+For COPY, ADD, WORKDIR and VOLUME.  No path leads out of the directory that stands for the root.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SHOWN = 200  # bytes of a path in a message
 def make_directories(root: int, path: bytes, made: Callable[[int], None] | None = None) -> int:
     """Make the directory ``path`` below ``root`` and its parents; return it open for reading.
 
-    What is there already stays as it is; a symlink to nowhere gets its target made.  ``made`` is
-    called with each directory that was missing, open.  Raises BuildError where something else is in
+    Existing directories don't change.  If a symlink leads nowhere, its target is made.  ``made`` is
+    called with each directory that was missing, open.  Raises BuildError if something else is in
     the way.
     """
     try:
@@ -67,7 +67,7 @@ def make_directories(root: int, path: bytes, made: Callable[[int], None] | None 
 
 
 def obstacle(path: bytes, error: KernelError) -> SundogError:
-    """Return what to raise where ``path`` cannot be opened."""
+    """Return the error to raise if ``path`` can't be opened."""
     if error.errno == errno.ENOTDIR:
         return _not_a_directory(path)
     if error.errno == errno.ELOOP:
@@ -87,7 +87,7 @@ def _new_directory(parent: int, name: bytes, made: Callable[[int], None] | None)
 
 
 def link_target(directory: int, name: bytes) -> bytes | None:
-    """Return where the symlink ``name`` leads, None if it is none."""
+    """Return the target of the symlink ``name``; None if ``name`` is not a symlink."""
     try:
         return os.readlink(name, dir_fd=directory)
     except OSError as error:
@@ -101,7 +101,7 @@ def _too_long(path: bytes) -> BuildError:
 
 
 def too_many_links(path: bytes) -> BuildError:
-    """Return the error about a circle of symlinks, or too long a chain."""
+    """Return the error about a circle of symlinks, or about too long a chain."""
     return BuildError(f"too many symlinks in the image: {_beginning(path)}")
 
 
@@ -112,5 +112,5 @@ def _not_a_directory(path: bytes) -> BuildError:
 
 
 def _beginning(path: bytes) -> str:
-    """Return a path for a message, or how it begins."""
+    """Return a path for a message; of a long path, only the beginning."""
     return printable(path if len(path) <= _SHOWN else path[:_SHOWN] + b"...")

@@ -1,9 +1,9 @@
-"""ADD of a URL: fetched, checked, and put into the image as a file or unpacked.
+"""ADD of a URL: fetch a file, check it, and copy or unpack it into the image.
 
-Specification: the Dockerfile reference, “Adding files from a URL”, “ADD --checksum”.  What a file
-contains decides whether a result of the build cache is good, never its time.  Of each URL the
-validators of RFC 9110 (ETag, Last-Modified) are remembered with the digest: if the server says that
-nothing has changed, nothing is fetched.
+Specification: the Dockerfile reference, “Adding files from a URL”, “ADD --checksum”.  The contents
+of a file decide about the build cache, never its time.  For each URL, the store remembers the
+validators of RFC 9110 (ETag, Last-Modified) with the digest.  If the server says that the file has
+not changed, nothing is fetched.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _CHECKSUM = re.compile("sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """What is remembered of a URL."""
+    """The facts that the store remembers of a URL."""
 
     etag: str = ""
     last_modified: str = ""
@@ -59,9 +59,9 @@ class _Note:
 
 @dataclass
 class RemoteFile:
-    """The file at ``url``; ``checksum`` is "" or what its digest has to be.
+    """The file at ``url``; ``checksum`` is "" or the digest that the file must have.
 
-    ``access`` has what the server may want.
+    ``access`` has the secrets for the server.
     """
 
     url: str
@@ -87,23 +87,23 @@ class RemoteFile:
 
     @property
     def shown(self) -> str:
-        """The URL for messages, without a password."""
+        """The URL for messages, without its name and password."""
         return without_user(self.url)
 
     @property
     def name(self) -> str:
-        """The name of the file, from the URL's path; "" if there is none."""
+        """The file's name, from the URL's path; "" if the path has none."""
         name = posixpath.basename(unquote(self._address.target.partition("?")[0]))
         return "" if name in (".", "..") or "\0" in name else name
 
     def fingerprint(self) -> Field:
-        """Return name and digest of the file, which is fetched unless that is known."""
+        """Return name and digest of the file; fetch it unless the digest is known."""
         if not self._digest:
             self._digest = self.checksum or self._fetch(self._noted())
         return ("url", self.name, self._digest, self.unpack)
 
     def prepare(self) -> None:
-        """Fetch the file, unless that has been done."""
+        """Fetch the file, unless it has been fetched."""
         if self._path:
             return
         digest = self._fetch(_Note())
@@ -123,7 +123,7 @@ class RemoteFile:
         put_file(site, self._path)
 
     def _fetch(self, note: _Note) -> str:
-        """Fetch the file and return its digest; not if it is as it was when ``note`` was made."""
+        """Fetch the file, unless it has not changed since ``note``; return its digest."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._fetch_once(note)
@@ -163,7 +163,7 @@ class RemoteFile:
             transport.close()
 
     def _keep(self, response: Response) -> str:
-        """Write an answer's body into a file, and check it."""
+        """Write a response's body into a file, and check it."""
         state = hashlib.sha256()
         with self.store.faults:
             path = os.path.join(self.store.scratch.new(), os.fsencode(self.name or _UNNAMED))
@@ -176,7 +176,7 @@ class RemoteFile:
         if self.checksum and digest != self.checksum:
             raise BuildError(
                 f"checksum of {self.shown} is {digest}, not {self.checksum}",
-                "the file is another than the Dockerfile's author had",
+                "the file is not the one that the Dockerfile's author had",
             )
         modified = response.headers.get("Last-Modified", "")
         seconds = _seconds(modified)
@@ -203,7 +203,7 @@ class RemoteFile:
 
 
 def _basic(url: str) -> str:
-    """Return what Basic authentication sends for the name and password of a URL, "" for none."""
+    """Return the Basic authentication for the name and password of a URL; "" for none."""
     authority = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
     user, at, _ = authority.rpartition("@")
     encoded = base64.b64encode(unquote(user).encode(errors="surrogateescape")).decode()
@@ -211,12 +211,12 @@ def _basic(url: str) -> str:
 
 
 def _validator(text: str) -> str:
-    """Return a header field if it can be sent back, else ""."""
+    """Return a header field that can be sent back; else ""."""
     return text if text.isprintable() else ""
 
 
 def _seconds(date: str) -> int:
-    """Return an HTTP date in seconds since 1970, 0 if it is none."""
+    """Return an HTTP date in seconds since 1970; 0 if it is not a date."""
     with suppress(ValueError, TypeError, IndexError, OverflowError):
         return max(0, int(parsedate_to_datetime(date).timestamp()))
     return 0

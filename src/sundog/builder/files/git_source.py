@@ -1,11 +1,11 @@
-"""ADD of a git repository: a commit of it, checked out by the host's git.
+"""ADD of a git repository: the host's git checks a commit out.
 
 Specification: the Dockerfile reference, “Adding files from a Git repository”, and Docker's
 documentation, “Git repositories”, for the fragment ``#REF:SUBDIR`` and the queries ``ref``,
 ``branch``, ``tag``, ``subdir``, ``checksum`` (or ``commit``), ``keep-git-dir``, ``submodules``.
 
-git gets an environment of its own: no configuration of the user's or the system's, no prompt, no
-hook, and no protocol that reads files or runs commands of this machine.
+git runs in an environment of its own.  It has no configuration of the user or the system, no prompt
+and no hook.  It uses no protocol that reads files or runs commands of this machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FULL_COMMIT = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ABBREVIATED = re.compile("[0-9a-f]{4,63}")
 _SWITCHES = {"": True, "1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 _UMASK = 0o022
-# What git needs of this process's environment.
+# The variables of this process that git needs.
 _KEPT = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR", "LD_LIBRARY_PATH")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _SETTINGS = (
@@ -57,7 +57,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class GitReference:
-    """A repository, and what of it is meant; None where the source does not say."""
+    """A repository, and the part of it to take; None for what the source does not say."""
 
     remote: str
     ref: str = ""
@@ -68,7 +68,7 @@ class GitReference:
 
     @classmethod
     def parse(cls, source: str) -> GitReference | None:
-        """Read a source of ADD; None if it is no repository.  Raises BuildError."""
+        """Parse a source of ADD; return None if it is not a repository.  Raises BuildError."""
         address, _, fragment = source.partition("#")
         query: dict[str, list[str]] = {}
         if address.startswith(("http://", "https://", "git://", "ssh://")):
@@ -85,7 +85,7 @@ class GitReference:
 
 
 def _check(address: str) -> None:
-    """Raise BuildError if git, or we, could not read a URL, or read it differently."""
+    """Raise BuildError if git or Sundog can't read a URL, or if they read it differently."""
     shown = without_user(address)
     try:
         host = Address.parse(f"http://{shown.partition('://')[2]}").host
@@ -96,7 +96,7 @@ def _check(address: str) -> None:
 
 
 def _with_query(reference: GitReference, query: Mapping[str, list[str]]) -> GitReference:
-    """Add what the query of the URL says; raise BuildError where it contradicts the fragment."""
+    """Add the query of the URL; raise BuildError if it contradicts the fragment."""
     given = {"ref": reference.ref, "subdir": reference.subdir, "checksum": ""}
     switches: dict[str, bool | None] = {"keep-git-dir": None, "submodules": True}
     for name, values in query.items():
@@ -139,7 +139,7 @@ def _with_query(reference: GitReference, query: Mapping[str, list[str]]) -> GitR
 
 @dataclass
 class GitFiles:
-    """The files of a commit; ``access`` has what the server may want."""
+    """The files of a commit; ``access`` has the secrets for the server."""
 
     reference: GitReference
     keep_git_dir: bool
@@ -155,7 +155,7 @@ class GitFiles:
                 raise BuildError(f"git: not a name: {word!r}")
 
     def fingerprint(self) -> Field:
-        """Return the commit, which the repository is asked for unless it is named in full."""
+        """Return the commit; ask the repository for it, unless it is named in full."""
         reference = self.reference
         if not self._commit:
             self._commit = self._resolve()
@@ -178,11 +178,11 @@ class GitFiles:
             self._git("checkout", "-q", "--force", "--detach", self._commit)
             if self.reference.submodules and self._has_submodules():
                 update = ("submodule", "-q", "update", "--init", "--recursive")
-                if not self._succeeds(*update, "--depth=1"):  # not every server can do that
+                if not self._succeeds(*update, "--depth=1"):  # not every server supports that
                     self._git(*update)
 
     def place(self, site: Site) -> None:
-        """Copy the files of the commit, or of a directory in it."""
+        """Copy the files of the commit, or of one directory of it."""
         with Closing(os.open(self._repository, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             ignored = None if self.keep_git_dir else PathPatterns(["**/.git"])
             tree = SourceTree.of_context(fd, ignored)
@@ -192,7 +192,7 @@ class GitFiles:
             site.put(tree, found)
 
     def _resolve(self) -> str:
-        """Return the commit that is meant; raise BuildError if there is none."""
+        """Return the commit to take; raise BuildError if there is none."""
         ref = self.reference.ref or "HEAD"
         commit = ref if _FULL_COMMIT.fullmatch(ref) else self._advertised(ref)
         if not commit and _ABBREVIATED.fullmatch(ref):
@@ -205,12 +205,12 @@ class GitFiles:
         if not commit.startswith(self.reference.checksum):
             raise BuildError(
                 f"git: {ref} is commit {commit}, not {self.reference.checksum}",
-                "the repository is another than the Dockerfile's author had",
+                "the repository is not the one that the Dockerfile's author had",
             )
         return commit
 
     def _advertised(self, ref: str) -> str:
-        """Return the commit of a branch, a tag or another ref of the repository, "" for none."""
+        """Return the commit of a branch, a tag or another ref of the repository; "" for none."""
         lines = self._git("ls-remote", "origin", ref, f"{ref}^{{}}")
         commits = {}
         for line in lines.splitlines():
@@ -230,7 +230,7 @@ class GitFiles:
         return ""
 
     def _fetch(self, commit: str) -> None:
-        """Fetch a commit alone where the server lets us, else everything."""
+        """Fetch one commit if the server allows that, else everything."""
         if commit:
             name = self.reference.ref
             for wanted in dict.fromkeys((commit, name or "HEAD")):
@@ -248,7 +248,7 @@ class GitFiles:
         return os.path.lexists(os.path.join(self._repository, b".gitmodules"))
 
     def _git(self, *arguments: str) -> str:
-        """Run git and return what it prints; raise BuildError if that fails."""
+        """Run git and return its output; raise BuildError if it fails."""
         done = self._run(*arguments)
         if done.returncode:
             raise BuildError(
@@ -261,7 +261,7 @@ class GitFiles:
         return self._run(*arguments).returncode == 0
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Run git in the repository, which is made first."""
+        """Run git in the repository; make the repository first."""
         if not self._repository:
             with self.store.faults:
                 self._repository = self.store.scratch.new()
@@ -284,7 +284,7 @@ class GitFiles:
 
 
 def _reason(stderr: bytes) -> str:
-    """Return the line of git's that says most."""
+    """Return the most informative line of git's output."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines() or [""]
     told = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     return (told or lines[-1:])[0].partition(": ")[2] or lines[-1]
@@ -309,5 +309,5 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _literal(path: str) -> str:
-    """Return the pattern that matches ``path`` alone."""
+    """Return the pattern that matches only ``path``."""
     return re.sub(r"([*?\[\\])", r"\\\1", path)

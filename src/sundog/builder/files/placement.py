@@ -1,11 +1,13 @@
 """Put files into an image: the destination side of COPY and ADD, and the directories of WORKDIR.
 
-Specification: the Dockerfile reference, COPY, and BuildKit where it leaves room.  The contents of a
-source that is a directory are copied; existing directories get the metadata of the copied ones
-below the destination itself; files replace what is not a directory.  Symlinks of the image are
-followed within its root, wherever they point to, also by a directory that is copied onto one
-(BuildKit refuses that).  All that is made belongs to the process; who is to own it in the image is
-kept as records.  Runs as root over the tree; the umask is of no account.
+Specification: the Dockerfile reference, COPY; BuildKit where the reference leaves room.  For a
+source that is a directory, COPY copies the contents.  Below the destination, an existing directory
+gets the metadata of the copied one.  A file replaces anything but a directory.
+
+COPY follows symlinks of the image to any place, but only within the image's root.  It also follows
+a symlink when it copies a directory onto one (BuildKit refuses that).  All new files belong to the
+process; records keep their owners in the image.  This code runs as root over the tree, and ignores
+the umask.
 """
 
 from __future__ import annotations
@@ -58,16 +60,16 @@ _SEND = 1 << 30  # bytes at a time
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What ``--chown`` and ``--chmod`` ask for; None leaves what the source has."""
+    """The values of ``--chown`` and ``--chmod``; None keeps those of the source."""
 
     owner: tuple[int, int] | None = None
     mode: ModeChange | None = None
 
 
 class Placer:
-    """What one COPY or ADD puts into the image open as ``root``.
+    """The files that one COPY or ADD puts into the image open as ``root``.
 
-    ``records`` comes to hold who owns what was put there, by canonical path, root's files too.
+    ``records`` collects the owners of these files by canonical path, including root's files.
     """
 
     def __init__(self, root: int, attributes: Attributes | None = None) -> None:
@@ -85,11 +87,12 @@ class Placer:
         directory: bool,
         replace: bool = False,
     ) -> None:
-        """Copy ``sources`` to ``destination``, absolute and without ``..``.
+        """Copy ``sources`` to ``destination``, which is absolute and without ``..``.
 
-        ``directory`` says that the destination is one, made if need be; without it the destination
-        is what the source is.  With ``replace``, what is in the way goes, as tar(1) does it; else
-        BuildError is raised where things do not fit together.
+        With ``directory``, the destination is a directory, and is made if it is missing.  Without
+        it, the destination has the type of the source.  With ``replace``, a copy replaces anything
+        in its way, as tar(1) does.  Without it, raises BuildError for types that don't fit
+        together.
         """
         copier = _Copier(self, tree, replace=replace)
         for source in sources:
@@ -104,7 +107,7 @@ class Placer:
                     copier.file_to_path(fd, source.name, destination)
 
     def directory(self, path: bytes) -> int:
-        """Make the directory ``path``, unless it is there, and return it open."""
+        """Make the directory ``path`` if it is missing; return it open."""
         owner = self._attributes.owner or _ROOT
 
         def note(fd: int) -> None:
@@ -113,7 +116,7 @@ class Placer:
         return make_directories(self._root, path, note)
 
     def open_directory(self, path: bytes) -> int | None:
-        """Return the directory at ``path`` open, None if there is none."""
+        """Return the directory at ``path``, open; None if there is none."""
         try:
             return openat2(self._root, path, OPEN_DIRECTORY, RESOLVE_IN_ROOT)
         except KernelError as error:
@@ -126,15 +129,15 @@ class Placer:
         return os.readlink(b"/proc/self/fd/%d" % fd)[len(self._prefix) :].strip(b"/")
 
     def mode(self, mode: int, *, is_directory: bool) -> int:
-        """Return the mode that the copy of something of ``mode`` gets."""
+        """Return the mode of a copy, for a source of ``mode``."""
         change = self._attributes.mode
         mode = stat.S_IMODE(mode)
         return mode if change is None else change.apply(mode, is_directory=is_directory)
 
     def note(self, path: bytes, kind: str, record: OwnerRecord | None, *, keep: bool) -> None:
-        """Record who owns the copy at ``path`` of something that ``record`` was known of.
+        """Record the owner of the copy at ``path``; ``record`` is the record of its source.
 
-        With ``keep`` the owner is the same, unless the attributes say another.
+        With ``keep``, the owner is that of the source, unless the attributes give another.
         """
         owner = self._attributes.owner
         known = record or OwnerRecord(kind)
@@ -149,13 +152,13 @@ class Placer:
         )
 
     def forget(self, path: bytes) -> None:
-        """Drop what is recorded of ``path`` and below: it is about to go."""
+        """Remove the records of ``path`` and below, which are about to be deleted."""
         for one in [p for p in self.records if p == path or p.startswith(path + b"/")]:
             del self.records[one]
 
 
 class _Copier:
-    """One tree from which is copied: remembers hard links among all that it copies."""
+    """A tree to copy from; remembers hard links among all files that it copies."""
 
     def __init__(self, placer: Placer, tree: SourceTree, *, replace: bool) -> None:
         self._placer = placer
@@ -165,7 +168,7 @@ class _Copier:
         self._links: dict[tuple[int, int], tuple[bytes, bytes]] = {}
 
     def file_to_path(self, fd: int, source_name: bytes, path: bytes) -> None:
-        """Copy a file to ``path``, or into it if a directory is there."""
+        """Copy a file to ``path``; if a directory is there, copy it into that."""
         for _ in range(SYMLINK_LIMIT):
             directory, name = os.path.split(path)
             found = self._placer.open_directory(path)
@@ -184,9 +187,9 @@ class _Copier:
     def directory(
         self, source: int, relative: bytes, target: int, path: bytes, listing: Listing | None
     ) -> None:
-        """Copy what is in the directory ``source``, ``relative`` in its source, to ``target``.
+        """Copy the entries of ``source``, which is ``relative`` in its source, to ``target``.
 
-        That is ``path`` in the image.
+        ``target`` is ``path`` in the image.
         """
         there = self._placer.canonical(target)
         for name in names_in(source, relative, listing):
@@ -203,7 +206,7 @@ class _Copier:
                     os.close(fd)
                 continue
             if kind == stat.S_IFSOCK:
-                continue  # means nothing without the process behind it
+                continue  # a socket is useless without its process
             if kind not in _KINDS:
                 raise unknown_type(os.path.join(path, name))
             self._make_room(target, name, path)
@@ -237,7 +240,7 @@ class _Copier:
                     self._note(self._placer.canonical(target), "d", self._tree.record(inner))
 
     def file(self, source: int, target: int, name: bytes, path: bytes) -> None:
-        """Copy the file ``source`` to ``name`` in ``target``, in the image at ``path``."""
+        """Copy the file ``source`` to ``name`` in ``target``; its path in the image is ``path``."""
         info = os.fstat(source)
         if not stat.S_ISREG(info.st_mode):
             raise unknown_type(name)
@@ -263,7 +266,7 @@ class _Copier:
             os.link(first_name, name, src_dir_fd=fd, dst_dir_fd=target)
 
     def _copy_metadata(self, source: int, target: int, *, is_directory: bool) -> None:
-        """Copy mode, extended attributes, times; the mode before capabilities, which it clears."""
+        """Copy mode, extended attributes, times; mode first, because that clears capabilities."""
         info = os.fstat(source)
         os.chmod(target, self._placer.mode(info.st_mode, is_directory=is_directory))
         for attribute, value in copied_attributes(source):
@@ -276,7 +279,7 @@ class _Copier:
     def _make_room(
         self, directory: int, name: bytes, path: bytes, *, for_directory: bool = False
     ) -> None:
-        """Remove what a file, or in an archive a directory, cannot be put over."""
+        """Remove what is in the way of a file, or of a directory of an archive."""
         try:
             info = os.lstat(name, dir_fd=directory)
         except FileNotFoundError:
@@ -290,7 +293,7 @@ class _Copier:
         else:
             raise BuildError(
                 f"can't copy: a directory is in the way: {printable(os.path.join(path, name))}",
-                "remove it in a RUN before",
+                "remove it in an earlier RUN",
             )
         self._placer.forget(joined(self._placer.canonical(directory), name))
 
@@ -298,7 +301,7 @@ class _Copier:
 def _copy_contents(source: int, target: int, size: int) -> None:
     """Copy the data of a file that had ``size`` bytes; its holes stay holes.
 
-    If it grows meanwhile, no more than that is copied.
+    If the file grows meanwhile, copy no more than ``size`` bytes.
     """
     os.ftruncate(target, size)
     for start, length in data_extents(source):

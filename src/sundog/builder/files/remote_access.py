@@ -1,8 +1,8 @@
-"""How ADD shows servers who asks: secrets of fixed names, and the agent of ``--ssh``.
+"""How ADD logs in to servers: secrets with fixed names, and the agent of ``--ssh``.
 
 Specification: Docker's documentation, “Build secrets”, for git; BuildKit's release notes (0.23) for
-other URLs.  What is sent goes to the host that it is for alone, and stays out of messages, of cache
-keys, and of arguments, which all users of a machine can read.
+other URLs.  ADD sends a secret only to its host.  A secret stays out of messages, out of cache
+keys, and out of arguments, which all users of a machine can read.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from sundog.builder.secrets import Secret, SshAgents
 
-    # An ID, and what the secret's value is in a header.
+    # An ID, and the function that makes a header of the secret's value.
     Candidate = tuple[str, Callable[[str], str]]
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteAccess:
-    """What a build was given for servers: ``secrets`` by ID, and agents."""
+    """The secrets (by ID) and agents that a build may use for servers."""
 
     secrets: Mapping[str, Secret]
     agents: SshAgents
@@ -42,7 +42,7 @@ class RemoteAccess:
         )
 
     def git_environment(self, remote: str) -> dict[str, str]:
-        """Return the variables that let git in at ``remote``; raise BuildError."""
+        """Return the variables that log git in at ``remote``; raise BuildError."""
         variables = {}
         if (socket := self.agents.socket("")) is not None:
             variables["SSH_AUTH_SOCK"] = socket
@@ -67,7 +67,7 @@ class RemoteAccess:
         return variables
 
     def _first(self, candidates: Iterable[Candidate]) -> str:
-        """Return the header of the first secret that is given."""
+        """Return the header of the first candidate whose secret was given."""
         for name, header in candidates:
             if name in self.secrets:
                 text = self.secrets[name].value.decode("latin-1").strip()
@@ -78,12 +78,12 @@ class RemoteAccess:
 
 
 def refused_hint(url: str) -> str:
-    """Return what to do where a server wants to know who asks."""
-    return f"a token for it: --secret id=HTTP_AUTH_TOKEN_{_hosts(url)[-1]},env=NAME"
+    """Return the hint for a server that wants authentication."""
+    return f"give a token: --secret id=HTTP_AUTH_TOKEN_{_hosts(url)[-1]},env=NAME"
 
 
 def _hosts(url: str) -> list[str]:
-    """Return how secrets call the host of a URL: with its port, and without."""
+    """Return the names of a URL's host in the IDs of secrets: with its port, and without."""
     parts = urlsplit(url)
     return list(dict.fromkeys([parts.netloc.rpartition("@")[2], parts.hostname or ""]))
 

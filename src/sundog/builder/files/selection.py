@@ -1,8 +1,8 @@
-"""Which files below a directory COPY takes: ``.dockerignore``, ``--exclude`` and ``--parents``.
+"""The files below a directory that COPY takes: ``.dockerignore``, ``--exclude``, ``--parents``.
 
 Specification: the Dockerfile reference, “COPY --exclude”, “COPY --parents”, and
-``dockerfile.ignore``.  An ignore file's patterns are relative to the tree, the flags' to the
-directory.
+``dockerfile.ignore``.  Patterns of an ignore file are relative to the tree; those of the flags are
+relative to the directory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is taken of a directory: by path in it, the names in each directory, in order.
+    """The entries to take of a directory: for each directory by path, its names in order.
 
-    ``implied`` are directories that are there only because of what is in them.
+    ``implied`` are directories that COPY takes only because of their contents.
     """
 
     names: dict[bytes, list[bytes]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rules for what is below the directory ``place`` of a tree; None is no rule."""
+    """The rules for files below the directory ``place`` of a tree; None: no rule."""
 
     place: str
     ignored: PathPatterns | None = None
@@ -44,7 +44,7 @@ class Selection:
         return not (self.ignored or self.excluded or self.included is not None)
 
     def takes(self, path: str) -> bool:
-        """Tell whether ``path``, relative to the directory, is taken itself."""
+        """Tell whether COPY takes ``path``, relative to the directory, itself."""
         return not (
             (self.ignored and self.ignored.match(self._in_tree(path)))
             or (self.excluded and self.excluded.match(path))
@@ -52,7 +52,7 @@ class Selection:
         )
 
     def may_take_below(self, path: str) -> bool:
-        """Tell whether anything below the directory ``path`` may be taken."""
+        """Tell whether COPY may take anything below the directory ``path``."""
         whole = self._in_tree(path)
         if self.ignored and self.ignored.match(whole) and not self.ignored.may_except_below(whole):
             return False
@@ -68,7 +68,7 @@ class Selection:
         return f"{self.place}/{path}" if self.place else path
 
     def listing(self, fd: int) -> Listing:
-        """Go through the directory ``fd``; raises OSError where one cannot be read."""
+        """Read the directory ``fd`` and all below; raise OSError if one can't be read."""
         listing = Listing()
         self._list(fd, b"", listing)
         return listing

@@ -1,10 +1,10 @@
-"""What COPY copies: a directory tree, and the sources in it that a pattern names.
+"""The files that COPY copies: a directory tree, and the sources in it that a pattern names.
 
-Specification: the Dockerfile reference, COPY: patterns are Go's filepath.Match, ``..`` stays in the
-tree, and a symlink that is itself a source is followed, within the tree.  In a build
-context a symlink that leads out is refused; in an image, paths are resolved as a process with that
-root would.  What an ignore file names is not there.  All paths are bytes, relative to the tree;
-nothing here depends on where the tree lies.
+Specification: the Dockerfile reference, COPY.  Patterns are those of Go's filepath.Match.  ``..``
+stays in the tree.  COPY follows a symlink that is itself a source, within the tree.  In a build
+context, it refuses a symlink that leads out.  In an image, it resolves paths as a process with that
+root does.  Files that an ignore file excludes do not exist for COPY.  All paths are bytes, relative
+to the tree; nothing here depends on the tree's own place.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ _SHOWN = 200  # bytes of a path in a message
 
 
 class Records(Protocol):
-    """What inodes do not show of a tree's entries: a layer's manifest, or a stack of them."""
+    """Facts about a tree that inodes do not show: the manifest of one layer or of several."""
 
     def record(self, path: bytes) -> OwnerRecord | None:
         """Return the record of the entry at a canonical path, if it has one."""
 
 
 class SourceTree:
-    """The directory open as ``fd``, and how paths are resolved in it (RESOLVE_*).
+    """The directory open as ``fd``, and the way to resolve paths in it (RESOLVE_*).
 
-    ``ignored`` is not seen; ``records`` are what else is known of the entries, and with
-    ``keeps_owners`` copies keep those.
+    COPY does not see ``ignored`` files.  ``records`` has the further facts about entries.  With
+    ``keeps_owners``, copies keep their owners.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SourceTree:
     def of_context(
         cls, fd: int, ignored: PathPatterns | None = None, records: Records | None = None
     ) -> SourceTree:
-        """Return the tree of a build context: nothing leads out of it."""
+        """Return the tree of a build context: no path leads out of it."""
         return cls(fd, RESOLVE_BENEATH, ignored=ignored, records=records)
 
     @classmethod
@@ -90,7 +90,7 @@ class SourceTree:
         return cls(fd, RESOLVE_IN_ROOT, records=records, keeps_owners=True)
 
     def record(self, fd: int, name: bytes = b"") -> OwnerRecord | None:
-        """Return what is recorded of what is open as ``fd``, or of ``name`` in that directory."""
+        """Return the record of what is open as ``fd``, or of ``name`` in that directory."""
         if self._records is None:
             return None
         path = self.canonical(fd)
@@ -102,7 +102,7 @@ class SourceTree:
         return path[len(self._root) :].strip(b"/")
 
     def open(self, path: bytes, flags: int = READ_FLAGS) -> int:
-        """Open what is at ``path``, symlinks followed; raise BuildError where it leads out."""
+        """Open ``path`` and follow symlinks; raise BuildError if it leads out."""
         try:
             return openat2(self._fd, path or b".", flags, self._resolve)
         except KernelError as error:
@@ -118,19 +118,19 @@ class SourceTree:
             raise
 
     def _open_real(self, path: bytes, flags: int) -> int:
-        """Open what an absolute symlink back into the context leads to."""
+        """Open the target of an absolute symlink that leads back into the context."""
         try:
             return openat2(self._fd, self._real_path(path), flags, self._resolve)
         except KernelError as error:
-            if error.errno == errno.EXDEV:  # it did not lead out a moment ago
+            if error.errno == errno.EXDEV:  # the symlink changed a moment ago
                 raise changed(path) from error
             raise
 
     def _real_path(self, path: bytes) -> bytes:
-        """Return the path that an absolute symlink back into the context leads to."""
+        """Return the target of an absolute symlink that leads back into the context."""
         try:
             real = os.path.realpath(self._root + b"/" + path)
-        except OSError as error:  # no symlink any more
+        except OSError as error:  # not a symlink any more
             raise changed(path) from error
         if not real.startswith(self._root + b"/"):
             raise _outside(path)
@@ -142,17 +142,17 @@ class SourceTree:
             return stat.S_ISDIR(os.fstat(fd).st_mode)
 
     def literal(self, name: bytes) -> list[Source]:
-        """Return the entry ``name`` of the tree, which is there, as a source."""
+        """Return the existing entry ``name`` of the tree as a source."""
         return [Source(name, name)]
 
     def find(
         self, patterns: Iterable[str], *, excluded: Sequence[str] = (), parents: bool = False
     ) -> list[Source]:
-        """Return what ``patterns`` name, in their order, and sorted below one pattern.
+        """Return the sources that ``patterns`` name, in their order; sorted within a pattern.
 
-        ``excluded`` are the patterns of ``--exclude``; ``parents`` is ``--parents``: each source is
-        then a directory of which what the pattern names is taken.  Raises BuildError for a name
-        that is not there; a pattern with wildcards may match nothing.
+        ``excluded`` are the patterns of ``--exclude``.  With ``parents`` (``--parents``), each
+        source is a directory, of which COPY takes what the pattern names.  Raises BuildError for a
+        name that does not exist; a pattern with wildcards may match nothing.
         """
         exclusion = _path_patterns(excluded) if excluded else None
         found: list[Source] = []
@@ -164,7 +164,7 @@ class SourceTree:
         return found
 
     def _with_parents(self, pattern: str, excluded: PathPatterns | None) -> list[Source]:
-        """Return the directories up to ``/./``, each with what the rest of the pattern names."""
+        """Return the directories up to ``/./``, each with the files that the rest names."""
         above, pivot, rest = pattern.partition(_PIVOT)
         if not pivot:
             above, rest = "", pattern
@@ -174,7 +174,7 @@ class SourceTree:
             with Closing(self.open(source.path)) as fd:
                 if not stat.S_ISDIR(os.fstat(fd).st_mode):
                     raise BuildError(
-                        f"not a directory: {above}", "--parents keeps what is behind the /./"
+                        f"not a directory: {above}", "--parents keeps the part after /./"
                     )
                 patterns = _path_patterns([f"./{included}"]) if included else None
                 place = self.canonical(fd).decode("utf-8", "surrogateescape")
@@ -210,7 +210,7 @@ class SourceTree:
         return found
 
     def _names(self, path: bytes) -> list[bytes]:
-        """Return the names in a directory, none if it is something else."""
+        """Return the names in a directory; none if ``path`` is not a directory."""
         try:
             fd = self.open(path, READ_FLAGS | os.O_DIRECTORY)
         except KernelError as error:
@@ -221,7 +221,7 @@ class SourceTree:
             return [os.fsencode(name) for name in sorted(os.listdir(fd))]
 
     def _source(self, path: bytes, excluded: PathPatterns | None) -> Source | None:
-        """Return what is at ``path``; None if it is not there, ignored or excluded."""
+        """Return the source at ``path``; None if it is missing, ignored or excluded."""
         try:
             fd = self.open(path, os.O_PATH | os.O_CLOEXEC)
         except KernelError as error:
@@ -253,7 +253,7 @@ class SourceTree:
             raise unreadable(os.fsencode(error.filename or selection.place)) from error
 
     def _is_excluded(self, path: bytes, excluded: PathPatterns | None) -> bool:
-        """Tell whether a file that is itself a source is excluded, by its path or its name."""
+        """Tell whether a file that is itself a source is excluded, by its path or by its name."""
         if not excluded:
             return False
         text = path.decode("utf-8", "surrogateescape")
@@ -268,7 +268,7 @@ class SourceTree:
         return BuildError(f"source not found: {pattern}", hint)
 
     def has_others_files(self, sources: Iterable[Source]) -> bool:
-        """Tell whether root in a container, who is this user, may not write all of ``sources``."""
+        """Tell whether root in a container, who is this user, can't write all of ``sources``."""
         return any(map(_is_out_of_reach, self._walk(sources)))
 
     def _walk(self, sources: Iterable[Source]) -> Iterator[os.stat_result]:
@@ -281,7 +281,7 @@ class SourceTree:
                             yield os.lstat(name, dir_fd=inner)
 
     def digest(self, sources: Sequence[Source]) -> str:
-        """Return a digest of all that COPY takes over from ``sources``."""
+        """Return a digest of everything that COPY copies from ``sources``."""
         digest = ContentDigest()
         for source in sources:
             with Closing(self.open(source.path)) as fd:
@@ -315,7 +315,10 @@ def _clean(pattern: str) -> list[str]:
 
 
 def _is_out_of_reach(info: os.stat_result) -> bool:
-    """Tell whether CAP_DAC_OVERRIDE would be needed, and is none over an owner who is nobody."""
+    """Tell whether container root can't write the file.
+
+    CAP_DAC_OVERRIDE does not reach an owner who is not mapped.
+    """
     is_others_group = info.st_gid != os.getegid()
     return info.st_uid != os.geteuid() or (is_others_group and not info.st_mode & stat.S_IWUSR)
 

@@ -1,1 +1,1 @@
-"""What runs commands in an image: RUN, its mounts, and what is put into its commands."""
+"""Run commands in an image: RUN, its mounts, and the changes to its commands."""

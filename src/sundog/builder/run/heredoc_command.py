@@ -1,9 +1,9 @@
-"""RUN with heredocs: the command that they make, and the script if they are one.
+"""RUN with heredocs: the command that they make, and the script if there is one.
 
 Specification: the Dockerfile reference, “Here-Documents”.  ``RUN <<EOF`` alone runs the body: as a
-file of its own where it begins with ``#!``, else by the shell; with more in the line, the shell
-sees the whole as it stands.  Nothing is substituted in it.  What is too long to be an argument
-becomes a file, too.
+file of its own if it begins with ``#!``, else by the shell.  If the line has more, the shell gets
+the whole unchanged.  Nothing is substituted in it.  A text that is too long for an argument becomes
+a file, too.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _LONG = "command"  # the name of the script that is a long command
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A heredoc that is run as a file: its ``name`` in SCRIPT_DIRECTORY."""
+    """A heredoc that runs as a file: its ``name`` in SCRIPT_DIRECTORY."""
 
     name: str
     text: str
 
 
 def run_command(instruction: Run, shell: Sequence[str]) -> tuple[tuple[str, ...], Script | None]:
-    """Return the argument vector of a RUN, and the script that has to be there for it."""
+    """Return the argument vector of a RUN, and the script that it needs, if any."""
     if not instruction.heredocs:
         return tuple(instruction.argv(shell)), None
     (line,) = instruction.args
@@ -51,10 +51,10 @@ def run_command(instruction: Run, shell: Sequence[str]) -> tuple[tuple[str, ...]
 
 
 def from_file(argv: tuple[str, ...]) -> tuple[tuple[str, ...], Script | None]:
-    """Return a command that has the shell read a file, where the text is too long for an argument.
+    """If a command text is too long for an argument, return a command that reads it from a file.
 
-    For the shell form of RUN; the kernel takes 32 pages: execve(2), MAX_ARG_STRLEN.  Where the
-    shell's last option is not ``-c``, or others in one with it, the command stays as it is.
+    For the shell form of RUN.  The kernel takes 32 pages: execve(2), MAX_ARG_STRLEN.  If the
+    shell's last option is not ``-c``, or is combined with others, the command stays unchanged.
     """
     *shell, text = argv
     limit = 32 * os.sysconf("SC_PAGE_SIZE")
@@ -66,7 +66,7 @@ def from_file(argv: tuple[str, ...]) -> tuple[tuple[str, ...], Script | None]:
 
 
 def heredoc_text(instruction: Run) -> str:
-    """Return how a RUN with heredocs is announced: its line, and how the first body begins."""
+    """Return the text that announces a RUN with heredocs: its line, and the first body's start."""
     (line,) = instruction.args
     return f"{line} ({_beginning(instruction.heredocs[0])})"
 

@@ -1,11 +1,11 @@
-"""Options put behind certain commands of a RUN: ``--force-cmd``, and for apt by default.
+"""Options inserted after certain commands of a RUN: ``--force-cmd``, and for apt by default.
 
-apt drops its privileges to the user ``_apt`` and checks that it has lost them, which no emulation
-that changes nothing can satisfy; ``-o APT::Sandbox::User=root`` tells it not to try.
+apt drops its privileges to the user ``_apt`` and checks that it has lost them.  No emulation that
+changes nothing can satisfy this check.  ``-o APT::Sandbox::User=root`` tells apt not to try.
 
 Only a word in command position is a command: not an argument (``apt-get install apt``), a path, a
-comment or part of a string.  A string that is itself a command (``sh -c '…'``, ``eval``) is looked
-into, and so are programs that run others (``env``, ``timeout``, ``xargs``, …).
+comment or part of a string.  Commands in a string (``sh -c '…'``, ``eval``) count, and so do
+commands that other programs run (``env``, ``timeout``, ``xargs``, …).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """``arguments`` are put behind each ``command``."""
+    """Insert ``arguments`` after each ``command``."""
 
     command: str
     arguments: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Hook:
-        r"""Read ``--force-cmd``'s ``CMD,ARG[,ARG…]``, in which ``\x`` is x; raise UsageError."""
+        r"""Parse ``--force-cmd``'s ``CMD,ARG[,ARG…]``, where ``\x`` is x; raise UsageError."""
         fields = [""]
         escaped = False
         for char in text:
@@ -46,7 +46,7 @@ class Hook:
             raise UsageError("--force-cmd: CMD can't be empty", "write --force-cmd=CMD,ARG[,ARG…]")
         if not arguments:
             raise UsageError(
-                "--force-cmd: need at least one ARG", f"write --force-cmd={command},ARG[,ARG…]"
+                "--force-cmd: at least one ARG is needed", f"write --force-cmd={command},ARG[,ARG…]"
             )
         return cls(command, tuple(arguments))
 
@@ -56,7 +56,7 @@ DEFAULT_HOOKS = (Hook("apt", _APT_UNSANDBOXED), Hook("apt-get", _APT_UNSANDBOXED
 
 
 def inject(argv: Sequence[str], hooks: Sequence[Hook]) -> tuple[str, ...]:
-    """Return ``argv`` with the arguments of ``hooks`` behind every command that they name."""
+    """Return ``argv`` with the arguments of ``hooks`` after every command that they name."""
     additions: dict[str, tuple[str, ...]] = {}
     for hook in hooks:
         additions[hook.command] = additions.get(hook.command, ()) + hook.arguments
@@ -73,9 +73,9 @@ def _inject_script(script: str, additions: dict[str, tuple[str, ...]]) -> str:
     insertions: dict[int, str] = {}
     try:
         for offset, addition in _insertions(ShellText.outermost(script), additions):
-            # A substitution in a quoted script is met at both levels: quoted as the outer one.
+            # A substitution in a quoted script appears at both levels: use the outer one's quoting.
             insertions.setdefault(offset, addition)
-    except RecursionError:  # hundreds of substitutions inside of each other: no such apt is meant
+    except RecursionError:  # hundreds of nested substitutions: not an apt command
         return script
     pieces = []
     position = 0
@@ -88,7 +88,7 @@ def _inject_script(script: str, additions: dict[str, tuple[str, ...]]) -> str:
 def _insertions(
     source: ShellText, additions: dict[str, tuple[str, ...]]
 ) -> Iterator[tuple[int, str]]:
-    """Yield (offset in the outermost text, text to put there), substitutions before the rest."""
+    """Yield (offset in the outermost text, text to insert there), substitutions first."""
     for words in simple_commands(source):
         values = [word.value.text for word in words]
         commands, scripts = _command_positions(values)
@@ -103,8 +103,9 @@ def _insertions(
 class _Runner:
     """A program that runs the command in its arguments.
 
-    Before the command come options, of which ``valued`` take the next word, then assignments where
-    ``assignments`` says so, then ``operands`` words.  With an option of ``query`` it runs nothing.
+    The command comes after options, then assignments if ``assignments`` is true, then ``operands``
+    words.  Options in ``valued`` take the next word.  With an option of ``query``, the program runs
+    nothing.
     """
 
     valued: str = ""
@@ -113,7 +114,7 @@ class _Runner:
     query: str = ""
 
     def command_index(self, argv: Sequence[str], index: int) -> int:
-        """Return where the command is, len(argv) if there is none; ``index`` is behind the name."""
+        """Return the command's index, len(argv) if there is none; ``index`` is after the name."""
         operands = self.operands
         while index < len(argv):
             word = argv[index]
@@ -160,7 +161,7 @@ _SHELLS = frozenset(["ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"])
 
 
 def _command_positions(argv: Sequence[str]) -> tuple[set[int], set[int]]:
-    """Return the indices of command words, and those of words that are commands in a string."""
+    """Return the indices of command words, and of words that contain a command as a string."""
     commands: set[int] = set()
     index = 0
     while index < len(argv):

@@ -1,7 +1,8 @@
-"""What the mounts of a RUN show: their part of its cache key, and the mounts themselves.
+"""The mounts of a RUN: their part of its cache key, and the mounts themselves.
 
-Specification: the Dockerfile reference, “RUN --mount” and its sections.  A mount of files is keyed
-by what it shows; a secret, an agent or a cache directory only by how it is mounted.
+Specification: the Dockerfile reference, “RUN --mount” and its sections.  The key has the contents
+of a mount of files.  For a secret, an agent or a cache directory, the key has only the way of
+mounting.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
     class Origin(Protocol):
-        """Where the files of a mount come from."""
+        """The source of a mount's files."""
 
         def fingerprint(self, path: str) -> Field: ...  # noqa: D102
         def view(self, path: str, scratch: bytes, *, writable: bool) -> View: ...  # noqa: D102
@@ -58,7 +59,7 @@ _SCRIPT_MODE = 0o755
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Files at ``path`` in a root; with ``is_copy``, made for one mount alone."""
+    """Files at ``path`` in a root; with ``is_copy``, one mount alone uses them."""
 
     root: Root
     path: str
@@ -67,22 +68,22 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ContextOrigin:
-    """The files of a build context; those to be written to are copied if nothing ``overlays``."""
+    """The files of a build context; if not ``overlays``, a writable mount gets a copy."""
 
     context: BuildContext
     overlays: bool
 
     def fingerprint(self, path: str) -> Field:
-        """Return a digest of what is at ``path``; raise BuildError where nothing is."""
+        """Return a digest of what is at ``path``; raise BuildError if nothing is there."""
         tree = self.context.tree()
         return tree.digest(tree.find([_literally(path)]))
 
     def view(self, path: str, scratch: bytes, *, writable: bool) -> View:
-        """Return where the files are that ``path`` names.
+        """Return the place of the files that ``path`` names.
 
-        That is the context's directory; or, where an ignore file leaves something out, a copy of
-        the rest in ``scratch``.  So are other users' files that are to be ``writable``: an overlay
-        could not take them up, since their owner is nobody in the container.
+        That is the context's directory.  If an ignore file excludes something, it is a copy of the
+        rest in ``scratch``.  If other users' files are to be ``writable``, it is a copy, too: an
+        overlay can't copy them up, because their owner is not mapped in the container.
         """
         tree = self.context.tree()
         found = tree.find([_literally(path)])
@@ -98,19 +99,19 @@ class ContextOrigin:
         return View(copy, "files", is_copy=True)
 
     def recorded(self) -> Sequence[Recorded]:
-        """Return (): all files are root's."""
+        """Return (): root owns all files."""
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageOrigin:
-    """The files of an image, or of a stage that is complete."""
+    """The files of an image, or of a finished stage."""
 
     layers: tuple[str, ...]
     store: Store
 
     def fingerprint(self, path: str) -> Field:
-        """Return the layers and the path: no file is read."""
+        """Return the layers and the path; this reads no file."""
         return cache_key("mounted", self.layers, path)
 
     def view(self, path: str, scratch: bytes, *, writable: bool) -> View:  # noqa: ARG002
@@ -118,21 +119,21 @@ class ImageOrigin:
         return View(self.store.driver.root(self.layers), path)
 
     def recorded(self) -> Sequence[Recorded]:
-        """Return where the owners of the files are recorded."""
+        """Return the places of the records of the files' owners."""
         paths = self.store.layers.paths(self.layers)
         return [Recorded(path.tree, path.owners) for path in paths]
 
 
 @dataclass(frozen=True, slots=True)
 class RunMount:
-    """A ``--mount``, its ``target`` absolute; ``origin`` has the files of a bind or a cache."""
+    """A ``--mount``, with an absolute ``target``; ``origin`` has the files of a bind or a cache."""
 
     mount: Mount
     target: str
     origin: Origin | None = None
 
     def key(self) -> Field:
-        """Return what the mount adds to the key."""
+        """Return the mount's part of the key."""
         mount = self.mount
         source = mount.source or "."
         return [
@@ -152,9 +153,9 @@ class RunMount:
 
 @dataclass
 class PreparedMounts:
-    """The mounts of a RUN, ready to be made, and the ``environment`` that comes with them.
+    """The prepared mounts of a RUN, and the ``environment`` that belongs to them.
 
-    ``mounted`` is what a supervisor has to know of their owners.
+    ``mounted`` tells a supervisor the owners of their files.
     """
 
     operations: list[DetachedMount] = field(default_factory=list)
@@ -163,7 +164,7 @@ class PreparedMounts:
     caches: dict[bytes, CacheMount] = field(default_factory=dict)
 
     def keep_owners(self, recorded: Sequence[OwnersManifest]) -> None:
-        """Write what a supervisor ``recorded`` of each of ``mounted`` to the caches among them."""
+        """Write the owners that a supervisor ``recorded`` for each of ``mounted`` to its cache."""
         for mounted, manifest in zip(self.mounted, recorded, strict=True):
             cache = self.caches.get(mounted.destination)
             if cache is not None:
@@ -172,7 +173,7 @@ class PreparedMounts:
 
 @dataclass(frozen=True, slots=True)
 class RunMounts:
-    """The mounts of one RUN, in their order, and what they are made of."""
+    """The mounts of one RUN, in order, and the objects that they are made from."""
 
     mounts: tuple[RunMount, ...]
     scripts: tuple[Script, ...]
@@ -183,13 +184,13 @@ class RunMounts:
     report: Report
 
     def key(self) -> Field:
-        """Return what the mounts add to the key of the RUN; raise BuildError for a missing file."""
+        """Return the mounts' part of the key of the RUN; raise BuildError for a missing file."""
         scripts: Field = [(script.name, script.text) for script in self.scripts]
         return [[mount.key() for mount in self.mounts], scripts]
 
     @contextmanager
     def prepared(self) -> Iterator[PreparedMounts]:
-        """Have what the mounts show until the context ends; raise BuildError."""
+        """Prepare the sources of the mounts until the context ends; raise BuildError."""
         prepared = PreparedMounts()
         caches = [mount for mount in self.mounts if mount.mount.type == CACHE]
         with ExitStack() as stack:
@@ -232,7 +233,7 @@ class RunMounts:
             prepared.mounted.append(MountedTree(target, layers, inside))
 
     def _writable(self, root: Root, draft: bytes) -> Root:
-        """Return a view of ``root`` that can be written; what is written goes to ``draft``."""
+        """Return a writable view of ``root``; the written files go to ``draft``."""
         if self.store.driver.name == "copy":
             copy = os.path.join(draft, b"copy")
             self.store.worker.call(copy_tree, root.directory, copy)
@@ -263,7 +264,7 @@ class RunMounts:
         )
 
     def _fill(self, origin: Origin, source: str, tree: bytes) -> None:
-        """Copy what ``source`` names into the new directory ``tree``."""
+        """Copy the files that ``source`` names into the new directory ``tree``."""
         draft = self.store.scratch.new()
         view = origin.view(source, draft, writable=False)
 
@@ -331,5 +332,5 @@ def _file(contents: bytes, target: bytes, mode: int) -> FileMount:
 
 
 def _literally(path: str) -> str:
-    """Return a pattern that matches ``path`` alone."""
+    """Return a pattern that matches only ``path``."""
     return "".join(f"\\{char}" if char in "\\*?[" else char for char in path.lstrip("/")) or "."

@@ -1,4 +1,4 @@
-"""From a RUN, variables substituted, to the step that it is: command, environment, mounts."""
+"""Turn a RUN, after substitution, into its step: command, environment, mounts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 _INSECURE = "insecure"
 _NO_NETWORK = "none"
 _SECURITY_NOTE = (
-    "RUN --security=insecure: the same as without; a container here never has more than your rights"
+    "RUN --security=insecure has no effect; a container here never has more than your rights"
 )
 
 
@@ -42,9 +42,9 @@ def make_run_step(
     config: ImageConfig,
     files_of: Callable[[str], Files],
 ) -> tuple[RunStep, str]:
-    """Return the step, and what to tell when it is carried out ("" for nothing).
+    """Return the step, and a notice for the time when it runs ("" for none).
 
-    ``files_of`` tells what ``from`` in a mount names.  Raises DockerfileError.
+    ``files_of`` resolves ``from`` in a mount.  Raises DockerfileError.
     """
     options = state.options.run
     argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
@@ -105,7 +105,7 @@ def _mounts(
     config: ImageConfig,
     files_of: Callable[[str], Files],
 ) -> tuple[RunMount, ...]:
-    """Return the mounts of a RUN; raise DockerfileError for one that is none."""
+    """Return the mounts of a RUN; raise DockerfileError for an invalid one."""
     dockerfile = state.dockerfile
     overlays = state.store.driver.name == "overlay"
     found: list[RunMount] = []

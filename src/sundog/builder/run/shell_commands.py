@@ -1,13 +1,13 @@
-"""Where the commands are in a piece of shell: just enough of its grammar to find command words.
+"""Find the command words in shell text, with as much of the grammar as that needs.
 
 Specification: POSIX.1-2024, Shell Command Language, §2.2 quoting, §2.3 token recognition, §2.9
-commands, §2.10 grammar; and of bash what Dockerfiles use (``[[ ]]``, ``(( ))``, ``$'…'``, arrays,
-process substitution, ``<<<``).  It expands and runs nothing.  A text that a shell would refuse is
-read as far as it makes sense.
+commands, §2.10 grammar; and the parts of bash that Dockerfiles use (``[[ ]]``, ``(( ))``, ``$'…'``,
+arrays, process substitution, ``<<<``).  This module expands and runs nothing.  If a shell would
+refuse a text, this module reads it as far as it makes sense.
 
-The one client is ``build.inject``, which puts words behind a command word.  The text of a command
-can itself be a quoted word of another (``sh -c 'apt-get update'``), so that every character knows
-where it ends in the outermost text and which quoting stands between it and there.
+The one client is ``builder.run.inject``, which inserts words after a command word.  A command's
+text can itself be a quoted word of another command (``sh -c 'apt-get update'``).  So every
+character knows its end in the outermost text, and the quoting between itself and that text.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _REDIRECTIONS = ("<<<", "<<-", "&>>", "<<", ">>", ">&", "<&", ">|", "<>", "&>", 
 _SEPARATORS = (";;&", ";;", ";&", "&&", "||", "|&", ";", "&", "|")
 _NEXT_CASE = (";;&", ";;", ";&")
 
-# Reserved words after which a command still begins.
+# Reserved words that a command follows.
 _PREFIXES = frozenset(["if", "then", "elif", "else", "while", "until", "do", "!", "time", "{"])
 
-# What a text has to become to be itself inside of a quotation.
+# The replacement of a text that means the same text inside a quotation.
 _ESCAPES: dict[str, Callable[[str], str]] = {
     "'": lambda text: text.replace("'", "'\\''"),
     '"': lambda text: "".join(f"\\{char}" if char in '"\\$`' else char for char in text),
@@ -40,8 +40,8 @@ _ESCAPES: dict[str, Callable[[str], str]] = {
 class ShellText:
     """A text at one level of quoting.
 
-    For each character of ``text``: ``ends``, the offset behind it in the outermost text, and
-    ``quotes``, what it is quoted by, outermost first.
+    For each character of ``text``: ``ends`` has the offset after it in the outermost text, and
+    ``quotes`` has its quotes, outermost first.
     """
 
     text: str
@@ -50,11 +50,11 @@ class ShellText:
 
     @classmethod
     def outermost(cls, text: str) -> ShellText:
-        """Return ``text`` as it is given to the shell."""
+        """Return ``text`` as the shell gets it."""
         return cls(text, tuple(range(1, len(text) + 1)), ((),) * len(text))
 
     def insertion(self, index: int, addition: str) -> tuple[int, str]:
-        """Return offset and text that put ``addition`` before ``index`` (> 0) of this text."""
+        """Return the offset and text that insert ``addition`` before ``index``, which is > 0."""
         for quote in reversed(self.quotes[index - 1]):
             addition = _ESCAPES[quote](addition)
         return self.ends[index - 1], addition
@@ -62,9 +62,9 @@ class ShellText:
 
 @dataclass(frozen=True, slots=True)
 class ShellWord:
-    """A word of a command: ``value`` without its quoting (expansions stand as they are).
+    """A word of a command: ``value`` has no quotes (expansions stay unchanged).
 
-    ``end`` is the index behind the word in the text in which it stands.
+    ``end`` is the index after the word in its text.
     """
 
     value: ShellText
@@ -72,10 +72,11 @@ class ShellWord:
 
 
 def simple_commands(source: ShellText) -> list[list[ShellWord]]:
-    """Return the simple commands of ``source``, those in command substitutions included.
+    """Return the simple commands of ``source``, with those in command substitutions.
 
-    Assignments, redirections and reserved words are left out; what is no command (a ``for`` list,
-    a ``case`` pattern, ``[[ … ]]``, arithmetic, a here-document, a comment) is not returned.
+    A command's words do not include assignments, redirections and reserved words.  The result does
+    not include text that is no command (a ``for`` list, a ``case`` pattern, ``[[ … ]]``,
+    arithmetic, a here-document, a comment).
     """
     scanner = _Scanner(source)
     scanner.commands(0, len(source.text))
@@ -89,12 +90,12 @@ class _Scanner:
         self.found: list[list[ShellWord]] = []
 
     def commands(self, at: int, stop: int, closing: str = "") -> int:
-        """Read commands from ``at`` up to ``stop`` or an unpaired ``closing``; return where."""
+        """Read commands from ``at`` to ``stop`` or an unpaired ``closing``; return the end."""
         reader = _ListReader(self, stop, closing)
         return reader.read(at)
 
     def skip_blanks(self, at: int, stop: int) -> int:
-        """Return the first place that is neither blank nor a continued line."""
+        """Return the first place that is neither a blank nor a continued line."""
         while at < stop:
             if self.text[at] in _BLANK:
                 at += 1
@@ -105,7 +106,7 @@ class _Scanner:
         return at
 
     def word(self, at: int, stop: int) -> ShellWord:
-        """Read the word at ``at``; its end is where an unquoted metacharacter is."""
+        """Read the word at ``at``; an unquoted metacharacter ends it."""
         value = _Value(self.source)
         while at < stop:
             char = self.text[at]
@@ -160,7 +161,7 @@ class _Scanner:
         return at + 1
 
     def _ansi_quoted(self, at: int, stop: int, value: _Value) -> int:
-        """Skip a ``$'…'``: its escapes are not decoded, so that it matches no command."""
+        """Skip a ``$'…'``: its escapes stay undecoded, so that it matches no command."""
         value.quoted = True
         while at < stop and self.text[at] != "'":
             at += 2 if self.text[at] == "\\" else 1
@@ -168,7 +169,7 @@ class _Scanner:
         return at + 1
 
     def _expansion(self, at: int, stop: int, value: _Value, quote: str) -> int:
-        """Read what begins with ``$`` or a backquote at ``at``; it stands in the value as it is."""
+        """Read an expansion that begins at ``at`` with ``$`` or a backquote; keep it unchanged."""
         text = self.text
         if text.startswith("$((", at):
             end = self.balanced(at + 3, stop, "(", ")")
@@ -193,13 +194,14 @@ class _Scanner:
         end = at
         while end < stop and self.text[end] != "`":
             end += 2 if self.text[end] == "\\" else 1
-        # Backslashes are taken out before the commands are read: rare, and then left alone.
+        # The shell removes backslashes before it reads these commands.  They are rare: leave them
+        # alone.
         if "\\" not in self.text[at:end]:
             self.commands(at, min(end, stop))
         return end + 1
 
     def balanced(self, at: int, stop: int, opening: str, closing: str) -> int:
-        """Return the place behind the ``closing`` that belongs to an ``opening`` before ``at``."""
+        """Return the place after the ``closing`` that belongs to an ``opening`` before ``at``."""
         depth = 1
         ignored = _Value(self.source)
         while at < stop:
@@ -231,7 +233,7 @@ class _Value:
             self.add(index, quote)
 
     def add_opaque(self) -> None:
-        """Add a character that no command has in its name."""
+        """Add a character that no command's name contains."""
         self.chars.append("\0")
         self.ends.append(0)
         self.quotes.append(())
@@ -249,9 +251,9 @@ class _Value:
 class _ListReader:
     """Reads a list of commands.
 
-    ``expects`` is what the next word is: ``command`` (its name, or more of it), ``listed`` (of a
-    ``for``), ``function`` (a name), ``subject`` or ``pattern`` (of a ``case``), ``test`` (in
-    ``[[ ]]``).
+    ``expects`` says what the next word is: ``command`` (its name, or more of it), ``listed`` (in a
+    ``for``), ``function`` (a name), ``subject`` or ``pattern`` (in a ``case``), ``test``
+    (in ``[[ ]]``).
     """
 
     def __init__(self, scanner: _Scanner, stop: int, closing: str) -> None:
@@ -266,7 +268,7 @@ class _ListReader:
         self.here_documents: list[tuple[str, bool]] = []
 
     def read(self, at: int) -> int:
-        """Read to the end of the list; return where that is."""
+        """Read to the end of the list; return that place."""
         while (at := self.scanner.skip_blanks(at, self.stop)) < self.stop:
             char = self.text[at]
             if char == "\n":

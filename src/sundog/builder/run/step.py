@@ -1,4 +1,4 @@
-"""RUN: a command, run in the image as root or as what it takes for root."""
+"""RUN: run a command in the image, as root or as an emulated root."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 _UMASK = 0o022
-_FULL = 1 << 20  # bytes left on a file system that is as good as full
+_FULL = 1 << 20  # bytes; with less free space, a file system counts as full
 
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """RUN: ``argv`` is with the hooks' arguments, ``environment`` without the proxies.
+    """RUN: ``argv`` has the hooks' arguments, ``environment`` has no proxies.
 
-    ``user`` is whom the command is to take itself for, "" for root.
+    ``user`` is the user that the command sees itself as; "" is root.
     """
 
     text: str
@@ -61,9 +61,9 @@ class RunStep:
         return False
 
     def key(self, layers: Sequence[str]) -> str:
-        """Return the key: the command, all that it sees, and the emulation.
+        """Return the key: the command, everything that it sees, and the emulation.
 
-        Raises BuildError where what a mount is to show is not there.
+        Raises BuildError if the source of a mount does not exist.
         """
         return cache_key(
             "run",
@@ -81,7 +81,7 @@ class RunStep:
         """Run the command; raise BuildError if it fails."""
         if self.options.hidden >= 0:
             os.ftruncate(self.options.hidden, 0)
-        # A build must not depend on the user's own umask.
+        # A build must not depend on the user's umask.
         with Umask(_UMASK), self.mounts.prepared() as prepared:
             status = self._run(snapshot, prepared)
         if status:
@@ -112,7 +112,7 @@ class RunStep:
         return run_step(step)
 
     def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
-        """Run ``step`` under a supervisor, and keep what it recorded for the layer."""
+        """Run ``step`` under a supervisor, and keep its records for the layer."""
         status, supervised = run_supervised(step, snapshot.emulation(prepared.mounted))
         snapshot.owners = StepOwners(supervised.owners, is_complete=True)
         prepared.keep_owners(supervised.mounted)
@@ -124,9 +124,9 @@ class RunStep:
         return status
 
     def _hint(self) -> str:
-        """Return what may have made the command fail and may not show in what it printed."""
+        """Return a possible cause of the failure that the command's output may not show."""
         if self.options.force.mode == "none":
-            return "it ran without emulation of root; --force=seccomp, the default, has it"
+            return "it ran without root emulation; --force=seccomp, the default, has it"
         space = os.statvfs(self.store.path)
         if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
             return ""
@@ -137,7 +137,7 @@ class RunStep:
 
 
 def _outcome(status: int) -> str:
-    """Say how a command ended, from what os.waitstatus_to_exitcode makes of it."""
+    """Describe how a command ended; ``status`` is from os.waitstatus_to_exitcode."""
     if status >= 0:
         return f"exited with {status}"
     try:
