@@ -14,18 +14,20 @@ import os
 import time
 from contextlib import contextmanager, suppress
 
+from sundog.errors import DigestMismatch
 from sundog.kernel.files import sync_path
-from sundog.oci.digest import ALGORITHMS, Digest
+from sundog.oci.digest import ALGORITHMS
+from sundog.oci.verified import VerifiedReader
 from sundog.store.locks import wait_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sundog.oci.digest import Digest
     from sundog.store.store import Store
 
 _PARTIAL = b"partial"
-_CHUNK = 1 << 20
 # For as long somebody may come back for what was fetched of a blob.
 _PARTIAL_SECONDS = 7 * 86400
 
@@ -77,28 +79,25 @@ class Blobs:
 
     def check(self, digest: Digest) -> bool:
         """Read a blob and tell whether it is what it should be; else remove it."""
-        hasher = digest.hasher()
         try:
-            with open(self.path(digest), "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    hasher.update(chunk)
+            with open(self.path(digest), "rb", buffering=0) as file:
+                VerifiedReader(file, digest).drain()
         except FileNotFoundError:
             return False
-        if hasher.hexdigest() == digest.encoded:
-            return True
-        with suppress(FileNotFoundError):
-            os.unlink(self.path(digest))
-        return False
+        except DigestMismatch:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path(digest))
+            return False
+        return True
 
     def read(self, digest: Digest) -> bytes | None:
         """Return a small blob; None where it is not here, or not what it should be."""
         self._store.hold()
         try:
-            with open(self.path(digest), "rb") as file:
-                content = file.read()
-        except FileNotFoundError:
+            with open(self.path(digest), "rb", buffering=0) as file:
+                return VerifiedReader(file, digest).read_all()
+        except (FileNotFoundError, DigestMismatch):
             return None
-        return content if Digest.of(content, digest.algorithm) == digest else None
 
     def put(self, content: bytes, digest: Digest) -> None:
         """Keep a small blob that has been checked."""
