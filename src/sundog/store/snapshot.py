@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from sundog.container.recorded import MountedTree
+    from sundog.container.mounted_tree import MountedTree
     from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners
+    from sundog.record.layer_path import LayerPath
     from sundog.store.layer_info import LayerInfo
-    from sundog.store.layers import LayerId, LayerPath
+    from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
     # Of the draft, the layers, the skeleton, and what the instruction knows of owners.
@@ -48,11 +49,9 @@ class DraftedSnapshot:
 
     def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
         """Return what a supervisor starts from, where ``mounted`` is mounted in it."""
-        from sundog.container.recorded import Recorded  # noqa: PLC0415
         from sundog.container.supervision import Emulation  # noqa: PLC0415
 
-        paths = self._store.layers.paths(self._layers)
-        layers = [Recorded(path.tree, path.owners) for path in paths]
+        layers = self._store.layers.paths(self._layers)
         changes = os.path.join(self._draft, self._changes)
         return Emulation(layers, changes, is_stable=self._is_stable, mounted=mounted)
 

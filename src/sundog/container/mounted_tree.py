@@ -1,7 +1,4 @@
-"""What the owners of files are known from, before a supervisor looks at it: plain values.
-
-Not part of ``ch-run`` without ``--notify``.
-"""
+"""What a supervisor has to know of a tree that a step has mounted."""
 
 from sundog.record.owners import OwnersManifest
 
@@ -9,15 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-class Recorded:
-    """What a layer records: the directory ``tree`` and the owners manifest ``owners``, as paths."""
-
-    __slots__ = ("owners", "tree")
-
-    def __init__(self, tree: bytes, owners: bytes) -> None:
-        self.tree = tree
-        self.owners = owners
+    from sundog.record.layer_path import LayerPath
 
 
 class MountedTree:
@@ -33,7 +22,7 @@ class MountedTree:
     def __init__(
         self,
         destination: bytes,
-        layers: "Sequence[Recorded]" = (),
+        layers: "Sequence[LayerPath]" = (),
         path: bytes = b"",
         *,
         owners: OwnersManifest | None = None,
