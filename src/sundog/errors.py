@@ -2,16 +2,19 @@
 
     SundogError                 what the user is told: one line, and perhaps a hint
     ├── UsageError              the command line is wrong
-    ├── KernelError             the kernel refused a system call
-    ├── PidNamespaceRefused     no PID namespace, or no /proc in one
+    ├── MachineError            the machine fails, whatever it was asked to do
+    │   ├── KernelError         the kernel refused a system call
+    │   ├── PidNamespaceRefused no PID namespace, or no /proc in one
+    │   └── StoreError          the storage directory cannot be used
     ├── NotInStorage            no such image
     ├── PlatformUnavailable     an image is not there for a platform
-    ├── StoreError              the storage directory cannot be used
     ├── ArchiveError            a tar is damaged or hostile
     │   └── EndsEarly           it ends too soon
     ├── ReferenceSyntaxError    an image reference does not follow the grammar
     ├── DigestSyntaxError       a digest does not
-    ├── DigestMismatch          content is not what its digest says
+    ├── ContentMismatch         content is not what its descriptor says
+    │   ├── DigestMismatch      it has another digest
+    │   └── SizeMismatch        it has another size
     ├── DocumentError           a JSON document is not what it should be
     │   ├── ManifestError       a manifest, an index or a descriptor
     │   ├── ImageConfigError    an image's configuration
@@ -70,7 +73,11 @@ class UsageError(SundogError):
     """The command line asks for something that cannot be."""
 
 
-class KernelError(SundogError):
+class MachineError(SundogError):
+    """This machine, or the storage directory, fails: nobody's command or Dockerfile is to blame."""
+
+
+class KernelError(MachineError):
     """The kernel refused ``call`` on ``subject`` with ``errno``.
 
     ``hint`` is filled in by ``kernel.refusal`` when it knows the cause.
@@ -89,7 +96,7 @@ class NotInStorage(SundogError):
     """No image of that name is in the storage directory."""
 
 
-class StoreError(SundogError):
+class StoreError(MachineError):
     """The storage directory cannot be used as it is."""
 
 
@@ -128,8 +135,16 @@ class DigestSyntaxError(SundogError):
     """The text is not a digest that can be verified."""
 
 
-class DigestMismatch(SundogError):
-    """Content is not what its digest says."""
+class ContentMismatch(SundogError):
+    """Content is not what its descriptor says."""
+
+
+class DigestMismatch(ContentMismatch):
+    """Content does not have its digest."""
+
+
+class SizeMismatch(ContentMismatch):
+    """Content does not have its size."""
 
 
 class DocumentError(SundogError):
@@ -156,7 +171,7 @@ class SubstitutionError(SundogError):
     """A word cannot be expanded: bad syntax, or a variable that ``${name:?word}`` demands."""
 
 
-class PidNamespaceRefused(SundogError):
+class PidNamespaceRefused(MachineError):
     """The site refuses a PID namespace, or to mount /proc in one."""
 
 

@@ -11,6 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.builder.failure import is_fault
+from sundog.errors import (
+    BuildError,
+    DigestMismatch,
+    KernelError,
+    ManifestError,
+    PidNamespaceRefused,
+    PlatformUnavailable,
+    StoreError,
+    SundogError,
+    UsageError,
+)
 from tests.builder.conftest import LINE, announced
 from tests.conftest import command
 
@@ -251,3 +263,29 @@ def test_full_file_system(
     assert left_behind(storage) == []
     assert any_workshop.ch_image("list", env=env).stdout == "bb\n"
     any_workshop.build("FROM bb\nRUN true\n", env=env)
+
+
+class Unheard(SundogError):
+    """An error of a class that nobody has heard of."""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_shown"),
+    [
+        (SundogError("x"), True),
+        (Unheard("x"), True),
+        (BuildError("x"), True),
+        (ManifestError("x"), True),
+        (DigestMismatch("x"), True),
+        (PlatformUnavailable("x"), True),
+        (UsageError("x"), False),
+        (StoreError("x"), False),
+        (PidNamespaceRefused("x"), False),
+        (KernelError("mount(2)", "/", 1, "x"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_what_an_instruction_is_to_blame_for_has_a_place(
+    error: SundogError, is_shown: bool
+) -> None:
+    assert is_fault(error) is is_shown

@@ -320,7 +320,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: os.truncate(
             path / "blobs" / Layout(path).index["manifests"][0]["digest"].replace(":", "/"), 50
         ),
-        "50 bytes, expected",
+        "has 50 bytes, the manifest says",
     ),
     "wrong-diff-id": (
         _spoil(lambda it: it.config["rootfs"]["diff_ids"].__setitem__(0, f"sha256:{'0' * 64}")),
@@ -439,7 +439,7 @@ def test_archive_that_is_cut(
         ('[{"Config": "c", "Layers": ["nosuch"]}]', "nosuch is not there"),
         ('[{"Config": "c", "Layers": ["loop"]}]', "loop is not there"),
         ('[{"Config": "c", "Layers": ["out"]}]', "out is not there"),
-        ('[{"Config": "c", "Layers": ["c"]}]', "the configuration says"),
+        ('[{"Config": "c", "Layers": ["c"]}]', "unpacked: content has digest"),
         ('[{"Config": "c", "Layers": ["c"], "RepoTags": ["UPPER"]}]', "UPPER"),
         ("[]", "there is no image in it"),
     ],

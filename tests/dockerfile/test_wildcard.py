@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
+from sundog.dockerfile.wildcard import (
+    PatternError,
+    compiled,
+    has_wildcard,
+    literal_pattern,
+    without_escapes,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +70,13 @@ def test_wildcard_is_unescaped(text: str, is_pattern: bool) -> None:
 
 def test_name_without_wildcards() -> None:
     assert without_escapes("a\\*b\\\\") == "a*b\\"
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_literal_pattern_matches_its_text_alone(text: str, other: str) -> None:
+    text, other = text.replace("/", ""), other.replace("/", "")
+    pattern = literal_pattern(text)
+    assert without_escapes(pattern) == text
+    assert not has_wildcard(pattern)
+    assert compiled(pattern).matches(text)
+    assert compiled(pattern).matches(other) is (other == text)

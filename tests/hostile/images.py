@@ -205,7 +205,11 @@ DOCKER_ARCHIVES = [
         ),
         "l0 is not there",
     ),
-    Case("a layer with another digest", docker(config=image_config(b"another")), "it has digest"),
+    Case(
+        "a layer with another digest",
+        docker(config=image_config(b"another")),
+        "unpacked: content has digest",
+    ),
     Case(
         "a digest that is none",
         docker(config=image_config() | {"rootfs": {"diff_ids": ["hello"]}}),

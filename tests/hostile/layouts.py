@@ -122,7 +122,7 @@ OCI_ARCHIVES = [
     Case("a digest that leads out", described(digest=f"sha256:{UP}etc/passwd"), "digest"),
     Case("a digest of an unknown algorithm", described(digest="rot13:" + "0" * 64), "digest"),
     Case("a digest that is a number", described(digest=7), "digest"),
-    Case("a size that is wrong", described(size=7), "bytes, expected 7"),
+    Case("a size that is wrong", described(size=7), "bytes, the manifest says 7"),
     Case("a size that is negative", described(size=-1), "-1 is no size"),
     Case("a size that is a fraction", described(size=1.5), "expected a whole number"),
     Case("a size that is true", described(size=True), "expected a whole number"),
@@ -175,7 +175,7 @@ OCI_ARCHIVES = [
         config_of(digest="sha256:" + "0" * 64),
         "is not there",
     ),
-    Case("a configuration with a wrong size", config_of(size=1), "bytes, expected 1"),
+    Case("a configuration with a wrong size", config_of(size=1), "bytes, the manifest says 1"),
     Case("a layer of an unknown type", layer_of(mediaType="application/zip"), "is not supported"),
     Case(
         "an encrypted layer",

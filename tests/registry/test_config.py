@@ -126,10 +126,16 @@ def test_a_blocked_registry_is_refused(load: Load) -> None:
         ("[[registry", "not TOML"),
         ("[registries.search]\nregistries = []\n", "version 1"),
         ("[[registry]]\ninsecure = true\n", "neither prefix nor location"),
-        ("[[registry]]\nlocation = 1\n", "location: not a str"),
-        ("registry = 1\n", "registry: not a list"),
+        (
+            "[[registry]]\nlocation = 1\n",
+            "conf: registry 1: location: expected a string, found a number",
+        ),
+        ("registry = 1\n", "registry: expected a list, found a number"),
+        ("registry = [1]\n", "registry 1: expected a table, found a number"),
+        ('aliases = "x"\n', "aliases: expected a table, found a string"),
         ('[[registry]]\nlocation = "a"\n[[registry.mirror]]\ninsecure=true\n', "no location"),
-        ("unqualified-search-registries = [1]\n", "not a list of strings"),
+        ("unqualified-search-registries = [1]\n", "search-registries: expected a list of strings"),
+        ('unqualified-search-registries = "docker.io"\n', "expected a list of strings"),
     ],
 )
 def test_a_faulty_file_is_named(load: Load, tmp_path: Path, text: str, fault: str) -> None:

@@ -123,11 +123,32 @@ def test_an_identity_token_is_read(tmp_path: Path, files: Files) -> None:
     assert found.identity_token == "secret"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"auths": {"h.org": {"auth": "%%%"}}}'])
-def test_a_damaged_file_is_named(tmp_path: Path, files: Files, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("{", ""),
+        ("[]", ""),
+        ("[" * 100_000, ""),
+        ('{"auths": {"h.org": {"auth": "%%%"}}}', "auths: h.org: "),
+        ('{"auths": {"h.org": {"auth": "é"}}}', "auths: h.org: "),
+        ('{"auths": {"h.org": {"auth": 1}}}', "auths: h.org: auth: "),
+        ('{"auths": {"h.org": "x"}}', "auths: h.org: "),
+        ('{"auths": []}', "auths: "),
+        ('{"credHelpers": {"h.org": 1}}', "credHelpers: h.org: "),
+        ('{"credsStore": true}', "credsStore: "),
+    ],
+)
+def test_a_damaged_file_is_named_and_left_alone(
+    tmp_path: Path, files: Files, content: str, place: str
+) -> None:
     path = write(tmp_path / ".docker/config.json", content)
-    with pytest.raises(CredentialsError, match=str(path)):
+    with pytest.raises(CredentialsError, match=f"^{path}: {place}") as caught:
         files().find("h.org")
+    assert caught.value.hint
+    if 'auth"' not in content and '"x"' not in content:  # a new login replaces a damaged one
+        with pytest.raises(CredentialsError, match=f"^{path}: {place}"):
+            files().store("h.org", Credentials("u", "p"))
+        assert path.read_text() == content
 
 
 def test_bytes_that_are_no_text_are_kept(files: Files, tmp_path: Path) -> None:
@@ -248,7 +269,16 @@ def test_a_helper_may_have_a_token_or_nothing(
     assert files().find("docker.io") is None
 
 
-@pytest.mark.parametrize("script", ["echo boom >&2; exit 3", "echo not json"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo boom >&2; exit 3",
+        "echo not json",
+        "echo '{}'",
+        """echo '{"Username": ["u"], "Secret": "s"}'""",
+        "printf '%100000s' '' | tr ' ' '['",
+    ],
+)
 def test_a_failing_helper_is_named(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import DockerfileError, EndsEarly, KernelError, StoreError, UnreachableError
+from sundog.record.layer_path import LayerPath
 from sundog.store import crossing
-from sundog.store.layers import LayerPath
 from sundog.store.worker import TreeWorker
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import ArchiveError
-from sundog.store.layers import LayerPath
+from sundog.record.layer_path import LayerPath
 from sundog.transfer.arrivals import Arrival, ArrivalWorker
 from tests.layer.archives import archive, directory, file
 

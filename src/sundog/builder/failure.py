@@ -9,15 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from sundog.errors import (
-    ArchiveError,
-    BuildError,
-    DockerfileError,
-    NotInStorage,
-    ReferenceSyntaxError,
-    RegistryError,
-    SundogError,
-)
+from sundog.errors import DockerfileError, MachineError, NotInStorage, SundogError, UsageError
 from sundog.record.names import canonical_name
 from sundog.store.images import Image
 
@@ -32,13 +24,14 @@ _SUFFIX = "_failed"
 _ORIGIN = "ch-image build, which failed"
 _LAST_LINES = 10
 _READ_SIZE = 1 << 16
-# Errors of an instruction, and not of the machine or the storage directory.
-_FAULTS = (BuildError, ArchiveError, NotInStorage, ReferenceSyntaxError, RegistryError)
 
 
 def is_fault(error: SundogError) -> bool:
-    """Tell whether to show ``error`` with its place in the Dockerfile."""
-    return type(error) is SundogError or isinstance(error, (*_FAULTS, DockerfileError))
+    """Tell whether an instruction is to blame for ``error``, so that its place is shown.
+
+    Otherwise the machine is, or the command line.
+    """
+    return not isinstance(error, MachineError | UsageError)
 
 
 def located(

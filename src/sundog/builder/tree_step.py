@@ -22,6 +22,11 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def decoded(data: bytes) -> str:
+    """Return bytes as text that ``encoded`` makes the same bytes of."""
+    return data.decode("utf-8", "surrogateescape")
+
+
 def absolute(path: str, working_dir: str = "/") -> str:
     """Return an absolute path in the image, without ``..``."""
     return "/" + posixpath.normpath(posixpath.join("/", working_dir, path)).lstrip("/")

@@ -7,6 +7,7 @@ another user than root.  Without a supervisor, it stays root.
 from __future__ import annotations
 
 from sundog.builder.files.chown import GROUP, PASSWD, account_file
+from sundog.builder.tree_step import encoded
 from sundog.container.step import in_root
 from sundog.record.identity import find_identity
 
@@ -36,7 +37,7 @@ def identify(user: str, root: Root) -> Identity:
     ``root`` is a snapshot's, before any change.  This function does not mount the snapshot itself,
     because a volatile overlay can be mounted only once.
     """
-    words = user.encode("utf-8", "surrogateescape")
+    words = encoded(user)
 
     def look_up(roots: list[int]) -> tuple[bytes, bytes]:
         return account_file(roots[0], PASSWD), account_file(roots[0], GROUP)

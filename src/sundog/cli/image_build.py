@@ -7,6 +7,7 @@ import stat
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 
 from sundog.builder.document import read_document, read_open_document
 from sundog.builder.executor import build
@@ -54,13 +55,15 @@ def run(arguments: ImageArguments, report: Report) -> int:
 
 
 def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
-    store: Store | None = None
+    @cache
+    def opened_store() -> Store:
+        """Open the store when it is needed first: what only looks at a Dockerfile makes none."""
+        return stack.enter_context(Store.open(storage_path(arguments)))
+
     archive, text = _standard_input(arguments)
-    if archive is not None or arguments.build_context:
-        store = stack.enter_context(Store.open(storage_path(arguments)))
     path = _dockerfile_path(arguments)
-    if store is not None and archive is not None:
-        context = unpacked_context(store, archive, "the context on standard input")
+    if archive is not None:
+        context = unpacked_context(opened_store(), archive, "the context on standard input")
         path = os.path.relpath(arguments.file or _DOCKERFILE)
         text = _read_in(context, path, "" if arguments.file else _NAME_IT)
     else:
@@ -103,7 +106,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         platform=pull_options(arguments).platform,
         pull=puller(arguments, report),
     )
-    store = store or stack.enter_context(Store.open(storage_path(arguments)))
+    store = opened_store()
     contexts = dict(named_context(store, text, report) for text in arguments.build_context)
     options = replace(
         options, contexts={context_key(name): source for name, source in contexts.items()}

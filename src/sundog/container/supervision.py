@@ -12,7 +12,7 @@ import os
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
 from sundog.container.enter import copy_tree, forbid_imports
-from sundog.container.recorded import MountedTree, Recorded
+from sundog.container.mounted_tree import MountedTree
 from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser, user_credentials
 from sundog.emulation.notify.identity.tags import Tags
@@ -48,12 +48,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.record.identity import Identity
+    from sundog.record.layer_path import LayerPath
 
 
 READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def opened_layers(layers: "Sequence[Recorded]") -> "list[tuple[int, OwnersManifest]]":
+def opened_layers(layers: "Sequence[LayerPath]") -> "list[tuple[int, OwnersManifest]]":
     """Return the trees, open, and the manifests of ``layers``.  Raises OSError."""
     return [(os.open(layer.tree, READABLE), read_owners(layer.owners)) for layer in layers]
 
@@ -97,7 +98,7 @@ class Emulation:
 
     def __init__(
         self,
-        layers: "Sequence[Recorded]",
+        layers: "Sequence[LayerPath]",
         changes: bytes | None,
         *,
         is_stable: bool,

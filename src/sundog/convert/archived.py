@@ -7,13 +7,11 @@ compressed on the way in, since it is kept: as ``docker save`` writes it, it tak
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import partial
 
 from sundog.convert.members import FileStream, shown
-from sundog.errors import ArchiveError, DigestMismatch
 from sundog.kernel.files import Closing
 from sundog.layer.compressing import CompressedWriter
 from sundog.layer.compression import open_decompressed
@@ -25,6 +23,7 @@ from sundog.oci.media_types import (
     OCI_LAYER_ZSTD,
     as_oci,
 )
+from sundog.oci.verified import VerifiedReader
 from sundog.transfer.layers import RemoteLayer, Unpackers, present_layers, pull_layers
 
 TYPE_CHECKING = False
@@ -68,7 +67,7 @@ def load_layers(
 ) -> list[str]:
     """Have the layers of an image, bottom first, in the store and return their IDs.
 
-    Raises ArchiveError and DigestMismatch; then none of them is in place.
+    Raises ArchiveError and ContentMismatch; then none of them is in place.
     """
     present = present_layers(store, [layer.diff_id for layer in layers])
     remote = [
@@ -94,7 +93,7 @@ def _remote(store: Store, members: Members, layer: ArchivedLayer) -> RemoteLayer
             source = partial(_open_member, members, layer.name)
         else:
             if layer.descriptor is not None:
-                _check(fd, layer.descriptor)
+                _read_through(fd, descriptor)
             path, descriptor = _compressed(store, fd, layer, members.meter)
             source = partial(_open_file, path, members.source)
     return RemoteLayer(descriptor, layer.diff_id, [source])
@@ -114,28 +113,17 @@ def _described(fd: int) -> Descriptor:
     for magic, name in ((b"\x1f\x8b", OCI_LAYER_GZIP), (b"\x28\xb5\x2f\xfd", OCI_LAYER_ZSTD)):
         if os.pread(fd, len(magic), 0) == magic:
             media_type = name
-    digest, size = _digest(fd)
-    return Descriptor(media_type, digest, size)
+    reader = _read_through(fd)
+    return Descriptor(media_type, reader.digest, reader.size)
 
 
-def _check(fd: int, descriptor: Descriptor) -> None:
-    digest, size = _digest(fd, descriptor.digest.algorithm)
-    if size != descriptor.size:
-        raise ArchiveError(
-            f"blob {descriptor.digest}: {size} bytes, the manifest says {descriptor.size}"
-        )
-    if digest != descriptor.digest:
-        raise DigestMismatch(
-            f"blob {descriptor.digest}: content has digest {digest}, expected {descriptor.digest}"
-        )
-
-
-def _digest(fd: int, algorithm: str = "sha256") -> tuple[Digest, int]:
-    state, size = hashlib.new(algorithm, usedforsecurity=False), 0
-    while data := os.pread(fd, _CHUNK, size):
-        state.update(data)
-        size += len(data)
-    return Digest(algorithm, state.hexdigest()), size
+def _read_through(fd: int, expected: Descriptor | None = None) -> VerifiedReader:
+    """Read a blob to its end and return what knows its digest and size; raise ContentMismatch."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        reader = VerifiedReader.of_blob(file, expected) if expected else VerifiedReader(file)
+        reader.drain()
+    return reader
 
 
 def _compressed(
@@ -143,20 +131,16 @@ def _compressed(
 ) -> tuple[bytes, Descriptor]:
     """Compress a layer into a file of ``tmp/``; raise DigestMismatch when it is not the one."""
     os.lseek(fd, 0, os.SEEK_SET)
-    state = hashlib.sha256()
     with store.faults, open(fd, "rb", buffering=0, closefd=False) as raw:
         path = store.scratch.name()
         with open(path, "xb", buffering=0) as out:
             writer = CompressedWriter(out, "gzip")
-            stream = open_decompressed(raw, meter)
+            stream = VerifiedReader(
+                open_decompressed(raw, meter),
+                Digest.parse(layer.diff_id),
+                what=f"layer {shown(layer.name)}, unpacked",
+            )
             while data := stream.read(_CHUNK):
-                state.update(data)
                 writer.write(data)
             writer.finish()
-    diff_id = f"sha256:{state.hexdigest()}"
-    if diff_id != layer.diff_id:
-        raise DigestMismatch(
-            f"layer {shown(layer.name)}: it has digest {diff_id}, "
-            f"the configuration says {layer.diff_id}"
-        )
     return path, Descriptor(OCI_LAYER_GZIP, Digest.parse(writer.digest), writer.size)

@@ -13,7 +13,7 @@ from sundog.convert.archived import load_layers
 from sundog.convert.members import ArchiveMembers, DirectoryMembers
 from sundog.errors import (
     ArchiveError,
-    DigestMismatch,
+    ContentMismatch,
     DigestSyntaxError,
     DocumentError,
     PlatformUnavailable,
@@ -42,7 +42,7 @@ _HINT = "it takes a whole OCI layout, a directory or a tar of it, or what docker
 FAULTS = (
     ArchiveError,
     DocumentError,
-    DigestMismatch,
+    ContentMismatch,
     DigestSyntaxError,
     PlatformUnavailable,
     ReferenceSyntaxError,

@@ -22,18 +22,20 @@ from sundog.layer.holes import SECTOR
 from sundog.layer.limits import Meter
 from sundog.layer.names import display
 from sundog.layer.tar import TarReader
+from sundog.oci.verified import VerifiedReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from sundog.oci.descriptor import Descriptor
     from sundog.store.store import Store
 
 _LINKS = 8  # one leads to the next at most
 
 
 class FileStream:
-    """The bytes of a file from ``offset`` on; as ``registry.fetch`` wants them."""
+    """The bytes of a file from ``offset`` on; as ``transfer.fetch`` wants them."""
 
     def __init__(self, fd: int, offset: int, host: str) -> None:
         self.offset = offset
@@ -72,12 +74,22 @@ class Members(Protocol):
         """Return a descriptor of a file, to be closed; raise ArchiveError when there is none."""
 
 
-def read_member(members: Members, name: str, limit: int) -> bytes:
-    """Return a small file whole; raise ArchiveError when it is longer than ``limit`` or lacking."""
+def read_member(
+    members: Members, name: str, limit: int, expected: Descriptor | None = None
+) -> bytes:
+    """Return a small file whole; raise ArchiveError when it is longer than ``limit`` or lacking.
+
+    Raises ContentMismatch when it is not what is ``expected``.
+    """
     fd = members.open(name)
     with open(fd, "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+        if expected is None:
+            content = file.read(limit + 1)
+            size = len(content)
+        else:
+            size = expected.size
+            content = VerifiedReader.of_blob(file, expected).read_all() if size <= limit else b""
+    if size > limit:
         raise ArchiveError(f"{shown(name)} is longer than {limit} bytes")
     members.meter.document(len(content))
     return content

@@ -39,6 +39,11 @@ def without_escapes(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
+def literal_pattern(text: str) -> str:
+    """Return the pattern that matches ``text`` alone."""
+    return re.sub(r"([*?\[\\])", r"\\\1", text)
+
+
 def compiled(pattern: str) -> Automaton:
     """Return an automaton whose ``matches`` is Go's Match of one name, without ``/``.
 

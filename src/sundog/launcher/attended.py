@@ -29,7 +29,6 @@ from _signal import (  # type: ignore[import-not-found]
 
 from sundog.container.members import kill_members
 from sundog.container.paths import exists
-from sundog.container.recorded import Recorded
 from sundog.container.supervision import Emulation, Supervised, Supervision
 from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
@@ -39,6 +38,7 @@ from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
 from sundog.launcher.stand_in import StandIn
 from sundog.record.identity import find_identity
+from sundog.record.layer_path import LayerPath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Attendant:
         """
         root, records = image.root, None
         if image.named:
-            layers = [Recorded(path + b"/tree", path + b"/owners") for path in image.layers]
+            layers = [LayerPath(path + b"/tree", path + b"/owners") for path in image.layers]
             emulation = Emulation(layers, None, is_stable=True)
         else:
             path = root.directory
@@ -77,7 +77,7 @@ class Attendant:
             if self._writes:
                 records = OwnRecords(path)
             owners = path + b"/ch/owners"
-            layers = [Recorded(path, owners)] if exists(owners) else []
+            layers = [LayerPath(path, owners)] if exists(owners) else []
             emulation = Emulation(layers, changes, is_stable=changes is None)
         upper = -1
         if plan.overlay_size is not None:

@@ -17,7 +17,7 @@ from sundog.layer.directories import Directories
 from sundog.layer.names import joined
 from sundog.layer.walk import walk
 from sundog.layer.xattrs import entry_path, get_xattrs
-from sundog.record.owners import OwnerRecord
+from sundog.record.owners import OwnerRecord, read_owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sundog.layer.limits import Meter
     from sundog.layer.xattrs import Pairs
+    from sundog.record.layer_path import LayerPath
     from sundog.record.owners import OwnersManifest
 
 SET_ID = stat.S_ISUID | stat.S_ISGID
@@ -48,6 +49,11 @@ class LayerTree:
     tree: bytes
     owners: OwnersManifest
     guessed: bool = False
+
+    @classmethod
+    def read(cls, path: LayerPath) -> Self:
+        """Return the layer at ``path``, its manifest read.  Raises StoreError if it is damaged."""
+        return cls(path.tree, read_owners(path.owners), path.guessed)
 
 
 @dataclass(frozen=True, slots=True)

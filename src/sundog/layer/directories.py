@@ -29,8 +29,8 @@ _NEAR = 16  # components that are resolved at once; this many cost next to nothi
 class Directories:
     """Open directories below ``root``, by their paths relative to it; a context manager.
 
-    At most ``_CAPACITY`` directories are open.  A descriptor is good until ``_CAPACITY`` others have
-    been opened.
+    At most ``_CAPACITY`` directories are open.  A descriptor is good until that many others have been
+    opened.
     """
 
     def __init__(self, root: bytes) -> None:

@@ -10,11 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from sundog.errors import DigestMismatch, DigestSyntaxError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from sundog.errors import DigestSyntaxError
 
 # The registered algorithms and the length of their encoded part (lower-case hex).
 ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
@@ -49,23 +45,6 @@ class Digest:
     def of(cls, content: bytes, algorithm: str = "sha256") -> Digest:
         """Compute the digest of ``content``."""
         return cls(algorithm, hashlib.new(algorithm, content, usedforsecurity=False).hexdigest())
-
-    def hasher(self) -> _Hash:
-        """Return a fresh hashlib object of this digest's algorithm, to be fed a stream."""
-        return hashlib.new(self.algorithm, usedforsecurity=False)
-
-    def check(self, hexdigest: str, what: str) -> None:
-        """Raise DigestMismatch naming ``what`` unless ``hexdigest`` is this digest's."""
-        if hexdigest != self.encoded:
-            raise DigestMismatch(
-                f"{what}: content has digest {self.algorithm}:{hexdigest}, expected {self}"
-            )
-
-    def verify(self, content: bytes, what: str = "blob") -> None:
-        """Raise DigestMismatch naming ``what`` unless ``content`` has this digest."""
-        hasher = self.hasher()
-        hasher.update(content)
-        self.check(hasher.hexdigest(), what)
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.encoded}"

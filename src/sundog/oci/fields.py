@@ -1,7 +1,7 @@
-"""JSON documents of the OCI specifications, read field by field.
+"""JSON objects and TOML tables, read field by field.
 
-What a registry or an archive sends is checked here and nowhere else: a value of the wrong type is
-one clear error, never an exception of the program that trusted it.
+What a registry, an archive, a user's file or another program says is checked here and nowhere else:
+a value of the wrong type is one clear error that names the place.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, Self
 
-    from sundog.errors import DocumentError
+    from sundog.errors import SundogError
 
     # What json.loads returns for an object; checked key by key below.
     JsonObject = dict[str, Any]
 
+    # Makes an error of a message.
+    Complaint = Callable[[str], SundogError]
+
 _SIZE_LIMIT = 1 << 63
 
 
-def parse_json(source: bytes | str, what: str, error: type[DocumentError]) -> object:
+def parse_json(source: bytes | str, what: str, error: Complaint) -> object:
     """Return the value that JSON text stands for; raise ``error``, which begins with ``what``."""
     try:
         return json.loads(source)
@@ -37,9 +41,13 @@ class Fields:
     type.  A field that is null is absent.
     """
 
-    def __init__(self, value: object, what: str, error: type[DocumentError]) -> None:
+    # What the format calls an object, and whether a lone string may stand for a list of one.
+    OBJECT = "an object"
+    TAKES_LONE_STRINGS = True
+
+    def __init__(self, value: object, what: str, error: Complaint) -> None:
         if not isinstance(value, dict):
-            raise error(f"{what}: expected an object, found {_kind(value)}")
+            raise error(f"{what}: expected {self.OBJECT}, found {_kind(value)}")
         self.rest: JsonObject = dict(value)
         self.what = what
         self._error = error
@@ -47,6 +55,12 @@ class Fields:
     def take(self, key: str) -> object:
         """Remove a field and return its value, None when it is absent."""
         return self.rest.pop(key, None)
+
+    def required_string(self, key: str) -> str:
+        """Remove a string, which has to be there, and return it."""
+        if self.rest.get(key) is None:
+            raise self.wrong(key, "a string", None)
+        return self.string(key)
 
     def string(self, key: str) -> str:
         """Remove a string and return it, "" when it is absent."""
@@ -78,7 +92,7 @@ class Fields:
         value = self.take(key)
         if value is None:
             return None
-        if isinstance(value, str):  # Docker itself reads a lone string as a list of one
+        if isinstance(value, str) and self.TAKES_LONE_STRINGS:  # as Docker does
             return (value,)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.wrong(key, "a list of strings", value)
@@ -90,8 +104,15 @@ class Fields:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise self.wrong(key, "an object", value)
+            raise self.wrong(key, self.OBJECT, value)
         return value
+
+    def objects(self, key: str) -> list[Self]:
+        """Remove a list of objects and return them, [] when it is absent."""
+        return [
+            type(self)(value, f"{self.what}: {key} {number}", self._error)
+            for number, value in enumerate(self.array(key) or (), 1)
+        ]
 
     def string_map(self, key: str) -> dict[str, str]:
         """Remove an object with strings as values and return it, {} when it is absent."""
@@ -104,15 +125,22 @@ class Fields:
     def size(self, key: str) -> int:
         """Remove a number of bytes, which has to be there, and return it."""
         value = self.take(key)
-        if type(value) is not int:  # a bool is none
+        if not isinstance(value, int) or isinstance(value, bool):
             raise self.wrong(key, "a whole number", value)
         if not 0 <= value < _SIZE_LIMIT:
             raise self._error(f"{self.what}: {key}: {value} is no size")
         return value
 
-    def wrong(self, key: str, expected: str, value: object) -> DocumentError:
+    def wrong(self, key: str, expected: str, value: object) -> SundogError:
         """Return the error that says what was found instead of what was expected."""
         return self._error(f"{self.what}: {key}: expected {expected}, found {_kind(value)}")
+
+
+class Table(Fields):
+    """A TOML table, read likewise."""
+
+    OBJECT = "a table"
+    TAKES_LONE_STRINGS = False
 
 
 _KINDS = {

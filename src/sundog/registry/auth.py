@@ -9,7 +9,6 @@ for, and a new one is got when it is about to end or the registry rejects it.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from sundog.errors import AddressError, ProtocolError, RegistryError, UnauthorizedError
+from sundog.oci.fields import Fields, parse_json
 from sundog.registry.address import Address, host_of
 from sundog.registry.http import Request, read_all
 from sundog.registry.token_servers import is_entitled
@@ -187,14 +187,12 @@ class Authenticator:
             raise self._rejected(host)
         if response.status != 200:
             raise RegistryError(f"token server {host}: HTTP {response.status}")
-        try:
-            answer = json.loads(body)
-            text = answer.get("token") or answer.get("access_token")
-            seconds = _seconds(answer.get("expires_in"))
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise ProtocolError(f"token server {host}: its answer is no token") from error
-        if not isinstance(text, str) or not _TOKEN.fullmatch(text):
-            raise ProtocolError(f"token server {host}: its answer is no token")
+        what = f"token server {host}: its answer is no token"
+        answer = Fields(parse_json(body, what, ProtocolError), what, ProtocolError)
+        text = answer.string("token") or answer.string("access_token")
+        if not _TOKEN.fullmatch(text):
+            raise ProtocolError(what)
+        seconds = _seconds(answer.take("expires_in"))
         # One that lives shorter than the margin is used at once, and once.
         return _Token(text, time.monotonic() + max(seconds, _MARGIN_SECONDS + 1))
 

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 
 from sundog.errors import CertificateError
+from sundog.registry.user_files import containers_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Certificates:
     @classmethod
     def of(cls, host: str, environment: Mapping[str, str]) -> Certificates:
         """Return what there is for ``host[:port]``; raise CertificateError."""
-        for place in (_user_directory(environment), *_SYSTEM):
+        for place in (containers_directory(environment), *_SYSTEM):
             directory = os.path.join(place, _NAME, host)
             try:
                 names = sorted(os.listdir(directory))
@@ -61,11 +62,6 @@ class Certificates:
             except OSError as error:
                 named = error.filename or f"{certificate} and {os.path.basename(key)}"
                 raise _unusable(str(named), error) from error
-
-
-def _user_directory(environment: Mapping[str, str]) -> str:
-    home = environment.get("HOME") or os.path.expanduser("~")
-    return os.path.join(environment.get("XDG_CONFIG_HOME") or f"{home}/.config", "containers")
 
 
 def _pair(certificate: str, paths: list[str]) -> tuple[str, str]:

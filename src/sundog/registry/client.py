@@ -6,8 +6,8 @@ digest, and everything against what the specification promises.
 
 from __future__ import annotations
 
-import json
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 
 from sundog.errors import (
@@ -20,8 +20,10 @@ from sundog.errors import (
     UnreachableError,
 )
 from sundog.oci.digest import Digest
+from sundog.oci.fields import Fields, parse_json
 from sundog.oci.manifest import MANIFEST_SIZE_LIMIT
 from sundog.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from sundog.oci.verified import VerifiedReader
 from sundog.record.names import DEFAULT_REGISTRY
 from sundog.registry.address import Address, host_of
 from sundog.registry.auth import Authenticator, pull_scope
@@ -121,20 +123,20 @@ class RegistryClient:
         self.rate_limit = rate_limit(response.headers)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         announced = response.headers.get("Docker-Content-Digest", "")
-        content = read_all(response, MANIFEST_SIZE_LIMIT)
-        if _is_page(response):
-            raise ProtocolError(
-                f"{what}: {host_of(response.url)} answers with a web page, not with a manifest",
-                _NO_REGISTRY,
-            )
-        digest = Digest.of(content)
-        if ":" in name:
-            digest = Digest.parse(name)
-            digest.verify(content, what)
-        elif announced:
-            digest = _digest(announced, what)
-            digest.verify(content, what)
-        return Document(content, media_type, digest)
+        with closing(response):
+            if _is_page(response):
+                raise ProtocolError(
+                    f"{what}: {host_of(response.url)} answers with a web page, not with a manifest",
+                    _NO_REGISTRY,
+                )
+            digest = None
+            if ":" in name:
+                digest = Digest.parse(name)
+            elif announced:
+                digest = _digest(announced, what)
+            reader = VerifiedReader(response, digest, what=what)
+            content = read_all(response, MANIFEST_SIZE_LIMIT, reader=reader)
+        return Document(content, media_type, reader.digest)
 
     def head_manifest(self, name: str) -> Digest | None:
         """Return the digest of what a tag names now; None where the registry does not say."""
@@ -177,16 +179,15 @@ class RegistryClient:
         return BlobStream(response, offset if response.status == 206 else 0)
 
     def get_blob(self, descriptor: Descriptor, limit: int) -> bytes:
-        """Return a small blob whole, checked; raise ProtocolError when it is beyond ``limit``."""
+        """Return a small blob whole, checked.
+
+        Raises ProtocolError when it is beyond ``limit``, ContentMismatch when it is another.
+        """
         what = f"blob {descriptor.digest}"
         if descriptor.size > limit:
             raise ProtocolError(f"{what}: {descriptor.size} bytes, of which {limit} are allowed")
         response = self.send("GET", self.path("blobs", str(descriptor.digest)), what=what)
-        content = read_all(response, limit)
-        if len(content) != descriptor.size:
-            raise ProtocolError(f"{what}: {len(content)} bytes came, expected {descriptor.size}")
-        descriptor.digest.verify(content, what)
-        return content
+        return read_all(response, limit, reader=VerifiedReader.of_blob(response, descriptor))
 
     def has_blob(self, digest: Digest) -> bool:
         """Tell whether the repository has a blob."""
@@ -360,8 +361,10 @@ def _said(response: Response) -> str:
     """Return the registry's own words (distribution-spec, "Error Codes"), in one line."""
     try:
         body = read_all(response, 1 << 16)
-        errors = json.loads(body)["errors"]
-        words = [error.get("message") or error.get("code") or "" for error in errors]
-    except (RegistryError, ValueError, KeyError, TypeError, AttributeError):
+        answer = Fields(parse_json(body, "answer", ProtocolError), "answer", ProtocolError)
+        words = [
+            error.string("message") or error.string("code") for error in answer.objects("errors")
+        ]
+    except RegistryError:
         return ""
-    return "; ".join(str(word) for word in words if word)[:_MESSAGE_LIMIT]
+    return "; ".join(word for word in words if word)[:_MESSAGE_LIMIT]

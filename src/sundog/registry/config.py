@@ -20,20 +20,21 @@ import os
 from dataclasses import dataclass, field
 
 from sundog.errors import AddressError, ConfigurationError
+from sundog.oci.fields import Table
 from sundog.oci.reference import Reference
 from sundog.record.names import DEFAULT_REGISTRY
 from sundog.registry.address import Address
+from sundog.registry.user_files import containers_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
+    from collections.abc import Mapping
+    from typing import Any
 
 _HUB_NAMES = ("docker.io/", "index.docker.io/")
 _OFFICIAL = "library/"
 _SYSTEM = "/etc/containers"
+_PULLS = ("all", "digest-only", "tag-only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Remote:
 class _Mirror:
     location: str
     insecure: bool = False
-    pulls: str = "all"  # or digest-only, tag-only
+    pulls: str = "all"  # or another of _PULLS
     token_servers: tuple[str, ...] = ()
 
     def serves(self, reference: Reference) -> bool:
@@ -115,14 +116,14 @@ class Registries:
         search: tuple[str, ...] = ()
         aliases: dict[str, str] = {}
         for path in _files(environment):
-            table = _Table(path, _parsed(path))
-            for entry in table.tables("registry"):
+            table = Table(_parsed(path), path, ConfigurationError)
+            for entry in table.objects("registry"):
                 registry = _registry(entry)
                 registries[registry.prefix] = registry
-            if "unqualified-search-registries" in table.content:
-                search = tuple(table.strings("unqualified-search-registries"))
-            named = _Table(path, table.table("aliases"))
-            aliases |= {name: named.text(name) for name in named.content}
+            found = table.strings("unqualified-search-registries")
+            if found is not None:
+                search = found
+            aliases |= table.string_map("aliases")
         host = environment.get("CH_REGY_DEFAULT_HOST", "")
         port = environment.get("CH_REGY_DEFAULT_PORT", "")
         if port and not (port.isascii() and port.isdigit()):
@@ -202,8 +203,7 @@ def _files(environment: Mapping[str, str]) -> list[str]:
     """Return the files that are there, the more important later."""
     if chosen := environment.get("CONTAINERS_REGISTRIES_CONF"):
         return [chosen]
-    home = environment.get("HOME") or os.path.expanduser("~")
-    user = os.path.join(environment.get("XDG_CONFIG_HOME") or f"{home}/.config", "containers")
+    user = containers_directory(environment)
     candidates = [os.path.join(place, "registries.conf") for place in (user, _SYSTEM)]
     files = [path for path in candidates if os.path.isfile(path)][:1]
     for place in (_SYSTEM, user):
@@ -235,74 +235,41 @@ def _parsed(path: str) -> dict[str, Any]:
     return content
 
 
-def _registry(entry: _Table) -> _Registry:
-    location = entry.text("location")
-    prefix = entry.text("prefix") or location
+def _registry(entry: Table) -> _Registry:
+    location = entry.string("location")
+    prefix = entry.string("prefix") or location
     if not prefix or (not location and not prefix.startswith("*.")):
-        raise ConfigurationError(f"{entry.path}: a [[registry]] has neither prefix nor location")
-    digest_only = entry.flag("mirror-by-digest-only")
-    mirrors = []
-    for mirror in entry.tables("mirror"):
-        if not mirror.text("location"):
-            raise ConfigurationError(f"{entry.path}: a mirror of {prefix} has no location")
-        pulls = mirror.text("pull-from-mirror") or ("digest-only" if digest_only else "all")
-        if pulls not in ("all", "digest-only", "tag-only"):
-            raise ConfigurationError(f"{entry.path}: pull-from-mirror: {pulls}")
-        mirrors.append(
-            _Mirror(mirror.text("location"), mirror.flag("insecure"), pulls, _token_servers(mirror))
-        )
+        raise ConfigurationError(f"{entry.what}: it has neither prefix nor location")
+    digest_only = entry.boolean("mirror-by-digest-only")
     return _Registry(
         prefix,
         location,
-        entry.flag("insecure"),
-        entry.flag("blocked"),
-        tuple(mirrors),
+        entry.boolean("insecure"),
+        entry.boolean("blocked"),
+        tuple(_mirror(mirror, digest_only=digest_only) for mirror in entry.objects("mirror")),
         _token_servers(entry),
     )
 
 
-def _token_servers(entry: _Table) -> tuple[str, ...]:
-    hosts = tuple(entry.strings("token-servers"))
+def _mirror(entry: Table, *, digest_only: bool) -> _Mirror:
+    location = entry.string("location")
+    if not location:
+        raise ConfigurationError(f"{entry.what}: it has no location")
+    pulls = entry.string("pull-from-mirror") or ("digest-only" if digest_only else "all")
+    if pulls not in _PULLS:
+        raise ConfigurationError(
+            f"{entry.what}: pull-from-mirror: {pulls}", f"one of: {', '.join(_PULLS)}"
+        )
+    return _Mirror(location, entry.boolean("insecure"), pulls, _token_servers(entry))
+
+
+def _token_servers(entry: Table) -> tuple[str, ...]:
+    hosts = entry.strings("token-servers") or ()
     for host in hosts:
         try:
             authority = Address.parse(f"https://{host}").authority
         except AddressError:
             authority = ""
         if not host or authority != host or host.rpartition("]")[2].count(":"):
-            raise ConfigurationError(f"{entry.path}: token-servers: not a host: {host}")
+            raise ConfigurationError(f"{entry.what}: token-servers: not a host: {host}")
     return hosts
-
-
-class _Table:
-    """A table of a file; a key of the wrong type is an error that names the file."""
-
-    def __init__(self, path: str, content: dict[str, Any]) -> None:
-        self.path = path
-        self.content = content
-
-    def text(self, key: str) -> str:
-        return self._typed(key, str, "")
-
-    def flag(self, key: str) -> bool:
-        return self._typed(key, bool, False)
-
-    def table(self, key: str) -> dict[str, Any]:
-        return self._typed(key, dict, {})
-
-    def strings(self, key: str) -> Sequence[str]:
-        values = self._typed(key, list, [])
-        if not all(isinstance(value, str) for value in values):
-            raise ConfigurationError(f"{self.path}: {key}: not a list of strings")
-        return values
-
-    def tables(self, key: str) -> list[_Table]:
-        values = self._typed(key, list, [])
-        if not all(isinstance(value, dict) for value in values):
-            raise ConfigurationError(f"{self.path}: {key}: not a list of tables")
-        return [_Table(self.path, value) for value in values]
-
-    def _typed(self, key: str, kind: type[T], default: T) -> T:
-        value = self.content.get(key, default)
-        if not isinstance(value, kind):
-            raise ConfigurationError(f"{self.path}: {key}: not a {kind.__name__}")
-        return value

@@ -10,7 +10,6 @@ A secret is never in an argument list, a message or ``repr``; files with secrets
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import stat
@@ -18,11 +17,19 @@ from dataclasses import dataclass, field
 
 from sundog.errors import CredentialsError
 from sundog.kernel.drafts import replace_file
+from sundog.oci.fields import Fields, parse_json
+from sundog.registry.user_files import (
+    containers_directory,
+    home_directory,
+    runtime_directory,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
+
+    from sundog.oci.fields import JsonObject
 
 _HUB = "docker.io"
 _HUB_SERVER = "https://index.docker.io/v1/"  # as which Docker knows it
@@ -74,17 +81,17 @@ class CredentialFiles:
         self, environment: Mapping[str, str], tell: Callable[[str], None] = lambda _: None
     ) -> None:
         self._tell = tell
-        self._home = environment.get("HOME") or os.path.expanduser("~")
-        config = environment.get("XDG_CONFIG_HOME") or os.path.join(self._home, ".config")
-        self._own = os.path.join(config, "containers", "auth.json")
+        self._own = os.path.join(containers_directory(environment), "auth.json")
         if chosen := environment.get("REGISTRY_AUTH_FILE"):
             self._own = chosen
             self.paths = [chosen]
             return
         self.paths = [self._own]
-        if runtime := environment.get("XDG_RUNTIME_DIR"):
-            self.paths.insert(0, os.path.join(runtime, "containers", "auth.json"))
-        docker = environment.get("DOCKER_CONFIG") or os.path.join(self._home, ".docker")
+        if runtime := runtime_directory(environment):
+            self.paths.insert(0, os.path.join(runtime, "auth.json"))
+        docker = environment.get("DOCKER_CONFIG")
+        if not docker:
+            docker = os.path.join(home_directory(environment), ".docker")
         self.paths.append(os.path.join(docker, "config.json"))
 
     def find(self, registry: str, repository: str = "") -> Credentials | None:
@@ -93,10 +100,7 @@ class CredentialFiles:
         Raises CredentialsError when a file is damaged or a helper fails.
         """
         for path in self.paths:
-            content = self._read(path)
-            if content is None:
-                continue
-            found = self._find_in(path, content, registry, repository)
+            found = self._find_in(self._read(path), registry, repository)
             if found is not None:
                 return found
         return None
@@ -109,8 +113,8 @@ class CredentialFiles:
         """
         place = self._own
         for path in self.paths:
-            content = self._read(path) or {}
-            if helper := _helper_of(content, registry):
+            file = self._read(path)
+            if helper := file.helper_of(registry):
                 secret = {
                     "ServerURL": _server(registry),
                     "Username": credentials.username,
@@ -118,82 +122,68 @@ class CredentialFiles:
                 }
                 self._run_helper(helper, "store", json.dumps(secret))
                 return f"docker-credential-{helper}"
-            if any(_is_for(key, registry, "") for key in _object(content, "auths")):
+            if any(_is_for(key, registry, "") for key in file.auths):
                 place = path
                 break
-        content = self._read(place) or {}
-        auths = {
-            key: value
-            for key, value in _object(content, "auths").items()
-            if not _is_for(key, registry, "")
-        }
+        file = self._read(place)
+        auths = file.without(registry)
         auths[_key(place, registry)] = {"auth": credentials.encoded}
-        _write(place, {**content, "auths": auths})
+        _write(place, {**file.content, "auths": auths})
         return place
 
     def erase(self, registry: str) -> list[str]:
         """Forget every login for ``registry``; return where there was one."""
         places = []
         for path in self.paths:
-            content = self._read(path) or {}
-            if helper := _helper_of(content, registry):
+            file = self._read(path)
+            if helper := file.helper_of(registry):
                 if self._ask_helper(helper, registry) is not None:
                     self._run_helper(helper, "erase", _server(registry))
                     places.append(f"docker-credential-{helper}")
                 continue
-            auths = _object(content, "auths")
-            kept = {key: auths[key] for key in auths if not _is_for(key, registry, "")}
-            if len(kept) < len(auths):
-                _write(path, {**content, "auths": kept})
+            kept = file.without(registry)
+            if len(kept) < len(file.auths):
+                _write(path, {**file.content, "auths": kept})
                 places.append(path)
         return places
 
-    def _find_in(
-        self, path: str, content: dict[str, Any], registry: str, repository: str
-    ) -> Credentials | None:
-        if helper := _helper_of(content, registry):
+    def _find_in(self, file: _LoginFile, registry: str, repository: str) -> Credentials | None:
+        if helper := file.helper_of(registry):
             return self._ask_helper(helper, registry)
-        auths = _object(content, "auths")
         for name in _namespaces(repository):
-            for key, entry in auths.items():
-                if _is_for(key, registry, name) and isinstance(entry, dict):
-                    found = _from_entry(entry, path)
+            for key, entry in file.auths.items():
+                if _is_for(key, registry, name) and entry is not None:
+                    found = _from_entry(entry, key, file.path)
                     if found is not None:
                         return found
         return None
 
-    def _read(self, path: str) -> dict[str, Any] | None:
+    def _read(self, path: str) -> _LoginFile:
+        """Read a file, which is empty where it can't be; raise CredentialsError."""
+        nothing = _LoginFile(path, {})
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, "rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
-                content = json.load(file)
+                text = file.read()
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return nothing
         except PermissionError:  # another user's, after su(1)
             self._tell(f"can't read {path}: permission denied; going on without it")
-            return None
+            return nothing
         except OSError as error:
             raise CredentialsError(f"can't read {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise CredentialsError(f"{path}: not JSON: {error}", _MEND) from error
-        if not isinstance(content, dict):
-            raise CredentialsError(f"{path}: not a JSON object", _MEND)
-        if mode & (stat.S_IRGRP | stat.S_IROTH) and _object(content, "auths"):
+        found = _LoginFile(path, parse_json(text, path, _damaged))
+        if mode & (stat.S_IRGRP | stat.S_IROTH) and found.auths:
             self._tell(f"others may read your passwords in {path}: chmod 600 {path}")
-        return content
+        return found
 
     def _ask_helper(self, helper: str, registry: str) -> Credentials | None:
         output = self._run_helper(helper, "get", _server(registry))
         if output is None:
             return None
-        try:
-            answer = json.loads(output)
-            username, secret = str(answer["Username"]), str(answer["Secret"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CredentialsError(
-                f"docker-credential-{helper}: its answer is not what was expected"
-            ) from error
         source = f"docker-credential-{helper}"
+        answer = Fields(parse_json(output, source, CredentialsError), source, CredentialsError)
+        username, secret = answer.required_string("Username"), answer.required_string("Secret")
         if username == _IDENTITY_USER:
             return Credentials(identity_token=secret, source=source)
         return Credentials(username, secret, source=source) if username else None
@@ -232,37 +222,53 @@ class CredentialFiles:
         return done.stdout
 
 
-def _from_entry(entry: dict[str, Any], path: str) -> Credentials | None:
-    if identity := entry.get("identitytoken"):
-        return Credentials(identity_token=str(identity), source=path)
-    if encoded := entry.get("auth"):
+class _LoginFile:
+    """What a file of logins has: entries by registry, and the names of credential helpers.
+
+    ``content`` is all of it, to be written back.
+    """
+
+    def __init__(self, path: str, value: object) -> None:
+        fields = Fields(value, path, _damaged)
+        self.path = path
+        self.content = dict(fields.rest)
+        self.auths = fields.mapping("auths")
+        self._helpers = fields.string_map("credHelpers")
+        self._store = fields.string("credsStore")
+
+    def without(self, registry: str) -> JsonObject:
+        """Return the entries of other registries."""
+        return {key: entry for key, entry in self.auths.items() if not _is_for(key, registry, "")}
+
+    def helper_of(self, registry: str) -> str:
+        """Return the name of the helper that keeps the credentials of ``registry``, "" if none."""
+        for key, helper in self._helpers.items():
+            if _is_for(key, registry, "") and helper:
+                return _checked(helper)
+        return _checked(self._store)
+
+
+def _damaged(message: str) -> CredentialsError:
+    return CredentialsError(message, _MEND)
+
+
+def _from_entry(value: object, key: str, path: str) -> Credentials | None:
+    what = f"{path}: auths: {key}"
+    entry = Fields(value, what, _damaged)
+    if identity := entry.string("identitytoken"):
+        return Credentials(identity_token=identity, source=path)
+    if encoded := entry.string("auth"):
         try:
-            pair = base64.b64decode(str(encoded), validate=True).decode(errors="surrogateescape")
-        except binascii.Error:
-            raise CredentialsError(
-                f"{path}: a login in it is damaged (not base64)", "log in anew"
-            ) from None
+            pair = base64.b64decode(encoded, validate=True).decode(errors="surrogateescape")
+        except ValueError:  # binascii.Error too
+            raise CredentialsError(f"{what}: damaged (not base64)", "log in anew") from None
         username, colon, password = pair.partition(":")
         if not colon:
-            raise CredentialsError(f"{path}: a login in it has no password", "log in anew")
+            raise CredentialsError(f"{what}: no password", "log in anew")
         return Credentials(username, password.rstrip("\0"), source=path)
-    if name := entry.get("username"):
-        return Credentials(str(name), str(entry.get("password", "")), source=path)
+    if name := entry.string("username"):
+        return Credentials(name, entry.string("password"), source=path)
     return None  # Docker leaves empty entries for what a helper keeps
-
-
-def _object(content: dict[str, Any], key: str) -> dict[str, Any]:
-    value = content.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _helper_of(content: dict[str, Any], registry: str) -> str:
-    """Return the name of the helper that keeps the credentials of ``registry``, "" if none."""
-    for key, helper in _object(content, "credHelpers").items():
-        if _is_for(key, registry, "") and isinstance(helper, str) and helper:
-            return _checked(helper)
-    store = content.get("credsStore")
-    return _checked(store) if isinstance(store, str) and store else ""
 
 
 def _checked(helper: str) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
+    from sundog.oci.verified import Readable
+
 _BODY_LIMIT = 8 << 20
 
 
@@ -60,11 +62,16 @@ class Transport(Protocol):
         """Return the answer, whatever its status; raise UnreachableError when there is none."""
 
 
-def read_all(response: Response, limit: int = _BODY_LIMIT) -> bytes:
-    """Read the rest of a body and close it; raise ProtocolError beyond ``limit`` bytes."""
+def read_all(
+    response: Response, limit: int = _BODY_LIMIT, *, reader: Readable | None = None
+) -> bytes:
+    """Read the rest of a body and close it; raise ProtocolError beyond ``limit`` bytes.
+
+    ``reader`` is what checks the bytes of ``response``, and raises what it finds.
+    """
     parts, size = [], 0
     try:
-        while part := response.read(1 << 16):
+        while part := (reader or response).read(1 << 16):
             parts.append(part)
             size += len(part)
             if size > limit:

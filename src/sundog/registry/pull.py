@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sundog.errors import (
-    DigestMismatch,
+    ContentMismatch,
     DocumentError,
     ImageConfigError,
     ManifestError,
@@ -52,7 +52,7 @@ _CONFIG_LIMIT = 16 << 20
 _LAYERS = 1000  # twice as many as any file system stacks
 _NESTING = 4  # of indexes in indexes
 # After these another mirror, or registry that may be meant, is tried.
-_ELSEWHERE = (RegistryError, DigestMismatch)
+_ELSEWHERE = (RegistryError, ContentMismatch)
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,20 @@ import os
 import time
 from contextlib import contextmanager, suppress
 
+from sundog.errors import DigestMismatch
 from sundog.kernel.files import Closing
-from sundog.oci.digest import ALGORITHMS, Digest
+from sundog.oci.digest import ALGORITHMS
+from sundog.oci.verified import VerifiedReader
 from sundog.store.locks import lock_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sundog.oci.digest import Digest
     from sundog.store.storage import Storage
 
 _PARTIAL = b"partial"
-_CHUNK = 1 << 20
 # An interrupted download can be resumed for this long.
 _PARTIAL_SECONDS = 7 * 86400
 
@@ -78,28 +80,25 @@ class Blobs:
 
     def check(self, digest: Digest) -> bool:
         """Read a blob and tell whether it has this digest; if not, remove it."""
-        hasher = digest.hasher()
         try:
-            with open(self.path(digest), "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    hasher.update(chunk)
+            with open(self.path(digest), "rb", buffering=0) as file:
+                VerifiedReader(file, digest).drain()
         except FileNotFoundError:
             return False
-        if hasher.hexdigest() == digest.encoded:
-            return True
-        with suppress(FileNotFoundError):
-            os.unlink(self.path(digest))
-        return False
+        except DigestMismatch:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path(digest))
+            return False
+        return True
 
     def read(self, digest: Digest) -> bytes | None:
         """Return a small blob, None if it is not here or has another digest."""
         self._storage.hold()
         try:
-            with open(self.path(digest), "rb") as file:
-                content = file.read()
-        except FileNotFoundError:
+            with open(self.path(digest), "rb", buffering=0) as file:
+                return VerifiedReader(file, digest).read_all()
+        except (FileNotFoundError, DigestMismatch):
             return None
-        return content if Digest.of(content, digest.algorithm) == digest else None
 
     def put(self, content: bytes, digest: Digest) -> None:
         """Keep a small blob that the caller has checked."""

@@ -6,7 +6,6 @@ looks both names up in the tables here, so a compromised process can ask for not
 
 from __future__ import annotations
 
-import dataclasses
 from importlib import import_module
 
 from sundog.layer.inherit import StepOwners
@@ -34,14 +33,14 @@ TASKS = {
     "unpack_arriving": "sundog.transfer.arrivals",
     "write_layer_tar": "sundog.store.tree_work",
 }
-# Dataclass whose fields cross unchanged → its module.
+# Class → its module.  Its slots, in the order of the arguments, cross unchanged.
 VALUES = {
     "Arrived": "sundog.transfer.arrivals",
     "Descriptor": "sundog.oci.descriptor",
     "Digest": "sundog.oci.digest",
     "LayerBlob": "sundog.store.layer_info",
     "LayerInfo": "sundog.store.layer_info",
-    "LayerPath": "sundog.store.layers",
+    "LayerPath": "sundog.record.layer_path",
     "Packed": "sundog.transfer.packing",
     "Packing": "sundog.transfer.packing",
     "Pipes": "sundog.transfer.arrivals",
@@ -59,9 +58,10 @@ def take_apart(value: object) -> tuple[str, tuple[object, ...]]:
     name = type(value).__name__
     if isinstance(value, StepOwners):
         return name, (pack_owners(value.records), value.is_complete, value.guessed)
-    if type(value).__module__ != VALUES.get(name) or not dataclasses.is_dataclass(value):
+    if type(value).__module__ != VALUES.get(name):
         raise TypeError(f"this may not cross between processes: {value!r}")
-    return name, tuple(getattr(value, field.name) for field in dataclasses.fields(value))
+    slots: tuple[str, ...] = getattr(type(value), "__slots__", ())
+    return name, tuple(getattr(value, slot) for slot in slots)
 
 
 def put_together(name: str, parts: tuple[object, ...]) -> object:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from sundog.container.recorded import MountedTree
+    from sundog.container.mounted_tree import MountedTree
     from sundog.container.root import Root
     from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners

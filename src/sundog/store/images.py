@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from sundog.errors import (
-    ImageConfigError,
+    DocumentError,
     KernelError,
     NotInStorage,
     ReferenceSyntaxError,
@@ -29,6 +29,7 @@ from sundog.kernel.files import RENAME_EXCHANGE, Closing, renameat2
 from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
+from sundog.oci.fields import Fields, parse_json
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.metadata import encoded, environment_file, metadata_file
@@ -43,8 +44,7 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 _GLOB = frozenset("*?[")
-# What reading a damaged image raises.
-_DAMAGES = (ValueError, KeyError, TypeError, FileNotFoundError, ImageConfigError)
+_DESCRIPTION = "image.json"
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -291,7 +291,7 @@ class Images:
             with Closing(fd):
                 try:
                     return _read_image(fd)
-                except _DAMAGES as error:
+                except (FileNotFoundError, DocumentError) as error:
                     if is_at(path, fd):
                         name = _name_of(directory)
                         raise StoreError(
@@ -306,14 +306,18 @@ def is_glob(pattern: str) -> bool:
 
 
 def _read_image(dirfd: int) -> Image:
-    description = json.loads(_contents(dirfd, "image.json"))
+    value = parse_json(_contents(dirfd, _DESCRIPTION), _DESCRIPTION, DocumentError)
+    description = Fields(value, _DESCRIPTION, DocumentError)
+    layers = description.strings("layers")
+    if layers is None:
+        raise description.wrong("layers", "a list of strings", None)
     return Image(
-        description["reference"],
-        description["typed"],
+        description.required_string("reference"),
+        description.required_string("typed"),
         ImageConfig.from_json(_contents(dirfd, "config.json")),
-        tuple(description["layers"]),
-        description["origin"],
-        tuple(description.get("blobs", ())),
+        layers,
+        description.required_string("origin"),
+        description.strings("blobs") or (),
     )
 
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sundog.record.layer_path import LayerPath
 from sundog.record.owners import read_owners
 from sundog.record.stack import ID_LENGTH
 
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 LayerId = str
-
-
-@dataclass(frozen=True, slots=True)
-class LayerPath:
-    """The paths of a layer's files and of its manifest.  ``guessed`` is that of ``LayerInfo``."""
-
-    tree: bytes
-    owners: bytes
-    guessed: bool = False
 
 
 def layer_id(*identity: str) -> LayerId:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from sundog.errors import StoreError, SundogError
+from sundog.errors import DocumentError, StoreError, SundogError
 from sundog.oci.config import HistoryEntry, ImageConfig
+from sundog.oci.fields import Fields, parse_json
 from sundog.oci.platform import Platform
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
+_SHOWN = "metadata.json"
 
 
 def environment_file(config: ImageConfig) -> bytes:
@@ -68,56 +70,26 @@ def imported_config(metadata: bytes | None, created: str) -> ImageConfig:
     if metadata is None:
         return config
     try:
-        known = _Metadata(json.loads(metadata))
-        platform = Platform.parse(known.text("arch")) if known.text("arch") else host
+        known = Fields(parse_json(metadata, _SHOWN, DocumentError), _SHOWN, DocumentError)
+        arch = known.string("arch")
+        platform = Platform.parse(arch) if arch else host
         # One layer holds all files, so no entry from before the import has a layer of its own.
         history = tuple(
             replace(HistoryEntry.from_json(entry), empty_layer=True)
-            for entry in known.items("history")
+            for entry in known.array("history") or ()
         )
         return replace(
             config,
             architecture=platform.architecture,
             variant=platform.variant,
-            env=tuple(f"{name}={value}" for name, value in known.pairs("env").items()),
-            working_dir=known.text("cwd"),
-            labels=known.pairs("labels"),
-            shell=tuple(map(str, known.items("shell"))) or None,
-            volumes=tuple(map(str, known.items("volumes"))),
+            env=tuple(f"{name}={value}" for name, value in known.mapping("env").items()),
+            working_dir=known.string("cwd"),
+            labels={name: str(value) for name, value in known.mapping("labels").items()},
+            shell=known.strings("shell") or None,
+            volumes=known.strings("volumes") or (),
             history=(*history, imported),
         )
-    except (ValueError, SundogError) as error:
-        raise StoreError(f"the image's own /ch/metadata.json cannot be used: {error}") from error
-
-
-class _Metadata:
-    """The top object of metadata.json; a field of the wrong type is a ValueError."""
-
-    def __init__(self, value: object) -> None:
-        if not isinstance(value, dict):
-            raise ValueError("not an object")
-        self._fields = value
-
-    def text(self, key: str) -> str:
-        value = self._fields.get(key)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise ValueError(f"{key}: not a string")
-        return value
-
-    def items(self, key: str) -> list[object]:
-        value = self._fields.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise ValueError(f"{key}: not a list")
-        return value
-
-    def pairs(self, key: str) -> dict[str, str]:
-        value = self._fields.get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise ValueError(f"{key}: not an object")
-        return {name: str(item) for name, item in value.items()}
+    except SundogError as error:
+        raise StoreError(
+            f"the image's own /ch/metadata.json cannot be used: {error.message}"
+        ) from error

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from sundog.container.recorded import MountedTree
+    from sundog.container.mounted_tree import MountedTree
     from sundog.container.supervision import Emulation
     from sundog.layer.inherit import StepOwners
+    from sundog.record.layer_path import LayerPath
     from sundog.store.layer_info import LayerInfo
-    from sundog.store.layers import LayerId, LayerPath, Layers
+    from sundog.store.layers import LayerId, Layers
     from sundog.store.storage import Storage
 
     # Takes the draft, the layers below, the skeleton and the owners that the instruction knows.
@@ -51,11 +52,9 @@ class DraftedSnapshot:
 
     def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
         """Return what a supervisor starts with; ``mounted`` is mounted in the container."""
-        from sundog.container.recorded import Recorded  # noqa: PLC0415
         from sundog.container.supervision import Emulation  # noqa: PLC0415
 
-        paths = self._layers.paths(self._below)
-        recorded = [Recorded(path.tree, path.owners) for path in paths]
+        recorded = self._layers.paths(self._below)
         changes = os.path.join(self._draft, self._changes)
         return Emulation(recorded, changes, is_stable=self._is_stable, mounted=mounted)
 

@@ -15,7 +15,7 @@ from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
-from sundog.record.owners import pack_owners, read_owners
+from sundog.record.owners import pack_owners
 from sundog.store.layer_info import LayerInfo
 
 TYPE_CHECKING = False
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from sundog.layer.import_directory import Owner
     from sundog.layer.inherit import StepOwners
+    from sundog.record.layer_path import LayerPath
     from sundog.record.owners import OwnersManifest
-    from sundog.store.layers import LayerPath
 
 
 def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
@@ -176,7 +176,7 @@ def new_tree(draft: bytes) -> bytes:
 
 
 def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
-    return [LayerTree(layer.tree, read_owners(layer.owners), layer.guessed) for layer in layers]
+    return [LayerTree.read(layer) for layer in layers]
 
 
 def finish_draft(

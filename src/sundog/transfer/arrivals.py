@@ -19,7 +19,6 @@ from typing import cast
 
 from sundog.errors import ArchiveError, StoreError
 from sundog.layer.below import LayerTree
-from sundog.record.owners import read_owners
 from sundog.store.crossing import put_together, take_apart
 from sundog.store.tree_work import finish_draft, new_tree
 from sundog.store.worker import TreeWorker, receive, send
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
+    from sundog.record.layer_path import LayerPath
     from sundog.store.layer_info import LayerInfo
-    from sundog.store.layers import LayerPath
 
 # Bytes of a blob between two messages of its arrival: at first so many, later a share of what there
 # is.  So all messages about a blob, of whatever size, fit into the pipe, and nobody waits to write.
@@ -209,7 +208,7 @@ class _Below:
         while self._news.last is None:
             self._news.wait()
         for path in cast("tuple[LayerPath, ...]", self._news.last):
-            yield LayerTree(path.tree, read_owners(path.owners), path.guessed)
+            yield LayerTree.read(path)
 
 
 class _Arriving(io.RawIOBase):

@@ -7,21 +7,23 @@ process left.  What a server sends is believed only when its digest is right.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
 from sundog.errors import (
     Cancelled,
-    DigestMismatch,
+    ContentMismatch,
     ProtocolError,
     RegistryError,
     UnreachableError,
 )
+from sundog.oci.verified import VerifiedReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.oci.descriptor import Descriptor
     from sundog.store.blobs import Blobs, Partial
@@ -66,8 +68,8 @@ class Fetch:
     ) -> None:
         """Have the blob in the store, partial or complete, in full and checked.
 
-        ``arrived`` is told how many bytes of it are in its file.  Raises DigestMismatch or
-        ProtocolError when it is not what its descriptor says, and what ``sources`` raise.
+        ``arrived`` is told how many bytes of it are in its file.  Raises ContentMismatch when it is
+        not what its descriptor says, and what ``sources`` raise.
         """
         digest = descriptor.digest
         with self.blobs.partial(digest) as partial:
@@ -76,11 +78,9 @@ class Fetch:
                 return
             try:
                 self._complete(partial, descriptor, sources, arrived, transfer)
-            except (DigestMismatch, ProtocolError) as error:
+            except (ContentMismatch, ProtocolError) as error:
                 self.blobs.drop_partial(digest)
-                error.hint = (
-                    error.hint or "what came is thrown away; perhaps it is worth a try more"
-                )
+                error.hint = error.hint or "the download was discarded; try again"
                 raise
 
     def _complete(
@@ -91,77 +91,109 @@ class Fetch:
         arrived: Callable[[int], None],
         transfer: Transfer,
     ) -> None:
-        size = descriptor.size
-        if partial.size > size:
+        if partial.size > descriptor.size:
             partial.clear()
-        hasher = descriptor.digest.hasher()
-        position = 0
-        while position < partial.size:
-            self._check()
-            chunk = partial.read(position, _CHUNK)
-            hasher.update(chunk)
-            position += len(chunk)
-            transfer.advance(len(chunk))
-            arrived(position)
-        if not size:
+        if not descriptor.size:
             arrived(0)
-        left = list(sources)
-        failures = 0
-        reached = partial.size  # when the failures were last forgotten
-        while partial.size < size:
-            before = partial.size
+        with closing(_Resumed(self, partial, descriptor.size, sources)) as resumed:
+            reader = VerifiedReader.of_blob(resumed, descriptor)
             try:
-                stream = left[0](before)
-                try:
-                    for chunk in self._chunks(stream, before, descriptor):
+                while chunk := reader.read(_CHUNK):
+                    if reader.size > partial.size:
                         partial.append(chunk)
-                        hasher.update(chunk)
-                        transfer.advance(len(chunk))
-                        arrived(partial.size)
-                finally:
-                    stream.close()
+                    transfer.advance(len(chunk))
+                    arrived(reader.size)
+            except ContentMismatch as error:
+                if resumed.host:
+                    error.message = f"{resumed.host}: {error.message}"
+                raise
+
+
+class _Resumed:
+    """The bytes of a blob: those that ``partial`` has, then what ``sources`` send.
+
+    A connection that breaks is opened again where it broke; a source that fails for good makes room
+    for the next one.  ``host`` is the last that sent something, "" while there was none.
+    """
+
+    def __init__(
+        self, fetch: Fetch, partial: Partial, total: int, sources: Sequence[Source]
+    ) -> None:
+        self._fetch = fetch
+        self._partial = partial
+        self._kept = partial.size
+        self._total = total
+        self._left = list(sources)
+        self._stream: Stream | None = None
+        self._position = 0
+        self._failures = 0
+        self._reached = partial.size  # when the failures were last forgotten
+        self.host = ""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, b"" at the end; raise what the last source raises."""
+        if self._position < self._kept:
+            self._check()
+            data = self._partial.read(self._position, min(size, self._kept - self._position))
+        else:
+            data = self._received(size)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Tell the source that no more is wanted."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _received(self, size: int) -> bytes:
+        """Return what comes next from outside.
+
+        A source that has all of the blob is asked for its end too: it may have more.
+        """
+        while self._stream is not None or self._position < self._total:
+            self._check()
+            try:
+                if self._stream is None:
+                    return self._opened().read(size)
+                return self._stream.read(size)
             except UnreachableError as error:
-                failures += 1
-                if partial.size >= reached + _PROGRESS:
-                    failures, reached = 1, partial.size
-                if error.permanent or failures == _ATTEMPTS:
-                    if len(left) == 1:
-                        raise
-                    del left[0]
-                    failures = 0
-                else:
-                    self.sleep(_FIRST_PAUSE * 2.0 ** (failures - 1))
+                self.close()
+                if self._position < self._total:
+                    self._try_again(error)
             except ProtocolError:
                 raise
             except RegistryError:
-                if len(left) == 1:
+                self.close()
+                if len(self._left) == 1:
                     raise
-                del left[0]
-        descriptor.digest.check(hasher.hexdigest(), f"blob {descriptor.digest}")
+                del self._left[0]
+        return b""
 
-    def _chunks(self, stream: Stream, wanted: int, descriptor: Descriptor) -> Iterator[bytes]:
-        """Return what ``stream`` has from the offset ``wanted`` on.
-
-        Raises ProtocolError when it is complete and has more or less than the descriptor says.
-        """
-        position = stream.offset
-        while chunk := stream.read(_CHUNK):
+    def _opened(self) -> Stream:
+        """Open the first source where the others have come to."""
+        self._stream = stream = self._left[0](self._position)
+        self.host = stream.host
+        # A server that does not know ranges sends all of it once more.
+        behind = self._position - stream.offset
+        while behind > 0 and (known := stream.read(min(behind, _CHUNK))):
             self._check()
-            start, position = position, position + len(chunk)
-            if position > descriptor.size:
-                raise _wrong_size(stream, descriptor, f"more than {descriptor.size} bytes")
-            if position > wanted:
-                # A server that does not know ranges sends all of it once more.
-                yield chunk[max(0, wanted - start) :]
-        if position < descriptor.size:
-            raise _wrong_size(stream, descriptor, f"{position} bytes")
+            behind -= len(known)
+        return stream
+
+    def _try_again(self, error: UnreachableError) -> None:
+        """Wait before the next attempt, or go over to the next source; else raise ``error``."""
+        self._failures += 1
+        if self._position >= self._reached + _PROGRESS:
+            self._failures, self._reached = 1, self._position
+        if error.permanent or self._failures == _ATTEMPTS:
+            if len(self._left) == 1:
+                raise error
+            del self._left[0]
+            self._failures = 0
+        else:
+            self._fetch.sleep(_FIRST_PAUSE * 2.0 ** (self._failures - 1))
 
     def _check(self) -> None:
-        if self.cancelled.is_set():
+        if self._fetch.cancelled.is_set():
             raise Cancelled("given up")
-
-
-def _wrong_size(stream: Stream, descriptor: Descriptor, came: str) -> ProtocolError:
-    return ProtocolError(
-        f"blob {descriptor.digest}: {stream.host} has {came}, the manifest says {descriptor.size}"
-    )

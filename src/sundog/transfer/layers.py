@@ -18,8 +18,9 @@ from sundog.errors import ArchiveError, DigestMismatch, SundogError
 from sundog.layer.limits import Meter, check_layers
 from sundog.layer.threads import started
 from sundog.oci.digest import Digest
+from sundog.record.layer_path import LayerPath
 from sundog.store.layer_info import LayerBlob
-from sundog.store.layers import LayerPath, layer_id
+from sundog.store.layers import layer_id
 from sundog.transfer.arrivals import Arrival, ArrivalWorker, Arrived
 from sundog.transfer.fetch import Fetch
 

@@ -23,7 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.store.layers import LayerId, LayerPath
+    from sundog.record.layer_path import LayerPath
+    from sundog.store.layers import LayerId
     from sundog.store.store import Store
 
 _SHOWN = 20  # paths in warnings

@@ -12,6 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 
+from sundog.builder.tree_step import encoded
 from sundog.errors import BuildError, KernelError, SundogError
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.record.identity import find_group, find_user, parsed_id
@@ -39,25 +40,21 @@ class OwnerText:
     @property
     def is_numeric(self) -> bool:
         """Whether both parts are numbers, so that nobody need read the image's files."""
-        return all(parsed_id(_bytes(word)) >= 0 for word in (self.user, self.group) if word)
+        return all(parsed_id(encoded(word)) >= 0 for word in (self.user, self.group) if word)
 
     def resolve(self, root: int) -> tuple[int, int]:
         """Return uid and gid in the image open as ``root``; raise BuildError for unknown names."""
-        uid = gid = parsed_id(_bytes(self.user))
+        uid = gid = parsed_id(encoded(self.user))
         try:
             if uid < 0:
-                _, uid, gid, _ = find_user(_bytes(self.user), account_file(root, PASSWD))
+                _, uid, gid, _ = find_user(encoded(self.user), account_file(root, PASSWD))
             if self.group:
-                gid = parsed_id(_bytes(self.group))
+                gid = parsed_id(encoded(self.group))
                 if gid < 0:
-                    gid = find_group(_bytes(self.group), account_file(root, GROUP))
+                    gid = find_group(encoded(self.group), account_file(root, GROUP))
         except SundogError as error:
             raise BuildError(f"--chown: {error.message}", error.hint) from error
         return uid, gid
-
-
-def _bytes(word: str) -> bytes:
-    return word.encode("utf-8", "surrogateescape")
 
 
 def account_file(root: int, path: bytes) -> bytes:

@@ -20,7 +20,7 @@ from sundog.errors import ArchiveError, BuildError
 from sundog.kernel.files import Closing
 from sundog.layer.below import Below, LayerTree
 from sundog.layer.inherit import StepOwners
-from sundog.record.owners import pack_owners, read_owners, unpack_owners
+from sundog.record.owners import pack_owners, unpack_owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -195,10 +195,7 @@ class ImageFiles:
 
     def place(self, site: Site) -> None:
         """Copy the files; keep their owners."""
-        layers = [
-            LayerTree(path.tree, read_owners(path.owners), path.guessed)
-            for path in self.store.layers.paths(self.layers)
-        ]
+        layers = [LayerTree.read(path) for path in self.store.layers.paths(self.layers)]
         with Below(layers) as view:
             tree = SourceTree.of_image(site.image, _LayerRecords(view))
             site.put(tree, tree.find(self.sources, excluded=self.excludes, parents=self.parents))

@@ -24,8 +24,18 @@ from sundog.builder.files.archive import is_archive, put_unpacked
 from sundog.builder.files.copy import put_file
 from sundog.builder.files.remote_access import refused_hint
 from sundog.builder.tree_step import without_user
-from sundog.errors import AddressError, BuildError, RegistryError, UnreachableError
+from sundog.errors import (
+    AddressError,
+    BuildError,
+    DigestMismatch,
+    DocumentError,
+    RegistryError,
+    UnreachableError,
+)
 from sundog.kernel.files import Closing
+from sundog.oci.digest import Digest
+from sundog.oci.fields import Fields, parse_json
+from sundog.oci.verified import VerifiedReader
 from sundog.registry.address import Address
 from sundog.registry.http import Request
 from sundog.registry.retries import RetryingTransport
@@ -164,20 +174,20 @@ class RemoteFile:
 
     def _keep(self, response: Response) -> str:
         """Write a response's body into a file, and check it."""
-        state = hashlib.sha256()
-        with self.store.faults:
-            path = os.path.join(self.store.scratch.new(), os.fsencode(self.name or _UNNAMED))
-            with open(path, "wb") as file:
-                while data := response.read(_CHUNK):
-                    state.update(data)
-                    file.write(data)
-                os.fchmod(file.fileno(), _MODE)
-        digest = f"sha256:{state.hexdigest()}"
-        if self.checksum and digest != self.checksum:
+        reader = VerifiedReader(response, Digest.parse(self.checksum) if self.checksum else None)
+        try:
+            with self.store.faults:
+                path = os.path.join(self.store.scratch.new(), os.fsencode(self.name or _UNNAMED))
+                with open(path, "wb") as file:
+                    while data := reader.read(_CHUNK):
+                        file.write(data)
+                    os.fchmod(file.fileno(), _MODE)
+        except DigestMismatch as error:
             raise BuildError(
-                f"checksum of {self.shown} is {digest}, not {self.checksum}",
+                f"checksum of {self.shown} is {reader.digest}, not {self.checksum}",
                 "the file is not the one that the Dockerfile's author had",
-            )
+            ) from error
+        digest = str(reader.digest)
         modified = response.headers.get("Last-Modified", "")
         seconds = _seconds(modified)
         os.utime(path, (seconds, seconds))
@@ -187,8 +197,10 @@ class RemoteFile:
         return digest
 
     def _noted(self) -> _Note:
-        with suppress(OSError, ValueError, TypeError), open(self._note_path(), "rb") as file:
-            return _Note(**json.load(file))
+        what = "download"
+        with suppress(OSError, DocumentError), open(self._note_path(), "rb") as file:
+            fields = Fields(parse_json(file.read(), what, DocumentError), what, DocumentError)
+            return _Note(*map(fields.string, _Note.__slots__))
         return _Note()
 
     def _note(self, note: _Note) -> None:

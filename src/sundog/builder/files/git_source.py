@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from sundog.builder.files.sources import SourceTree
-from sundog.builder.tree_step import without_user
+from sundog.builder.tree_step import decoded, without_user
 from sundog.dockerfile.ignore import PathPatterns
+from sundog.dockerfile.wildcard import literal_pattern
 from sundog.errors import AddressError, BuildError
 from sundog.kernel.files import Closing
 from sundog.kernel.process import Umask
@@ -186,7 +187,7 @@ class GitFiles:
         with Closing(os.open(self._repository, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             ignored = None if self.keep_git_dir else PathPatterns(["**/.git"])
             tree = SourceTree.of_context(fd, ignored)
-            found = tree.find([_literal(self.reference.subdir)])
+            found = tree.find([literal_pattern(self.reference.subdir)])
             if not tree.is_directory(found[0]):
                 raise BuildError(f"git: not a directory: {self.reference.subdir}")
             site.put(tree, found)
@@ -255,7 +256,7 @@ class GitFiles:
                 f"git {arguments[0]} failed: {_reason(done.stderr)}",
                 without_user(self.reference.remote),
             )
-        return done.stdout.decode("utf-8", "surrogateescape").strip()
+        return decoded(done.stdout).strip()
 
     def _succeeds(self, *arguments: str) -> bool:
         return self._run(*arguments).returncode == 0
@@ -306,8 +307,3 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
         "HOME": "/nonexistent",
         "LC_ALL": "C",
     }
-
-
-def _literal(path: str) -> str:
-    """Return the pattern that matches only ``path``."""
-    return re.sub(r"([*?\[\\])", r"\\\1", path)

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field
 
 from sundog.builder.files.content import check_depth, open_in
+from sundog.builder.tree_step import decoded
 from sundog.kernel.files import Closing
 
 TYPE_CHECKING = False
@@ -81,7 +82,7 @@ class Selection:
             )
         for name, is_directory in kinds:
             path = os.path.join(directory, name)
-            text = path.decode("utf-8", "surrogateescape")
+            text = decoded(path)
             is_taken = self.takes(text)
             if is_directory and self.may_take_below(text):
                 check_depth(path)

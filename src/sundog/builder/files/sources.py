@@ -23,6 +23,7 @@ from sundog.builder.files.content import (
     unreadable,
 )
 from sundog.builder.files.selection import Selection
+from sundog.builder.tree_step import decoded, encoded
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
 from sundog.errors import BuildError, KernelError
@@ -177,7 +178,7 @@ class SourceTree:
                         f"not a directory: {above}", "--parents keeps the part after /./"
                     )
                 patterns = _path_patterns([f"./{included}"]) if included else None
-                place = self.canonical(fd).decode("utf-8", "surrogateescape")
+                place = decoded(self.canonical(fd))
                 listing = self._listing(fd, Selection(place, self._ignored, excluded, patterns))
             if listing is not None and not listing.names[b""] and not has_wildcard(pattern):
                 raise self._not_found(pattern)
@@ -194,10 +195,10 @@ class SourceTree:
                     os.path.join(path, name)
                     for path in paths
                     for name in self._names(path)
-                    if automaton.matches(name.decode("utf-8", "surrogateescape"))
+                    if automaton.matches(decoded(name))
                 ]
             else:
-                name = without_escapes(component).encode("utf-8", "surrogateescape")
+                name = encoded(without_escapes(component))
                 paths = [os.path.join(path, name) for path in paths]
         is_pattern = any(map(has_wildcard, components))
         found = []
@@ -229,8 +230,8 @@ class SourceTree:
                 raise
             return None
         with Closing(fd):
-            place = self.canonical(fd).decode("utf-8", "surrogateescape")
-            names = {place, path.decode("utf-8", "surrogateescape")}
+            place = decoded(self.canonical(fd))
+            names = {place, decoded(path)}
             ignored = any(self._ignored.match(name) for name in names) if self._ignored else False
             if not stat.S_ISDIR(os.fstat(fd).st_mode):
                 is_taken = not ignored and not self._is_excluded(path, excluded)
@@ -256,7 +257,7 @@ class SourceTree:
         """Tell whether a file that is itself a source is excluded, by its path or by its name."""
         if not excluded:
             return False
-        text = path.decode("utf-8", "surrogateescape")
+        text = decoded(path)
         return excluded.match(text) or excluded.match(os.path.basename(text))
 
     def _not_found(self, pattern: str) -> BuildError:

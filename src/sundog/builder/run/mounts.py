@@ -15,15 +15,17 @@ from sundog.builder.files.placement import Placer
 from sundog.builder.keys import cache_key
 from sundog.builder.run.heredoc_command import SCRIPT_DIRECTORY
 from sundog.builder.tree_step import encoded
+from sundog.container.mounted_tree import MountedTree
 from sundog.container.operations import CREATED, Bind, DetachedMount, FileMount, TmpfsMount
-from sundog.container.recorded import MountedTree, Recorded
 from sundog.container.root import DirectoryRoot, OverlayRoot
 from sundog.container.step import in_root
 from sundog.container.step_mounts import TreeMount
 from sundog.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
+from sundog.dockerfile.wildcard import literal_pattern
 from sundog.errors import BuildError
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.layer.flatten import copy_tree
+from sundog.record.layer_path import LayerPath
 from sundog.record.owners import OwnerRecord
 from sundog.store.cache_mounts import CacheRequest
 
@@ -43,12 +45,12 @@ if TYPE_CHECKING:
     from sundog.store.cache_mounts import CacheMount
     from sundog.store.store import Store
 
-    class Origin(Protocol):
+    class MountOrigin(Protocol):
         """The source of a mount's files."""
 
         def fingerprint(self, path: str) -> Field: ...  # noqa: D102
         def view(self, path: str, scratch: bytes, *, writable: bool) -> View: ...  # noqa: D102
-        def recorded(self) -> Sequence[Recorded]: ...  # noqa: D102
+        def recorded(self) -> Sequence[LayerPath]: ...  # noqa: D102
 
 
 _SECRETS = "/run/secrets/"
@@ -76,7 +78,7 @@ class ContextOrigin:
     def fingerprint(self, path: str) -> Field:
         """Return a digest of what is at ``path``; raise BuildError if nothing is there."""
         tree = self.context.tree()
-        return tree.digest(tree.find([_literally(path)]))
+        return tree.digest(tree.find([_pattern(path)]))
 
     def view(self, path: str, scratch: bytes, *, writable: bool) -> View:
         """Return the place of the files that ``path`` names.
@@ -86,7 +88,7 @@ class ContextOrigin:
         overlay can't copy them up, because their owner is not mapped in the container.
         """
         tree = self.context.tree()
-        found = tree.find([_literally(path)])
+        found = tree.find([_pattern(path)])
         is_copied = writable and (not self.overlays or tree.has_others_files(found))
         if not is_copied and not self.context.ignore_file():
             return View(DirectoryRoot(os.fsencode(os.path.abspath(self.context.path or ""))), path)
@@ -98,7 +100,7 @@ class ContextOrigin:
         in_root([copy], place)
         return View(copy, "files", is_copy=True)
 
-    def recorded(self) -> Sequence[Recorded]:
+    def recorded(self) -> Sequence[LayerPath]:
         """Return (): root owns all files."""
         return ()
 
@@ -118,10 +120,9 @@ class ImageOrigin:
         """Return the view of the layers, and ``path``."""
         return View(self.store.driver.root(self.layers), path)
 
-    def recorded(self) -> Sequence[Recorded]:
+    def recorded(self) -> Sequence[LayerPath]:
         """Return the places of the records of the files' owners."""
-        paths = self.store.layers.paths(self.layers)
-        return [Recorded(path.tree, path.owners) for path in paths]
+        return self.store.layers.paths(self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class RunMount:
 
     mount: Mount
     target: str
-    origin: Origin | None = None
+    origin: MountOrigin | None = None
 
     def key(self) -> Field:
         """Return the mount's part of the key."""
@@ -263,7 +264,7 @@ class RunMounts:
             fill,
         )
 
-    def _fill(self, origin: Origin, source: str, tree: bytes) -> None:
+    def _fill(self, origin: MountOrigin, source: str, tree: bytes) -> None:
         """Copy the files that ``source`` names into the new directory ``tree``."""
         draft = self.store.scratch.new()
         view = origin.view(source, draft, writable=False)
@@ -315,7 +316,7 @@ def _cache(mount: RunMount, prepared: PreparedMounts, directory: CacheMount) -> 
     target, writable = encoded(mount.target), mount.mount.writable
     root = DirectoryRoot(directory.tree)
     prepared.operations.append(TreeMount(root, b"", target, writable=writable))
-    layer = Recorded(directory.tree, directory.owners)
+    layer = LayerPath(directory.tree, directory.owners)
     prepared.mounted.append(MountedTree(target, [layer], tree=directory.tree))
     prepared.caches[target] = directory
 
@@ -331,6 +332,6 @@ def _file(contents: bytes, target: bytes, mode: int) -> FileMount:
     return FileMount(contents, target, CREATED, mode=mode, writable=False)
 
 
-def _literally(path: str) -> str:
-    """Return a pattern that matches only ``path``."""
-    return "".join(f"\\{char}" if char in "\\*?[" else char for char in path.lstrip("/")) or "."
+def _pattern(path: str) -> str:
+    """Return a pattern that matches only ``path`` in a context."""
+    return literal_pattern(path.lstrip("/")) or "."

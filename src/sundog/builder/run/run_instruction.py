@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sundog.builder.files.add import Files
-    from sundog.builder.run.mounts import Origin
+    from sundog.builder.run.mounts import MountOrigin
     from sundog.builder.scope import StageScope
     from sundog.builder.stage import BuildState
     from sundog.dockerfile.instructions import Run
@@ -117,7 +117,7 @@ def _mounts(
                 instruction, error.message, near=text, hint=error.hint
             ) from error
         assert mount is not None
-        origin: Origin | None = None
+        origin: MountOrigin | None = None
         if mount.from_:
             files = files_of(mount.from_)
             if isinstance(files, BuildContext):

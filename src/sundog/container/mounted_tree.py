@@ -1,4 +1,4 @@
-"""The sources of a supervisor's knowledge about owners, before it reads them: plain values.
+"""The knowledge of a supervisor about a tree that a step has mounted.
 
 ``ch-run`` uses this only with ``--notify``.
 """
@@ -9,15 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-class Recorded:
-    """The records of a layer: the paths of its ``tree`` and of its owners manifest ``owners``."""
-
-    __slots__ = ("owners", "tree")
-
-    def __init__(self, tree: bytes, owners: bytes) -> None:
-        self.tree = tree
-        self.owners = owners
+    from sundog.record.layer_path import LayerPath
 
 
 class MountedTree:
@@ -33,7 +25,7 @@ class MountedTree:
     def __init__(
         self,
         destination: bytes,
-        layers: "Sequence[Recorded]" = (),
+        layers: "Sequence[LayerPath]" = (),
         path: bytes = b"",
         *,
         owners: OwnersManifest | None = None,

@@ -1,0 +1,32 @@
+"""Where the user's own settings and logins for containers are.
+
+Specification: XDG Base Directory Specification, ``$XDG_CONFIG_HOME`` and ``$XDG_RUNTIME_DIR``;
+containers-registries.conf(5), containers-certs.d(5), containers-auth.json(5).
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CONTAINERS = "containers"
+
+
+def home_directory(environment: Mapping[str, str]) -> str:
+    """Return the user's home: ``$HOME``, or what the accounts say where it is unset or empty."""
+    return environment.get("HOME") or os.path.expanduser("~")
+
+
+def containers_directory(environment: Mapping[str, str]) -> str:
+    """Return where the user's settings are: by default ``~/.config/containers``."""
+    config = environment.get("XDG_CONFIG_HOME")
+    return os.path.join(config or os.path.join(home_directory(environment), ".config"), _CONTAINERS)
+
+
+def runtime_directory(environment: Mapping[str, str]) -> str:
+    """Return where settings are that go when the user logs out; "" if there is no such place."""
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    return os.path.join(runtime, _CONTAINERS) if runtime else ""
