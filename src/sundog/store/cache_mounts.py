@@ -13,7 +13,6 @@ ones have several instances; each command gets one that no other command uses.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from contextlib import ExitStack, contextmanager, suppress
@@ -171,12 +170,7 @@ class CacheMounts:
                     file.write(data)
             os.makedirs(self._root, 0o700, exist_ok=True)
             storage.device.sync()
-            try:
-                os.rename(draft, path)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-                storage.scratch.dispose(draft)  # another process was faster
+            storage.place(draft, path)
 
 
 # Each one lets in fewer other commands than the one before it.

@@ -8,7 +8,6 @@ layers where the file system supports it (reflinks).
 
 from __future__ import annotations
 
-import errno
 import os
 
 from sundog.container.root import DirectoryRoot
@@ -86,15 +85,9 @@ class CopyDriver:
             if volumes:
                 storage.worker.call(make_volumes_of_tree, volumes, draft)
             storage.device.sync()
-            try:
-                # In the worker this works without write permission for the root of the tree.
-                storage.worker.call(rename, draft, target)
-                storage.device.changed(os.path.dirname(target))
+            # In the worker, rename works without write permission for the root of the tree.
+            if storage.place(draft, target, lambda old, new: storage.worker.call(rename, old, new)):
                 storage.loose.add(target, is_own=skeleton is None)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-                storage.scratch.dispose(draft)  # another process was faster
         return tree
 
 

@@ -135,11 +135,7 @@ class Layers:
                 storage.device.sync()
             for draft, layer, _ in new:
                 storage.loose.add(self._path(layer), is_own=is_own)
-                try:
-                    storage.device.rename(draft, self._path(layer))
-                except OSError:
-                    if not self.exists(layer):
-                        raise  # else another process was faster, or ``drafts`` has it twice
+                storage.place(draft, self._path(layer))
             # Drafts that are in place now are gone from tmp/.
             storage.scratch.dispose(*(draft for draft, _, _ in drafts))
         return bool(new)

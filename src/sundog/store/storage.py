@@ -21,7 +21,7 @@ from sundog.store.worker import TreeWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Storage:
@@ -75,6 +75,24 @@ class Storage:
         write_new_file(draft, data)
         sync_path(draft)
         self.device.rename(draft, path)
+
+    def place(
+        self, draft: bytes, target: bytes, rename: Callable[[bytes, bytes], None] = os.rename
+    ) -> bool:
+        """Rename the directory ``draft``, which is on the device, to ``target``.
+
+        If another process has put a directory there first, delete the draft and return False.  The
+        name is on the device once ``device`` has settled.
+        """
+        try:
+            rename(draft, target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            self.scratch.dispose(draft)
+            return False
+        self.device.changed(os.path.dirname(target))
+        return True
 
     def set_aside(self, paths: Iterable[bytes]) -> list[bytes]:
         """Move layers, trees and the like into the trash; return their new paths.
