@@ -224,7 +224,7 @@ def test_a_damaged_image(ch_run: ChRun, layered: Path) -> None:
     assert done.returncode == 31
     assert messages(done) == [
         "error: image in storage is damaged: app: files of a layer are missing",
-        "hint: import or build it again; what cleans /var/tmp may have been there",
+        "hint: import or build it again; a program that cleans /var/tmp may have deleted them",
     ]
 
 

@@ -325,7 +325,7 @@ def mount_image(
             # It may have been replaced between two looks at it: then there is a new one.
     raise SundogError(
         f"image in storage is damaged: {printable(line.operands[0])}: files of a layer are missing",
-        "import or build it again; what cleans /var/tmp may have been there",
+        "import or build it again; a program that cleans /var/tmp may have deleted them",
     )
 
 

@@ -29,7 +29,7 @@ _NEAR = 16  # components that are resolved at once; this many cost next to nothi
 class Directories:
     """Open directories below ``root``, by their paths relative to it; a context manager.
 
-    At most ``_CAPACITY`` directories are open.  A descriptor is good until that many others have been
+    At most ``_CAPACITY`` are open.  A descriptor is good until that many others have been
     opened.
     """
 
