@@ -22,6 +22,7 @@
     ├── RegistryError           something about a registry
     │   ├── UnreachableError    no answer: name, network, TLS, or cut in the middle
     │   │   └── AddressError    a URL, or a host, that can't be asked at all
+    │   ├── BadAnswer           what came is not HTTP, or ends too early
     │   ├── UnauthorizedError   the registry wants other credentials, or any
     │   ├── NotInRegistryError  the registry does not have it, or does not say so
     │   ├── RateLimitError      the registry wants fewer requests
@@ -193,6 +194,10 @@ class UnreachableError(RegistryError):
         self.permanent = permanent
         self.unconnected = unconnected
         self.plaintext = plaintext
+
+
+class BadAnswer(RegistryError):
+    """What a server sent is not HTTP, or ends too early; told as an UnreachableError."""
 
 
 class AddressError(UnreachableError):

@@ -11,7 +11,7 @@ import pytest
 
 from sundog.errors import UnreachableError
 from sundog.registry.http import Request
-from sundog.registry.transport import Urllib3Transport
+from sundog.registry.transport import NetworkTransport
 from tests.layer.archives import file
 from tests.pull.conftest import leftovers, refused
 from tests.pull.faulty import Answer, Asked, FaultyRegistry, basic_login
@@ -219,7 +219,7 @@ def test_a_certificate_that_is_not_good_for_this(
 
 def test_a_server_without_tls_is_told_from_a_broken_one(faulty: FaultyRegistry) -> None:
     with pytest.raises(UnreachableError, match="TLS failed") as raised:
-        Urllib3Transport({}).send(Request("GET", f"https://{faulty.host}/v2/"))
+        NetworkTransport({}).send(Request("GET", f"https://{faulty.host}/v2/"))
     assert "insecure = true" in raised.value.hint
 
 

@@ -14,7 +14,7 @@ from sundog.registry.auth import push_scope
 from sundog.registry.client import RegistryClient
 from sundog.registry.config import Endpoint
 from sundog.registry.retries import RetryingTransport
-from sundog.registry.transport import Urllib3Transport
+from sundog.registry.transport import NetworkTransport
 from sundog.registry.upload import Uploader, mount
 from tests.registry.servers import CutOff, InProcessRegistry, Refuse
 
@@ -43,7 +43,7 @@ class Sum:
 
 
 def client(registry: InProcessRegistry, repository: str = "repo") -> RegistryClient:
-    transport = RetryingTransport(Urllib3Transport({}), sleep=lambda _: None)
+    transport = RetryingTransport(NetworkTransport({}), sleep=lambda _: None)
     endpoint = Endpoint(registry.host, repository)
     made = RegistryClient(endpoint, transport, lambda: None, scopes=(push_scope(repository),))
     made.check()  # as a push does: it finds out whether the registry speaks TLS

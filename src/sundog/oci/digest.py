@@ -6,7 +6,6 @@ imported but ``errors``.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
@@ -48,11 +47,11 @@ class Digest:
     @classmethod
     def of(cls, content: bytes, algorithm: str = "sha256") -> Digest:
         """Compute the digest of ``content``."""
-        return cls(algorithm, hashlib.new(algorithm, content, usedforsecurity=False).hexdigest())
+        return cls(algorithm, _hasher(algorithm, content).hexdigest())
 
     def hasher(self) -> _Hash:
         """Return a fresh hashlib object of this digest's algorithm, to be fed a stream."""
-        return hashlib.new(self.algorithm, usedforsecurity=False)
+        return _hasher(self.algorithm)
 
     def check(self, hexdigest: str, what: str) -> None:
         """Raise DigestMismatch naming ``what`` unless ``hexdigest`` is this digest's."""
@@ -69,3 +68,9 @@ class Digest:
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.encoded}"
+
+
+def _hasher(algorithm: str, content: bytes = b"") -> _Hash:
+    import hashlib  # noqa: PLC0415 - it loads all of OpenSSL, and a digest may just be compared
+
+    return hashlib.new(algorithm, content, usedforsecurity=False)

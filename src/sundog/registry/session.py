@@ -89,9 +89,9 @@ class Session:
     @cached_property
     def _transport(self) -> Transport:
         if self._given is None:
-            from sundog.registry.transport import Urllib3Transport  # noqa: PLC0415
+            from sundog.registry.transport import NetworkTransport  # noqa: PLC0415
 
-            self._given = Urllib3Transport(self._environment)
+            self._given = NetworkTransport(self._environment)
         return RetryingTransport(self._given, attempts=self._attempts, tell=self._report.verbose)
 
     def _credentials(self, endpoint: Endpoint) -> Credentials | None:

@@ -1,6 +1,7 @@
-"""HTTP over the network.  The only module that knows the HTTP library, which is urllib3.
+"""HTTP over the network: connections that are kept, proxies, certificates, redirects.
 
-To import it takes as long as all else of a pull's modules, so whoever can do without does.
+Written for this package.  Importing a library for HTTP takes longer than all else of a pull that
+finds the image unchanged.
 
 Specification: RFC 9110; proxies are taken from the environment as curl(1) does, but never for this
 machine itself.  Certificates are checked against the system's store (and ``$SSL_CERT_FILE``,
@@ -13,34 +14,26 @@ https to http nothing goes.
 
 from __future__ import annotations
 
+import base64
 import os
-import socket
-import ssl
+import threading
+from contextlib import suppress
 from dataclasses import replace
-
-import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    LocationParseError,
-    NameResolutionError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
-from urllib3.util import Timeout, make_headers, parse_url
+from urllib.parse import unquote_to_bytes
 
 from sundog import __version__
 from sundog.errors import AddressError, ProtocolError, UnreachableError
+from sundog.registry import unreachable
 from sundog.registry.address import Address
-from sundog.registry.bounded import bound
 from sundog.registry.certificates import Certificates
+from sundog.registry.connection import Connection, Proxy, Route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
+    from sundog.registry.answer import Answer
     from sundog.registry.http import Request, Response
 
 CONNECT_SECONDS = 20.0
@@ -50,13 +43,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
 _DRAINED = 1 << 16  # a body up to this is read to keep its connection
 _CA_VARIABLE = "REQUESTS_CA_BUNDLE"
-# Pools of connections: blobs are fetched side by side.
-_CONNECTIONS = 8
-
-_CERTIFICATE_HINT = (
-    "name the file of its certificate authority in $SSL_CERT_FILE or put it into "
-    "~/.config/containers/certs.d/HOST:PORT/ca.crt; or use --tls-no-verify"
-)
+_BODILESS = ("GET", "HEAD", "DELETE", "OPTIONS")
+_KEPT = 8  # idle connections with one server: blobs are fetched side by side
 
 
 def environment_proxies() -> dict[str, str]:
@@ -68,7 +56,7 @@ def environment_proxies() -> dict[str, str]:
     return getproxies()
 
 
-class Urllib3Transport:
+class NetworkTransport:
     """A transport over the network; may be used by several threads."""
 
     def __init__(
@@ -78,11 +66,16 @@ class Urllib3Transport:
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
     ) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[Route, list[Connection]] = {}
         self._environment = os.environ if environment is None else environment
-        self._timeout = Timeout(connect=connect_seconds, read=read_seconds)
+        self._connect_seconds = connect_seconds
+        self._read_seconds = read_seconds
         self._proxies = environment_proxies()
-        self._certificates: dict[str, Certificates] = {}
-        self._managers: dict[tuple[str, bool, Certificates | None], urllib3.PoolManager] = {}
+        self._routes: dict[tuple[str, str, bool], Route] = {}
+
+    def __del__(self) -> None:
+        self.close()
 
     def send(self, request: Request) -> Response:
         """Return the answer, redirects followed; raise UnreachableError when there is none."""
@@ -101,57 +94,82 @@ class Urllib3Transport:
         raise ProtocolError(f"{host}: more than {_HOPS} redirects")
 
     def close(self) -> None:
-        """Close all connections."""
-        for manager in self._managers.values():
-            manager.clear()
+        """Close all idle connections."""
+        with self._lock:
+            for connections in self._idle.values():
+                for connection in connections:
+                    connection.close()
+            self._idle.clear()
 
-    def _send_once(self, request: Request) -> _Urllib3Response:
+    def _send_once(self, request: Request) -> _Response:
         address = Address.parse(request.url)
-        headers = {"User-Agent": f"sundog/{__version__}", **request.headers}
-        manager = self._manager(address, verify=request.verify)
-        try:
-            answer = manager.urlopen(
-                request.method,
-                str(address),
-                body=request.body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=self._timeout,
-            )
-        except (HTTPError, OSError, ValueError) as error:
-            raise _unreachable(address.authority, error) from error
-        return _Urllib3Response(answer, str(address), address.authority)
+        fields = {"User-Agent": f"sundog/{__version__}", **request.headers}
+        if isinstance(request.body, bytes):
+            fields.setdefault("Content-Length", str(len(request.body)))
+        elif request.body is None and request.method not in _BODILESS:
+            fields.setdefault("Content-Length", "0")
+        route = self._route(address, verify=request.verify)
+        connection = self._connection(route)
+        answer = connection.ask(request.method, address, fields, request.body)
+        return _Response(self, route, connection, answer, str(address))
 
-    def _manager(self, address: Address, *, verify: bool) -> urllib3.PoolManager:
-        """Return the connections by which a request goes: through a proxy, or not."""
-        host = address.authority
-        proxy = ""
-        if self._proxies and not address.is_loopback:
-            from urllib.request import proxy_bypass  # noqa: PLC0415 - imported already
+    def keep(self, route: Route, connection: Connection) -> None:
+        """Take back a connection whose last answer has been read."""
+        with self._lock:
+            idle = self._idle.setdefault(route, [])
+            if len(idle) < _KEPT:
+                idle.append(connection)
+                return
+        connection.close()
 
-            if not proxy_bypass(host):
-                proxy = self._proxies.get(address.scheme) or self._proxies.get("all") or ""
-        certificates = None
-        if address.scheme == "https" or proxy:
-            if host not in self._certificates:
-                self._certificates[host] = Certificates.of(host, self._environment)
-            certificates = self._certificates[host]
-        key = (proxy, verify, certificates)
-        if key not in self._managers:
-            # Reading the system's authorities takes longer than a request: not without TLS.
-            context = None if certificates is None else self._context(verify, certificates)
-            self._managers[key] = _manager(proxy, context)
-        return self._managers[key]
+    def _connection(self, route: Route) -> Connection:
+        """Return a connection that nobody uses, a new one if there is none."""
+        while True:
+            with self._lock:
+                idle = self._idle.get(route)
+                connection = idle.pop() if idle else None
+            if connection is None:
+                return Connection(route)
+            if connection.is_idle:
+                return connection
+            connection.close()  # the server has
+
+    def _route(self, address: Address, *, verify: bool) -> Route:
+        """Return how a request goes: through a proxy, or not."""
+        key = (address.scheme, address.authority, verify)
+        with self._lock:
+            if key not in self._routes:
+                server = replace(address, target="")
+                proxy = self._proxy(address)
+                context = None
+                # Reading the system's authorities takes longer than a request: not without TLS.
+                if "https" in (address.scheme, proxy.address.scheme if proxy else ""):
+                    certificates = Certificates.of(address.authority, self._environment)
+                    context = self._context(verify, certificates)
+                self._routes[key] = Route(
+                    server, proxy, context, self._connect_seconds, self._read_seconds
+                )
+            return self._routes[key]
+
+    def _proxy(self, address: Address) -> Proxy | None:
+        if not self._proxies or address.is_loopback:
+            return None
+        from urllib.request import proxy_bypass  # noqa: PLC0415 - imported already
+
+        if proxy_bypass(address.authority):
+            return None
+        text = self._proxies.get(address.scheme) or self._proxies.get("all")
+        return _read_proxy(text) if text else None
 
     def _context(self, verify: bool, certificates: Certificates) -> ssl.SSLContext:
+        import ssl  # noqa: PLC0415 - a registry of this machine seldom needs it
+
         context = ssl.create_default_context()
         # As curl has it.  Python sets both from 3.13 on, and the strict one refuses authorities
         # without a key usage extension, as sites make them for themselves.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.set_alpn_protocols(["http/1.1"])
         certificates.load(context)
         if not verify:
             context.check_hostname = False
@@ -170,34 +188,55 @@ class Urllib3Transport:
         return context
 
 
-class _Urllib3Response:
-    def __init__(self, answer: urllib3.BaseHTTPResponse, url: str, host: str) -> None:
-        self._answer = answer
+class _Response:
+    """An answer; its connection goes back to ``transport`` when the body has been read."""
+
+    def __init__(
+        self,
+        transport: NetworkTransport,
+        route: Route,
+        connection: Connection,
+        answer: Answer,
+        url: str,
+    ) -> None:
         self.status = answer.status
         self.url = url
-        self._host = host
+        self._transport = transport
+        self._route = route
+        self._connection: Connection | None = connection
+        self._answer = answer
+        self._release()
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return self._answer.headers  # type: ignore[no-any-return, unused-ignore]
+        return self._answer.fields
 
     def read(self, size: int) -> bytes:
-        try:
-            data = self._answer.read(size)
-        except (HTTPError, OSError, ValueError) as error:
-            self._answer.close()
-            raise _unreachable(self._host, error) from error
-        if not data:
-            self._answer.release_conn()
+        if self._connection is None:
+            return b""
+        data = self._connection.read(self._answer, size)
+        self._release()
         return data
 
     def close(self) -> None:
         # A body that nobody reads would be in the way of the connection's next answer.
-        left = self._answer.length_remaining
-        if left is not None and left <= _DRAINED:
-            self._answer.drain_conn()
-        else:
-            self._answer.close()
+        left = self._answer.left
+        if left is not None and left <= _DRAINED and self._answer.keeps_connection:
+            with suppress(UnreachableError):
+                while self.read(_DRAINED):
+                    pass
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _release(self) -> None:
+        """Give the connection back if the answer is complete."""
+        if self._answer.is_complete and self._connection is not None:
+            if self._answer.keeps_connection:
+                self._transport.keep(self._route, self._connection)
+            else:
+                self._connection.close()
+            self._connection = None
 
 
 def _redirected(request: Request, location: str) -> Request:
@@ -219,110 +258,15 @@ def _redirected(request: Request, location: str) -> Request:
     return replace(request, url=str(there), headers=headers)
 
 
-def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
-    if not proxy:
-        return bound(urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context))
-    url = proxy if "://" in proxy else f"http://{proxy}"
+def _read_proxy(text: str) -> Proxy:
+    """Read a proxy's URL, in which there may be a user; raise UnreachableError."""
+    scheme, mark, place = text.partition("://")
+    if not mark:
+        scheme, place = "http", text
+    user, at, place = place.rpartition("@")
     try:
-        auth = parse_url(url).auth
-        headers = make_headers(proxy_basic_auth=auth) if auth else None
-        return bound(
-            urllib3.ProxyManager(
-                url, maxsize=_CONNECTIONS, proxy_headers=headers, ssl_context=context
-            )
-        )
-    except (LocationParseError, ValueError) as error:  # of a scheme such as socks5
-        # Without a password in it, and without urllib3's words, which repeat it.
-        scheme, _, place = url.partition("://")
-        raise UnreachableError(
-            f"can't use the proxy {scheme}://{place.rpartition('@')[2]}",
-            "see $https_proxy, $http_proxy, $no_proxy",
-            permanent=True,
-        ) from error
-
-
-def _unreachable(host: str, error: HTTPError | OSError | ValueError) -> UnreachableError:
-    """Return what failed in words."""
-    match error:
-        case ProxyError():
-            inner = error.original_error
-            why = _reason(inner)
-            return UnreachableError(
-                f"can't reach {host} through its proxy: {why}",
-                "see $https_proxy, $http_proxy, $no_proxy",
-            )
-        case NameResolutionError() | socket.gaierror():
-            return UnreachableError(
-                f"can't reach {host}: no such host",
-                "is the name right, and does this machine reach the network?",
-                unconnected=True,
-            )
-        case NewConnectionError():
-            return UnreachableError(
-                f"can't reach {host}: {_reason(error.__cause__ or error)}",
-                "are name and port right, and is it running?",
-                unconnected=True,
-            )
-        case ConnectTimeoutError():
-            return UnreachableError(
-                f"can't reach {host}: no answer in time",
-                "is a proxy needed ($https_proxy)? Compute nodes often have no route outside",
-                unconnected=True,
-            )
-        case ReadTimeoutError():
-            return UnreachableError(f"{host}: fell silent in the middle of an answer")
-        case SSLError():
-            text = _reason(error.args[0] if error.args else error)
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                why = text.partition("certificate verify failed: ")[2] or text
-                return UnreachableError(
-                    f"{host}: its certificate is not trusted: {why}",
-                    _certificate_hint(why),
-                    permanent=True,
-                )
-            return UnreachableError(
-                f"{host}: TLS failed: {text}",
-                _tls_hint(text),
-                permanent=True,
-                plaintext="alert" not in text,
-            )
-        case LocationParseError():
-            return AddressError(host)
-        case _:
-            return UnreachableError(f"{host}: the connection broke: {_reason(error)}")
-
-
-def _certificate_hint(why: str) -> str:
-    """Return what to do about a certificate that is not trusted, in OpenSSL's words."""
-    if "expired" in why or "not yet valid" in why:
-        return "is this machine's clock right? Else whoever runs the registry has to renew it"
-    if "mismatch" in why or "not valid for" in why:
-        return "it is another server's: is the name right? --tls-no-verify believes anybody"
-    return _CERTIFICATE_HINT
-
-
-def _tls_hint(text: str) -> str:
-    """Return what to do about a greeting that failed, in OpenSSL's words."""
-    if "wrong version number" in text or "record layer failure" in text:
-        return (
-            "does it speak HTTP without TLS? insecure = true for it in registries.conf allows that"
-        )
-    if "certificate" in text and "alert" in text:
-        return (
-            "the registry wants a certificate of yours, or another one: "
-            "~/.config/containers/certs.d/HOST:PORT/client.cert and client.key"
-        )
-    return ""
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost cause that says something, in lower case and one line."""
-    while error.args and isinstance(error.args[-1], BaseException):
-        error = error.args[-1]
-    if isinstance(error, ssl.SSLError):
-        # "[SSL: X] certificate verify failed: … (_ssl.c:1000)"
-        text = str(error.args[-1]).partition("] ")[2] or str(error)
-        return text.partition(" (_ssl")[0]
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error).splitlines()[0].lower() if str(error) else type(error).__name__
+        address = Address.parse(f"{scheme}://{place}")
+    except AddressError as error:  # also of a scheme such as socks5
+        raise unreachable.bad_proxy(ascii(f"{scheme}://{place}")[1:-1]) from error
+    encoded = base64.b64encode(unquote_to_bytes(user)).decode()
+    return Proxy(address, f"Basic {encoded}" if at else "")

@@ -28,7 +28,7 @@ from sundog.errors import AddressError, BuildError, RegistryError, UnreachableEr
 from sundog.registry.address import Address
 from sundog.registry.http import Request
 from sundog.registry.retries import RetryingTransport
-from sundog.registry.transport import Urllib3Transport
+from sundog.registry.transport import NetworkTransport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class RemoteFile:
         if note.digest and note.last_modified:
             headers["If-Modified-Since"] = note.last_modified
         self.report.verbose(f"fetching {self.shown}")
-        transport = Urllib3Transport()
+        transport = NetworkTransport()
         try:
             response = RetryingTransport(
                 transport, attempts=_ATTEMPTS, tell=self.report.verbose
