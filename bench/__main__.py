@@ -74,10 +74,9 @@ def fresh_file_system(owner: account.Account) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def running_and_building(bench: Bench, results: report.Results) -> None:
-    """Start containers, build, import."""
+def building(bench: Bench, results: report.Results) -> None:
+    """Build and import."""
     tools = [kind(name, bench, bench.place / f"storage-{name}") for name, kind in KINDS.items()]
-    start.measure(bench, makers.base("busybox"), results)
     builds(bench, tools, inputs.debian(), results)
     imports(bench, tools, inputs.big(), results)
 
@@ -117,7 +116,8 @@ def root_emulation(bench: Bench, results: report.Results) -> None:
 
 # Each on a file system of its own, which is gone before the next: together they need a lot.
 PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
-    "builds": running_and_building,
+    "start": start.measure,
+    "builds": building,
     "registries": registries,
     "emulation": root_emulation,
     "language": language.measure,

@@ -12,7 +12,7 @@ from scripts.place import WorkshopError
 from bench import inputs
 from bench.file_system import ext4
 from bench.measure import Cost, content, disk
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Sundog
 
 if TYPE_CHECKING:
@@ -60,10 +60,19 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
             timed("install, no cache", tool.building(dockerfile, cache=False))
 
     names = [tool.name for tool in tools]
-    median = {
-        name: {stage: statistics.median(cost.wall for cost in runs) for stage, runs in row.items()}
+    condensed = {
+        name: {stage: Cost.median(runs) for stage, runs in row.items()}
         for name, row in costs.items()
     }
+    median = {
+        name: {stage: cost.wall for stage, cost in row.items()} for name, row in condensed.items()
+    }
+    failed = [
+        f" {name}, {stage}{cost.remark}."
+        for name, row in condensed.items()
+        for stage, cost in row.items()
+        if cost.remark
+    ]
     space = {name: statistics.median(values) for name, values in spaces.items()}
     rows = [
         _beside(stage, {name: median[name][stage] for name in names}, ".2f")
@@ -77,7 +86,8 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
             "Build",
             f"`apt-get install {inputs.PACKAGES}` from a repository in the image, COPY of {FILES}"
             f" files, two more RUN; seconds of wall time, medians of {ROUNDS} rounds"
-            f" ({ROUNDS * AGAIN} of those that change little), each in fresh storage.",
+            f" ({ROUNDS * AGAIN} of those that change little), each in fresh storage."
+            + "".join(failed),
             ("stage", *names, *(f"÷ {peer}'s" for peer in PEERS)),
             rows,
             commands=examples,
@@ -95,7 +105,7 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
 def _beside(stage: str, values: Mapping[str, float], form: str) -> Row:
     """Return a row of what each tool takes, and Sundog's ratios to its peers."""
     ratios = [ratio(values["sundog"], values[peer]) for peer in PEERS]
-    return Row((stage, *(format(value, form) for value in values.values()), *ratios))
+    return Row((stage, *(figure(value, form) for value in values.values()), *ratios))
 
 
 def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results) -> None:
@@ -108,10 +118,10 @@ def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results
     own = median["sundog"]
     rows = [
         Row((
-            name,
-            f"{cost.wall:.1f}",
-            f"{cost.cpu:.1f}",
-            f"{cost.resident / MEGABYTE:.0f}",
+            f"{name}{cost.remark}",
+            figure(cost.wall, ".1f"),
+            figure(cost.cpu, ".1f"),
+            figure(cost.resident / MEGABYTE, ".0f"),
             ratio(own.wall, cost.wall),
             ratio(own.cpu, cost.cpu),
             ratio(own.resident, cost.resident),

@@ -18,7 +18,7 @@ from scripts.place import WorkshopError
 
 from bench import inputs
 from bench.measure import Cost
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import BASE, Buildah
 
 if TYPE_CHECKING:
@@ -154,12 +154,11 @@ class Subordinate:
 def _installs(bench: Bench, trees: Trees, results: Results) -> None:
     """Install packages that need root, as each of them, one after the other in each round."""
     costs: dict[str, list[Cost]] = {}
-    failures: dict[str, str] = {}
     examples: list[str] = []
     buildah = Subordinate(bench, trees.tarball)
     for turn in range(ROUNDS):
         for number, kind in enumerate(emulations(bench, bench.place)):
-            if kind.name in failures or kind.name == PLAIN:
+            if kind.name == PLAIN or _fails(costs.get(kind.name, ())):
                 continue
             script = INSTALL.format(options=kind.apt)
             name = f"{turn}-{number}"
@@ -169,37 +168,32 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
                 costs.setdefault(kind.name, []).append(_as_root(tree, script))
                 continue
             argv = emulations(bench, trees.fresh(name))[number].running(script)
-            try:
-                costs.setdefault(kind.name, []).extend(bench.time([argv]))
-            except WorkshopError as error:
-                failures[kind.name] = str(error).splitlines()[-1]
+            costs.setdefault(kind.name, []).extend(bench.time([argv], may_fail=True))
             if turn == 0:
                 examples.append(" ".join(argv))
         argv = buildah.command(INSTALL.format(options=""))
         costs.setdefault(SUBORDINATE, []).extend(bench.time([argv]))
         if turn == 0:
             examples.append(" ".join(argv))
-    least = {name: Cost.least(runs) for name, runs in costs.items() if name not in failures}
+    least = {name: Cost.least(runs) for name, runs in costs.items()}
     real = least[ROOT]
     rows = [
         Row((
-            name,
-            f"{cost.wall:.1f}",
-            f"{cost.cpu:.1f}",
+            f"{name}{cost.remark}",
+            figure(cost.wall, ".1f"),
+            figure(cost.cpu, ".1f"),
             ratio(cost.wall, real.wall),
             ratio(cost.cpu, real.cpu),
         ))
         for name, cost in least.items()
     ]  # fmt: skip
-    rows += [Row((name, "fails", "", "", "")) for name in failures]
     results.tables.append(
         Table(
             "An install that needs root",
             f"`apt-get install {inputs.SERVICES}` from a repository in the image, a directory on"
             " ext4; buildah's is on an overlay that has no syncs. The least of"
             f" {ROUNDS} rounds, interleaved, each in a fresh copy; CPU time of all processes, a"
-            " supervisor's included. Ratios are those to real root."
-            + "".join(f" {name}: `{text}`." for name, text in failures.items()),
+            " supervisor's included. Ratios are those to real root.",
             ("as", "wall, s", "CPU, s", "ratio: wall", "CPU"),
             rows,
             commands=examples,
@@ -208,6 +202,11 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
     own = least[NOTIFY]
     results.target("install under notify: CPU ÷ real root's", own.cpu / real.cpu, 1.3)
     results.target("install under notify: wall ÷ real root's", own.wall / real.wall, 1.15)
+
+
+def _fails(costs: Sequence[Cost]) -> bool:
+    """Tell whether an emulation has failed as often as it was tried: it is not tried again."""
+    return bool(costs) and all(cost.failures for cost in costs)
 
 
 def _as_root(tree: Path, script: str) -> Cost:
@@ -230,14 +229,14 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
     script = {**WORK, "find": WORK["find"] + " 2>/dev/null || :"}
     walls: dict[str, dict[str, float]] = {way.name: {} for way in ways}
     for what, text in script.items():
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[Cost]] = {}
         for turn in range(LOOPS):
             taken = [way for way in ways if turn == 0 or way.name != PROOT]
             costs = bench.time([way.running(text) for way in taken])
             for way, cost in zip(taken, costs, strict=True):
-                found.setdefault(way.name, []).append(cost.wall)
+                found.setdefault(way.name, []).append(cost)
         for name, runs in found.items():
-            walls[name][what] = min(runs)
+            walls[name][what] = Cost.least(runs).wall
     native = walls[PLAIN]
     results.tables.append(
         Table(
@@ -251,7 +250,7 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
             [
                 Row((
                     name,
-                    *(f"{row[what]:.2f}" for what in script),
+                    *(figure(row[what], ".2f") for what in script),
                     *(ratio(row[what], native[what]) for what in script),
                 ))
                 for name, row in walls.items()

@@ -7,7 +7,6 @@ turn, with subordinate ids and the kernel's overlay.
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING
 
 from scripts.bases import makers
@@ -15,7 +14,7 @@ from scripts.conformance.cases import BASE, cases
 from scripts.place import copy_tree
 
 from bench.measure import Cost
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Buildah, Sundog
 
 if TYPE_CHECKING:
@@ -75,13 +74,15 @@ def rebuilds(bench: Bench, results: Results) -> None:
     files = f"COPY of {DIRECTORIES * FILES} files, {DIRECTORIES * FILES * SIZE // 10**6} MB"
     rows = []
     for what, place, limit in ((stages, context, 0.2), (files, many, 1.0)):
-        walls = []
+        costs = []
         for tool in tools:
             command = tool.building(place / "Dockerfile", options=_never_pull(tool))
             bench.time([command], env=tool.environment)
             again = bench.time([command], rounds=REBUILDS, env=tool.environment)[0]
-            walls.append(again.wall)
-        rows.append(Row((what, *(f"{wall:.2f}" for wall in walls), ratio(*walls))))
+            costs.append(again)
+        walls = [cost.wall for cost in costs]
+        label = what + "".join(cost.remark for cost in costs)
+        rows.append(Row((label, *(figure(wall, ".2f") for wall in walls), ratio(*walls))))
         results.target(f"cached rebuild, {what}, s", walls[0], limit)
     results.tables.append(
         Table(
@@ -109,9 +110,13 @@ def cold_builds(bench: Bench, results: Results) -> None:
                 runs.setdefault(tool.name, []).extend(bench.time([command], env=tool.environment))
                 bench.run(tool.removing(), tool.environment)
         own, other = (Cost.median(costs) for costs in runs.values())
-        walls = [[cost.wall for cost in costs] for costs in runs.values()]
-        cells = [f"{statistics.median(times):.1f} ({min(times):.1f})" for times in walls]
-        rows.append(Row((name, case.force, *cells, ratio(own.wall, other.wall))))
+        least = [Cost.least(costs) for costs in runs.values()]
+        cells = [
+            f"{figure(middle.wall, '.1f')} ({figure(minimum.wall, '.1f')})"
+            for middle, minimum in zip((own, other), least, strict=True)
+        ]
+        label = f"{name}{other.remark}"
+        rows.append(Row((label, case.force, *cells, ratio(own.wall, other.wall))))
         results.target(f"cold build of {name} ÷ buildah's", own.wall / other.wall, 1.0)
     results.tables.append(
         Table(

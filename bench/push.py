@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.measure import Cost
 from bench.pull import ROUNDS, sizes, tools
 from bench.registry import registry
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Buildah
 
 if TYPE_CHECKING:
@@ -44,8 +44,13 @@ def pushes(bench: Bench, shelf: Shelf, flat: Mapping[str, Path], results: Result
     rows = []
     for (name, what, stage), cost in median.items():
         own = median[name, "sundog", stage]
-        numbers = (f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.resident / 1e6:.0f}")
-        rows.append(Row((name, what, stage, *numbers, ratio(own.wall, cost.wall))))
+        figures = (
+            figure(cost.wall, ".2f"),
+            figure(cost.cpu, ".2f"),
+            figure(cost.resident / 1e6, ".0f"),
+        )
+        label = f"{what}{cost.remark}"
+        rows.append(Row((name, label, stage, *figures, ratio(own.wall, cost.wall))))
     results.tables.append(
         Table(
             "Push",
@@ -62,6 +67,9 @@ def pushes(bench: Bench, shelf: Shelf, flat: Mapping[str, Path], results: Result
     for name in shelf.layers:
         change = median[name, "sundog", _CHANGE].wall
         results.target(f"push of {name} with one more layer, s", change, 1)
+        for stage in (_CHANGE, _AGAIN):
+            quotient = median[name, "sundog", stage].wall / median[name, "buildah", stage].wall
+            results.target(f"push of {name}, {stage}: wall ÷ buildah's", quotient, 1)
         for what in ("sundog", _IMPORTED):
             quotient = median[name, what, _ALL].wall / median[name, _FROM_STORAGE, _ALL].wall
             results.target(f"first push of {name} by {what}: wall ÷ skopeo's", quotient, 1)

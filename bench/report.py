@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,11 @@ class Target:
     limit: float
 
     @property
-    def reached(self) -> bool:
-        """Tell whether it is."""
-        return self.value <= self.limit
+    def verdict(self) -> str:
+        """Tell whether Sundog reaches the figure; NaN, where a peer failed, is no figure."""
+        if math.isnan(self.value):
+            return "a peer failed"
+        return "reached" if self.value <= self.limit else "**missed**"
 
     @property
     def measured(self) -> str:
@@ -57,9 +60,15 @@ class Target:
         return str(self.value) if isinstance(self.value, int) else f"{self.value:#.4g}"
 
 
+def figure(value: float, form: str) -> str:
+    """Return a measured value in the format ``form``; NaN is what failed each time."""
+    return "fails" if math.isnan(value) else format(value, form)
+
+
 def ratio(sundog: float, other: float) -> str:
-    """Return how many times the other's cost Sundog's is."""
-    return f"{sundog / other:.2f}"
+    """Return Sundog's cost divided by the other's, "" where one of them failed each time."""
+    quotient = sundog / other
+    return "" if math.isnan(quotient) else f"{quotient:.2f}"
 
 
 @dataclass
@@ -89,7 +98,7 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
                 target.name,
                 target.measured,
                 f"{target.limit:g}",
-                "reached" if target.reached else "**missed**",
+                target.verdict,
             ))
             for target in results.targets
         ],

@@ -101,12 +101,15 @@ class Connection:
         if self._route.proxy is not None and self._route.is_relayed:
             where = f"http://{target.authority}{where}"
             fields = {**fields, **self._route.proxy.fields}
-        head = _head(method, where, target.authority, fields)
         try:
+            head = _head(method, where, target.authority, fields)
             # A server may answer, and close, without waiting for all of a request.
             with suppress(BrokenPipeError, ConnectionResetError):
                 self._send(head, body)
             return Answer(self._stream, method)
+        except UnreachableError:
+            self.close()
+            raise
         except (OSError, BadAnswer) as error:
             raise self.failed(error) from error
 
