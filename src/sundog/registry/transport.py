@@ -25,7 +25,6 @@ from sundog import __version__
 from sundog.errors import AddressError, ProtocolError, UnreachableError
 from sundog.registry import unreachable
 from sundog.registry.address import Address
-from sundog.registry.certificates import Certificates
 from sundog.registry.connection import Connection, Proxy, Route
 
 TYPE_CHECKING = False
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sundog.registry.answer import Answer
+    from sundog.registry.certificates import Certificates
     from sundog.registry.http import Request, Response
 
 CONNECT_SECONDS = 20.0
@@ -144,6 +144,8 @@ class NetworkTransport:
                 context = None
                 # Reading the system's authorities takes longer than a request: not without TLS.
                 if "https" in (address.scheme, proxy.address.scheme if proxy else ""):
+                    from sundog.registry.certificates import Certificates  # noqa: PLC0415
+
                     certificates = Certificates.of(address.authority, self._environment)
                     context = self._context(verify, certificates)
                 self._routes[key] = Route(
