@@ -103,7 +103,7 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
 
 
 def _beside(stage: str, values: Mapping[str, float], form: str) -> Row:
-    """Return a row of what each tool takes, and Sundog's ratios to its peers."""
+    """Return a row with each tool's value, and Sundog's ratios to its peers."""
     ratios = [ratio(values["sundog"], values[peer]) for peer in PEERS]
     return Row((stage, *(figure(value, form) for value in values.values()), *ratios))
 
@@ -148,7 +148,7 @@ def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results
 def _timed_imports(
     bench: Bench, tools: Sequence[Tool], tarball: Path, file_systems: ExitStack
 ) -> dict[str, list[Cost]]:
-    """Return what each import costs; what it makes stays as long as ``file_systems`` do."""
+    """Return the cost of each import; its files stay until ``file_systems`` is closed."""
     costs: dict[str, list[Cost]] = {}
     for turn in range(ROUNDS):
         for tool in tools:
@@ -166,7 +166,7 @@ def _timed_imports(
 
 
 def _from_big(bench: Bench, results: Results) -> None:
-    """Read what FROM of the big image costs by Sundog's own timer."""
+    """Read the time of FROM with the big image from Sundog's own timer."""
     tool = Sundog("sundog", bench, bench.place / "storage-big-sundog-0/storage")
     context = bench.directory("context")
     dockerfile = context / "Dockerfile.big"
@@ -178,6 +178,6 @@ def _from_big(bench: Bench, results: Results) -> None:
         text = bench.run(["sh", "-c", '"$@" 2>&1', "sh", *verbose], tool.environment)
         found = re.search(r"FROM took ([\d.]+) ms", text)
         if found is None:
-            raise WorkshopError(f"no time of FROM in what `-v` prints:\n{text}")
+            raise WorkshopError(f"no time of FROM in the output of `-v`:\n{text}")
         times.append(float(found.group(1)))
     results.target("FROM of the big image, ms by `-v`", statistics.median(times), 10)

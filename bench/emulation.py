@@ -1,7 +1,7 @@
-"""What it costs to be root: installs, loops and single system calls under each emulation.
+"""The cost of being root: installs, loops and single system calls under each emulation.
 
-The same directory image for all, copied afresh for what changes it, on the same file system; beside
-real root in a chroot, which is what emulations pretend to be.
+All emulations get the same directory image on the same file system.  What changes the image gets a
+fresh copy.  Real root in a chroot is measured beside them, because emulations pretend to be it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ CALLS = ("getppid", "geteuid", "fstat", "lstat", "lstat-recorded", "lchown")
 class Emulation:
     """A way to be root in the directory ``tree``.
 
-    command     what a shell script comes after; for real root, None
-    apt         options that apt cannot do without there
+    command     the words before a shell script; None for real root
+    apt         the options that apt needs there
     """
 
     name: str
@@ -68,7 +68,7 @@ class Emulation:
 
 
 def emulations(bench: Bench, tree: Path) -> list[Emulation]:
-    """Return all of them, on ``tree``, which is written to; the host's /usr is its /mnt."""
+    """Return all emulations on ``tree``, which they change; the host's /usr is its /mnt."""
     ours = (str(bench.programs / "ch-run"), "-w", "-b", "/usr:/mnt")
     theirs = ("/usr/bin/ch-run", "-w", "-b", "/usr:/mnt", "-u", "0", "-g", "0")
     root = ("-u", "0", "-g", "0", str(tree), "--")
@@ -97,7 +97,7 @@ def measure(bench: Bench, tarball: Path, results: Results) -> None:
 
 
 class Trees:
-    """Directories with the image ``tarball`` in them, the user's own or, for real root, root's."""
+    """Directories that hold the image ``tarball``, owned by the user or, for real root, by root."""
 
     def __init__(self, bench: Bench, tarball: Path) -> None:
         self._bench = bench
@@ -120,7 +120,7 @@ class Trees:
 
 
 def _recorded(bench: Bench, trees: Trees) -> Emulation:
-    """Return NOTIFY on a tree in which a file has another owner than root."""
+    """Return NOTIFY on a tree with a file that root does not own."""
     tree = trees.fresh("recorded")
     way = next(way for way in emulations(bench, tree) if way.name == NOTIFY)
     bench.run(way.running("", "/bin/chown", "1:1", "/etc/issue"))
@@ -128,7 +128,7 @@ def _recorded(bench: Bench, trees: Trees) -> Emulation:
 
 
 def _assenting(tree: Path, ways: Sequence[Emulation]) -> Emulation:
-    """Return PLAIN under a supervisor that does nothing: what no supervisor can do without."""
+    """Return PLAIN under a supervisor that does nothing: the least that any supervisor costs."""
     source = Path(__file__).parent / "assent.c"
     build = ["gcc", "-O2", "-static", "-x", "c", "-o", str(tree / "bin/assent"), "-"]
     subprocess.run(build, input=source.read_bytes(), check=True)
@@ -138,7 +138,7 @@ def _assenting(tree: Path, ways: Sequence[Emulation]) -> Emulation:
 
 
 class Subordinate:
-    """buildah with the image: other users exist there, since the user has subordinate ids."""
+    """buildah with the image.  Other users exist there, because the user has subordinate ids."""
 
     def __init__(self, bench: Bench, tarball: Path) -> None:
         self._bench = bench
@@ -152,7 +152,7 @@ class Subordinate:
 
 
 def _installs(bench: Bench, trees: Trees, results: Results) -> None:
-    """Install packages that need root, as each of them, one after the other in each round."""
+    """Install packages that need root under each emulation, in turn in each round."""
     costs: dict[str, list[Cost]] = {}
     examples: list[str] = []
     buildah = Subordinate(bench, trees.tarball)
@@ -205,7 +205,7 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
 
 
 def _fails(costs: Sequence[Cost]) -> bool:
-    """Tell whether an emulation has failed as often as it was tried: it is not tried again."""
+    """Tell whether an emulation failed each time, so that nobody tries it again."""
     return bool(costs) and all(cost.failures for cost in costs)
 
 
@@ -224,7 +224,7 @@ def _as_root(tree: Path, script: str) -> Cost:
 
 
 def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
-    """Run what does little but stat, compile, or start programs."""
+    """Run programs that do little but stat(2), compile, or start programs."""
     count = int(bench.run(["sh", "-c", "find /usr 2>/dev/null | wc -l"]))
     script = {**WORK, "find": WORK["find"] + " 2>/dev/null || :"}
     walls: dict[str, dict[str, float]] = {way.name: {} for way in ways}
@@ -245,7 +245,7 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
             " program that says hello 100 times,"
             f" `/bin/true` 3000 times; wall time, the least of {LOOPS} rounds, interleaved (PRoot:"
             f" one), and the ratio to no emulation. {ASSENT[0].upper()}{ASSENT[1:]} is"
-            " bench/assent.c: what notifications cost, whatever answers them.",
+            " bench/assent.c: it shows the cost of the notifications themselves.",
             ("under", *(f"{what}, s" for what in script), *(f"÷ none: {what}" for what in script)),
             [
                 Row((
@@ -265,7 +265,7 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
 
 
 def _calls(bench: Bench, tree: Path, ways: Sequence[Emulation], results: Results) -> None:
-    """Measure single system calls, by a static program in the image."""
+    """Measure single system calls with a static program in the image."""
     source = Path(__file__).parent / "calls.c"
     build = ["musl-gcc", "-O2", "-static", "-x", "c", "-o", str(tree / "bin/calls"), "-"]
     subprocess.run(build, input=source.read_bytes(), check=True)
@@ -279,9 +279,9 @@ def _calls(bench: Bench, tree: Path, ways: Sequence[Emulation], results: Results
     results.tables.append(
         Table(
             "A system call that root emulation answers",
-            "Nanoseconds, the least of 50 batches of 2000 calls (bench/calls.c, static: what"
-            " fakeroot does in the C library it does not see). `lstat-recorded` is of a file that"
-            " was given away.",
+            "Nanoseconds, the least of 50 batches of 2000 calls (bench/calls.c, a static"
+            " program, so fakeroot, which works in the C library, is not in the table)."
+            " `lstat-recorded` is of a file that was given away.",
             ("under", *CALLS),
             rows,
         )

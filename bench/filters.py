@@ -1,4 +1,4 @@
-"""What a system call costs in a container, under the filters of root emulation."""
+"""The cost of a system call in a container under the filters of root emulation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TURNS = 5
 
 
 def measure(bench: Bench, tree: Path, results: Results) -> None:
-    """Time getppid(2) in containers of the directory ``tree``, which gets a program."""
+    """Add a program to the directory ``tree``, and time getppid(2) in containers of it."""
     ch_run = str(bench.programs / "ch-run")
     program = _program(tree)
     plain = [ch_run, str(tree), "--", program]

@@ -1,8 +1,8 @@
-"""Whole Dockerfiles: what a rebuild costs that changes nothing, and a build of each from nothing.
+"""Whole Dockerfiles: rebuilds that change nothing, and cold builds.
 
 The Dockerfiles are those of tests/dockerfiles that need little of a network and that rootless
-buildah can build: none with device nodes, nor with RPMs of system services. It builds the same in
-turn, with subordinate ids and the kernel's overlay.
+buildah can build, which excludes device nodes and RPMs of system services. Sundog and buildah build
+them in turn; buildah has subordinate ids and the kernel's overlay.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def measure(bench: Bench, results: Results) -> None:
 
 
 def rebuilds(bench: Bench, results: Results) -> None:
-    """Build again what has not changed: many instructions, and many files."""
+    """Build unchanged Dockerfiles again: one of many instructions, one of many files."""
     tools = _tools(bench, "busybox")
     context = bench.directory("language")
     bench.directory("language/small")
@@ -86,7 +86,7 @@ def rebuilds(bench: Bench, results: Results) -> None:
         results.target(f"cached rebuild, {what}, s", walls[0], limit)
     results.tables.append(
         Table(
-            "Rebuild of what has not changed",
+            "Rebuild of unchanged Dockerfiles",
             f"Seconds of wall time, medians of {REBUILDS}.",
             ("what", *(tool.name for tool in tools), "ratio"),
             rows,
@@ -130,7 +130,7 @@ def cold_builds(bench: Bench, results: Results) -> None:
 
 
 def _many_instructions() -> str:
-    """Return a Dockerfile each stage of which builds on the one before or copies from it."""
+    """Return a Dockerfile in which each stage copies from the stage before it."""
     text = ""
     for number in range(STAGES):
         text += STAGE.format(base=BASE, number=number)
@@ -140,7 +140,7 @@ def _many_instructions() -> str:
 
 
 def _tools(bench: Bench, base: str) -> Sequence[Tool]:
-    """Return Sundog and buildah, each with a storage in which the base image is."""
+    """Return Sundog and buildah, each with the base image in its storage."""
     tools: list[Tool] = []
     for name, kind in (("sundog", Sundog), ("buildah", Buildah)):
         tool = kind(name, bench, bench.place / f"storage-language-{name}-{base}")

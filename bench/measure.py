@@ -1,4 +1,4 @@
-"""Running commands as the benchmark's user, and what their runs cost."""
+"""Run commands as the benchmark's user, and measure what they cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Cost:
 
     @classmethod
     def of(cls, runs: Sequence[Sequence[float]], failure: str = "") -> Cost:
-        """Condense the timer's runs; ``failure`` is what those that failed printed last."""
+        """Condense the timer's runs; ``failure`` is the last line that a failed one printed."""
         good = [run[1:] for run in runs if not run[0]]
         failures = (failure,) * (len(runs) - len(good))
         wall, cpu, resident = zip(*(good or [(math.nan,) * 3]), strict=True)
@@ -50,7 +50,7 @@ class Cost:
 
     @classmethod
     def least(cls, costs: Sequence[Cost]) -> Cost:
-        """Return the least of each: what other work on the machine adds the least to."""
+        """Return the least of each value: other work on the machine has added the least to it."""
         return cls._condensed(costs, min)
 
     @classmethod
@@ -72,7 +72,7 @@ class Cost:
 
     @property
     def remark(self) -> str:
-        """What a row's label says of failed runs, "" if there are none."""
+        """The words about failed runs for a row's label, "" if none failed."""
         if not self.failures:
             return ""
         return f", {len(self.failures)} of {self.runs} runs failed: `{self.failures[-1]}`"
@@ -80,7 +80,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Many starts of one command: how many, how many failed, seconds and CPU seconds of one."""
+    """Many starts of one command: their number, that of failures, and the seconds of one start."""
 
     count: int
     failed: int
@@ -90,7 +90,7 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Bench:
-    """The user, a fresh file system that is his, and the programs under test."""
+    """The user, his fresh file system, and the programs under test."""
 
     user: account.Account
     place: Path
@@ -98,7 +98,7 @@ class Bench:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the commands' environment: Debian's peers before all else in PATH."""
+        """Return the commands' environment: PATH begins with /usr/bin, where Debian's peers are."""
         own = account.environment(self.user, Path("/usr/bin"))
         return own | {"XDG_RUNTIME_DIR": str(self.place / "run"), "TMPDIR": str(self.place / "tmp")}
 
@@ -122,8 +122,8 @@ class Bench:
         A command may begin with assignments, NAME=VALUE, as in a shell.  A failure of Sundog
         raises WorkshopError, unless it ``may_fail``; a failure of another command is in its cost.
 
-        What is yet to be written to disk is written before.  A command that syncs would otherwise
-        pay for the commands before it, which leave that to others.
+        sync(2) comes first.  Otherwise a command that syncs would pay for earlier commands that
+        don't.
         """
         os.sync()
         timer = self._timer(commands, rounds, env, cwd)
@@ -140,7 +140,7 @@ class Bench:
     def repeat(
         self, argv: Sequence[str], count: int, *, at_once: int = 1, env: Mapping[str, str]
     ) -> Repeated:
-        """Run one command ``count`` times, in ``at_once`` rows side by side; failures count."""
+        """Run one command ``count`` times, in ``at_once`` rows side by side, and count failures."""
         os.sync()
         started = time.monotonic()
         timers = [self._timer([argv], count // at_once, env) for _ in range(at_once)]
@@ -166,7 +166,7 @@ class Bench:
             "cwd": str(cwd or self.place),
             "log": str(self._log),
         }
-        # The timer's text, not its path: the checkout may lie where the user cannot read.
+        # As text: the user may not be able to read the checkout.
         timer = subprocess.Popen(
             [PYTHON, "-I", "-S", "-c", TIMER.read_text()],
             stdin=subprocess.PIPE,

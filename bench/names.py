@@ -1,4 +1,4 @@
-"""How many system calls of a container's start name a file, and how many open one."""
+"""Count the system calls of a container's start that name a file or open one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure(
 ) -> None:
     """Count the system calls that name a file, and the successful opens among them.
 
-    ``ours`` is the label of the command that the others are compared with.
+    ``ours`` is the label of the command to which the ratios are.
     """
     strace = ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o"]
     log = bench.place / "strace"

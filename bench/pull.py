@@ -1,4 +1,4 @@
-"""Pulls from a registry on this machine, by every tool that can."""
+"""Pulls from a registry on this machine, by every tool that can pull."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.tools import Tool
 
 ROUNDS = 5
-# These take most of the time and are compared with once.
+# These take most of the time and run only once.
 _ONCE = ("charliecloud", "skopeo + umoci")
 _KINDS: dict[str, type[Tool]] = {
     "sundog": Sundog,
@@ -32,7 +32,7 @@ _KINDS: dict[str, type[Tool]] = {
 
 
 def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results) -> None:
-    """Pull images into fresh storage, and again; what is pulled stays as do ``file_systems``."""
+    """Pull images into fresh storage, then again; they stay until ``file_systems`` is closed."""
     costs: dict[tuple[str, str], list[Cost]] = {}
     commands: dict[str, str] = {}
     for turn in range(ROUNDS):
@@ -49,7 +49,9 @@ def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results)
                 argv = tool.pulling(f"{host}/{name}:latest")
                 commands[kind] = " ".join(argv)
                 for what in (kind, f"{kind} again"):
-                    if what == "skopeo + umoci again":  # it would do the same once more
+                    if (
+                        what == "skopeo + umoci again"
+                    ):  # it has no storage that could tell it that nothing changed
                         continue
                     runs = costs.setdefault((name, what), [])
                     runs.extend(bench.time([argv], env=tool.environment))
@@ -95,7 +97,7 @@ def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results)
 
 
 def sizes(layers: Mapping[str, Sequence[Path]]) -> str:
-    """Say what the images are."""
+    """Describe the images."""
     return ", ".join(
         f"{name}: {len(files)} layer{'s'[: len(files) - 1]} of gzip,"
         f" {sum(file.stat().st_size for file in files) / 1e6:.0f} MB"
@@ -104,7 +106,7 @@ def sizes(layers: Mapping[str, Sequence[Path]]) -> str:
 
 
 def tools(bench: Bench, turn: int) -> dict[str, Tool]:
-    """Return the tools, each with storage of this round."""
+    """Return the tools, each with its storage of this round."""
     place = bench.directory(f"storage-pull-{turn}")
     return {
         name: kind(name, bench, place / kind.__name__ / "storage") for name, kind in _KINDS.items()

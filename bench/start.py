@@ -1,4 +1,4 @@
-"""How long containers take to start, one at a time and many; what they name and open for it."""
+"""Starts of containers: the time of one and of many, and the files that a start names."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ CHARLIECLOUD = "charliecloud, `ch-run DIRECTORY -- true`"
 BUBBLEWRAP = "bubblewrap, `bwrap --unshare-user --bind …`"
 BUILDAH = "buildah, `buildah run --isolation chroot …`"
 
-# Set to "python", it has the compiled front decline; without a front, it does nothing.
+# It makes the compiled front decline.  Without a front, it does nothing.
 DECLINING = "SUNDOG_START=python"
-# The Python launcher's own program in bin/, which the front hands over to: the first that there is.
+# Programs in bin/ to which the front hands over; the first that exists is the Python launcher.
 LAUNCHERS = ("ch-run.py", "ch-run")
 
 
 @dataclass(frozen=True)
 class _Subjects:
-    """The commands by label, and the environment that all of them run in."""
+    """The commands by label, and their common environment."""
 
     commands: Mapping[str, Sequence[str]]
     environment: Mapping[str, str]
@@ -73,7 +73,7 @@ def measure(bench: Bench, results: Results) -> None:
 
 
 def _build(bench: Bench, sundog: Sundog, layers: int) -> None:
-    """Build the image ``layersN``, BusyBox with so many layers that it has N."""
+    """Build the image ``layersN``: BusyBox and copied files, in N layers."""
     context = bench.directory(f"context-layers-{layers}")
     (context / "file").write_text("a file\n")
     copies = "".join(f"COPY file /srv/{number}\n" for number in range(layers - 1))
@@ -190,7 +190,7 @@ def _row(label: str, at_once: int, many: Repeated) -> Row:
 
 
 def _container(bench: Bench, buildah: Buildah, tarball: Path) -> tuple[str, str]:
-    """Make a working container of buildah's; return its name, or else why there is none."""
+    """Make a working container of buildah's; return its name, or "" and why it failed."""
     try:
         bench.run(buildah.importing(tarball, "start"))
         name = bench.run(buildah.container("start")).strip()

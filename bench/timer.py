@@ -47,7 +47,7 @@ def assigned(words: list[str], env: dict[str, str]) -> tuple[list[str], dict[str
 
 
 def main() -> None:
-    """Do what stdin says."""
+    """Run the commands that stdin names."""
     order: dict[str, Any] = json.load(sys.stdin)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

@@ -1,7 +1,7 @@
 """``ch-image``'s command line.
 
-Options that all subcommands have may stand before or after the subcommand; those after it replace
-those before it.
+The common options may stand before or after the subcommand.  An option after it replaces the same
+option before it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
     from typing import Any, NoReturn, TextIO
 
-# Of lines of help: where nobody says how wide they may be, and what is left free.
+# Columns of the help: the width where the terminal tells none, and the margin.
 _WIDTH, _MARGIN = 80, 2
 
 
 class ImageArguments(argparse.Namespace):
-    """What was asked for; a subcommand finds its own options and the common ones."""
+    """The options as attributes: those of all subcommands, and the common ones."""
 
     subcommand: str | None = None
     storage: str | None = None
@@ -84,7 +84,10 @@ class ImageArguments(argparse.Namespace):
 
 
 class _Formatter(argparse.HelpFormatter):
-    """As wide as the terminal, which argparse imports half of the standard library to ask for."""
+    """Format help as wide as the terminal.
+
+    argparse's own formatter imports half of the standard library to ask for the width.
+    """
 
     def __init__(self, prog: str) -> None:
         columns = os.environ.get("COLUMNS", "")
@@ -136,14 +139,15 @@ def parse_arguments(argv: Sequence[str]) -> ImageArguments:
 
 
 def print_help(stream: TextIO) -> None:
-    """Print the help, for a command line without anything."""
+    """Print the help, as an empty command line asks for it."""
     _parser().print_help(stream)
 
 
 def _parser(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser; of subcommands that are not ``wanted``, it knows no more than the name.
+    """Return the parser, with the options of the subcommands that are ``wanted``.
 
-    Without ``wanted`` it knows all of them, as the help and the manual need it.
+    None stands for all subcommands, as the manual needs them.  Of others it has the name only:
+    their options take milliseconds.
     """
     parser = _Parser(
         prog="ch-image",
@@ -185,15 +189,23 @@ def _common_options(*, hidden: bool) -> _Parser:
 
     cache_option("--cache", "enabled", "use the build cache (default; $CH_IMAGE_CACHE)")
     cache_option("--no-cache", "disabled", "neither read nor write the build cache")
-    cache_option("--rebuild", "rebuild", "run all instructions again, and remember the results")
+    cache_option("--rebuild", "rebuild", "run all instructions again, and cache the results")
     option(
         "-a",
         "--arch",
         metavar="ARCH",
         help="architecture: host (default), arm64, arm/v7...; yolo takes what the registry gives",
     )
-    option("--always-download", action="store_true", help="fetch manifests anew, also known ones")
-    option("--auth", action="store_true", help="log in to registries by all means ($CH_IMAGE_AUTH)")
+    option(
+        "--always-download",
+        action="store_true",
+        help="fetch manifests again, even if they are in storage",
+    )
+    option(
+        "--auth",
+        action="store_true",
+        help="log in to registries, ask for the password if need be ($CH_IMAGE_AUTH)",
+    )
     option("--debug", action="store_true", help="show a stack trace with an error")
     option("--no-limits", action="store_true", help="unpack archives of any size (see the manual)")
     option("-q", "--quiet", action="count", help="say less (repeat for still less)")
@@ -213,7 +225,7 @@ def _format_option(parser: argparse.ArgumentParser) -> None:
 def _build_cache_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reset", action="store_true", help="forget all results")
     parser.add_argument(
-        "--gc", dest="collect", action="store_true", help="forget what no image is made of"
+        "--gc", dest="collect", action="store_true", help="forget results that no image is made of"
     )
     parser.add_argument("--tree", action="store_true", help="show which layer was made on which")
     _format_option(parser)
@@ -249,7 +261,7 @@ def _compression_option(parser: argparse.ArgumentParser) -> None:
         "--compression",
         metavar="NAME",
         default="gzip",
-        help="of layers made here: gzip (default), zstd or none; others stay as they came",
+        help="for layers made here: gzip (default), zstd or none; other layers stay as they came",
     )
 
 
@@ -284,7 +296,10 @@ def _list_options(parser: argparse.ArgumentParser) -> None:
         "-l", "--long", action="store_true", help="with ID, time, size, layers and origin"
     )
     parser.add_argument(
-        "globs", metavar="GLOB", nargs="*", help="pattern of names; a name alone: details of it"
+        "globs",
+        metavar="GLOB",
+        nargs="*",
+        help="pattern of names; one name alone shows its details",
     )
     _format_option(parser)
 
@@ -327,7 +342,7 @@ def _pull_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _reset_options(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: all of the storage directory goes."""
+    """Add nothing: reset has no options of its own."""
 
 
 def _tag_options(parser: argparse.ArgumentParser) -> None:
@@ -341,7 +356,7 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-# By name, in the order of the help: the summary, and what adds the options.
+# Name of the subcommand: its summary, and the function that adds its options.  In the help's order.
 _SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "build": ("build an image from a Dockerfile", add_build_options),
     "build-cache": ("show, or clean up, the build cache", _build_cache_options),
@@ -364,7 +379,7 @@ _SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] =
 
 
 def storage_path(arguments: ImageArguments) -> str | None:
-    """Return the storage directory that was asked for, None if that was not done."""
+    """Return the storage directory that the user asked for, None for the default."""
     if arguments.storage == "":
         raise UsageError("--storage: DIR is empty", "ch-image --help")
     return None if arguments.storage is None else os.path.abspath(arguments.storage)

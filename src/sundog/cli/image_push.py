@@ -1,4 +1,4 @@
-"""``ch-image push``: an image of the storage, or a directory, to a registry."""
+"""``ch-image push``: copy an image, or a directory, to a registry."""
 
 from __future__ import annotations
 
