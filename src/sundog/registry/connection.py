@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 16  # of a body that is sent; each has the whole time to get away
 _BUFFER = 1 << 16
+_CONTROLS = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))  # which no line may hold; tab may be
 # What may stand in the target of a request as it is (RFC 3986, §3.3 and §3.4).
 _TARGET = "!$%&'()*+,-./:;=?@[]_~"
 
@@ -177,8 +178,10 @@ def _head(method: str, where: str, host: str, fields: Mapping[str, str]) -> byte
     """Return the head of a request; raise UnreachableError for what a field can't carry."""
     lines = [f"{method} {where} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
-    if all(line.isprintable() and line.isascii() for line in lines):
-        return "\r\n".join([*lines, "", ""]).encode()
+    with suppress(UnicodeEncodeError):
+        encoded = [line.encode("latin-1") for line in lines]
+        if all(line.translate(None, _CONTROLS) == line for line in encoded):
+            return b"\r\n".join([*encoded, b"", b""])
     raise UnreachableError(f"{host}: a header field can't carry what is to be sent", permanent=True)
 
 
