@@ -1,8 +1,8 @@
 """`make bench`: measure Sundog beside its peers in one run, and write docs/benchmarks.md.
 
-As root, each part on a fresh ext4 in a loop-mounted file, and what makes many files at once, pulls
-and imports, each tool on its own. The commands run as an ordinary user of their own, with
-subordinate ids, since buildah wants them.
+It runs as root, and each part on a fresh ext4 in a loop-mounted file. Pulls and imports make many
+files at once: there each tool has an ext4 of its own. The commands run as an ordinary user made for
+them, who has subordinate ids, because buildah wants them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def user() -> account.Account:
 
 @contextlib.contextmanager
 def fresh_file_system(owner: account.Account) -> Iterator[Path]:
-    """Mount an ext4 that holds nothing yet, and give a directory on it that is the user's."""
+    """Mount an empty ext4, and give its directory, which belongs to the user."""
     work = Path(tempfile.mkdtemp(prefix="sundog-bench.", dir="/var/tmp"))
     work.chmod(0o755)
     mount = work / "fs"
@@ -74,10 +74,9 @@ def fresh_file_system(owner: account.Account) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def running_and_building(bench: Bench, results: report.Results) -> None:
-    """Start containers, build, import."""
+def building(bench: Bench, results: report.Results) -> None:
+    """Build and import."""
     tools = [kind(name, bench, bench.place / f"storage-{name}") for name, kind in KINDS.items()]
-    start.measure(bench, makers.base("busybox"), results)
     builds(bench, tools, inputs.debian(), results)
     imports(bench, tools, inputs.big(), results)
 
@@ -115,9 +114,10 @@ def root_emulation(bench: Bench, results: report.Results) -> None:
     emulation.measure(bench, inputs.services(), results)
 
 
-# Each on a file system of its own, which is gone before the next: together they need a lot.
+# Each part has a file system of its own, gone before the next part: together they need a lot.
 PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
-    "builds": running_and_building,
+    "start": start.measure,
+    "builds": building,
     "registries": registries,
     "emulation": root_emulation,
     "language": language.measure,
@@ -125,7 +125,7 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
 
 
 def main() -> int:
-    """Prepare, measure, write the page; an exit status."""
+    """Prepare, measure, write the page; return the exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     for part in PARTS:
         parser.add_argument(
@@ -134,7 +134,7 @@ def main() -> int:
             const=part,
             default="",
             dest="part",
-            help="that part only, and print it",
+            help="measure this part only, and print it",
         )
     options = parser.parse_args()
     started = time.monotonic()
@@ -142,7 +142,7 @@ def main() -> int:
         if os.geteuid() != 0:
             raise WorkshopError(
                 "the benchmark mounts a fresh file system: run it as root\n"
-                "hint: what is measured runs as an ordinary user all the same"
+                "hint: the measured commands still run as an ordinary user"
             )
         packages.require(
             sorted(

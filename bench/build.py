@@ -12,7 +12,7 @@ from scripts.place import WorkshopError
 from bench import inputs
 from bench.file_system import ext4
 from bench.measure import Cost, content, disk
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Sundog
 
 if TYPE_CHECKING:
@@ -60,10 +60,19 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
             timed("install, no cache", tool.building(dockerfile, cache=False))
 
     names = [tool.name for tool in tools]
-    median = {
-        name: {stage: statistics.median(cost.wall for cost in runs) for stage, runs in row.items()}
+    condensed = {
+        name: {stage: Cost.median(runs) for stage, runs in row.items()}
         for name, row in costs.items()
     }
+    median = {
+        name: {stage: cost.wall for stage, cost in row.items()} for name, row in condensed.items()
+    }
+    failed = [
+        f" {name}, {stage}{cost.remark}."
+        for name, row in condensed.items()
+        for stage, cost in row.items()
+        if cost.remark
+    ]
     space = {name: statistics.median(values) for name, values in spaces.items()}
     rows = [
         _beside(stage, {name: median[name][stage] for name in names}, ".2f")
@@ -77,7 +86,8 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
             "Build",
             f"`apt-get install {inputs.PACKAGES}` from a repository in the image, COPY of {FILES}"
             f" files, two more RUN; seconds of wall time, medians of {ROUNDS} rounds"
-            f" ({ROUNDS * AGAIN} of those that change little), each in fresh storage.",
+            f" ({ROUNDS * AGAIN} of those that change little), each in fresh storage."
+            + "".join(failed),
             ("stage", *names, *(f"÷ {peer}'s" for peer in PEERS)),
             rows,
             commands=examples,
@@ -93,9 +103,9 @@ def builds(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results)
 
 
 def _beside(stage: str, values: Mapping[str, float], form: str) -> Row:
-    """Return a row of what each tool takes, and Sundog's ratios to its peers."""
+    """Return a row with each tool's value, and Sundog's ratios to its peers."""
     ratios = [ratio(values["sundog"], values[peer]) for peer in PEERS]
-    return Row((stage, *(format(value, form) for value in values.values()), *ratios))
+    return Row((stage, *(figure(value, form) for value in values.values()), *ratios))
 
 
 def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results) -> None:
@@ -108,10 +118,10 @@ def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results
     own = median["sundog"]
     rows = [
         Row((
-            name,
-            f"{cost.wall:.1f}",
-            f"{cost.cpu:.1f}",
-            f"{cost.resident / MEGABYTE:.0f}",
+            f"{name}{cost.remark}",
+            figure(cost.wall, ".1f"),
+            figure(cost.cpu, ".1f"),
+            figure(cost.resident / MEGABYTE, ".0f"),
             ratio(own.wall, cost.wall),
             ratio(own.cpu, cost.cpu),
             ratio(own.resident, cost.resident),
@@ -138,7 +148,7 @@ def imports(bench: Bench, tools: Sequence[Tool], tarball: Path, results: Results
 def _timed_imports(
     bench: Bench, tools: Sequence[Tool], tarball: Path, file_systems: ExitStack
 ) -> dict[str, list[Cost]]:
-    """Return what each import costs; what it makes stays as long as ``file_systems`` do."""
+    """Return the cost of each import; its files stay until ``file_systems`` is closed."""
     costs: dict[str, list[Cost]] = {}
     for turn in range(ROUNDS):
         for tool in tools:
@@ -156,7 +166,7 @@ def _timed_imports(
 
 
 def _from_big(bench: Bench, results: Results) -> None:
-    """Read what FROM of the big image costs by Sundog's own timer."""
+    """Read the time of FROM with the big image from Sundog's own timer."""
     tool = Sundog("sundog", bench, bench.place / "storage-big-sundog-0/storage")
     context = bench.directory("context")
     dockerfile = context / "Dockerfile.big"
@@ -168,6 +178,6 @@ def _from_big(bench: Bench, results: Results) -> None:
         text = bench.run(["sh", "-c", '"$@" 2>&1', "sh", *verbose], tool.environment)
         found = re.search(r"FROM took ([\d.]+) ms", text)
         if found is None:
-            raise WorkshopError(f"no time of FROM in what `-v` prints:\n{text}")
+            raise WorkshopError(f"no time of FROM in the output of `-v`:\n{text}")
         times.append(float(found.group(1)))
     results.target("FROM of the big image, ms by `-v`", statistics.median(times), 10)

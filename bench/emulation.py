@@ -1,7 +1,7 @@
-"""What it costs to be root: installs, loops and single system calls under each emulation.
+"""The cost of being root: installs, loops and single system calls under each emulation.
 
-The same directory image for all, copied afresh for what changes it, on the same file system; beside
-real root in a chroot, which is what emulations pretend to be.
+All emulations get the same directory image on the same file system.  What changes the image gets a
+fresh copy.  Real root in a chroot is measured beside them, because emulations pretend to be it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scripts.place import WorkshopError
 
 from bench import inputs
 from bench.measure import Cost
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import BASE, Buildah
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ CALLS = ("getppid", "geteuid", "fstat", "lstat", "lstat-recorded", "lchown")
 class Emulation:
     """A way to be root in the directory ``tree``.
 
-    command     what a shell script comes after; for real root, None
-    apt         options that apt cannot do without there
+    command     the words before a shell script; None for real root
+    apt         the options that apt needs there
     """
 
     name: str
@@ -68,7 +68,7 @@ class Emulation:
 
 
 def emulations(bench: Bench, tree: Path) -> list[Emulation]:
-    """Return all of them, on ``tree``, which is written to; the host's /usr is its /mnt."""
+    """Return all emulations on ``tree``, which they change; the host's /usr is its /mnt."""
     ours = (str(bench.programs / "ch-run"), "-w", "-b", "/usr:/mnt")
     theirs = ("/usr/bin/ch-run", "-w", "-b", "/usr:/mnt", "-u", "0", "-g", "0")
     root = ("-u", "0", "-g", "0", str(tree), "--")
@@ -97,7 +97,7 @@ def measure(bench: Bench, tarball: Path, results: Results) -> None:
 
 
 class Trees:
-    """Directories with the image ``tarball`` in them, the user's own or, for real root, root's."""
+    """Directories that hold the image ``tarball``, owned by the user or, for real root, by root."""
 
     def __init__(self, bench: Bench, tarball: Path) -> None:
         self._bench = bench
@@ -120,7 +120,7 @@ class Trees:
 
 
 def _recorded(bench: Bench, trees: Trees) -> Emulation:
-    """Return NOTIFY on a tree in which a file has another owner than root."""
+    """Return NOTIFY on a tree with a file that root does not own."""
     tree = trees.fresh("recorded")
     way = next(way for way in emulations(bench, tree) if way.name == NOTIFY)
     bench.run(way.running("", "/bin/chown", "1:1", "/etc/issue"))
@@ -128,7 +128,7 @@ def _recorded(bench: Bench, trees: Trees) -> Emulation:
 
 
 def _assenting(tree: Path, ways: Sequence[Emulation]) -> Emulation:
-    """Return PLAIN under a supervisor that does nothing: what no supervisor can do without."""
+    """Return PLAIN under a supervisor that does nothing: the least that any supervisor costs."""
     source = Path(__file__).parent / "assent.c"
     build = ["gcc", "-O2", "-static", "-x", "c", "-o", str(tree / "bin/assent"), "-"]
     subprocess.run(build, input=source.read_bytes(), check=True)
@@ -138,7 +138,7 @@ def _assenting(tree: Path, ways: Sequence[Emulation]) -> Emulation:
 
 
 class Subordinate:
-    """buildah with the image: other users exist there, since the user has subordinate ids."""
+    """buildah with the image.  Other users exist there, because the user has subordinate ids."""
 
     def __init__(self, bench: Bench, tarball: Path) -> None:
         self._bench = bench
@@ -152,14 +152,13 @@ class Subordinate:
 
 
 def _installs(bench: Bench, trees: Trees, results: Results) -> None:
-    """Install packages that need root, as each of them, one after the other in each round."""
+    """Install packages that need root under each emulation, in turn in each round."""
     costs: dict[str, list[Cost]] = {}
-    failures: dict[str, str] = {}
     examples: list[str] = []
     buildah = Subordinate(bench, trees.tarball)
     for turn in range(ROUNDS):
         for number, kind in enumerate(emulations(bench, bench.place)):
-            if kind.name in failures or kind.name == PLAIN:
+            if kind.name == PLAIN or _fails(costs.get(kind.name, ())):
                 continue
             script = INSTALL.format(options=kind.apt)
             name = f"{turn}-{number}"
@@ -169,37 +168,32 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
                 costs.setdefault(kind.name, []).append(_as_root(tree, script))
                 continue
             argv = emulations(bench, trees.fresh(name))[number].running(script)
-            try:
-                costs.setdefault(kind.name, []).extend(bench.time([argv]))
-            except WorkshopError as error:
-                failures[kind.name] = str(error).splitlines()[-1]
+            costs.setdefault(kind.name, []).extend(bench.time([argv], may_fail=True))
             if turn == 0:
                 examples.append(" ".join(argv))
         argv = buildah.command(INSTALL.format(options=""))
         costs.setdefault(SUBORDINATE, []).extend(bench.time([argv]))
         if turn == 0:
             examples.append(" ".join(argv))
-    least = {name: Cost.least(runs) for name, runs in costs.items() if name not in failures}
+    least = {name: Cost.least(runs) for name, runs in costs.items()}
     real = least[ROOT]
     rows = [
         Row((
-            name,
-            f"{cost.wall:.1f}",
-            f"{cost.cpu:.1f}",
+            f"{name}{cost.remark}",
+            figure(cost.wall, ".1f"),
+            figure(cost.cpu, ".1f"),
             ratio(cost.wall, real.wall),
             ratio(cost.cpu, real.cpu),
         ))
         for name, cost in least.items()
     ]  # fmt: skip
-    rows += [Row((name, "fails", "", "", "")) for name in failures]
     results.tables.append(
         Table(
             "An install that needs root",
             f"`apt-get install {inputs.SERVICES}` from a repository in the image, a directory on"
             " ext4; buildah's is on an overlay that has no syncs. The least of"
             f" {ROUNDS} rounds, interleaved, each in a fresh copy; CPU time of all processes, a"
-            " supervisor's included. Ratios are those to real root."
-            + "".join(f" {name}: `{text}`." for name, text in failures.items()),
+            " supervisor's included. Ratios are those to real root.",
             ("as", "wall, s", "CPU, s", "ratio: wall", "CPU"),
             rows,
             commands=examples,
@@ -208,6 +202,11 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
     own = least[NOTIFY]
     results.target("install under notify: CPU ÷ real root's", own.cpu / real.cpu, 1.3)
     results.target("install under notify: wall ÷ real root's", own.wall / real.wall, 1.15)
+
+
+def _fails(costs: Sequence[Cost]) -> bool:
+    """Tell whether an emulation failed each time, so that nobody tries it again."""
+    return bool(costs) and all(cost.failures for cost in costs)
 
 
 def _as_root(tree: Path, script: str) -> Cost:
@@ -225,19 +224,19 @@ def _as_root(tree: Path, script: str) -> Cost:
 
 
 def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
-    """Run what does little but stat, compile, or start programs."""
+    """Run programs that do little but stat(2), compile, or start programs."""
     count = int(bench.run(["sh", "-c", "find /usr 2>/dev/null | wc -l"]))
     script = {**WORK, "find": WORK["find"] + " 2>/dev/null || :"}
     walls: dict[str, dict[str, float]] = {way.name: {} for way in ways}
     for what, text in script.items():
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[Cost]] = {}
         for turn in range(LOOPS):
             taken = [way for way in ways if turn == 0 or way.name != PROOT]
             costs = bench.time([way.running(text) for way in taken])
             for way, cost in zip(taken, costs, strict=True):
-                found.setdefault(way.name, []).append(cost.wall)
+                found.setdefault(way.name, []).append(cost)
         for name, runs in found.items():
-            walls[name][what] = min(runs)
+            walls[name][what] = Cost.least(runs).wall
     native = walls[PLAIN]
     results.tables.append(
         Table(
@@ -246,12 +245,12 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
             " program that says hello 100 times,"
             f" `/bin/true` 3000 times; wall time, the least of {LOOPS} rounds, interleaved (PRoot:"
             f" one), and the ratio to no emulation. {ASSENT[0].upper()}{ASSENT[1:]} is"
-            " bench/assent.c: what notifications cost, whatever answers them.",
+            " bench/assent.c: it shows the cost of the notifications themselves.",
             ("under", *(f"{what}, s" for what in script), *(f"÷ none: {what}" for what in script)),
             [
                 Row((
                     name,
-                    *(f"{row[what]:.2f}" for what in script),
+                    *(figure(row[what], ".2f") for what in script),
                     *(ratio(row[what], native[what]) for what in script),
                 ))
                 for name, row in walls.items()
@@ -266,7 +265,7 @@ def _loops(bench: Bench, ways: Sequence[Emulation], results: Results) -> None:
 
 
 def _calls(bench: Bench, tree: Path, ways: Sequence[Emulation], results: Results) -> None:
-    """Measure single system calls, by a static program in the image."""
+    """Measure single system calls with a static program in the image."""
     source = Path(__file__).parent / "calls.c"
     build = ["musl-gcc", "-O2", "-static", "-x", "c", "-o", str(tree / "bin/calls"), "-"]
     subprocess.run(build, input=source.read_bytes(), check=True)
@@ -280,9 +279,9 @@ def _calls(bench: Bench, tree: Path, ways: Sequence[Emulation], results: Results
     results.tables.append(
         Table(
             "A system call that root emulation answers",
-            "Nanoseconds, the least of 50 batches of 2000 calls (bench/calls.c, static: what"
-            " fakeroot does in the C library it does not see). `lstat-recorded` is of a file that"
-            " was given away.",
+            "Nanoseconds, the least of 50 batches of 2000 calls (bench/calls.c, a static"
+            " program, so fakeroot, which works in the C library, is not in the table)."
+            " `lstat-recorded` is of a file that was given away.",
             ("under", *CALLS),
             rows,
         )

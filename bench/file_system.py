@@ -1,8 +1,8 @@
-"""File systems that have not seen anything yet.
+"""Fresh file systems.
 
-ext4 passes over the inodes of files that were deleted a short while ago, one by one, whenever it
-looks for a free one: who makes files after somebody has deleted many pays for that, up to 20 times
-over.  So what is compared gets file systems of its own.
+When ext4 looks for a free inode, it passes over those of recently deleted files, one by one.  After
+many files have been deleted, making files takes up to 20 times as long.  So each of the compared
+tools gets a file system of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What no builder can undercut: the same install with nothing in between."""
+"""The least that any builder needs: the same install without a builder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measure(tarball: Path) -> Table:
     wall, cpu = (statistics.median(values) for values in zip(*costs, strict=True))
     return Table(
         "The install alone",
-        "What the cold builds above contain whatever builds them: the same `apt-get` command line"
+        "The part that is in every cold build above: the same `apt-get` command line"
         f" as real root in a chroot on a tmpfs. Medians of {ROUNDS} rounds.",
         ("wall, s", "CPU, s"),
         [Row((f"{wall:.2f}", f"{cpu:.2f}"))],

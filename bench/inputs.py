@@ -1,4 +1,4 @@
-"""What is built, imported and run: made on the spot, the same for all tools."""
+"""The inputs of builds, imports and starts: made on the spot, the same for all tools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYERS = 5
 PACKAGES = "openssh-server"
 SERVICES = "openssh-server postgresql"
 
-# A repository of all that the install needs, in the image: no network in what is measured.
+# A repository in the image, with all packages of the install: no measured command needs a network.
 REPOSITORY = r"""
 set -e
 chroot "$1" apt-get -qq update
@@ -117,8 +117,8 @@ def big() -> Path:
 def big_layers() -> list[Path]:
     """Return what is in ``big`` as LAYERS gzipped tarballs of about the same size.
 
-    As builders write them: each has the directories above what it holds, and no name of a file
-    that is in another.
+    They are as builders write them: each has the directories above its files, and no two have a
+    file of the same name.
     """
     source = big()
     name = source.name.removesuffix(".tar.gz")
@@ -140,7 +140,7 @@ def big_layers() -> list[Path]:
                                 tar.addfile(directories[above])
                         held.add(member.name)
                         if member.islnk() and member.linkname not in held:
-                            continue  # its other names are in a layer below
+                            continue  # the file itself is in a layer below
                         tar.addfile(member, whole.extractfile(member) if member.isreg() else None)
                         if number < LAYERS and tar.offset > BIG / LAYERS:
                             break
@@ -157,7 +157,7 @@ def _files(size: int) -> Iterator[Path]:
         for name in sorted(names):
             path = Path(directory, name)
             status = path.lstat()
-            # One file of gigabytes would be another benchmark.
+            # A file of gigabytes would make this another benchmark.
             if status.st_size > 50_000_000 or not status.st_mode & 0o004:
                 continue
             yield path

@@ -1,13 +1,12 @@
-"""Whole Dockerfiles: what a rebuild costs that changes nothing, and a build of each from nothing.
+"""Whole Dockerfiles: rebuilds that change nothing, and cold builds.
 
 The Dockerfiles are those of tests/dockerfiles that need little of a network and that rootless
-buildah can build: none with device nodes, nor with RPMs of system services. It builds the same in
-turn, with subordinate ids and the kernel's overlay.
+buildah can build, which excludes device nodes and RPMs of system services. Sundog and buildah build
+them in turn; buildah has subordinate ids and the kernel's overlay.
 """
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING
 
 from scripts.bases import makers
@@ -15,7 +14,7 @@ from scripts.conformance.cases import BASE, cases
 from scripts.place import copy_tree
 
 from bench.measure import Cost
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Buildah, Sundog
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def measure(bench: Bench, results: Results) -> None:
 
 
 def rebuilds(bench: Bench, results: Results) -> None:
-    """Build again what has not changed: many instructions, and many files."""
+    """Build unchanged Dockerfiles again: one of many instructions, one of many files."""
     tools = _tools(bench, "busybox")
     context = bench.directory("language")
     bench.directory("language/small")
@@ -75,17 +74,19 @@ def rebuilds(bench: Bench, results: Results) -> None:
     files = f"COPY of {DIRECTORIES * FILES} files, {DIRECTORIES * FILES * SIZE // 10**6} MB"
     rows = []
     for what, place, limit in ((stages, context, 0.2), (files, many, 1.0)):
-        walls = []
+        costs = []
         for tool in tools:
             command = tool.building(place / "Dockerfile", options=_never_pull(tool))
             bench.time([command], env=tool.environment)
             again = bench.time([command], rounds=REBUILDS, env=tool.environment)[0]
-            walls.append(again.wall)
-        rows.append(Row((what, *(f"{wall:.2f}" for wall in walls), ratio(*walls))))
+            costs.append(again)
+        walls = [cost.wall for cost in costs]
+        label = what + "".join(cost.remark for cost in costs)
+        rows.append(Row((label, *(figure(wall, ".2f") for wall in walls), ratio(*walls))))
         results.target(f"cached rebuild, {what}, s", walls[0], limit)
     results.tables.append(
         Table(
-            "Rebuild of what has not changed",
+            "Rebuild of unchanged Dockerfiles",
             f"Seconds of wall time, medians of {REBUILDS}.",
             ("what", *(tool.name for tool in tools), "ratio"),
             rows,
@@ -109,9 +110,13 @@ def cold_builds(bench: Bench, results: Results) -> None:
                 runs.setdefault(tool.name, []).extend(bench.time([command], env=tool.environment))
                 bench.run(tool.removing(), tool.environment)
         own, other = (Cost.median(costs) for costs in runs.values())
-        walls = [[cost.wall for cost in costs] for costs in runs.values()]
-        cells = [f"{statistics.median(times):.1f} ({min(times):.1f})" for times in walls]
-        rows.append(Row((name, case.force, *cells, ratio(own.wall, other.wall))))
+        least = [Cost.least(costs) for costs in runs.values()]
+        cells = [
+            f"{figure(middle.wall, '.1f')} ({figure(minimum.wall, '.1f')})"
+            for middle, minimum in zip((own, other), least, strict=True)
+        ]
+        label = f"{name}{other.remark}"
+        rows.append(Row((label, case.force, *cells, ratio(own.wall, other.wall))))
         results.target(f"cold build of {name} ÷ buildah's", own.wall / other.wall, 1.0)
     results.tables.append(
         Table(
@@ -125,7 +130,7 @@ def cold_builds(bench: Bench, results: Results) -> None:
 
 
 def _many_instructions() -> str:
-    """Return a Dockerfile each stage of which builds on the one before or copies from it."""
+    """Return a Dockerfile in which each stage copies from the stage before it."""
     text = ""
     for number in range(STAGES):
         text += STAGE.format(base=BASE, number=number)
@@ -135,7 +140,7 @@ def _many_instructions() -> str:
 
 
 def _tools(bench: Bench, base: str) -> Sequence[Tool]:
-    """Return Sundog and buildah, each with a storage in which the base image is."""
+    """Return Sundog and buildah, each with the base image in its storage."""
     tools: list[Tool] = []
     for name, kind in (("sundog", Sundog), ("buildah", Buildah)):
         tool = kind(name, bench, bench.place / f"storage-language-{name}-{base}")

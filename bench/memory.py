@@ -1,9 +1,10 @@
-"""Memory that costs whoever takes it the same.
+"""Make memory cost the same for every command.
 
-A virtual machine gives what it has free back to its host ("free page reporting" of the balloon, a
-virtio device), and gets it again page by page, at the first use of each: some 3 µs, so that
-``bsdtar -xf`` of 1.2 GB took 5.3 s where it else took 3.5.  Who meets such pages depends on what
-went before.  Where nothing is free, pages are taken from the page cache, and those are there.
+A virtual machine gives its free memory back to its host ("free page reporting" of the balloon, a
+virtio device).  It gets each page back at the page's first use, which takes some 3 µs: unpacking
+1.2 GB with bsdtar took 5.3 s instead of 3.5.  Earlier commands decide which later command meets
+such pages. If no memory is free, the kernel takes pages from the page cache, and the machine still
+has those.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import os
 import tempfile
 
-_FREE = 1 << 29  # bytes that may stay so: the kernel keeps some anyway
+_FREE = 1 << 29  # bytes that may stay free: the kernel keeps some anyway
 _PIECE = 1 << 22
 
 
 class Ballast:
-    """A sparse file of the memory's size, of which the page cache holds what else were free."""
+    """A sparse file of the memory's size; its pages in the page cache fill the free memory."""
 
     def __init__(self) -> None:
         self._size = _meminfo("MemTotal")
@@ -25,7 +26,7 @@ class Ballast:
         self._position = 0
 
     def load(self) -> None:
-        """Read the file round and round, what the cache has dropped first, until all is taken."""
+        """Read the file round and round until hardly any memory is free."""
         buffer = bytearray(_PIECE)
         for _ in range(2 * self._size // _PIECE):
             if _meminfo("MemFree") <= _FREE:

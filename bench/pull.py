@@ -1,4 +1,4 @@
-"""Pulls from a registry on this machine, by every tool that can."""
+"""Pulls from a registry on this machine, by every tool that can pull."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.file_system import ext4
 from bench.measure import Cost
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Buildah, Charliecloud, Podman, SkopeoUmoci, Sundog
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.tools import Tool
 
 ROUNDS = 5
-# These take most of the time and are compared with once.
+# These take most of the time and run only once.
 _ONCE = ("charliecloud", "skopeo + umoci")
 _KINDS: dict[str, type[Tool]] = {
     "sundog": Sundog,
@@ -32,7 +32,7 @@ _KINDS: dict[str, type[Tool]] = {
 
 
 def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results) -> None:
-    """Pull images into fresh storage, and again; what is pulled stays as do ``file_systems``."""
+    """Pull images into fresh storage, then again; they stay until ``file_systems`` is closed."""
     costs: dict[tuple[str, str], list[Cost]] = {}
     commands: dict[str, str] = {}
     for turn in range(ROUNDS):
@@ -49,7 +49,9 @@ def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results)
                 argv = tool.pulling(f"{host}/{name}:latest")
                 commands[kind] = " ".join(argv)
                 for what in (kind, f"{kind} again"):
-                    if what == "skopeo + umoci again":  # it would do the same once more
+                    if (
+                        what == "skopeo + umoci again"
+                    ):  # it has no storage that could tell it that nothing changed
                         continue
                     runs = costs.setdefault((name, what), [])
                     runs.extend(bench.time([argv], env=tool.environment))
@@ -61,9 +63,14 @@ def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results)
     rows = []
     for (name, what), cost in median.items():
         own = median[name, "sundog again" if what.endswith("again") else "sundog"]
-        numbers = (f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.resident / 1e6:.0f}")
+        figures = (
+            figure(cost.wall, ".2f"),
+            figure(cost.cpu, ".2f"),
+            figure(cost.resident / 1e6, ".0f"),
+        )
+        label = f"{what}{cost.remark}"
         rows.append(
-            Row((name, what, *numbers, ratio(own.wall, cost.wall), ratio(own.cpu, cost.cpu)))
+            Row((name, label, *figures, ratio(own.wall, cost.wall), ratio(own.cpu, cost.cpu)))
         )
     results.tables.append(
         Table(
@@ -82,12 +89,15 @@ def pulls(bench: Bench, shelf: Shelf, file_systems: ExitStack, results: Results)
         for peer in ("podman", "buildah"):
             quotient = own.wall / median[name, peer].wall
             results.target(f"pull of {name}: wall ÷ {peer}'s", quotient, 0.4)
-        results.target(f"pull of {name} again, s", median[name, "sundog again"].wall, 0.25)
+        again = median[name, "sundog again"].wall
+        results.target(f"pull of {name} again, s", again, 0.25)
+        quotient = again / median[name, "podman again"].wall
+        results.target(f"pull of {name} again: wall ÷ podman's", quotient, 0.8)
         results.target(f"pull of {name}: peak memory, MB", own.resident / 1e6, 200)
 
 
 def sizes(layers: Mapping[str, Sequence[Path]]) -> str:
-    """Say what the images are."""
+    """Describe the images."""
     return ", ".join(
         f"{name}: {len(files)} layer{'s'[: len(files) - 1]} of gzip,"
         f" {sum(file.stat().st_size for file in files) / 1e6:.0f} MB"
@@ -96,7 +106,7 @@ def sizes(layers: Mapping[str, Sequence[Path]]) -> str:
 
 
 def tools(bench: Bench, turn: int) -> dict[str, Tool]:
-    """Return the tools, each with storage of this round."""
+    """Return the tools, each with its storage of this round."""
     place = bench.directory(f"storage-pull-{turn}")
     return {
         name: kind(name, bench, place / kind.__name__ / "storage") for name, kind in _KINDS.items()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.measure import Cost
 from bench.pull import ROUNDS, sizes, tools
 from bench.registry import registry
-from bench.report import Row, Table, ratio
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Buildah
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 _ALL, _CHANGE, _AGAIN = "all of it", "one more layer", "nothing new"
 _IMPORTED = "sundog, imported"
 _FROM_STORAGE = "skopeo from storage"
-# Charliecloud compresses with one thread at gzip's highest level: minutes, for a large image.
+# Charliecloud compresses with one thread at gzip's highest level: a large image takes minutes.
 _SLOW_IMAGE = "debian"
 
 
 def pushes(bench: Bench, shelf: Shelf, flat: Mapping[str, Path], results: Results) -> None:
-    """Push what ``pulls`` has pulled from ``shelf``, and the tarballs ``flat``, imported."""
+    """Push the images that ``pulls`` pulled from ``shelf``, and images imported from ``flat``."""
     pushing = _Pushing(bench)
     for turn in range(ROUNDS):
         for name in shelf.layers:
@@ -44,15 +44,20 @@ def pushes(bench: Bench, shelf: Shelf, flat: Mapping[str, Path], results: Result
     rows = []
     for (name, what, stage), cost in median.items():
         own = median[name, "sundog", stage]
-        numbers = (f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.resident / 1e6:.0f}")
-        rows.append(Row((name, what, stage, *numbers, ratio(own.wall, cost.wall))))
+        figures = (
+            figure(cost.wall, ".2f"),
+            figure(cost.cpu, ".2f"),
+            figure(cost.resident / 1e6, ".0f"),
+        )
+        label = f"{what}{cost.remark}"
+        rows.append(Row((name, label, stage, *figures, ratio(own.wall, cost.wall))))
     results.tables.append(
         Table(
             "Push",
             f"To an empty docker-registry on this machine ({sizes(shelf.layers)}): all of a pulled"
             " image, then that image with one COPY more, then the same again. `imported`: the same"
-            " files from a tarball, so that they have to be compressed, as the peers always do"
-            f" with what is in their storage. Medians of {ROUNDS} rounds (charliecloud: one), each"
+            " files from a tarball, so Sundog has to compress them, as the peers always"
+            f" do with their storage. Medians of {ROUNDS} rounds (charliecloud: one), each"
             " to a registry of its own.",
             ("image", "by", "pushed", "wall, s", "CPU, s", "peak, MB", "ratio: wall"),
             rows,
@@ -62,6 +67,9 @@ def pushes(bench: Bench, shelf: Shelf, flat: Mapping[str, Path], results: Result
     for name in shelf.layers:
         change = median[name, "sundog", _CHANGE].wall
         results.target(f"push of {name} with one more layer, s", change, 1)
+        for stage in (_CHANGE, _AGAIN):
+            quotient = median[name, "sundog", stage].wall / median[name, "buildah", stage].wall
+            results.target(f"push of {name}, {stage}: wall ÷ buildah's", quotient, 1)
         for what in ("sundog", _IMPORTED):
             quotient = median[name, what, _ALL].wall / median[name, _FROM_STORAGE, _ALL].wall
             results.target(f"first push of {name} by {what}: wall ÷ skopeo's", quotient, 1)
@@ -74,7 +82,7 @@ def pushes(bench: Bench, shelf: Shelf, flat: Mapping[str, Path], results: Result
 
 @dataclass
 class _Pushing:
-    """What was pushed: costs by image, tool and stage; one command each of the tools."""
+    """Pushes: costs by image, tool and stage, and one command of each tool."""
 
     bench: Bench
     costs: dict[tuple[str, str, str], list[Cost]] = field(default_factory=dict)
@@ -82,7 +90,7 @@ class _Pushing:
     _registries: int = 0
 
     def turn(self, turn: int, name: str, pulled: str, tarball: Path) -> None:
-        """Push an image once by everybody."""
+        """Push an image once with each tool."""
         there = tools(self.bench, turn)
         sundog, buildah = there["sundog"], there["buildah"]
         imported = f"{name}-imported"
@@ -110,7 +118,7 @@ class _Pushing:
 
     @contextmanager
     def registry(self, what: str, *, tls: bool = False) -> Iterator[str]:
-        """Run a registry that has nothing yet, and forgets what it gets; give HOST:PORT."""
+        """Run an empty registry, and delete it afterwards; give HOST:PORT."""
         self._registries += 1
         words = what.replace(", ", "-").replace(" ", "-")
         place = self.bench.directory(f"registry-push-{self._registries}-{words}")
@@ -119,6 +127,6 @@ class _Pushing:
         shutil.rmtree(place)
 
     def time(self, key: tuple[str, str, str], tool: Tool, argv: Sequence[str]) -> None:
-        """Run a command and note what it cost."""
+        """Run a command and note its cost."""
         self.commands.setdefault(key[1], " ".join(argv))
         self.costs.setdefault(key, []).extend(self.bench.time([argv], env=tool.environment))

@@ -1,4 +1,4 @@
-"""Registries on this machine to pull from and to push to, and images in them."""
+"""Registries on this machine for pulls and pushes, and images in them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TYPE = "application/vnd.oci.image."
 
 @dataclass(frozen=True)
 class Shelf:
-    """Images to pull: HOST:PORT without TLS and with, files of tar.gz by image, bottom first."""
+    """Images to pull: HOST:PORT without and with TLS, and each image's tar.gz, bottom first."""
 
     host: str
     secure: str
@@ -52,7 +52,7 @@ def registry(bench: Bench, storage: Path, *, tls: bool = False) -> Iterator[str]
         "http": http,
     }
     path = bench.place / f"registry-{host.rpartition(':')[2]}.yml"
-    path.write_text(json.dumps(settings))  # which is YAML as well
+    path.write_text(json.dumps(settings))  # JSON is YAML as well
     server = subprocess.Popen(
         ["/usr/bin/docker-registry", "serve", path],
         user=bench.user.uid,
@@ -81,7 +81,7 @@ def _wait(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def _certificate(bench: Bench) -> dict[str, str]:
-    """Return the files of a certificate that nobody vouches for, and of its key."""
+    """Return the files of a self-signed certificate and of its key."""
     files = {name: bench.place / f"registry.{name}" for name in ("certificate", "key")}
     if not files["key"].exists():
         bench.run([
@@ -93,7 +93,7 @@ def _certificate(bench: Bench) -> dict[str, str]:
 
 
 def put(host: str, name: str, layers: Sequence[Path]) -> None:
-    """Push an image of these layers, files of tar.gz, bottom first."""
+    """Push an image of these layers (tar.gz, bottom first)."""
     diff_ids = []
     for layer in layers:
         diff_id = hashlib.sha256()
@@ -114,7 +114,7 @@ def put(host: str, name: str, layers: Sequence[Path]) -> None:
     }
     path = f"/v2/{name}/manifests/latest"
     _send(host, "PUT", path, json.dumps(manifest).encode(), f"{_TYPE}manifest.v1+json")
-    # What the registry wrote is not to be written at the expense of whoever syncs first.
+    # Otherwise the first command that syncs would pay for what the registry wrote.
     os.sync()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What was measured, how, and the numbers."""
+    """A title, how the numbers were measured, and the numbers."""
 
     title: str
     text: str
@@ -40,16 +41,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that Sundog is to reach: at most the limit; a whole number where it counts."""
+    """A figure that Sundog is to reach: at most ``limit``.  A count is a whole number."""
 
     name: str
     value: float
     limit: float
 
     @property
-    def reached(self) -> bool:
-        """Tell whether it is."""
-        return self.value <= self.limit
+    def verdict(self) -> str:
+        """Tell whether Sundog reaches the figure; NaN, where a peer failed, is no figure."""
+        if math.isnan(self.value):
+            return "a peer failed"
+        return "reached" if self.value <= self.limit else "**missed**"
 
     @property
     def measured(self) -> str:
@@ -57,14 +60,20 @@ class Target:
         return str(self.value) if isinstance(self.value, int) else f"{self.value:#.4g}"
 
 
+def figure(value: float, form: str) -> str:
+    """Return a measured value in the format ``form``, "fails" for NaN."""
+    return "fails" if math.isnan(value) else format(value, form)
+
+
 def ratio(sundog: float, other: float) -> str:
-    """Return how many times the other's cost Sundog's is."""
-    return f"{sundog / other:.2f}"
+    """Return Sundog's cost divided by the other's, "" if one of them is NaN."""
+    quotient = sundog / other
+    return "" if math.isnan(quotient) else f"{quotient:.2f}"
 
 
 @dataclass
 class Results:
-    """All that one run measured."""
+    """Everything that one run measured."""
 
     tables: list[Table] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
@@ -82,14 +91,14 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
     peers = ", ".join(f"{name} {version}" for name, version in versions.items())
     figures = Table(
         "Figures to reach",
-        "Each is an upper limit; the tables below have what it comes from.",
+        "Each limit is an upper one; the tables below show where the figures come from.",
         ("figure", "measured", "limit", ""),
         [
             Row((
                 target.name,
                 target.measured,
                 f"{target.limit:g}",
-                "reached" if target.reached else "**missed**",
+                target.verdict,
             ))
             for target in results.targets
         ],
@@ -99,9 +108,9 @@ def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
         " fresh ext4 in a loop-mounted file, as an ordinary user. Peers are Debian's packages: "
         f"{peers}. buildah has subordinate ids, which Sundog and Charliecloud do without. All"
         " figures are medians of three rounds or more, or, where a table says so, the least; a"
-        " ratio is Sundog's figure ÷ the other's: below 1, Sundog takes less. sync(1) goes before"
-        " each, so that none pays for what others left to be written; and what memory is free is"
-        " given to the page cache first, since a virtual machine's may be dearer than that"
+        " ratio is Sundog's figure ÷ the other's: below 1, Sundog takes less. sync(2) comes before"
+        " each measurement, so that no command pays for what another left unwritten. The page cache"
+        " gets the free memory first, because free memory of a virtual machine may cost more"
         " (`bench/memory.py`). `$D` is the file system's directory, `$BASES` where the tarballs"
         " are kept."
     )

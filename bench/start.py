@@ -1,91 +1,196 @@
-"""How long a container takes to start, and what a system call costs in it."""
+"""Starts of containers: the time of one and of many, and the files that a start names."""
 
 from __future__ import annotations
 
-import re
-import statistics
-import subprocess
-import tempfile
-from pathlib import Path
+import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scripts.bases import makers
 from scripts.place import WorkshopError
 
-from bench import inputs
-from bench.report import Row, Table, ratio
+from bench import filters, names
+from bench.report import Row, Table, figure, ratio
 from bench.tools import Buildah, Sundog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from bench.measure import Bench
+    from bench.measure import Bench, Repeated
     from bench.report import Results
 
 ROUNDS = 60
-TRACES = 3
-TURNS = 5
-BARE = "the interpreter, `python -I -S -E -c pass`"
-OURS = "sundog, `ch-run IMAGE -- true`"
+MANY = 500
+LAYERS = (5, 60)
+HOST = "the host's static true"
+INTERPRETER = "the interpreter, `python -I -S -E -c pass`"
+OURS = f"sundog, `ch-run IMAGE -- true`, {LAYERS[0]} layers"
+DEEP = f"sundog, the same, {LAYERS[1]} layers"
+OPTIONS = "sundog, `ch-run -W --set-env -b … IMAGE -- true`"
+DIRECTORY = "sundog, `ch-run DIRECTORY -- true`"
+DECLINED = "sundog, a start that the compiled front declines"
+PYTHON = "sundog, the Python launcher alone"
+CHARLIECLOUD = "charliecloud, `ch-run DIRECTORY -- true`"
+BUBBLEWRAP = "bubblewrap, `bwrap --unshare-user --bind …`"
+BUILDAH = "buildah, `buildah run --isolation chroot …`"
+
+# It makes the compiled front decline.  Without a front, it does nothing.
+DECLINING = "SUNDOG_START=python"
+# Programs in bin/ to which the front hands over; the first that exists is the Python launcher.
+LAUNCHERS = ("ch-run.py", "ch-run")
 
 
-def measure(bench: Bench, busybox: Path, results: Results) -> None:
-    """Start `true` in the same root file system with each tool, and count system calls' cost."""
+@dataclass(frozen=True)
+class _Subjects:
+    """The commands by label, and their common environment."""
+
+    commands: Mapping[str, Sequence[str]]
+    environment: Mapping[str, str]
+
+
+def measure(bench: Bench, results: Results) -> None:
+    """Take all measurements of starts."""
+    tarball = makers.base("busybox")
     tree = bench.directory("busybox")
-    bench.run(["tar", "-C", str(tree), "-xf", str(busybox)])
-    program = _syscall_program(tree)
+    bench.run(["tar", "-C", str(tree), "-xf", str(tarball)])
     sundog = Sundog("sundog", bench, bench.place / "storage-start")
-    bench.run(sundog.importing(busybox, "busybox"), sundog.environment)
+    bench.run(sundog.importing(tarball, "busybox"), sundog.environment)
+    for layers in LAYERS:
+        _build(bench, sundog, layers)
+    subjects = _Subjects(_commands(bench, tree), sundog.environment)
+    _once(bench, subjects, tarball, results)
+    _many(bench, subjects, results)
+    named = (INTERPRETER, OURS, DEEP, OPTIONS, DIRECTORY, PYTHON, CHARLIECLOUD, BUBBLEWRAP)
+    names.measure(
+        bench,
+        {label: subjects.commands[label] for label in named},
+        subjects.environment,
+        OURS,
+        results,
+    )
+    filters.measure(bench, tree, results)
+
+
+def _build(bench: Bench, sundog: Sundog, layers: int) -> None:
+    """Build the image ``layersN``: BusyBox and copied files, in N layers."""
+    context = bench.directory(f"context-layers-{layers}")
+    (context / "file").write_text("a file\n")
+    copies = "".join(f"COPY file /srv/{number}\n" for number in range(layers - 1))
+    (context / "Dockerfile").write_text(f"FROM busybox\n{copies}")
+    name = f"layers{layers}"
+    bench.run(sundog.building(context / "Dockerfile", options=["-t", name]), sundog.environment)
+    listed = bench.run(
+        [str(bench.programs / "ch-image"), "list", "--format", "json", f"{name}*"],
+        sundog.environment,
+    )
+    found = [image["layers"] for image in json.loads(listed)]
+    if found != [layers]:
+        raise WorkshopError(f"the image {name} has {found} layers")
+
+
+def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
     interpreter = str((bench.programs / "python").resolve())
     ch_run = str(bench.programs / "ch-run")
+    launcher = next(path for name in LAUNCHERS if (path := bench.programs / name).exists())
+    image = [f"layers{LAYERS[0]}", "--", "true"]
+    variables = bench.place / "variables"
+    variables.write_text("ONE=1\nTWO=two\n")
+    options = ["-W", f"--set-env={variables}", "--set-env=THREE=3", "-b", f"{bench.place}:/mnt"]
     binds = ["--bind", str(tree), "/", "--dev", "/dev", "--proc", "/proc"]
-    bare = [interpreter, "-I", "-S", "-E", "-c", "pass"]
-    image = [ch_run, "busybox", "--", "true"]
-    commands = {
-        "the host's static true": [str(tree / "bin/busybox"), "true"],
-        BARE: bare,
-        OURS: image,
-        "sundog, `ch-run DIRECTORY -- true`": [ch_run, str(tree), "--", "true"],
-        "sundog, `ch-run -W IMAGE -- true`": [ch_run, "-W", "busybox", "--", "true"],
-        "charliecloud, `ch-run DIRECTORY -- true`": ["/usr/bin/ch-run", str(tree), "--", "true"],
-        "bubblewrap, `bwrap --unshare-user --bind …`": [
-            "/usr/bin/bwrap", "--unshare-user", *binds, "true",
-        ],
-    }  # fmt: skip
+    return {
+        HOST: [str(tree / "bin/busybox"), "true"],
+        INTERPRETER: [interpreter, "-I", "-S", "-E", "-c", "pass"],
+        OURS: [ch_run, *image],
+        DEEP: [ch_run, f"layers{LAYERS[1]}", "--", "true"],
+        OPTIONS: [ch_run, *options, *image],
+        DIRECTORY: [ch_run, str(tree), "--", "true"],
+        DECLINED: [DECLINING, ch_run, *image],
+        PYTHON: [str(launcher), *image],
+        CHARLIECLOUD: ["/usr/bin/ch-run", str(tree), "--", "true"],
+        BUBBLEWRAP: ["/usr/bin/bwrap", "--unshare-user", *binds, "true"],
+    }
+
+
+def _once(bench: Bench, subjects: _Subjects, tarball: Path, results: Results) -> None:
+    """Start `true` by each command in turn."""
+    commands = dict(subjects.commands)
     buildah = Buildah("buildah", bench, bench.directory("storage-start-buildah"))
-    container, refusal = _container(bench, buildah, busybox)
+    container, refusal = _container(bench, buildah, tarball)
     if container:
-        commands["buildah, `buildah run --isolation chroot …`"] = buildah.running(container, "true")
-    costs = bench.time(list(commands.values()), rounds=ROUNDS, env=sundog.environment)
-    named = dict(zip(commands, costs, strict=True))
-    own = named[OURS]
+        commands[BUILDAH] = buildah.running(container, "true")
+    costs = bench.time(list(commands.values()), rounds=ROUNDS, env=subjects.environment)
+    cost = dict(zip(commands, costs, strict=True))
+    own, peer = cost[OURS], cost[CHARLIECLOUD]
     results.tables.append(
         Table(
             "Container start",
             f"`true` from static BusyBox; medians of {ROUNDS} rounds, the commands interleaved."
-            f" Ratios are those of `ch-run IMAGE -- true` to the row.{refusal}",
+            f" Ratios are those of the first of sundog's rows to the row.{refusal}",
             ("command", "wall, ms", "CPU, ms", "ratio: wall", "CPU"),
             [
                 Row((
-                    label,
-                    f"{cost.wall * 1e3:.2f}",
-                    f"{cost.cpu * 1e3:.2f}",
-                    ratio(own.wall, cost.wall),
-                    ratio(own.cpu, cost.cpu),
+                    f"{label}{one.remark}",
+                    figure(one.wall * 1e3, ".2f"),
+                    figure(one.cpu * 1e3, ".2f"),
+                    ratio(own.wall, one.wall),
+                    ratio(own.cpu, one.cpu),
                 ))
-                for label, cost in named.items()
+                for label, one in cost.items()
             ],
             commands=[" ".join(argv) for argv in commands.values()],
         )
     )  # fmt: skip
+    results.target("start: CPU ÷ charliecloud's", own.cpu / peer.cpu, 0.5)
+    results.target("start: wall ÷ charliecloud's", own.wall / peer.wall, 0.6)
     results.target(
-        "start: CPU of `ch-run IMAGE` ÷ the interpreter's", own.cpu / named[BARE].cpu, 1.4
+        "start with -W --set-env -b: CPU ÷ charliecloud's", cost[OPTIONS].cpu / peer.cpu, 0.8
     )
-    _files(bench, {BARE: bare, OURS: image}, sundog.environment, results)
-    _syscalls(bench, ch_run, tree, program, results)
+    results.target(
+        f"start: CPU with {LAYERS[1]} layers ÷ with {LAYERS[0]}", cost[DEEP].cpu / own.cpu, 1.5
+    )
+    more = (cost[DECLINED].cpu - cost[PYTHON].cpu) * 1e3
+    results.target("start that is declined: CPU more than the Python launcher's, ms", more, 1)
+
+
+def _many(bench: Bench, subjects: _Subjects, results: Results) -> None:
+    """Start `true` many times in a row, and in two rows at once; count the failures."""
+    rows, found = [], {}
+    for label in (OURS, CHARLIECLOUD, BUBBLEWRAP):
+        for at_once in (1, 2):
+            many = bench.repeat(
+                subjects.commands[label], MANY, at_once=at_once, env=subjects.environment
+            )
+            found[label, at_once] = many
+            rows.append(_row(label, at_once, many))
+    results.tables.append(
+        Table(
+            "Many starts",
+            f"`true` {MANY} times, in one row or in two at once; wall time is that of all starts,"
+            " divided by their number.",
+            ("command", "starts", "failed", "wall of one, ms", "CPU of one, ms"),
+            rows,
+        )
+    )
+    for at_once, limit in ((1, 0.6), (2, 0.75)):
+        starts = f"{at_once} x {MANY // at_once} starts"
+        own, peer = found[OURS, at_once], found[CHARLIECLOUD, at_once]
+        results.target(f"{starts}: failures", own.failed, 0)
+        results.target(f"{starts}: CPU ÷ charliecloud's", own.cpu / peer.cpu, limit)
+
+
+def _row(label: str, at_once: int, many: Repeated) -> Row:
+    return Row((
+        label,
+        f"{at_once} x {many.count // at_once}",
+        str(many.failed),
+        f"{many.wall * 1e3:.2f}",
+        f"{many.cpu * 1e3:.2f}",
+    ))  # fmt: skip
 
 
 def _container(bench: Bench, buildah: Buildah, tarball: Path) -> tuple[str, str]:
-    """Make a working container of buildah's; its name, or else why there is none."""
+    """Make a working container of buildah's; return its name, or "" and why it failed."""
     try:
         bench.run(buildah.importing(tarball, "start"))
         name = bench.run(buildah.container("start")).strip()
@@ -93,96 +198,3 @@ def _container(bench: Bench, buildah: Buildah, tarball: Path) -> tuple[str, str]
     except WorkshopError as error:
         return "", f" `buildah run` does not work here: {str(error).splitlines()[-1]}"
     return name, ""
-
-
-def _files(
-    bench: Bench,
-    commands: Mapping[str, Sequence[str]],
-    env: Mapping[str, str],
-    results: Results,
-) -> None:
-    """Count the system calls that name a file, and the successful opens among them."""
-    strace = ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o"]
-    log = bench.place / "strace"
-    counts: dict[str, tuple[int, int]] = {}
-    for label, argv in commands.items():
-        rounds = []
-        for _ in range(TRACES):
-            bench.run([*strace, str(log), *argv], env)
-            rounds.append(_count(log.read_text()))
-        calls, opens = zip(*rounds, strict=True)
-        counts[label] = int(statistics.median(calls)), int(statistics.median(opens))
-    own = counts[OURS]
-    results.tables.append(
-        Table(
-            "Files named at a container's start",
-            "System calls that name a file, as strace(1) sees them in all processes up to the"
-            f" execve(2) of `true`, and the successful opens among them; medians of {TRACES}.",
-            ("command", "path system calls", "successful opens", "ratio: calls", "opens"),
-            [
-                Row((label, f"{calls}", f"{opens}", ratio(own[0], calls), ratio(own[1], opens)))
-                for label, (calls, opens) in counts.items()
-            ],
-            commands=[" ".join([*strace, str(log), *argv]) for argv in commands.values()],
-        )
-    )
-    results.target("start: path system calls of `ch-run IMAGE`", own[0], 120)
-    results.target("start: successful opens of `ch-run IMAGE`", own[1], 40)
-
-
-def _count(trace: str) -> tuple[int, int]:
-    """Count a trace's calls, and its successful opens, up to the last program executed."""
-    calls = [line.split(" ", 1)[1].strip() for line in trace.splitlines()]
-    executed = [at for at, call in enumerate(calls) if re.match(r"execve\(.*\) = 0$", call)]
-    # What the only program of a trace does is all its own.
-    if len(executed) > 1:
-        calls = calls[: executed[-1] + 1]
-    opens = [call for call in calls if re.match(r"open(at2?)?\(.*\) = \d+$", call)]
-    return len(calls), len(opens)
-
-
-def _syscall_program(tree: Path) -> str:
-    """Compile the program that times getppid(2) into a tree."""
-    target = tree / "bin/getppid-cost"
-    with tempfile.TemporaryDirectory() as directory:
-        source = Path(directory, "cost.c")
-        source.write_text(inputs.SYSCALLS)
-        # musl's headers lack the kernel's; Debian's linux-libc-dev has them.
-        include = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{_triplet()}"]
-        built = Path(directory, "cost")
-        subprocess.run(["musl-gcc", "-O2", "-static", *include, "-o", built, source], check=True)
-        target.write_bytes(built.read_bytes())
-        target.chmod(0o755)
-    return "/bin/getppid-cost"
-
-
-def _triplet() -> str:
-    done = subprocess.run(["gcc", "-print-multiarch"], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def _syscalls(bench: Bench, ch_run: str, tree: Path, program: str, results: Results) -> None:
-    plain = [ch_run, str(tree), "--", program]
-    filtered = [ch_run, "--seccomp", str(tree), "--", program]
-    commands = {
-        "no filter": plain,
-        "a filter of one instruction": [*plain, "one"],
-        "sundog's filter": filtered,
-        "charliecloud's filter": ["/usr/bin/ch-run", "--seccomp", str(tree), "--", program],
-    }
-    times: dict[str, list[float]] = {label: [] for label in commands}
-    for _ in range(TURNS):
-        for label, argv in commands.items():
-            times[label] += [float(line) for line in bench.run(argv).split()]
-    median = {label: statistics.median(values) for label, values in times.items()}
-    own, one = median["sundog's filter"], median["a filter of one instruction"]
-    results.tables.append(
-        Table(
-            "A system call that root emulation does not touch",
-            f"getppid(2), medians of {len(times['no filter'])} times 500 000 calls, interleaved.",
-            ("under", "ns", "ratio"),
-            [Row((label, f"{value:.0f}", ratio(own, value))) for label, value in median.items()],
-            commands=[" ".join(argv) for argv in commands.values()],
-        )
-    )
-    results.target("system call under the filter ÷ under one instruction", own / one, 1.1)

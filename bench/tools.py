@@ -1,4 +1,4 @@
-"""The tools under test: how each imports, builds, and where it keeps what it made."""
+"""The tools under test: their commands, and the places of their storage."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Tool:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return what the tool needs in the environment."""
+        """Return the variables that the tool needs."""
         return {}
 
     @property
     def base(self) -> str:
-        """Return how FROM names the base image."""
+        """Return the base image's name in FROM."""
         return BASE
 
     def importing(self, tarball: Path, name: str = BASE) -> list[str]:
-        """Return the command that makes a tarball an image."""
+        """Return the command that makes an image of a tarball."""
         raise NotImplementedError
 
     def building(
@@ -43,7 +43,7 @@ class Tool:
         raise NotImplementedError
 
     def pulling(self, image: str) -> list[str]:
-        """Return the command that pulls an image from a registry that nobody vouches for."""
+        """Return the command that pulls an image from a registry without a trusted certificate."""
         raise NotImplementedError
 
     def pushing(self, image: str, destination: str) -> list[str]:
@@ -51,7 +51,7 @@ class Tool:
         raise NotImplementedError
 
     def removing(self) -> list[str]:
-        """Return the command that removes what was built, and all that only it needed."""
+        """Return the command that removes the built image, and all that only this image needed."""
         raise NotImplementedError
 
 
@@ -77,7 +77,7 @@ class Sundog(Tool):
         return [*command, *options, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
 
     def removing(self) -> list[str]:
-        """Delete the image; without the cache, nothing else has its layers."""
+        """Delete the image.  Without the cache, nothing else refers to its layers."""
         return [str(self.bench.programs / "ch-image"), "delete", "bench"]
 
     def pulling(self, image: str) -> list[str]:
@@ -91,13 +91,13 @@ class Sundog(Tool):
 
 @dataclass(frozen=True)
 class Charliecloud(Tool):
-    """Debian's charliecloud, its build cache switched on."""
+    """Debian's charliecloud with its build cache."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return its storage directory, and that it is to cache as the others do.
+        """Return its storage directory, and the switch of its build cache.
 
-        With a bundle of authorities in the environment its --tls-no-verify does nothing.
+        Its --tls-no-verify does nothing if $REQUESTS_CA_BUNDLE names a file.
         """
         storage = {"CH_IMAGE_STORAGE": str(self.storage), "CH_IMAGE_CACHE": "enabled"}
         return {**storage, "REQUESTS_CA_BUNDLE": ""}
@@ -115,21 +115,21 @@ class Charliecloud(Tool):
         return [*command, *options, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
 
     def pulling(self, image: str) -> list[str]:
-        """Pull: from a registry with TLS, it knows no other."""
+        """Pull from a registry with TLS: it knows no other."""
         return ["/usr/bin/ch-image", "--tls-no-verify", "pull", image]
 
     def pushing(self, image: str, destination: str) -> list[str]:
-        """Push: to a registry with TLS."""
+        """Push to a registry with TLS."""
         return ["/usr/bin/ch-image", "--tls-no-verify", "push", image, destination]
 
 
 @dataclass(frozen=True)
 class Buildah(Tool):
-    """Debian's buildah, rootless: subordinate ids, and the kernel's own overlay."""
+    """Debian's buildah, rootless, with subordinate ids and the kernel's overlay."""
 
     @property
     def base(self) -> str:
-        """Return the name that needs no registry."""
+        """Return the name for which buildah asks no registry."""
         return f"localhost/{BASE}"
 
     @property
@@ -156,7 +156,7 @@ class Buildah(Tool):
         return [*command, *options, "-t", "bench", "-f", str(dockerfile), str(dockerfile.parent)]
 
     def removing(self) -> list[str]:
-        """Remove the image, and what else has no name."""
+        """Remove the image, and all images without a name."""
         return [
             "sh", "-c", '"$@" rmi -f bench && "$@" rmi --prune --force', "sh", *self._command
         ]  # fmt: skip
@@ -192,7 +192,7 @@ class Buildah(Tool):
 
 @dataclass(frozen=True)
 class Podman(Buildah):
-    """Debian's podman, rootless, in a user namespace that is there: else it leaves a process."""
+    """Debian's podman, rootless, in buildah's user namespace: on its own it leaves a process."""
 
     def pulling(self, image: str) -> list[str]:
         """Pull from a registry without TLS."""

@@ -1,5 +1,5 @@
-"""The workshop: what makes, tests and shows Sundog. Never installed; imports nothing of Sundog.
+"""The workshop: it makes, tests and shows Sundog. Never installed; it imports nothing of Sundog.
 
-Run as modules from the checkout's top (`python3 -m scripts.demo`), by the Makefile. They may run
-as root: then they prepare the machine, and drop to an ordinary user for all that Sundog does.
+The Makefile runs its modules from the checkout's top (`python3 -m scripts.demo`). As root, they
+prepare the machine, and drop to an ordinary user for all that Sundog does.
 """

@@ -1,4 +1,4 @@
-"""The ordinary users that all of Sundog runs as, and running a program as one of them."""
+"""The ordinary users as whom Sundog runs, and how to run a program as one of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NEEDS = ("passwd",)  # useradd
-# Let through to a user's programs: how this machine reaches its package registries.
+# Variables that a user's programs get: mostly, how this machine reaches its package registries.
 PASSED_ON = (
     "PIP_",
     "SSL_",
@@ -41,12 +41,12 @@ class Account:
 
     @classmethod
     def of(cls, entry: pwd.struct_passwd) -> Account:
-        """Take what is needed of a passwd entry."""
+        """Read a passwd entry."""
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir))
 
     @property
     def groups(self) -> list[int]:
-        """Return the groups that a login has, its own among them."""
+        """Return all groups that a login of the user has."""
         return os.getgrouplist(self.name, self.gid)
 
 
@@ -56,7 +56,7 @@ def current() -> Account:
 
 
 def ordinary(name: str) -> Account:
-    """Return the ordinary user of that name, made by root if need be, without subordinate ids."""
+    """Return the ordinary user of that name; root makes him if need be, without subordinate ids."""
     try:
         return Account.of(pwd.getpwnam(name))
     except KeyError:
@@ -91,8 +91,8 @@ def run(
 ) -> int:
     """Run a program as an account and return its exit status.
 
-    From root the drop is complete: user, group and supplementary groups. Output goes where this
-    process's goes, or, both streams in order, to the file given.
+    Root drops completely: user, group and supplementary groups. Standard output and error are this
+    process's, or both are the file ``output``.
     """
     drop = account.uid != os.geteuid()
     return subprocess.run(

@@ -1,9 +1,9 @@
 """`make test` and `make lint`: lint and run the tests, as an ordinary user.
 
-As root: prepares what only root can (packages, users, references, the root helper), and drops.
-As anyone else: the same without that; what needs it is skipped with "needs root". The tests run
-from a copy of the checkout, so that its caches and permissions do not matter, against the wheel
-as pip installs it: on the newest Python all of them, on the oldest those not marked slow.
+As root, it prepares what only root can (packages, users, references, the root helper), and drops to
+an ordinary user. As anyone else, it skips the tests that need root. The tests run from a copy of
+the checkout, so that its caches and permissions do not matter, against the wheel as pip installs
+it. The newest Python runs all of them, the oldest those that are not marked slow.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 USERS = ("sundog", "sundog-second")
-# All but pacman's, which only `make fidelity` wants.
+# All bases but pacman's, which only `make fidelity` uses.
 BASES = ("alpine", "busybox", "debian", "rpm")
-# Beside what makes the base images: what tests compile with, compare with and look with.
+# Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
     "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "docker-registry",
     "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools", "libseccomp2", "mount",
@@ -48,7 +48,7 @@ LINT = (
 
 @dataclass(frozen=True)
 class Workplace:
-    """A run's own directory, the user that the tests run as, and his environment."""
+    """A run's own directory, the tests' user, and his environment."""
 
     path: Path
     user: account.Account
@@ -86,13 +86,13 @@ def workplace(user: account.Account) -> Iterator[Workplace]:
             os.chown(temporary, user.uid, user.gid)
         yield Workplace(path, user)
     finally:
-        # Tests leave directories of mode 0000.
+        # Some tests leave directories of mode 0000.
         subprocess.run(["chmod", "-R", "u+rwX", path], capture_output=True, check=False)
         shutil.rmtree(path, ignore_errors=True)
 
 
 def lint(place: Workplace, programs: Path) -> bool:
-    """Run every linter, all of them even if one complains; tell whether none did."""
+    """Run all linters, even if one complains; tell whether none did."""
     verdicts = [place.run(programs, list(command)) for command in LINT]
     return all(verdicts)
 
@@ -119,7 +119,7 @@ def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> b
 
 
 def main() -> int:
-    """Parse the command line, prepare, run; an exit status."""
+    """Parse the command line, prepare, run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.check")
     parser.add_argument("--lint", action="store_true", help="lint only")
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
@@ -131,7 +131,7 @@ def main() -> int:
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
-        # The newest first, for all; then the oldest.
+        # The newest Python for all tests, then the oldest.
         pythons = found[:1] if options.lint else list(dict.fromkeys([found[0], found[-1]]))
         venvs = [
             install.environment(f"test-{python.name}", python, groups=["test"], extra="[fast]")

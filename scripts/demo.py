@@ -1,8 +1,8 @@
 """`make demo`: build Dockerfiles that need root as an ordinary user, and run the results.
 
-As root: installs what is missing, makes the base images and an ordinary user, and drops to him
-for all that Sundog does. As anyone else: the same without what only root can do. Whatever does
-not go as told here ends the demonstration with exit status 1.
+As root, it installs missing packages, makes the base images and an ordinary user, and drops to him
+for all that Sundog does. As anyone else, it does the same without the steps that only root can do.
+A step with another result than expected ends the demonstration with exit status 1.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USER = "sundog"
-# Base image, and the name that the Dockerfiles have for it.
+# The base image, and its name in the Dockerfiles.
 IMAGES = {"debian": "debian:trixie", "rpm": "rpmdistro:8", "alpine": "alpine:3.23"}
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command, whether it is to succeed, a pattern for what it must print, and why it does."""
+    """A command, whether it is to succeed, a pattern that its output must match, and the reason."""
 
     command: str
     succeeds: bool
@@ -39,7 +39,7 @@ class Step:
 
 
 def twin(tag: str, dockerfile: str, *, refusal: str, why: str, run: Step) -> list[Step]:
-    """Return the steps of one Dockerfile: without root emulation, with it, and the result."""
+    """Return a Dockerfile's steps: a build without root emulation, one with it, and a run."""
     build = f"-t {tag} -f examples/openssh/Dockerfile.{dockerfile} ."
     grown = rf"grown in \d+ instructions: {tag}"
     none, seccomp = (f"ch-image build --force={mode} {build}" for mode in ("none", "seccomp"))
@@ -48,7 +48,7 @@ def twin(tag: str, dockerfile: str, *, refusal: str, why: str, run: Step) -> lis
 
 
 def ssh(tag: str) -> Step:
-    """Return the step that runs the SSH client of an image."""
+    """Return the step that runs an image's SSH client."""
     return Step(f"ch-run {tag} -- ssh -V", True, r"OpenSSH_\S+", "the result runs")
 
 
@@ -100,7 +100,7 @@ BUILDS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """Where, as whom and in which environment the demonstration runs."""
+    """The demonstration's directory, user and environment."""
 
     user: account.Account
     environment: Mapping[str, str]
@@ -108,7 +108,7 @@ class Stage:
     log: Path
 
     def run(self, step: Step) -> None:
-        """Run a step and print what happened and why, or raise WorkshopError."""
+        """Run a step; print its result and the reason; raise WorkshopError if it is unexpected."""
         print(f"$ {step.command}", flush=True)
         started = time.monotonic()
         with self.log.open("w+", errors="replace") as log:
@@ -128,7 +128,7 @@ class Stage:
             wanted = "succeed" if step.succeeds else "fail"
             expected = f" and to print /{step.pattern}/" if step.pattern else ""
             raise WorkshopError(
-                f"not as told: this was to {wanted}{expected}, and has exit status {status}."
+                f"unexpected: this was to {wanted}{expected}, and has exit status {status}."
                 f" What it printed last:\n{tail}"
             )
         if step.pattern:
@@ -138,15 +138,15 @@ class Stage:
 
 
 def prepare() -> Stage:
-    """Get all that the demonstration needs, from packages to the user it runs as."""
+    """Get all that the demonstration needs, from packages to its user."""
     packages.require(sorted({*account.NEEDS, *install.NEEDS, *makers.needs(list(IMAGES))}))
     root = os.geteuid() == 0
     user = account.ordinary(USER) if root else account.current()
     who = f"{user.name} (uid {user.uid})"
-    print(f"All that Sundog does here is done by {who}, an ordinary user.", flush=True)
+    print(f"Sundog runs here as {who}, an ordinary user.", flush=True)
     place = own("demo")
     cwd = CHECKOUT
-    if root:  # the checkout may lie where only root can read
+    if root:  # the user may not be able to read the checkout
         cwd = place / "checkout"
         copy_tree(CHECKOUT / "examples", cwd / "examples")
     tarballs = {name: makers.base(name) for name in IMAGES}
@@ -161,7 +161,7 @@ def prepare() -> Stage:
 
 
 def main() -> int:
-    """Run the demonstration; an exit status."""
+    """Run the demonstration; return the exit status."""
     started = time.monotonic()
     try:
         stage = prepare()
@@ -172,14 +172,14 @@ def main() -> int:
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"\nAll went as told, in {time.monotonic() - started:.0f} s. To go on by hand:\n")
+    print(f"\nAll went as expected, in {time.monotonic() - started:.0f} s. To go on by hand:\n")
     if os.geteuid() == 0:
         print(f"  su - {stage.user.name}")
     print(f"  export PATH={stage.environment['PATH'].split(':')[0]}:$PATH")
-    print("  ch-image list                            # what is in your storage")
+    print("  ch-image list                            # the images in your storage")
     print("  ch-run -W ssh -- sh                      # a shell; changes go when you leave")
     print("  ch-image build -t mine -f Dockerfile .   # yours: FROM debian:trixie and go on")
-    print("  ch-image pull debian:trixie              # from Docker Hub, where that is in reach")
+    print("  ch-image pull debian:trixie              # from Docker Hub, if it is in reach")
     print("  ch-image build --force=notify ...        # mocked owners that programs can see, too")
     print("\ndocs/tutorial.md goes on from here.")
     return 0

@@ -1,8 +1,8 @@
 """Disks whose power can be cut, for the root helper: file systems on loop devices over XFS.
 
-The file that is the disk is cloned at any moment (ioctl_ficlonerange(2)), which is atomic against
-what the file system on it writes. The clone, mounted, is what would be there after a power cut:
-what the file system has not written to its disk by then is lost.
+The disk is a file. ioctl_ficlonerange(2) clones it at any moment, atomically towards the file
+system that writes to it. The mounted clone shows the file system as after a power cut: it lacks
+what was not yet written to the disk.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FICLONE = 0x40049409
-# File system → size of the disk in MiB, the maker, how it is mounted. None writes by itself before
-# the test ends, so that what no sync asked for is lost.
+# File system → size of the disk in MiB, maker, mount options. No file system writes by itself
+# before the test ends, so that the clone lacks what no sync asked for.
 KINDS = {
     "ext4": (256, ("mkfs.ext4", "-q", "-F"), "commit=300"),
     "xfs": (320, ("mkfs.xfs", "-q"), "nouuid"),
     "btrfs": (256, ("mkfs.btrfs", "-q"), "commit=300"),
 }
-OUTER_MEBIBYTES = 4096  # with holes
+OUTER_MEBIBYTES = 4096  # a file with holes
 
 
 def lacking(kind: str) -> str:
-    """Say what the kernel lacks for a disk of this kind, "" if nothing."""
+    """Return what the kernel lacks for a disk of this kind, "" if nothing."""
     if not Path("/dev/loop-control").exists():
         return "no loop devices"
     for needed in ("xfs", kind):
-        if shutil.which("modprobe"):  # where there are no modules, there is none
+        if shutil.which("modprobe"):  # a machine without modules has no modprobe
             subprocess.run(["modprobe", "--quiet", needed], check=False)
         if f"\t{needed}\n" not in Path("/proc/filesystems").read_text():
             return f"no {needed}"
@@ -41,9 +41,9 @@ def lacking(kind: str) -> str:
 
 @dataclass
 class Disk:
-    """A mounted file system on a disk, and those on clones of it."""
+    """A mounted file system on a disk, and the mounted clones of the disk."""
 
-    directory: Path  # of the mount points
+    directory: Path  # the number of mount points so far
     kind: str
     path: Path
     clones: dict[Path, Path] = field(default_factory=dict)  # mount point → file
@@ -60,7 +60,7 @@ class Disk:
                 outer.truncate(OUTER_MEBIBYTES << 20)
                 _run("mkfs.xfs", "-q", "-m", "reflink=1", outer.name)
                 disk._outer.mkdir(0o700)
-                # The loop device keeps the file that has no name any more.
+                # The loop device keeps the nameless file.
                 _run("mount", "-o", "loop", outer.name, str(disk._outer))
             with open(disk._file, "xb") as file:
                 file.truncate(size << 20)
@@ -75,7 +75,7 @@ class Disk:
         return disk
 
     def clone(self) -> Path:
-        """Clone the disk as it is at this moment; return where the clone will be mounted."""
+        """Clone the disk as it is now; return the clone's future mount point."""
         place = self.directory / f"clone{len(list(self._outer.glob('clone*')))}"
         while place in self.clones:
             place = place.with_name(place.name + "x")
@@ -86,7 +86,7 @@ class Disk:
         return place
 
     def mount_clone(self, place: Path) -> None:
-        """Mount a clone, as after a power cut: the file system does what it then does."""
+        """Mount a clone; the file system recovers as after a power cut."""
         self._mount(self.clones[place], place)
 
     def remove_clone(self, place: Path) -> None:

@@ -1,9 +1,9 @@
-"""`make fuzz`: throw random input at what reads it, for ten minutes: each target has its share.
+"""`make fuzz`: throw random input at its readers for ten minutes, shared among the targets.
 
 ``calls`` are system calls for the supervisor of ``notify`` (tests/notify/test_fuzz.py).
 ``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).
-Both run as `make test` would run them, from a seed that is printed.  An archive that fails is
-saved, and where is told.
+Both run as `make test` would run them, from a seed that is printed.  The run saves an archive that
+fails, and prints its path.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TARGETS = {"calls": "tests/notify/test_fuzz.py", "archives": "tests/hostile/test
 
 
 def main() -> int:
-    """Parse the command line, prepare, run; an exit status."""
+    """Parse the command line, prepare, run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.fuzz")
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--seed", type=int, default=int(time.time()))

@@ -1,7 +1,7 @@
 """Sundog's wheel, and virtual environments that hold it, as a user would get them from pip.
 
-Kept, and made anew only when what they are made of changes. An ordinary user may execute what
-root installed here, interpreter included.
+They are kept, and made anew only when their sources change. An ordinary user may execute all that
+root installed here, even the interpreter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scripts.place import CHECKOUT, WorkshopError, digest, own
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# python3-pip, not a venv's own: it installs into any venv, and those stay small and quick to make.
+# python3-pip installs into any venv, so that no venv needs a pip of its own.
 NEEDS = ("python3", "python3-pip", "python3-venv")
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 PIP = (str(SYSTEM_PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
@@ -28,7 +28,7 @@ DAY = 86400
 
 
 def version(python: Path) -> tuple[int, int]:
-    """Return an interpreter's version; (0, 0) where it does not run."""
+    """Return an interpreter's version, (0, 0) if it does not run."""
     script = "import sys; print(*sys.version_info[:2])"
     try:
         done = subprocess.run(
@@ -41,7 +41,7 @@ def version(python: Path) -> tuple[int, int]:
 
 
 def source_files() -> list[Path]:
-    """Return the files of the checkout that decide what is in the wheel."""
+    """Return the files of the checkout on which the wheel depends."""
     top = [
         CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE", "docs/ch-image.md")
     ]
@@ -67,7 +67,7 @@ def wheel() -> Path:
 
 
 def environment(name: str, python: Path, *, groups: Sequence[str] = (), extra: str = "") -> Path:
-    """Return the programs' directory of a venv with the wheel and dependency groups in it."""
+    """Return the bin directory of a venv that holds the wheel and dependency groups."""
     built = wheel()
     pyproject = CHECKOUT / "pyproject.toml"
     needs = digest([pyproject, *source_files()], str(python), *groups, extra)
@@ -76,7 +76,7 @@ def environment(name: str, python: Path, *, groups: Sequence[str] = (), extra: s
     if (venv / "complete").exists():
         return programs
     for old in venv.parent.glob(f"{name}-????????????"):
-        # Not one that another run may be using.
+        # Another run may be using a younger one.
         if time.time() - old.stat().st_mtime > DAY:
             shutil.rmtree(old, ignore_errors=True)
     _run([str(python), "-m", "venv", "--without-pip", str(venv)])
@@ -91,7 +91,7 @@ def environment(name: str, python: Path, *, groups: Sequence[str] = (), extra: s
 
 
 def is_reachable(python: Path) -> bool:
-    """Tell whether every user may execute an interpreter: a pyenv below /root is only root's."""
+    """Tell whether every user may execute an interpreter; in a pyenv below /root, only root may."""
     resolved = python.resolve()
     return all(path.stat().st_mode & 0o001 for path in (resolved, *resolved.parents))
 
@@ -99,7 +99,8 @@ def is_reachable(python: Path) -> bool:
 def pythons() -> dict[tuple[int, int], Path]:
     """Return an interpreter of each version that Sundog supports, newest first.
 
-    Debian's come before others in PATH; root leaves out those that only root can execute.
+    Debian's interpreters come before others in PATH. Root leaves out those that only root can
+    execute.
     """
     found: dict[tuple[int, int], Path] = {}
     directories = ["/usr/bin", *os.environ.get("PATH", "").split(":")]
@@ -119,7 +120,7 @@ def _pip(*arguments: str) -> None:
 
 
 def _run(command: Sequence[str]) -> None:
-    # Bytecode belongs to the installation: without it each start of ch-run compiles anew.
+    # Python must write bytecode: without it, each start of ch-run compiles anew.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
         command,

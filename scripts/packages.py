@@ -1,4 +1,4 @@
-"""Debian packages that the workshop needs: installed when root asks, named when a user does."""
+"""Debian packages that the workshop needs: root installs them, a user is told their names."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scripts.place import WorkshopError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The environment of packaged programs: they are written for Debian's python3, so no pyenv or venv
-# before it in PATH, and some lie where an ordinary user's PATH does not lead.
+# The environment of packaged programs. They are written for Debian's python3, so no pyenv or venv
+# may come before it in PATH. Some are in directories that an ordinary user's PATH lacks.
 TOOLS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 INSTALL = ("apt-get", "install", "-y", "--no-install-recommends")
 
 
 def missing(packages: Sequence[str]) -> list[str]:
-    """Return those of the packages that dpkg does not have installed."""
+    """Return the packages that are not installed."""
     query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages]
     if shutil.which("dpkg-query") is None:
         raise WorkshopError(
@@ -31,7 +31,7 @@ def missing(packages: Sequence[str]) -> list[str]:
 
 
 def require(packages: Sequence[str]) -> None:
-    """Install what is missing as root; as anyone else, stop with the one line that helps."""
+    """Install missing packages as root; as anyone else, raise WorkshopError with the command."""
     wanted = missing(packages)
     if not wanted:
         return

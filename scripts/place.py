@@ -1,7 +1,7 @@
-"""Where things that outlive a run are kept: outside of the checkout, readable to ordinary users.
+"""The directories for things that outlive a run, outside of the checkout.
 
-What root makes lies in /var/tmp/sundog-KIND, so that whoever runs the demo or the tests shares
-it; what a user makes lies in his ~/.cache/sundog/KIND, for nobody else.
+Root's things are in /var/tmp/sundog-KIND: all users read them and share them. A user's things are
+in his ~/.cache/sundog/KIND, for him alone.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class WorkshopError(Exception):
-    """Something that the person at the keyboard can mend; its text is all that is printed."""
+    """A fault that the person at the keyboard can mend; only its text is printed."""
 
 
 def shared(kind: str) -> Path:
-    """Return where root keeps things of a kind; it need not exist."""
+    """Return root's directory for things of a kind; it need not exist."""
     return Path(f"/var/tmp/sundog-{kind}")
 
 
 def is_trusted(path: Path) -> bool:
-    """Tell whether a directory is root's or this user's and closed to other writers.
+    """Tell whether a directory belongs to root or this user, and only its owner can write to it.
 
-    /var/tmp is everybody's: without this check, another user could plant images and programs.
+    Everybody can write to /var/tmp: without this check, another user could plant images and
+    programs.
     """
     try:
         status = path.lstat()
@@ -43,19 +44,21 @@ def is_trusted(path: Path) -> bool:
 
 
 def own(kind: str) -> Path:
-    """Create if need be, and return, the directory where this process keeps things of a kind."""
+    """Return this process's directory for things of a kind; make it if need be."""
     root = os.geteuid() == 0
     path = shared(kind) if root else Path.home() / ".cache/sundog" / kind
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     if root and not is_trusted(path):
-        raise WorkshopError(f"{path} is not root's alone: remove it, then run this again")
+        raise WorkshopError(
+            f"{path} is open to other users than root: remove it, then run this again"
+        )
     if root:
         path.chmod(0o755)
     return path
 
 
 def find(kind: str, name: str) -> Path | None:
-    """Return a kept thing by name, this user's own before root's; None where there is none."""
+    """Return a kept thing by name, this user's before root's; None if there is none."""
     for directory in (own(kind), shared(kind)):
         if is_trusted(directory) and (directory / name).exists():
             return directory / name
@@ -63,7 +66,7 @@ def find(kind: str, name: str) -> Path | None:
 
 
 def digest(paths: Iterable[Path], *more: str) -> str:
-    """Return 12 hexadecimal digits that change when a file's content or name, or a text, does."""
+    """Return 12 hexadecimal digits that depend on the files' names and contents, and on texts."""
     state = hashlib.sha256()
     for path in sorted(paths):
         state.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
@@ -73,7 +76,7 @@ def digest(paths: Iterable[Path], *more: str) -> str:
 
 @contextlib.contextmanager
 def atomically(target: Path) -> Iterator[Path]:
-    """Give a path to write to; on success it becomes the target, world-readable, else it goes."""
+    """Give a path to write to. On success it becomes the target, readable for all; else it goes."""
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         yield part
@@ -84,12 +87,12 @@ def atomically(target: Path) -> Iterator[Path]:
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy the checkout, without caches and git's data, to where an ordinary user can read it."""
+    """Copy the checkout, without caches and git's data, so that an ordinary user can read it."""
     copy_tree(CHECKOUT, target)
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Replace a directory by a copy of another that everyone can read, whatever the umask is."""
+    """Replace a directory by a copy of another; everyone can read it under any umask."""
     shutil.rmtree(target, ignore_errors=True)
     leave = shutil.ignore_patterns(
         ".git", "__pycache__", ".*_cache", ".hypothesis", ".venv*", "dist"

@@ -1,4 +1,4 @@
-"""What tests compare with or start from, and only root can make."""
+"""Files that tests compare with or start from, and that only root can make."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from scripts.account import Account
 
-# path, what it is, owner, group, mode; owner and group None: the tester's own
+# path, kind, owner, group, mode; None for owner and group: the tester's
 FOREIGN = (
     ("bin", "directory", 0, 0, 0o755),
     ("bin/busybox", "file", 0, 0, 0o755),
@@ -33,7 +33,7 @@ FOREIGN = (
     ("null", "character device", 0, 0, 0o666),
     ("disk", "block device", 0, 6, 0o664),
 )
-# These a tester may not read; they go beside, so that the rest can be imported.
+# The tester can't read these. They are in a tree of their own, so that the others can be imported.
 UNREADABLE = (
     ("readable", "file", 0, 0, 0o644),
     ("secret", "file", 0, 0, 0o600),
@@ -48,9 +48,9 @@ DEVICES = {
 }
 
 
-PROJECT_GROUP = 100  # one that the tester is not in
+PROJECT_GROUP = 100  # a group that the tester is not in
 
-# What root tries, in an environment that has neither $USER nor $HOME.
+# The commands that root tries, in an environment without $USER and $HOME.
 AS_ROOT = (
     "ch-image gestalt storage-path",
     "ch-image --storage STORAGE import BUSYBOX bb",
@@ -68,10 +68,10 @@ RUN chown 5:6 /bin && id -u >/who
 def make(place: Path, tester: Account, programs: Path) -> None:
     """Make `foreign`, `unreadable` and `project` below a directory, and `as-root.json`, as root.
 
-    Beside the base images, what real root makes of package sets (scripts/fidelity) and what buildah
-    makes of Dockerfiles (scripts/conformance).
-    `project` is for the tester to write in: what is made there gets another group than his.
-    `as-root.json` lists what came of each command of AS_ROOT, with the programs under test.
+    Make beside the base images what real root makes of package sets (scripts/fidelity) and what
+    buildah makes of Dockerfiles (scripts/conformance).
+    The tester writes to `project`, where new files get another group than his.
+    `as-root.json` lists the result of each command of AS_ROOT, with the programs under test.
     """
     for name, entries in (("foreign", FOREIGN), ("unreadable", UNREADABLE)):
         top = place / name
@@ -86,7 +86,7 @@ def make(place: Path, tester: Account, programs: Path) -> None:
                 file_type, number = DEVICES[kind]
                 os.mknod(path, file_type | 0o600, number)
             os.chown(path, tester.uid if uid is None else uid, tester.gid if gid is None else gid)
-            path.chmod(mode)  # after chown, which clears the set-id bits
+            path.chmod(mode)  # chown clears the set-id bits, so chmod comes after it
     project = place / "project"
     project.mkdir()
     os.chown(project, 0, PROJECT_GROUP)

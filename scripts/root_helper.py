@@ -1,9 +1,9 @@
-"""A small server that does, as root, the few named actions that tests ask for.
+"""A small server that does a few named actions as root for the tests.
 
-`make test` as root starts it before it drops to an ordinary user. It listens on a Unix socket,
-serves only that user (SO_PEERCRED), one request a connection: a JSON object with an "action",
-answered by a JSON object, with "error" where it was refused. It ends with the process that
-started it, and unmounts what it mounted.
+`make test` as root starts the server before it drops to an ordinary user. The server listens on a
+Unix socket and serves only that user (SO_PEERCRED), one request a connection. A request is a JSON
+object with an "action"; so is the answer, with "error" if the server refuses. The server ends with
+the process that started it, and unmounts what it mounted.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PR_SET_PDEATHSIG = 1
-# Options that a test may want of a small file system, over nosuid and nodev.
+# Mount options that a test may ask for, beside nosuid and nodev.
 OPTIONS = frozenset({"", "noexec", "ro"})
 
 
 @dataclass(frozen=True)
 class Server:
-    """The actions, for one user who runs the tests and another that he may act as."""
+    """The actions, for the tests' user and another user as whom he may act."""
 
     tester: account.Account
     second: account.Account
@@ -46,7 +46,7 @@ class Server:
     disks: dict[str, Disk] = field(default_factory=dict)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what is asked for; every failure is an answer."""
+        """Do an action; return its answer, also for a failure."""
         actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "as-second-user": self._as_second_user,
             "drop-caches": self._drop_caches,
@@ -93,9 +93,9 @@ class Server:
         return {}
 
     def _take_with_podman(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Say what real root finds in an image: the status of these paths.
+        """Return what real root finds in an image: the status of these paths.
 
-        It is in an archive, or in a registry of this machine: ``docker://localhost:…``.
+        The image is in an archive, or in a registry of this machine: ``docker://localhost:…``.
         """
         with tempfile.TemporaryDirectory(prefix="podman.", dir="/var/tmp") as directory:
             podman = ["podman", f"--root={directory}/root", f"--runroot={directory}/run"]
@@ -177,7 +177,7 @@ class Server:
         return {}
 
     def serve(self, listener: socket.socket) -> None:
-        """Answer requests, one after the other, until killed."""
+        """Answer requests, one after the other, until a signal ends the process."""
         while True:
             connection, _ = listener.accept()
             with connection, contextlib.suppress(OSError, ValueError):
@@ -190,18 +190,18 @@ class Server:
 
 
 def _victims(path: str) -> str:
-    """Return a path that is the storage directory of nobody but a test's."""
+    """Return a path if it can only be a test's storage directory."""
     if not re.fullmatch(r"/var/tmp/victim-[0-9a-f]+\.sundog", path):
         raise ValueError(f"{path} is no storage directory of a test")
     return path
 
 
 def _status(path: Path) -> list[int | str]:
-    """Return mode, owner, group, device and capabilities of what is at ``path`` itself."""
+    """Return mode, owner, group, device and capabilities of the file ``path``, not followed."""
     status = path.lstat()
     try:
         capability = os.getxattr(path, "security.capability", follow_symlinks=False).hex()
-    except OSError:  # it has none
+    except OSError:  # a file without capabilities
         capability = ""
     return [status.st_mode, status.st_uid, status.st_gid, status.st_rdev, capability]
 
@@ -232,7 +232,7 @@ def running(tester: account.Account, second: account.Account) -> Iterator[Path]:
 
 
 def _serve(server: Server, listener: socket.socket) -> None:
-    """Serve until SIGTERM, or the parent's end, then unmount what is left; never return."""
+    """Serve until SIGTERM or the parent's end, then unmount all file systems; never return."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

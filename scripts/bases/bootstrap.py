@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 SUITE = "trixie"
 SOURCES = Path("/etc/apt")
-# Documentation and translations: 40 % of the download's files, nothing that a demonstration reads.
+# Documentation and translations: 40 % of all files, and no demonstration reads them.
 LEFT_OUT = ("man/*", "doc/*", "locale/*")
 
 
 def needs() -> list[str]:
     """Return the Debian packages for making a userland as the current user.
 
-    Root is root; anyone else needs fakechroot and fakeroot, but no subordinate ids.
+    Anyone but root needs fakechroot and fakeroot, but no subordinate ids.
     """
     return ["mmdebstrap"] if os.geteuid() == 0 else ["fakechroot", "fakeroot", "mmdebstrap"]
 
@@ -42,8 +42,7 @@ def sources() -> list[str]:
 def apt_settings() -> str:
     """Return this machine's apt settings about its mirror, as lines of an apt.conf.
 
-    A mirror of another day than today's, or one behind a proxy, is of no use to the apt inside
-    without them.
+    Without them, the apt inside can't use a mirror of another day, or one behind a proxy.
     """
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True)
     wanted = re.compile(r'Acquire::(Check-Date|Check-Valid-Until|https?::\S+|Retries) ".+";')
@@ -59,9 +58,9 @@ def bootstrap(
     environment: dict[str, str] | None = None,
     slim: bool = True,
 ) -> None:
-    """Write a userland's tarball, slim: without documentation.
+    """Write a userland's tarball; a slim one lacks documentation.
 
-    Hooks are shell commands with the tree's path as their $1.
+    Hooks are shell commands that get the tree's path as $1.
     """
     mode = "root" if os.geteuid() == 0 else "fakechroot"
     command = ["mmdebstrap", "--quiet", f"--mode={mode}", f"--variant={variant}", "--format=tar"]

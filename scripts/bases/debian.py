@@ -9,8 +9,8 @@ from scripts.bases.bootstrap import apt_settings, bootstrap
 if TYPE_CHECKING:
     from pathlib import Path
 
-# In the tree whose path is $1: apt's settings, no services started by packages, and no trace of
-# the machine that made it.
+# In the tree $1: write apt's settings, keep packages from starting services, and remove all traces
+# of this machine.
 HOOK = r"""
 cd "$1"
 printf '%s' "$APT_SETTINGS" >etc/apt/apt.conf.d/99mirror

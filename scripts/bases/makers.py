@@ -1,4 +1,4 @@
-"""The table of base images, and making one of them unless it is already there."""
+"""The table of base images; makes a base image unless it is there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Maker:
-    """How one base image comes to be: its Debian packages, its sources, and the function."""
+    """A base image's maker: the Debian packages and sources that it needs, and the function."""
 
     needs: Sequence[str]
     sources: Sequence[str]
@@ -42,13 +42,13 @@ def tarball(name: str) -> str:
 
 
 def needs(names: Sequence[str]) -> list[str]:
-    """Return the Debian packages for making those of the base images that are not there yet."""
+    """Return the Debian packages for making the base images that are not there yet."""
     absent = [name for name in names if find("bases", tarball(name)) is None]
     return sorted({package for name in absent for package in MAKERS[name].needs})
 
 
 def base(name: str) -> Path:
-    """Return the path of a base image's tarball, made now unless it was made before."""
+    """Return the path of a base image's tarball; make it unless it is there."""
     if name not in MAKERS:
         raise WorkshopError(f"no such base image: {name}\nhint: one of {' '.join(MAKERS)}")
     found = find("bases", tarball(name))

@@ -1,7 +1,7 @@
 """A distribution whose package manager is pacman, with a repository of one package of our own.
 
-No mirror of Arch Linux is to be had here, but Debian packages pacman and makepkg. The package,
-pacman/PKGBUILD, is built in the image itself by an ordinary user, since makepkg refuses root.
+Arch Linux's mirrors may be out of reach, but Debian has pacman and makepkg. An ordinary user builds
+the package, pacman/PKGBUILD, in the image itself, because makepkg refuses root.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ E
 def make(out: Path) -> None:
     """Write the tarball."""
     with tempfile.TemporaryDirectory(prefix="sundog-pacman.") as directory:
-        # Where root works, mmdebstrap's helpers may be other users.
+        # If root makes the image, mmdebstrap's helpers may be other users.
         Path(directory).chmod(0o755)
         package = Path(directory, "package")
         shutil.copytree(HERE, package, copy_function=shutil.copyfile)

@@ -1,9 +1,8 @@
 """A distribution whose packages are RPMs: dnf, zypper and rpm, with a repository of our own.
 
-No public RPM distribution is to be had from Debian's mirror, but the package managers are. The
-userland below them is Debian's, told to rpm by one package (rpm/rpmdistro-base.spec), and /srv/repo
-holds packages made here from rpm/*.spec, with the owners that make Enterprise Linux's openssh
-fail to install without privilege.
+Debian's mirror has no RPM distribution, but it has the package managers. The userland below them is
+Debian's; one package (rpm/rpmdistro-base.spec) describes it to rpm. /srv/repo holds packages made
+here from rpm/*.spec, with the owners for which Enterprise Linux's openssh needs privilege.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ enabled=1
 autorefresh=1
 gpgcheck=0
 """
-# Of the Enterprise Linux family, but under a name that nothing takes for a real one.
+# Of the Enterprise Linux family, but under a name of its own.
 RELEASE = """\
 NAME="RPM test distribution"
 ID=rpmdistro
@@ -64,7 +63,7 @@ FILES = {
     "etc/zypp/repos.d/local.repo": REPOSITORY,
 }
 
-# $1 is the userland's tree; $ADDED holds what goes over it.
+# $1 is the userland's tree; $ADDED holds files to be put over it.
 HOOK = r"""
 rm -f "$1/etc/os-release" "$1/etc/hostname" "$1/etc/resolv.conf"
 tar -C "$ADDED" --owner=0 --group=0 -c . | tar -C "$1" --no-overwrite-dir -x
@@ -87,7 +86,7 @@ def make(out: Path) -> None:
             ["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", "srv/repo"], added
         )
         _fill_database(added / DATABASE, repository)
-        # Where root works, mmdebstrap's helpers may be other users.
+        # If root makes the image, mmdebstrap's helpers may be other users.
         for path in (work, *work.rglob("*")):
             path.chmod(path.stat().st_mode | 0o444 | (0o111 if path.is_dir() else 0))
         bootstrap(
@@ -113,7 +112,7 @@ def _build(work: Path, repository: Path) -> None:
 
 
 def _fill_database(database: Path, repository: Path) -> None:
-    """Enter the package that stands for the userland into a fresh rpm database."""
+    """Enter the userland's package into a fresh rpm database."""
     database.mkdir(parents=True)
     rpm = ["rpm", "--dbpath", str(database)]
     _run([*rpm, "--initdb"], database)

@@ -1,4 +1,4 @@
-"""Do whole Dockerfiles give what they give elsewhere, and does the result run?
+"""Check whole Dockerfiles: are the images as buildah's, and do they run?
 
 `make conformance` builds each of tests/dockerfiles as an ordinary user, runs its checks, and
 compares the image with the one that buildah makes as real root.

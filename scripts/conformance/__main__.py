@@ -1,4 +1,4 @@
-"""`make conformance`: all of tests/dockerfiles, as an ordinary user, compared with buildah's."""
+"""`make conformance`: build all of tests/dockerfiles, and compare with buildah's images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.place import WorkshopError
 
 
 def main() -> int:
-    """Prepare as root, build and compare as the user; an exit status."""
+    """Prepare as root, build and compare as the user; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.conformance")
     parser.add_argument("names", nargs="*", help="some of tests/dockerfiles (default: all)")
     names = parser.parse_args().names
@@ -25,7 +25,7 @@ def main() -> int:
     chosen = [table[name] for name in names] or list(table.values())
     try:
         if os.geteuid() != 0:
-            raise WorkshopError("what real root makes, only root can make: run this as root")
+            raise WorkshopError("only root can make what real root makes: run this as root")
         bases = sorted({case.base for case in chosen})
         needs = {*account.NEEDS, *install.NEEDS, *peer.NEEDS, *makers.needs(bases)}
         packages.require(sorted(needs))

@@ -1,4 +1,4 @@
-"""The Dockerfiles of tests/dockerfiles, and what is expected of each: its expect.toml."""
+"""The Dockerfiles of tests/dockerfiles, each with its expect.toml."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PLACE = CHECKOUT / "tests/dockerfiles"
 EXPECT = "expect.toml"
 EXCLUSIONS = PLACE / "exclusions.toml"
 MOST_EXCLUSIONS = 10
-BASE = "base"  # what the Dockerfiles call the base image
+BASE = "base"  # the base image's name in the Dockerfiles
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something to run in the image, and what it is to print.
+    """A command to run in the image, and its expected output.
 
-    ``argv`` is after ``--`` of ch-run, None for what the image itself runs; ``paths`` are all that
-    the image has: then nothing is run.
+    ``argv`` comes after ch-run's ``--``; None stands for the image's own command.  A check with
+    ``paths`` runs nothing: it lists all files of the image.
     """
 
     argv: tuple[str, ...] | None = None
@@ -48,8 +48,8 @@ class Check:
 class Case:
     """A Dockerfile with its context: ``path``.
 
-    ``force`` is the mode in which it is built; ``quick`` ones are in every test run; ``options``
-    are for both builders.
+    ``force`` is the mode of root emulation.  Every test run has the ``quick`` cases.  Both builders
+    get the ``options``.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Case:
         )
 
     def options_in(self, context: Path) -> list[str]:
-        """Return the options, where the context is in this directory."""
+        """Return the options for a context in this directory."""
         return [option.replace("CONTEXT", str(context)) for option in self.options]
 
 
@@ -89,5 +89,5 @@ def cases() -> list[Case]:
 
 
 def exclusions() -> dict[str, str]:
-    """Return what is not compared: patterns of paths, and why."""
+    """Return what the comparison leaves out: patterns of paths, and the reasons."""
     return tomllib.loads(EXCLUSIONS.read_text())

@@ -1,4 +1,4 @@
-"""The comparison of an image with the one that another builder made of the same Dockerfile."""
+"""Compare two images that two builders made of one Dockerfile."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SET_ID = 0o6000
 def differences(
     ours: Image, theirs: Image, excluded: Iterable[str], *, with_owners: bool
 ) -> list[str]:
-    """Return what differs, a line each; owners and set-id bits only ``with_owners``.
+    """Return the differences, a line each; owners and set-id bits only ``with_owners``.
 
-    The root itself need not be in any layer.
+    The root directory need not be in any layer.
     """
     pattern = re.compile("|".join(f"(?:{path})" for path in excluded) or "$.")
     found = []
@@ -37,7 +37,7 @@ def differences(
 
 
 def _sorted(value: object) -> object:
-    """Return a list in order if the order has no meaning, as that of variables has none."""
+    """Return a list sorted if its order has no meaning, as with variables."""
     return sorted(value) if isinstance(value, list) and all("=" in str(v) for v in value) else value
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-# What is not the Dockerfile's: the builders' own.
+# Files that come from the builders, not from the Dockerfile.
 BUILDERS_LABELS = ("io.buildah.version",)
-# The day on which a password was changed: the builders' images may be of different days.
+# The day of a password's change: the builders may have worked on different days.
 DAY_IN_SHADOW = re.compile(rb"^([^:\n]*:[^:\n]*):\d+:", re.MULTILINE)
 CONFIG_KEYS = (
     "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "Labels", "OnBuild", "Shell",
@@ -28,7 +28,7 @@ CONFIG_KEYS = (
 
 @dataclass(frozen=True)
 class Image:
-    """What is at each path, the digest of each file's content, and the configuration."""
+    """An image: its entries by path, the digests of its files, and its configuration."""
 
     entries: Mapping[str, Entry]
     contents: Mapping[str, str]
@@ -36,7 +36,7 @@ class Image:
 
 
 def read_image(tars: Sequence[Path], config: Mapping[str, Any]) -> Image:
-    """Read an image from the tars of its layers, bottom first, and OCI's configuration."""
+    """Read an image from its layers' tars, bottom first, and its OCI configuration."""
     view, _ = of_layers(tars, everything=True)
     entries = {path: entry for path, entry in view.entries.items() if isinstance(entry, Entry)}
     digests = _digests(tars)
@@ -49,7 +49,7 @@ def read_image(tars: Sequence[Path], config: Mapping[str, Any]) -> Image:
 
 
 def _digests(tars: Iterable[Path]) -> dict[str, str]:
-    """Return the digest of each file's content, that of a later layer in place of an earlier's."""
+    """Return the digest of each file's content; later layers replace earlier ones."""
     digests: dict[str, str] = {}
     for archive in tars:
         with tarfile.open(archive) as tar:

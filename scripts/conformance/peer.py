@@ -1,6 +1,6 @@
-"""What buildah makes of the Dockerfiles, as real root.
+"""What buildah makes of the Dockerfiles as real root.
 
-Kept beside the base images, and made again when what it comes from changes.
+The results are kept beside the base images, and made again when their sources change.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 NEEDS = ("buildah", "ca-certificates")
 SOURCES = ("peer.py", "images.py", "../fidelity/entries.py")
-# Root's limits may be too low for what buildah asks for, and not its own to raise.
+# buildah asks for higher limits than root may have here, and root may be unable to raise them.
 LIMITS = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
 
 
 def reference(case: Case) -> Image:
-    """Return what buildah makes of a case, now, as root, unless it did so before."""
+    """Return what buildah makes of a case; build it now, as root, unless it is kept."""
     found = kept(case)
     if found is None:
         target = own("bases") / _name(case)
@@ -42,12 +42,12 @@ def reference(case: Case) -> Image:
                 old.unlink()
         found = kept(case)
     if found is None:
-        raise WorkshopError(f"{case.name}: what buildah made is gone again")
+        raise WorkshopError(f"{case.name}: the kept result of buildah is gone")
     return found
 
 
 def kept(case: Case) -> Image | None:
-    """Return what buildah made of a case before: for whoever is not root."""
+    """Return the kept result of a case, for users who are not root."""
     target = find("bases", _name(case))
     if target is None:
         return None
@@ -57,7 +57,7 @@ def kept(case: Case) -> Image | None:
 
 
 def _name(case: Case) -> str:
-    """Return the reference's file name, which changes with all that it is made from."""
+    """Return the result's file name, which depends on all of its sources."""
     files = [path for path in case.path.rglob("*") if path.is_file() and path.name != EXPECT]
     sources = [Path(__file__).parent / name for name in SOURCES]
     more = [f"{path.relative_to(case.path)} {path.stat().st_mode & 0o111:o}" for path in files]
@@ -67,7 +67,7 @@ def _name(case: Case) -> str:
 
 
 def _build(case: Case, place: Path) -> Image:
-    # In the directory for temporary files it keeps what RUN --mount=type=cache asks for.
+    # buildah keeps the caches of RUN --mount=type=cache in the directory for temporary files.
     temporary = place / "tmp"
     temporary.mkdir()
     storage = ["--root", f"{place}/storage", "--runroot", f"{place}/run"]
@@ -88,7 +88,7 @@ def _build(case: Case, place: Path) -> Image:
     build = [*buildah, "build", "--isolation=chroot", "--cap-add=all", *limits, "--pull=never"]
     form = ["--format=docker", "--layers=false", "-t", "built"]
     _run([*build, *form, *case.options_in(case.path), str(case.path)])
-    # Docker's form: in OCI's, buildah leaves out SHELL, HEALTHCHECK and ONBUILD.
+    # Docker's format, because buildah leaves SHELL, HEALTHCHECK and ONBUILD out of OCI's.
     pushed = place / "pushed"
     push = [*buildah, "push", "--quiet", "--disable-compression", "--format=v2s2"]
     _run([*push, "built", f"dir:{pushed}"])

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from scripts.fidelity.sets import PackageSet
 
 USER = "sundog"
-SHOWN = 40  # differences of one way of looking
+SHOWN = 40  # differences shown for each way of looking
 MODES = ("seccomp", "notify")
-DRIVER = "CH_IMAGE_DRIVER"  # let through to the builds
+DRIVER = "CH_IMAGE_DRIVER"  # variables that the builds get
 
 
 def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: str) -> Verdict:
-    """Build one set in one mode as the user, in fresh storage, and judge."""
+    """Build one set in one mode as the user, in fresh storage, and compare."""
     programs = install.environment("fidelity", install.SYSTEM_PYTHON, extra="[fast]")
     place = Path(tempfile.mkdtemp(prefix="sundog-fidelity.", dir="/var/tmp"))
     try:
@@ -47,7 +47,7 @@ def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: st
 
 
 def measure(chosen: list[PackageSet]) -> bool:
-    """Print a row for each set, below it what is wrong; tell whether nothing is under notify."""
+    """Print a row for each set and its differences; tell whether notify has none."""
     user = account.ordinary(USER)
     faithful = True
     print(f"{'set':24} {'paths':>7} {'seccomp':>12} {'notify':>12} {'seconds':>8}", flush=True)
@@ -61,7 +61,7 @@ def measure(chosen: list[PackageSet]) -> bool:
             f"{packages_.name:24} {compared:7} {seccomp!s:>12} {notify!s:>12} {seconds:8.0f}",
             flush=True,
         )
-        if seccomp.failure:  # why it did is worth a look, though it need not succeed
+        if seccomp.failure:  # it need not succeed, but its failure is worth a look
             print("".join(f"  {line}\n" for line in seccomp.failure.splitlines()), end="")
         if str(notify) != "0":
             faithful = False
@@ -70,7 +70,7 @@ def measure(chosen: list[PackageSet]) -> bool:
 
 
 def main() -> int:
-    """Parse the command line, prepare, measure; an exit status."""
+    """Parse the command line, prepare, measure; return the exit status."""
     table = {chosen.name: chosen for chosen in (*QUICK, *SETS, *MORE)}
     parser = argparse.ArgumentParser(prog="python3 -m scripts.fidelity")
     parser.add_argument("--more", action="store_true", help="with further daemons")
@@ -82,7 +82,7 @@ def main() -> int:
     try:
         if os.geteuid() != 0:
             raise WorkshopError(
-                "what real root makes, only root can make: run this as root\n"
+                "only root can make what real root makes: run this as root\n"
                 "hint: what is compared with it is made by an ordinary user all the same"
             )
         bases = sorted({packages_.base for packages_ in chosen})

@@ -1,4 +1,4 @@
-"""Compare what real root made with what was made under emulation."""
+"""Compare the results of real root with those of an emulation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from scripts.fidelity.entries import View
     from scripts.fidelity.reference import Reference
 
-# What cannot be equal, by where one looks: a pattern of paths, and why.  In the layers' tars, that
-# is nothing.
+# What can't be equal, by the way of looking: a pattern of paths, and the reason.  In the layers'
+# tars, everything can.
 EXCLUDED = {
     "tar": (),
     "RUN": ((r"etc/(hosts|resolv\.conf)", "the host's, bound over"),),
@@ -23,7 +23,7 @@ EXCLUDED = {
         (r"ch|ch/.*", "what ch-run lets programs know of their image"),
     ),
 }
-# Extended attributes, by name, wherever one looks.
+# Extended attributes, by name, for every way of looking.
 EXCLUDED_XATTRS = {
     "user.librepo.checksum.mtime": "dnf keeps a time stamp of what it has read",
 }
@@ -31,7 +31,7 @@ EXCLUDED_XATTRS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """A path, what real root made there, and what was made under emulation."""
+    """A path, what real root made there, and what the emulation made there."""
 
     path: str
     real: str
@@ -43,7 +43,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one install: differences by way of looking, or why it failed."""
+    """The result of one install: its differences by way of looking, or why it failed."""
 
     compared: int = 0
     differences: dict[str, list[Difference]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Verdict:
         return str(len({found.path for some in self.differences.values() for found in some}))
 
     def lines(self, most: int) -> list[str]:
-        """Return what differs, at most so many lines for each way of looking."""
+        """Return the differences, at most so many lines for each way of looking."""
         lines = self.failure.splitlines()
         for way, found in self.differences.items():
             lines += [f"{way}: {difference}" for difference in found[:most]]
@@ -82,8 +82,8 @@ def compare(
     """Return how many paths were compared, and the differences.
 
     ``place`` is a key of EXCLUDED.  ``made`` are the paths of the layer that the install made:
-    which of their names are one file is compared too.  Names of a file of a layer below are several
-    files once one is changed.
+    their hard links are compared too.  Hard links in a layer below come apart when one name is
+    changed.
     """
     excluded = re.compile("|".join(f"(?:{pattern})" for pattern, _ in EXCLUDED[place]) or "(?!)")
     differences = []
@@ -109,7 +109,7 @@ def _shown(entry: Entry | str | None) -> str:
 
 
 def _names(view: View, path: str, made: frozenset[str]) -> str:
-    """Say which other names made by the install the file at ``path`` has."""
+    """Return the other names, made by the install, of the file at ``path``."""
     if path not in made:
         return ""
     others = view.links.get(path, frozenset()) & made - {path}

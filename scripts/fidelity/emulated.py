@@ -1,4 +1,4 @@
-"""The same installs as an ordinary user, by ch-image build, and what they left."""
+"""The same installs as an ordinary user, by ch-image build, and their results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class BuildFailed(Exception):
-    """A build that should have succeeded; its text is what was printed last."""
+    """A build failed that should have succeeded; the text is the last that it printed."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a build left: the layers as tars show ``tree``, of which the install ``made`` some.
+    """A build's result: ``tree`` from its layers' tars, and the paths that the install ``made``.
 
-    ``inside`` is what programs said, by where they ran and then by their names.
+    ``inside`` has the output of programs, by the place where they ran, then by their names.
     """
 
     tree: View
@@ -37,9 +37,9 @@ class Made:
 
 @dataclass(frozen=True)
 class Builder:
-    """An ordinary user with a storage directory of his own, and where his commands are.
+    """An ordinary user with a storage directory of his own.
 
-    ``place`` is a directory that is his; ``python`` runs the commands' modules.
+    ``place`` is a directory of his; ``python`` runs the modules of his commands.
     """
 
     user: account.Account
@@ -71,14 +71,14 @@ class Builder:
             shutil.rmtree(directory)
         directory.mkdir()
         shutil.chown(directory, self.user.uid, self.user.gid)
-        script = self.place / "export.py"  # the checkout may lie where only root can read
+        script = self.place / "export.py"  # the user may not be able to read the checkout
         shutil.copyfile(Path(__file__).with_name("export.py"), script)
         storage = self.environment["CH_IMAGE_STORAGE"]
         self._run(self.python, str(script), storage, image, str(directory))
         return sorted(directory.iterdir(), key=lambda path: int(path.stem))
 
     def _look(self, layer: Path) -> Path:
-        """Unpack what the programs wrote."""
+        """Unpack the programs' output."""
         directory = self.place / "look"
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
@@ -87,13 +87,13 @@ class Builder:
                 try:
                     file = tar.extractfile(f"{inside.DIRECTORY[1:]}/{program}")
                 except KeyError:
-                    continue  # the image does not have it
+                    continue  # the image lacks the program
                 if file is not None:
                     (directory / program).write_bytes(file.read())
         return directory
 
     def _look_by_ch_run(self) -> Path:
-        """Have ch-run's /tmp be a directory here, where the programs write to."""
+        """Bind a directory of the host at /tmp, to which the programs write."""
         temporary = self.place / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()

@@ -1,4 +1,4 @@
-"""What is at a path, and reading it: from a directory as root, and from the tars of layers.
+"""Read the entries of a tree: from a directory as root, or from the tars of layers.
 
 The tars are read with Python's tarfile, not with Sundog's own reader.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-# Where nothing is compared: what is there while the container runs is not the image's.
+# Nothing is compared here: while a container runs, these files are not the image's.
 OUTSIDE = frozenset({"proc", "sys", "dev", "run", "tmp"})
 XATTR = "SCHILY.xattr."
 WHITEOUT = ".wh."
@@ -43,7 +43,7 @@ TAR_TYPES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What an install decides about a path, its content apart.
+    """All that an install decides about a path except the content.
 
     ``xattrs``: extended attributes, capabilities and access control lists among them.
     """
@@ -67,9 +67,9 @@ class Entry:
 
 @dataclass
 class View:
-    """All entries by path, and for each file with several names the set of them.
+    """All entries by path, and for each file with several names the set of its names.
 
-    An entry is what some way of looking tells of a path; equal ones are printed alike.
+    An entry is what one way of looking shows of a path.  Equal entries have equal texts.
     """
 
     entries: dict[str, Entry | str] = field(default_factory=dict)
@@ -77,12 +77,12 @@ class View:
 
 
 def is_outside(path: str) -> bool:
-    """Tell whether a path, relative to the root, is where nothing is compared."""
+    """Tell whether a path, relative to the root, is left out of the comparison."""
     return path.partition("/")[0] in OUTSIDE
 
 
 def of_directory(root: Path) -> View:
-    """Read a tree as root sees it; sockets, which no archive can hold, left out."""
+    """Read a tree as root sees it, without sockets, which no archive can hold."""
     view = View()
     names: dict[tuple[int, int], set[str]] = defaultdict(set)
     top = os.fspath(root)
@@ -126,16 +126,16 @@ def _entry(location: str, status: os.stat_result) -> Entry:
 
 
 def grouped(sets: Iterable[Iterable[str]]) -> dict[str, frozenset[str]]:
-    """Return the names of each set with more than one, by each of them."""
+    """Return each set of more than one name, by each of its names."""
     groups = [frozenset(names) for names in sets]
     return {path: names for names in groups for path in names if len(names) > 1}
 
 
 def of_layers(tars: Iterable[Path], *, everything: bool = False) -> tuple[View, frozenset[str]]:
-    """Read what an image's layers, bottom first, show together, and which paths the last holds.
+    """Read the tree that an image's layers, bottom first, make, and the paths of the last layer.
 
-    Without ``everything``, what is outside is left out.  Hard links are those within one layer: OCI
-    image-spec, layer.md.
+    Without ``everything``, the tree lacks the paths that are never compared.  Hard links are those
+    within one layer (OCI image-spec, layer.md).
     """
     view, last = View(), frozenset[str]()
     for archive in tars:
@@ -147,7 +147,7 @@ def of_layers(tars: Iterable[Path], *, everything: bool = False) -> tuple[View, 
 
 
 def _apply(view: View, tar: tarfile.TarFile) -> frozenset[str]:
-    """Put a layer over what is there; whiteouts and opaque marks concern only what was before."""
+    """Put a layer over the tree; whiteouts and opaque marks hide only entries of lower layers."""
     new: dict[str, Entry] = {}
     first: dict[str, str] = {}
     for member in tar:

@@ -1,4 +1,4 @@
-"""The same question asked from inside, by the programs that people look with."""
+"""Look at the trees from inside a container, with the programs that people use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scripts.fidelity.entries import OUTSIDE, View, grouped
 if TYPE_CHECKING:
     from pathlib import Path
 
-DIRECTORY = "/tmp/look"  # where nothing is compared
+DIRECTORY = "/tmp/look"  # paths that are never compared
 PROGRAMS = ("stat", "find", "getcap", "getfacl")
 
-# All that is in the root, but for what is outside of the comparison; then one file a program.
+# List all that is in the root and compared; then each program writes one file.
 # BusyBox has no find -printf, and Alpine neither of the last two.
 SCRIPT = rf"""
 set -e; umask 022; rm -rf {DIRECTORY}; mkdir -p {DIRECTORY}; cd /; set --
@@ -33,14 +33,14 @@ if command -v getfacl >/dev/null; then getfacl -R -P -n -s "$@" >{DIRECTORY}/get
 
 
 def read(directory: Path) -> dict[str, View]:
-    """Read what the programs wrote, by program; sockets, which no archive can hold, left out."""
+    """Read the output by program, without sockets, which no archive can hold."""
     parsers = {"stat": _stat, "find": _lines, "getcap": _capabilities, "getfacl": _lists}
     texts = {path.name: path.read_text(errors="surrogateescape") for path in directory.iterdir()}
     return {program: parsers[program](texts[program]) for program in PROGRAMS if program in texts}
 
 
 def _stat(text: str) -> View:
-    """Leave out inode numbers: they tell only which names are one file."""
+    """Leave out inode numbers: they only show hard links."""
     view = View()
     names: dict[str, set[str]] = defaultdict(set)
     for line in text.splitlines():
@@ -62,13 +62,13 @@ def _lines(text: str) -> View:
 
 
 def _capabilities(text: str) -> View:
-    """``PATH NAMES=FLAGS``, with an " = " before them in older versions."""
+    """Read ``PATH NAMES=FLAGS``; older versions have " = " before the names."""
     pairs = (line.rsplit(" ", 1) for line in text.splitlines())
     return View({path.removesuffix(" ="): facts for path, facts in pairs})
 
 
 def _lists(text: str) -> View:
-    """Paragraphs, of which the first line is ``# file: PATH``."""
+    """Read paragraphs that begin with the line ``# file: PATH``."""
     view = View()
     for paragraph in re.split(r"\n\n+", text.strip()):
         first, *rest = paragraph.splitlines() or [""]

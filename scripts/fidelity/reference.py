@@ -1,6 +1,6 @@
-"""What real root makes: base images with all packages in them, and installs in a chroot.
+"""What real root makes: base images that hold all packages, and installs in a chroot.
 
-Both are kept beside the base images, and made again when what they come from changes.  As root.
+Both are kept beside the base images, and made again, as root, when their sources change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 NEEDS = ("dpkg-dev", "util-linux")
 SOURCES = ("entries.py", "inside.py", "reference.py")
 
-# $1 is the tree, the rest are packages: they and what they need go into a repository in the image.
+# $1 is the tree, the rest are packages.  They and their dependencies go into a repository in the
+# image.
 FILL = rf"""
 set -e; tree=$1; shift
 chroot "$tree" apt-get -qq update
@@ -40,8 +41,8 @@ rm -rf "$tree"/etc/apt/sources.list.d/* "$tree"/var/lib/apt/lists/*
 echo 'deb [trusted=yes] file:{REPOSITORY} ./' >"$tree/etc/apt/sources.list"
 """
 
-# What a RUN has: /proc of a PID namespace of its own, in which nothing survives, the host's /dev,
-# /sys and names of the network, and a fresh login's environment.
+# As in a RUN: /proc of an own PID namespace, in which no process survives; the host's /dev, /sys
+# and network names; a fresh login's environment.
 INSTALL = r"""
 set -e; tree=$1; made=
 mount --bind "$tree" "$tree"; cd "$tree"
@@ -63,7 +64,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Reference:
-    """What real root made of a base image: the tree, and what programs inside said of it."""
+    """What real root made of a base image: the tree, and the output of programs inside."""
 
     base: Path
     tree: View
@@ -71,7 +72,7 @@ class Reference:
 
 
 def of(packages: PackageSet) -> Reference:
-    """Return the reference of a set, made now, as root, unless it was made before."""
+    """Return the reference of a set; make it now, as root, unless it is kept."""
     base = prepared(packages)
     if (found := kept(packages)) is not None:
         return found
@@ -79,12 +80,12 @@ def of(packages: PackageSet) -> Reference:
         part.write_bytes(pickle.dumps(_install(base, packages)))
     found = kept(packages)
     if found is None:
-        raise WorkshopError(f"{packages.name}: what real root made is gone again")
+        raise WorkshopError(f"{packages.name}: the kept result of real root is gone")
     return found
 
 
 def kept(packages: PackageSet) -> Reference | None:
-    """Return the reference of a set if it was made before: for whoever is not root."""
+    """Return the kept reference of a set, for users who are not root."""
     base = find("bases", _base_name(packages))
     target = find("bases", _name(packages))
     if base is None or target is None:
@@ -94,7 +95,7 @@ def kept(packages: PackageSet) -> Reference | None:
 
 
 def prepared(packages: PackageSet) -> Path:
-    """Return the tarball of a set's base image, made now, as root, unless it was made before."""
+    """Return the tarball of a set's base image; make it now, as root, unless it is kept."""
     base = makers.base(packages.base)
     if found := find("bases", _base_name(packages)):
         return found

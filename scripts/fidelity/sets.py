@@ -1,10 +1,10 @@
-"""The package sets: what is installed, on which base image."""
+"""The package sets: the packages, and the base image to install them on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What looks at the result, beside find and stat: installed with every set that lacks it.
+# The programs that look at the result, beside find and stat: every set gets those that it lacks.
 LOOKING = ("acl", "libcap2-bin")
 REPOSITORY = "/aptrepo"
 
@@ -13,8 +13,8 @@ REPOSITORY = "/aptrepo"
 class PackageSet:
     """Packages, and the commands that install them, in order.
 
-    ``archives``: Debian packages that have to be in the image, with what they depend on, so that
-    the installs need no network and see the same packages.
+    ``archives`` are Debian packages that the image must hold, with their dependencies, so that the
+    installs need no network and see the same packages.
     """
 
     name: str
@@ -74,7 +74,7 @@ SETS = (
     PACMAN,
 )
 
-# Daemons among the most installed by popcon.debian.org.
+# Daemons among the most installed packages of popcon.debian.org.
 MORE = (
     debian("Debian, slurmd", "slurmctld", "slurmd"),
     debian("Debian, mariadb-server", "mariadb-server"),

@@ -13,7 +13,7 @@ def test_the_http_library_comes_when_it_is_needed() -> None:
         [
             sys.executable,
             "-c",
-            "import sundog.cli.image_pull, sundog.registry.session, sys; print(*sys.modules)",
+            "import sundog.registry.download, sundog.registry.session, sys; print(*sys.modules)",
         ],
         env={"PYTHONPATH": str(Path(sundog.__path__[0]).parent)},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The options of ``ch-image build`` and ``modify``: what is built, and how commands are run."""
+"""The options of ``ch-image build`` and ``modify``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for how commands are run, which build and modify have."""
+    """Add the options that say how to run commands; build and modify share them."""
     parser.add_argument(
         "-b",
         "--bind",
@@ -35,13 +35,15 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         metavar="CMD,ARG1[,ARG2...]",
         action="append",
         default=[],
-        help="put ARGs behind CMD in RUN; replaces what is done to apt",
+        help="append ARGs to CMD in RUN; replaces the default rules for apt",
     )
     parser.add_argument(
-        "-n", "--dry-run", action="store_true", help="tell what would be done, and do nothing"
+        "-n", "--dry-run", action="store_true", help="show what build would do, and do nothing"
     )
     parser.add_argument(
-        "--real-sync", action="store_true", help="do not suppress RUN's fsync(2) and the like"
+        "--real-sync",
+        action="store_true",
+        help="let RUN's fsync(2) and similar calls reach the disk",
     )
 
 
@@ -66,7 +68,7 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="build nothing: tell what in the Dockerfile is legal and no good idea",
+        help="check the Dockerfile for legal but questionable code; build nothing",
     )
     parser.add_argument(
         "-f", "--file", metavar="DOCKERFILE", help="default: CONTEXT/Dockerfile; - for stdin"
@@ -83,21 +85,21 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         "--iidfile", metavar="FILE", default="", help="write the image's ID to FILE"
     )
     parser.add_argument(
-        "--metadata-file", metavar="FILE", default="", help="write what was made to FILE, as JSON"
+        "--metadata-file", metavar="FILE", default="", help="describe the result in FILE, as JSON"
     )
     parser.add_argument(
         "--secret",
         metavar="id=ID[,src=FILE|,env=NAME]",
         action="append",
         default=[],
-        help="give RUN --mount=type=secret what it asks for",
+        help="pass a secret to RUN --mount=type=secret",
     )
     parser.add_argument(
         "--ssh",
         metavar="ID[=SOCKET|KEY]",
         action="append",
         default=[],
-        help="give RUN --mount=type=ssh an agent (default: $SSH_AUTH_SOCK)",
+        help="pass an SSH agent to RUN --mount=type=ssh (default: $SSH_AUTH_SOCK)",
     )
     parser.add_argument(
         "-t",
@@ -126,10 +128,13 @@ def add_modify_options(parser: argparse.ArgumentParser) -> None:
         metavar="CMD",
         action="append",
         default=[],
-        help="run CMD; repeat for more, each of which is a layer",
+        help="run CMD; repeat for more commands, one layer each",
     )
     parser.add_argument(
-        "-S", "--shell", metavar="SHELL", help="what runs commands (default: the image's SHELL)"
+        "-S",
+        "--shell",
+        metavar="SHELL",
+        help="shell that runs the commands (default: the image's SHELL)",
     )
     parser.add_argument("reference", metavar="IMAGE", help="name of the image")
     parser.add_argument(

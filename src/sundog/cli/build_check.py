@@ -1,4 +1,4 @@
-"""``ch-image build --check``, and builds whose Dockerfile says ``# check=error=true``."""
+"""Check a Dockerfile: ``build --check``, and any build with ``# check=error=true``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def print_findings(
     build_args: Mapping[str, str],
     report: Report,
 ) -> int:
-    """Print what the rules find on standard output; return the exit status: 1 if they do."""
+    """Print the findings on standard output; return the exit status, 1 if there are any."""
     for name in CheckDirective.parse(dockerfile.directive("check")).unknown:
         report.warning(f"parser directive 'check': unknown: {name}")
     with Store.open(storage_path(arguments)) as store:
@@ -55,5 +55,5 @@ def print_findings(
 
 
 def fails_on_findings(dockerfile: Dockerfile) -> bool:
-    """Tell whether the Dockerfile itself demands that a build of it fail on findings."""
+    """Tell whether the Dockerfile asks that its build fail on findings."""
     return CheckDirective.parse(dockerfile.directive("check")).is_error

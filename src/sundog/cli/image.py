@@ -1,4 +1,4 @@
-"""``ch-image``: build and manage images.  The entry point, which does no more than it has to."""
+"""The entry point of ``ch-image``.  It imports as little as it can before it has to."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import sys
 
 from sundog import __version__
 
-# New objects between two looks for garbage.  There is none in modules that are being imported: to
-# look as often as Python does of its own takes a twentieth of a short command.
+# How many new objects make Python look for garbage.  Imports leave none, and at Python's default a
+# short command spends a twentieth of its time on looking.
 _ALLOCATIONS = 50_000
 
 
 def main() -> int:
     """Run ``ch-image`` with this process's arguments, and end it; return 0 for ``--version``."""
     argv = sys.argv[1:]
-    if argv == ["--version"]:  # asked by scripts, often
+    if argv == ["--version"]:  # scripts ask this often
         sys.stdout.write(f"{__version__}\n")
         return 0
     gc.set_threshold(_ALLOCATIONS)
@@ -27,7 +27,7 @@ def main() -> int:
         from sundog.cli.interruption import die_of  # noqa: PLC0415
 
         die_of(-status)
-    # All is written and closed. To take the interpreter apart would be a tenth of a short command.
+    # All files are closed.  An orderly end of the interpreter takes a tenth of a short command.
     sys.stderr.flush()
     os._exit(status)
 

@@ -1,7 +1,7 @@
 """``ch-image``'s command line.
 
-Options that all subcommands have may stand before or after the subcommand; those after it replace
-those before it.
+The common options may stand before or after the subcommand.  An option after it replaces the same
+option before it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Container, Sequence
     from typing import Any, NoReturn, TextIO
 
-# Of lines of help: where nobody says how wide they may be, and what is left free.
+# Columns of the help: the width where the terminal tells none, and the margin.
 _WIDTH, _MARGIN = 80, 2
 
 
 class ImageArguments(argparse.Namespace):
-    """What was asked for; a subcommand finds its own options and the common ones."""
+    """The options as attributes: those of all subcommands, and the common ones."""
 
     subcommand: str | None = None
     storage: str | None = None
@@ -84,7 +84,10 @@ class ImageArguments(argparse.Namespace):
 
 
 class _Formatter(argparse.HelpFormatter):
-    """As wide as the terminal, which argparse imports half of the standard library to ask for."""
+    """Format help as wide as the terminal.
+
+    argparse's own formatter imports half of the standard library to ask for the width.
+    """
 
     def __init__(self, prog: str) -> None:
         columns = os.environ.get("COLUMNS", "")
@@ -122,7 +125,7 @@ class _OneOf(argparse.Action):
 
 def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     """Read the command line; raise UsageError.  ``--help`` and ``--version`` exit."""
-    arguments, unknown = _parser().parse_known_args(argv, namespace=ImageArguments())
+    arguments, unknown = _parser(wanted=argv).parse_known_args(argv, namespace=ImageArguments())
     if arguments.subcommand is None:
         raise UsageError("CMD not specified", "ch-image --help")
     if unknown:
@@ -136,11 +139,16 @@ def parse_arguments(argv: Sequence[str]) -> ImageArguments:
 
 
 def print_help(stream: TextIO) -> None:
-    """Print the help, for a command line without anything."""
+    """Print the help, as an empty command line asks for it."""
     _parser().print_help(stream)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser, with the options of the subcommands that are ``wanted``.
+
+    None stands for all subcommands, as the manual needs them.  Of others it has the name only:
+    their options take milliseconds.
+    """
     parser = _Parser(
         prog="ch-image",
         description="Build and manage images, completely unprivileged.",
@@ -153,90 +161,14 @@ def _parser() -> argparse.ArgumentParser:
         prog=parser.prog, dest="subcommand", metavar="CMD", title="subcommands"
     )
     common = _common_options(hidden=True)
-
-    def subcommand(name: str, summary: str) -> argparse.ArgumentParser:
-        return subcommands.add_parser(
+    for name, (summary, add_options) in _SUBCOMMANDS.items():
+        if wanted is not None and name not in wanted:
+            subcommands.add_parser(name, help=summary, add_help=False)
+            continue
+        subcommand = subcommands.add_parser(
             name, help=summary, description=f"{summary}.", parents=[common]
         )
-
-    add_build_options(subcommand("build", "build an image from a Dockerfile"))
-
-    _build_cache_options(subcommand("build-cache", "show, or clean up, the build cache"))
-
-    delete = subcommand("delete", "delete images from storage")
-    delete.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
-
-    gestalt = subcommand("gestalt", "tell something about this installation")
-    gestalt.add_argument(
-        "key", metavar="KEY", choices=["storage-path"], help="storage-path: where images are kept"
-    )
-
-    import_ = subcommand("import", "import a tar archive or a directory as an image")
-    import_.add_argument(
-        "path", metavar="PATH", help="tar archive, perhaps compressed, or directory"
-    )
-    import_.add_argument("reference", metavar="IMAGE", help="name of the new image")
-
-    history = subcommand("history", "tell how an image came about")
-    history.add_argument("reference", metavar="IMAGE", help="name of the image")
-    _format_option(history)
-
-    inspect = subcommand("inspect", "print all that is known of images, as JSON")
-    inspect.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
-
-    list_ = subcommand("list", "list the images in storage, or tell about one")
-    list_.add_argument(
-        "-l", "--long", action="store_true", help="with ID, time, size, layers and origin"
-    )
-    list_.add_argument(
-        "globs", metavar="GLOB", nargs="*", help="pattern of names; a name alone: details of it"
-    )
-    _format_option(list_)
-
-    login = subcommand("login", "log in to a registry")
-    login.add_argument("registry", metavar="HOST", help="the registry, as in references")
-    login.add_argument("-u", "--username", metavar="USER", help="default: ask")
-    login.add_argument(
-        "--password-stdin", action="store_true", help="read the password from standard input"
-    )
-
-    logout = subcommand("logout", "forget the login to a registry")
-    logout.add_argument("registry", metavar="HOST", help="the registry, as in references")
-
-    load = subcommand("load", "take images out of an archive or an OCI layout")
-    load.add_argument(
-        "path", metavar="PATH", help="archive, perhaps compressed; or a layout's directory; or -"
-    )
-    load.add_argument(
-        "destination", metavar="NAME", nargs="?", help="name of the image (default: its own)"
-    )
-
-    _save_options(subcommand("save", "write images to an archive or an OCI layout"))
-
-    _push_options(subcommand("push", "copy an image to a registry"))
-
-    add_modify_options(subcommand("modify", "run commands in an image, and keep the result"))
-
-    pull = subcommand("pull", "fetch an image from a registry")
-    pull.add_argument("reference", metavar="IMAGE", help="what to fetch: [HOST/]PATH[:TAG]")
-    pull.add_argument(
-        "destination", metavar="NAME", nargs="?", help="its name in storage (default: IMAGE)"
-    )
-    pull.add_argument(
-        "--last-layer",
-        metavar="N",
-        type=_positive,
-        help="unpack N layers only, which leaves an incomplete image",
-    )
-    pull.add_argument(
-        "--parse-only", action="store_true", help="show how IMAGE is understood, and stop"
-    )
-
-    subcommand("reset", "delete everything in storage")
-
-    tag = subcommand("tag", "give an image another name")
-    tag.add_argument("reference", metavar="IMAGE", help="name of the image")
-    tag.add_argument("target", metavar="NAME", help="its further name")
+        add_options(subcommand)
     return parser
 
 
@@ -257,15 +189,23 @@ def _common_options(*, hidden: bool) -> _Parser:
 
     cache_option("--cache", "enabled", "use the build cache (default; $CH_IMAGE_CACHE)")
     cache_option("--no-cache", "disabled", "neither read nor write the build cache")
-    cache_option("--rebuild", "rebuild", "run all instructions again, and remember the results")
+    cache_option("--rebuild", "rebuild", "run all instructions again, and cache the results")
     option(
         "-a",
         "--arch",
         metavar="ARCH",
         help="architecture: host (default), arm64, arm/v7...; yolo takes what the registry gives",
     )
-    option("--always-download", action="store_true", help="fetch manifests anew, also known ones")
-    option("--auth", action="store_true", help="log in to registries by all means ($CH_IMAGE_AUTH)")
+    option(
+        "--always-download",
+        action="store_true",
+        help="fetch manifests again, even if they are in storage",
+    )
+    option(
+        "--auth",
+        action="store_true",
+        help="log in to registries, ask for the password if need be ($CH_IMAGE_AUTH)",
+    )
     option("--debug", action="store_true", help="show a stack trace with an error")
     option("--no-limits", action="store_true", help="unpack archives of any size (see the manual)")
     option("-q", "--quiet", action="count", help="say less (repeat for still less)")
@@ -285,7 +225,7 @@ def _format_option(parser: argparse.ArgumentParser) -> None:
 def _build_cache_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reset", action="store_true", help="forget all results")
     parser.add_argument(
-        "--gc", dest="collect", action="store_true", help="forget what no image is made of"
+        "--gc", dest="collect", action="store_true", help="forget results that no image is made of"
     )
     parser.add_argument("--tree", action="store_true", help="show which layer was made on which")
     _format_option(parser)
@@ -321,8 +261,93 @@ def _compression_option(parser: argparse.ArgumentParser) -> None:
         "--compression",
         metavar="NAME",
         default="gzip",
-        help="of layers made here: gzip (default), zstd or none; others stay as they came",
+        help="for layers made here: gzip (default), zstd or none; other layers stay as they came",
     )
+
+
+def _delete_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
+
+
+def _gestalt_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "key", metavar="KEY", choices=["storage-path"], help="storage-path: where images are kept"
+    )
+
+
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="PATH", help="tar archive, perhaps compressed, or directory"
+    )
+    parser.add_argument("reference", metavar="IMAGE", help="name of the new image")
+
+
+def _history_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="IMAGE", help="name of the image")
+    _format_option(parser)
+
+
+def _inspect_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
+
+
+def _list_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-l", "--long", action="store_true", help="with ID, time, size, layers and origin"
+    )
+    parser.add_argument(
+        "globs",
+        metavar="GLOB",
+        nargs="*",
+        help="pattern of names; one name alone shows its details",
+    )
+    _format_option(parser)
+
+
+def _login_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("registry", metavar="HOST", help="the registry, as in references")
+    parser.add_argument("-u", "--username", metavar="USER", help="default: ask")
+    parser.add_argument(
+        "--password-stdin", action="store_true", help="read the password from standard input"
+    )
+
+
+def _logout_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("registry", metavar="HOST", help="the registry, as in references")
+
+
+def _load_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="PATH", help="archive, perhaps compressed; or a layout's directory; or -"
+    )
+    parser.add_argument(
+        "destination", metavar="NAME", nargs="?", help="name of the image (default: its own)"
+    )
+
+
+def _pull_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="IMAGE", help="what to fetch: [HOST/]PATH[:TAG]")
+    parser.add_argument(
+        "destination", metavar="NAME", nargs="?", help="its name in storage (default: IMAGE)"
+    )
+    parser.add_argument(
+        "--last-layer",
+        metavar="N",
+        type=_positive,
+        help="unpack N layers only, which leaves an incomplete image",
+    )
+    parser.add_argument(
+        "--parse-only", action="store_true", help="show how IMAGE is understood, and stop"
+    )
+
+
+def _reset_options(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: reset has no options of its own."""
+
+
+def _tag_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="IMAGE", help="name of the image")
+    parser.add_argument("target", metavar="NAME", help="its further name")
 
 
 def _positive(text: str) -> int:
@@ -331,8 +356,30 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+# Name of the subcommand: its summary, and the function that adds its options.  In the help's order.
+_SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "build": ("build an image from a Dockerfile", add_build_options),
+    "build-cache": ("show, or clean up, the build cache", _build_cache_options),
+    "delete": ("delete images from storage", _delete_options),
+    "gestalt": ("tell something about this installation", _gestalt_options),
+    "import": ("import a tar archive or a directory as an image", _import_options),
+    "history": ("tell how an image came about", _history_options),
+    "inspect": ("print all that is known of images, as JSON", _inspect_options),
+    "list": ("list the images in storage, or tell about one", _list_options),
+    "login": ("log in to a registry", _login_options),
+    "logout": ("forget the login to a registry", _logout_options),
+    "load": ("take images out of an archive or an OCI layout", _load_options),
+    "save": ("write images to an archive or an OCI layout", _save_options),
+    "push": ("copy an image to a registry", _push_options),
+    "modify": ("run commands in an image, and keep the result", add_modify_options),
+    "pull": ("fetch an image from a registry", _pull_options),
+    "reset": ("delete everything in storage", _reset_options),
+    "tag": ("give an image another name", _tag_options),
+}
+
+
 def storage_path(arguments: ImageArguments) -> str | None:
-    """Return the storage directory that was asked for, None if that was not done."""
+    """Return the storage directory that the user asked for, None for the default."""
     if arguments.storage == "":
         raise UsageError("--storage: DIR is empty", "ch-image --help")
     return None if arguments.storage is None else os.path.abspath(arguments.storage)

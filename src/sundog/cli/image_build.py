@@ -118,10 +118,10 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
 
 
 def _standard_input(arguments: ImageArguments) -> tuple[BinaryIO | None, bytes | None]:
-    """Return the context that standard input has, if it is an archive, or else the Dockerfile.
+    """Return the context from standard input if that is an archive, else the Dockerfile.
 
-    Only the context ``-`` has either: with ``-f -`` it is the Dockerfile whatever it looks like,
-    with another ``-f`` nothing but an archive.
+    With ``-f -``, standard input is always the Dockerfile.  With another ``-f`` and the context
+    ``-``, it is always an archive.
     """
     if arguments.context != _STDIN or arguments.file == _STDIN:
         return None, None
@@ -135,7 +135,7 @@ def _standard_input(arguments: ImageArguments) -> tuple[BinaryIO | None, bytes |
 
 
 def _read_in(context: BuildContext, path: str, hint: str) -> bytes:
-    """Read the Dockerfile of an archive; ``hint`` is for when it is not there."""
+    """Read the Dockerfile of an archive; the error for a missing one has ``hint``."""
     try:
         fd = context.tree().open(os.fsencode(path))
         return read_open_document(fd, f"{path} in the archive", SIZE_LIMIT)
@@ -168,7 +168,7 @@ def _read(path: str, arguments: ImageArguments) -> bytes:
 
 
 def _whereabouts(path: str, arguments: ImageArguments) -> str:
-    """Return a hint about a Dockerfile that is not there."""
+    """Return the hint for a missing Dockerfile."""
     if arguments.file is None:
         return _NAME_IT
     in_context = os.path.join(arguments.context, path)
@@ -203,9 +203,9 @@ def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[st
 
 
 def _epoch(build_args: dict[str, str], environment: Mapping[str, str]) -> int | None:
-    """Return when the image is to say that it was made.
+    """Return the time of creation that the image is to have.
 
-    What the environment says of it becomes a build argument, as docker(1) has it.
+    $SOURCE_DATE_EPOCH of the environment becomes a build argument, as in docker(1).
     """
     where = f"--build-arg: {EPOCH_VARIABLE}"
     if EPOCH_VARIABLE not in build_args and environment.get(EPOCH_VARIABLE):

@@ -1,4 +1,4 @@
-"""``ch-image build-cache``: what the build cache holds; forget some of it or all."""
+"""``ch-image build-cache``: show the build cache, or empty it in part or in full."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _WIDTH = 100
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
-    """Reset, clean up, show the tree, in this order as asked; then print the summary."""
+    """Reset, collect garbage and show the tree, as asked, in this order; print the summary."""
     path = storage_path(arguments)
     if arguments.reset or arguments.collect:
-        with Store.open(path) as store:  # on closing it, what nothing needs any more is removed
+        with Store.open(path) as store:  # closing the store removes what nothing needs any more
             if arguments.reset:
                 report.info("deleting build cache")
                 forgotten = store.cache.clear()
@@ -64,15 +64,15 @@ def _print_summary(counted: Usage) -> None:
 
 
 def _print_tree(nodes: Sequence[LayerNode], *, is_long: bool) -> None:
-    """Draw the layers, what was made on one below it.
+    """Return a drawing of the layers: each stands below the layer that it was made on.
 
-    The last of several that were made on the same stands in the same column as that, the others
-    branch off before.
+    Of several layers that were made on one, the last continues the column of that layer.  The
+    others branch off before it.
     """
     children: dict[str, list[LayerNode]] = {}
     for node in nodes:
         children.setdefault(node.parent, []).append(node)
-    # (layer, what stands left of it): the column of a branch ends where its last layer does.
+    # (layer, the text left of it); the column of a branch ends with its last layer.
     ahead = [(node, "") for node in reversed(children.get("", ()))]
     while ahead:
         node, margin = ahead.pop()

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from sundog.cli.image_arguments import ImageArguments
 
 
-# What refusal.py can explain of what the operating system refuses.
+# The errors of the operating system that refusal.py can explain.
 _EXPLAINED = frozenset({*WANTED, errno.EACCES, errno.ENOENT, errno.EXDEV})
 
 
 def run(argv: Sequence[str]) -> int:
     """Run ``ch-image`` with these arguments; return the exit status.
 
-    A negative one is the number of the signal that this process is to die of.
+    A negative status is the number of the signal that this process is to die of.
     """
     open_closed()
     report = Report()
@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
         status = -interruption.number
     try:
         sys.stdout.flush()
-    except OSError:  # which has been told; or nobody reads any more
+    except OSError:  # the user knows already, or nobody reads any more
         silence_stdout()
         status = status if status < 0 else EXIT_ERROR
     return status
@@ -73,7 +73,7 @@ def _run_subcommand(arguments: ImageArguments, report: Report, interruption: Int
     try:
         name = str(arguments.subcommand).replace("-", "_")
         module = import_module(f"sundog.cli.image_{name}")
-        with interruption:  # before and after, there is nothing to clean up: a signal just kills
+        with interruption:  # outside of it, a signal just kills: nothing needs cleaning up
             status: int = module.run(arguments, report)
             sys.stdout.flush()
     except UsageError as error:
@@ -98,7 +98,7 @@ def _run_subcommand(arguments: ImageArguments, report: Report, interruption: Int
 
 
 def _explain(error: SundogError, arguments: ImageArguments, report: Report) -> None:
-    """Print why the command failed, after the warnings that may have told it before."""
+    """Print the warnings again, then the error."""
     refused = _refused(error)
     if refused is not None and not error.hint:
         error.hint = explain(refused)
@@ -109,7 +109,7 @@ def _explain(error: SundogError, arguments: ImageArguments, report: Report) -> N
 
 
 def _in_words(error: OSError) -> SundogError:
-    """Return what the operating system refused as an error for the user."""
+    """Turn an error of the operating system into one for the user."""
     from sundog.store.faults import names_in, reason  # noqa: PLC0415 - seldom needed
 
     if not error.errno:
@@ -126,7 +126,7 @@ def _in_words(error: OSError) -> SundogError:
 
 
 def _refused(error: SundogError) -> KernelError | None:
-    """Return what the kernel refused, if that is behind an error."""
+    """Return the kernel's refusal that caused an error, None if there is none."""
     if isinstance(error, KernelError):
         return error
     cause = error.__cause__

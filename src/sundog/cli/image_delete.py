@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
-    """Delete images; what does not match is told at the end."""
+    """Delete images; report names and patterns without a match at the end."""
     with Store.open(storage_path(arguments)) as store:
         matching = store.images.matching(*arguments.globs)
         missing = [glob for glob, images in matching.items() if not images]

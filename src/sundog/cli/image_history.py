@@ -1,4 +1,4 @@
-"""``ch-image history``: how an image came about, instruction by instruction."""
+"""``ch-image history``: the instructions that made an image."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as 
 
 
 def history(store: Store, image: Image) -> list[dict[str, Any]]:
-    """Return the entries of an image's history, the oldest first, as JSON has them.
+    """Return the entries of an image's history for JSON, the oldest first.
 
-    ``layer`` and ``size`` are None for an entry without a layer; and for all of them where an image
-    tells of more or fewer layers than it has.
+    ``layer`` and ``size`` are None for an entry without a layer.  They are None in all entries if
+    the history has more or fewer layers than the image.
     """
     config = image.config
     made = [entry for entry in config.history if not entry.empty_layer]

@@ -1,4 +1,4 @@
-"""``ch-image import``: a tar or a directory becomes an image."""
+"""``ch-image import``: make an image of a tar archive or a directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Import an image; return the exit status."""
-    canonical_name(arguments.reference)  # a bad name is told before the work
+    canonical_name(arguments.reference)  # a bad name fails before the work begins
     report.info(f"importing:    {arguments.path}")
     report.info(f"destination:  {arguments.reference}")
     with Store.open(storage_path(arguments)) as store:

@@ -1,4 +1,4 @@
-"""``ch-image inspect``: all that is known of images, as JSON."""
+"""``ch-image inspect``: print everything about images, as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand
-    """Print a list with an object for each image that is named or matches."""
+    """Print a list with one object for each image that matches a name or pattern."""
     found: dict[str, Image] = {}
     with Store.open(storage_path(arguments)) as store:
         store.hold()
@@ -31,9 +31,9 @@ def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as 
 
 
 def describe(store: Store, image: Image) -> dict[str, Any]:
-    """Return what is known of an image: names, origin, layers from bottom to top, configuration.
+    """Return an image's names, origin, layers (bottom first) and configuration.
 
-    ``config`` is the whole configuration as OCI image-spec has it, history included.
+    ``config`` is the whole configuration in the form of OCI image-spec, with the history.
     """
     return {
         "name": image.typed,

@@ -8,7 +8,6 @@ from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import human_size, print_json, print_line, print_table
 from sundog.cli.registries import open_session
 from sundog.errors import EXIT_ERROR, NotInStorage, SundogError
-from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
 from sundog.store.images import is_glob
 from sundog.store.store import Store
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
     from sundog.cli.report import Report
     from sundog.store.images import Image
 
-    _Detail = tuple[str, ...]  # what it is called, and the lines of its value
+    _Detail = tuple[str, ...]  # the name of the detail, and the lines of its value
 
 _UNKNOWN = "-"
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
-    """Print the images, those that match patterns, or what is known of the one that is named."""
+    """Print all images, those that match patterns, or the details of one."""
     globs = arguments.globs
     with Store.open(storage_path(arguments)) as store:
         if len(globs) == 1 and not is_glob(globs[0]) and arguments.format == "text":
@@ -78,10 +77,13 @@ def _row(described: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _print_details(store: Store, text: str, arguments: ImageArguments, report: Report) -> int:
-    """Print what is known of an image here and in a registry; return the exit status.
+    """Print the details of an image here and in its registry; return the exit status.
 
-    That it is at neither is no error; that nobody knows is one.
+    It is no error if the image is in neither place.  It is one if the image is not in storage and
+    the registry can't be asked.
     """
+    from sundog.oci.platform import Platform  # noqa: PLC0415 - only details tell of platforms
+
     reference = canonical_name(text)
     host = Platform.of_host()
     details: list[_Detail] = [("details of image", text)]
@@ -120,7 +122,7 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
 
 
 def _remote_details(text: str, arguments: ImageArguments, report: Report) -> list[_Detail]:
-    """Return what a registry has; raise RegistryError when it cannot be asked."""
+    """Return what the registry has; raise RegistryError when it can't be asked."""
     from sundog.registry.availability import available  # noqa: PLC0415 - most lists are local
 
     session = open_session(arguments, report, attempts=1)

@@ -1,4 +1,4 @@
-"""``ch-image load``: images from an archive or an OCI layout."""
+"""``ch-image load``: take images from an archive or an OCI layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     """Load images; return the exit status."""
     name = arguments.destination
     if name is not None:
-        canonical_name(name)  # a bad name is told before the work
+        canonical_name(name)  # a bad name fails before the work begins
     platform = pull_options(arguments).wanted
     with Store.open(storage_path(arguments)) as store:
         load(store, arguments.path, name, platform=platform, report=report)

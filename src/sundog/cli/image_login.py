@@ -1,7 +1,7 @@
 """``ch-image login``: check a user's name and password at a registry, and keep them.
 
 The password comes from the terminal or from standard input, never from the command line, which
-every user of the machine can read.
+every user of the machine can see.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``ch-image modify``: run commands in an image and keep the result, as RUN does in a build.
 
-Each command, and a script as a whole, is one instruction: one layer, one entry of the history, and
-in the build cache.
+Each command is one instruction, and so is a script as a whole: it makes one layer, one entry of the
+history and one of the build cache.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from sundog.cli.report import Report
 
 _STDIN = "-"
-_ARGUMENT_LIMIT = 32 * 4096  # of one argument, execve(2)
+_ARGUMENT_LIMIT = 32 * 4096  # the longest argument that execve(2) takes
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Modify an image; return the exit status."""
     target = arguments.target or arguments.reference
-    canonical_name(target)  # a bad name is told before the work
+    canonical_name(target)  # a bad name fails before the work begins
     run_options = chosen_run_options(arguments, report)
     commands = _commands(arguments)
     options = BuildOptions(
@@ -57,7 +57,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
 
 
 def _commands(arguments: ImageArguments) -> list[str]:
-    """Return what is to be run: the commands of ``-c``, else the script; raise UsageError."""
+    """Return the commands to run: those of ``-c``, else the script; raise UsageError."""
     if arguments.command:
         if arguments.script is not None:
             raise UsageError("script mode incompatible with command mode", "leave out SCRIPT or -c")
@@ -94,7 +94,7 @@ def _script(path: str | None) -> str:
 
 
 def _as_dockerfile(image: str, commands: Sequence[str], shell: str | None) -> Dockerfile:
-    """Return the Dockerfile that does the same, one instruction a line."""
+    """Return a Dockerfile that does the same, one instruction a line."""
     lines = [f"FROM {image}", *(f"RUN {' '.join(command.split())}" for command in commands)]
     places = [Place(line, line, text) for line, text in enumerate(lines, 1)]
     runs = (

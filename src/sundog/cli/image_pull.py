@@ -1,4 +1,4 @@
-"""``ch-image pull``: an image from a registry."""
+"""``ch-image pull``: fetch an image from a registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     """Pull an image; return the exit status."""
     reference = arguments.reference
     name = arguments.destination or reference
-    canonical_name(name)  # a bad name is told before the work
+    canonical_name(name)  # a bad name fails before the work begins
     if arguments.parse_only:
         _print_parsed(reference)
         return 0

@@ -1,4 +1,4 @@
-"""``ch-image push``: an image of the storage, or a directory, to a registry."""
+"""``ch-image push``: copy an image, or a directory, to a registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sundog.cli.output import print_line
 from sundog.cli.registries import open_session
 from sundog.registry.push import destination, push_image
 from sundog.store.store import Store
-from sundog.transfer.importer import read_image
 from sundog.transfer.packing import Packing
 
 TYPE_CHECKING = False
@@ -30,6 +29,8 @@ def run(arguments: ImageArguments, report: Report) -> int:
         if arguments.image is None:
             image = store.images.get(reference)
         else:
+            from sundog.transfer.importer import read_image  # noqa: PLC0415 - seldom needed
+
             report.info(f"image path:      {arguments.image}")
             image = read_image(store, arguments.image, reference)
         digest = push_image(store, session, image, remote, packing=packing, report=report)

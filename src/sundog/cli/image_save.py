@@ -1,4 +1,4 @@
-"""``ch-image save``: images as an archive or an OCI layout."""
+"""``ch-image save``: write images to an archive or an OCI layout."""
 
 from __future__ import annotations
 

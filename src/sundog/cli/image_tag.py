@@ -1,4 +1,4 @@
-"""``ch-image tag``: another name for an image."""
+"""``ch-image tag``: give an image another name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
-    """Put the image under a further name, in place of an image that has it."""
+    """Give the image a further name; an image that has that name loses it."""
     target = arguments.target
     assert target is not None
     canonical = canonical_name(target)

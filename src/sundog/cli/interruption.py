@@ -1,11 +1,11 @@
 """What ^C (SIGINT) and ``kill`` (SIGTERM) do to a command: it unwinds, cleans up, and dies of it.
 
-A shell ends its loop only where the command died of SIGINT; an exit status, 130 included, lets it
-go on.  Where the signal was ignored when the command was started, it stays ignored.
+A shell ends its loop only if the command died of SIGINT; after an exit status, even 130, the loop
+goes on.  A signal that was ignored when the command started stays ignored.
 
-The first signal raises KeyboardInterrupt or Terminated in the main thread; no other does, so
-that nothing breaks the cleaning up off.  After a second one it may take HURRY seconds more, then
-the process dies as it is: the next command cleans up after it as after any kill.
+The first signal raises KeyboardInterrupt or Terminated in the main thread.  Further signals raise
+nothing, so that they don't interrupt the cleaning up.  After a second signal the cleaning up may
+take HURRY seconds more.  Then the process dies, and the next command cleans up after it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INTERRUPTIONS = (KeyboardInterrupt, Terminated)
 class Interruption:
     """A context in which the signals raise; ``number`` is the first that came, 0 before.
 
-    ``give_up`` is called before the process dies without having cleaned up.
+    The context calls ``give_up`` before the process dies without having cleaned up.
     """
 
     def __init__(self, give_up: Callable[[], None]) -> None:
@@ -61,18 +61,18 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self.number:  # else further signals are still not to break anything off
+        if not self.number:  # after a signal, further ones still must not interrupt anything
             for number in self._handled:
                 signal.signal(number, signal.SIG_DFL)
 
     @property
     def text(self) -> str:
-        """What is told about the signal that came."""
+        """The message about the signal that came."""
         return _WORDS[self.number][1]
 
     def _came(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal(2)
         if os.getpid() != self._process:
-            # A child that has not chosen yet what to do: what is to be cleaned up is its parent's.
+            # This is a child just after fork(2).  Cleaning up is its parent's task.
             die_of(number)
         if not self.number:
             self.number = number
@@ -87,11 +87,13 @@ class Interruption:
         die_of(self.number)
 
     def _not_raised(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Raise a little later what came where Python can't raise: in a destructor."""
+        """Raise a little later a signal that came in a destructor, where Python can't raise."""
         if issubclass(unraisable.exc_type, INTERRUPTIONS):
             signal.signal(signal.SIGALRM, self._raise)
             signal.setitimer(signal.ITIMER_REAL, _LATER)
-        elif not self.number:  # else it is an object that the signal left half made
+        elif (
+            not self.number
+        ):  # after a signal, it is about an object that the signal left half made
             sys.__unraisablehook__(unraisable)
 
     def _raise(self, number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG002
@@ -99,8 +101,8 @@ class Interruption:
 
 
 def die_of(number: int) -> NoReturn:
-    """End this process by a signal, so that whoever waits for it sees that."""
+    """End this process by a signal, so that its parent sees that."""
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     os.kill(os.getpid(), number)
-    os._exit(128 + number)  # as PID 1 of a namespace, which no signal of its own ends
+    os._exit(128 + number)  # PID 1 of a namespace does not die of its own signals

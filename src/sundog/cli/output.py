@@ -1,9 +1,10 @@
 """What commands print on standard output: tables for people, JSON for scripts.
 
-What is for people has what a terminal would obey escaped, here and nowhere else; ``cli.report``
-does so on standard error, and ``launcher.messages`` for ``ch-run``.  JSON is ASCII anyway.
+Only this module escapes what a terminal would obey on standard output.  ``cli.report`` does so on
+standard error, and ``launcher.messages`` for ``ch-run``.  JSON is ASCII and needs no escapes.
 
-JSON is one value, with the keys that docs/ch-image.md lists; keys are added, never changed.
+Each command prints one JSON value.  docs/ch-image.md lists its keys.  Later versions may add keys
+but never change them.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ TAB = "\t"
 
 
 def print_line(text: str = "", layout: str = "") -> None:
-    """Print a line for people; characters of ``layout`` are printed as they are."""
+    """Print a line for people, escaped except for the characters of ``layout``."""
     encoding = sys.stdout.encoding or "ascii"
     line = escaped(text, layout).encode(encoding, "backslashreplace").decode(encoding)
     print(line)
 
 
 def print_bytes(line: bytes) -> None:
-    """Print a line for programs: a path, which need not be text."""
+    """Print a line for programs; a path need not be text."""
     sys.stdout.flush()
     sys.stdout.buffer.write(line + b"\n")
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON; ASCII only, so that it reads the same in every locale."""
+    """Print a value as JSON, in ASCII: the same bytes in every locale."""
     print(json.dumps(value, indent=2))
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of as many columns each, aligned, `` | `` between them."""
+    """Print rows of the same length as aligned columns with `` | `` between them."""
     rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -52,7 +53,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def human_size(size: int) -> str:
-    """Return a number of bytes in the unit that suits it."""
+    """Return a number of bytes as text, in a suitable unit."""
     amount = float(size)
     for unit in _UNITS:
         if amount < _STEP or unit == _UNITS[-1]:

@@ -1,4 +1,4 @@
-"""What the commands that speak with registries have in common: options, and the prompt."""
+"""What commands that use registries share: their options, and the prompt for a password."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from functools import cache, partial
 
 from sundog.errors import CredentialsError, UsageError
 from sundog.kernel.libc import escaped
-from sundog.oci.platform import Platform
-from sundog.registry.options import PullOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.builder.bases import Pull
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
+    from sundog.oci.platform import Platform
     from sundog.registry.credentials import Credentials
+    from sundog.registry.options import PullOptions
     from sundog.registry.session import Session
     from sundog.store.images import Image
     from sundog.store.store import Store
@@ -29,7 +29,7 @@ _YOLO = "yolo"
 def open_session(
     arguments: ImageArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
 ) -> Session:
-    """Return what a command needs to speak with registries."""
+    """Return the command's session with registries."""
     from sundog.registry.session import Session  # noqa: PLC0415 - a build seldom pulls
 
     return Session(
@@ -49,7 +49,10 @@ def wants_login(arguments: ImageArguments) -> bool:
 
 
 def pull_options(arguments: ImageArguments) -> PullOptions:
-    """Return how to pull, by the options that all subcommands have."""
+    """Return the options of a pull, from the common options."""
+    from sundog.oci.platform import Platform  # noqa: PLC0415 - only what pulls needs options
+    from sundog.registry.options import PullOptions  # noqa: PLC0415
+
     arch = arguments.arch
     if arch != _YOLO and not arch:
         raise UsageError("--arch: no architecture", "as in --arch=arm64")
@@ -62,9 +65,9 @@ def pull_options(arguments: ImageArguments) -> PullOptions:
 
 
 def puller(arguments: ImageArguments, report: Report) -> Pull:
-    """Return what a build uses to pull its bases."""
-
-    session = cache(partial(open_session, arguments, report))  # asks for a password once
+    """Return the function that pulls the base images of a build."""
+    # One session, so that the user is asked for a password once.
+    session = cache(partial(open_session, arguments, report))
 
     def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
         from sundog.registry.pull import pull  # noqa: PLC0415 - a build seldom pulls

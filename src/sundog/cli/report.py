@@ -1,11 +1,10 @@
 """Messages of the commands: on standard error, in levels, with colours on a terminal.
 
-Levels and prefixes are Charliecloud's: -v and -vv tell more; -q leaves out what is not a warning,
--qq warnings too, and what RUN prints on standard output; -qqq also what it prints on standard
-error.  Errors are always printed.
+Levels and prefixes are Charliecloud's.  -v and -vv tell more.  -q leaves out all but warnings and
+errors.  -qq leaves out warnings as well, and the standard output of RUN.  -qqq leaves out the
+standard error of RUN as well.  Errors are always printed.
 
-Whatever is told, a message is one line, in which what a terminal would obey is escaped: here, so
-that none of those who tell something has to.
+A message is one line.  This module escapes what a terminal would obey, so no caller has to.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _ERROR_COLOUR = "1;31"
 
 
 class Report:
-    """Prints what is at or below ``level`` (verbosity: -v counts up, -q down)."""
+    """Prints messages at or below ``level``: -v raises it by one, -q lowers it."""
 
     def __init__(self, level: int = _INFO, stream: TextIO | None = None) -> None:
         self.level = level
@@ -46,36 +45,36 @@ class Report:
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         self._coloured = not plain and self._stream.isatty()
         self._warnings: list[str] = []
-        self._lock = threading.RLock()  # transfers report from threads of their own
+        self._lock = threading.RLock()  # transfers report from their own threads
         self._display: Display | None = None
 
     def debug(self, text: str) -> None:
-        """Tell how something is done."""
+        """Report how something is done (-vv)."""
         self._print(_DEBUG, text)
 
     def verbose(self, text: str) -> None:
-        """Tell what is done in detail."""
+        """Report details (-v)."""
         self._print(_VERBOSE, text)
 
     def info(self, text: str) -> None:
-        """Tell what is done."""
+        """Report progress."""
         self._print(_INFO, text)
 
     def warning(self, text: str) -> None:
-        """Tell, once, what may be wrong; ``finish`` repeats it."""
+        """Print a warning, each only once; ``finish`` repeats it."""
         if text not in self._warnings:
             self._warnings.append(text)
             self._print(_WARNING, f"warning: {text}")
 
     def finish(self) -> None:
-        """Repeat the warnings, which may have scrolled out of sight."""
+        """Print all warnings again, because they may have scrolled out of sight."""
         if self._warnings:
             self._print(_WARNING, f"warning: reprinting {len(self._warnings)} warning(s)")
             for text in self._warnings:
                 self._print(_WARNING, f"warning: {text}")
 
     def error(self, error: SundogError) -> None:
-        """Tell why the command failed, and what to do about it."""
+        """Print the error that ends the command, with its hint."""
         message, *excerpt = error.lines()
         self._fail(message, excerpt, error.hint)
 
@@ -96,7 +95,7 @@ class Report:
             self._write(_ERROR_COLOUR, f"hint: {hint}")
 
     def transfer(self, label: str, verb: str, total: int) -> Transfer:
-        """Tell that ``total`` bytes are about to be moved; on a terminal, show how it goes."""
+        """Report that a transfer of ``total`` bytes begins; on a terminal, show its progress."""
         if not self._draws:
             self.info(f"{label}: {verb}")
             return Transfer()
@@ -109,7 +108,7 @@ class Report:
             return _DrawnTransfer(self._display, self._lock, text, total)
 
     def end_display(self) -> None:
-        """Take what is drawn off the terminal, and give that its cursor back."""
+        """Remove the drawing from the terminal, and show the cursor again."""
         with self._lock:
             if self._display is not None and self._display.is_up:
                 self._display.close()
@@ -124,17 +123,17 @@ class Report:
 
     @property
     def is_verbose(self) -> bool:
-        """Whether details are wanted."""
+        """Whether details are printed."""
         return self.level >= _VERBOSE
 
     @property
     def hides_stdout(self) -> bool:
-        """Whether the standard output of RUN is not shown."""
+        """Whether the standard output of RUN is hidden."""
         return self.level <= _NO_STDOUT
 
     @property
     def hides_stderr(self) -> bool:
-        """Whether the standard error of RUN is not shown."""
+        """Whether the standard error of RUN is hidden."""
         return self.level <= _NO_STDERR
 
     def _print(self, level: int, text: str) -> None:
@@ -142,9 +141,9 @@ class Report:
             self._write(_COLOURS[level], text)
 
     def _write(self, colour: str, message: str, *excerpt: str) -> None:
-        """Print a message, which is one line, and what is shown below it."""
+        """Print a message of one line, and the text that goes below it."""
         text = "\n".join([escaped(message), *(escaped(line, TAB) for line in excerpt)])
-        # What this terminal cannot show must not hide the message.
+        # Characters that this terminal can't show must not suppress the message.
         encoding = self._stream.encoding or "ascii"
         text = text.encode(encoding, "backslashreplace").decode(encoding)
         if self._coloured and colour:
@@ -158,13 +157,13 @@ class Report:
 
 
 class Transfer:
-    """Bytes on their way, of which nobody wants to see more than that they are."""
+    """A transfer that shows no progress."""
 
     def advance(self, size: int) -> None:
-        """``size`` more bytes have been moved."""
+        """Take note that ``size`` more bytes have been moved."""
 
     def end(self) -> None:
-        """They are all there, or given up."""
+        """Take note that the transfer is complete, or given up."""
 
 
 class _DrawnTransfer(Transfer):

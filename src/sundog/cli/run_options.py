@@ -1,4 +1,4 @@
-"""How the commands of a build are run, from the options that build and modify share."""
+"""Read the options, shared by build and modify, that say how to run commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
-    """Return how commands are to be run; raise UsageError."""
+    """Return the options of RUN; raise UsageError."""
     hidden = _hidden_file() if report.hides_stdout else -1
     return RunOptions(
         _force(arguments, report),
@@ -32,7 +32,7 @@ def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
 
 
 def chosen_cache_mode(option: str | None, environment: Mapping[str, str]) -> str:
-    """Return what the build cache is for: the option, else what the environment says."""
+    """Return the mode of the build cache: from the option, else from the environment."""
     if option is not None:
         return option
     mode = environment.get("CH_IMAGE_CACHE", "") or CACHE_ENABLED
@@ -45,7 +45,7 @@ def chosen_cache_mode(option: str | None, environment: Mapping[str, str]) -> str
 
 
 def _force(arguments: ImageArguments, report: Report) -> Force:
-    """Return the emulation that was asked for, or, with a warning, what is possible instead."""
+    """Return the emulation that the user asked for, or, with a warning, its substitute."""
     force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
     if force.notify:
         from sundog.container.step import supervision_obstacle  # noqa: PLC0415
@@ -73,10 +73,10 @@ def _bind(text: str) -> tuple[bytes, bytes]:
 
 
 def _hidden_file() -> int:
-    """Return a file without a name for what is not to be seen unless the command fails."""
+    """Return a nameless file for output that is shown only if the command fails."""
     directory = os.environ.get("TMPDIR", "/tmp")
     flags = os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
     try:
         return os.open(directory, flags, 0o600)
-    except OSError:  # the file system has no such files
+    except OSError:  # the file system has no O_TMPFILE
         return os.memfd_create("output", os.MFD_CLOEXEC)

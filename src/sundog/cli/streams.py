@@ -1,4 +1,4 @@
-"""The standard streams of a command, whatever it was started with."""
+"""The standard streams of a command: open, and with errors that name them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ _NAME_OF_STDOUT = "/dev/stdout"
 
 
 def open_closed() -> None:
-    """Let standard streams that are closed be /dev/null.
+    """Open closed standard streams as /dev/null.
 
-    The next file to be opened would have their number, and what RUN prints would go there.
+    Otherwise the next opened file gets the number of a closed stream, and the output of RUN would
+    go into that file.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(fd, True)
     os.close(fd)
-    # Python has None for those that were closed when it started.
+    # Python sets a stream to None that was closed at its start.
     sys.stdin = sys.stdin or os.fdopen(_STDIN, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(_STDOUT, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", closefd=False)
 
 
 class _StandardOutput(io.FileIO):
-    """Standard output, whose errors say that it is what they are about."""
+    """Standard output whose OSErrors carry the file name /dev/stdout."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -40,7 +41,7 @@ class _StandardOutput(io.FileIO):
 
 
 def name_stdout() -> None:
-    """Let errors of standard output name it; else it would be taken for another file's."""
+    """Have errors of standard output name it, so that no other file is suspected."""
     old = sys.stdout
     raw = _StandardOutput(old.fileno(), "w", closefd=False)
     sys.stdout = io.TextIOWrapper(
@@ -49,7 +50,7 @@ def name_stdout() -> None:
 
 
 def silence_stdout() -> None:
-    """Let what is still to be written to standard output go nowhere."""
+    """Discard all further standard output."""
     fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(fd, _STDOUT)
     os.close(fd)

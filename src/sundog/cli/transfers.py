@@ -1,6 +1,6 @@
-"""Transfers on a terminal: one line each, drawn by ``rich``, which is imported for nothing else.
+"""Transfers on a terminal, one line each.  ``rich`` draws them and is imported for nothing else.
 
-Nothing is drawn by a thread of its own: processes may be forked while a display is up.
+No thread draws by itself, because processes may be forked while the display is up.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-_SECONDS = 0.1  # between two drawings
+_SECONDS = 0.1  # seconds between two drawings
 
 
 class Display:
-    """The lines of all transfers under way; its caller lets one thread in at a time."""
+    """The lines of all running transfers.  The caller lets one thread in at a time."""
 
     def __init__(self, stream: TextIO) -> None:
         self._progress = Progress(
@@ -57,7 +57,7 @@ class Display:
         return task
 
     def advance(self, task: int, size: int) -> None:
-        """Draw, unless that was done a moment ago, that ``size`` more bytes have been moved."""
+        """Add ``size`` to a line; draw it unless the last drawing was a moment ago."""
         self._progress.advance(task, size)  # type: ignore[arg-type]
         now = time.monotonic()
         if now - self._drawn > _SECONDS:

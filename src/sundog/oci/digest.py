@@ -6,7 +6,6 @@ imported but ``errors``.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
@@ -44,6 +43,8 @@ class Digest:
     @classmethod
     def of(cls, content: bytes, algorithm: str = "sha256") -> Digest:
         """Compute the digest of ``content``."""
+        import hashlib  # noqa: PLC0415 - it loads all of OpenSSL, and few digests are computed
+
         return cls(algorithm, hashlib.new(algorithm, content, usedforsecurity=False).hexdigest())
 
     def __str__(self) -> str:

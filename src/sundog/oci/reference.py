@@ -54,5 +54,10 @@ class Reference:
         official = text.removeprefix(_OFFICIAL_PREFIX)
         return text if "/" in official else official
 
+    @property
+    def version(self) -> str:
+        """The digest, or else the tag: what a registry is asked for in the repository."""
+        return str(self.digest) if self.digest is not None else self.tag or ""
+
     def __str__(self) -> str:
         return self.canonical

@@ -5,8 +5,6 @@ Specification: OCI image-spec v1.1, descriptor.md §Digests, "Verification".
 
 from __future__ import annotations
 
-import hashlib
-
 from sundog.errors import DigestMismatch, SizeMismatch
 from sundog.oci.digest import Digest
 
@@ -48,6 +46,8 @@ class VerifiedReader:
         self._expected_size = size
         self._what = what
         self._algorithm = digest.algorithm if digest else _ALGORITHM
+        import hashlib  # noqa: PLC0415 - see Digest.of
+
         self._hash = hashlib.new(self._algorithm, usedforsecurity=False)
         self.size = 0  # of what has been read so far
 

@@ -10,7 +10,6 @@ from sundog.oci.index import Index
 from sundog.oci.manifest import Manifest, document_media_type
 from sundog.oci.media_types import INDEXES
 from sundog.oci.platform import Platform
-from sundog.registry.pull import version_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def available(session: Session, text: str, report: Report) -> tuple[Reference, A
         for endpoint in remote.endpoints:
             client = session.client(endpoint)
             try:
-                document = client.get_manifest(version_of(remote.reference))
+                document = client.get_manifest(remote.reference.version)
             except (NotInRegistryError, UnauthorizedError) as error:
                 report.verbose(error.message)
                 continue

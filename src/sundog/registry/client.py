@@ -21,7 +21,6 @@ from sundog.errors import (
 )
 from sundog.oci.digest import Digest
 from sundog.oci.fields import Fields, parse_json
-from sundog.oci.manifest import MANIFEST_SIZE_LIMIT
 from sundog.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from sundog.oci.verified import VerifiedReader
 from sundog.record.names import DEFAULT_REGISTRY
@@ -115,6 +114,8 @@ class RegistryClient:
 
     def get_manifest(self, name: str, *, index: bool = True) -> Document:
         """Return the manifest or, if ``index`` allows one, the index of a tag or digest."""
+        from sundog.oci.manifest import MANIFEST_SIZE_LIMIT  # noqa: PLC0415 - see head_manifest
+
         accept = (*INDEX_TYPES, *IMAGE_TYPES) if index else IMAGE_TYPES
         what = self._name(name)
         response = self.send(

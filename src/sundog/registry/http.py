@@ -6,7 +6,6 @@ Specification: RFC 9110.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from sundog.errors import ProtocolError
 from sundog.registry.address import host_of
@@ -14,7 +13,32 @@ from sundog.registry.address import host_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import BinaryIO
+    from typing import BinaryIO, Protocol
+
+    class Response(Protocol):
+        """What is answered.  ``url`` is where the answer came from, after redirects.
+
+        To be closed, unless it has been read to its end.
+        """
+
+        status: int
+        url: str
+
+        @property
+        def headers(self) -> Mapping[str, str]:
+            """The header fields; their names are looked up in any case."""
+
+        def read(self, size: int) -> bytes:
+            """Return up to ``size`` bytes of the body, b"" at its end; raise UnreachableError."""
+
+        def close(self) -> None:
+            """Give the connection back, or up where the body has not been read."""
+
+    class Transport(Protocol):
+        """Whatever sends a request and returns the answer."""
+
+        def send(self, request: Request) -> Response:
+            """Return the answer, whatever its status; raise UnreachableError when there is none."""
 
     from sundog.oci.verified import Readable
 
@@ -33,33 +57,6 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | BinaryIO | None = None
     verify: bool = True
-
-
-class Response(Protocol):
-    """What is answered.  ``url`` is where the answer came from, after redirects.
-
-    To be closed, unless it has been read to its end.
-    """
-
-    status: int
-    url: str
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The header fields; their names are looked up in any case."""
-
-    def read(self, size: int) -> bytes:
-        """Return up to ``size`` bytes of the body, b"" at its end; raise UnreachableError."""
-
-    def close(self) -> None:
-        """Give the connection back, or up where the body has not been read."""
-
-
-class Transport(Protocol):
-    """Whatever sends a request and returns the answer."""
-
-    def send(self, request: Request) -> Response:
-        """Return the answer, whatever its status; raise UnreachableError when there is none."""
 
 
 def read_all(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sundog.errors import ProtocolError, RegistryError, UsageError
 from sundog.layer.threads import started
@@ -23,7 +23,7 @@ from sundog.transfer.packing import known_blobs, pack, set_id_warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.oci.digest import Digest
     from sundog.registry.client import RegistryClient
@@ -93,11 +93,12 @@ def push_image(
 
 @dataclass
 class _Job:
-    """A layer on its way, and the blob that it has become."""
+    """A layer on its way, the blob that it has become, and those that the registry lacks."""
 
     layer: str
     label: str
     blob: LayerBlob | None = None
+    absent: set[Digest] = field(default_factory=set)
 
 
 class _Pushing:
@@ -122,34 +123,42 @@ class _Pushing:
 
     def layers(self, layers: Sequence[str]) -> list[LayerBlob]:
         """Have all layers in the repository; return what they have become."""
-        store = self._store
-        store.worker.start()  # which forks: not where there are threads
         count = len(layers)
         jobs = {
             layer: _Job(layer, f"layer {number}/{count}") for number, layer in enumerate(layers, 1)
         }
         for job in jobs.values():
-            for line in set_id_warnings(store, job.layer):
+            for line in set_id_warnings(self._store, job.layer):
                 self._report.warning(f"{job.label}: {line}")
+        # To start the worker takes as long as to ask for a few blobs.  Where all of them are, as
+        # in a push of nothing new, nobody needs it.
+        self._side_by_side(self._find, [job for job in jobs.values() if self._was_here(job)])
+        if left := [job for job in jobs.values() if job.blob is None]:
+            self._store.worker.start()  # which forks: not where there are threads
+            self._side_by_side(self._send, left)
+        return [blob for layer in layers if (blob := jobs[layer].blob) is not None]
+
+    def _side_by_side(self, work: Callable[[_Job], object], jobs: Sequence[_Job]) -> None:
+        """Do the work for all jobs in a few threads; they have ended when this returns."""
         waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        for job in jobs.values():
+        for job in jobs:
             waiting.put(job)
         done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
-        def send_all() -> None:
+        def work_off() -> None:
             with suppress(queue.Empty):
                 while not self._cancelled.is_set():
                     job = waiting.get_nowait()
                     try:
-                        self._send(job)
+                        work(job)
                     except BaseException as error:  # for the main thread
                         done.put(error)
                     else:
                         done.put(None)
 
+        threads = []
         try:
-            for _ in range(min(_SENDERS, len(jobs))):
-                started(send_all)
+            threads += [started(work_off) for _ in range(min(_SENDERS, len(jobs)))]
             for _ in jobs:
                 if (error := done.get()) is not None:
                     raise error
@@ -158,13 +167,21 @@ class _Pushing:
             # A thread that is packing has the store's worker: let it end.
             with self._store_lock:
                 pass
+        for thread in threads:
+            thread.join()
         self._cancelled.clear()
-        return [blob for layer in layers if (blob := jobs[layer].blob) is not None]
 
-    def _send(self, job: _Job) -> None:
-        """Have one layer in the repository."""
-        known = known_blobs(self._store, job.layer, self._packing)
-        for blob in known:
+    def _was_here(self, job: _Job) -> bool:
+        """Tell whether the repository had a blob of the layer when it was last pushed or pulled."""
+        endpoint = self._client.endpoint
+        place = f"{endpoint.host}/{endpoint.repository}"
+        return any(
+            place in blob.places for blob in known_blobs(self._store, job.layer, self._packing)
+        )
+
+    def _find(self, job: _Job) -> bool:
+        """Tell whether the repository has one layer, or can have it without an upload."""
+        for blob in known_blobs(self._store, job.layer, self._packing):
             name = f"{job.label}: {blob.descriptor.digest.encoded[:7]}"
             if stays_where_it_is(blob.descriptor):
                 self._report.info(f"{name}: stays where it is: {blob.descriptor.urls[0]}")
@@ -173,13 +190,19 @@ class _Pushing:
             elif self._is_mounted(blob):
                 self._report.info(f"{name}: taken from another repository of the registry")
             else:
+                job.absent.add(blob.descriptor.digest)
                 continue
             self._finish(job, blob)
-            return
-        self._pack_and_send(job, {blob.descriptor.digest for blob in known})
+            return True
+        return False
 
-    def _pack_and_send(self, job: _Job, absent: set[Digest]) -> None:
-        """Make a blob of a layer, and upload it; the registry lacks the blobs ``absent``."""
+    def _send(self, job: _Job) -> None:
+        """Have one layer in the repository."""
+        if job.absent or not self._find(job):
+            self._pack_and_send(job)
+
+    def _pack_and_send(self, job: _Job) -> None:
+        """Make a blob of a layer, and upload it."""
         with self._store_lock:
             if self._cancelled.is_set():
                 return
@@ -189,7 +212,7 @@ class _Pushing:
         name = f"{job.label}: {descriptor.digest.encoded[:7]}"
         is_sent = False
         try:
-            if descriptor.digest not in absent and self._client.has_blob(descriptor.digest):
+            if descriptor.digest not in job.absent and self._client.has_blob(descriptor.digest):
                 self._report.info(f"{name}: already present")
             else:
                 transfer = self._report.transfer(name, "uploading", descriptor.size)

@@ -6,11 +6,8 @@ IETF's draft on RateLimit header fields, as Docker Hub writes them.
 
 from __future__ import annotations
 
-import random
 import re
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from sundog.errors import RateLimitError, UnreachableError
 from sundog.registry.address import host_of
@@ -89,6 +86,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), _LONGEST_TOLD)
+    if not text:
+        return None
+    from datetime import UTC, datetime  # noqa: PLC0415 - seldom needed
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         when = parsedate_to_datetime(text)
         if when.tzinfo is None:
@@ -137,5 +139,7 @@ def _quota(text: str) -> tuple[int, int] | None:
 
 def _pause(attempt: int) -> float:
     """Double the pause each time, and scatter it: all nodes of a job may have failed at once."""
+    import random  # noqa: PLC0415 - seldom needed
+
     pause = _FIRST_PAUSE * 2.0 ** (attempt - 1)
     return min(_LONGEST_PAUSE, pause) * random.uniform(0.5, 1.0)

@@ -12,7 +12,6 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sundog.layer.compressing import CompressedWriter, compressor_name
 from sundog.oci.descriptor import Descriptor
 from sundog.oci.digest import Digest
 from sundog.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
@@ -41,7 +40,8 @@ class Packing:
     @classmethod
     def choose(cls, compression: str, environment: Mapping[str, str]) -> Packing:
         """Return what an option and the environment ask for; raise UsageError."""
-        compressor_name(compression)
+        if compression not in _MEDIA_TYPES:
+            _compressor_name(compression)  # which says what there is
         text = environment.get(EPOCH_VARIABLE, "")
         return cls(compression, parse_epoch(text, f"${EPOCH_VARIABLE}"))
 
@@ -49,7 +49,7 @@ class Packing:
     def made(self) -> str:
         """What ``LayerBlob.made`` says of a blob that is packed like this."""
         epoch = "" if self.epoch is None else f" until {self.epoch}"
-        return f"{self.compression} {compressor_name(self.compression)}".strip() + epoch
+        return f"{self.compression} {_compressor_name(self.compression)}".strip() + epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ class Packed:
 
 def known_blobs(store: Store, layer: LayerId, packing: Packing) -> list[LayerBlob]:
     """Return the blobs that a layer may leave as, the best first; their bytes need not be here."""
-    return [blob for blob in store.layers.blobs(layer) if blob.made in ("", packing.made)]
+    return [
+        blob for blob in store.layers.blobs(layer) if not blob.made or blob.made == packing.made
+    ]
 
 
 def set_id_warnings(store: Store, layer: LayerId) -> list[str]:
@@ -114,6 +116,7 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing) -> Packed:
 
     Raises OSError, and ArchiveError where a name cannot be in an archive.
     """
+    from sundog.layer.compressing import CompressedWriter  # noqa: PLC0415
     from sundog.layer.write_tar import write_tar  # noqa: PLC0415
     from sundog.record.owners import read_owners  # noqa: PLC0415
 
@@ -125,3 +128,9 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing) -> Packed:
     media_type = _MEDIA_TYPES[packing.compression]
     descriptor = Descriptor(media_type, Digest.parse(writer.digest), writer.size)
     return Packed(LayerBlob(descriptor, diff_id, packing.made), place)
+
+
+def _compressor_name(compression: str) -> str:
+    from sundog.layer.compressing import compressor_name  # noqa: PLC0415 - it loads compressors
+
+    return compressor_name(compression)
