@@ -5,9 +5,7 @@ enum need { OPTIONAL, REQUIRED, CREATED }; /* what if the mount point is missing
 
 /* Shows a file or directory of the host, or else a text, or else an empty tmpfs. */
 struct operation { const char *source, *text, *target; enum need need; int read_only; long tree; };
-
 static struct operation *operations, *last_operation;
-
 #define EACH_OPERATION struct operation *o = operations; o < last_operation; o++
 
 static void add(const char *source, const char *text, const char *target, enum need need)

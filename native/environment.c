@@ -6,8 +6,8 @@
 
 enum change { SET_VARIABLE, SET_FROM_IMAGE, UNSET_MATCHING };
 
-static struct slot { const char *text; size_t name; int gone; } slots[MOST_STRINGS];
-static struct slot *slots_end = slots;
+static struct slot { const char *text; size_t name; int gone; } slots[MOST_STRINGS],
+    *slots_end = slots;
 static struct { enum change kind; const char *text; char delimiter; } changes[MOST_CHANGES];
 static int first_change = 1, change_count = 1; /* the first place is for an image's own command */
 

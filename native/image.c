@@ -3,7 +3,7 @@
 struct image {
     const char *storage, *path;   /* paths: of the storage; of a directory image, or NULL */
     struct status storage_status; /* its mode is 0 where there is no storage */
-    long storage_at, own;         /* open: the storage, and images/NAME; or -1 */
+    long storage_at, own;         /* open: the storage, and images/NAME; or negative */
     const char *tree, *workdir;
     char **layers, **command;     /* NULL ends each */
 };
@@ -15,7 +15,8 @@ static const char *image_directory(const char *reference)
 {
     const char *slash = find(reference, '/'), *at = find(reference, '@'), *tag = NULL;
     if (*reference == '/' || *reference == '.') return NULL;
-    if (find(reference, '%') || find(reference, '+') || !*reference) decline("a rare name");
+    if (find(reference, '%') || find(reference, '+') || !*reference || length(reference) == 64)
+        decline("a rare name"); /* 64 digits name a blob */
     if (begins(reference, "index.docker.io/")) decline("a registry's old name");
     int has_registry = begins(reference, "localhost/");
     for (const char *p = reference; slash && p < slash; p++)
@@ -72,24 +73,25 @@ static void find_storage(struct image *image, const struct options *options, uin
     if (!path || !*path) {
         if (options->storage || !user || !*user || find(user, '/')) decline("$USER");
         path = JOINED(STORAGE_PARENT, user, STORAGE_SUFFIX);
-    } else if (!options->storage && *path != '/') {
-        decline("a relative storage");
-    }
-    long result = status_of(AT_FDCWD, image->storage = path, AT_SYMLINK_NOFOLLOW, status);
-    if (result == -ENOENT && !options->storage) return;
-    if (result == 0 && is_type(status, S_IFLNK)) {
+    } else if (!options->storage && *path != '/') decline("a relative storage");
+    size_t size = length(path);
+    while (size > 1 && path[size - 1] == '/') size--; /* or a link would not be seen as one */
+    image->storage = path = copied(path, size);
+    long held = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW); /* it keeps its inode */
+    if (held == -ENOENT && !options->storage) return;
+    if (held == -ENOTDIR) { /* perhaps it is a link */
+        must(status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, status), "a storage that is not there");
         if (status->uid && status->uid != uid) decline("a link of another user");
-        result = status_of(AT_FDCWD, path, 0, status);
+        held = open_at(AT_FDCWD, path, DIRECTORY);
     }
-    if (result < 0 || !is_type(status, S_IFDIR)) decline("a storage that is not there");
+    must(status_of(must(held, "a storage that is not there"), "", 0, status), "the storage");
     if (status->uid != uid || status->mode & OPEN_TO_OTHERS) decline("a storage for others");
 }
 
 /* Return the same directory, open in this mount namespace; -1 if it is of no use. */
-static long open_storage(const struct image *image)
+static long open_storage(struct image *image)
 {
-    struct status now;
-    const struct status *before = &image->storage_status;
+    struct status now, *before = &image->storage_status;
     if (!before->mode) return -1;
     long storage = must(open_at(AT_FDCWD, image->storage, DIRECTORY), "the storage");
     must(status_of(storage, "", 0, &now), "the storage");
@@ -120,9 +122,10 @@ static void find_image(struct image *image, const struct options *options)
 {
     const char *reference = options->operands[0], *name = image_directory(reference);
     struct status status;
-    image->own = -1, image->storage_at = open_storage(image);
+    image->own = -ENOENT, image->storage_at = open_storage(image);
     if (name && image->storage_at >= 0)
         image->own = open_at(image->storage_at, JOINED("images/", name), DIRECTORY);
+    if (image->own < 0 && image->own != -ENOENT && image->own != -ENOTDIR) decline("the image");
     if (image->own >= 0 && options->write) decline("-w with an image by name");
     if (image->own < 0) image->path = find_directory(reference);
     else read_stack(image, contents(open_at(image->own, "stack", READ), "stack", &status), &status);

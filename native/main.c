@@ -5,9 +5,7 @@
  * executes the command.  Where the child meets what is rare, or fails, nothing has happened to this
  * process: the launcher starts with the same arguments, and does it, or says what is wrong. */
 #include "kernel.h"
-
 #include "text.c"
-
 #include "environment.c"
 #include "options.c"
 #include "image.c"
@@ -20,7 +18,7 @@ static struct {
     char **words, **strings; /* they, and the environment, as they were */
     struct options options;
     struct image image;
-    int is_child, is_made;
+    int is_child, is_made, is_asked; /* asked to start nothing but this */
     long users, mounts, directory; /* the container's namespaces, and where the command starts */
     const char *program, *declined;
     char **environment;
@@ -28,28 +26,32 @@ static struct {
 
 static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
 
-static _Noreturn void fail(int status, const char *what, const char *why)
+/* Say why nothing is started: nothing that a terminal would obey, though an image may name it. */
+static _Noreturn void fail(int status, const char *what, const char *why, long error)
 {
-    char *line = JOINED("ch-run[", decimal(CALL(getpid, 0)), "]: error: ", what, why, "\n");
+    memory_limit = 2 * MEMORY;
+    char *line = JOINED("ch-run[", decimal(CALL(getpid, 0)), "]: error: ", what, why ? why : "?",
+                        error ? ": error " : "", error ? decimal(-error) : "", "\n");
+    for (char *at = line; at[1]; at++) *at = *at < ' ' || *at > '~' ? '?' : *at;
     CALL(write, 2, line, length(line));
     leave(status);
 }
 
-/* Become the launcher in Python.  The script that starts it is found from where this program is. */
+/* Become the launcher in Python.  The script that starts it is found from where this program is.
+ * There may be no memory left; one word more has room where their number was. */
 static _Noreturn void decline(const char *why)
 {
-    const char *asked = variable("SUNDOG_START");
+    static char path[PATH_LIMIT + sizeof LAUNCHER];
     self.declined = why;
     if (self.is_child) leave(1);
-    if (asked && equal(asked, "compiled")) fail(EXIT_RUN, "declined: ", why);
-    char *path = allocate(PATH_LIMIT), **words = allocate((self.count + 2) * sizeof(char *));
-    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT - 1);
-    if (size <= 0) fail(EXIT_RUN, "can't read /proc/self/exe", "");
-    while (path[--size] != '/') path[size] = 0;
-    words[0] = "/bin/sh", words[1] = JOINED(path, LAUNCHER);
-    for (size_t i = 1; i < self.count; i++) words[i + 1] = self.words[i];
-    CALL(execve, words[0], words, self.strings);
-    fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", words[1]);
+    if (self.is_asked) fail(EXIT_RUN, "declined: ", why, 0);
+    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT);
+    if (size <= 0) fail(EXIT_RUN, "can't read /proc/self/exe", "", size);
+    while (path[size - 1] != '/') size--;
+    memcpy(path + size, LAUNCHER, sizeof LAUNCHER);
+    self.words[-1] = "/bin/sh", self.words[0] = path;
+    long error = CALL(execve, self.words[-1], self.words - 1, self.strings);
+    fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", path, error);
 }
 
 /* Make the container; this is the child. */
@@ -96,23 +98,19 @@ __attribute__((noinline)) static long attempt(uint32_t uid, uint32_t gid)
     return pid;
 }
 
-static void install(const struct filter_line *lines, size_t count)
-{
-    struct { uint16_t n; const struct filter_line *lines; } program = {(uint16_t)count, lines};
-    const int flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    must(CALL(seccomp, SECCOMP_SET_MODE_FILTER, flags, &program), "seccomp");
-}
-
 /* Give up what execve(2) could add to the privileges, and put on the filters. */
 static void confine(int typing_is_possible)
 {
     static const struct filter_line fake_root[] = {FAKE_ROOT}, no_typing[] = {NO_TYPING};
+    static const struct { uint16_t n; const struct filter_line *lines; } programs[] = {
+        {sizeof fake_root / sizeof *fake_root, fake_root},
+        {sizeof no_typing / sizeof *no_typing, no_typing}};
+    const int flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     must(CALL(prctl, PR_SET_NO_NEW_PRIVS, 1), "no_new_privs");
-    if (self.options.seccomp) {
-        install(fake_root, sizeof fake_root / sizeof *fake_root);
-        if (CALL(kexec_load, 0)) decline("a filter without effect");
+    for (int i = !self.options.seccomp; i <= typing_is_possible; i++) {
+        must(CALL(seccomp, SECCOMP_SET_MODE_FILTER, flags, programs + i), "seccomp");
+        if (!i && CALL(kexec_load, 0)) decline("a filter without effect");
     }
-    if (typing_is_possible) install(no_typing, sizeof no_typing / sizeof *no_typing);
 }
 
 /* The entry: on the stack are the number of arguments, these, NULL, the environment, NULL, and the
@@ -123,13 +121,14 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     uint32_t uid = options->uid = (uint32_t)CALL(geteuid, 0);
     uint32_t gid = options->gid = (uint32_t)CALL(getegid, 0);
     self.count = (size_t)*stack, self.words = (char **)(stack + 1);
-    self.strings = self.words + self.count + 1;
-    char **string = self.strings;
-    for (; *string; string++) add_slot(*string);
+    char **string = self.strings = self.words + self.count + 1;
+    for (; *string; string++) self.is_asked |= equal(*string, "SUNDOG_START=compiled");
     for (long *auxiliary = (long *)string + 1; *auxiliary; auxiliary += 2)
-        if (*auxiliary == AT_SECURE && auxiliary[1]) fail(EXIT_RUN, SET_ID_REFUSAL, "");
-    const char *asked = variable("SUNDOG_START");
-    if (asked && equal(asked, "python")) decline("asked to");
+        if (*auxiliary == AT_SECURE && auxiliary[1]) fail(EXIT_RUN, SET_ID_REFUSAL, "", 0);
+    if (!self.count) fail(EXIT_RUN, "no arguments", "", 0);
+    for (string = self.strings; *string; string++)
+        if (equal(*string, "SUNDOG_START=python")) decline("asked to");
+        else add_slot(*string);
     if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
     read_options(options, self.words + 1, self.count);
     find_storage(&self.image, options, uid);
@@ -145,9 +144,9 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     /* From here on this process is not what it was, and nothing is handed over. */
     long error = CALL(setns, self.mounts, CLONE_NEWNS);
     if (error == 0 && self.directory >= 0) error = CALL(fchdir, self.directory);
-    if (error < 0) fail(EXIT_RUN, "can't join the container: error ", decimal(-error));
+    if (error < 0) fail(EXIT_RUN, "can't join the container", "", error);
     error = CALL(execve, self.program, options->operands + 1, self.environment);
-    fail(EXIT_EXEC, JOINED("can't execve(2): ", options->operands[1], ": error "), decimal(-error));
+    fail(EXIT_EXEC, "can't execve(2): ", options->operands[1], error);
 }
 
 __asm__(".globl _start\n_start: " START);

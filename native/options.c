@@ -13,15 +13,18 @@ static void add_bind(struct options *options, const char *value)
 {
     const char *colon = find(value, ':'), *target = colon ? colon + 1 : value, *rest = target;
     while (*rest == '/' || *rest == '.') rest++;
-    if (!*value || colon == value || *target != '/' || !*rest) decline("a bind that can't be");
+    if (!*value || colon == value || *target != '/' || !*rest || begins(value, "/proc"))
+        decline("a bind that can't be, or of this process");
     options->binds[options->bind_count++] =
         (struct bind){colon ? copied(value, (size_t)(colon - value)) : value, target};
 }
 
 static void set_environment(const char *value, char delimiter)
 {
+    struct status status; /* opening a FIFO would let go who writes to it */
     if (!value) add_change(SET_FROM_IMAGE, NULL, delimiter);
     else if (find(value, '=')) add_change(SET_VARIABLE, value, 0);
+    else if (status_of(AT_FDCWD, value, 0, &status) || !is_type(&status, S_IFREG)) decline(value);
     else read_variables(open_at(AT_FDCWD, value, READ), delimiter, 0, 0);
 }
 
@@ -75,7 +78,6 @@ static void read_options(struct options *options, char **words, size_t count)
     for (; *words && !equal(*words, "--"); words++)
         if (words[0][0] == '-' && words[0][1]) words = read_option(options, words);
         else *operand++ = *words;
-    if (*words) words++;
-    while (*words) *operand++ = *words++;
+    while (*words && *++words) *operand++ = *words;
     if (!options->operands[0]) decline("no image");
 }

@@ -5,33 +5,35 @@
 
 #define FIRST_BYTES 4096
 #define SCRIPT_BYTES 253 /* what the kernel reads of a script behind "#!": linux/binfmts.h */
-#define MOST_INTERPRETERS 6
+#define MOST_INTERPRETERS 5
 
 /* Return the dynamic loader that an ELF program for this machine names, "" if it names none. */
 static const char *loader_of(const char *data, size_t size)
 {
-    enum { MACHINE = 9, SEGMENT_SIZE = 27, SEGMENTS = 28, TABLE = 4, INTERPRETER = 3 }; /* elf(5) */
+    enum { TYPE = 8, MACHINE = 9, SIZE = 27, COUNT = 28, TABLE = 4, INTERPRETER = 3 }; /* elf(5) */
     const uint16_t *half = (const void *)data;
     uint64_t at = size < 64 ? size : ((const uint64_t *)half)[TABLE];
-    if (size < 64 || data[4] != 2 || half[MACHINE] != ELF_MACHINE || half[SEGMENT_SIZE] != 56)
+    if (size < 64 || data[4] != 2 || half[MACHINE] != ELF_MACHINE || half[SIZE] != 56
+        || half[TYPE] < 2 || half[TYPE] > 3)
         decline("a program of another kind");
-    for (int left = half[SEGMENTS]; left; left--, at += 56) {
+    for (int left = half[COUNT]; left; left--, at += 56) {
         if (at % 8 || at > size - 56) decline("a program that begins otherwise");
         const uint64_t *segment = (const void *)(data + at), offset = segment[1], n = segment[4];
         if (*(const uint32_t *)segment != INTERPRETER) continue;
-        if (offset > size || n > size - offset) decline("a loader's name that is far away");
+        if (!n || offset > size || n > size - offset || data[offset + n - 1])
+            decline("a loader's name that is far away, or has no end");
         return copied(data + offset, n);
     }
     return "";
 }
 
-/* Return the interpreter in the first line of a script: execve(2). */
+/* Return the interpreter in the first line of a script; "" if that is not all here: execve(2). */
 static const char *interpreter_of(const char *line)
 {
     while (*line == ' ' || *line == '\t') line++;
     size_t n = 0;
     while (line[n] && !find(" \t\n", line[n])) n++;
-    return copied(line, n);
+    return line[n] ? copied(line, n) : "";
 }
 
 /* Tell whether a program is there; decline where it may not be executed, or perhaps not. */
@@ -45,12 +47,13 @@ static int is_program(const char *path, int depth)
     if (!is_type(&status, S_IFREG)) decline("a program that is no file");
     must(CALL(faccessat2, fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS), "no permission to execute");
     long size = must(CALL(read, fd, data, FIRST_BYTES), path);
-    CALL(close, fd);
     const char *next = "";
-    if (begins(data, "#!")) next = interpreter_of(copied(data + 2, SCRIPT_BYTES));
+    int is_script = begins(data, "#!");
+    if (is_script) next = interpreter_of(copied(data + 2, SCRIPT_BYTES));
     else if (size < 4 || !begins(data, "\177ELF")) decline("a script for the shell");
     else if (!*(next = loader_of(data, (size_t)size))) return 1;
-    if (!*next || depth == MOST_INTERPRETERS || !is_program(next, depth + 1))
+    if (!*next || depth == MOST_INTERPRETERS
+        || !is_program(next, is_script ? depth + 1 : MOST_INTERPRETERS)) /* a loader has no other */
         decline("an interpreter that is missing");
     return 1;
 }

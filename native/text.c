@@ -1,6 +1,6 @@
 /* Memory that is never freed, strings, and files. */
 
-#define MEMORY (1 << 20)     /* all that one start may use */
+#define MEMORY (1 << 20)     /* all that one start may use; as much is kept for its last message */
 #define FILE_LIMIT (1 << 17) /* the largest file that is read */
 #define READ (O_RDONLY | O_NONBLOCK | O_NOCTTY)
 #define DIRECTORY (O_PATH | O_DIRECTORY)
@@ -25,12 +25,14 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size)
     return to;
 }
 
+static size_t memory_limit = MEMORY;
+
 /* Return memory that holds zeros. */
 static void *allocate(size_t size)
 {
-    static char memory[MEMORY] __attribute__((aligned(16)));
+    static char memory[2 * MEMORY] __attribute__((aligned(16)));
     static size_t used;
-    if (size > MEMORY - 16 - used) decline("memory");
+    if (size > memory_limit - used) decline("memory");
     void *found = memory + used;
     used += (size + 15) & ~(size_t)15;
     return found;
@@ -39,9 +41,8 @@ static void *allocate(size_t size)
 /* Return where a character is in a text, or NULL; 0 is at the end of each text. */
 static char *find(const char *text, char character)
 {
-    for (; *text != character; text++)
-        if (!*text) return NULL;
-    return (char *)text;
+    while (*text != character && *text) text++;
+    return *text == character ? (char *)text : NULL;
 }
 
 static int begins(const char *text, const char *with)
@@ -83,18 +84,14 @@ static char *decimal(long number)
 static uint32_t number(const char *digits, uint32_t limit)
 {
     uint64_t found = 0;
-    if (!*digits) decline("an empty number");
-    for (; *digits; digits++) {
+    do {
         found = found * 10 + (uint8_t)(*digits - '0');
         if (*digits < '0' || *digits > '9' || found > limit) decline("not a number that can be");
-    }
+    } while (*++digits);
     return (uint32_t)found;
 }
 
-static char *fd_path(long fd, const char *rest)
-{
-    return JOINED("/proc/self/fd/", decimal(fd), rest);
-}
+#define fd_path(fd, rest) JOINED("/proc/self/fd/", decimal(fd), rest)
 
 static long open_at(long directory, const char *path, int flags)
 {
@@ -125,17 +122,15 @@ static void write_all(long fd, const char *text)
     CALL(close, fd);
 }
 
-/* Return all that a small regular file holds, with a NUL behind it, and close it. */
+/* Return all that a small regular file holds, with a NUL behind it. */
 static char *contents(long fd, const char *what, struct status *status)
 {
     must(status_of(must(fd, what), "", 0, status), what);
     if (!is_type(status, S_IFREG) || status->size > FILE_LIMIT) decline(what);
-    char *data = allocate(status->size + 1);
-    for (size_t done = 0; done < status->size;) {
-        long n = must(CALL(read, fd, data + done, status->size - done), what);
-        if (!n) decline(what);
-        done += (size_t)n;
-    }
-    CALL(close, fd);
+    char *data = allocate(status->size + 2);
+    size_t done = 0;
+    for (long n = 1; n; done += (size_t)n) /* a file of proc(5) is larger than it says */
+        n = must(CALL(read, fd, data + done, status->size + 1 - done), what);
+    if (done != status->size) decline(what);
     return data;
 }
