@@ -46,7 +46,7 @@ def source_files() -> list[Path]:
         CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE", "docs/ch-image.md")
     ]
     scripts = CHECKOUT.glob("*.py")
-    directories = [CHECKOUT / name for name in ("src", "packaging", "docs/man")]
+    directories = [CHECKOUT / name for name in ("src", "packaging", "native", "docs/man")]
     parts = (path for directory in directories for path in directory.rglob("*"))
     package = (path for path in parts if "__pycache__" not in path.parts)
     return [path for path in [*top, *scripts, *package] if path.is_file()]
