@@ -37,8 +37,8 @@ BUILDAH = "buildah, `buildah run --isolation chroot …`"
 
 # It makes the compiled front decline.  Without a front, it does nothing.
 DECLINING = "SUNDOG_START=python"
-# Programs in bin/ to which the front hands over; the first that exists is the Python launcher.
-LAUNCHERS = ("ch-run.py", "ch-run")
+# The script that starts Python, from the directory of ch-run: the front hands over to it.
+LAUNCHER = "../share/sundog/ch-run"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ def _build(bench: Bench, sundog: Sundog, layers: int) -> None:
 def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
     interpreter = str((bench.programs / "python").resolve())
     ch_run = str(bench.programs / "ch-run")
-    launcher = next(path for name in LAUNCHERS if (path := bench.programs / name).exists())
+    launcher = bench.programs / LAUNCHER
+    if not launcher.exists():  # a pure wheel: ch-run is that script
+        launcher = bench.programs / "ch-run"
     image = [f"layers{LAYERS[0]}", "--", "true"]
     variables = bench.place / "variables"
     variables.write_text("ONE=1\nTWO=two\n")
@@ -106,7 +108,7 @@ def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
         OPTIONS: [ch_run, *options, *image],
         DIRECTORY: [ch_run, str(tree), "--", "true"],
         DECLINED: [DECLINING, ch_run, *image],
-        PYTHON: [str(launcher), *image],
+        PYTHON: ["/bin/sh", str(launcher), *image],
         CHARLIECLOUD: ["/usr/bin/ch-run", str(tree), "--", "true"],
         BUBBLEWRAP: ["/usr/bin/bwrap", "--unshare-user", *binds, "true"],
     }
