@@ -101,7 +101,7 @@ class Compiled:
 def read_line(arguments: Sequence[Argument], cwd: Path) -> tuple[CommandLine, set[str]] | None:
     """Return what a command line means, and the options in it; None if it is wrong."""
     words = [os.fsencode(word) for word in arguments]
-    line = CommandLine(Messages(-3))
+    line = CommandLine(Messages())
     before = os.getcwd()
     os.chdir(cwd)
     try:
@@ -137,7 +137,7 @@ def remembered_accounts(
 
 def leave_accounts(storage: Path, uid: int, gid: int) -> Path:
     """Leave in ``storage`` what the host says of an account, if only the dummy."""
-    found = find_accounts(uid, gid, Messages(-3))
+    found = find_accounts(uid, gid, Messages())
     directory = storage / os.fsdecode(ACCOUNTS_DIRECTORY)
     directory.mkdir(mode=0o700, exist_ok=True)
     path = directory / f"{uid}.{gid}"
