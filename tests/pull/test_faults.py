@@ -193,7 +193,11 @@ def test_a_manifest_that_is_none_is_named(
             "certificate has expired",
             "is this machine's clock right?",
         ),
-        (["-addext", "subjectAltName=DNS:other.invalid"], "not valid for", "another server's"),
+        (
+            ["-addext", "subjectAltName=DNS:other.invalid"],
+            "not valid for",
+            "belongs to another server",
+        ),
     ],
 )
 def test_a_certificate_that_is_not_good_for_this(
