@@ -59,7 +59,7 @@ def here(tmp_path: Path) -> Path:
         ("import closed x", (1, "can't import: closed: Permission", "is yours and has mode")),
         (
             "import text x",
-            (1, "can't import text: at the beginning: this is not a tar", "for ch-image load"),
+            (1, "can't import text: at the beginning: this is not a tar", "ch-image load reads"),
         ),
         ("import loop x", (1, "can't import: loop: Too many levels of symbolic links", "")),
         ("load nothing", (1, "can't load nothing: no such file", "there is no /")),

@@ -335,7 +335,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         _spoil(lambda it: it.manifest["layers"][0].update(digest="sha256:../../../etc/passwd")),
         "hexadecimal",
     ),
-    "negative-size": (_spoil(lambda it: it.manifest["layers"][0].update(size=-1)), "no size"),
+    "negative-size": (_spoil(lambda it: it.manifest["layers"][0].update(size=-1)), "is not a size"),
     "unknown-layer-type": (
         _spoil(lambda it: it.manifest["layers"][0].update(mediaType="application/x-thing")),
         "type application/x-thing is not supported",
