@@ -29,7 +29,7 @@ MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64":
 
 # What a wheel of a release is for.  The program needs nothing of a C library; so these are the
 # oldest that the tools know for the machine: PEP 600 and 656.
-RELEASE_PLATFORMS = {machine: ("manylinux_2_17", "musllinux_1_1") for machine in MACHINES}
+RELEASE_PLATFORMS = dict.fromkeys(MACHINES, ("manylinux_2_17", "musllinux_1_1"))
 RELEASE_PLATFORMS["riscv64"] = ("manylinux_2_31", "musllinux_1_2")
 
 PATIENCE = 300  # seconds for a compiler; it takes one

@@ -1,40 +1,40 @@
 """The exception tree and the exit statuses.
 
-    SundogError                 what the user is told: one line, and perhaps a hint
+    SundogError                 an error that a user reads: one line, and perhaps a hint
     ├── UsageError              the command line is wrong
     ├── MachineError            the machine fails, whatever it was asked to do
     │   ├── KernelError         the kernel refused a system call
     │   ├── PidNamespaceRefused no PID namespace, or no /proc in one
     │   └── StoreError          the storage directory cannot be used
     ├── NotInStorage            no such image
-    ├── PlatformUnavailable     an image is not there for a platform
+    ├── PlatformUnavailable     no image for that platform
     ├── ArchiveError            a tar is damaged or hostile
     │   └── EndsEarly           it ends too soon
     ├── ReferenceSyntaxError    an image reference does not follow the grammar
-    ├── DigestSyntaxError       a digest does not
+    ├── DigestSyntaxError       a digest does not follow the grammar
     ├── ContentMismatch         content is not what its descriptor says
     │   ├── DigestMismatch      it has another digest
     │   └── SizeMismatch        it has another size
-    ├── DocumentError           a JSON document is not what it should be
+    ├── DocumentError           a JSON document does not follow its specification
     │   ├── ManifestError       a manifest, an index or a descriptor
     │   ├── ImageConfigError    an image's configuration
-    │   └── DockerArchiveError  what is in an archive of docker save
+    │   └── DockerArchiveError  manifest.json of an archive of docker save
     ├── DockerfileError         a Dockerfile is wrong, at a known place
-    ├── SubstitutionError       a word of it cannot be expanded
+    ├── SubstitutionError       a word of a Dockerfile cannot be expanded
     ├── BuildError              an instruction failed
-    ├── RegistryError           something about a registry
+    ├── RegistryError           a registry refuses, or cannot be used
     │   ├── UnreachableError    no answer: name, network, TLS, or cut in the middle
-    │   │   └── AddressError    a URL, or a host, that can't be asked at all
+    │   │   └── AddressError    not the URL or the host of a server
     │   ├── UnauthorizedError   the registry wants other credentials, or any
-    │   ├── NotInRegistryError  the registry does not have it, or does not say so
+    │   ├── NotInRegistryError  the registry does not have it, or hides it
     │   ├── RateLimitError      the registry wants fewer requests
     │   ├── ServerError         the registry fails, perhaps for the moment
-    │   ├── ProtocolError       the answer is not what the specification says
-    │   ├── ConfigurationError  registries.conf
-    │   ├── CredentialsError    the file of logins
-    │   └── CertificateError    certs.d
+    │   ├── ProtocolError       the answer does not follow the specification
+    │   ├── ConfigurationError  registries.conf is wrong
+    │   ├── CredentialsError    a file of logins is wrong, or a credential helper fails
+    │   └── CertificateError    a file of certs.d is wrong
     ├── UploadCancelled         another part of the same push has failed
-    └── Cancelled               another part of the same pull has
+    └── Cancelled               another part of the same pull has failed
 
 A message is one line in lower case: what, which object, why.  The hint says what to do next.  Only
 ``cli/`` and the launcher print them and choose the process's exit status.
@@ -42,16 +42,16 @@ A message is one line in lower case: what, which object, why.  The hint says wha
 
 EXIT_ERROR = 1  # ch-image and the rest
 EXIT_USAGE = 2  # ch-image and the rest, as argparse
-EXIT_RUN = 31  # ch-run: it failed before the command ran
+EXIT_RUN = 31  # ch-run: ch-run itself failed before the command ran
 EXIT_EXEC = 49  # ch-run: the command cannot be executed
 EXIT_RUN_USAGE = 64  # ch-run: bad option
 
 
 class SundogError(Exception):
-    """Say what went wrong in one line, and what to do about it in ``hint`` (may be empty).
+    """An error that a user reads: ``message`` says what is wrong, ``hint`` what to do ("" if none).
 
-    ``ATTRIBUTES`` names what an error says of itself, all text or integers: so much of it crosses
-    from one process to another.
+    ``ATTRIBUTES`` names the attributes that cross from one process to another; each is text or an
+    integer.
     """
 
     ATTRIBUTES: tuple[str, ...] = ("message", "hint")
@@ -65,22 +65,22 @@ class SundogError(Exception):
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """Return what is printed: the message is one line, whatever is in it."""
+        """Return the lines to print: the message is one line, even if it has a newline in it."""
         return [self.message]
 
 
 class UsageError(SundogError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
 
 class MachineError(SundogError):
-    """This machine, or the storage directory, fails: nobody's command or Dockerfile is to blame."""
+    """This machine, or the storage directory, fails; the user's input is not to blame."""
 
 
 class KernelError(MachineError):
     """The kernel refused ``call`` on ``subject`` with ``errno``.
 
-    ``hint`` is filled in by ``kernel.refusal`` when it knows the cause.
+    ``kernel.refusal`` fills in ``hint`` when it knows the cause.
     """
 
     ATTRIBUTES = (*SundogError.ATTRIBUTES, "call", "subject", "errno")
@@ -93,7 +93,7 @@ class KernelError(MachineError):
 
 
 class NotInStorage(SundogError):
-    """No image of that name is in the storage directory."""
+    """The storage directory has no image of that name."""
 
 
 class StoreError(MachineError):
@@ -109,7 +109,7 @@ class ReferenceSyntaxError(SundogError):
 
 
 class DockerfileError(SundogError):
-    """A Dockerfile is wrong at ``path``:``line``; ``excerpt`` shows the place with a marker."""
+    """A Dockerfile is wrong at ``path``:``line``; ``excerpt`` marks the place."""
 
     ATTRIBUTES = (*SundogError.ATTRIBUTES, "path", "line", "excerpt")
 
@@ -148,15 +148,15 @@ class SizeMismatch(ContentMismatch):
 
 
 class DocumentError(SundogError):
-    """A document is not what its specification says."""
+    """A document does not follow its specification."""
 
 
 class ImageConfigError(DocumentError):
-    """An image configuration is not what the specification says."""
+    """An image configuration does not follow the specification."""
 
 
 class ManifestError(DocumentError):
-    """A manifest, an index or a descriptor is not what the specification says."""
+    """A manifest, an index or a descriptor does not follow the specification."""
 
 
 class DockerArchiveError(DocumentError):
@@ -164,7 +164,7 @@ class DockerArchiveError(DocumentError):
 
 
 class PlatformUnavailable(SundogError):
-    """An image does not exist for a platform."""
+    """No image exists for a platform."""
 
 
 class SubstitutionError(SundogError):
@@ -176,7 +176,7 @@ class PidNamespaceRefused(MachineError):
 
 
 class EndsEarly(ArchiveError):
-    """The stream has less than it was asked for."""
+    """The stream ends before the bytes that were asked for."""
 
     def __init__(self) -> None:
         super().__init__("the archive ends early")
@@ -189,8 +189,8 @@ class RegistryError(SundogError):
 class UnreachableError(RegistryError):
     """No answer came from a registry.
 
-    ``permanent`` if trying again cannot help; ``unconnected`` if it hardly will; ``plaintext`` if
-    what is there does not seem to speak TLS.
+    ``permanent``: trying again cannot help; ``unconnected``: it hardly will; ``plaintext``: the
+    server does not seem to speak TLS.
     """
 
     ATTRIBUTES = (*SundogError.ATTRIBUTES, "permanent", "unconnected", "plaintext")
@@ -211,26 +211,26 @@ class UnreachableError(RegistryError):
 
 
 class AddressError(UnreachableError):
-    """``shown`` is no address of a server that is asked by HTTP."""
+    """``shown`` is not the address of an HTTP server."""
 
     def __init__(self, shown: str) -> None:
         super().__init__(
             f"{shown}: not an address",
-            "http:// or https://, HOST[:PORT], the port at most 65535",
+            "write http:// or https://, then HOST[:PORT], the port at most 65535",
             permanent=True,
         )
 
 
 class UnauthorizedError(RegistryError):
-    """The registry does not let this user do that."""
+    """The registry does not let this user do what was asked."""
 
 
 class NotInRegistryError(RegistryError):
-    """The registry does not have it."""
+    """The registry does not have what was asked for."""
 
 
 class RateLimitError(RegistryError):
-    """The registry has answered often enough for now."""
+    """The registry refuses more requests for now."""
 
 
 class ServerError(RegistryError):
@@ -238,11 +238,11 @@ class ServerError(RegistryError):
 
 
 class ProtocolError(RegistryError):
-    """A registry's answer makes no sense."""
+    """A registry's answer does not follow the specification."""
 
 
 class ConfigurationError(RegistryError):
-    """``registries.conf``, or a variable that says the like, cannot be used."""
+    """``registries.conf``, or an environment variable in its place, cannot be used."""
 
 
 class CredentialsError(RegistryError):

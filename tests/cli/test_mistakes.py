@@ -59,11 +59,11 @@ def here(tmp_path: Path) -> Path:
         ("import closed x", (1, "can't import: closed: Permission", "is yours and has mode")),
         (
             "import text x",
-            (1, "can't import text: at the beginning: this is not a tar", "for ch-image load"),
+            (1, "can't import text: at the beginning: this is not a tar", "ch-image load reads"),
         ),
         ("import loop x", (1, "can't import: loop: Too many levels of symbolic links", "")),
         ("load nothing", (1, "can't load nothing: no such file", "there is no /")),
-        ("load text", (1, "can't load text: at the beginning: ", "it takes a whole OCI layout")),
+        ("load text", (1, "can't load text: at the beginning: ", "give a complete OCI layout")),
         ("load directory", (1, "can't load directory: neither an OCI layout", "ch-image import")),
         ("modify x y script", (1, "can't read script script: No such", "there is no /")),
     ],

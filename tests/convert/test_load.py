@@ -285,11 +285,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "index-not-json": (lambda path: (path / "index.json").write_text("{"), "not JSON"),
     "index-is-directory": (
         lambda path: _instead(path / "index.json", os.mkdir),
-        "index.json is no regular file",
+        "index.json is not a regular file",
     ),
     "index-is-fifo": (
         lambda path: _instead(path / "index.json", os.mkfifo),
-        "index.json is no regular file",
+        "index.json is not a regular file",
     ),
     "index-leads-out": (
         lambda path: _instead(path / "index.json", lambda it: it.symlink_to("../out.json")),
@@ -335,7 +335,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         _spoil(lambda it: it.manifest["layers"][0].update(digest="sha256:../../../etc/passwd")),
         "hexadecimal",
     ),
-    "negative-size": (_spoil(lambda it: it.manifest["layers"][0].update(size=-1)), "no size"),
+    "negative-size": (_spoil(lambda it: it.manifest["layers"][0].update(size=-1)), "is not a size"),
     "unknown-layer-type": (
         _spoil(lambda it: it.manifest["layers"][0].update(mediaType="application/x-thing")),
         "type application/x-thing is not supported",
@@ -441,7 +441,7 @@ def test_archive_that_is_cut(
         ('[{"Config": "c", "Layers": ["out"]}]', "out is not there"),
         ('[{"Config": "c", "Layers": ["c"]}]', "unpacked: content has digest"),
         ('[{"Config": "c", "Layers": ["c"], "RepoTags": ["UPPER"]}]', "UPPER"),
-        ("[]", "there is no image in it"),
+        ("[]", "it contains no image"),
     ],
 )
 def test_bad_docker_archive(
@@ -472,7 +472,7 @@ def test_bad_docker_archive(
         (["save", "nosuch"], "not in storage: nosuch"),
         (["save", "-o", "/nosuch/x", "img"], "can't write /nosuch/x: no such file or directory"),
         (["save", "-o", "/", "img"], "/ is a directory"),
-        (["save", "--format=oci-dir", "-o", "/", "img"], "/ is there, and no empty directory"),
+        (["save", "--format=oci-dir", "-o", "/", "img"], "/ exists and is not an empty directory"),
         (["save", "--format=oci-dir", "img"], "needs a directory to write to"),
     ],
 )

@@ -68,7 +68,7 @@ DOCKER_ARCHIVES = [
     ),
     Case("a manifest that is an object", docker(manifest=lambda _: {}), "expected a list"),
     Case("a manifest of numbers", docker(manifest=lambda _: [1]), "expected an object"),
-    Case("a manifest of nothing", docker(manifest=lambda _: []), "there is no image in it"),
+    Case("a manifest of nothing", docker(manifest=lambda _: []), "it contains no image"),
     Case("a manifest that is no JSON", docker(manifest=lambda _: b"hello"), "not JSON"),
     Case("a manifest that is no text", docker(manifest=lambda _: b"\xff\xfe\xff"), "not JSON"),
     Case("a manifest cut", docker(manifest=lambda _: b'[{"Config": "conf'), "not JSON"),

@@ -154,8 +154,8 @@ RAW = (
          Reply(headers=(("Transfer-Encoding", "chunked"),),
                more=endlessly(b"400\r\n%s\r\n" % bytes(1024))),
          floods=48 << 20),
-    _raw("silent", "fell silent", None, seconds=0.2, most=RETRIED),
-    _raw("silent-in-body", "fell silent", Reply(length=50, more=_silence()), seconds=0.2),
+    _raw("silent", "stopped in the middle", None, seconds=0.2, most=RETRIED),
+    _raw("silent-in-body", "stopped in the middle", Reply(length=50, more=_silence()), seconds=0.2),
 )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ BLOBS = (
     _body("unasked-range", "HTTP 206", lambda right: right.but(206)),
     _body("cut-at-once", "the connection broke", lambda right: _cut(right, 0), most=RETRIED),
     _body("nothing", "the connection broke", lambda _: b"", most=RETRIED),
-    _body("silent", "fell silent", lambda _: None, seconds=0.2, most=RETRIED),
+    _body("silent", "stopped in the middle", lambda _: None, seconds=0.2, most=RETRIED),
     _body("error-endless", "HTTP 400", lambda _: Reply(400, length=-1, more=endlessly(b"x")),
           floods=32 << 20),
     Case("blob-trickles", "the connection broke", fault=_trickle, most=40),

@@ -130,7 +130,7 @@ CASES = (
     _location("port", "", "https://registry.site.test:8443/v2/b/blobs/uploads/7",
               argv=("push", "pushed", "registry.site.test/b:1"), entitled=()),
     _range("exabytes", "the registry says that it has", "0-999999999999999"),
-    _range("digits", "more of an upload than can be", f"0-{LONG}"),
+    _range("digits", "impossibly much of an upload", f"0-{LONG}"),
     _range("nothing", "takes no bytes", "0-0"),
     _range("backwards", "", "9-5"),
     _range("text", "", "abc"),

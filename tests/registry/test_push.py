@@ -281,9 +281,7 @@ def test_directory(
     )
     run_ch_image("build", "-t", "img", busybox_tree)
     done = push(run_ch_image, "img", f"{in_process.host}/img:1")
-    assert (
-        "layer 2/2: set-id bits dropped, since nobody knows the owner: /project7\n" in done.stderr
-    )
+    assert "layer 2/2: set-id bits dropped, owner unknown: /project7\n" in done.stderr
     found = members(layer_of(in_process, "img", "1"))
     assert [found[name].mode for name in ("project7", "project8")] == [0o1775, 0o1774]
 

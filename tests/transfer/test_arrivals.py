@@ -20,7 +20,7 @@ def test_a_blob_that_was_given_up(tmp_path: Path) -> None:
     worker = ArrivalWorker()
     try:
         arrival.arrived(10)
-        with pytest.raises(ArchiveError, match="it was not kept"):
+        with pytest.raises(ArchiveError, match="its blob was discarded"):
             worker.unpack(arrival, os.fsencode(tmp_path / "draft"))
     finally:
         worker.kill()

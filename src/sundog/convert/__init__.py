@@ -1,1 +1,1 @@
-"""Images in the formats in which they travel without a registry."""
+"""Images in the formats that travel without a registry: archives and layouts."""

@@ -1,8 +1,8 @@
 """An image as an archive holds it, and the way of its layers into the store.
 
-Layers travel as blobs, as from a registry: checked, unpacked while they are copied, and kept as
-they came.  A layer that is not compressed, or in a way that manifests have no name for, is
-compressed on the way in, since it is kept: as ``docker save`` writes it, it takes twice the room.
+Layers travel as blobs, as from a registry: load checks them, unpacks them while it copies them, and
+keeps them as they came.  It compresses a layer that has no compression, or one that manifests have
+no name for: ``docker save`` writes bare tars, which would take twice the room in the store.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CHUNK = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class ArchivedLayer:
-    """A layer: the name of its file, and what the archive says of the blob in it, if anything."""
+    """A layer: the name of its file, and the archive's descriptor of that blob, if it has one."""
 
     name: str
     diff_id: str
@@ -52,8 +52,8 @@ class ArchivedLayer:
 class ArchivedImage:
     """An image in an archive.
 
-    ``names`` are those that the archive gives it; ``documents`` its manifest and configuration
-    where they have digests by which the world knows them, else nothing.
+    ``names`` are the archive's names for it.  ``documents`` are its manifest and configuration if
+    their digests are known outside of the archive, else nothing.
     """
 
     names: tuple[str, ...]
@@ -65,9 +65,9 @@ class ArchivedImage:
 def load_layers(
     store: Store, members: Members, layers: Sequence[ArchivedLayer], report: Report
 ) -> list[str]:
-    """Have the layers of an image, bottom first, in the store and return their IDs.
+    """Bring the layers of an image, bottom first, into the store and return their IDs.
 
-    Raises ArchiveError and ContentMismatch; then none of them is in place.
+    Raises ArchiveError and ContentMismatch; then no layer is in place.
     """
     present = present_layers(store, [layer.diff_id for layer in layers])
     remote = [
@@ -80,7 +80,7 @@ def load_layers(
 
 
 def _here(layer: ArchivedLayer) -> RemoteLayer:
-    """Describe a layer that is in the store: nothing will be read of it."""
+    """Describe a layer that the store has: nobody will read its blob."""
     bare = Descriptor(OCI_LAYER, Digest.parse(layer.diff_id), 0)
     return RemoteLayer(layer.descriptor or bare, layer.diff_id, ())
 
@@ -108,7 +108,7 @@ def _open_file(path: bytes, source: str, offset: int) -> FileStream:
 
 
 def _described(fd: int) -> Descriptor:
-    """Return the descriptor of a blob of which nothing is known."""
+    """Read a blob without a descriptor; return a descriptor of it."""
     media_type = OCI_LAYER
     for magic, name in ((b"\x1f\x8b", OCI_LAYER_GZIP), (b"\x28\xb5\x2f\xfd", OCI_LAYER_ZSTD)):
         if os.pread(fd, len(magic), 0) == magic:
@@ -118,7 +118,10 @@ def _described(fd: int) -> Descriptor:
 
 
 def _read_through(fd: int, expected: Descriptor | None = None) -> VerifiedReader:
-    """Read a blob to its end and return what knows its digest and size; raise ContentMismatch."""
+    """Read a blob to its end; return the reader, which knows digest and size.
+
+    Raises ContentMismatch.
+    """
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb", buffering=0, closefd=False) as file:
         reader = VerifiedReader.of_blob(file, expected) if expected else VerifiedReader(file)
@@ -129,7 +132,7 @@ def _read_through(fd: int, expected: Descriptor | None = None) -> VerifiedReader
 def _compressed(
     store: Store, fd: int, layer: ArchivedLayer, meter: Meter
 ) -> tuple[bytes, Descriptor]:
-    """Compress a layer into a file of ``tmp/``; raise DigestMismatch when it is not the one."""
+    """Compress a layer into a file of ``tmp/``; raise DigestMismatch if its diff_id is wrong."""
     os.lseek(fd, 0, os.SEEK_SET)
     with store.faults, open(fd, "rb", buffering=0, closefd=False) as raw:
         path = store.scratch.name()

@@ -40,7 +40,7 @@ def read_archive(members: Members) -> list[ArchivedImage]:
 def write_archive(
     writer: Writer, images: Sequence[tuple[LeavingImage, Sequence[Reference]]]
 ) -> None:
-    """Write all of an archive but its layers: ``layer_name`` says where they belong."""
+    """Write all files of an archive except its layers; their names are ``layer_name``'s."""
     entries = []
     written = set()
     for image, references in images:

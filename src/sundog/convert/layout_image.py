@@ -1,4 +1,4 @@
-"""``oci-layout://DIRECTORY[:TAG][@DIGEST]``: an image of a layout, taken as if it were in storage.
+"""``oci-layout://DIRECTORY[:TAG][@DIGEST]``: an image in a layout, used like one in storage.
 
 Specification: the reference of ``docker buildx build``, ``--build-context``.
 """
@@ -28,7 +28,7 @@ _FORM = re.compile(r"(.*?)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[
 
 @dataclass
 class LayoutImage:
-    """An image in the layout ``directory``; its layers come into the store when it is wanted."""
+    """An image in the layout ``directory``; ``load`` brings its layers into the store."""
 
     directory: str
     tag: str
@@ -39,7 +39,7 @@ class LayoutImage:
 
     @classmethod
     def parse(cls, text: str, store: Store, report: Report) -> LayoutImage:
-        """Read what stands behind ``--build-context NAME=``; raise UsageError."""
+        """Read the value of ``--build-context NAME=``; raise UsageError."""
         found = _FORM.fullmatch(text.removeprefix(SCHEME))
         directory, tag, digest = found.groups("") if found else ("", "", "")
         if not os.path.isdir(directory):
@@ -51,7 +51,7 @@ class LayoutImage:
     def load(self, platform: Platform | None) -> Image:
         """Return the image, for this machine unless a platform is given; raise ArchiveError.
 
-        It has no name in the store, and stays there while that is open.
+        It gets no name in the store, and stays there as long as the store is open.
         """
         wanted = platform or Platform.of_host()
         if wanted not in self._loaded:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from sundog.transfer.report import Report
 
 STANDARD_INPUT = "-"
-_HINT = "it takes a whole OCI layout, a directory or a tar of it, or what docker save wrote"
-# What a layout or an archive may be the cause of.
+_HINT = "give a complete OCI layout (a directory or a tar), or an archive of docker save"
+# Errors that a layout or an archive causes.
 FAULTS = (
     ArchiveError,
     DocumentError,
@@ -53,10 +53,10 @@ FAULTS = (
 def load(
     store: Store, source: str, name: str | None, *, platform: Platform, report: Report
 ) -> list[Image]:
-    """Load what ``source``, an archive, a layout's directory or ``-``, holds; return the images.
+    """Load the images in ``source``, an archive, a layout's directory or ``-``; return them.
 
-    ``name`` is for a single one, in place of its own.  Raises ArchiveError for what is wrong with
-    the archive, UsageError where the names do not fit; then no image is new.
+    ``name`` replaces the name of a single image.  Raises ArchiveError if the archive is wrong,
+    UsageError if the names do not fit; then the store has no new image.
     """
     store.hold()
     try:
@@ -66,7 +66,7 @@ def load(
         raise _failed(source, error) from error
     names = [_names(source, image, name, len(images)) for image in images]
     for text in (text for own in names for text in own):
-        canonical_name(text)  # a bad name is told before the work
+        canonical_name(text)  # refuse a bad name before the work
     loaded = []
     for image, own in zip(images, names, strict=True):
         report.info(f"loading image:   {' '.join(own)}")
@@ -107,11 +107,11 @@ def _read(members: Members, platform: Platform) -> list[ArchivedImage]:
     else:
         raise ArchiveError(
             "neither an OCI layout nor an archive of docker save",
-            "a tar of a root file system is for ch-image import",
+            "ch-image import reads a tar of a root file system",
         )
     members.meter.check_images(sum(len(image.names) for image in images))
     if not images:
-        raise ArchiveError("there is no image in it")
+        raise ArchiveError("it contains no image")
     return images
 
 
@@ -120,7 +120,7 @@ def _names(source: str, image: ArchivedImage, name: str | None, count: int) -> S
         if count > 1:
             raise UsageError(
                 f"{source} holds {count} images, and one name was given",
-                "leave it out: they have names of their own",
+                "leave out the name: the images have their own",
             )
         return (name,)
     if not image.names:

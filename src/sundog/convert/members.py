@@ -1,8 +1,8 @@
 """The files of a layout or an archive, by name.
 
-A tar archive is read once, from front to back, so it may be a pipe, and compressed; its files are
-put aside, under numbers: no name in it ever becomes a path.  Links in it lead to other members, as
-``docker save`` wrote them for layers that are the same.
+A tar archive is read once, from front to back, so it may be a pipe, and compressed.  Its files are
+put aside under numbers: no name in the archive ever becomes a path.  A link leads to another
+member: ``docker save`` wrote links for equal layers.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from sundog.oci.descriptor import Descriptor
     from sundog.store.store import Store
 
-_LINKS = 8  # one leads to the next at most
+_LINKS = 8  # at most so many links lead from one to the next
 
 
 class FileStream:
-    """The bytes of a file from ``offset`` on; as ``transfer.fetch`` wants them."""
+    """The bytes of a file from ``offset`` on: a ``transfer.fetch.Stream``."""
 
     def __init__(self, fd: int, offset: int, host: str) -> None:
         self.offset = offset
@@ -57,15 +57,15 @@ class Members(Protocol):
 
     @property
     def source(self) -> str:
-        """What the user calls them all."""
+        """The user's name for the layout or archive."""
 
     @property
     def meter(self) -> Meter:
-        """What counts what they cost."""
+        """The meter that counts what they cost."""
 
     @property
     def is_counted(self) -> bool:
-        """Whether their bytes are counted there as fetched: else, each as it is read."""
+        """Whether the meter has counted their bytes already; if not, it counts what is read."""
 
     def has(self, name: str) -> bool:
         """Tell whether there is a file of this name."""
@@ -77,9 +77,10 @@ class Members(Protocol):
 def read_member(
     members: Members, name: str, limit: int, expected: Descriptor | None = None
 ) -> bytes:
-    """Return a small file whole; raise ArchiveError when it is longer than ``limit`` or lacking.
+    """Return all bytes of a small file.
 
-    Raises ContentMismatch when it is not what is ``expected``.
+    Raises ArchiveError when the file is missing or longer than ``limit``, ContentMismatch when it
+    is not the blob that is ``expected``.
     """
     fd = members.open(name)
     with open(fd, "rb") as file:
@@ -96,16 +97,16 @@ def read_member(
 
 
 def shown(name: str) -> str:
-    """Return a name fit for one line of a message."""
+    """Return a name for one line of a message."""
     try:
         return display(os.fsencode(name))
-    except UnicodeEncodeError:  # JSON can tell of characters that are none
+    except UnicodeEncodeError:  # JSON can contain lone surrogates
         return display(name.encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True)
 class DirectoryMembers:
-    """The files below a directory; a link that leads out of it leads nowhere."""
+    """The files below a directory; a link that leads out of it is an error."""
 
     source: str
     path: bytes
@@ -126,19 +127,19 @@ class DirectoryMembers:
             try:
                 flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
                 fd = openat2(root, os.fsencode(name), flags, RESOLVE_BENEATH)
-            except (UnicodeEncodeError, ValueError) as error:  # no name that a file may have
+            except (UnicodeEncodeError, ValueError) as error:  # not a possible file name
                 raise _lacking(name) from error
             except KernelError as error:
                 if error.errno == errno.ENOENT:
                     raise _lacking(name) from error
                 reason = os.strerror(error.errno).lower()
-                hint = "all files of a layout have to be yours to read"
+                hint = "you need permission to read all files of a layout"
                 raise ArchiveError(f"{shown(name)} cannot be read: {reason}", hint) from error
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                raise ArchiveError(f"{shown(name)} is no regular file")
-            # Nobody compresses data that well: it is a hole, which is about to be read.
+                raise ArchiveError(f"{shown(name)} is not a regular file")
+            # No compression is that good: the file has holes, and its zeros are about to be read.
             if status.st_size > status.st_blocks * SECTOR * self.meter.limits.ratio:
                 self.meter.unpacked(status.st_size)
         except ArchiveError:
@@ -148,7 +149,7 @@ class DirectoryMembers:
 
 
 class ArchiveMembers:
-    """The files of a tar archive, put aside in the directory ``place``."""
+    """The files of a tar archive, put aside in a directory of the store."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -167,7 +168,7 @@ class ArchiveMembers:
             try:
                 for number, member in enumerate(reader):
                     members.meter.entry(len(member.name) + len(member.link))
-                    members.meter.unpacked(reader.holes)  # which will be read
+                    members.meter.unpacked(reader.holes)  # their zeros will be read
                     name = _normalised(os.fsdecode(member.name))
                     if member.kind == "f":
                         path = os.path.join(place, b"%d" % number)
@@ -183,7 +184,7 @@ class ArchiveMembers:
                         members._links[name] = _normalised(posixpath.join(base, link))
             except ArchiveError as error:
                 raise ArchiveError(f"{reader.place}: {error.message}", error.hint) from error
-        members.meter.counts_input = False  # what is in it has been counted
+        members.meter.counts_input = False  # the archive's bytes have been counted
         return members
 
     def has(self, name: str) -> bool:

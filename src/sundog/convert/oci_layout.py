@@ -39,22 +39,22 @@ _NESTING = 4
 
 
 class Writer(Protocol):
-    """Where the files of a layout go."""
+    """Takes the files of a layout."""
 
     def put(self, name: str, content: bytes) -> None:
         """Write a small file."""
 
     def put_file(self, name: str, path: bytes, size: int) -> None:
-        """Write a file of ``size`` bytes from another one."""
+        """Write ``size`` bytes from the file ``path``."""
 
 
 def read_layout(members: Members, platform: Platform) -> list[ArchivedImage]:
-    """Return the images of a layout, of one for several platforms that for ``platform``.
+    """Return the images of a layout; of an image for several platforms, that for ``platform``.
 
     Raises ArchiveError, ManifestError, ImageConfigError, PlatformUnavailable.
     """
     index = _index(members)
-    # The same image may be there under several names.
+    # One image may have several names.
     names: dict[Digest, list[str]] = {}
     entries: dict[Digest, Descriptor] = {}
     for entry in index.manifests:
@@ -73,7 +73,7 @@ def read_one(
 ) -> ArchivedImage:
     """Return the image of a layout that a digest names, or else a tag, by default ``latest``.
 
-    Without either, an only image need not be called that.  Raises what ``read_layout`` does.
+    With neither, a single image may have any tag.  Raises what ``read_layout`` does.
     """
     entries = [entry for entry in _index(members).manifests if _is_image(entry)]
     if digest:
@@ -87,12 +87,12 @@ def read_one(
         if tags and not digest:
             raise ArchiveError(f"no image {tag or 'latest'}", f"tags in it: {', '.join(tags)}")
         what = f"no image with digest {digest}" if digest else f"no image {tag or 'latest'}"
-        raise ArchiveError(what, "its index.json has the digests")
+        raise ArchiveError(what, "its index.json lists the digests")
     return _image(members, found, platform, ())
 
 
 def _index(members: Members) -> Index:
-    """Return the index of a layout of a known version."""
+    """Return the index of a layout; raise ArchiveError for an unknown version."""
     layout = Fields(
         parse_json(read_member(members, LAYOUT, MANIFEST_SIZE_LIMIT), LAYOUT, DocumentError),
         LAYOUT,
@@ -112,7 +112,7 @@ def _is_image(entry: Descriptor) -> bool:
 def _by_digest(
     members: Members, entries: Sequence[Descriptor], digest: Digest
 ) -> Descriptor | None:
-    """Return the entry with a digest: one of those, or of an index among them."""
+    """Return the entry with a digest, from ``entries`` or from an index among them."""
     for entry in entries:
         if entry.digest == digest:
             return entry
@@ -128,7 +128,7 @@ def _by_digest(
 def write_layout(
     writer: Writer, images: Sequence[tuple[LeavingImage, Sequence[Reference]]]
 ) -> None:
-    """Write all of a layout but the blobs of its layers: ``blob_name`` says where they belong."""
+    """Write all files of a layout except its layers; their names are ``blob_name``'s."""
     entries = []
     written = set()
     for image, references in images:
@@ -153,7 +153,7 @@ def blob_name(digest: Digest) -> str:
 
 
 def _names(entry: Descriptor) -> list[str]:
-    """Return the name of an image, if it has one that says more than a tag."""
+    """Return the name of an image in a list; [] if it has none that says more than a tag."""
     for key in (FULL_NAME, REF_NAME):
         name = entry.annotations.get(key, "")
         if key == FULL_NAME or "/" in name or ":" in name:
@@ -165,7 +165,7 @@ def _names(entry: Descriptor) -> list[str]:
 
 
 def _tags(entry: Descriptor) -> list[str]:
-    """Return the tags of an image, by themselves or at the end of its names."""
+    """Return the tags of an image: bare ones, and those at the end of its names."""
     name = entry.annotations.get(REF_NAME, "")
     tags = [] if not name or "/" in name or ":" in name else [name]
     references = [Reference.parse(name) for name in _names(entry)]
@@ -206,7 +206,7 @@ def _image(
         name = blob_name(layer.digest)
         if layer.media_type in FOREIGN_LAYERS and not members.has(name):
             raise ArchiveError(
-                f"layer {number} is not in the archive: it may be had from elsewhere only",
+                f"layer {number} is not in the archive: only other hosts have it",
                 "pull the image instead",
             )
         layers.append(ArchivedLayer(name, str(Digest.parse(diff_id)), layer))
@@ -214,5 +214,5 @@ def _image(
 
 
 def _document(members: Members, descriptor: Descriptor, limit: int) -> bytes:
-    """Return a blob that is a document, checked."""
+    """Return a document, checked against its descriptor."""
     return read_member(members, blob_name(descriptor.digest), limit, descriptor)

@@ -1,6 +1,6 @@
 """Save: images of the store as an archive or a layout.
 
-A file or directory gets its name when it is complete and on the device.
+The file or directory gets its name when it is complete and on the device.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _CHUNK = 1 << 20
 
 
 class _Forward(io.RawIOBase):
-    """What is written to ``out``, which may be a pipe, with a position.
+    """A writer to ``out``, which may be a pipe, that knows its position.
 
-    A stream of ``tarfile``'s own would write what it has left when nobody wants it any more.
+    ``tarfile``'s own stream would write its rest even after an error.
     """
 
     def __init__(self, out: BinaryIO) -> None:
@@ -60,7 +60,7 @@ class _Forward(io.RawIOBase):
 
 
 class _ArchiveWriter:
-    """A tar on its way to ``out``; the same bytes whenever it holds the same."""
+    """A tar on its way to ``out``; equal contents give equal bytes."""
 
     def __init__(self, out: BinaryIO, epoch: int | None) -> None:
         self._tar = tarfile.TarFile(
@@ -74,7 +74,7 @@ class _ArchiveWriter:
         self._tar.addfile(self._header(name, len(content)), io.BytesIO(content))
 
     def put_file(self, name: str, path: bytes, size: int) -> None:
-        """Write a file of ``size`` bytes from another one."""
+        """Write ``size`` bytes from the file ``path``."""
         with open(path, "rb") as file:
             self._tar.addfile(self._header(name, size), file)
 
@@ -89,7 +89,7 @@ class _ArchiveWriter:
         return header
 
     def _make_directory(self, name: str) -> None:
-        # Programs that make what is missing may want it to be root's, which they cannot have.
+        # A program that makes missing directories itself may try to make them root's, and fail.
         if name not in self._directories:
             self._directories.add(name)
             self._make_directory(os.path.dirname(name))
@@ -99,7 +99,7 @@ class _ArchiveWriter:
 
 
 class _DirectoryWriter:
-    """A layout's directory in the making."""
+    """A layout's directory while it is made."""
 
     def __init__(self, path: bytes) -> None:
         self._path = path
@@ -110,7 +110,7 @@ class _DirectoryWriter:
             file.write(content)
 
     def put_file(self, name: str, path: bytes, size: int) -> None:  # noqa: ARG002 - for archives
-        """Write a file from another one."""
+        """Write a copy of the file ``path``."""
         shutil.copyfile(path, self._made(name))
 
     def _made(self, name: str) -> bytes:
@@ -130,7 +130,7 @@ def save(
 ) -> None:
     """Write ``images`` in the format ``form`` to a path or, for an archive, to a stream.
 
-    Raises UsageError where the destination does not fit, OSError; then it is as it was.
+    Raises UsageError if the destination does not fit, or OSError; then a path is unchanged.
     """
     if form == OCI_DIRECTORY:
         if not isinstance(destination, str):
@@ -181,7 +181,7 @@ def _write(
 def _put_blob(
     store: Store, layer: str, packing: Packing, writer: Writer, written: set[str]
 ) -> LayerBlob:
-    """Write a layer as the blob that it is elsewhere."""
+    """Write a layer as a blob, and return the blob."""
     packed = pack(store, layer, packing)
     try:
         name = oci_layout.blob_name(packed.blob.descriptor.digest)
@@ -196,7 +196,7 @@ def _put_blob(
 def _put_bare_layer(
     store: Store, layer: str, packing: Packing, writer: Writer, written: set[str]
 ) -> LayerBlob:
-    """Write a layer as a bare tar: unpacked from the blob as which it came, or made."""
+    """Write a layer as a bare tar: decompressed from its blob, or made."""
     packed = pack(store, layer, Packing("none", packing.epoch))
     place = packed.path
     try:
@@ -222,7 +222,7 @@ def _put_bare_layer(
 
 @contextmanager
 def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
-    """Open a file that replaces ``destination`` when all went well; a stream stays as it is."""
+    """Open a file that replaces ``destination`` on success; a stream is used as it is."""
     if not isinstance(destination, str):
         yield destination
         destination.flush()
@@ -241,10 +241,10 @@ def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _new_directory(destination: str) -> Iterator[bytes]:
-    """Make a directory that gets the name ``destination`` when all went well."""
+    """Make a directory that gets the name ``destination`` on success."""
     making = os.fsencode(f"{destination.rstrip('/')}.{os.getpid()}.part")
     if os.path.lexists(destination) and (not os.path.isdir(destination) or os.listdir(destination)):
-        raise UsageError(f"{destination} is there, and no empty directory", "name another one")
+        raise UsageError(f"{destination} exists and is not an empty directory", "name another one")
     try:
         os.mkdir(making)
         yield making

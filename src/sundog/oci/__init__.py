@@ -1,1 +1,1 @@
-"""Pure values of the OCI image and distribution specifications."""
+"""Values of the OCI image and distribution specifications, and readers that check them."""

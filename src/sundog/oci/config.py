@@ -3,9 +3,8 @@
 Specification: OCI image-spec v1.1, config.md, and the fields that Docker adds to it
 (``Healthcheck``, ``OnBuild``, ``Shell``).  A pure value: no I/O, no clock.
 
-Reading is tolerant, as the tools that write configurations are many: null stands for absent, and
-what this module does not know is kept and written back.  A known field of the wrong type is an
-error.
+Reading is tolerant, because many tools write configurations: null means absent, and fields that
+this module does not know are kept and written back.  A known field of the wrong type is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _Strings = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """How one layer, or one change of the configuration alone (``empty_layer``), came about."""
+    """The origin of one layer or, with ``empty_layer``, of a change of the configuration alone."""
 
     created: str = ""
     created_by: str = ""
@@ -63,9 +62,9 @@ class ImageConfig:
     """An image's configuration.
 
     ``cmd``, ``entrypoint`` and ``shell`` are None where the image does not set them.  ``env`` holds
-    the entries as they are, ``NAME=VALUE`` as a rule.  ``diff_ids`` may hold "" where a layer's is
-    not known yet.  ``unknown`` and ``unknown_config`` keep what this module does not know of the
-    object and of its ``config``.
+    the entries unchanged, usually ``NAME=VALUE``.  ``diff_ids`` holds "" for a layer whose diff_id
+    is not known yet.  ``unknown`` and ``unknown_config`` keep the fields of the object and of its
+    ``config`` that this module does not know.
     """
 
     architecture: str = ""
@@ -138,7 +137,7 @@ class ImageConfig:
             Healthcheck=self.healthcheck,
             OnBuild=list(self.on_build),
         )
-        # An empty one is not the same as none: it resets what a base image sets.
+        # An empty list differs from an absent one: it resets what a base image sets.
         for key, words in (
             ("Entrypoint", self.entrypoint),
             ("Cmd", self.cmd),
@@ -163,12 +162,12 @@ class ImageConfig:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of ``env`` by name; the last of a name wins, one without "=" is empty."""
+        """The variables of ``env`` by name; the last entry of a name wins; "" if it lacks "="."""
         pairs = (entry.partition("=") for entry in self.env)
         return {name: value for name, _, value in pairs if name}
 
     def with_env(self, name: str, value: str) -> Self:
-        """Return a copy in which the variable has this value, in its old place if it was set."""
+        """Return a copy in which the variable has this value, in its old place if it had one."""
         entries = {entry.partition("=")[0]: entry for entry in self.env}
         entries[name] = f"{name}={value}"
         return replace(self, env=tuple(entries.values()))

@@ -28,8 +28,8 @@ _MEDIA_TYPE = re.compile(f"{_NAME}/{_NAME}")
 class Descriptor:
     """A reference to content: ``size`` is in bytes.
 
-    ``platform`` is None where nothing is said of it; ``urls`` are other places to get the content
-    from; ``unknown`` keeps what this module does not know.
+    ``platform`` is None where the document does not name one; ``urls`` are other places that have
+    the content; ``unknown`` keeps the fields that this module does not know.
     """
 
     media_type: str
@@ -43,11 +43,11 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, value: object, what: str = "descriptor") -> Descriptor:
-        """Read a descriptor; raise ManifestError, which begins with ``what``."""
+        """Read a descriptor; raise ManifestError, whose message begins with ``what``."""
         fields = Fields(value, what, ManifestError)
         media_type = fields.string("mediaType")
         if not _MEDIA_TYPE.fullmatch(media_type):
-            raise ManifestError(f"{what}: mediaType: {media_type!r} is no media type")
+            raise ManifestError(f"{what}: mediaType: {media_type!r} is not a media type")
         try:
             digest = Digest.parse(fields.string("digest"))
         except DigestSyntaxError as error:

@@ -1,7 +1,6 @@
 """Digests: the names of content.
 
-Specification: OCI image-spec v1.1, descriptor.md §Digests.  Values only: no I/O, nothing of ours is
-imported but ``errors``.
+Specification: OCI image-spec v1.1, descriptor.md §Digests.  Values only: no I/O.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """Read ``algorithm:encoded``; raise DigestSyntaxError when it is not a registered one."""
+        """Read ``algorithm:encoded``; raise DigestSyntaxError for another form or algorithm."""
         algorithm, colon, encoded = text.partition(":")
         if not colon:
             raise DigestSyntaxError(f"digest {text!r}: no algorithm (as in sha256:…)")

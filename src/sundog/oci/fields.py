@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sundog.errors import SundogError
 
-    # What json.loads returns for an object; checked key by key below.
+    # What json.loads returns for an object; Fields checks it key by key.
     JsonObject = dict[str, Any]
 
     # Makes an error of a message.
@@ -25,7 +25,7 @@ _SIZE_LIMIT = 1 << 63
 
 
 def parse_json(source: bytes | str, what: str, error: Complaint) -> object:
-    """Return the value that JSON text stands for; raise ``error``, which begins with ``what``."""
+    """Return the value of JSON text; raise ``error``, whose message begins with ``what``."""
     try:
         return json.loads(source)
     except ValueError as problem:  # UnicodeDecodeError too
@@ -35,13 +35,13 @@ def parse_json(source: bytes | str, what: str, error: Complaint) -> object:
 
 
 class Fields:
-    """A JSON object whose known fields are taken out one by one; ``rest`` is what is left.
+    """A JSON object whose reader takes out the known fields; ``rest`` is what is left.
 
-    ``what`` begins the messages of ``error``, which every method raises when a field is of another
-    type.  A field that is null is absent.
+    Every method raises ``error`` when a field has another type; ``what`` begins its message.  A
+    field that is null counts as absent.
     """
 
-    # What the format calls an object, and whether a lone string may stand for a list of one.
+    # The format's word for an object, and whether a lone string may stand for a list of one.
     OBJECT = "an object"
     TAKES_LONE_STRINGS = True
 
@@ -57,7 +57,7 @@ class Fields:
         return self.rest.pop(key, None)
 
     def required_string(self, key: str) -> str:
-        """Remove a string, which has to be there, and return it."""
+        """Remove a string and return it; raise the error when it is absent."""
         if self.rest.get(key) is None:
             raise self.wrong(key, "a string", None)
         return self.string(key)
@@ -123,12 +123,12 @@ class Fields:
         return value
 
     def size(self, key: str) -> int:
-        """Remove a number of bytes, which has to be there, and return it."""
+        """Remove a number of bytes and return it; raise the error when it is absent."""
         value = self.take(key)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.wrong(key, "a whole number", value)
         if not 0 <= value < _SIZE_LIMIT:
-            raise self._error(f"{self.what}: {key}: {value} is no size")
+            raise self._error(f"{self.what}: {key}: {value} is not a size")
         return value
 
     def wrong(self, key: str, expected: str, value: object) -> SundogError:
@@ -137,7 +137,7 @@ class Fields:
 
 
 class Table(Fields):
-    """A TOML table, read likewise."""
+    """A TOML table, read in the same way."""
 
     OBJECT = "a table"
     TAKES_LONE_STRINGS = False

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An image index.  ``unknown`` keeps what this module does not know."""
+    """An image index.  ``unknown`` keeps the fields that this module does not know."""
 
     manifests: tuple[Descriptor, ...]
     media_type: str = OCI_INDEX
@@ -34,7 +34,7 @@ class Index:
     def from_json(cls, source: bytes, media_type: str = "") -> Index:
         """Read an index; raise ManifestError.
 
-        ``media_type`` is what the source was said to be, "" if nothing was said.
+        ``media_type`` is the type that came with the source, "" if none came.
         """
         fields, media_type = open_document(source, media_type)
         if media_type not in INDEXES:
@@ -71,7 +71,7 @@ class Index:
         """Return the entry that runs best on ``platform``; raise PlatformUnavailable.
 
         The variant itself is best, then the next older one that it can run.  Of equal entries the
-        first one wins; one that names no platform is the last resort.
+        first one wins.  An entry without a platform is the last resort.
         """
         wanted = platform.runnable()
         best: tuple[int, Descriptor] | None = None
@@ -93,6 +93,6 @@ class Index:
 
     @property
     def platforms(self) -> list[Platform]:
-        """The platforms that the entries name, in order; that of attestations, unknown, is none."""
+        """The platforms that the entries name, in order, without ``unknown`` of attestations."""
         known = [entry.platform for entry in self.manifests if entry.platform is not None]
         return list(dict.fromkeys(item for item in known if item.architecture != "unknown"))

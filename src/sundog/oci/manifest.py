@@ -2,9 +2,9 @@
 
 Specification: OCI image-spec v1.1, manifest.md, and Docker's schema 2.  Pure values: no I/O.
 
-Reading is strict where a lenient reader could be led to see something else than another one does:
-the media type says how to read a document, and a document that is both manifest and index is
-refused (image-spec, manifest.md, "mediaType").
+Reading is strict where two lenient readers could see different things in one document: the media
+type decides how to read it, and a document that is both manifest and index is an error (image-spec,
+manifest.md, "mediaType").
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sundog.oci.fields import JsonObject
 
-# What registries accept at least, and no image comes near (distribution-spec v1.1, "Pushing
+# Registries have to accept this size, and no image comes near it (distribution-spec v1.1, "Pushing
 # Manifests").
 MANIFEST_SIZE_LIMIT = 4 << 20
 _SCHEMA_VERSION = 2
@@ -31,7 +31,7 @@ _SCHEMA_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An image manifest.  ``layers`` go from bottom to top; ``unknown`` is what is not known."""
+    """An image manifest.  ``layers`` go from bottom to top; ``unknown`` keeps unknown fields."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
@@ -45,7 +45,7 @@ class Manifest:
     def from_json(cls, source: bytes, media_type: str = "") -> Manifest:
         """Read a manifest; raise ManifestError.
 
-        ``media_type`` is what the source was said to be, "" if nothing was said.
+        ``media_type`` is the type that came with the source, "" if none came.
         """
         fields, media_type = open_document(source, media_type)
         if media_type not in MANIFESTS:
@@ -84,12 +84,12 @@ class Manifest:
         return {**value, **{key: item for key, item in optional.items() if item}, **self.unknown}
 
     def to_bytes(self) -> bytes:
-        """Return the text that is stored and hashed: the same for equal manifests."""
+        """Return the bytes to store and hash: equal manifests have equal bytes."""
         return encoded_document(self.to_json())
 
 
 def document_media_type(source: bytes, media_type: str = "") -> str:
-    """Return what ``source`` is, of ``INDEXES`` or ``MANIFESTS``; raise ManifestError.
+    """Return the type of ``source``, one of ``INDEXES`` or ``MANIFESTS``; raise ManifestError.
 
     ``media_type`` is as for ``Manifest.from_json``.
     """
@@ -109,7 +109,7 @@ def open_document(source: bytes, media_type: str) -> tuple[Fields, str]:
     if version == 1 or inner in DOCKER_SCHEMA1 or media_type in DOCKER_SCHEMA1:
         raise ManifestError(
             "the manifest has Docker's schema 1, which is not supported",
-            "push the image again with a program that is younger than 2017",
+            "push the image again with a program from 2017 or later",
         )
     if version != _SCHEMA_VERSION:
         raise ManifestError(f"manifest: schemaVersion: expected 2, found {version!r}")
@@ -121,7 +121,7 @@ def open_document(source: bytes, media_type: str) -> tuple[Fields, str]:
         raise ManifestError("manifest: it is both an image manifest and an index")
     kind = inner or media_type
     if kind not in known:
-        # A registry may say no more than "JSON", and OCI documents need not say what they are.
+        # A registry may say only "JSON", and OCI documents need not name their type.
         if inner:
             raise ManifestError(f"manifest: mediaType: {inner!r} is neither manifest nor index")
         kind = OCI_INDEX if "manifests" in fields.rest else OCI_MANIFEST
@@ -129,5 +129,5 @@ def open_document(source: bytes, media_type: str) -> tuple[Fields, str]:
 
 
 def encoded_document(value: JsonObject) -> bytes:
-    """Return the JSON text of a document: the same for equal ones."""
+    """Return the JSON text of a document: equal documents have equal text."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

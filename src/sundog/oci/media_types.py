@@ -22,7 +22,7 @@ DOCKER_LAYER_GZIP = f"{DOCKER_LAYER}.gzip"
 DOCKER_LAYER_ZSTD = f"{DOCKER_LAYER}.zstd"
 _DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 
-# Before 2017; the layers of such a manifest are not named by media types at all.
+# From before 2017; such a manifest gives its layers no media types.
 DOCKER_SCHEMA1 = frozenset(
     f"application/vnd.docker.distribution.manifest.v1+{suffix}" for suffix in ("json", "prettyjws")
 )
@@ -31,7 +31,7 @@ INDEXES = frozenset((OCI_INDEX, DOCKER_INDEX))
 MANIFESTS = frozenset((OCI_MANIFEST, DOCKER_MANIFEST))
 CONFIGS = frozenset((OCI_CONFIG, DOCKER_CONFIG))
 
-# Layers that their owner allows nobody to distribute: other hosts than the registry have them.
+# Layers that only their owner may distribute: hosts other than the registry have them.
 FOREIGN_LAYERS = frozenset(
     (
         _OCI_FOREIGN,
@@ -60,5 +60,5 @@ _AS_OCI = {
 
 
 def as_oci(media_type: str) -> str:
-    """Return the OCI name of a type of layer; the bytes are the same under both."""
+    """Return the OCI name of a layer's media type; both names mean the same bytes."""
     return _AS_OCI.get(media_type, media_type)

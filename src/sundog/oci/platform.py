@@ -35,14 +35,17 @@ _MACHINES = {
     "s390x": ("s390x", ""),
     "riscv64": ("riscv64", ""),
     "loongarch64": ("loong64", ""),
-    "mips64": ("mips64le", ""),  # uname does not tell the byte order; big-endian images are no more
+    "mips64": (
+        "mips64le",
+        "",
+    ),  # whatever its byte order: no image is big-endian
     "mips64le": ("mips64le", ""),
 }
 
-# Variants that say no more than the architecture alone.
+# Variants that the architecture alone implies.
 _IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1"), ("amd64", "1")}
 
-# Architecture → its variants, the newest first; "" is the one that goes without saying.
+# Architecture → its variants, the newest first; "" is the implied one.
 _OLDER_VARIANTS: dict[str, tuple[str, ...]] = {
     "amd64": ("v4", "v3", "v2", ""),
     "arm": ("v8", "v7", "v6", "v5"),
@@ -52,7 +55,7 @@ _OLDER_VARIANTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image runs on; ``variant`` is "" where the architecture says it all."""
+    """The system that an image runs on; ``variant`` is "" if the architecture implies it."""
 
     os: str
     architecture: str
@@ -62,8 +65,8 @@ class Platform:
     def parse(cls, text: str) -> Platform:
         """Read ``os/architecture[/variant]`` or ``architecture[/variant]``; raise UsageError.
 
-        Spellings of uname are understood, and the variant that the architecture implies is dropped:
-        ``linux/aarch64`` and ``arm64/v8`` are both ``linux/arm64``.
+        uname's spellings work too, and an implied variant is dropped: ``linux/aarch64`` and
+        ``arm64/v8`` are both ``linux/arm64``.
         """
         parts = text.lower().split("/")
         if not all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
@@ -84,28 +87,29 @@ class Platform:
 
     @classmethod
     def of(cls, os_name: str, architecture: str, variant: str = "") -> Platform:
-        """Return the platform that the fields of a document name, in their usual spelling."""
+        """Return the platform that a document's fields name, in the usual spelling."""
         return _normalized(os_name.lower(), architecture.lower(), variant.lower())
 
     @classmethod
     def of_host(cls) -> Platform:
-        """Tell this machine's platform from uname(2)."""
+        """Return this machine's platform, from uname(2)."""
         return cls.of_machine(os.uname().machine)
 
     @classmethod
     def of_machine(cls, machine: str) -> Platform:
-        """Translate uname's ``machine``; one that is unknown stands for itself."""
+        """Translate uname's ``machine``; an unknown one is returned unchanged."""
         return _normalized("linux", machine.lower(), "")
 
     def runnable(self) -> list[Platform]:
         """Return the platforms whose programs run on this one, the best first.
 
-        A variant runs what older ones of its architecture do (image-index.md, "Platform Variants").
+        A variant runs programs for older variants of its architecture (image-index.md, "Platform
+        Variants").
         """
         older = _OLDER_VARIANTS.get(self.architecture, ())
         if self.variant in older:
             older = older[older.index(self.variant) + 1 :]
-        else:  # a variant that nobody heard of runs what goes without saying
+        else:  # an unknown variant runs programs for the implied one
             older = tuple(variant for variant in older if not variant)
         return [self, *(Platform(self.os, self.architecture, variant) for variant in older)]
 

@@ -1,7 +1,7 @@
 """Image references as values: ``[registry/]repository[:tag][@digest]``.
 
 Specification: the grammar of the distribution project's ``reference`` package, which
-``record.names`` implements for the whole house (``ch-run`` needs it too); this module only names
+``record.names`` implements for all of Sundog (``ch-run`` needs it too).  This module only names
 the parts.
 """
 
@@ -17,7 +17,7 @@ _OFFICIAL_PREFIX = "library/"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference in full; only ``tag`` and ``digest`` may be None, and never both of them."""
+    """A complete reference; ``tag`` or ``digest`` may be None, but never both."""
 
     registry: str
     repository: str
@@ -40,14 +40,14 @@ class Reference:
 
     @property
     def canonical(self) -> str:
-        """The one text that stands for all spellings of this reference."""
+        """The canonical text: the same for all spellings of this reference."""
         tag = f":{self.tag}" if self.tag is not None else ""
         digest = f"@{self.digest}" if self.digest is not None else ""
         return f"{self.name}{tag}{digest}"
 
     @property
     def familiar(self) -> str:
-        """The short text for people: Docker Hub and its official namespace left out."""
+        """The short text for people, without Docker Hub and its official namespace."""
         hub, _, text = self.canonical.partition(f"{DEFAULT_REGISTRY}/")
         if hub or not text:
             return self.canonical

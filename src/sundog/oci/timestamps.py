@@ -1,4 +1,4 @@
-"""Times as image configurations have them, and SOURCE_DATE_EPOCH, which stands for the present one.
+"""Times in image configurations, and SOURCE_DATE_EPOCH, which replaces the present time.
 
 Specification: RFC 3339, section 5.6; https://reproducible-builds.org/specs/source-date-epoch/.
 """
@@ -10,13 +10,13 @@ import time
 from sundog.errors import UsageError
 
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
-_DIGITS = 11  # of the year 5138: what is longer is no time in seconds
+_DIGITS = 11  # up to the year 5138: a longer number is not a time in seconds
 
 
 def parse_epoch(text: str, where: str) -> int | None:
     """Return the seconds since 1970 that ``text`` says; None if it is empty.
 
-    ``where`` it stood is for the message.  Raises UsageError.
+    ``where`` names the place of ``text`` in the message of UsageError.
     """
     if not text:
         return None

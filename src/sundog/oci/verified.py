@@ -28,9 +28,9 @@ _ALGORITHM = "sha256"
 class VerifiedReader:
     """The bytes of ``source``, counted, hashed, and checked at their end.
 
-    ``digest`` and ``size`` (in bytes) are what the content has to have; None: that is not known.
-    ``what`` names the content in messages.  Nobody comes to the end of other content: where
-    ``read`` would return b"" it raises SizeMismatch or DigestMismatch.  It returns no byte beyond
+    The content has to have this ``digest`` and this ``size`` in bytes; None means unknown.
+    ``what`` names the content in messages.  No reader reaches the end of wrong content: ``read``
+    raises SizeMismatch or DigestMismatch where it would return b"".  It returns no byte beyond
     ``size``.
     """
 
@@ -49,7 +49,7 @@ class VerifiedReader:
         import hashlib  # noqa: PLC0415 - see Digest.of
 
         self._hash = hashlib.new(self._algorithm, usedforsecurity=False)
-        self.size = 0  # of what has been read so far
+        self.size = 0  # bytes read so far
 
     @classmethod
     def of_blob(cls, source: Readable, descriptor: Descriptor) -> Self:
@@ -58,11 +58,11 @@ class VerifiedReader:
 
     @property
     def digest(self) -> Digest:
-        """The digest of what has been read so far: by the algorithm expected, or sha256."""
+        """The digest of the bytes read so far, by the expected digest's algorithm or sha256."""
         return Digest(self._algorithm, self._hash.hexdigest())
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; b"" at the end, if all of them were right."""
+        """Return up to ``size`` bytes; b"" at the end of right content."""
         data = self._source.read(size)
         if not data:
             self._check()
@@ -77,14 +77,14 @@ class VerifiedReader:
         return data
 
     def read_all(self) -> bytes:
-        """Return all bytes, which have to fit into memory."""
+        """Return all bytes; they have to fit into memory."""
         parts = []
         while part := self.read(_CHUNK):
             parts.append(part)
         return b"".join(parts)
 
     def drain(self) -> None:
-        """Read on to the end, so that all is checked."""
+        """Read to the end, which checks the content."""
         while self.read(_CHUNK):
             pass
 

@@ -1,1 +1,1 @@
-"""Registries: OCI distribution-spec 1.1 as a client, with the ways in which people log in."""
+"""Registries: a client of OCI distribution-spec 1.1, and the ways in which users log in."""

@@ -1,9 +1,9 @@
-"""Addresses: what a URL says that a registry, an image, a Dockerfile or a setting has in it.
+"""Addresses: the URLs that registries, images, Dockerfiles and settings contain.
 
-Specification: RFC 3986, of which the strict part: ``http`` or ``https``, a host of ASCII letters,
-digits, ``-`` and ``_``, or an IP address in its usual form; a port that is one; no user; no control
-character.  Readers of URLs differ in all the rest, and where two differ a password can be sent to a
-host other than the one that was checked.
+Specification: a strict part of RFC 3986: ``http`` or ``https``; a host of ASCII letters, digits,
+``-`` and ``_``, or an IP address in its usual form; a port from 1 to 65535; no user; no control
+characters.  Other programs read other URLs differently.  Where two readers differ, a password could
+go to another host than the one that was checked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _URL = re.compile(
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
 _ASCII = "".join(map(chr, range(128)))
-# An address to some readers: inet_aton(3) takes 127.1, 0x7f.1 and 2130706433.
+# inet_aton(3) and its users take 127.1, 0x7f.1 and 2130706433 for addresses.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 
@@ -71,14 +71,14 @@ class Address:
         return cls(scheme, host, port, match["authority"], match["target"])
 
     def follow(self, location: str) -> Address:
-        """Return what the header field ``Location`` of an answer from here means.
+        """Return the address that a header field ``Location`` means in an answer from this address.
 
         Raises AddressError.
         """
         try:
-            # What is not ASCII goes back byte by byte as it came.
+            # Bytes that are not ASCII go back to the server unchanged.
             url = urljoin(str(self), quote(location, _ASCII, "latin-1"))
-        except ValueError as error:  # it cannot be read
+        except ValueError as error:  # urljoin cannot read it
             raise AddressError(_shown(location)) from error
         return Address.parse(url)
 
@@ -87,17 +87,17 @@ class Address:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What decides whether two addresses are the same server's (RFC 6454)."""
+        """Scheme, host and port: equal if two addresses belong to one server (RFC 6454)."""
         return self.scheme, self.host, self.port
 
     @property
     def is_number(self) -> bool:
-        """Whether the host is an IP address and no name."""
+        """Whether the host is an IP address, not a name."""
         return _ip_address(self.host) is not None
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine: an IP address of the loopback, or ``localhost`` itself."""
+        """Whether the host is this machine: a loopback IP address, or the name ``localhost``."""
         if self.host == _LOCAL:
             return True
         number = _ip_address(self.host)
@@ -114,7 +114,7 @@ def host_of(url: str) -> str:
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
     if ":" not in host and not host[-1:].isdigit():
         return None
-    from ipaddress import ip_address  # noqa: PLC0415 - names need none
+    from ipaddress import ip_address  # noqa: PLC0415 - few hosts are numbers
 
     try:
         return ip_address(host)
@@ -123,5 +123,5 @@ def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _shown(text: str) -> str:
-    """Return an address that is none for a message, without what may be a password."""
+    """Return a malformed address for a message, without what may be a password."""
     return ascii(re.sub(r"//[^/?#]*@", "//", text[:_SHOWN]))[1:-1]

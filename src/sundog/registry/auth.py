@@ -3,8 +3,9 @@
 Specification: RFC 9110, §11 (challenges), RFC 7617 (Basic), and the distribution project's "Token
 Authentication" and "OAuth2" specifications (https://distribution.github.io/distribution/spec/auth/).
 
-Nothing is sent before the registry asks for it.  A token is good for the scopes that it was got
-for, and a new one is got when it is about to end or the registry rejects it.
+The client sends no credentials before the registry asks for them.  A token serves the scopes that
+it was fetched for; the client fetches a new one when the old one is about to expire, or the
+registry rejects it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from sundog.registry.http import Response, Transport
 
 _CLIENT_ID = "sundog"
-_DEFAULT_SECONDS = 60  # of a token's life, where the server does not tell
+_DEFAULT_SECONDS = 60  # a token's life, where the server does not tell it
 _LONGEST_SECONDS = 86_400
 _SHOWN = 200  # characters of what a registry wrote
 _DIGITS = 9  # of a number in a string
 _TOKEN = re.compile(r"[!-~]+")  # RFC 6750 allows fewer; a header field carries no more
-_MARGIN_SECONDS = 10  # a token that ends sooner is not used any more
+_MARGIN_SECONDS = 10  # a token that expires sooner is not used any more
 
 _CHALLENGE = re.compile(
     r"""[\s,]*
@@ -46,7 +47,7 @@ _CHALLENGE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a registry wants: the scheme in lower case, and its parameters."""
+    """A way to log in that a registry offers: the scheme, in lower case, and its parameters."""
 
     scheme: str
     parameters: Mapping[str, str]
@@ -74,20 +75,21 @@ def parse_challenges(header: str) -> list[Challenge]:
 
 
 def pull_scope(repository: str) -> str:
-    """Return the scope that lets one read a repository."""
+    """Return the scope that allows reading a repository."""
     return f"repository:{repository}:pull"
 
 
 def push_scope(repository: str) -> str:
-    """Return the scope that lets one read and write a repository."""
+    """Return the scope that allows reading and writing a repository."""
     return f"repository:{repository}:pull,push"
 
 
 class Authenticator:
-    """Authentication at ``registry``, ``HOST[:PORT]``; may be used by several threads.
+    """Authentication at ``registry``, ``HOST[:PORT]``.  Several threads may use one object.
 
-    ``credentials`` is asked at most once, when the registry first wants any; None is anonymous.
-    ``token_servers`` are hosts that the user trusts with them as he does the registry.
+    ``credentials`` is called at most once, when the registry first wants credentials; it returns
+    None for an anonymous user.  ``token_servers`` are hosts that the user trusts with the
+    credentials.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class Authenticator:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the registry knows the user by no name."""
+        """Whether the registry does not know who the user is."""
         return self._credentials is None
 
     def headers(self, scopes: Sequence[str]) -> dict[str, str]:
@@ -123,7 +125,7 @@ class Authenticator:
             return {"Authorization": self._authorization(tuple(scopes))}
 
     def satisfy(self, response: Response, sent: Mapping[str, str], scopes: Sequence[str]) -> bool:
-        """Take up the challenge of a 401; tell whether the request is worth repeating.
+        """Answer the challenge of a 401; tell whether the request is worth repeating.
 
         ``sent`` are the fields that ``headers`` returned for the request.  Raises
         UnauthorizedError when the registry or its token server rejects the credentials.
@@ -141,13 +143,14 @@ class Authenticator:
             key = tuple(scopes)
             token = self._tokens.get(key)
             if token is not None and used == f"Bearer {token.text}":
-                del self._tokens[key]  # it has ended, or never was good enough
+                del self._tokens[key]  # it has expired, or does not allow this
             return self._authorization(key) != used
 
     def give_up(self, host: str) -> None:
         """Raise UnauthorizedError if a 401 in spite of ``headers`` means a wrong password.
 
-        With a token it means that the user may not do this, or that there is no such repository.
+        In spite of a token, it means that the user may not do this, or that the repository does not
+        exist.
         """
         challenge = self._challenge
         if challenge is not None and challenge.scheme == "basic":
@@ -177,8 +180,8 @@ class Authenticator:
         if user is not None and not is_entitled(realm.host, self._registry, self._token_servers):
             raise ProtocolError(
                 f"token server {host}: it does not belong to the registry {self._registry}, "
-                "so no password goes there",
-                f'if you trust it: token-servers = ["{realm.host}"] for that registry in '
+                "so ch-image sends no password there",
+                f'if you trust it, set token-servers = ["{realm.host}"] for that registry in '
                 "registries.conf",
             )
         response = self._transport.send(self._token_request(realm, challenge, scopes, user))
@@ -193,11 +196,11 @@ class Authenticator:
         if not _TOKEN.fullmatch(text):
             raise ProtocolError(what)
         seconds = _seconds(answer.take("expires_in"))
-        # One that lives shorter than the margin is used at once, and once.
+        # A token that lives shorter than the margin serves one request, at once.
         return _Token(text, time.monotonic() + max(seconds, _MARGIN_SECONDS + 1))
 
     def _realm(self, challenge: Challenge) -> Address:
-        """Return where tokens are; raise ProtocolError if nobody should ask there."""
+        """Return the address of the token server; raise ProtocolError if it is not safe to ask."""
         text = challenge.parameters.get("realm", "")
         try:
             realm = Address.parse(text)
@@ -209,7 +212,7 @@ class Authenticator:
         if realm.scheme == "http" and self._verify and not is_here:
             raise ProtocolError(
                 f"token server {realm.authority}: no TLS, so anybody could read what is sent",
-                "if that is meant to be: insecure = true for the registry in registries.conf",
+                "if you accept that, set insecure = true for the registry in registries.conf",
             )
         return realm
 
@@ -254,7 +257,7 @@ class Authenticator:
 
 
 def _seconds(value: object) -> float:
-    """Return how long a token lives, at most a day; who writes nonsense has not told."""
+    """Return a token's life in seconds, at most a day; the default for nonsense."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:_DIGITS])
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
@@ -263,17 +266,15 @@ def _seconds(value: object) -> float:
 
 
 def _chosen(challenges: list[Challenge], host: str, header: str) -> Challenge:
-    """Return the challenge to take up: a token rather than the password itself."""
+    """Return the challenge to answer: with a token rather than with the password itself."""
     for scheme in ("bearer", "basic"):
         for challenge in challenges:
             if challenge.scheme == scheme:
                 return challenge
     if not header:
-        raise UnauthorizedError(
-            f"{host}: unauthorized, and the registry does not say how to log in"
-        )
+        raise UnauthorizedError(f"{host}: unauthorized; the registry does not say how to log in")
     raise UnauthorizedError(
-        f"{host}: don't know how to log in by "
+        f"{host}: unsupported way to log in: "
         f"{challenges[0].scheme[:_SHOWN] if challenges else ascii(header[:_SHOWN])}"
     )
 

@@ -1,4 +1,4 @@
-"""What a registry has under a reference: for which platforms, under which digests."""
+"""What a registry has under a reference: the platforms and the digests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONFIG_LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """What there is.  ``digest`` is what the tag names now; ``is_index`` whether for several."""
+    """The answer: ``digest`` is what the tag names now; ``is_index``: that is an index."""
 
     reference: Reference
     digest: Digest
@@ -34,7 +34,7 @@ class Available:
 def available(session: Session, text: str, report: Report) -> tuple[Reference, Available | None]:
     """Return the reference that ``text`` means, and what a registry has under it.
 
-    None where no registry has it, or shows it.  Raises RegistryError.
+    None in place of the latter: no registry has it, or lets the user see it.  Raises RegistryError.
     """
     remotes = session.registries.remotes(text)
     for remote in remotes:

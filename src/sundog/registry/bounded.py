@@ -1,9 +1,9 @@
-"""Ends for what ``http.client`` would read without one: a hostile server sends such things.
+"""Bounds for parts of an answer that ``http.client`` reads without limit; servers may be hostile.
 
 Specification: RFC 9112, §7.1 (chunks and trailers), and RFC 9110, §15.2 (interim answers).
 
-The methods that are overridden here are ``http.client``'s own, and private; tests fail where they
-are no longer called.
+The methods overridden here are private ones of ``http.client``; tests fail if ``http.client`` no
+longer calls them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Response(http.client.HTTPResponse):
         return version, status, reason
 
     def _read_next_chunk_size(self) -> int:
-        # int(…, 16) reads a sign, and a chunk of -1 bytes would be all that ever comes.
+        # int(…, 16) accepts a sign, and a chunk of -1 bytes would be read without end.
         digits = self.fp.readline(_LINE).partition(b";")[0].strip()
         if len(digits) > _CHUNK_DIGITS or not digits.isalnum():
             self._close_conn()  # type: ignore[attr-defined]
@@ -69,6 +69,6 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 def bound(manager: urllib3.PoolManager) -> urllib3.PoolManager:
-    """Have all answers that come through ``manager`` end; return it."""
+    """Bound all answers that come through ``manager``; return it."""
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return manager

@@ -1,8 +1,8 @@
-"""Certificates per registry: whom to trust beside the system's authorities, and who the user is.
+"""Certificates per registry: authorities to trust beside the system's, and client certificates.
 
-Specification: containers-certs.d(5).  Of the directories ``certs.d/HOST[:PORT]`` in the user's
-configuration, ``/etc/containers`` and ``/etc/docker``, the first that is there counts alone:
-``*.crt`` are authorities, and ``NAME.cert`` with ``NAME.key`` is a certificate of the client.
+Specification: containers-certs.d(5).  Only the first directory ``certs.d/HOST[:PORT]`` counts that
+exists in the user's configuration, ``/etc/containers`` or ``/etc/docker``.  In it, ``*.crt`` are
+authorities, and ``NAME.cert`` with ``NAME.key`` is a certificate of the client.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NAME = "certs.d"
 _SYSTEM = ("/etc/containers", "/etc/docker")
-_MANUAL = "see containers-certs.d(5): NAME.crt of an authority, NAME.cert and NAME.key of yours"
+_MANUAL = "see containers-certs.d(5): an authority is NAME.crt; yours is NAME.cert and NAME.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Certificates:
 
     @classmethod
     def of(cls, host: str, environment: Mapping[str, str]) -> Certificates:
-        """Return what there is for ``host[:port]``; raise CertificateError."""
+        """Return the files for ``host[:port]``; raise CertificateError."""
         for place in (containers_directory(environment), *_SYSTEM):
             directory = os.path.join(place, _NAME, host)
             try:
@@ -49,7 +49,10 @@ class Certificates:
         return cls()
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Add the certificates to what ``context`` trusts and shows; raise CertificateError."""
+        """Let ``context`` trust the authorities and show the client certificates.
+
+        Raises CertificateError.
+        """
         for path in self.authorities:
             try:
                 context.load_verify_locations(cafile=path)
@@ -57,7 +60,7 @@ class Certificates:
                 raise _unusable(path, error) from error
         for certificate, key in self.clients:
             try:
-                # A key with a passphrase fails: OpenSSL would ask on the terminal.
+                # So a key with a passphrase fails; else OpenSSL would ask on the terminal.
                 context.load_cert_chain(certificate, key, password="")
             except OSError as error:
                 named = error.filename or f"{certificate} and {os.path.basename(key)}"
@@ -72,7 +75,7 @@ def _pair(certificate: str, paths: list[str]) -> tuple[str, str]:
 
 
 def _unusable(path: str, error: OSError) -> CertificateError:
-    import ssl  # noqa: PLC0415 - a transport without TLS needs none
+    import ssl  # noqa: PLC0415 - a transport without TLS does without
 
     why = error.strerror or str(error)
     if isinstance(error, ssl.SSLError):

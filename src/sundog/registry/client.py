@@ -1,7 +1,7 @@
 """A registry's verbs, for one repository at a time.
 
-Specification: OCI distribution-spec v1.1.  What comes back is checked: manifests against their
-digest, and everything against what the specification promises.
+Specification: OCI distribution-spec v1.1.  The client checks manifests against their digests, and
+all answers against the specification.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ _MESSAGE_LIMIT = 300
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A manifest or index as it came; ``digest`` is that of ``content``."""
+    """A manifest or index; ``content`` is its bytes as they came, ``digest`` their digest."""
 
     content: bytes
     media_type: str
     digest: Digest
 
 
-_NO_REGISTRY = "is that a registry, and is there a proxy in between that wants a login?"
+_NO_REGISTRY = "is that a registry? Does a proxy in between want a login?"
 
 
 class BlobStream:
-    """The bytes of a blob from ``offset`` on; to be closed."""
+    """The bytes of a blob from ``offset`` on.  Close it after use."""
 
     def __init__(self, response: Response, offset: int) -> None:
         self._response = response
@@ -76,10 +76,10 @@ class BlobStream:
 
 
 class RegistryClient:
-    """One repository of one registry; may be used by several threads.
+    """One repository of one registry.  Several threads may use one object.
 
-    ``scopes`` is what one wants to do there, by default to read the repository.  ``verify``: see
-    ``transport.Request``.
+    ``scopes`` are the permissions to ask for, by default that to read the repository.  ``verify``:
+    see ``http.Request``.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class RegistryClient:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the registry has not been told who the user is."""
+        """Whether the client has sent no credentials to the registry."""
         return self._authenticator.is_anonymous
 
     def get_manifest(self, name: str, *, index: bool = True) -> Document:
-        """Return the manifest or, if ``index`` allows one, the index of a tag or digest."""
+        """Return the manifest or, with ``index``, perhaps the index that a tag or digest names."""
         from sundog.oci.manifest import MANIFEST_SIZE_LIMIT  # noqa: PLC0415 - see head_manifest
 
         accept = (*INDEX_TYPES, *IMAGE_TYPES) if index else IMAGE_TYPES
@@ -140,7 +140,7 @@ class RegistryClient:
         return Document(content, media_type, reader.digest)
 
     def head_manifest(self, name: str) -> Digest | None:
-        """Return the digest of what a tag names now; None where the registry does not say."""
+        """Return the digest of what a tag names now; None if the registry does not tell it."""
         accept = (*INDEX_TYPES, *IMAGE_TYPES)
         what = self._name(name)
         response = self.send(
@@ -151,7 +151,7 @@ class RegistryClient:
         return _digest(announced, what) if announced else None
 
     def open_blob(self, digest: Digest, offset: int = 0) -> BlobStream:
-        """Return the bytes of a blob from ``offset`` on, or from 0 where that cannot be had."""
+        """Return the bytes of a blob from ``offset`` on; from 0 if the registry can't do that."""
         what = f"blob {digest}"
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         response = self.send(
@@ -172,7 +172,7 @@ class RegistryClient:
         return BlobStream(response, offset)
 
     def open_url(self, url: str, offset: int = 0) -> BlobStream:
-        """Return the bytes of what is elsewhere, without credentials, from ``offset`` on or 0."""
+        """Return the bytes at another host's URL, from ``offset`` or 0 on; send no credentials."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         response = self._transport.send(Request("GET", url, headers, verify=self._verify))
         if response.status not in (200, 206):
@@ -180,13 +180,14 @@ class RegistryClient:
         return BlobStream(response, offset if response.status == 206 else 0)
 
     def get_blob(self, descriptor: Descriptor, limit: int) -> bytes:
-        """Return a small blob whole, checked.
+        """Return all bytes of a small blob, checked.
 
-        Raises ProtocolError when it is beyond ``limit``, ContentMismatch when it is another.
+        Raises ProtocolError when it has more than ``limit`` bytes, ContentMismatch when it is not
+        what ``descriptor`` says.
         """
         what = f"blob {descriptor.digest}"
         if descriptor.size > limit:
-            raise ProtocolError(f"{what}: {descriptor.size} bytes, of which {limit} are allowed")
+            raise ProtocolError(f"{what}: {descriptor.size} bytes, more than {limit} are refused")
         response = self.send("GET", self.path("blobs", str(descriptor.digest)), what=what)
         return read_all(response, limit, reader=VerifiedReader.of_blob(response, descriptor))
 
@@ -203,9 +204,9 @@ class RegistryClient:
         return f"/v2/{self.endpoint.repository}/{kind}/{name}"
 
     def check(self) -> None:
-        """Ask for nothing but an answer: it shows whether the credentials are good.
+        """Send an empty request, to find out whether the registry accepts the credentials.
 
-        Raises ProtocolError where no registry answers.
+        Raises UnauthorizedError if it does not, ProtocolError if the server is not a registry.
         """
         try:
             response = self.send("GET", "/v2/", what=self._host)
@@ -225,10 +226,10 @@ class RegistryClient:
         expected: Sequence[int] = (200,),
         what: str,
     ) -> Response:
-        """Send a request to the registry and return an answer of an ``expected`` status.
+        """Send a request to the registry and return an answer with an ``expected`` status.
 
-        ``path`` may be a URL that the registry gave.  A body that is a file has to be one that can
-        be sought.  Raises UnauthorizedError, NotInRegistryError, RegistryError about ``what``.
+        ``path`` may be a URL that the registry gave.  A ``body`` that is a file has to be seekable.
+        Raises UnauthorizedError, NotInRegistryError or another RegistryError about ``what``.
         """
         start = body.tell() if body is not None and not isinstance(body, bytes) else 0
         repeated = False
@@ -258,12 +259,12 @@ class RegistryClient:
     def _answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
     ) -> Response:
-        """Return whatever the registry answers; finds out first whether it speaks TLS."""
+        """Return the registry's answer of any status; find out first whether it speaks TLS."""
         with self._lock:
             if self._base is None:
                 return self._first_answer(method, path, headers, body)
         url = self._base.follow(path)
-        if not self._is_ours(url):  # an upload may lead elsewhere; the credentials may not
+        if not self._is_ours(url):  # an upload may go elsewhere; the credentials may not
             headers = {name: value for name, value in headers.items() if name != "Authorization"}
             if (self._base.scheme, url.scheme) == ("https", "http") and self._verify:
                 raise ProtocolError(
@@ -281,7 +282,7 @@ class RegistryClient:
     ) -> Response:
         schemes = ["https"]
         if Address.parse(f"https://{self._host}").is_loopback:
-            schemes.insert(0, "http")  # a server without TLS may not answer to a TLS greeting
+            schemes.insert(0, "http")  # a server without TLS may not answer a TLS greeting
         elif self.endpoint.insecure:
             schemes.append("http")
         errors: dict[str, UnreachableError] = {}
@@ -295,14 +296,14 @@ class RegistryClient:
                 errors[scheme] = error
                 continue
             if response.status == 400 and scheme == "http" and scheme != schemes[-1]:
-                doubtful = response  # which is what a server that expects TLS says to HTTP
+                doubtful = response  # a server that expects TLS answers HTTP like this
                 continue
             if doubtful is not None:
                 doubtful.close()
             self._base = base
             return response
         tls = errors.get("https")
-        # What does not speak TLS is told by its answer to HTTP, whatever that was.
+        # If the server does not speak TLS, the error about HTTP says more.
         if tls is not None and tls.permanent and not tls.plaintext:
             if doubtful is not None:
                 doubtful.close()
@@ -316,19 +317,19 @@ class RegistryClient:
         return f"{self.endpoint}{'@' if ':' in name else ':'}{name}"
 
     def _refusal(self, response: Response, what: str) -> RegistryError:
-        """Return what an unexpected answer means."""
+        """Return the error that an unexpected answer means."""
         status = response.status
         host = host_of(response.url)
         said = _said(response)
         details = f": {said}" if said else ""
         login = f"ch-image login {self.endpoint.host}; or --auth"
         if status == 401:
-            return _unknown(what, f"if your registry needs authentication: {login}")
+            return _unknown(what, f"if the registry needs authentication: {login}")
         if status == 403:
             return UnauthorizedError(f"not allowed by {host}: {what}{details}", login)
         if status == 404:
             if self.is_anonymous:
-                hint = f"check the name; if your registry needs authentication: {login}"
+                hint = f"check the name; if the registry needs authentication: {login}"
                 return NotInRegistryError(f"not in registry: {what}", hint)
             return NotInRegistryError(f"not in registry: {what}", "check the name")
         if status >= 500:
@@ -347,7 +348,7 @@ def _no_registry(host: str, answer: str) -> ProtocolError:
 
 
 def _unknown(what: str, hint: str) -> UnauthorizedError:
-    # Registries do not tell strangers which names there are.
+    # Registries do not tell strangers which names exist.
     return UnauthorizedError(f"unauthorized or not in registry: {what}", hint)
 
 
@@ -359,7 +360,7 @@ def _digest(text: str, what: str) -> Digest:
 
 
 def _said(response: Response) -> str:
-    """Return the registry's own words (distribution-spec, "Error Codes"), in one line."""
+    """Return what the registry says about an error (distribution-spec, "Error Codes")."""
     try:
         body = read_all(response, 1 << 16)
         answer = Fields(parse_json(body, "answer", ProtocolError), "answer", ProtocolError)

@@ -3,14 +3,14 @@
 Specification: containers-registries.conf(5), version 2, of which these keys are honoured:
 ``unqualified-search-registries``; ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
 ``blocked``, ``mirror-by-digest-only``; ``[[registry.mirror]]`` with ``location``, ``insecure``,
-``pull-from-mirror``; and ``[aliases]``.  A file of the user replaces that of the machine; those in
-``registries.conf.d`` complete it.  One key is our own, which other programs pass over:
-``token-servers`` of a registry or mirror are hosts that its password may go to.
+``pull-from-mirror``; and ``[aliases]``.  The user's file replaces the machine's; the files in
+``registries.conf.d`` complete it.  One key is Sundog's own, which other programs ignore:
+``token-servers`` of a registry or mirror are hosts that may get its password.
 
-``$CH_REGY_DEFAULT_HOST``, ``$CH_REGY_DEFAULT_PORT`` and ``$CH_REGY_PATH_PREFIX`` say where names
-without a host are looked for, as in Charliecloud, and overrule the files in that.
+``$CH_REGY_DEFAULT_HOST``, ``$CH_REGY_DEFAULT_PORT`` and ``$CH_REGY_PATH_PREFIX`` say where to look
+for names without a host, as in Charliecloud; they overrule the files.
 
-The name under which an image is kept is none of this module's business: it does not depend on where
+This module does not decide under which name an image is stored: that name does not depend on where
 the image came from.
 """
 
@@ -41,8 +41,8 @@ _PULLS = ("all", "digest-only", "tag-only")
 class Endpoint:
     """One place to ask: ``host[:port]`` and the repository's name there.
 
-    ``insecure`` allows a certificate that nobody vouches for, and HTTP without TLS.
-    ``token_servers`` are hosts that may see the password for it, whatever their domain.
+    ``insecure`` allows a certificate of an unknown authority, and HTTP without TLS.
+    ``token_servers`` are hosts of other domains that may get the password for this place.
     """
 
     host: str
@@ -56,7 +56,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A reference with a registry in it, and where it is to be asked for: mirrors first."""
+    """A reference with a registry in it, and the places to ask for it: mirrors first."""
 
     reference: Reference
     endpoints: tuple[Endpoint, ...]
@@ -93,7 +93,7 @@ class _Registry:
         return _is_below(name, self.prefix) or self.prefix == reference.canonical
 
     def rest(self, reference: Reference) -> str:
-        """Return what ``location`` has to be followed by."""
+        """Return what to append to ``location``."""
         if self.prefix.startswith("*."):
             return "/" + reference.repository
         return reference.name[len(self.prefix) :]
@@ -101,7 +101,7 @@ class _Registry:
 
 @dataclass(frozen=True)
 class Registries:
-    """What is configured."""
+    """All settings about registries."""
 
     registries: tuple[_Registry, ...] = ()
     search: tuple[str, ...] = ()
@@ -111,7 +111,7 @@ class Registries:
 
     @classmethod
     def load(cls, environment: Mapping[str, str]) -> Registries:
-        """Read the files that apply to this user; raise ConfigurationError."""
+        """Read the files and variables that apply to this user; raise ConfigurationError."""
         registries: dict[str, _Registry] = {}
         search: tuple[str, ...] = ()
         aliases: dict[str, str] = {}
@@ -130,7 +130,7 @@ class Registries:
             raise ConfigurationError(f"$CH_REGY_DEFAULT_PORT: not a port: {port}")
         if port and not host:
             raise ConfigurationError(
-                "$CH_REGY_DEFAULT_PORT without $CH_REGY_DEFAULT_HOST", "set both, or none"
+                "$CH_REGY_DEFAULT_PORT without $CH_REGY_DEFAULT_HOST", "set both, or neither"
             )
         return cls(
             tuple(registries.values()),
@@ -141,15 +141,15 @@ class Registries:
         )
 
     def remotes(self, text: str) -> list[Remote]:
-        """Return where to look for what ``text`` names, in order.
+        """Return the remotes to ask for what ``text`` names, in order.
 
-        More than one only for a name without a host.  Raises ReferenceSyntaxError, or
+        There is more than one only for a name without a host.  Raises ReferenceSyntaxError, or
         ConfigurationError when the registry is blocked.
         """
         return [Remote(one, self._endpoints(one)) for one in self._qualified(text)]
 
     def _qualified(self, text: str) -> list[Reference]:
-        """Return references with a registry for ``text``, which may lack it."""
+        """Return references with a registry for ``text``, which may lack the registry."""
         reference = Reference.parse(text)
         if reference.registry != DEFAULT_REGISTRY or text.startswith(_HUB_NAMES):
             return [reference]
@@ -194,13 +194,14 @@ def _endpoint(location: str, settings: _Registry | _Mirror) -> Endpoint:
         Address.parse(f"https://{host}")
     except AddressError as error:
         raise ConfigurationError(
-            f"registries.conf: location: {error.message}", "HOST[:PORT][/PATH], and no https://"
+            f"registries.conf: location: {error.message}",
+            "write HOST[:PORT][/PATH], without https://",
         ) from error
     return Endpoint(host, repository, settings.insecure, settings.token_servers)
 
 
 def _files(environment: Mapping[str, str]) -> list[str]:
-    """Return the files that are there, the more important later."""
+    """Return the files that exist, the more important ones later."""
     if chosen := environment.get("CONTAINERS_REGISTRIES_CONF"):
         return [chosen]
     user = containers_directory(environment)
@@ -230,7 +231,7 @@ def _parsed(path: str) -> dict[str, Any]:
     if "registries" in content:
         raise ConfigurationError(
             f"{path}: version 1 of registries.conf is not supported",
-            "write [[registry]] tables: containers-registries.conf(5)",
+            "write [[registry]] tables, see containers-registries.conf(5)",
         )
     return content
 

@@ -1,10 +1,10 @@
-"""Who the user is at a registry: what the logins of docker, podman and our own left.
+"""The user's logins to registries: those that docker, podman and ch-image stored.
 
 Specification: containers-auth.json(5); docker-login, "Credential stores" and "Credential helpers"
 (https://docs.docker.com/reference/cli/docker/login/): ``docker-credential-NAME get`` reads the
-server's name from its standard input, and writes JSON.
+server's name from standard input and writes JSON to standard output.
 
-A secret is never in an argument list, a message or ``repr``; files with secrets are made 0600.
+A secret is never in an argument list, a message or ``repr``; files with secrets have mode 0600.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from sundog.oci.fields import JsonObject
 
 _HUB = "docker.io"
-_HUB_SERVER = "https://index.docker.io/v1/"  # as which Docker knows it
+_HUB_SERVER = "https://index.docker.io/v1/"  # Docker's name for it
 _HUB_ALIASES = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))
-_IDENTITY_USER = "<token>"  # by which a helper says that the secret is an identity token
+_IDENTITY_USER = "<token>"  # a helper says so that the secret is an identity token
 _HELPER_SECONDS = 60
-_MEND = "mend it, or log in anew"
+_MEND = "mend the file, or remove it and log in again"
 _NOT_FOUND = "credentials not found"
 
 USERNAME_VARIABLE = "CH_IMAGE_USERNAME"
@@ -45,7 +45,7 @@ PASSWORD_VARIABLE = "CH_IMAGE_PASSWORD"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user name with a password, or an identity token; ``source`` says where they are from."""
+    """A user name with a password, or an identity token; ``source`` says where they came from."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -56,14 +56,14 @@ class Credentials:
     def encoded(self) -> str:
         """Name and password as HTTP's Basic and files of logins have them (RFC 7617).
 
-        Bytes that are no UTF-8 are what they were.
+        Bytes that are not UTF-8 survive unchanged.
         """
         pair = f"{self.username}:{self.password}".encode(errors="surrogateescape")
         return base64.b64encode(pair).decode()
 
 
 def from_environment(environment: Mapping[str, str]) -> Credentials | None:
-    """Return the credentials of ``$CH_IMAGE_USERNAME`` and ``$CH_IMAGE_PASSWORD``, if both are."""
+    """Return the credentials in ``$CH_IMAGE_USERNAME`` and ``$CH_IMAGE_PASSWORD``, or None."""
     username = environment.get(USERNAME_VARIABLE)
     password = environment.get(PASSWORD_VARIABLE)
     if username is None or password is None:
@@ -72,9 +72,9 @@ def from_environment(environment: Mapping[str, str]) -> Credentials | None:
 
 
 class CredentialFiles:
-    """The files in which logins are kept, the first that knows a registry decides.
+    """The files that hold logins; the first one that knows a registry decides.
 
-    ``tell`` gets warnings: of a file that others may read, of a helper that is not installed.
+    ``tell`` gets warnings: a file that others may read, a helper that is not installed.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class CredentialFiles:
         self.paths.append(os.path.join(docker, "config.json"))
 
     def find(self, registry: str, repository: str = "") -> Credentials | None:
-        """Return the credentials for ``registry``, or for this repository of it, if there are any.
+        """Return the credentials for this repository of ``registry``, or for all of it; else None.
 
         Raises CredentialsError when a file is damaged or a helper fails.
         """
@@ -106,10 +106,10 @@ class CredentialFiles:
         return None
 
     def store(self, registry: str, credentials: Credentials) -> str:
-        """Remember credentials; return where: a file, or the helper that the files name for it.
+        """Store credentials; return where: a file, or the helper that the files name.
 
-        They go to the file that has a login for this registry already, so that no older one is in
-        the way; else to the user's ``auth.json``.
+        The file that has a login for this registry gets them, so that the new login replaces the
+        old one; otherwise the user's ``auth.json`` gets them.
         """
         place = self._own
         for path in self.paths:
@@ -132,7 +132,7 @@ class CredentialFiles:
         return place
 
     def erase(self, registry: str) -> list[str]:
-        """Forget every login for ``registry``; return where there was one."""
+        """Forget every login for ``registry``; return the files and helpers that had one."""
         places = []
         for path in self.paths:
             file = self._read(path)
@@ -159,7 +159,7 @@ class CredentialFiles:
         return None
 
     def _read(self, path: str) -> _LoginFile:
-        """Read a file, which is empty where it can't be; raise CredentialsError."""
+        """Read a file; one that is missing or not permitted is empty.  Raises CredentialsError."""
         nothing = _LoginFile(path, {})
         try:
             with open(path, "rb") as file:
@@ -167,8 +167,8 @@ class CredentialFiles:
                 text = file.read()
         except (FileNotFoundError, NotADirectoryError):
             return nothing
-        except PermissionError:  # another user's, after su(1)
-            self._tell(f"can't read {path}: permission denied; going on without it")
+        except PermissionError:  # another user's file, after su(1)
+            self._tell(f"can't read {path}: permission denied; continuing without it")
             return nothing
         except OSError as error:
             raise CredentialsError(f"can't read {path}: {error.strerror}") from error
@@ -189,7 +189,7 @@ class CredentialFiles:
         return Credentials(username, secret, source=source) if username else None
 
     def _run_helper(self, helper: str, verb: str, text: str) -> str | None:
-        """Run a helper; None when it has nothing for this server, or is not installed."""
+        """Run a helper; return None if it has no login for the server, or is not installed."""
         import shutil  # noqa: PLC0415 - few have helpers
         import subprocess  # noqa: PLC0415
 
@@ -198,10 +198,10 @@ class CredentialFiles:
         if program is None:
             if verb == "store":
                 raise CredentialsError(
-                    f"{name}, which is to keep credentials, is not installed",
-                    "take credsStore and credHelpers out of the file, or set $REGISTRY_AUTH_FILE",
+                    f"credential helper is not installed: {name}",
+                    "remove credsStore and credHelpers from the file, or set $REGISTRY_AUTH_FILE",
                 )
-            self._tell(f"{name}, which is to have credentials, is not installed")
+            self._tell(f"credential helper is not installed: {name}")
             return None
         try:
             done = subprocess.run(
@@ -223,9 +223,9 @@ class CredentialFiles:
 
 
 class _LoginFile:
-    """What a file of logins has: entries by registry, and the names of credential helpers.
+    """A file of logins: its entries by registry, and the names of credential helpers.
 
-    ``content`` is all of it, to be written back.
+    ``content`` is the whole object, for writing it back.
     """
 
     def __init__(self, path: str, value: object) -> None:
@@ -237,11 +237,11 @@ class _LoginFile:
         self._store = fields.string("credsStore")
 
     def without(self, registry: str) -> JsonObject:
-        """Return the entries of other registries."""
+        """Return the entries of all other registries."""
         return {key: entry for key, entry in self.auths.items() if not _is_for(key, registry, "")}
 
     def helper_of(self, registry: str) -> str:
-        """Return the name of the helper that keeps the credentials of ``registry``, "" if none."""
+        """Return the name of the helper that keeps the login for ``registry``; "" if none does."""
         for key, helper in self._helpers.items():
             if _is_for(key, registry, "") and helper:
                 return _checked(helper)
@@ -268,7 +268,7 @@ def _from_entry(value: object, key: str, path: str) -> Credentials | None:
         return Credentials(username, password.rstrip("\0"), source=path)
     if name := entry.string("username"):
         return Credentials(name, entry.string("password"), source=path)
-    return None  # Docker leaves empty entries for what a helper keeps
+    return None  # Docker leaves empty entries for logins that a helper keeps
 
 
 def _checked(helper: str) -> str:
@@ -282,12 +282,12 @@ def _server(registry: str) -> str:
 
 
 def _key(path: str, registry: str) -> str:
-    """Return under which name a file knows ``registry``: Docker's Hub has an old one there."""
+    """Return the name of ``registry`` in a file: Docker's file has an old name for its Hub."""
     return _server(registry) if os.path.basename(path) == "config.json" else registry
 
 
 def _is_for(key: str, registry: str, namespace: str) -> bool:
-    """Tell whether the key of a file means exactly this namespace of this registry."""
+    """Tell whether a key in a file means exactly this namespace of this registry."""
     rest = key.removeprefix("https://").removeprefix("http://").rstrip("/")
     host, _, path = rest.partition("/")
     if path in ("v1", "v2"):
@@ -298,7 +298,7 @@ def _is_for(key: str, registry: str, namespace: str) -> bool:
 
 
 def _namespaces(repository: str) -> Iterator[str]:
-    """Return ``a/b/c``, ``a/b``, ``a`` and "" for the repository ``a/b/c``."""
+    """Yield ``a/b/c``, ``a/b``, ``a`` and "" for the repository ``a/b/c``."""
     while repository:
         yield repository
         repository = repository.rpartition("/")[0]
@@ -306,7 +306,7 @@ def _namespaces(repository: str) -> Iterator[str]:
 
 
 def _write(path: str, content: dict[str, Any]) -> None:
-    """Replace a file of secrets in one step; nobody else can read it at any moment."""
+    """Replace a file of secrets atomically; no other user can read it at any moment."""
     path = os.path.realpath(path)
     text = json.dumps(content, indent=4) + "\n"
     try:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _CONFIG_LIMIT = 16 << 20
 _LAYERS = 1000  # twice as many as any file system stacks
 _NESTING = 4  # of indexes in indexes
-# After these another mirror, or registry that may be meant, is tried.
+# After one of these, the pull tries the next mirror, or the next registry for a short name.
 _ELSEWHERE = (RegistryError, ContentMismatch)
 
 
@@ -64,7 +64,7 @@ class Downloaded:
 
 @dataclass(frozen=True)
 class _Found:
-    """A manifest, the documents that led to it, and the clients to ask for what it names."""
+    """A manifest, the documents that led to it, and the clients to ask for its blobs."""
 
     reference: Reference
     clients: Sequence[RegistryClient]
@@ -89,7 +89,7 @@ def download(
     Raises RegistryError, ManifestError, ArchiveError and what the store raises.
     """
     with Unpackers() as unpackers:
-        unpackers.prepare()  # meanwhile what speaks HTTP is imported, if that is not yet done
+        unpackers.prepare()  # meanwhile this process imports the HTTP client
         with _about(text):
             found = _find(store, session, remotes, options, report)
             manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)
@@ -131,12 +131,14 @@ def download(
 
 @contextmanager
 def _about(text: str) -> Iterator[None]:
-    """Say of what came whose it is: a document does not know."""
+    """Prefix document errors with the reference; a document does not know its own name."""
     try:
         yield
     except DocumentError as error:
         error.message = f"{text}: {error.message}"
-        error.hint = error.hint or "is that a registry? Else whoever pushed it has to do so again"
+        error.hint = (
+            error.hint or "is that a registry? If it is, the image there is damaged: push it again"
+        )
         raise
 
 
@@ -147,7 +149,7 @@ def _find(
     options: PullOptions,
     report: Report,
 ) -> _Found:
-    """Find the manifest, at the first place that has it."""
+    """Return the manifest from the first place that has it."""
     problems: list[SundogError] = []
     for remote in remotes:
         clients = [session.client(endpoint) for endpoint in remote.endpoints]
@@ -173,7 +175,7 @@ def _documents(
     options: PullOptions,
     report: Report,
 ) -> list[Document]:
-    """Return what the tag or digest names, an index perhaps, and so on to a manifest."""
+    """Return what the tag or digest names: perhaps indexes, and at last a manifest."""
     wanted = None if options.any_platform else options.wanted
     documents = []
     name = reference.version
@@ -198,7 +200,7 @@ def _documents(
 
 
 def _entry(index: Index, wanted: Platform | None, options: PullOptions) -> Descriptor:
-    if wanted is None:  # a registry that answers with an index nevertheless
+    if wanted is None:  # the registry was asked for a manifest, and sent an index
         if not index.manifests:
             raise ManifestError("the index is empty")
         return index.manifests[0]
@@ -211,11 +213,11 @@ def _entry(index: Index, wanted: Platform | None, options: PullOptions) -> Descr
 
 
 def _check_types(manifest: Manifest) -> None:
-    """Raise ManifestError for what is in a registry but is no image of a file system."""
+    """Raise ManifestError for a thing in a registry that is not an image of a file system."""
     if manifest.config.media_type not in CONFIGS:
         raise ManifestError(
             f"not an image: its configuration has type {manifest.config.media_type}",
-            "registries hold other things than images as well",
+            "registries hold other things than images, too",
         )
     if len(manifest.layers) > _LAYERS:
         raise ManifestError(
@@ -243,12 +245,12 @@ def _config(
 
 
 def _check_platform(config: ImageConfig, options: PullOptions, report: Report) -> None:
-    """Compare what the image says of itself with what was asked for."""
+    """Compare the image's platform with the platform that was asked for."""
     if not config.architecture:
         raise ImageConfigError("image configuration: architecture: missing")
     there = Platform.of(config.os, config.architecture, config.variant)
     if config.os != "linux":
-        raise PlatformUnavailable(f"the image is for {there}, and only Linux's can be used")
+        raise PlatformUnavailable(f"the image is for {there}; only images for Linux can be used")
     wanted = options.wanted
     if not options.any_platform and there not in wanted.runnable():
         if options.platform is not None:
@@ -262,7 +264,7 @@ def _check_platform(config: ImageConfig, options: PullOptions, report: Report) -
 
 
 def _sources(clients: Sequence[RegistryClient], descriptor: Descriptor) -> list[Source]:
-    """Return how to get a blob: from the registries, and a foreign layer from where it says."""
+    """Return the sources of a blob: the registries, and for a foreign layer its URLs."""
     sources: list[Source] = [partial(client.open_blob, descriptor.digest) for client in clients]
     if descriptor.media_type in FOREIGN_LAYERS:
         sources += [partial(clients[-1].open_url, url) for url in descriptor.urls]

@@ -1,4 +1,4 @@
-"""HTTP as the rest of the package sees it: one request, one answer, and whoever sends.
+"""HTTP as the rest of the package sees it: a request, a response, and a transport.
 
 Specification: RFC 9110.
 """
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Protocol
 
     class Response(Protocol):
-        """What is answered.  ``url`` is where the answer came from, after redirects.
+        """One response.  ``url`` is where it came from, after redirects.
 
-        To be closed, unless it has been read to its end.
+        Close it, unless you have read it to its end.
         """
 
         status: int
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
         @property
         def headers(self) -> Mapping[str, str]:
-            """The header fields; their names are looked up in any case."""
+            """The header fields; upper and lower case in their names are the same."""
 
         def read(self, size: int) -> bytes:
             """Return up to ``size`` bytes of the body, b"" at its end; raise UnreachableError."""
 
         def close(self) -> None:
-            """Give the connection back, or up where the body has not been read."""
+            """Give the connection back, or close it if the body has not been read."""
 
     class Transport(Protocol):
-        """Whatever sends a request and returns the answer."""
+        """Sends requests."""
 
         def send(self, request: Request) -> Response:
-            """Return the answer, whatever its status; raise UnreachableError when there is none."""
+            """Return the response, whatever its status; raise UnreachableError if none comes."""
 
     from sundog.oci.verified import Readable
 
@@ -47,9 +47,9 @@ _BODY_LIMIT = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked.  ``verify``: whether the server has to prove who it is.
+    """One request.  ``verify``: whether the server has to prove its identity.
 
-    A ``body`` that is a file is sent from where it stands; ``headers`` then tells its length.
+    A ``body`` that is a file is sent from its position on; ``headers`` then holds the length.
     """
 
     method: str
@@ -64,7 +64,7 @@ def read_all(
 ) -> bytes:
     """Read the rest of a body and close it; raise ProtocolError beyond ``limit`` bytes.
 
-    ``reader`` is what checks the bytes of ``response``, and raises what it finds.
+    A ``reader`` of ``response`` checks the bytes, and raises an error if they are wrong.
     """
     parts, size = [], 0
     try:

@@ -1,6 +1,7 @@
-"""What a pull is asked to do.
+"""The options of a pull.
 
-A module of its own: a build that pulls nothing needs nothing else of this package.
+They have a module of their own because a build that pulls nothing needs no other module of this
+package.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from sundog.oci.platform import Platform
 class PullOptions:
     """How to pull.
 
-    platform        for which the image is to be; None: this machine's, or what there is
-    any_platform    take what the registry gives without being asked for a platform
+    platform        the platform to pull for; None: this machine's, or the only one
+    any_platform    take the image that the registry returns when asked for no platform
     last_layer      unpack only so many layers, which leaves an incomplete image
-    fresh           fetch manifests and configurations, whether the store has them or not
+    fresh           fetch manifests and configurations even if the store has them
     """
 
     platform: Platform | None = None

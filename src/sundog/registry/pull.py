@@ -2,8 +2,8 @@
 
 Specification: OCI distribution-spec v1.1, "Pull", and image-spec v1.1.
 
-Mirrors are tried in order, the registry itself last.  What the store has is not asked for: with the
-tag where it was, one request is all.  The image appears under its name when all of it is there.
+A pull tries the mirrors in order, and the registry itself last.  It does not ask for what the store
+has: if the tag has not moved, one request is all.  The image gets its name when all of it is there.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 def pull(
     store: Store, session: Session, text: str, name: str, *, options: PullOptions, report: Report
 ) -> Image:
-    """Have the image that the reference ``text`` names in ``store``, under ``name``.
+    """Pull the image that the reference ``text`` names into ``store``, under ``name``; return it.
 
-    Raises RegistryError, ManifestError, ArchiveError and what the store raises; then whatever had
-    the name still has it.
+    Raises RegistryError, ManifestError, ArchiveError and what the store raises; then an older image
+    keeps the name.
     """
     canonical = canonical_name(name)
     store.hold()
@@ -54,7 +54,7 @@ def pull(
 def _stored(store: Store, name: str) -> Image | None:
     try:
         return store.images.get(name)
-    except (NotInStorage, StoreError):  # none, or one that is damaged
+    except (NotInStorage, StoreError):  # a damaged image is replaced
         return None
 
 
@@ -65,7 +65,7 @@ def _origin(reference: Reference) -> str:
 def _unchanged(
     session: Session, remotes: Sequence[Remote], old: Image, options: PullOptions, report: Report
 ) -> bool:
-    """Tell whether ``old`` is what would be pulled."""
+    """Tell whether a pull would bring just ``old``."""
     is_for = Platform.of(old.config.os, old.config.architecture, old.config.variant)
     if not old.blobs or not (options.any_platform or is_for in options.wanted.runnable()):
         return False
@@ -77,7 +77,7 @@ def _unchanged(
         client = session.client(remote.endpoints[0])
         try:
             digest = client.head_manifest(remote.reference.version)
-        except RegistryError as error:  # which a full pull will explain
+        except RegistryError as error:  # a full pull will explain it
             report.verbose(error.message)
             return False
         return str(digest) == old.blobs[0]
@@ -85,7 +85,7 @@ def _unchanged(
 
 
 def _renamed(store: Store, image: Image, name: str) -> Image:
-    """Let ``list`` show an image as it was typed now."""
+    """Remember how the user typed the name now, for ``list``."""
     if image.typed == name:
         return image
     renamed = Image(image.reference, name, image.config, image.layers, image.origin, image.blobs)

@@ -1,9 +1,9 @@
 """Push: an image of the store to a registry, one blob per layer.
 
-Specification: OCI distribution-spec v1.1, "Push".  What the registry has is not sent: it is asked
-for each blob, and for blobs of its other repositories that it may take from there.  Threads do so
-side by side; layers are packed one at a time, while others travel.  The tag is moved last, in one
-request: until then nobody sees anything new.
+Specification: OCI distribution-spec v1.1, "Push".  A push does not send what the registry has: it
+asks for each blob, and asks the registry to take blobs from its other repositories.  Several
+threads do that side by side.  Layers are packed one at a time, while other layers travel.  The last
+request moves the tag; until then nobody sees anything new.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _SENDERS = 4
 
 
 def destination(session: Session, text: str) -> Remote:
-    """Return where ``text`` says that an image is to go.
+    """Return the remote that ``text`` names as an image's destination.
 
     Raises ReferenceSyntaxError, ConfigurationError, and UsageError for a name with a digest.
     """
     if Reference.parse(text).digest is not None:
         raise UsageError(
-            f"can't push to a digest: {text}", "the digest comes of what is pushed; give a tag"
+            f"can't push to a digest: {text}", "the digest follows from the image; give a tag"
         )
     return session.registries.remotes(text)[0]
 
@@ -63,7 +63,7 @@ def push_image(
 
     Raises what the registry client raises; the tag is then what it was.
     """
-    # Mirrors are for reading.
+    # Mirrors are for pulls.
     endpoint = remote.endpoints[-1]
     client = session.client(endpoint, (push_scope(endpoint.repository),))
     client.check()
@@ -93,7 +93,7 @@ def push_image(
 
 @dataclass
 class _Job:
-    """A layer on its way, the blob that it has become, and those that the registry lacks."""
+    """A layer on its way, its blob once there is one, and the blobs that the registry lacks."""
 
     layer: str
     label: str
@@ -118,11 +118,11 @@ class _Pushing:
         self._packing = packing
         self._report = report
         self._cancelled = threading.Event()
-        self._store_lock = threading.Lock()  # for what writes to the store
+        self._store_lock = threading.Lock()  # guards all writes to the store
         self.uploader = Uploader(client, self._cancelled)
 
     def layers(self, layers: Sequence[str]) -> list[LayerBlob]:
-        """Have all layers in the repository; return what they have become."""
+        """Bring all layers into the repository; return their blobs."""
         count = len(layers)
         jobs = {
             layer: _Job(layer, f"layer {number}/{count}") for number, layer in enumerate(layers, 1)
@@ -151,7 +151,7 @@ class _Pushing:
                     job = waiting.get_nowait()
                     try:
                         work(job)
-                    except BaseException as error:  # for the main thread
+                    except BaseException as error:  # the main thread raises it
                         done.put(error)
                     else:
                         done.put(None)
@@ -164,7 +164,7 @@ class _Pushing:
                     raise error
         finally:
             self._cancelled.set()
-            # A thread that is packing has the store's worker: let it end.
+            # A thread that packs uses the store's worker: let it finish.
             with self._store_lock:
                 pass
         for thread in threads:
@@ -197,12 +197,12 @@ class _Pushing:
         return False
 
     def _send(self, job: _Job) -> None:
-        """Have one layer in the repository."""
+        """Bring one layer into the repository."""
         if job.absent or not self._find(job):
             self._pack_and_send(job)
 
     def _pack_and_send(self, job: _Job) -> None:
-        """Make a blob of a layer, and upload it."""
+        """Make a blob of a layer and upload it."""
         with self._store_lock:
             if self._cancelled.is_set():
                 return
@@ -226,14 +226,14 @@ class _Pushing:
         self._finish(job, packed.blob, is_sent=is_sent)
 
     def _is_mounted(self, blob: LayerBlob) -> bool:
-        """Have the registry take a blob from another of its repositories, if it can."""
+        """Ask the registry to take a blob from another of its repositories; tell whether it did."""
         endpoint = self._client.endpoint
         for place in blob.places:
             host, _, repository = place.partition("/")
             if host != endpoint.host or repository == endpoint.repository:
                 continue
             scopes = (push_scope(endpoint.repository), pull_scope(repository))
-            with suppress(RegistryError):  # whatever it is, an upload does as well
+            with suppress(RegistryError):  # whatever the error is, an upload does as well
                 client = self._session.client(endpoint, scopes)
                 if mount(client, blob.descriptor.digest, repository):
                     return True
@@ -245,6 +245,6 @@ class _Pushing:
             self._store.layers.add_blob(
                 job.layer, blob.also_at(f"{endpoint.host}/{endpoint.repository}")
             )
-            if is_sent:  # which is not to be done again, even if this push is killed now
+            if is_sent:  # the next push reuses it, even if this one is killed now
                 self._store.layers.write_down()
         job.blob = blob

@@ -1,4 +1,4 @@
-"""Asking again: what a registry may get over, and when it wants to be asked again.
+"""Asking again: which failures may pass, and how long the registry wants to be left alone.
 
 Specification: RFC 9110, §10.2.3 (Retry-After) and §9.2.2 (which methods may be repeated); the
 IETF's draft on RateLimit header fields, as Docker Hub writes them.
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from sundog.registry.http import Request, Response, Transport
 
 ATTEMPTS = 5
-_RECONNECTS = 1  # where nobody answers at all
+_RECONNECTS = 1  # if no server answers at all
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
-_LONGEST_TOLD = 1e9  # seconds: what is longer is as good as for ever
+_LONGEST_TOLD = 1e9  # seconds: a longer pause is as good as for ever
 _TOO_MANY = 429
 _TRANSIENT = frozenset((408, 425, 500, 502, 503, 504))
 _REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
 
 class RetryingTransport:
-    """Send through ``transport``; again, after a pause, what failed for the moment.
+    """Sends through ``transport``; after a passing failure it waits and sends again.
 
-    Requests whose body is a file are not repeated: it has been read.  Raises RateLimitError when
-    the registry wants a longer pause than anybody would sit through.
+    It does not repeat a request whose body is a file, because the file has been read.  Raises
+    RateLimitError when the registry wants a longer pause than a user would wait for.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class RetryingTransport:
         self._tell = tell
 
     def send(self, request: Request) -> Response:
-        """Return the answer of the last attempt; raise UnreachableError when there is none."""
+        """Return the answer to the last attempt; raise UnreachableError if none comes."""
         has_body = isinstance(request.body, bytes | None)
         repeatable = request.method in _REPEATABLE and has_body
         attempt = 1
@@ -65,7 +65,7 @@ class RetryingTransport:
             else:
                 if response.status != _TOO_MANY and response.status not in _TRANSIENT:
                     return response
-                if response.status == _TOO_MANY:  # it has not even looked at the request
+                if response.status == _TOO_MANY:  # the server has not processed the request
                     last = attempt >= self._attempts or not has_body
                 asked = retry_after(response.headers)
                 if response.status == _TOO_MANY and (last or (asked or 0) > _LONGEST_PAUSE):
@@ -82,7 +82,7 @@ class RetryingTransport:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return for how many seconds the server wants to be left alone, None if it does not say."""
+    """Return how many seconds the server wants to be left alone; None if it does not say."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), _LONGEST_TOLD)
@@ -101,7 +101,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def rate_limit(headers: Mapping[str, str]) -> str:
-    """Return what is left of the allowance, in words; "" where the registry does not say.
+    """Return in words how many pulls are left; "" if the registry does not say.
 
     Docker Hub writes ``ratelimit-limit: 100;w=21600`` and ``ratelimit-remaining: 76;w=21600``.
     """
@@ -118,7 +118,7 @@ def rate_limit(headers: Mapping[str, str]) -> str:
 
 
 def rate_limited(host: str, headers: Mapping[str, str]) -> RateLimitError:
-    """Return the error that says what the registry allows, and when it may be asked again."""
+    """Return the error with what the registry allows, and when to ask it again."""
     details = []
     if allowance := rate_limit(headers):
         details.append(allowance)
@@ -138,7 +138,7 @@ def _quota(text: str) -> tuple[int, int] | None:
 
 
 def _pause(attempt: int) -> float:
-    """Double the pause each time, and scatter it: all nodes of a job may have failed at once."""
+    """Return a pause that doubles each time, scattered: all nodes of a job may fail at once."""
     import random  # noqa: PLC0415 - seldom needed
 
     pause = _FIRST_PAUSE * 2.0 ** (attempt - 1)

@@ -1,4 +1,4 @@
-"""What one command needs to speak with registries: settings, connections, who the user is."""
+"""What one command needs to talk to registries: settings, connections and credentials."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 class Session:
     """Connections to registries for one command.
 
-    verify          whether servers have to prove who they are
-    authenticated   whether to log in by all means: with the variables of the environment, else
-                    with what a login left, else with what ``prompt`` asks the user.  Otherwise
-                    only what a login left is used, and where there is nothing one is anonymous
-    remember        whether the user is asked once per registry, not once per repository
-    attempts        how often a registry is asked that does not answer
+    verify          whether servers have to prove their identity
+    authenticated   whether to log in by all means: with the environment's variables, else with a
+                    stored login, else with what ``prompt`` asks the user.  Otherwise a session uses
+                    stored logins only, and without one it is anonymous
+    remember        whether to ask the user once per registry, not once per repository
+    attempts        how often to ask a registry that does not answer
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Session:
 
     @cached_property
     def registries(self) -> Registries:
-        """What ``registries.conf`` and the environment say."""
+        """The settings in ``registries.conf`` and the environment."""
         return Registries.load(self._environment)
 
     def client(self, endpoint: Endpoint, scopes: Sequence[str] | None = None) -> RegistryClient:

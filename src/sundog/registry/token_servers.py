@@ -1,14 +1,15 @@
-"""Which token servers may see the password for a registry.
+"""Which token servers may get the password for a registry.
 
-A registry that wants a token says where to get one, and the password goes there (see ``auth``).
-That is believed only of a server in the registry's own domain: its host, what is below that, and
-what is in the domain above, unless strangers get names in that domain; of the pairs that are
-publicly known; and of what the user's ``registries.conf`` names.
+A registry that wants a token names a token server, and the client sends the password there (see
+``auth``).  Three kinds of token servers get it.  One kind is in the registry's own domain: the
+registry's host, a host below it, or a host in the domain above, unless strangers get names in that
+domain.  The second kind is a publicly known pair of registry and token server.  The third is named
+in the user's ``registries.conf``.
 
-There is no list of all public suffixes here.  Strangers have names below a single label, below a
-country's usual second-level domains, and below what the short table has.  Where the table lacks a
-provider, a registry there can have its own password sent to another customer of that provider, and
-nowhere else.
+This module has no list of all public suffixes.  It assumes that strangers have names below a single
+label, below a country's usual second-level domains, and below the domains of a short table.  If the
+table lacks a provider, a registry there can direct its own password to another customer of that
+provider, and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Registries, or domains of such, and their token servers, as they were in 2026.
+# Registries, or their domains, and their token servers, as of 2026.
 _ELSEWHERE = {
     "registry.hub.docker.com": "auth.docker.io",
     "registry.connect.redhat.com": "sso.redhat.com",
@@ -32,7 +33,7 @@ _SECOND_LEVEL = frozenset((
     "net", "nom", "or", "org", "plc", "sch",
 ))  # fmt: skip
 
-# Where strangers get names beside each other.
+# Domains in which strangers get names beside each other.
 _SHARED = frozenset((
     "amazonaws.com", "azurecr.io", "azurewebsites.net", "cloudapp.net", "cloudfront.net",
     "ddns.net", "dedyn.io", "digitaloceanspaces.com", "duckdns.org", "dyndns.org", "fly.dev",
@@ -43,9 +44,9 @@ _SHARED = frozenset((
 
 
 def is_entitled(realm: str, registry: str, named: Sequence[str] = ()) -> bool:
-    """Tell whether the token server on the host ``realm`` may see the password for ``registry``.
+    """Tell whether the token server on the host ``realm`` may get the password for ``registry``.
 
-    ``registry`` is ``HOST[:PORT]``, ``named`` are the hosts that the user's settings name for it.
+    ``registry`` is ``HOST[:PORT]``; ``named`` are the hosts that the user's settings trust.
     """
     if realm in (host.lower() for host in named):
         return True

@@ -1,14 +1,15 @@
 """HTTP over the network.  The only module that knows the HTTP library, which is urllib3.
 
-To import it takes as long as all else of a pull's modules, so whoever can do without does.
+Importing urllib3 takes as long as importing all other modules of a pull, so import this module only
+where a request is sent.
 
-Specification: RFC 9110; proxies are taken from the environment as curl(1) does, but never for this
-machine itself.  Certificates are checked against the system's store (and ``$SSL_CERT_FILE``,
-``$SSL_CERT_DIR``, which OpenSSL reads), the file that ``$REQUESTS_CA_BUNDLE`` names, and what
-``certs.d`` has for the server.
+Specification: RFC 9110.  Proxies come from the environment, as with curl(1), but never serve
+requests to this machine itself.  Certificates have to be signed by an authority in the system's
+store (or ``$SSL_CERT_FILE``, ``$SSL_CERT_DIR``, which OpenSSL reads), in the file that
+``$REQUESTS_CA_BUNDLE`` names, or in ``certs.d`` for the server.
 
-A redirect is followed for GET and HEAD; to another origin the credentials do not go along, and from
-https to http nothing goes.
+GET and HEAD follow redirects.  A redirect to another origin gets no credentials; a redirect from
+https to http is an error.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ READ_SECONDS = 60.0  # without a single byte
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
-_DRAINED = 1 << 16  # a body up to this is read to keep its connection
+_DRAINED = 1 << 16  # a rest of a body up to this size is read, to keep the connection
 _CA_VARIABLE = "REQUESTS_CA_BUNDLE"
-# Pools of connections: blobs are fetched side by side.
+# Connections per host: blobs are fetched side by side.
 _CONNECTIONS = 8
 
 _CERTIFICATE_HINT = (
@@ -60,7 +61,7 @@ _CERTIFICATE_HINT = (
 
 
 def environment_proxies() -> dict[str, str]:
-    """Return the proxies that the environment names, by scheme, and what it exempts as ``no``."""
+    """Return the environment's proxies by scheme, and the exempted hosts under ``no``."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return {}
     from urllib.request import getproxies  # noqa: PLC0415 - 4 ms at each start
@@ -69,7 +70,7 @@ def environment_proxies() -> dict[str, str]:
 
 
 class Urllib3Transport:
-    """A transport over the network; may be used by several threads."""
+    """A transport over the network.  Several threads may use one object."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Urllib3Transport:
         self._managers: dict[tuple[str, bool, Certificates | None], urllib3.PoolManager] = {}
 
     def send(self, request: Request) -> Response:
-        """Return the answer, redirects followed; raise UnreachableError when there is none."""
+        """Return the response after redirects; raise UnreachableError if none comes."""
         for _ in range(_HOPS):
             response = self._send_once(request)
             location = response.headers.get("Location")
@@ -126,7 +127,7 @@ class Urllib3Transport:
         return _Urllib3Response(answer, str(address), address.authority)
 
     def _manager(self, address: Address, *, verify: bool) -> urllib3.PoolManager:
-        """Return the connections by which a request goes: through a proxy, or not."""
+        """Return the connections for a request: through a proxy, or direct."""
         host = address.authority
         proxy = ""
         if self._proxies and not address.is_loopback:
@@ -141,15 +142,15 @@ class Urllib3Transport:
             certificates = self._certificates[host]
         key = (proxy, verify, certificates)
         if key not in self._managers:
-            # Reading the system's authorities takes longer than a request: not without TLS.
+            # Reading the system's authorities takes longer than a request, so not without TLS.
             context = None if certificates is None else self._context(verify, certificates)
             self._managers[key] = _manager(proxy, context)
         return self._managers[key]
 
     def _context(self, verify: bool, certificates: Certificates) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        # As curl has it.  Python sets both from 3.13 on, and the strict one refuses authorities
-        # without a key usage extension, as sites make them for themselves.
+        # As curl does.  Python sets both flags from 3.13 on, and the strict one refuses authorities
+        # without a key usage extension, which sites make for themselves.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         certificates.load(context)
@@ -192,7 +193,7 @@ class _Urllib3Response:
         return data
 
     def close(self) -> None:
-        # A body that nobody reads would be in the way of the connection's next answer.
+        # The connection's next answer comes behind the rest of this body.
         left = self._answer.length_remaining
         if left is not None and left <= _DRAINED:
             self._answer.drain_conn()
@@ -209,7 +210,7 @@ def _redirected(request: Request, location: str) -> Request:
     if (here.scheme, there.scheme) == ("https", "http") and request.verify:
         raise ProtocolError(
             f"{here.authority}: redirected to an address without TLS: http://{there.authority}",
-            "if that is meant to be, --tls-no-verify allows it",
+            "if you accept that, use --tls-no-verify",
         )
     headers = request.headers
     if here.origin != there.origin:
@@ -232,7 +233,7 @@ def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
             )
         )
     except (LocationParseError, ValueError) as error:  # of a scheme such as socks5
-        # Without a password in it, and without urllib3's words, which repeat it.
+        # The proxy's password stays out of the message, and so do urllib3's words, which repeat it.
         scheme, _, place = url.partition("://")
         raise UnreachableError(
             f"can't use the proxy {scheme}://{place.rpartition('@')[2]}",
@@ -242,7 +243,7 @@ def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
 
 
 def _unreachable(host: str, error: HTTPError | OSError | ValueError) -> UnreachableError:
-    """Return what failed in words."""
+    """Return the error that says in words what failed."""
     match error:
         case ProxyError():
             inner = error.original_error
@@ -254,13 +255,13 @@ def _unreachable(host: str, error: HTTPError | OSError | ValueError) -> Unreacha
         case NameResolutionError() | socket.gaierror():
             return UnreachableError(
                 f"can't reach {host}: no such host",
-                "is the name right, and does this machine reach the network?",
+                "is the name right? Does this machine reach the network?",
                 unconnected=True,
             )
         case NewConnectionError():
             return UnreachableError(
                 f"can't reach {host}: {_reason(error.__cause__ or error)}",
-                "are name and port right, and is it running?",
+                "are name and port right? Is the registry running?",
                 unconnected=True,
             )
         case ConnectTimeoutError():
@@ -270,7 +271,7 @@ def _unreachable(host: str, error: HTTPError | OSError | ValueError) -> Unreacha
                 unconnected=True,
             )
         case ReadTimeoutError():
-            return UnreachableError(f"{host}: fell silent in the middle of an answer")
+            return UnreachableError(f"{host}: the server stopped in the middle of an answer")
         case SSLError():
             text = _reason(error.args[0] if error.args else error)
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -293,30 +294,30 @@ def _unreachable(host: str, error: HTTPError | OSError | ValueError) -> Unreacha
 
 
 def _certificate_hint(why: str) -> str:
-    """Return what to do about a certificate that is not trusted, in OpenSSL's words."""
+    """Return a hint about an untrusted certificate; ``why`` is in OpenSSL's words."""
     if "expired" in why or "not yet valid" in why:
-        return "is this machine's clock right? Else whoever runs the registry has to renew it"
+        return "is this machine's clock right? If it is, the registry's operator has to renew it"
     if "mismatch" in why or "not valid for" in why:
-        return "it is another server's: is the name right? --tls-no-verify believes anybody"
+        return "it belongs to another server: is the name right? --tls-no-verify accepts any server"
     return _CERTIFICATE_HINT
 
 
 def _tls_hint(text: str) -> str:
-    """Return what to do about a greeting that failed, in OpenSSL's words."""
+    """Return a hint about a failed TLS greeting; ``text`` is in OpenSSL's words."""
     if "wrong version number" in text or "record layer failure" in text:
         return (
-            "does it speak HTTP without TLS? insecure = true for it in registries.conf allows that"
+            "does it speak HTTP without TLS? To allow that, set insecure = true in registries.conf"
         )
     if "certificate" in text and "alert" in text:
         return (
-            "the registry wants a certificate of yours, or another one: "
+            "the registry wants a certificate from you, or another one: "
             "~/.config/containers/certs.d/HOST:PORT/client.cert and client.key"
         )
     return ""
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause that says something, in lower case and one line."""
+    """Return the innermost cause with words, in lower case and in one line."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     if isinstance(error, ssl.SSLError):

@@ -1,8 +1,8 @@
 """Bring a blob to a registry: mounted from another repository, at once, or in chunks.
 
-Specification: OCI distribution-spec v1.1, "Pushing Blobs".  A small blob goes with one PUT, a large
-one in chunks: what the registry has of it need not be sent again when the connection breaks.  What
-fails for the moment is tried again, after a pause.
+Specification: OCI distribution-spec v1.1, "Pushing Blobs".  An upload sends a small blob with one
+PUT, and a large one in chunks: when the connection breaks, it need not send again what the registry
+has.  After a passing failure it waits and tries again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sundog.registry.http import Response
     from sundog.transfer.report import Transfer
 
-CHUNK = 8 << 20  # in memory, of each blob that is on its way
+CHUNK = 8 << 20  # bytes in memory for each blob on its way
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.5
 _BYTES = "application/octet-stream"
@@ -47,7 +47,7 @@ _DIGITS = 18  # of an offset
 
 @dataclass
 class _Progress:
-    """How far an upload has come: the URL to go on with, and the bytes that have arrived."""
+    """The state of an upload: the URL for the next chunk, and the bytes that have arrived."""
 
     location: str = ""
     offset: int = 0
@@ -55,7 +55,7 @@ class _Progress:
 
 
 class Uploader:
-    """Brings blobs to the repository of ``client``; ``cancelled`` ends it between two chunks."""
+    """Brings blobs to the repository of ``client``; ``cancelled`` ends an upload between chunks."""
 
     def __init__(
         self,
@@ -71,9 +71,9 @@ class Uploader:
         self._sleep = sleep
 
     def upload(self, descriptor: Descriptor, path: bytes, transfer: Transfer) -> None:
-        """Bring the blob in the file ``path`` there.
+        """Bring the blob in the file ``path`` to the repository.
 
-        Raises UnreachableError, RegistryError and what else ``RegistryClient.send`` raises.
+        Raises what ``RegistryClient.send`` raises.
         """
         told = 0
         failures = 0
@@ -97,16 +97,16 @@ class Uploader:
                 self._sleep(_FIRST_PAUSE * 2.0 ** (failures - 1))
                 if self._client.has_blob(descriptor.digest):
                     transfer.advance(descriptor.size - told)
-                    return  # it was the answer that got lost
+                    return  # only the answer got lost
 
     def put(self, content: bytes, descriptor: Descriptor) -> None:
-        """Bring a small blob there, unless it is there."""
+        """Bring a small blob to the repository, unless it is there."""
         if not self._client.has_blob(descriptor.digest):
             location = _start(self._client)
             _finish(self._client, location, descriptor.digest, content)
 
     def _steps(self, descriptor: Descriptor, fd: int, progress: _Progress) -> Iterator[int]:
-        """Go on with an upload to its end; yield how much has arrived each time."""
+        """Continue an upload to its end; yield after each chunk how much has arrived."""
         client = self._client
         if progress.location:
             progress.location, progress.offset = _status(client, progress.location)
@@ -123,7 +123,7 @@ class Uploader:
             progress.requests += 1
             if progress.requests > 2 * (size // self._chunk) + _MORE_REQUESTS:
                 raise ProtocolError(f"{_what(client)}: the registry takes too little at a time")
-            # Not held by a name: one chunk would stay here while the next is read.
+            # No name holds the chunk: it would stay in memory while the next one is read.
             progress.location, progress.offset = _send_chunk(
                 client,
                 progress.location,
@@ -155,9 +155,9 @@ def _read(fd: int, offset: int, size: int) -> bytes:
 
 
 def mount(client: RegistryClient, digest: Digest, repository: str) -> bool:
-    """Have the registry take a blob from another of its repositories; tell whether it did.
+    """Ask the registry to take a blob from another of its repositories; tell whether it did.
 
-    ``client`` is to have the scopes for both.  Raises what ``RegistryClient.send`` raises.
+    ``client`` needs the scopes for both repositories.  Raises what ``RegistryClient.send`` raises.
     """
     query = urlencode({"mount": str(digest), "from": repository})
     path = f"{_uploads(client)}?{query}"
@@ -165,7 +165,7 @@ def mount(client: RegistryClient, digest: Digest, repository: str) -> bool:
     response.close()
     if response.status == 201:
         return True
-    # Not there, or not allowed: the registry has begun an upload instead, which nobody needs.
+    # Not there, or not allowed: the registry began an upload instead, which is cancelled here.
     with suppress(RegistryError):
         location = _location(response, client)
         client.send("DELETE", location, expected=(202, 204), what="upload").close()
@@ -173,7 +173,7 @@ def mount(client: RegistryClient, digest: Digest, repository: str) -> bool:
 
 
 def _start(client: RegistryClient) -> str:
-    """Begin an upload; return the URL to go on with."""
+    """Begin an upload; return the URL for its first chunk."""
     response = client.send("POST", _uploads(client), _EMPTY, expected=(202,), what=_what(client))
     response.close()
     return _location(response, client)
@@ -182,7 +182,7 @@ def _start(client: RegistryClient) -> str:
 def _send_chunk(
     client: RegistryClient, location: str, offset: int, content: bytes
 ) -> tuple[str, int]:
-    """Send what follows the first ``offset`` bytes; return where to go on, and from which byte."""
+    """Send a chunk from ``offset`` on; return the next URL and the next offset."""
     headers = {
         "Content-Type": _BYTES,
         "Content-Length": str(len(content)),
@@ -192,7 +192,7 @@ def _send_chunk(
         "PATCH", location, headers, content, expected=(202, 416), what=_what(client)
     )
     response.close()
-    if response.status == 416:  # it has more or less than it seemed
+    if response.status == 416:  # it has more or less than the client thought
         return _status(client, location)
     end = _arrived(response, offset + len(content))
     if end <= offset:
@@ -201,7 +201,7 @@ def _send_chunk(
 
 
 def _status(client: RegistryClient, location: str) -> tuple[str, int]:
-    """Return where to go on with an upload, and from which byte; "" and 0 if it is lost."""
+    """Return the next URL and offset of an upload; "" and 0 if the registry has lost it."""
     try:
         response = client.send("GET", location, expected=(204, 200), what=_what(client))
     except NotInRegistryError:
@@ -211,7 +211,7 @@ def _status(client: RegistryClient, location: str) -> tuple[str, int]:
 
 
 def _finish(client: RegistryClient, location: str, digest: Digest, content: bytes) -> None:
-    """Send what is left, and have the registry check the whole."""
+    """Send the rest, and let the registry check the whole."""
     headers = {"Content-Type": _BYTES, "Content-Length": str(len(content))}
     joint = "&" if "?" in location else "?"
     url = f"{location}{joint}{urlencode({'digest': str(digest)})}"
@@ -232,13 +232,13 @@ def _location(response: Response, client: RegistryClient) -> str:
 
 
 def _arrived(response: Response, otherwise: int) -> int:
-    """Return how many bytes a registry says that it has: ``Range: 0-999``."""
+    """Return how many bytes the registry says it has (``Range: 0-999``)."""
     first, dash, last = response.headers.get("Range", "").removeprefix("bytes=").partition("-")
     if not dash or first != "0" or not (last.isascii() and last.isdigit()):
         return otherwise
     if len(last) > _DIGITS:
-        raise ProtocolError("the registry says that it has more of an upload than can be")
-    return int(last) + 1 if last != "0" else 0  # "0-0" is nothing at all, in the wild
+        raise ProtocolError("the registry claims to have impossibly much of an upload")
+    return int(last) + 1 if last != "0" else 0  # registries write "0-0" for nothing at all
 
 
 def _uploads(client: RegistryClient) -> str:

@@ -27,6 +27,6 @@ def containers_directory(environment: Mapping[str, str]) -> str:
 
 
 def runtime_directory(environment: Mapping[str, str]) -> str:
-    """Return where settings are that go when the user logs out; "" if there is no such place."""
+    """Return where logins are that end with the user's session; "" without such a place."""
     runtime = environment.get("XDG_RUNTIME_DIR")
     return os.path.join(runtime, _CONTAINERS) if runtime else ""

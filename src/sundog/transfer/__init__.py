@@ -1,1 +1,1 @@
-"""How layers come and go: fetched, unpacked as they come in, imported, packed, described."""
+"""How layers enter and leave the store: fetch, unpacking on arrival, import, packing, documents."""

@@ -1,10 +1,12 @@
 """A layer that is unpacked while its blob still comes in, by a tree worker of its own.
 
-The process that fetches writes the blob to a file of ``blobs/``; the worker reads that file and is
-told through a pipe how much of it there is.  So nothing is read twice or copied between processes,
-a fetch never waits for the disk, and several layers are unpacked side by side.  What a layer takes
-from those below it, it waits for, which comes through another pipe, since another thread waits;
-layers are given to workers bottom first, so there is always one that waits for none.
+The process that fetches writes the blob to a file of ``blobs/``.  The worker reads that file; a
+pipe tells the worker how much of the file there is.  So nothing is read twice or copied between
+processes, a fetch never waits for the disk, and several layers are unpacked side by side.
+
+A layer that takes something from the layers below waits for them.  That news comes through a second
+pipe, because another thread waits for it.  Workers get the layers bottom first, so the lowest layer
+that is not complete waits for no other.
 """
 
 from __future__ import annotations
@@ -32,16 +34,16 @@ if TYPE_CHECKING:
     from sundog.record.layer_path import LayerPath
     from sundog.store.layer_info import LayerInfo
 
-# Bytes of a blob between two messages of its arrival: at first so many, later a share of what there
-# is.  So all messages about a blob, of whatever size, fit into the pipe, and nobody waits to write.
-# Of the layers below, one message about each of two blobs may be on its way.
+# Bytes of a blob between two messages of its arrival: at first this many, later a share of what
+# has come.  So all messages about a blob of any size fit into the pipe, and no writer waits.  The
+# other pipe carries one message for each blob, of two blobs at most.
 _STEP = 1 << 20
 _SHARE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """What came of a blob: its diff_id, and whether the tree holds for these layers below alone."""
+    """An unpacked blob; with ``needs_below``, its tree is right on these layers below only."""
 
     info: LayerInfo
     diff_id: str
@@ -50,7 +52,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Pipes:
-    """The ends of two pipes: for how much of a blob there is, and for the layers below."""
+    """The ends of two pipes: one tells the sizes of blobs, the other the layers below."""
 
     sizes: int
     below: int
@@ -62,10 +64,10 @@ class Pipes:
 
 
 class Arrival:
-    """What is known of one blob on its way, and told to the worker that unpacks it.
+    """One blob on its way; passes news of it on to the worker that unpacks it.
 
-    ``total`` is the blob's size, ``paths`` are where its file may be.  May be used by several
-    threads.
+    ``total`` is the blob's size in bytes; its file is at one of ``paths``.  Several threads may use
+    one object.
     """
 
     def __init__(self, number: int, total: int, paths: Sequence[bytes]) -> None:
@@ -79,7 +81,7 @@ class Arrival:
         self._below: Sequence[LayerPath] | None = None
 
     def arrived(self, size: int) -> None:
-        """Say that the file is there and has ``size`` bytes."""
+        """Tell the worker that the file is there and has ``size`` bytes."""
         with self._lock:
             self._size = size
             step = max(_STEP, size // _SHARE)
@@ -87,20 +89,20 @@ class Arrival:
                 self._tell_size()
 
     def release(self, below: Sequence[LayerPath]) -> None:
-        """Say which layers are below, the topmost first; they are complete."""
+        """Tell the worker which layers are below, the topmost first; they have to be complete."""
         with self._lock:
             self._below = below
             self._tell_below()
 
     def attach(self, pipes: Pipes) -> None:
-        """Tell everything to the worker at the other end of ``pipes``, from now on."""
+        """Tell all news, old and coming, to the worker at the other end of ``pipes``."""
         with self._lock:
             self._pipes = pipes
             self._tell_size()
             self._tell_below()
 
     def detach(self) -> None:
-        """The worker is done."""
+        """Tell the worker nothing more: it is done."""
         with self._lock:
             self._pipes = None
 
@@ -115,9 +117,9 @@ class Arrival:
 
 
 class ArrivalWorker:
-    """A tree worker that unpacks blobs as they come in; to be started before any thread.
+    """A tree worker that unpacks blobs as they come in.  Start it before any thread.
 
-    It imports what it needs while nothing is asked of it yet.
+    The worker imports its modules while it waits for its first task.
     """
 
     def __init__(self) -> None:
@@ -137,18 +139,18 @@ class ArrivalWorker:
             arrival.detach()
 
     def kill(self) -> None:
-        """End the worker, whatever it does; then ``unpack`` fails."""
+        """End the worker, whatever it is doing; a thread in ``unpack`` gets an error."""
         self._worker.kill()
 
     def close(self) -> None:
-        """Wait for the end of the worker; nobody may be in ``unpack`` any more."""
+        """Wait for the worker to end.  No thread may be in ``unpack``."""
         self._worker.close()
         self._theirs.close()
         self._ours.close()
 
 
 def _get_ready() -> None:
-    """Import what ``unpack_arriving`` will."""
+    """Import the modules that ``unpack_arriving`` needs."""
     from sundog.layer import unpack  # noqa: F401, PLC0415
     from sundog.layer.compression import import_gzip  # noqa: PLC0415
 
@@ -158,7 +160,7 @@ def _get_ready() -> None:
 def unpack_arriving(
     pipes: Pipes, number: int, total: int, paths: Sequence[bytes], draft: bytes
 ) -> Arrived:
-    """Unpack the layer in a blob of ``total`` bytes that is on its way; runs in the worker."""
+    """Unpack the layer in a blob of ``total`` bytes that is on its way.  Runs in the worker."""
     from sundog.layer.compression import open_decompressed  # noqa: PLC0415
     from sundog.layer.unpack import unpack  # noqa: PLC0415
 
@@ -171,7 +173,7 @@ def unpack_arriving(
 
 
 class _News:
-    """What a pipe has told of one blob: its last message, None before the first."""
+    """What a pipe has told of one blob; ``last`` is its last message, None before the first."""
 
     def __init__(self, pipe: int, number: int) -> None:
         self._pipe = pipe
@@ -179,10 +181,10 @@ class _News:
         self.last: object = None
 
     def wait(self) -> None:
-        """Take the next message; those about other blobs are of the past."""
+        """Take the next message.  A message about another blob is an old one, and is dropped."""
         message = receive(self._pipe)
         if message is None:
-            raise StoreError("the process that fetches layers is gone")
+            raise StoreError("the process that fetches layers has died")
         match unpack_value(message, put_together):
             case (int(number), value):
                 if number == self._number:
@@ -191,7 +193,7 @@ class _News:
                 raise ValueError("news of no blob")
 
     def catch_up(self) -> None:
-        """Take the messages that are there: nobody may have asked for those about earlier blobs."""
+        """Take all messages in the pipe: some may be left that are about earlier blobs."""
         waiting = select.poll()
         waiting.register(self._pipe, select.POLLIN)
         while waiting.poll(0):
@@ -199,7 +201,7 @@ class _News:
 
 
 class _Below:
-    """The layers below, the topmost first; waits until they are complete."""
+    """The layers below, the topmost first.  Iteration waits until they are complete."""
 
     def __init__(self, news: _News) -> None:
         self._news = news
@@ -212,7 +214,7 @@ class _Below:
 
 
 class _Arriving(io.RawIOBase):
-    """The bytes of a blob; waits for those that are not there yet."""
+    """The bytes of a blob.  ``read`` waits for bytes that have not come yet."""
 
     def __init__(self, news: _News, paths: Sequence[bytes], total: int) -> None:
         self._news = news
@@ -246,9 +248,9 @@ class _Arriving(io.RawIOBase):
         super().close()
 
     def _open(self) -> int:
-        """Open the file, which is at the first of its places, or meanwhile at a later one."""
+        """Open the file: it was at the first of its paths, and may have moved on to a later one."""
         for path in self._paths:
             with suppress(FileNotFoundError):
                 return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # Its bytes were wrong, which whoever fetched them tells, if not at this very moment.
-        raise ArchiveError("it was not kept")
+        # The fetching thread removed it because its bytes were wrong, and will report that.
+        raise ArchiveError("its blob was discarded")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LeavingImage:
-    """The documents of an image whose layers are blobs; ``descriptor`` is the manifest's."""
+    """The documents of an image whose layers are blobs; ``descriptor`` describes the manifest."""
 
     config: bytes
     manifest: Manifest
@@ -37,7 +37,7 @@ class LeavingImage:
 
     @property
     def is_oci(self) -> bool:
-        """Whether all of it has OCI's media types."""
+        """Whether all documents and layers have OCI's media types."""
         parts = (self.manifest.config, *self.manifest.layers)
         return self.descriptor.media_type == OCI_MANIFEST and not any(
             "vnd.docker" in part.media_type for part in parts
@@ -53,7 +53,7 @@ def leaving_image(
 ) -> LeavingImage:
     """Return the documents of an image with this configuration and these layers, bottom first.
 
-    Nothing in it is younger than ``epoch``, in seconds since 1970.
+    No time in the documents is later than ``epoch``, in seconds since 1970.
     """
     diff_ids = tuple(blob.diff_id for blob in blobs)
     config = leaving_config(config, diff_ids, epoch)
@@ -83,16 +83,16 @@ def leaving_config(
 
 
 def image_id(store: Store, config: ImageConfig, layers: Sequence[str]) -> str:
-    """Return the digest of an image's configuration, by which Docker calls it, without an epoch.
+    """Return the digest of an image's configuration (without an epoch): Docker's image ID.
 
-    Reads each layer of which nobody has asked this before.
+    Reads each layer whose diff_id is not known yet.
     """
     diff_ids = tuple(store.layers.diff_id(layer) for layer in layers)
     return str(Digest.of(encoded_document(leaving_config(config, diff_ids).to_json())))
 
 
 def as_it_came(store: Store, image: Image, blobs: Sequence[LayerBlob]) -> LeavingImage | None:
-    """Return the documents with which an image came, if it is still what they describe."""
+    """Return the documents that an image came with, None if they no longer describe it."""
     if len(image.blobs) < 2:
         return None
     manifest_digest, config_digest = map(Digest.parse, image.blobs[-2:])
@@ -109,7 +109,7 @@ def as_it_came(store: Store, image: Image, blobs: Sequence[LayerBlob]) -> Leavin
 
 
 def stays_where_it_is(layer: Descriptor) -> bool:
-    """Tell whether a layer is got from other hosts by whoever wants it, and is not to be copied."""
+    """Tell whether a layer must not be copied: its users fetch it from the hosts in its URLs."""
     return layer.media_type in FOREIGN_LAYERS and bool(layer.urls)
 
 
@@ -122,9 +122,10 @@ def _leaving_layer(layer: Descriptor) -> Descriptor:
 def _history(
     history: Sequence[HistoryEntry], layers: int, epoch: int | None
 ) -> tuple[HistoryEntry, ...]:
-    """Return a history in which as many entries as there are layers say that they made one.
+    """Return a history in which exactly ``layers`` entries say that they made a layer.
 
-    One that says otherwise, as tools write it that merge layers, counts for none of them.
+    Tools that merge layers write other histories.  Of those, all entries are kept as entries
+    without a layer, and new ones stand for the layers.
     """
     entries = [replace(entry, created=_clamped(entry.created, epoch)) for entry in history]
     if sum(not entry.empty_layer for entry in entries) != layers:
@@ -134,7 +135,7 @@ def _history(
 
 
 def _clamped(created: str, epoch: int | None) -> str:
-    """Return the time, as RFC 3339 has it, or that of ``epoch`` if it is younger or none."""
+    """Return a time (RFC 3339); instead of a later or a malformed one, that of ``epoch``."""
     if epoch is None or not created:
         return created
     limit = datetime.fromtimestamp(epoch, UTC)

@@ -1,7 +1,7 @@
-"""Fetch one blob into the store: as much as is not there, checked, and from where it can be had.
+"""Fetch the missing part of one blob into the store, from the first source that has it.
 
-A connection that breaks is taken up again where it broke, and so is a download that a killed
-process left.  What a server sends is believed only when its digest is right.
+A fetch goes on where a connection broke, or where a killed process left a download.  The store
+keeps what a server sent only if size and digest are right.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FIRST_PAUSE = 0.5
 
 
 class Stream(Protocol):
-    """The bytes of a blob from ``offset`` on; ``host`` is where they come from."""
+    """The bytes of a blob from ``offset`` on, which ``host`` sends."""
 
     offset: int
     host: str
@@ -48,12 +48,12 @@ class Stream(Protocol):
         """Return up to ``size`` bytes, b"" at the end; raise UnreachableError."""
 
     def close(self) -> None:
-        """Tell that no more is wanted."""
+        """Give the connection back, or the file."""
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """How to fetch: ``cancelled`` ends it, ``sleep`` passes the time between attempts."""
+    """How to fetch: setting ``cancelled`` ends it; ``sleep`` waits between two attempts."""
 
     blobs: Blobs
     cancelled: threading.Event
@@ -66,10 +66,10 @@ class Fetch:
         arrived: Callable[[int], None],
         transfer: Transfer,
     ) -> None:
-        """Have the blob in the store, partial or complete, in full and checked.
+        """Fetch and check a blob.  Its file in the store is then complete, if not settled yet.
 
-        ``arrived`` is told how many bytes of it are in its file.  Raises ContentMismatch when it is
-        not what its descriptor says, and what ``sources`` raise.
+        Calls ``arrived`` with the number of bytes in the file.  Raises ContentMismatch if the blob
+        is not what its descriptor says, and what the last of ``sources`` raises.
         """
         digest = descriptor.digest
         with self.blobs.partial(digest) as partial:
@@ -141,7 +141,7 @@ class _Resumed:
         return data
 
     def close(self) -> None:
-        """Tell the source that no more is wanted."""
+        """Close the source that is open."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

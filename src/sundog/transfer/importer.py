@@ -1,7 +1,7 @@
 """Import: an image from a directory or a tarball that holds its root file system.
 
-Charliecloud's ``/ch/metadata.json`` in it is honoured.  A tarball is read once, from front to back,
-so it may be a pipe; no copy of it is kept.
+Import honours Charliecloud's ``/ch/metadata.json`` in it.  It reads a tarball once, from front to
+back, so that the tarball may be a pipe, and keeps no copy of it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 _METADATA_LIMIT = 16 << 20
 _HINT = (
-    "it takes a whole tar, perhaps compressed, of a root file system, or a directory;"
-    " what docker save or skopeo wrote is for ch-image load"
+    "give a complete tar of a root file system, perhaps compressed, or a directory;"
+    " ch-image load reads what docker save or skopeo wrote"
 )
 
 
@@ -44,11 +44,11 @@ def import_image(store: Store, source: str, reference: str) -> Image:
 def read_image(
     store: Store, source: str, reference: str, created: str = "", *, is_kept: bool = False
 ) -> Image:
-    """Return the image that ``source`` holds, its layer in the store, but no image.
+    """Put the layer of ``source`` into the store; return the image, which gets no name there.
 
-    A directory's own files become root's; those of others keep their owners.  ``created`` is the
-    time of it, as RFC 3339 has it.  Unless the image ``is_kept``, its layer goes when the store is
-    closed, if it was not there before.
+    In a directory, the user's own files become root's; other users' files keep their owners.
+    ``created`` is the image's time (RFC 3339).  Unless the image ``is_kept``, closing the store
+    removes a layer that was not there before.
 
     Raises ReferenceSyntaxError, StoreError, or ArchiveError on a tarball that is damaged or
     hostile.
@@ -59,7 +59,7 @@ def read_image(
     with store.faults:
         place = store.scratch.new()
         if path is not None and os.path.isdir(path):
-            # In the worker's user namespace all foreign owners would look the same.
+            # In the worker's user namespace all foreign owners look the same.
             foreign = foreign_owners(path)
             info = store.worker.call(
                 copy_directory, path, foreign, place, guessed=os.geteuid() != 0

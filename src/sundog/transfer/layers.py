@@ -1,9 +1,9 @@
 """Layers from a registry into the store: fetched side by side, unpacked while they come in.
 
-Threads fetch blobs and tell of their progress; worker processes unpack, of which there are as many
-as processors, at most; the first is there before it is known what to unpack.  Both take the layers
-bottom first.  No layer is in place before all are
-complete, checked and on the device; blobs that were complete before a failure are kept.
+Threads fetch blobs and report their progress; worker processes unpack.  There are at most as many
+workers as processors; the first one starts before anybody knows what to unpack.  Threads and
+workers take the layers bottom first.  A layer gets its place when all layers are complete, checked
+and on the device.  After a failure, the store keeps the blobs that were complete.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _FLUSH_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class RemoteLayer:
-    """A layer as a manifest and a configuration describe it, and where its blob can be had.
+    """A layer as a manifest and a configuration describe it, and the sources of its blob.
 
-    ``place`` is the repository, as ``HOST/NAME``, or "" where it is in none.
+    ``place`` is its repository, as ``HOST/NAME``; "" if it comes from none.
     """
 
     descriptor: Descriptor
@@ -56,7 +56,7 @@ class RemoteLayer:
 
 @dataclass
 class _Job:
-    """A layer on its way; ``fetched`` once its blob is here and checked."""
+    """A layer on its way; ``fetched`` is true once its blob is here and checked."""
 
     number: int
     label: str
@@ -69,7 +69,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Event:
-    """What a thread has to tell: of a blob that it is here, of a layer what came of it."""
+    """A thread's report: None for a blob that is here, an unpacked layer, or an error."""
 
     job: _Job
     result: Arrived | BaseException | None
@@ -78,9 +78,9 @@ class _Event:
 class Unpackers:
     """The worker processes of a pull; leaving the context ends them.
 
-    They count what they unpack with ``meter``, against what comes in; without ``counts_arrivals``,
-    against what it has counted already.  ``in_use`` says that threads may be waiting for them: then
-    they are not waited for.
+    ``meter`` limits what they unpack by what comes in; without ``counts_arrivals``, by what it has
+    counted before.  ``in_use`` says that threads may still call the workers; leaving the context
+    then does not wait for the workers.
     """
 
     def __init__(self, meter: Meter | None = None, *, counts_arrivals: bool = True) -> None:
@@ -90,15 +90,15 @@ class Unpackers:
         self.in_use = False
 
     def prepare(self) -> None:
-        """Start the first: it gets ready while others find out what there is to unpack.
+        """Start the first worker: it imports its modules while others look up what to unpack.
 
-        Not where there are threads.
+        No thread may exist yet.
         """
-        with suppress(OSError):  # of too many processes, say; perhaps none is needed
+        with suppress(OSError):  # too many processes, say: for_layers reports it if one is needed
             self.for_layers(1)
 
     def for_layers(self, count: int) -> Sequence[ArrivalWorker]:
-        """Return the workers for so many layers; not where there are threads."""
+        """Start and return the workers for ``count`` layers.  No thread may exist yet."""
         wanted = min(count, _WORKERS, len(os.sched_getaffinity(0)))
         while len(self._workers) < wanted:
             with self._meter.shared(len(self._workers) + 1):
@@ -106,7 +106,7 @@ class Unpackers:
         return self._workers
 
     def arrived(self, size: int) -> None:
-        """Count ``size`` bytes that came in, and that the workers will read."""
+        """Count ``size`` bytes that came in for the workers to read."""
         if self._counts_arrivals:
             self._meter.fetched(size)
 
@@ -128,10 +128,10 @@ class Unpackers:
 def pull_layers(
     store: Store, layers: Sequence[RemoteLayer], unpackers: Unpackers, report: Report
 ) -> list[str]:
-    """Have all ``layers``, given bottom first, in the store and return their IDs.
+    """Bring all ``layers``, given bottom first, into the store and return their IDs.
 
-    Raises what fetching and unpacking raise; then no layer is in place, and ``unpackers`` are of no
-    more use.
+    Raises what fetching and unpacking raise; then no layer is in place, and ``unpackers`` cannot be
+    used again.
     """
     diff_ids = [layer.diff_id for layer in layers]
     chains = _chain_ids(diff_ids)
@@ -173,7 +173,7 @@ def pull_layers(
 
 
 def present_layers(store: Store, diff_ids: Sequence[str]) -> list[str]:
-    """Return for each layer of an image, bottom first, its ID if the store has it, else "".
+    """Return the ID of each layer of an image, bottom first; "" for one that the store lacks.
 
     Raises ArchiveError for too many layers.
     """
@@ -216,12 +216,12 @@ def _running(
 ) -> Iterator[queue.SimpleQueue[_Event]]:
     """Fetch and unpack ``jobs`` while the context lasts; leaving it early gives up.
 
-    The value is where the threads tell what they have done.
+    The threads report to the queue that the context returns.
     """
     cancelled = threading.Event()
     fetch = Fetch(store.blobs, cancelled)
     events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-    # A blob that is there twice is fetched once.
+    # Two layers may have the same blob: it is fetched once.
     by_digest: dict[Digest, list[_Job]] = {}
     for job in jobs:
         by_digest.setdefault(job.layer.descriptor.digest, []).append(job)
@@ -238,17 +238,17 @@ def _running(
         with suppress(queue.Empty):
             while not cancelled.is_set():
                 if not _unpack(worker, to_unpack.get_nowait(), events):
-                    return  # a worker that has died would be started anew, amid threads
+                    return  # the next call would start the dead worker anew, and there are threads
 
     unwritten: list[Exception] = []
 
     def flush() -> None:
-        # So that the disk has something to do meanwhile, and at the end little is left to wait for.
+        # The disk works meanwhile, so that the last sync has little left to do.
         try:
             while not cancelled.wait(_FLUSH_SECONDS):
                 with store.faults:
                     store.device.sync()
-        except Exception as error:  # which the kernel tells once, not to the last sync again
+        except Exception as error:  # the kernel reports it once, and not to the last sync again
             unwritten.append(error)
 
     unpackers.in_use = True
@@ -267,7 +267,7 @@ def _running(
         if unwritten:
             raise unwritten[0]
     finally:
-        # A fetch may be waiting for bytes: it ends with the process, and what it has is kept.
+        # A fetch that waits for bytes ends with the process; the store keeps what it has.
         cancelled.set()
         unpackers.kill()
         for thread in awaited:
@@ -289,13 +289,13 @@ def _fetch(
     report: Report,
     events: queue.SimpleQueue[_Event],
 ) -> None:
-    """Fetch one blob for the layers that it is."""
+    """Fetch one blob for all layers that consist of it."""
     first = twins[0]
     counted = 0
 
     def arrived(size: int) -> None:
         nonlocal counted
-        if size > counted:  # a server may begin anew
+        if size > counted:  # for each byte once
             unpackers.arrived(size - counted)
             counted = size
         for job in twins:
@@ -321,7 +321,7 @@ def _fetch(
 
 
 def _unpack(worker: ArrivalWorker, job: _Job, events: queue.SimpleQueue[_Event]) -> bool:
-    """Have a layer unpacked; return whether more layers may be, of which one may be damaged."""
+    """Unpack a layer; return whether the worker can take another: after a damaged one it can."""
     result: Arrived | BaseException
     try:
         result = worker.unpack(job.arrival, job.draft)
@@ -332,9 +332,10 @@ def _unpack(worker: ArrivalWorker, job: _Job, events: queue.SimpleQueue[_Event])
 
 
 def _completed(job: _Job, events: queue.SimpleQueue[_Event]) -> Arrived:
-    """Wait for a layer and return what came of it; raise what went wrong, with any of them.
+    """Wait for a layer and return it unpacked; raise the first error, whichever layer it is about.
 
-    What a damaged blob unpacks to says less than that it is damaged, which comes out at its end.
+    An error of unpacking waits until the blob is complete: if the blob is damaged, that is the
+    better message, and it comes at the blob's end.
     """
     while not (job.fetched and job.unpacked):
         event = events.get()
@@ -354,12 +355,12 @@ def _completed(job: _Job, events: queue.SimpleQueue[_Event]) -> Arrived:
         raise DigestMismatch(
             f"{job.label}: unpacked, it has digest {job.unpacked.diff_id}, "
             f"the configuration says {job.layer.diff_id}",
-            "the image is damaged in the registry: whoever pushed it has to do so again",
+            "the image in the registry is damaged: push it again",
         )
     return job.unpacked
 
 
 def _placed(error: SundogError, job: _Job) -> SundogError:
-    """Say with which layer it happened."""
+    """Prefix ``error`` with the layer that it is about; return it."""
     error.message = f"{job.label}: {error.message}"
     return error

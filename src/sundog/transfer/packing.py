@@ -1,9 +1,9 @@
 """Layers on their way out of the store: which blob a layer becomes, and how that blob is made.
 
-A layer that came from outside leaves as the blob that it came as, byte for byte, while that is
-still there.  Any other is written as a tar; the blob depends on the layer, the compression and
-``$SOURCE_DATE_EPOCH`` alone, so that it has one digest however often it is made, and is remembered
-by it.  The blob's bytes are not kept.
+A layer that came as a blob leaves as that blob, byte for byte, while the store still has it.  Any
+other layer is written as a tar.  That blob depends on the layer, the compression and
+``$SOURCE_DATE_EPOCH`` alone, so it always has the same digest.  The store remembers the digest, and
+does not keep the bytes.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYE
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How layers are packed: the compression, and the youngest time (seconds since 1970)."""
+    """How layers are packed: the compression, and the latest time (seconds since 1970)."""
 
     compression: str = "gzip"
     epoch: int | None = None
 
     @classmethod
     def choose(cls, compression: str, environment: Mapping[str, str]) -> Packing:
-        """Return what an option and the environment ask for; raise UsageError."""
+        """Return the packing that an option and the environment ask for; raise UsageError."""
         if compression not in _MEDIA_TYPES:
-            _compressor_name(compression)  # which says what there is
+            _compressor_name(compression)  # it says what there is
         text = environment.get(EPOCH_VARIABLE, "")
         return cls(compression, parse_epoch(text, f"${EPOCH_VARIABLE}"))
 
     @property
     def made(self) -> str:
-        """What ``LayerBlob.made`` says of a blob that is packed like this."""
+        """The value of ``LayerBlob.made`` for a blob that is packed like this."""
         epoch = "" if self.epoch is None else f" until {self.epoch}"
         return f"{self.compression} {_compressor_name(self.compression)}".strip() + epoch
 
@@ -67,19 +67,17 @@ class Packed:
 
 
 def known_blobs(store: Store, layer: LayerId, packing: Packing) -> list[LayerBlob]:
-    """Return the blobs that a layer may leave as, the best first; their bytes need not be here."""
-    return [
-        blob for blob in store.layers.blobs(layer) if not blob.made or blob.made == packing.made
-    ]
+    """Return the blobs that a layer may leave as, best first; the store may lack their bytes."""
+    return [blob for blob in store.layers.blobs(layer) if blob.made in ("", packing.made)]
 
 
 def set_id_warnings(store: Store, layer: LayerId) -> list[str]:
-    """Say which files and directories leave without their set-id bits: files first, each a line.
+    """Return a line for each file, then each directory, that leaves without its set-id bits.
 
-    After a few, one line has the number of the rest.
+    After twenty lines, one more gives the number of the rest.
     """
     guessed = [(r.kind == "d", path) for path, r in store.layers.owners(layer).items() if r.guessed]
-    said = "set-id bits dropped, since nobody knows the owner: "
+    said = "set-id bits dropped, owner unknown: "
     lines = [f"{said}/{os.fsdecode(path)}" for _, path in sorted(guessed)[:_SHOWN]]
     if (more := len(guessed) - _SHOWN) > 0:
         lines.append(f"{said}{more} more")
@@ -87,7 +85,7 @@ def set_id_warnings(store: Store, layer: LayerId) -> list[str]:
 
 
 def blob_to_leave(store: Store, layer: LayerId, packing: Packing) -> LayerBlob:
-    """Return the blob that ``pack`` returns; the layer is read only if nobody knows that yet."""
+    """Return the blob that ``pack`` makes; read the layer only if that blob is not known yet."""
     for blob in known_blobs(store, layer, packing):
         if blob.made or store.blobs.has(blob.descriptor.digest):
             return blob
@@ -97,9 +95,9 @@ def blob_to_leave(store: Store, layer: LayerId, packing: Packing) -> LayerBlob:
 
 
 def pack(store: Store, layer: LayerId, packing: Packing) -> Packed:
-    """Return a layer as a blob whose bytes are here; a file of ``tmp/`` is the caller's to remove.
+    """Return a layer as a blob with its bytes; ``discard`` removes them where they are temporary.
 
-    Reads and writes the layer once, unless its blob is in the store.
+    Reads the layer and writes the blob once, unless the store has the blob.
     """
     for blob in known_blobs(store, layer, packing):
         if store.blobs.has(blob.descriptor.digest):
@@ -112,7 +110,7 @@ def pack(store: Store, layer: LayerId, packing: Packing) -> Packed:
 
 
 def pack_layer(layer: LayerPath, place: bytes, packing: Packing) -> Packed:
-    """Write a layer as a blob to the file ``place``.  For the tree worker.
+    """Write a layer as a blob to the new file ``place``.  Runs in the tree worker.
 
     Raises OSError, and ArchiveError where a name cannot be in an archive.
     """

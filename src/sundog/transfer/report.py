@@ -1,6 +1,6 @@
-"""What transfers tell while they run; ``cli/`` shows it.
+"""What transfers report while they run; ``cli/`` shows it.
 
-May be called from several threads.
+Several threads may report at once.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ class Transfer(Protocol):
     """One blob on its way."""
 
     def advance(self, size: int) -> None:
-        """``size`` more bytes have been moved."""
+        """Count ``size`` more bytes that have moved."""
 
     def end(self) -> None:
-        """It is done, or given up."""
+        """End the display: the transfer is complete or was given up."""
 
 
 class Report(Protocol):
-    """Where the messages of a pull or push go."""
+    """Takes the messages of a pull or push."""
 
     def info(self, text: str) -> None:
-        """Tell what the user wants to see without asking."""
+        """Show ``text`` unless the user asked for quiet."""
 
     def verbose(self, text: str) -> None:
-        """Tell what helps at -v."""
+        """Show ``text`` at -v."""
 
     def warning(self, text: str) -> None:
-        """Tell what may not be what the user expects."""
+        """Warn of what the user may not expect."""
 
     def transfer(self, label: str, verb: str, total: int) -> Transfer:
-        """Tell that a blob of ``total`` bytes is about to be moved: ``layer 1/2: downloading``."""
+        """Show that a blob of ``total`` bytes begins to move: ``layer 1/2: downloading``."""

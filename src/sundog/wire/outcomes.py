@@ -1,8 +1,8 @@
 """How a function ended in another process: its value, or the exception that it raised.
 
-An exception crosses as the name of its class and plain attributes.  Only classes of the tree of
-``errors`` and OSError are made again; anything else is a bug of ours, and arrives as a RuntimeError
-that says where it was.
+An exception crosses as the name of its class and plain attributes.  The reader makes OSError and
+the classes in ``errors`` again.  Any other exception is a bug of Sundog, and arrives as a
+RuntimeError that says where it was raised.
 
 Floor 0.
 """
@@ -21,16 +21,16 @@ DID_RETURN, DID_FAIL, WAS_REFUSED, WAS_INTERRUPTED, IS_BROKEN = (
     "^C",
     "broken",
 )
-NO_OUTCOME = "a process of Sundog's sent something that is no answer"
+NO_OUTCOME = "a process of Sundog sent a malformed answer"
 
 
 def pack_result(value: object, take_apart: "TakeApart | None" = None) -> bytes:
-    """Return as bytes that a function returned ``value``; TypeError is raised as by pack_value."""
+    """Return as bytes that a function returned ``value``.  Raises TypeError as pack_value does."""
     return pack_value((DID_RETURN, value), take_apart)
 
 
 def pack_exception(error: BaseException) -> bytes:
-    """Return as bytes that a function raised ``error``; its cause and its traceback stay here."""
+    """Return as bytes that a function raised ``error``, without its cause and its traceback."""
     if isinstance(error, SundogError):
         attributes = {name: getattr(error, name) for name in type(error).ATTRIBUTES}
         return pack_value((DID_FAIL, (type(error).__name__, attributes)))
@@ -44,9 +44,9 @@ def pack_exception(error: BaseException) -> bytes:
 
 
 def where_from(error: BaseException) -> str:
-    """Return where ``error`` came from, a line for each function, the innermost last.
+    """Return where ``error`` was raised, a line for each function, the innermost last.
 
-    Without the module ``traceback``: in a container it would come from the image.
+    The module ``traceback`` is not used: in a container it would come from the image.
     """
     lines = []
     trace = error.__traceback__
@@ -54,14 +54,14 @@ def where_from(error: BaseException) -> str:
         code = trace.tb_frame.f_code
         lines.append(f"{code.co_filename}, line {trace.tb_lineno}, in {code.co_name}")
         trace = trace.tb_next
-    # An error that has crossed already says there where it was.
+    # The notes of an error that has crossed before say where it was raised first.
     return "\n".join([*lines, *getattr(error, "__notes__", ())])
 
 
 def unpack_outcome(data: bytes, put_together: "PutTogether | None" = None) -> object:
     """Return the value that the function of another process returned, or raise its exception.
 
-    Raises also ValueError on what neither ``pack_result`` nor ``pack_exception`` writes.
+    Also raises ValueError for bytes that neither ``pack_result`` nor ``pack_exception`` writes.
     """
     outcome = unpack_value(data, put_together)
     match outcome:
@@ -75,7 +75,7 @@ def unpack_outcome(data: bytes, put_together: "PutTogether | None" = None) -> ob
             raise KeyboardInterrupt
         case (str(kind), (str(text), str(where))) if kind == IS_BROKEN:
             bug = RuntimeError(text)
-            bug.add_note(f"in another process of Sundog's:\n{where}")
+            bug.add_note(f"in another process of Sundog:\n{where}")
             raise bug
     raise ValueError(NO_OUTCOME)
 
@@ -95,7 +95,7 @@ def made_error(name: str, attributes: "dict[object, object]") -> SundogError:
 
 
 def error_class(tree: type[SundogError], name: str) -> type[SundogError]:
-    """Return the class ``name`` of the ``tree`` of errors.  Raises ValueError if there is none."""
+    """Return the class ``name`` in the ``tree`` of errors.  Raises ValueError for another name."""
     kinds = [tree]
     for kind in kinds:
         if kind.__name__ == name:

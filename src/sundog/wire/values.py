@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # From a value that is not plain to its name and parts, and back.
+    # Turn a value that is not plain into its name and parts, and back.
     TakeApart = Callable[[object], "tuple[str, tuple[object, ...]]"]
     PutTogether = Callable[[str, "tuple[object, ...]"], object]
 
@@ -27,7 +27,7 @@ COUNT_SIZE = 4
 
 
 def pack_value(value: object, take_apart: "TakeApart | None" = None) -> bytes:
-    """Return ``value`` as bytes; ``take_apart`` is asked about what is not plain.
+    """Return ``value`` as bytes; ``take_apart`` handles values that are not plain.
 
     Raises TypeError where a value is neither plain nor known to ``take_apart``.
     """
@@ -79,8 +79,8 @@ def counted(size: int) -> bytes:
 def unpack_value(data: bytes, put_together: "PutTogether | None" = None) -> object:
     """Return the value that ``data`` holds; ``put_together`` makes the objects in it.
 
-    Raises ValueError on anything that ``pack_value`` does not write: a cut or an unknown tag, what
-    follows a complete value, and more than 32 levels.
+    Raises ValueError for anything that ``pack_value`` does not write: a cut value, an unknown tag,
+    bytes behind a complete value, more than 32 levels.
     """
     reader = ValueReader(data, put_together)
     try:
@@ -103,7 +103,7 @@ class ValueReader:
         self.position = 0
 
     def value(self, levels: int) -> object:
-        """Read the next value, which may hold others down to so many ``levels``."""
+        """Read the next value, which may contain others, ``levels`` deep at most."""
         if not levels:
             raise ValueError("a value is nested too deeply")
         tag = self._take(1)
@@ -120,7 +120,7 @@ class ValueReader:
             return self._take(count)
         if tag == b"s":
             return self._take(count).decode("utf-8", "surrogatepass")
-        # An item takes a byte at least: a count beyond that is refused before anything is made.
+        # An item takes at least one byte: a higher count is refused before anything is made.
         if count > len(self._data) - self.position:
             raise ValueError("a count is beyond the end")
         if tag in b"tl":
