@@ -31,7 +31,7 @@ pytestmark = pytest.mark.needs_root
 
 NAME = "docker.io%library%app+latest"
 SHOW = ["--", "cat", "/whose"]
-OWN = "name one of your own: --storage or $CH_IMAGE_STORAGE; run a directory as ./DIR"
+OWN = "name your own storage: --storage or $CH_IMAGE_STORAGE; run a directory as ./DIR"
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_what_others_could_write_is_not_run(
             f"error: can't trust the storage directory: {path} is writable to others than its "
             f"owner (mode {mode})"
         )
-        assert hint.startswith(f"hint: who owns the storage can say: chmod go-w {path}; or ")
+        assert hint.startswith(f"hint: the owner of the storage can run: chmod go-w {path}; or ")
         attack(f"chmod go-w {path}")
     assert ch_run("-s", theirs, "app", *SHOW).stdout == "theirs\n"
     # The user's own storage directory is not trusted either once it is open.
@@ -273,7 +273,7 @@ def test_a_set_id_program_that_others_can_run(theirs: Path, attack: Callable[[st
             f"error: can't trust the storage directory: {program} runs as its owner, or its group, "
             "for everyone who starts it"
         )
-        assert hint.startswith(f"hint: who owns the storage can say: chmod ug-s {program}; or ")
+        assert hint.startswith(f"hint: the owner of the storage can run: chmod ug-s {program}; or ")
     for harmless in ("0755", "4700", "6644"):
         attack(f"chmod {harmless} {program}")
         assert ch_run("-s", theirs, "app", *SHOW).stdout == "theirs\n"

@@ -90,7 +90,7 @@ def test_wrong_option(ch_run: ChRun, image: Path) -> None:
     assert done.returncode == 64
     assert messages(done) == [
         "error: unrecognized option '--nonsense'",
-        "hint: see: ch-run --help; options of COMMAND's own belong behind --",
+        "hint: see: ch-run --help; write options for COMMAND after --",
     ]
 
 
@@ -180,7 +180,7 @@ def test_cd(ch_run: ChRun, image: Path) -> None:
         done = ch_run("-c", directory, image, "--", "true")
         assert done.returncode == 31
         assert messages(done)[0] == f"error: can't cd to {directory}: {reason}"
-        assert messages(done)[1].endswith("a -c of COMMAND's own belongs behind --")
+        assert messages(done)[1].endswith("write a -c for COMMAND after --")
 
 
 def test_ids(ch_run: ChRun, image: Path) -> None:

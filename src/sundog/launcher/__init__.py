@@ -1,4 +1,5 @@
-"""``ch-run``: options, the image, the plan of mounts, the environment, and the exec that ends it.
+"""``ch-run``: options, the image, the plan of mounts, the environment, and the final execve(2).
 
-Floor 0: the standard library's light modules only, because every MPI rank starts one.
+Floor 0: it imports only light modules of the standard library, because every MPI rank starts a
+``ch-run``.
 """

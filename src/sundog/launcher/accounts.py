@@ -1,10 +1,11 @@
-"""The /etc/passwd and /etc/group that a container gets: one user, one group, and who must exist.
+"""The container's /etc/passwd and /etc/group: its user and group, and the entries all systems have.
 
-Made on the host, before the namespaces, because the host's name service may ask a daemon.  The
-compiled ``ch-run`` cannot ask it; so the two texts are left for it in the storage directory.
+``ch-run`` makes them on the host, before it enters the namespaces, because the host's name service
+may ask a daemon.  The compiled ``ch-run`` cannot ask the name service, so this module leaves both
+texts for it in the storage directory.
 
-Floor 0.  The C library is asked directly: the module ``grp`` is in many builds of Python a file of
-its own, and both it and ``pwd`` would decode what is wanted as bytes.
+Floor 0.  The module calls the C library directly.  In many builds of Python the module ``grp`` is a
+separate file.  ``grp`` and ``pwd`` decode names, but callers here need bytes.
 """
 
 import os
@@ -14,15 +15,16 @@ from sundog.container.paths import lexists
 from sundog.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
 from sundog.launcher.messages import Messages
 
-NOBODY = 65534  # what the kernel shows for IDs that are not mapped: user_namespaces(7)
+NOBODY = 65534  # the kernel shows unmapped IDs as this: user_namespaces(7)
 
-# In the storage directory: for each UID and GID a file UID.GID with both texts, each ended by NUL.
+# This directory of the storage has a file UID.GID for each user and group: /etc/passwd, NUL,
+# /etc/group, NUL.
 ACCOUNTS_DIRECTORY = b"accounts"
-ACCOUNTS_FRESH = 86400  # seconds, after which the compiled ch-run believes a file no more
-STORAGE_MARK = b"version"  # which every storage directory has
-ACCOUNTS_RENEWED = ACCOUNTS_FRESH // 2  # after which it is written again
+ACCOUNTS_FRESH = 86400  # seconds; the compiled ch-run ignores older files
+STORAGE_MARK = b"version"  # every storage directory has this file
+ACCOUNTS_RENEWED = ACCOUNTS_FRESH // 2  # ch-run writes older files again
 
-# Lines of passwd(5) and group(5) that every container has, and how its user's line ends.
+# Lines of passwd(5) and group(5) that every container has, and the end of the user's line.
 PASSWD_ROOT = b"root:x:0:0:root:/root:/bin/sh\n"
 PASSWD_NOBODY = b"nobody:x:65534:65534:nobody:/:/bin/false\n"
 PASSWD_END = b":/:/bin/sh\n"
@@ -35,7 +37,10 @@ GECOS_OFFSET = 2 * sizeof(CharPointer) + 8
 
 
 class Accounts:
-    """The texts of /etc/passwd and /etc/group; ``known`` if the host knows the user and group."""
+    """The texts of /etc/passwd and /etc/group.
+
+    ``known`` says that the host's name service knows the user and the group.
+    """
 
     __slots__ = ("group", "known", "passwd")
 
@@ -46,7 +51,7 @@ class Accounts:
 
 
 def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:
-    """Return the accounts of a container whose user is ``uid`` and ``gid``."""
+    """Return the accounts of a container whose user is ``uid`` and whose group is ``gid``."""
     user = user_names(uid)
     if user is None:
         messages.verbose(f"UID {uid} not found; using dummy info")
@@ -59,9 +64,10 @@ def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:
 
 
 def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> None:
-    """Leave ``accounts`` in the open ``storage`` directory, which is this user's and private.
+    """Write ``accounts`` to the open ``storage`` directory for the compiled ``ch-run``.
 
-    A file appears whole or not at all.  Where it cannot be written nothing is lost.
+    The directory must be private to this user.  The file appears as a whole or not at all.  If it
+    cannot be written, nothing is lost: later starts ask the name service again.
     """
     name = ACCOUNTS_DIRECTORY + b"/%d.%d" % (uid, gid)
     text = accounts.passwd + b"\0" + accounts.group + b"\0"
@@ -80,24 +86,24 @@ def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> N
         else:
             os.unlink(making, dir_fd=storage)
     except OSError:
-        pass  # a storage that is read-only or full; or another start was faster
+        pass  # the storage is read-only or full, or another start was faster
 
 
 def is_remembered(storage: int, name: bytes, text: bytes) -> bool:
-    """Tell whether the file ``name`` below ``storage`` holds ``text`` and is rather new."""
+    """Tell whether the file ``name`` below ``storage`` has the content ``text`` and is fresh."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=storage)
     except FileNotFoundError:
         return False
     found, status = os.read(fd, len(text) + 1), os.fstat(fd)
     os.close(fd)
-    from time import time  # noqa: PLC0415 - for the few that come here
+    from time import time  # noqa: PLC0415 - few starts need it
 
     return found == text and 0 <= time() - status.st_mtime < ACCOUNTS_RENEWED
 
 
 def passwd_text(uid: int, gid: int, name: bytes, comment: bytes) -> bytes:
-    """Return an /etc/passwd for a container whose user is ``uid`` and ``gid``."""
+    """Return the /etc/passwd of a container whose user is ``uid`` and whose group is ``gid``."""
     lines = [b"%s:x:%d:%d:%s" % (name, uid, gid, comment) + PASSWD_END]
     if uid != NOBODY:
         lines.insert(0, PASSWD_NOBODY)
@@ -107,7 +113,7 @@ def passwd_text(uid: int, gid: int, name: bytes, comment: bytes) -> bytes:
 
 
 def group_text(gid: int, name: bytes) -> bytes:
-    """Return an /etc/group for a container whose group is ``gid``."""
+    """Return the /etc/group of a container whose group is ``gid``."""
     lines = [b"%s:x:%d:\n" % (name, gid)]
     if gid != NOBODY:
         lines.insert(0, GROUP_NOBODY)
@@ -117,7 +123,7 @@ def group_text(gid: int, name: bytes) -> bytes:
 
 
 def user_names(uid: int) -> tuple[bytes, bytes] | None:
-    """Return the host's login name and comment of ``uid``, None if it has none."""
+    """Return the host's login name and comment of ``uid``, or None if the host has no entry."""
     entry = name_service("getpwuid", uid)
     if not entry:
         return None
@@ -125,14 +131,14 @@ def user_names(uid: int) -> tuple[bytes, bytes] | None:
 
 
 def group_name(gid: int) -> bytes | None:
-    """Return the host's name of ``gid``, None if it has none."""
+    """Return the host's name of ``gid``, or None if the host has no entry."""
     entry = name_service("getgrgid", gid)
     return string_at(entry) if entry else None
 
 
 def name_service(function: str, number: int) -> int:
-    """Return the address of the C library's record of an ID, or 0 where it knows none."""
-    # A pointer is as wide as a long, which is what this type of function returns.
+    """Return the address of the C library's record of an ID, or 0 if there is no record."""
+    # This type of function returns a long, which is as wide as a pointer.
     address: int = SyscallFunction(dlsym(LIBC_HANDLE, function))(Long(number))
     return address
 

@@ -1,16 +1,17 @@
-"""``ch-run --notify``: the command does not replace ``ch-run``, but has it and a supervisor beside.
+"""``ch-run --notify``: ``ch-run`` stays, and runs the command and a supervisor as its children.
 
-    caller ── ch-run, which stands in for the command ─┬─ the supervisor
-                                                       └─ the command
+    caller ── ch-run, the stand-in for the command ─┬─ the supervisor
+                                                    └─ the command
 
-All three are in the container's namespaces and have its root; the command alone, and what it
-starts, is under the filter.  The command can neither trace the other two nor look into them, and of
-the caller's descriptors they keep standard error alone.  If the supervisor or ``ch-run`` dies, the
-other one ends the container: nothing goes on half-emulated.  What the command leaves running ends
-with it, too, so that all is recorded when ``ch-run`` returns.
+All three are in the container's namespaces and have its root directory.  Only the command and its
+descendants are under the filter.  The command can neither trace the other two processes nor read
+their memory.  The other two keep only standard error of the caller's descriptors.  If the
+supervisor or ``ch-run`` dies, the other one ends the container, so that no command runs without its
+emulation.  When the command ends, ``ch-run`` kills the processes that the command left.  So all
+changes are recorded when ``ch-run`` returns.
 
-Floor 0.  ``main`` imports it for --notify, before the change of root: in the wheel, as the joined
-module that is added to the first.
+Floor 0.  ``main`` imports this module for --notify, before it changes the root.  In the wheel the
+module is in the second joined module, which the first one loads.
 """
 
 import os
@@ -52,20 +53,20 @@ if TYPE_CHECKING:
 
 
 class Attendant:
-    """A supervisor that is to be beside the command.  See ``main.Companion``."""
+    """A supervisor that will run beside the command.  See ``main.Companion``."""
 
     __slots__ = ("_messages", "_words", "_writes")
 
     def __init__(self, line: "CommandLine", messages: Messages) -> None:
-        """Take from ``line`` who the command is to be, and whether it writes to the image."""
+        """Read from ``line`` the command's user, and whether the command writes to the image."""
         self._words = user_words(line)
         self._writes = line.write and line.overlay_size is None
         self._messages = messages
 
     def prepare(self, image: "Image", plan: "Plan") -> "PreparedAttendant":
-        """Take hold of what is recorded about the ``image``, in the container's namespaces.
+        """Open the records of the ``image``; call it in the container's namespaces.
 
-        It has been mounted by the ``plan``.
+        ``plan`` has mounted the image.
         """
         root, records = image.root, None
         if image.named:
@@ -87,7 +88,7 @@ class Attendant:
 
 
 class PreparedAttendant:
-    """A supervisor that knows what is recorded about the image.  See ``main.PreparedCompanion``."""
+    """A supervisor that has the records of the image.  See ``main.PreparedCompanion``."""
 
     __slots__ = ("_messages", "_records", "_supervision", "_words")
 
@@ -104,7 +105,7 @@ class PreparedAttendant:
         self._messages = messages
 
     def identify(self) -> "Identity | None":
-        """Find out who the command is, in the container's root; None: root."""
+        """Return the command's user, None for root; call it in the container's root directory."""
         if not self._words:
             return None
         who = find_identity(self._words, contents(b"/etc/passwd"), contents(b"/etc/group"))
@@ -113,14 +114,14 @@ class PreparedAttendant:
         return who
 
     def attend(self, who: "Identity | None", become: "Become") -> int:
-        """Have the command run that ``become`` becomes; return the exit status, or die as it did.
+        """Run the command beside a supervisor; return its exit status, or die of its signal.
 
-        ``become`` is given the function that puts on the filter.  Returns also in the two children
-        that this makes, with their exit statuses.
+        The command's process calls ``become`` with the function that installs the filter.  The
+        method forks twice, and returns in each child, too, with the child's exit status.
         """
         supervision = self._supervision
         parent = os.getpid()
-        # The command gets all this back; signals for it are the stand-in's to pass on.
+        # The command's process undoes these changes.  The stand-in passes signals on to it.
         chld = signal(SIGCHLD, SIG_DFL)
         mask = pthread_sigmask(SIG_BLOCK, valid_signals())
         set_child_subreaper()
@@ -141,7 +142,7 @@ class PreparedAttendant:
         return stand_in.stand(self._messages)
 
     def _supervise(self, parent: int, who: "Identity | None") -> int:
-        """Be the supervisor; return its exit status, 0 if all is recorded that had to be."""
+        """Be the supervisor; return its exit status: 0 if it has written all records."""
         supervision = self._supervision
 
         def parent_died(*_: object) -> None:
@@ -157,14 +158,14 @@ class PreparedAttendant:
         leave_descriptors((*supervision.descriptors(), *records))
         supervised = supervision.supervise(who)
         if supervised is None:
-            return 0  # the command has told why
+            return 0  # the command has printed why
         self._report(supervised)
         if self._records is not None:
             self._records.save(supervised.owners)
         return 0
 
     def _report(self, supervised: Supervised) -> None:
-        """Tell what the supervisor did."""
+        """Print what the supervisor did."""
         for text in (*supervised.statistics, *supervised.incidents):
             self._messages.verbose(text)
         count = supervised.failures
@@ -174,14 +175,14 @@ class PreparedAttendant:
 
 
 def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
-    """Return the supervisor that ``line`` asks for; None where --seccomp has to stand in.
+    """Return the supervisor that ``line`` asks for; None if --seccomp must take its place.
 
-    Raises SundogError where the command line leaves no choice.
+    Raises SundogError if ``line`` has --seccomp, or if it forbids --seccomp to take that place.
     """
     if line.seccomp:
         raise SundogError(
             "--seccomp incompatible with --notify",
-            "leave out --seccomp; it stands in where --notify is not possible",
+            "leave out --seccomp; ch-run uses it if --notify is not possible",
         )
     reason = obstacle()
     if not reason:
@@ -194,7 +195,7 @@ def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
 
 
 def user_words(line: "CommandLine") -> bytes:
-    """Return USER[:GROUP] of -u and -g, b"" if neither is there."""
+    """Return -u and -g as USER[:GROUP], or b"" if ``line`` has neither."""
     if line.uid is None and line.gid is None:
         return b""
     user = b"%d" % (line.uid or 0)
@@ -202,7 +203,7 @@ def user_words(line: "CommandLine") -> bytes:
 
 
 def contents(path: bytes) -> bytes:
-    """Return what is in a file, b"" if it can't be read."""
+    """Return the content of a file, or b"" if it can't be read."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -213,11 +214,11 @@ def contents(path: bytes) -> bytes:
 def leave_descriptors(kept: "Sequence[int]") -> None:
     """Close all descriptors but standard error and those ``kept``.
 
-    Whoever reads standard output or writes to standard input shall see when the command has closed
-    it; and so with what else the caller left open for the command.
+    The caller may have left pipes open for the command, such as standard input and output.  The
+    other end of a pipe must see when the command has closed it.
     """
     null = os.open(b"/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for stream in (STDIN_FILENO, STDOUT_FILENO):
-        if stream not in kept:  # as it may be where the caller has closed it
+        if stream not in kept:  # the number is in use if the caller had closed the stream
             os.dup2(null, stream)
     close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))

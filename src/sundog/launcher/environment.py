@@ -1,10 +1,11 @@
-"""The command's environment: what ``ch-run`` sets by itself, and --set-env and --unset-env.
+"""The command's environment: the variables that ``ch-run`` sets, and --set-env and --unset-env.
 
-The rules are Charliecloud 0.39's: HOME, PATH and TMPDIR first, then the changes of the command line
-in its order, then CH_RUNNING.  All else of the host's environment passes through.
+The rules are those of Charliecloud 0.39.  First ``ch-run`` changes HOME, PATH and TMPDIR.  Then it
+obeys --set-env and --unset-env in the order of the command line.  Last it sets CH_RUNNING.  All
+other variables of the host stay as they are.
 
-Floor 0.  Names and values are bytes.  All of it but reading a file that the user names happens in
-the container: ``/root`` and ``/ch/environment`` are the image's.
+Floor 0.  Names and values are bytes.  ``read_variables`` reads a file of the host.  All other
+functions work in the container, because ``/root`` and ``/ch/environment`` belong to the image.
 """
 
 import os
@@ -18,17 +19,17 @@ from sundog.launcher.messages import Messages
 
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 
-# What an image says about its environment; written by ch-image.
+# The variables of an image.  ch-image writes this file.
 IMAGE_ENVIRONMENT = b"/ch/environment"
 
-VARIABLE_HINT = "a variable is NAME=VALUE, one to a line"
+VARIABLE_HINT = "write NAME=VALUE, one variable on each line"
 
 HOME_DEFAULT = b"/root"
 CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 
 
 class SetVariables:
-    """--set-env with an argument: the variables given, or those of a file of the host."""
+    """--set-env with an argument: a variable, or the variables in a file of the host."""
 
     __slots__ = ("variables",)
 
@@ -65,21 +66,21 @@ def command_environment(
     *,
     expand: bool = True,
 ) -> None:
-    """Make the command's ``environment`` of the host's, whose order it keeps.
+    """Turn ``environment``, the host's, into the command's; keep its order.
 
-    ``home`` is that of the command's user, if it is known.  Called in the container.  Raises
-    SundogError when ``/ch/environment`` is wanted and cannot be read.
+    ``home`` is the home directory of the command's user, or empty.  Call it in the container.
+    Raises SundogError if a change needs ``/ch/environment`` and that file cannot be read.
     """
     environment.set(b"HOME", home or (HOME_DEFAULT if exists(HOME_DEFAULT) else b"/"))
     path = environment.get(b"PATH")
     if path is None:
         messages.warning("$PATH not set")
     elif not path.startswith(b"/bin") and b":/bin" not in path:
-        # A merged-/usr host may leave /bin out, where the image keeps its programs.
+        # The image may keep programs in /bin.  The $PATH of a merged-/usr host may lack it.
         path += b":/bin"
         environment.set(b"PATH", path)
         messages.verbose(f"new $PATH: {printable(path)}")
-    environment.unset(b"TMPDIR")  # it was a path of the host
+    environment.unset(b"TMPDIR")  # it is a path of the host
     for change in changes:
         if isinstance(change, UnsetMatching):
             for name in [name for name in environment.names() if matches(change.pattern, name)]:
@@ -98,7 +99,7 @@ def command_environment(
 
 
 def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the variables in the file ``path``, one to a record that ``delimiter`` ends."""
+    """Return the variables in the file ``path``; ``delimiter`` ends each."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -123,18 +124,18 @@ def read_image_variables(delimiter: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def unreadable(path: bytes, error: KernelError | OSError) -> SundogError:
-    """Return the error that a file of variables cannot be read."""
+    """Return the error for a file of variables that cannot be read."""
     return SundogError(
         f"can't open: {printable(path)}: {os.strerror(error.errno or 0)}",
-        "--set-env takes NAME=VALUE, a file of such lines, or nothing, for those of the image",
+        "--set-env=ARG takes NAME=VALUE or a file; --set-env alone takes the image's variables",
     )
 
 
 def split_variables(data: bytes, path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the variables in ``data``, which is what the file ``path`` holds.
+    """Return the variables in ``data``, the content of the file ``path``.
 
-    A newline at the end of a record is dropped even where NUL is the delimiter; empty records are
-    skipped.  There are neither comments nor escapes.
+    The function drops a newline at the end of a record, even if NUL is the delimiter.  It skips
+    empty records.  The format has neither comments nor escapes.
     """
     variables = []
     for number, record in enumerate(data.split(delimiter), 1):
@@ -145,9 +146,9 @@ def split_variables(data: bytes, path: bytes, delimiter: bytes) -> list[tuple[by
 
 
 def parse_variable(text: bytes, place: str) -> tuple[bytes, bytes]:
-    """Split ``NAME=VALUE``, and take one pair of single quotes off the value.
+    """Split ``NAME=VALUE``, and remove one pair of single quotes around the value.
 
-    ``place`` tells the user where the text stands.
+    ``place`` tells the user where the text stands.  Raises SundogError.
     """
     name, equals, value = text.partition(b"=")
     if not equals:
@@ -164,8 +165,9 @@ def parse_variable(text: bytes, place: str) -> tuple[bytes, bytes]:
 def expanded(value: bytes, environment: Environment) -> bytes:
     """Replace each item ``$NAME`` of a colon-separated ``value`` by that variable's value.
 
-    An item whose variable is unset or empty goes, with one colon.  Only whole items are variables:
-    ``a$NAME`` and ``$`` stay, and what comes out is not looked at again.
+    If the variable is unset or empty, the function removes the item and one colon.  Only a whole
+    item can be a variable: ``a$NAME`` and ``$`` stay.  The function does not expand the result
+    again.
     """
     items = []
     for item in value.split(b":"):
@@ -179,5 +181,5 @@ def expanded(value: bytes, environment: Environment) -> bytes:
 
 
 def matches(pattern: bytes, name: bytes) -> bool:
-    """Tell whether ``name`` matches a shell ``pattern``: fnmatch(3), extended where it can."""
+    """Tell whether ``name`` matches ``pattern``: fnmatch(3), with FNM_EXTMATCH."""
     return libc_call("fnmatch", pattern, name, FNM_EXTMATCH) == 0

@@ -1,6 +1,6 @@
-"""``ch-run --feature``: what works on this machine, found by trying it.
+"""``ch-run --feature``: try whether a feature works on this machine.
 
-The process that asks ends afterwards, so a probe may leave it in namespaces or under a filter.
+The process exits after a probe, so a probe may enter namespaces or install a filter.
 
 Floor 0.
 """
@@ -19,7 +19,7 @@ from sundog.launcher.environment import matches
 def feature_status(name: bytes) -> int:
     """Return the exit status of --feature ``name``: 0 if it works here.
 
-    Raises SundogError for a name that is none.
+    Raises SundogError for an unknown name.
     """
     if name not in FEATURES:
         known = b", ".join(FEATURES).decode()
@@ -32,12 +32,12 @@ def feature_status(name: bytes) -> int:
 
 
 def has_extglob() -> bool:
-    """Tell whether --unset-env takes extended patterns: a property of the C library."""
+    """Tell whether --unset-env takes extended patterns.  The C library decides that."""
     return matches(b"@(a|b)", b"a")
 
 
 def has_overlay() -> bool:
-    """Tell whether an ordinary user may mount an overlay, as -W does."""
+    """Tell whether an ordinary user may mount an overlay.  -W needs that."""
     enter_namespaces(os.getuid(), os.getgid())
     scratch = mount_scratch()
     for name in (b"lower", b"upper", b"work"):
@@ -55,13 +55,16 @@ def has_seccomp() -> bool:
 
 
 def has_tmpfs_xattrs() -> bool:
-    """Tell whether a tmpfs keeps user.* (Linux 6.6), which -W needs to replace a directory."""
+    """Tell whether a tmpfs has user.* attributes (Linux 6.6).
+
+    Without them, programs can't replace directories under -W.
+    """
     enter_namespaces(os.getuid(), os.getgid())
     os.setxattr(b"/proc/self/fd/%d" % mount_scratch(), b"user.sundog", b"1")
     return True
 
 
-# name → the probe, and the exit status that says no
+# name → the probe, and the exit status if the feature is absent
 FEATURES = {
     b"extglob": (has_extglob, EXIT_RUN),
     b"overlayfs": (has_overlay, EXIT_ERROR),

@@ -1,14 +1,14 @@
 """Find an image: by its name in the storage directory, or as a directory.
 
-Of the storage ``ch-run`` knows only the layout and the formats of ``record/``:
+``ch-run`` knows the layout of the storage directory, and the formats of ``record/``:
 
-    images/NAME/stack   which layers, and what runs by default
-    images/NAME/root/   what the image says about itself, in ch/
-    layers/ID/tree/     the files of a layer; beside it its manifest ``owners``
-    trees/ID/           or all layers of an image flattened
+    images/NAME/stack   the layers of the image, and its default command
+    images/NAME/root/   metadata for the container, in ch/
+    layers/ID/tree/     the files of a layer; the manifest ``owners`` is beside them
+    trees/ID/           all layers of an image, flattened; the other driver's form
     skeleton/           the mount points that every container has
 
-Called in the container's own mount namespace, because what is opened here is mounted later.
+Call these functions in the container's mount namespace, because ``ch-run`` mounts what they open.
 
 Floor 0.
 """
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 
 
 class Image:
-    """An image's root file system, and what runs in it by default.
+    """An image's root file system, and its default command.
 
-    ``command`` is ENTRYPOINT and CMD in one, empty if the image has neither, ``workdir`` is where
-    they start, and ``user`` is USER.  ``layers`` are directories, topmost first, that have ``tree``
-    and ``owners``.  ``named`` tells an image in storage from a directory, which has only a root.
+    command     ENTRYPOINT and CMD together; empty if the image has neither
+    workdir     WORKDIR, in which the default command starts
+    user        USER
+    layers      directories that contain ``tree`` and ``owners``, topmost first
+    named       whether the image is in storage; a directory image has only a root
     """
 
     __slots__ = ("command", "layers", "named", "root", "user", "workdir")
@@ -60,7 +62,7 @@ class Image:
 
 
 def image_name(reference: bytes) -> str | None:
-    """Return the canonical name that ``reference`` is; None if it is none, but perhaps a path."""
+    """Return the canonical form of ``reference``; None if ``reference`` can only be a path."""
     try:
         return canonical_name(reference.decode("ascii"))
     except (ReferenceSyntaxError, UnicodeDecodeError):
@@ -70,15 +72,15 @@ def image_name(reference: bytes) -> str | None:
 def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> Image:
     """Return the image that ``reference`` names; a name in ``storage`` beats a directory.
 
-    A directory inside the storage is refused unless ``unsafe``.  Raises NotInStorage if there is
-    neither.
+    The function refuses a directory inside the storage unless ``unsafe``.  Raises NotInStorage if
+    there is neither.
     """
     image = find_stored(reference, storage)
     return image or find_directory(reference, storage.path, unsafe=unsafe)
 
 
 def find_stored(reference: bytes, storage: Storage) -> Image | None:
-    """Return the image of the name ``reference`` in ``storage``, if there is one."""
+    """Return the image with the name ``reference`` in ``storage``, or None."""
     name = image_name(reference)
     if name is None or storage.directory < 0:
         return None
@@ -89,8 +91,8 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         return None
     except PermissionError:
         raise closed_storage(storage.path) from None
-    # From here on everything is read through this descriptor, so that an image that replaces this
-    # one in the meantime is not mixed with it.
+    # All reads of the image use this descriptor.  Another process may replace the image meanwhile,
+    # and the two must not be mixed.
     stack = read_stack(directory)
     own = b"/proc/self/fd/%d/root" % directory
     root: Root
@@ -110,7 +112,10 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
 
 
 def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
-    """Return the image that is the directory ``reference``."""
+    """Return the directory image ``reference``.
+
+    Raises NotInStorage if there is no such file, SundogError if it is no directory.
+    """
     shown = printable(reference)
     try:
         directory = is_directory(reference)
@@ -137,8 +142,8 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
 def is_stored(path: bytes, storage: bytes) -> bool:
     """Tell whether the directory ``path`` is in the ``storage`` directory.
 
-    Only a path that looks like it is followed through its symbolic links: this is a help for users,
-    not a barrier, and it costs a look-up.
+    The function resolves symbolic links only if ``path`` looks like a path in a storage directory,
+    because that costs look-ups.  The check helps users; it is no security boundary.
     """
     if not any(b"/%s/" % name in path + b"/" for name in (b"images", b"layers", b"trees")):
         return False

@@ -1,15 +1,15 @@
-"""What ``ch-run`` inherited, before the shell and the interpreter in front of it changed it.
+"""The signals and the environment of ``ch-run``'s caller.
 
-The command is to find the world that the caller of ``ch-run`` made.  What happened to that:
+The command must get what the caller of ``ch-run`` set up.  A shell script (the stub) and Python run
+before this module, and they change it:
 
-* Python ignores SIGPIPE and SIGXFSZ.  The stub, a shell script, tells which of them were ignored
-  when it was started; the others get their default action back.  So does SIGINT, which Python
-  would turn into an exception.
-* The shell drops, changes and adds variables.  A child of the stub writes down the environment that
-  the stub was started with, and the stub tells the descriptor of that file and the child's process
-  ID.  Without the stub, the kernel still knows the environment that Python was started with.
+* Python ignores SIGPIPE and SIGXFSZ.  The stub says which of them the caller ignored; the others
+  get their default action back.  SIGINT gets it back, too: Python would raise an exception.
+* The shell drops, changes and adds variables.  A child of the stub writes the environment with
+  which the stub started to a file or a pipe.  The stub says its descriptor and the child's process
+  ID.  Without the stub, the kernel still has the environment with which Python started.
 
-The stub tells ``SIGNALS:``, or ``SIGNALS:DESCRIPTOR:PID``; see packaging/ch-run.
+The stub's first argument is ``SIGNALS:`` or ``SIGNALS:DESCRIPTOR:PID``; see packaging/ch-run.
 
 Floor 0.
 """
@@ -33,14 +33,14 @@ from posix import environ
 from sundog.container.variables import Environment
 from sundog.launcher.messages import Messages
 
-# The letters by which the stub tells which signals were ignored.
+# The stub's letters for the signals that the caller ignored.
 IGNORED_SIGNALS = (("p", SIGPIPE), ("x", SIGXFSZ))
 
-LOST_HINT = "ch-run needs one of the descriptors 3 to 9, and cat, to hand on all variables"
+LOST_HINT = "ch-run needs cat and one of the descriptors 3 to 9 to keep all variables"
 
 
 def restore_signals(told: str) -> None:
-    """Give the signals that Python handles the action that they had."""
+    """Undo what Python did to the actions of signals; ``told`` is the stub's first argument."""
     ignored, _, _ = told.partition(":")
     for letter, number in IGNORED_SIGNALS:
         if letter not in ignored:
@@ -50,13 +50,14 @@ def restore_signals(told: str) -> None:
 
 
 def inherited_environment(told: str | None) -> Environment:
-    """Return the environment of the caller; ``told`` is None where there is no stub.
+    """Return the environment of the caller.
 
-    Call it once: it takes the descriptor that the stub tells, and the child process.
+    ``told`` is the stub's first argument, or None without a stub.  Call the function only once: it
+    closes the stub's descriptor and waits for the stub's child.
     """
     _, _, place = (told or "").partition(":")
     fd, _, pid = place.partition(":")
-    # Without a number the shell could not start the child.
+    # The number is missing if the shell could not start the child.
     strings = written_by_child(int(fd), int(pid)) if pid else None
     if strings is None:
         if told is not None:
@@ -70,21 +71,21 @@ def inherited_environment(told: str | None) -> Environment:
 def written_by_child(fd: int, pid: int) -> list[bytes] | None:
     """Return the strings that the child ``pid`` of the stub writes to ``fd``; None if it failed.
 
-    A pipe has no more data when the child has ended.  Anything else is read to the end a second
-    time after that.
+    ``fd`` may be a pipe: then the first read ends when the child has ended.  If ``fd`` is a file,
+    the child may still be writing, so a second read follows after the child's end.
     """
     try:
         text = read_all(fd)
         try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
             os.waitpid(pid, 0)
         except ChildProcessError:
-            pass  # the caller ignores SIGCHLD; so the child has ended, and left nothing
+            pass  # the caller ignores SIGCHLD: the child has ended, and has left no status
         text += read_all(fd)
         os.close(fd)
     except OSError:
         return None
     if SIGCHLD in pthread_sigmask(SIG_BLOCK, ()):
-        # It is pending now, and would be the command's.
+        # SIGCHLD is pending now, because it is blocked.  The command must not get it.
         signal(SIGCHLD, signal(SIGCHLD, SIG_IGN))
     if len(text) < 2 or text[:1] + text[-1:] != b"\n\n":
         return None
@@ -92,7 +93,7 @@ def written_by_child(fd: int, pid: int) -> list[bytes] | None:
 
 
 def read_all(fd: int) -> bytes:
-    """Return what there is to read in ``fd``, to its end."""
+    """Read ``fd`` up to its end."""
     chunks = []
     while chunk := os.read(fd, 65536):
         chunks.append(chunk)
@@ -100,14 +101,14 @@ def read_all(fd: int) -> bytes:
 
 
 def known_to_kernel() -> list[bytes]:
-    """Return the strings with which the interpreter was started."""
+    """Return the environment strings with which the interpreter started."""
     try:
         with open("/proc/self/environ", "rb") as file:
             return split_strings(file.read())
-    except OSError:  # no /proc: the container will fail, but not what prints a help text
+    except OSError:  # no /proc: a container will fail, but --help must work
         return [name + b"=" + value for name, value in environ.items()]
 
 
 def split_strings(text: bytes) -> list[bytes]:
-    """Split an environment as proc_pid_environ(5) shows it: each string ends in NUL."""
+    """Split an environment in the form of proc_pid_environ(5): NUL ends each string."""
     return text.split(b"\0")[:-1]

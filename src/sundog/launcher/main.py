@@ -1,14 +1,21 @@
 """``ch-run``: run a command in an image, by becoming that command.
 
-The order of things: read the command line and what only the host knows (a file of variables, the
-name service), enter the namespaces, find and mount the image, change the root, then what the image
-knows (its environment), and execve(2).  There is no parent left: the command has the process ID
-that ``ch-run`` had, and its death by a signal is seen as such.
+``ch-run`` works in this order:
 
-With --notify ``ch-run`` stays, as the command's parent, and a supervisor beside it: ``attended``,
-which is loaded for that alone.
+1. read the command line, and what only the host knows: a file of variables, the name service
+2. enter the namespaces
+3. find and mount the image
+4. change the root
+5. read what only the image knows: its environment
+6. execve(2)
 
-After the change of root nothing must be imported: it would come from the image.
+No process stays above the command.  The command has ``ch-run``'s process ID, and ``ch-run``'s
+parent sees the command's death by a signal.
+
+With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  Only that option loads
+``attended``.
+
+Import nothing after the change of root: the module would come from the image.
 
 Floor 0.
 """
@@ -49,7 +56,7 @@ from sundog.launcher.storage import Storage, find_storage
 from sundog.record.location import default_storage, usual_storage
 
 SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
-SET_ID_HINT = "it needs no privileges; take them away: chmod ug-s, on ch-run or its interpreter"
+SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its interpreter"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,23 +66,26 @@ if TYPE_CHECKING:
     from sundog.container.operations import Operation
     from sundog.record.identity import Identity
 
-    # Becomes the command, under the filter that the function puts on; returns if that fails.
+    # Installs the filter by calling the argument, and becomes the command; returns if that fails.
     Become = Callable[[Callable[[], None] | None], int]
 
     class Companion(Protocol):
-        """What is beside the command while it runs, if anything is."""
+        """Decides which processes stay beside the command, if any."""
 
         def prepare(self, image: Image, plan: Plan, /) -> "PreparedCompanion": ...  # noqa: D102
 
     class PreparedCompanion(Protocol):
-        """It has taken hold of what it needs of the host; the next is the change of root."""
+        """A companion that has opened what it needs of the host, before the change of root."""
 
         def identify(self) -> Identity | None: ...  # noqa: D102
         def attend(self, who: Identity | None, become: Become, /) -> int: ...  # noqa: D102
 
 
 class Unattended:
-    """No company: the command replaces ``ch-run``, under the filter of --seccomp or none."""
+    """The companion of most starts: no process stays beside the command.
+
+    The command replaces ``ch-run``, with the filter of --seccomp or with none.
+    """
 
     __slots__ = ("_seccomp",)
 
@@ -83,11 +93,11 @@ class Unattended:
         self._seccomp = seccomp
 
     def prepare(self, _image: Image, _plan: Plan) -> "Unattended":
-        """Need nothing."""
+        """Return itself: it needs nothing of the host."""
         return self
 
     def identify(self) -> None:
-        """Return None: no user is emulated but root."""
+        """Return None: no supervisor emulates a user."""
 
     def attend(self, _who: "Identity | None", become: "Become") -> int:
         """Become the command."""
@@ -95,9 +105,9 @@ class Unattended:
 
 
 def start(words: list[str], told: str | None = None) -> None:
-    """Be ``ch-run`` with the arguments ``words``; end this process, one way or the other.
+    """Be ``ch-run`` with the arguments ``words``.  Never returns.
 
-    ``told`` is what the stub tells about the world in which it was started: see ``inherited.py``.
+    ``told`` is the stub's first argument: see ``inherited.py``.
     """
     restore_signals(told or "")
     environment = inherited_environment(told)
@@ -105,13 +115,13 @@ def start(words: list[str], told: str | None = None) -> None:
 
 
 def start_from_stub() -> None:
-    """Be ``ch-run`` with the arguments that the stub script hands on."""
+    """Be ``ch-run`` with the arguments that the stub script passes on."""
     told, *words = sys.argv[1:]
     start(words, told)
 
 
 def run(arguments: list[bytes], environment: Environment) -> int:
-    """Run ``ch-run``; return its exit status if it does not become the command."""
+    """Run ``ch-run``; return its exit status unless it becomes the command."""
     messages = Messages()
     try:
         return launch(arguments, environment, messages)
@@ -128,7 +138,7 @@ def run(arguments: list[bytes], environment: Environment) -> int:
             place = printable(error.filename) + ": "
         else:
             place = WANTED.get(error.errno or 0, "")
-        refused = kernel_error("fork", b"", error.errno or 0)  # what it is about, place tells
+        refused = kernel_error("fork", b"", error.errno or 0)  # place names the object
         messages.error(f"can't make the container: {place}{error.strerror}", explain(refused))
         status = EXIT_RUN
     except Exception as error:
@@ -146,7 +156,7 @@ def run(arguments: list[bytes], environment: Environment) -> int:
 
 
 def finish(finished: Finished, messages: Messages) -> int:
-    """Print what ``ch-run`` was asked for instead of a container; return its exit status."""
+    """Print the text of --help and its like; return ``ch-run``'s exit status."""
     try:
         os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
     except OSError as error:
@@ -156,7 +166,7 @@ def finish(finished: Finished, messages: Messages) -> int:
 
 
 def launch(arguments: list[bytes], environment: Environment, messages: Messages) -> int:
-    """Do what ``arguments`` ask for; return only if that is not to become a command.
+    """Do what ``arguments`` ask for.  Returns an exit status unless it becomes the command.
 
     Raises SundogError, OSError and Finished.
     """
@@ -188,13 +198,13 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
 
-    # From here on the working directory may change.
+    # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
     is_usual = path == usual_storage(environment)
     storage = find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
-    if line.passwd and not line.notify:  # then they are the image's
+    if line.passwd and not line.notify:  # --notify needs the image's files
         found = find_accounts(uid, gid, messages)
         accounts = (found.passwd, found.group)
         if storage.is_private and found.known:
@@ -209,7 +219,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
         changes = [SetFromImage(b"\n"), *changes]
     prepared = companion.prepare(image, plan)
     enter(directory, operations, messages.verbose)
-    if uid == 0:  # who keeps capabilities when the command begins: capabilities(7)
+    if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
     who = prepared.identify()
     home = who.home if who is not None and who.uid else b""
@@ -222,9 +232,9 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
 
 
 def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
-    """Return the uid and the gid of the container: those outside of root emulation."""
+    """Return the uid and the gid of the user namespace, outside of root emulation."""
     if is_attended:
-        return 0, 0  # -u and -g are emulated
+        return 0, 0  # the supervisor emulates -u and -g
     uid, gid = (0, 0) if line.notify else (os.geteuid(), os.getegid())
     return uid if line.uid is None else line.uid, gid if line.gid is None else line.gid
 
@@ -237,10 +247,10 @@ def become(
     *,
     typing: bool,
 ) -> int:
-    """Become the command, under the filter that ``install`` puts on if there is to be one.
+    """Become the command, with the filter that ``install`` installs; None: no filter.
 
-    ``typing`` says that the kernel lets programs type into terminals, which they may not here.
-    Returns the exit status where that fails.  Raises KernelError.
+    ``typing`` says that the kernel lets programs type into terminals; then a filter forbids it.
+    Returns an exit status if execve(2) fails.  Raises KernelError.
     """
     set_no_new_privs()
     if install is install_fake_root and messages.verbosity >= 2:
@@ -251,8 +261,8 @@ def become(
     if typing:
         try:
             forbid_typing()
-        except KernelError as error:  # a kernel without filters: they are no reason to run nothing
-            messages.verbose(f"terminals can be typed into: {error.message}")
+        except KernelError as error:  # a kernel without filters can still run the command
+            messages.verbose(f"programs can type into terminals: {error.message}")
     silence(messages.verbosity)
     failure = execute(command, environment)
     messages.error(
@@ -264,21 +274,24 @@ def become(
 
 
 def load_attendant(line: CommandLine, messages: Messages) -> "Companion | None":
-    """Return the supervisor for --notify, which few starts need; None where it is not possible."""
+    """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
     from sundog.launcher.attended import attendant_for  # noqa: PLC0415
 
     return attendant_for(line, messages)
 
 
 def refuse_set_id() -> None:
-    """Raise SundogError if ``ch-run`` was given privileges, which it neither needs nor guards."""
+    """Raise SundogError if ``ch-run`` is set-user-ID or set-group-ID.
+
+    It does not need these privileges, and would not guard them.
+    """
     uids, gids = os.getresuid(), os.getresgid()
     if len(set(uids)) > 1 or len(set(gids)) > 1:
         raise SundogError(SET_ID_REFUSAL, SET_ID_HINT)
 
 
 def command_missing() -> SundogError:
-    """Print the usage, as the reference does, and return the error."""
+    """Print the usage, as Charliecloud's ``ch-run`` does, and return the error."""
     os.write(STDOUT_FILENO, f"usage: {USAGE}\n".encode())
     return SundogError(
         "IMAGE and/or COMMAND not specified",
@@ -293,7 +306,7 @@ def mount_image(
     host_tmp: bytes | None,
     messages: Messages,
 ) -> "tuple[Image, Plan, int, list[Operation]]":
-    """Find the image and mount it; return it with the plan and what ``enter`` wants."""
+    """Find the image and mount it; return it, the plan, and the arguments for ``enter``."""
     for _ in range(2):
         image = None
         try:
@@ -322,7 +335,8 @@ def mount_image(
             stored = image is None or image.named
             if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
-            # It may have been replaced between two looks at it: then there is a new one.
+            # Another process may have replaced the image during the search.  Then a second search
+            # finds the new image.
     raise SundogError(
         f"image in storage is damaged: {printable(line.operands[0])}: files of a layer are missing",
         "import or build it again; a program that cleans /var/tmp may have deleted them",
@@ -330,9 +344,9 @@ def mount_image(
 
 
 def change_directory(path: bytes) -> None:
-    """Change to the directory in which the command starts; this process is in the root.
+    """Change to the directory in which the command starts.  The root is the container's already.
 
-    Links in /proc/PID are not followed: they could lead out of it.
+    The function follows no links in /proc/PID, because they can lead out of the container.
     """
     if path == b"/":
         return
@@ -343,12 +357,12 @@ def change_directory(path: bytes) -> None:
     except (KernelError, OSError) as error:
         raise SundogError(
             f"can't cd to {printable(path)}: {os.strerror(error.errno or 0)}",
-            "it is to be a directory of the container; a -c of COMMAND's own belongs behind --",
+            "it must be a directory in the container; write a -c for COMMAND after --",
         ) from None
 
 
 def silence(verbosity: int) -> None:
-    """Throw away what the command says on standard output (-q) and standard error (-qqq)."""
+    """Discard the command's standard output (-q), and its standard error, too (-qqq)."""
     if verbosity < 0:
         null = os.open(b"/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(null, STDOUT_FILENO)

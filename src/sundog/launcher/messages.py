@@ -1,9 +1,8 @@
-"""What ``ch-run`` says on standard error: lines ``ch-run[PID]: [error: |warning: |hint: ]TEXT``.
+"""Messages on standard error: lines ``ch-run[PID]: [error: |warning: |hint: ]TEXT``.
 
-What a terminal would obey is escaped here, for all of floor 0.
+This module escapes control characters for all of floor 0, so that a terminal obeys no message.
 
-Floor 0.  Written with write(2): a command that is about to be executed must not find text in a
-buffer of ours.
+Floor 0.  The module calls write(2), because execve(2) would discard text in a buffer.
 """
 
 import os
@@ -12,12 +11,12 @@ import sys
 from sundog.kernel.files import STDERR_FILENO
 from sundog.kernel.libc import escaped
 
-# As much of the warnings as is kept for the end; more than that nobody reads twice.
+# Characters of warnings that ``ch-run`` keeps and prints again.  Nobody reads more of them twice.
 REPRINT_LIMIT = 4096
 
 
 class Messages:
-    """The voice of one ``ch-run``: -v raises ``verbosity``, -q lowers it."""
+    """The messages of one ``ch-run``.  -v raises ``verbosity``, -q lowers it."""
 
     __slots__ = ("kept", "verbosity")
 
@@ -26,31 +25,31 @@ class Messages:
         self.kept: list[str] = []
 
     def error(self, text: str, hint: str = "") -> None:
-        """Say why the command will not run; only a fourth -q would silence it."""
+        """Print why the command does not run.  A fourth -q would silence it."""
         if self.verbosity >= -3:
             write_line("error: " + text)
             if hint:
                 write_line("hint: " + hint)
 
     def warning(self, text: str) -> None:
-        """Say what the user should know, now and, if ``ch-run`` fails, at its end."""
+        """Print a warning now and, if ``ch-run`` fails, again at its end."""
         if sum(map(len, self.kept)) + len(text) < REPRINT_LIMIT:
             self.kept.append(text)
         if self.verbosity >= -1:
             write_line("warning: " + text)
 
     def verbose(self, text: str) -> None:
-        """Say at -v what is done and what is left out."""
+        """Print at -v what ``ch-run`` does or leaves out."""
         if self.verbosity >= 1:
             write_line(text)
 
     def debug(self, text: str) -> None:
-        """Say at -vv how it is done."""
+        """Print at -vv how ``ch-run`` does it."""
         if self.verbosity >= 2:
             write_line(text)
 
     def reprint_warnings(self) -> None:
-        """Say the warnings once more, for those who look only at the end of the output."""
+        """Print the warnings again, because some users read only the end of the output."""
         if self.kept and self.verbosity >= -1:
             write_line(f"warning: reprinting first {len(self.kept)} warning(s)")
             for text in self.kept:
@@ -58,10 +57,10 @@ class Messages:
 
 
 def write_line(text: str) -> None:
-    """Write one line with the prefix that tells ``ch-run``'s words from the command's."""
+    """Write one line, with a prefix that separates ``ch-run``'s messages from the command's."""
     line = f"ch-run[{os.getpid()}]: {escaped(text)}\n"
     try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
-        # In the locale's encoding: to a terminal of another, parts of UTF-8 are controls.
+        # Use the locale's encoding: other terminals read parts of UTF-8 as control characters.
         os.write(STDERR_FILENO, line.encode(sys.getfilesystemencoding(), "backslashreplace"))
     except OSError:
-        pass  # standard error is closed or full: there is nobody to tell
+        pass  # standard error is closed or full: nobody can read the message

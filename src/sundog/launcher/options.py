@@ -1,7 +1,9 @@
-"""``ch-run``'s command line, read as the C library's getopt_long(3) and argp read one.
+"""``ch-run``'s command line, by the rules of the C library's getopt_long(3) and argp.
 
-So options may follow the operands until ``--``, long ones may be abbreviated, an optional argument
-must be attached, and what an option asks for happens, or fails, in the order of the command line.
+* Options may follow the operands, up to ``--``.
+* The user may abbreviate long options.
+* An optional argument must be attached to its option.
+* Options act, or fail, in the order of the command line.
 
 Floor 0.  Values are bytes.
 """
@@ -28,39 +30,39 @@ if TYPE_CHECKING:
 
 USAGE = "ch-run [OPTION...] IMAGE [-- COMMAND [ARG...]]"
 
-# short, long, argument (in brackets: optional), and what the help says
+# short, long, argument (in brackets: optional), help text
 OPTIONS = (
-    ("b", "bind", "SRC[:DST]", "show SRC of the host at DST (default: the same path)"),
-    ("c", "cd", "DIR", "start COMMAND in DIR of the container"),
-    ("", "env-no-expand", "", "leave $ in the values of --set-env as it is"),
-    ("", "feature", "FEAT", "exit successfully if FEAT works on this machine"),
-    ("g", "gid", "GID", "run as group GID within the container"),
-    ("", "no-fallback", "", "fail where --notify is not possible, instead of --seccomp"),
+    ("b", "bind", "SRC[:DST]", "show the host's SRC at DST (default: the same path)"),
+    ("c", "cd", "DIR", "start COMMAND in the container's directory DIR"),
+    ("", "env-no-expand", "", "do not expand $ in the values of --set-env"),
+    ("", "feature", "FEAT", "exit with status 0 if FEAT works on this machine"),
+    ("g", "gid", "GID", "run as group GID in the container"),
+    ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
-    ("", "notify", "", "be root, as far as COMMAND can see: a supervisor remembers (below)"),
-    ("t", "private-tmp", "", "use a /tmp of the container's own"),
-    ("q", "quiet", "", "say less: no output of COMMAND, twice no warnings, thrice no errors"),
+    ("", "notify", "", "make COMMAND see itself as root; remember its changes (see below)"),
+    ("t", "private-tmp", "", "give the container its own /tmp"),
+    ("q", "quiet", "", "hide COMMAND's output; twice: also warnings; three times: also errors"),
     ("", "seccomp", "", "fake the system calls that need root"),
     ("", "set-env", "[ARG]", "set NAME=VALUE, or the variables in a file (/ch/environment)"),
-    ("", "set-env0", "[ARG]", "the same, with NUL between the variables of the file"),
+    ("", "set-env0", "[ARG]", "the same, but the file has NUL between variables"),
     ("s", "storage", "DIR", "look for images in DIR"),
-    ("u", "uid", "UID", "run as user UID within the container"),
-    ("", "unsafe", "", "allow to run a directory inside the storage directory"),
-    ("", "unset-env", "GLOB", "drop the variables whose names match GLOB"),
-    ("v", "verbose", "", "say more: what is done, twice how, thrice all"),
-    ("", "warnings", "NUM", "say NUM warnings and exit"),
+    ("u", "uid", "UID", "run as user UID in the container"),
+    ("", "unsafe", "", "allow IMAGE to be a directory inside the storage directory"),
+    ("", "unset-env", "GLOB", "remove the variables whose names match GLOB"),
+    ("v", "verbose", "", "print what ch-run does; twice: also how; three times: everything"),
+    ("", "warnings", "NUM", "print NUM warnings and exit"),
     ("w", "write", "", "mount the image read-write (a directory image only)"),
-    ("W", "write-fake", "[SIZE]", "let COMMAND write; it is all lost at the end (12%)"),
-    ("?", "help", "", "show this help and exit"),
-    ("", "usage", "", "show a short usage message and exit"),
-    ("V", "version", "", "show the version and exit"),
+    ("W", "write-fake", "[SIZE]", "let COMMAND write; discard the changes at the end (SIZE: 12%)"),
+    ("?", "help", "", "print this help and exit"),
+    ("", "usage", "", "print a short usage message and exit"),
+    ("V", "version", "", "print the version and exit"),
 )
 
 OVERLAY_SIZE_DEFAULT = b"12%"
 
 
 class Finished(Exception):
-    """The command line asked for something that is done now; exit with ``status``."""
+    """An option has done all that it asks for; print ``text`` and exit with ``status``."""
 
     def __init__(self, status: int, text: str = "", *, on_stderr: bool = False) -> None:
         super().__init__(status)
@@ -70,7 +72,7 @@ class Finished(Exception):
 
 
 class CommandLine:
-    """What one ``ch-run`` was asked for."""
+    """The options and operands of one ``ch-run``."""
 
     __slots__ = (
         "binds",
@@ -108,14 +110,14 @@ class CommandLine:
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
         """Read ``arguments`` from left to right.
 
-        Raises UsageError for an option that does not exist or lacks its argument, SundogError for a
-        value that cannot be, and Finished for --help and its like.
+        Raises UsageError for an option that does not exist or lacks its argument, SundogError for
+        an impossible value, and Finished for --help and its like.
         """
         for name, value in scan(arguments, permute=permute):
             getattr(self, "read_" + name.replace("-", "_"))(value)
 
     def read_operand(self, value: bytes) -> None:
-        """Take IMAGE, COMMAND or an ARG."""
+        """Add IMAGE, COMMAND or an ARG."""
         self.operands.append(value)
 
     def read_bind(self, value: bytes) -> None:
@@ -130,7 +132,7 @@ class CommandLine:
         if not destination.startswith(b"/"):
             raise SundogError(
                 "--bind: destination must be absolute",
-                f"give it: --bind={printable(source)}:/PATH",
+                f"write --bind={printable(source)}:/PATH",
             )
         if not destination.replace(b".", b"/").strip(b"/"):
             raise SundogError("--bind: destination can't be /")
@@ -141,7 +143,7 @@ class CommandLine:
         self.directory = value
 
     def read_env_no_expand(self, _: None) -> None:
-        """--env-no-expand, wherever it stands."""
+        """--env-no-expand; it also acts on the options before it."""
         self.expand = False
 
     def read_feature(self, value: bytes) -> None:
@@ -181,7 +183,7 @@ class CommandLine:
         self.seccomp = True
 
     def read_set_env(self, value: bytes | None, delimiter: bytes = b"\n") -> None:
-        """--set-env[=ARG]; a file is read here and now, on the host."""
+        """--set-env[=ARG]; reads a file at once, on the host."""
         if value is None:
             self.changes.append(SetFromImage(delimiter))
         elif b"=" in value:
@@ -243,14 +245,14 @@ class CommandLine:
         raise Finished(0, usage_text())
 
     def read_version(self, _: None) -> None:
-        """-V, --version; on standard error, as the reference has it."""
+        """-V, --version; on standard error, as in Charliecloud."""
         raise Finished(0, __version__ + "\n", on_stderr=True)
 
 
 def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str, bytes | None]]":
     """Yield the long name and the argument of each option, ("operand", word) for each operand.
 
-    Without ``permute`` the first operand ends the options, as POSIX wants.
+    Without ``permute`` the first operand ends the options, as in POSIX.
     """
     words = iter(arguments)
     for word in words:
@@ -290,7 +292,10 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
 
 
 def find_long(name: bytes) -> tuple[str, str]:
-    """Return (long name, argument) of the option that ``name`` names or begins alone."""
+    """Return (long name, argument) of the option ``name``, which may be abbreviated.
+
+    Raises UsageError.
+    """
     shown = printable(name)
     found = [(long, argument) for _, long, argument, _ in OPTIONS if long.startswith(shown)]
     for option in found:
@@ -314,7 +319,7 @@ def find_short(letter: bytes) -> tuple[str, str]:
 
 
 def next_argument(words: "Iterator[bytes]", complaint: str) -> bytes:
-    """Return the next word, whatever it looks like, as the argument of an option."""
+    """Return the next word as the argument of an option, even if it begins with "-"."""
     word = next(words, None)
     if word is None:
         raise usage_error(complaint)
@@ -322,12 +327,12 @@ def next_argument(words: "Iterator[bytes]", complaint: str) -> bytes:
 
 
 def usage_error(text: str) -> UsageError:
-    """Return the exception for a command line that does not follow the syntax."""
-    return UsageError(text, "see: ch-run --help; options of COMMAND's own belong behind --")
+    """Return the exception for a command line with wrong syntax."""
+    return UsageError(text, "see: ch-run --help; write options for COMMAND after --")
 
 
 def parse_number(value: bytes, name: str) -> int:
-    """Return the decimal number ``value``, as strtol(3) reads it, of the option ``name``."""
+    """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it."""
     digits = value.lstrip()
     sign = digits[:1] if digits[:1] in (b"-", b"+") else b""
     digits = digits[len(sign) :]
@@ -351,7 +356,7 @@ def parse_id(value: bytes, name: str) -> int:
 
 
 def help_text() -> str:
-    """Return what --help says."""
+    """Return the text of --help."""
     lines = [f"Usage: {USAGE}", "Run a command in a container made from an image.", ""]
     for short, long, argument, description in OPTIONS:
         letter = f"-{short}," if short else "   "
@@ -359,23 +364,24 @@ def help_text() -> str:
     lines += [
         "",
         "IMAGE is the name of an image in the storage directory (see ch-image list), or a",
-        "directory.  Without COMMAND, the image's own entrypoint and command run.  Options of",
-        "COMMAND belong behind the --.",
+        "directory.  Without COMMAND, the image's ENTRYPOINT and CMD run.  Write COMMAND and its",
+        "options after --.",
         "",
-        "With --notify COMMAND is the image's USER, or -u and -g, or else root, as far as it can",
-        "see; it finds the owners, groups and devices of the image, and what it changes of them",
-        "is remembered as long as the files are: with -w in DIR/ch/owners. What it leaves running",
-        "ends with it. Where that is not possible --seccomp stands in, with a warning, unless",
-        "--no-fallback is given. It is no security boundary.",
+        "With --notify, COMMAND sees itself as the user of -u and -g, else as the image's USER,",
+        "else as root.  It sees the owners, groups and devices of the image, and may change them.",
+        "ch-run keeps the changes as long as the files: with -w, in DIR/ch/owners.  When COMMAND",
+        "ends, ch-run kills the processes that COMMAND left.  If --notify is not possible, ch-run",
+        "prints a warning and uses --seccomp; with --no-fallback it fails.  --notify is no",
+        "security boundary.",
         "",
-        "Exit status: the command's own; 31 when ch-run fails, 49 when COMMAND cannot be executed,",
-        "64 when an option is wrong.",
+        "Exit status: that of COMMAND; 31 if ch-run fails, 49 if COMMAND cannot be executed, 64 if",
+        "an option is wrong.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def usage_text() -> str:
-    """Return what --usage says."""
+    """Return the text of --usage."""
     lines = ["Usage: ch-run"]
     for short, long, argument, _ in OPTIONS:
         word = f"[{'-' + short + '|' if short else ''}--{long}{attached(argument)}]"
@@ -386,5 +392,5 @@ def usage_text() -> str:
 
 
 def attached(argument: str) -> str:
-    """Return an option's argument as it follows the long name."""
+    """Return an option's argument in the form that follows the long name."""
     return "[=" + argument[1:] if argument.startswith("[") else argument and "=" + argument

@@ -1,7 +1,8 @@
-"""``DIR/ch/owners``: the records of a directory image that ``ch-run --notify -w`` writes to.
+"""``DIR/ch/owners``: the records of a directory image; ``ch-run --notify -w`` writes them.
 
-The format is that of a layer's manifest, ``record.owners``.  One process at a time may write; it
-holds a lock on the file.  ``ch-run``s that only read take none: the file is replaced as a whole.
+The file has the format of a layer's manifest, ``record.owners``.  Only one process at a time may
+write.  The writer holds a lock on the file, and replaces the file as a whole, so readers need no
+lock.
 
 Floor 0.
 """
@@ -22,12 +23,12 @@ from sundog.record.owners import OwnersManifest, pack_owners, read_owners
 
 
 class OwnRecords:
-    """The records of the directory image ``path``, locked for this process and its children."""
+    """The records of the directory image ``path``, which this process and its children lock."""
 
     __slots__ = ("_before", "_directory", "_lock", "_path", "_tree")
 
     def __init__(self, path: bytes) -> None:
-        """Lock and read them.  Raises SundogError if another process has."""
+        """Lock and read the records.  Raises SundogError if another process has the lock."""
         self._path = path
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._tree = os.open(path, flags)
@@ -39,16 +40,16 @@ class OwnRecords:
         except OSError as error:
             raise SundogError(
                 f"can't record owners in {printable(path)}/ch: {error.strerror}",
-                "it has to be a directory that you may write to; -W needs none",
+                "make it a directory that you may write to; or use -W, which needs none",
             ) from None
         self._before = read_owners(b"/proc/self/fd/%d" % self._lock)
 
     def descriptors(self) -> tuple[int, ...]:
-        """Return the descriptors that it works with."""
+        """Return the descriptors that ``save`` needs."""
         return self._tree, self._directory, self._lock
 
     def _locked(self) -> int:
-        """Return a descriptor of the file, which is made if need be, with the lock on it."""
+        """Lock the file, make it if it is missing, and return its descriptor."""
         while True:
             try:
                 flags = os.O_RDWR | os.O_NOFOLLOW
@@ -63,7 +64,7 @@ class OwnRecords:
                 ) from None
 
     def _make(self) -> None:
-        """Make the file, without records, unless somebody is faster."""
+        """Make the file, without records, unless another process is faster."""
         draft = b"%b.%d" % (RECORDS_DRAFT, os.getpid())
         self._write(draft, {})
         try:
@@ -81,9 +82,10 @@ class OwnRecords:
             os.fsync(file.fileno())
 
     def save(self, manifest: OwnersManifest) -> None:
-        """Replace the records by ``manifest``; called in the container.  Raises SundogError.
+        """Replace the records by ``manifest``.  Raises SundogError.
 
-        What is recorded of files that mounts of the container hide stays.
+        Call it in the container.  It keeps the old records of files that the container's mounts
+        hide.
         """
         try:
             hidden = {path: record for path, record in self._before.items() if is_hidden(path)}
@@ -99,12 +101,12 @@ class OwnRecords:
         except OSError as error:
             raise SundogError(
                 f"can't record owners in {printable(self._path)}/ch: {error.strerror}",
-                "the owners are now as they were before this run",
+                "the file has the owners from before this run",
             ) from None
 
 
 def is_hidden(path: bytes) -> bool:
-    """Tell whether a mount of the container hides ``path`` of its root."""
+    """Tell whether a mount of the container hides the file ``path`` of the image."""
     with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         try:
             flags = os.O_PATH | os.O_NOFOLLOW

@@ -1,4 +1,4 @@
-"""The plan of mounts of an ordinary ``ch-run``: what of the host its container sees.
+"""The plan of mounts of ``ch-run``: the host's files that its container sees.
 
 Floor 0.
 """
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sundog.container.operations import Operation
     from sundog.container.root import Root
 
-# What of the host a container sees, in this order.  All are read-write, as far as the user may.
+# The host's files that every container sees, in this order.  The user may write to them as on the
+# host.
 REQUIRED_BINDS = (b"/dev", b"/proc", b"/sys")
 OPTIONAL_BINDS = (
     b"/etc/hosts",
@@ -27,7 +28,7 @@ OPTIONAL_BINDS = (
     b"/var/lib/hugetlbfs",
     b"/var/spool/slurmd",
 )
-# Cray's workload manager and network.  Other machines are spared seven look-ups at each start.
+# Cray's workload manager and network.  Without CRAY_DIRECTORY a start saves seven look-ups.
 CRAY_DIRECTORY = b"/opt/cray"
 CRAY_BINDS = (
     b"/etc/opt/cray/wlm_detect",
@@ -50,13 +51,14 @@ def build_plan(
     binds: list[tuple[bytes, bytes]],
     cray: bool = False,
 ) -> Plan:
-    """Return the plan of an ordinary ``ch-run``.
+    """Return the plan of mounts of one ``ch-run``.
 
-    ``host_tmp`` is bound at /tmp; without it /tmp is a tmpfs.  ``accounts`` are the contents of
-    /etc/passwd and /etc/group; without them the image keeps its own.  ``binds`` are the user's:
-    source and destination, made if missing.  ``cray`` says that the machine is one.
+    host_tmp    the directory to bind at /tmp; None: /tmp is a tmpfs
+    accounts    the contents of /etc/passwd and /etc/group; None: the image keeps its own
+    binds       (source, destination) of each --bind; the plan makes missing destinations
+    cray        whether the machine is a Cray
     """
-    # Under -W a missing mount point costs the image nothing.
+    # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
     operations: list[Operation] = [
         Bind(source, b"/" + inside, writable=False) for source, inside in root.binds

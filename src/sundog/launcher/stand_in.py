@@ -1,12 +1,12 @@
-"""Stand in for a command: a caller that watches and signals this process means the command.
+"""Stand in for a command: the caller watches and signals this process instead of the command.
 
-* A signal that a process sends here goes on to the command.  One that the terminal sends does not:
-  the command is in the same process group and has it already.
-* When the command stops, this process does, and when that is continued, the command is: so the job
-  control of the caller's shell works, and that of a shell that is the command, too.  One that has
-  made a process group of its own gets the terminal back then, which the caller's shell gives to
-  this one's.
-* Exit status and death by a signal are the command's.
+* The stand-in passes the signals of other processes on to the command.  It does not pass on the
+  signals of the terminal, because the command is in the same process group and gets them itself.
+* When the command stops, the stand-in stops.  When the caller continues the stand-in, the stand-in
+  continues the command.  So the job control of the caller's shell works.
+* The command may be a shell with its own process group and job control.  The caller's shell gives
+  the terminal to the group of the stand-in, which passes the terminal on to the command's group.
+* The stand-in ends with the command's exit status, or by the command's signal.
 
 Floor 0.
 """
@@ -37,15 +37,16 @@ if TYPE_CHECKING:
 
     from sundog.launcher.messages import Messages
 
-FIRST_PATIENCE = 0.005  # seconds until the first look at who is left, and
-PATIENCE = 0.05  # between two
-RUNNING = -1  # as a wait status
+FIRST_PATIENCE = 0.005  # seconds until the first search for processes that are left
+PATIENCE = 0.05  # seconds between two searches
+RUNNING = -1  # the wait status of a child that has not ended
 
 
 class StandIn:
-    """The stand-in for ``command``, beside its ``supervisor``: both are children.
+    """The stand-in for ``command``.  ``command`` and ``supervisor`` are children of this process.
 
-    All signals are blocked.  ``proc`` is the /proc of their PID namespace.
+    The process has blocked all signals.  ``proc`` is a descriptor of the /proc of its PID
+    namespace.
     """
 
     __slots__ = ("_command", "_proc", "_statuses", "_supervisor")
@@ -57,12 +58,12 @@ class StandIn:
         self._statuses = {command: RUNNING, supervisor: RUNNING}
 
     def stand(self, messages: "Messages") -> int:
-        """Wait until all is over; return the command's exit status, or die of its signal."""
+        """Wait for the container's end; return the command's exit status, or die of its signal."""
         while self._statuses[self._command] == RUNNING:
             received = sigwaitinfo(valid_signals())
             if received.si_signo == SIGCHLD:
                 self._reap()
-                # It may well find the container empty before the command's death is known here.
+                # The supervisor may end with 0 before the command's death is known here.
                 if self._statuses[self._supervisor] not in (RUNNING, 0):
                     break
             elif self._is_for_command(received.si_signo, received.si_code):
@@ -81,7 +82,7 @@ class StandIn:
         return os.WEXITSTATUS(status) or os.WEXITSTATUS(supervisor)
 
     def _reap(self) -> None:
-        """Take the news about all children, adopted ones too; stop if the command has."""
+        """Read the statuses of all children, also of adopted ones; stop if the command stopped."""
         while True:
             try:
                 process, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -95,22 +96,22 @@ class StandIn:
                 self._stop()
 
     def _stop(self) -> None:
-        """Stop as the command has, until somebody continues this process."""
+        """Stop like the command, until another process continues this one."""
         group = os.getpgid(self._command)
         was_in_front = on_terminal(os.tcgetpgrp) == group
         os.kill(os.getpid(), SIGSTOP)
-        # The signal that continued this is blocked, and will be passed on.
+        # SIGCONT is blocked, so it is pending now, and ``stand`` passes it on.
         if was_in_front and on_terminal(os.tcgetpgrp) == os.getpgrp():
             on_terminal(lambda terminal: os.tcsetpgrp(terminal, group))
 
     def _is_for_command(self, signo: int, code: int) -> bool:
-        """Tell whether the command has not got the signal itself.
+        """Tell whether the stand-in must pass a signal on: the command did not get it itself.
 
-        The kernel's own, from the terminal, go to the whole group.  A SIGHUP goes to the leader of
-        the session, as which the caller may have started this process; and it goes, with a SIGCONT,
-        to a stopped group whose session is over.
+        The kernel sends the terminal's signals to the whole process group.  It sends SIGHUP to the
+        leader of the session; the caller may have started this process as the leader.  It sends
+        SIGHUP and SIGCONT to a stopped group if the group's session has ended.
         """
-        if code <= 0:  # SI_USER and its like: sigaction(2)
+        if code <= 0:  # a process sent it, SI_USER and its like: sigaction(2)
             return True
         return signo in (SIGHUP, SIGCONT) and os.getpgid(self._command) != os.getpgrp()
 
@@ -118,26 +119,26 @@ class StandIn:
         try:
             os.kill(self._command, signo)
         except ProcessLookupError:
-            return  # its SIGCHLD is on the way
+            return  # the SIGCHLD for its end is on the way
 
     def _end(self) -> None:
-        """End what is left of the container, and wait for the supervisor, who sees that."""
+        """Kill the processes that are left, and wait for the supervisor, which ends after them."""
         if self._statuses[self._supervisor] == RUNNING:
-            # Mostly nothing is left, and the supervisor is about to end.  Then there is no need to
-            # look at all processes of the machine.
+            # Mostly no process is left, and the supervisor is about to end.  Then this process need
+            # not look at all processes of the machine.
             self._wait(FIRST_PATIENCE)
         while RUNNING in self._statuses.values():
             kill_members(self._proc, {os.getpid(), self._supervisor})
             self._wait(PATIENCE)
 
     def _wait(self, seconds: float) -> None:
-        """Wait for news about children, not long."""
+        """Wait at most ``seconds`` for a child to change its state."""
         sigtimedwait([SIGCHLD], seconds)
         self._reap()
 
 
 def on_terminal(call: "Callable[[int], int | None]") -> int | None:
-    """Return what ``call`` says of the controlling terminal; None if none is there, or no more."""
+    """Call ``call`` with the controlling terminal; return its result, or None without terminal."""
     try:
         terminal = os.open(b"/dev/tty", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -151,7 +152,7 @@ def on_terminal(call: "Callable[[int], int | None]") -> int | None:
 
 
 def die_of(signo: int) -> None:
-    """Die of a signal, as the command did; it has dumped core already if it was to."""
+    """Die of the signal that killed the command, without a second core dump."""
     setrlimit(RLIMIT_CORE, (0, 0))
     if signo != SIGKILL:
         signal(signo, SIG_DFL)

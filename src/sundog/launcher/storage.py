@@ -1,21 +1,22 @@
-"""The storage directory as ``ch-run`` finds it, and whether an image in it may be run.
+"""The storage directory of ``ch-run``, and whether ``ch-run`` may run an image in it.
 
-The usual path is in a directory where every user of the machine can make files.  So what is there
-must be the user's own; a symbolic link may also be root's.  A storage directory that the user names
-may be another's, if nobody but its owner could have put something there:
+The usual path is in a directory where every user of the machine can make files.  So the storage
+directory at that path must belong to the user.  A symbolic link there may also belong to root.  The
+user may name a storage directory of another user, if only its owner could have written to it:
 
-* No other can write to it, to the directories that every storage has, and to what makes up the
-  image.  Trees are left out: the root directory of an image may be writable to all.
-* No program in the image makes another user the owner: it is set-user-ID or set-group-ID, and
-  others can execute it.  A file system that is mounted nosuid needs no such look at all files.
-  The container itself is safe from such programs: it has no_new_privs, and there is no other user
-  in its user namespace.
+* No other user can write to the directory, to the directories that every storage has, or to the
+  files that describe the image.  The check does not read the trees of layers, because all users may
+  be able to write to the root directory of an image.
+* The image has no program that gives other users the rights of the owner: a program that is
+  set-user-ID or set-group-ID, and that others can execute.  If the file system is mounted nosuid,
+  ``ch-run`` does not search for such programs.  They do no harm in the container itself: it has
+  no_new_privs, and its user namespace has no other user.
 
-The same holds for a storage of the user's own that others can enter.
+``ch-run`` makes the same checks in the user's own storage directory if others can enter it.
 
-Owners are looked at before the namespaces are entered: behind them all users but one look alike.
-What is opened after that is the same directory if device and inode are, because the open descriptor
-of the first look keeps the inode from being used again.
+``ch-run`` reads the owners before it enters the namespaces, because all other users look alike in a
+user namespace.  It opens the directory again after that, and compares device and inode.  The kernel
+can't have reused the inode number, because the first descriptor is still open.
 
 Floor 0.
 """
@@ -35,21 +36,22 @@ OPEN_TO_OTHERS = 0o077
 SET_ID = 0o6000
 EXECUTABLE_FOR_OTHERS = 0o011
 
-# What every storage has, as far as an image is mounted from it.  In the skeleton only /etc is not
-# covered in every container.
+# Files that every storage has, and from which containers are mounted.  Of the skeleton only /etc
+# stays visible in a container.
 FIXED_ENTRIES = (
     *(b".", b"images", b"layers", b"trees", b"skeleton", b"skeleton/etc"),
     *(b"skeleton/etc/passwd", b"skeleton/etc/group"),
     *(b"skeleton/etc/hosts", b"skeleton/etc/resolv.conf"),
 )
 
-OWN_HINT = "name one of your own: --storage or $CH_IMAGE_STORAGE; run a directory as ./DIR"
+OWN_HINT = "name your own storage: --storage or $CH_IMAGE_STORAGE; run a directory as ./DIR"
 
 
 class Storage:
-    """A storage directory; ``directory`` is open, or -1 where there is none, or none is wanted.
+    """A storage directory.
 
-    ``is_private`` says that it is this user's, and that no other can enter it.
+    ``directory`` is its descriptor, or -1 if it does not exist or ``ch-run`` must not use it.
+    ``is_private`` says that it belongs to this user, and that no other user can enter it.
     """
 
     __slots__ = ("directory", "is_private", "path")
@@ -64,9 +66,9 @@ class Storage:
         return b"/proc/self/fd/%d/%s" % (self.directory, name)
 
     def reopen(self) -> None:
-        """Open the directory in this mount namespace, from which it can be mounted.
+        """Open the directory again in this mount namespace, so that it can be mounted.
 
-        Raises SundogError if the path leads to another directory than before.
+        Raises SundogError if the path now leads to another directory.
         """
         if self.directory < 0:
             return
@@ -77,18 +79,18 @@ class Storage:
         if identity(directory) != identity(self.directory):
             raise SundogError(
                 f"storage directory {printable(self.path)} was replaced by another at this moment",
-                "start again, and ask who may write to the directories above it",
+                "start again; check which users may write to the directories above it",
             )
         os.close(self.directory)
         self.directory = directory
 
 
 def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
-    """Return the storage directory ``path`` (absolute) to run the image ``name`` from.
+    """Return the storage directory ``path`` (absolute) from which to run the image ``name``.
 
-    None stands for what is no image name: then nobody opens a directory that is another user's, or
-    that others can enter.  ``is_usual`` tells the path that applies where none is named.  Raises
-    SundogError if the image must not be run.
+    ``name`` is None if the user gave no image name: then the function opens only a private
+    directory.  ``is_usual`` says that ``path`` is the path that applies by default.  Raises
+    SundogError if ``ch-run`` must not run the image.
     """
     if name is None:
         return private_storage(path)
@@ -115,7 +117,7 @@ def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
 
 
 def private_storage(path: bytes) -> Storage:
-    """Return the storage directory ``path``, open if it is this user's and private."""
+    """Return the storage directory ``path``; open it only if it is private to this user."""
     try:
         if is_others_link(path):
             return Storage(path)
@@ -130,14 +132,14 @@ def private_storage(path: bytes) -> Storage:
 
 
 def check_entries(storage: Storage, image: bytes, owner: int) -> None:
-    """Raise SundogError if another than ``owner`` or root can change what makes up ``image``.
+    """Raise SundogError if a user besides ``owner``, root and this user can change ``image``.
 
-    Raises PermissionError where this user cannot look.
+    Raises PermissionError if this user cannot look into a directory.
     """
     try:
         directory = os.open(storage.at(image), OPEN_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
-        return  # perhaps it is the name of a directory
+        return  # no such image; the name may be that of a directory
     stack = read_stack(directory)
     os.close(directory)
     layers = [b"layers/" + layer for layer in stack.layers]
@@ -153,7 +155,7 @@ def check_entries(storage: Storage, image: bytes, owner: int) -> None:
 
 
 def check_entry(storage: Storage, entry: bytes, owners: tuple[int, ...]) -> None:
-    """Raise SundogError if others than ``owners`` can change a directory or file."""
+    """Raise SundogError if a user who is not in ``owners`` can change a directory or file."""
     try:
         status = os.lstat(storage.at(entry))
     except FileNotFoundError:
@@ -170,9 +172,10 @@ def check_entry(storage: Storage, entry: bytes, owners: tuple[int, ...]) -> None
 
 
 def check_programs(storage: Storage, tree: bytes) -> None:
-    """Raise SundogError if there is a program in ``tree`` that makes others its owner.
+    """Raise SundogError if a program in ``tree`` gives other users the rights of its owner.
 
-    A directory that others can enter but not list may hide one.
+    Raises it also for a directory that this user can enter but not list: such a program may be
+    there.
     """
     left = [tree]
     while left:
@@ -198,13 +201,13 @@ def check_programs(storage: Storage, tree: bytes) -> None:
 
 
 def identity(fd: int) -> tuple[int, int]:
-    """Return what tells an open file from all others."""
+    """Return the device and the inode of an open file."""
     status = os.fstat(fd)
     return status.st_dev, status.st_ino
 
 
 def not_own(path: bytes, uid: int, kind: str = "") -> SundogError:
-    """Return the error that the usual storage directory is another user's."""
+    """Return the error for a usual storage directory that belongs to another user."""
     owner = printable(account_name(uid))
     return SundogError(
         f"{kind or 'storage directory '}{printable(path)} belongs to {owner}: each user has their"
@@ -214,15 +217,15 @@ def not_own(path: bytes, uid: int, kind: str = "") -> SundogError:
 
 
 def unsafe(storage: Storage, entry: bytes, reason: str, cure: str = "") -> SundogError:
-    """Return the error that another than the owner of the storage may have made what is in it."""
+    """Return the error for ``entry``, which a user besides the owner may have changed."""
     path = printable(storage.path if entry == b"." else storage.path + b"/" + entry)
-    hint = f"who owns the storage can say: {cure} {path}; or {OWN_HINT}" if cure else OWN_HINT
+    hint = f"the owner of the storage can run: {cure} {path}; or {OWN_HINT}" if cure else OWN_HINT
     return SundogError(f"can't trust the storage directory: {path} {reason}", hint)
 
 
 def closed_storage(path: bytes) -> SundogError:
-    """Return the error that this user cannot look into the storage directory ``path``."""
+    """Return the error for a storage directory into which this user cannot look."""
     return SundogError(
         f"can't look into the storage directory {printable(path)}: Permission denied",
-        "it belongs to another user; name one of your own: --storage or $CH_IMAGE_STORAGE",
+        "it belongs to another user; name your own storage: --storage or $CH_IMAGE_STORAGE",
     )
