@@ -1,4 +1,4 @@
-"""``ch-image import`` of hostile archives: refused in one clear line, or held inside the image."""
+"""``ch-image import`` of hostile archives: it refuses them, or keeps them inside the image."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from tests.conftest import Completed, Runner
 
 PRECIOUS = "precious"
-# The archives lie deeper than this below the root, and the trees are unpacked deeper still.
+# More steps up than from the archives, or from the unpacked trees, to the root.
 UP = "../" * 40
 BUSYBOX = "/usr/bin/busybox"
 
-# What must be refused: members, in which {canary} is a directory outside, and the reason given.
+# Refused: members, in which {canary} is a directory outside, and the reason in the message.
 REFUSED = {
     "dot dot": ([file(UP + "{canary}/escaped")], '".."'),
     "dot dot inside": ([directory("a"), file("a/../../escaped")], '".."'),
@@ -49,7 +49,7 @@ REFUSED = {
     "whiteout with a slash": ([file(".wh.d/precious", b"")], "a whiteout is not a directory"),
 }
 
-# What is unpacked, but inside: members, and the files that the image then holds beside the usual.
+# Unpacked, but inside: members, and the image's files besides the usual ones.
 CONTAINED = {
     "absolute name": ([file("{canary}/escaped")], {"{canary}/escaped": "x\n"}),
     "through a link to outside": (
@@ -93,7 +93,7 @@ def canary(tmp_path: Path) -> Iterator[Path]:
 
 
 def _look(path: Path) -> list[tuple[str, tuple[int, ...]]]:
-    """Return what would change were the directory, or a file in it, touched or linked to."""
+    """Return all attributes that a touch, or a link, of a file or the directory changes."""
     return [
         (str(each), (info.st_ino, info.st_mode, info.st_nlink, info.st_size, info.st_ctime_ns))
         for each in (path, *sorted(path.iterdir()))
@@ -136,7 +136,7 @@ def _assert_refused(done: Completed, canary: Path, reason: str) -> None:
 
 
 def _assert_nothing_left(run_ch_image: Runner, storage: Path) -> None:
-    """Assert that no image, no layer and nothing temporary came of it."""
+    """Assert that the import left no image, no layer and no temporary file."""
     assert run_ch_image("list").stdout == ""
     for name in ("images", "layers", "trees", "cache"):
         assert os.listdir(storage / name) == []
@@ -191,7 +191,7 @@ def test_forged_marks_of_overlayfs(
     canary: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Marks of overlayfs are no attributes of an image: they hide nothing and lead nowhere."""
+    """An archive's marks of overlayfs are dropped: they hide no file and lead nowhere."""
     monkeypatch.setenv("CH_IMAGE_DRIVER", driver)
 
     def forged(**marks: str) -> dict[str, str]:
@@ -227,7 +227,7 @@ def test_forged_marks_of_overlayfs(
 
 @pytest.mark.parametrize("blocks", [0, 1, 40, 100])
 def test_truncated(run_ch_image: Runner, storage: Path, canary: Path, blocks: int) -> None:
-    """Cut within the last member: in its header, at the beginning of its data, in the midst."""
+    """The archive ends in the last member's header, before its data, or amid its data."""
     whole = _members([file("big", b"y" * 100_000)], canary)
     start = whole.index(b"big\0")
     done = _imported(run_ch_image, canary, whole[: start + 512 * blocks + 100])

@@ -1,4 +1,4 @@
-"""``ch-image`` as a program: subcommands, exit statuses, what goes to which stream."""
+"""``ch-image`` as a program: subcommands, exit statuses, standard output and error."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_stack_trace_only_on_request(run_ch_image: Runner, tmp_path: Path) -> No
 def test_image_that_lost_a_layer(
     run_ch_image: Runner, run_ch_run: Runner, storage: Path, busybox_tar: Path, tmp_path: Path
 ) -> None:
-    """What an age-based cleaner of /var/tmp does, and how to get out of it."""
+    """A cleaner of /var/tmp removes a layer; the hint says what to do."""
     run_ch_image("import", busybox_tar, "bb")
     for layer in (storage / "layers").iterdir():
         shutil.rmtree(layer)

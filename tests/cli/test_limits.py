@@ -1,4 +1,4 @@
-"""The bounds of unpacking as the user meets them: one line, and a hint that names the switch."""
+"""The bounds of unpacking: the user gets one line, and a hint that names the option."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Completed, Runner
 
-# ch-image whose usual bounds are small.
+# A ch-image with small default bounds.
 SMALL = """
 import sys
 from sundog.layer import limits
@@ -34,7 +34,7 @@ MANY = archive(directory("etc"), *(file(f"etc/{n}") for n in range(50))).getvalu
 
 @pytest.fixture
 def small(tmp_path: Path) -> Runner:
-    """Run ch-image with small bounds, in a storage of its own."""
+    """Return a function that runs ch-image with small bounds, in a storage of its own."""
 
     def run(*arguments: str | os.PathLike[str], **_: object) -> Completed:
         env = os.environ | {"CH_IMAGE_STORAGE": str(tmp_path / "storage")}
@@ -102,7 +102,7 @@ def test_build_and_add(small: Runner, tmp_path: Path) -> None:
 
 
 def test_a_terabyte_all_the_way(*, driver: str, run_ch_image: Runner, tmp_path: Path) -> None:
-    """Whatever is done with it, a hole remains one: COPY, import, save, load."""
+    """COPY, import, save and load keep the hole."""
     assert driver
     context = tmp_path / "context"
     context.mkdir()

@@ -1,4 +1,4 @@
-"""docs/ch-image.md tells of every subcommand, with each of its options."""
+"""docs/ch-image.md describes every subcommand and each of its options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
 
 
 def section(title: str) -> str:
-    """Return the text below a heading, or below those that name the subcommand among others."""
+    """Return the text below the headings that name the subcommand."""
     parts = re.split(r"^#+ (.*)$", MANUAL.read_text(), flags=re.MULTILINE)
     pairs = zip(parts[1::2], parts[2::2], strict=True)
     return "".join(text for heading, text in pairs if title in re.split("[ ,]+", heading))

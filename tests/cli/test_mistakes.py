@@ -1,4 +1,4 @@
-"""Mistakes that users make: one clear line that names the object, and mostly a hint."""
+"""Users' mistakes: each gets one clear line that names the object, and mostly a hint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE = "FROM scratch\n"
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """Return a directory with something of everything that can be given by mistake."""
+    """Return a directory with every kind of file that a user may give by mistake."""
     here = tmp_path / "here"
     (here / "directory").mkdir(parents=True)
     (here / "closed").mkdir(mode=0)
@@ -132,7 +132,7 @@ def test_standard_streams(
 def test_a_closed_stream_takes_no_file_of_ours(
     run_ch_image: Runner, storage: Path, here: Path, busybox_tar: Path
 ) -> None:
-    """What RUN prints where standard output is closed goes nowhere, into no layer and no lock."""
+    """With standard output closed, the output of RUN reaches no layer and no lock."""
     run_ch_image("import", busybox_tar, "bb")
     (here / "Dockerfile").write_text("FROM bb\nRUN echo printed\n")
     assert _in_shell(storage, "$ch_image build -t y . >&-", here).returncode == 0

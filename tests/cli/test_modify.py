@@ -1,4 +1,4 @@
-"""``ch-image modify``: commands, scripts, and what becomes of them."""
+"""``ch-image modify``: commands, scripts, and their layers and history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HISTORY = ("history", "--format=json")
 
 @pytest.fixture
 def modify(run_ch_image: Runner, busybox_tar: Path) -> Runner:
-    """Return a function that calls ``modify``; ``bb`` is in storage."""
+    """Return a function that runs ``ch-image modify``; ``bb`` is in storage."""
     run_ch_image("import", busybox_tar, "bb")
 
     def modify(*arguments: Any, **more: Any) -> Completed:
@@ -89,7 +89,7 @@ def test_script(run_ch_image: Runner, run_ch_run: Runner, modify: Runner, tmp_pa
     modify("bb", "new", script)
     assert run_ch_run("new", "--", "/bin/cat", "/count").stdout == "1\n2\n3\n"
     assert commands(run_ch_image, "new") == [f"RUN.S {script.read_text()}"]
-    # The file itself stays outside.
+    # The image does not hold the script itself.
     (layer,) = json.loads(run_ch_image("inspect", "new").stdout)[0]["layers"][1:]
     assert layer["size"] == len("1\n2\n3\n")
 
@@ -127,7 +127,7 @@ def test_shell_and_configuration_of_the_image(
     )
     run_ch_image("build", "-t", "base", tmp_path)
     done = modify("-c", "echo $A $-", "base", "new")
-    assert done.stdout == "b ce\n"  # e of the SHELL, c of -c
+    assert done.stdout == "b ce\n"  # e comes from the SHELL, c from -c
     base, new = (
         image["config"]["config"]
         for image in json.loads(run_ch_image("inspect", "base", "new").stdout)

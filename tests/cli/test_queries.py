@@ -1,4 +1,4 @@
-"""What tells about the store and the images in it: list, history, inspect, build-cache, tag."""
+"""Commands about the images in the store: list, history, inspect, build-cache, tag."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_cache_gc_keeps_what_images_are_made_of(
     kept = layer_ids(storage)
     build("two", "RUN printf 3 >/3", "RUN true")
     run_ch_image("delete", "two")
-    assert len(layer_ids(storage)) == len(kept) + 1  # the cache has it
+    assert len(layer_ids(storage)) == len(kept) + 1  # a cache entry needs the layer
     assert "forgot 2 results" in run_ch_image("build-cache", "--gc").stderr
     assert layer_ids(storage) == kept
     assert as_json(run_ch_image, "build-cache", "--format=json")["cache_only_layers"] == 0

@@ -1,4 +1,4 @@
-"""``ch-image`` where the kernel refuses user namespaces: one error, one hint, nothing is harmed."""
+"""``ch-image`` where the kernel refuses user namespaces: one error, one hint, no harm."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from tests.conftest import Completed, Runner
 
-# The limit is that of a user namespace of the test's own; $@ is the command.
+# The test sets the limit of a user namespace of its own; $@ is the command.
 NONE_LEFT = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
 HINT = "hint: user namespaces are switched off here: user.max_user_namespaces is 0; "
 
 
 def _refused_ch_image(storage: Path, *arguments: str | Path) -> Completed:
-    """Run ``ch-image`` where no further user namespace can be made; it must fail with the hint."""
+    """Run ``ch-image`` where it can make no user namespace; assert that it fails with the hint."""
     done = subprocess.run(
         ["unshare", "-r", "sh", "-c", NONE_LEFT, "sh", *command("ch-image"), *arguments],
         env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
@@ -40,7 +40,7 @@ def _refused_ch_image(storage: Path, *arguments: str | Path) -> Completed:
 
 
 def _look(storage: Path) -> dict[str, list[str]]:
-    """Return what the storage holds of images, layers and results."""
+    """Return the images, layers and results in the storage."""
     names = ("images", "layers", "trees", "cache")
     return {name: sorted(os.listdir(storage / name)) for name in names}
 
@@ -64,7 +64,7 @@ def test_import(run_ch_image: Runner, run_ch_run: Runner, busybox_tar: Path, sto
 
 
 def test_import_into_a_new_storage(run_ch_image: Runner, busybox_tar: Path, storage: Path) -> None:
-    """The storage that the refused command made is one that later commands can use."""
+    """Later commands can use the storage that the refused command made."""
     _refused_ch_image(storage, "import", busybox_tar, "bb")
     assert run_ch_image("list").stdout == ""
     run_ch_image("import", busybox_tar, "bb")

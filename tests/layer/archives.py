@@ -1,6 +1,6 @@
 """Archives for tests: ordinary ones by the standard library, hostile ones byte by byte.
 
-Names are ``str`` in Latin-1, so that any bytes can be had, or bytes.
+A name is bytes, or a ``str`` in Latin-1, which can stand for any bytes.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def raw_header(
     prefix: bytes = b"",
     checksum: bytes | None = None,
 ) -> bytes:
-    """Return a header of just these fields, with the right checksum unless told otherwise."""
+    """Return a header of just these fields; without ``checksum`` it gets the right one."""
     block = bytearray(512)
     for offset, value in (
         (0, name),

@@ -1,4 +1,4 @@
-"""A place for trees, which is removed whatever their modes."""
+"""A place for trees, which the fixture removes whatever modes they have."""
 
 from __future__ import annotations
 

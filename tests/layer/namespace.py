@@ -1,4 +1,4 @@
-"""Run a function as the tree worker does: as mock root in a user and mount namespace."""
+"""Functions that run as in the tree worker: as mock root in a user and mount namespace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def in_namespace(function: Callable[[], T]) -> T:
-    """Return what ``function`` returns there; its exceptions come back."""
+    """Return the result of ``function`` in the namespaces, or raise its exception."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -32,7 +32,7 @@ def in_namespace(function: Callable[[], T]) -> T:
             write_id_maps(0, 0, uid, gid)
             try:
                 outcome: tuple[bool, object] = (True, function())
-            except BaseException as error:  # all of them go to the parent
+            except BaseException as error:  # the parent raises every exception
                 error.add_note(traceback.format_exc())
                 outcome = (False, error)
             with open(writer, "wb") as out:

@@ -1,6 +1,6 @@
-"""Build layers as the two drivers do: a step in a mounted overlay, and in a copy.
+"""Layers made as the two drivers make them: by a step in an overlay, and in a copy.
 
-All of this runs in the namespace of the tree worker.
+All functions run in the namespaces of the tree worker.
 """
 
 from __future__ import annotations
@@ -84,17 +84,17 @@ def stat_mode(below: Sequence[LayerTree]) -> int:
 
 
 def shown(tree: bytes) -> Shown:
-    """Return what counts of a tree: kind, mode, text, and which names are one file."""
+    """Return the essence of a tree: kinds, modes, texts, and which names are one file."""
     return {path: _essence(seen) for path, seen in look(tree).items()}
 
 
 def _essence(seen: Seen) -> tuple[str, int, bytes, bytes]:
-    # The kernel makes its whiteouts links to one device.
+    # The kernel makes all of its whiteouts hard links to one device.
     return seen.kind, seen.mode, seen.text, b"" if seen.kind == "c" else seen.same
 
 
 def ls_and_find(tree: bytes) -> tuple[str, str]:
-    """Return what ``ls -la`` and ``find`` say, less what two trees cannot have in common."""
+    """Return the output of ``ls -la`` and ``find`` without the parts that differ by tree."""
     environment = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
     find = subprocess.run(
         ["find", ".", "-printf", "%P %y %m %l\n"],

@@ -1,4 +1,4 @@
-"""Chunks that a thread reads ahead: the same bytes, the same errors, and nothing that stays."""
+"""Chunks that a thread reads ahead: the same bytes and errors, and no thread remains."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sundog.layer.chunks import Chunks, ChunksAhead
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-MANY = 20  # more than are read ahead
+MANY = 20  # more than the thread reads ahead
 
 
 class Stream(io.RawIOBase):
-    """Yields ``chunks``, one a read, and an exception by raising it; notes what was read."""
+    """A stream that gives one of ``chunks`` a read, raises exceptions, and notes its reads."""
 
     def __init__(self, *chunks: bytes | Exception) -> None:
         self.chunks = list(chunks)

@@ -1,4 +1,4 @@
-"""The formats, in one member and in several; damage; memory that does not grow with the output."""
+"""The formats, in one member and in several; damage; memory independent of the output."""
 
 import bz2
 import gzip
@@ -36,7 +36,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Trickle(io.RawIOBase):
-    """Give at most ``step`` bytes at a time, as a pipe may."""
+    """A stream that gives at most ``step`` bytes at a time, as a pipe may."""
 
     def __init__(self, data: bytes, step: int) -> None:
         self.data = io.BytesIO(data)

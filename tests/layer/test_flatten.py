@@ -1,4 +1,4 @@
-"""Flattening and copying: nothing is lost, no mark is left."""
+"""Flattening and copying: they lose no file and leave no mark of overlayfs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hole stays a hole: in copies, in what is hashed, in archives that other programs read."""
+"""A hole stays a hole: in copies, in digests, and in archives that other programs read."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def content_digest(path: bytes) -> str:
 
 
 def test_a_terabyte_to_copy(place: bytes) -> None:
-    """The key of COPY reads the data only, and depends on them, their places and the size."""
+    """The key of COPY reads only the data; it depends on data, their places and the size."""
     variants = (
         (TERABYTE, DATA),
         (TERABYTE + 1, DATA),

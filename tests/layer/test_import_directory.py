@@ -1,4 +1,4 @@
-"""A directory as a layer: its owners, its special files, what cannot be read."""
+"""A directory as a layer: its owners, its special files, its unreadable files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_modes_are_no_obstacle_in_the_worker(source: bytes, tree: bytes) -> None
 
 
 def test_foreign_owners_of_the_hosts_files() -> None:
-    """/etc has files of root's, some of them with another group."""
+    """/etc has files of root, and some of them have another group."""
     found = foreign_owners(b"/etc")
     expected = {}
     for path, _, names in os.walk(b"/etc"):
@@ -274,7 +274,7 @@ def test_all_that_is_unreadable_is_in_one_error(source: bytes, tree: bytes) -> N
     for name in (b"/sparse", b"/\xff\n", b"/d"):
         os.chmod(source + name, 0)
     foreign = foreign_owners(source)
-    with pytest.raises(SundogError) as caught:  # outside a namespace modes are obstacles
+    with pytest.raises(SundogError) as caught:  # outside a namespace, modes forbid reading
         import_directory(source, tree, foreign)
     message = str(caught.value)
     assert "cannot read in " in message

@@ -1,6 +1,6 @@
-"""Small archives cost little: the work grows with what they make, and what they make is bounded.
+"""A small archive costs little: work grows with the files it makes, which are bounded.
 
-Work is counted in calls of Python's and of the system's functions, never timed.
+The tests count calls of functions in Python and in C; they measure no time.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
 
 SHM = "/dev/shm"
-LINEAR = 2.4  # how much more twice as much may cost
+LINEAR = 2.4  # twice as much may cost this many times as much
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[bytes]:
-    """Return a place in memory, where there is one: tens of thousands of directories are made."""
+    """Return a place in memory if there is one: the tests make thousands of directories."""
     parent = SHM if os.access(SHM, os.W_OK) else tmp_path
     path = os.fsencode(tempfile.mkdtemp(dir=parent))
     yield path
@@ -91,7 +91,7 @@ def cost(place: bytes, entries: Iterable[Entry], *below: LayerTree) -> int:
 
 
 def components_opened(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> int:
-    """Return how many components the kernel is told to go through by ``Directories``."""
+    """Return how many path components ``Directories`` makes the kernel walk."""
     count = 0
 
     def counted(dirfd: int, path: bytes, flags: int, resolve: int) -> int:
@@ -122,7 +122,7 @@ def test_one_deep_path(place: bytes, monkeypatch: pytest.MonkeyPatch, last: str)
         assert components_opened(monkeypatch, work) < 2 * depth
         costs[depth] = count
     assert costs[1000] < LINEAR * costs[500]
-    # And so it is with what reads the tree.
+    # The readers of the tree are linear too.
     for depth, tree in trees.items():
         writing = partial(write_tar, io.BytesIO(), tree, {})
         assert components_opened(monkeypatch, writing) < 2 * depth
@@ -138,7 +138,7 @@ def test_many_directories_at_the_bottom(place: bytes, monkeypatch: pytest.Monkey
 
 def test_jumps_between_deep_directories(place: bytes) -> None:
     def more(depth: int) -> int:
-        ways = [f"{top}/" + "d/" * depth for top in range(35)]  # too many to keep them open
+        ways = [f"{top}/" + "d/" * depth for top in range(35)]  # too many to keep all open
         base = [file(f"{way}0") for way in ways]
         return cost(place, base + [file(f"{way}1") for way in ways]) - cost(place, base)
 
@@ -266,7 +266,7 @@ def test_ratio(place: bytes, press: Callable[[bytes], bytes]) -> None:
     ):
         meter = Meter(limits)
         unpack(open_decompressed(io.BytesIO(bomb), meter), new_tree(place), meter=meter)
-    # Uncompressed, it is what was fetched.
+    # An uncompressed archive is as long as the download.
     meter = Meter(small)
     unpack(open_decompressed(io.BytesIO(ZEROS), meter), new_tree(place), meter=meter)
 
@@ -307,7 +307,7 @@ def test_names_and_attributes(place: bytes) -> None:
 
 
 def test_symlinks_that_cost_much(place: bytes) -> None:
-    # Each directory that is replaced makes all that is known of symlinks void.
+    # Each replaced directory makes the reader forget all symlinks.
     entries = [directory("d/" * 100), symlink("l", "d/" * 100)]
     for number in range(100):
         entries += [directory("r"), file("r"), file(f"l/{number}")]
@@ -348,7 +348,7 @@ def test_processes_count_together() -> None:
         meter.entry()
 
 
-# What precedes members
+# Headers before members
 
 
 def test_global_headers_are_bounded() -> None:

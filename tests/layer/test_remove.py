@@ -1,4 +1,4 @@
-"""Removing trees that resist."""
+"""Removing trees that are hard to remove."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_modes_are_no_obstacle(place: bytes) -> None:
 
 
 def test_depth_is_no_obstacle(place: bytes) -> None:
-    """Deeper than the recursion limit, than PATH_MAX, than descriptors may be open."""
+    """The tree is deeper than the recursion limit, PATH_MAX and RLIMIT_NOFILE allow."""
     fd = os.open(place, os.O_RDONLY)
     for _ in range(1500):
         os.mkdir(b"directory", dir_fd=fd)
@@ -69,7 +69,7 @@ def test_names_that_are_not_text(place: bytes) -> None:
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_workdirs_of_an_overlay(place: bytes, inside: bool) -> None:
-    """Their inner directory has mode 0000."""
+    """The inner directory of a workdir has mode 0000."""
 
     def work() -> None:
         for name in (b"/lower", b"/upper", b"/work"):

@@ -1,4 +1,4 @@
-"""A step's layer is the same whichever driver made it, and says what the step did."""
+"""Both drivers make the same layer of a step, and it holds what the step did."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ SRV = {b"srv": OwnerRecord("d", 100, 102)}
 
 
 class Made:
-    """What a step made: its layer, what it saw, and what layers and skeleton show now."""
+    """A step's results: its layer, its own view, and the view of all layers and skeleton."""
 
     def __init__(self, place: bytes, driver: str, script: str, *archives: list[Entry]) -> None:
         os.makedirs(place)
@@ -88,7 +88,7 @@ class Made:
             self.tar = members(layer)
         flatten([bottom, *below[::-1], *([layer] if layer else [])], seen)
         self.result = shown(seen)
-        # What the step itself saw: the same script in a plain copy.
+        # The step's own view: the same script in a plain copy.
         plain = place + b"/plain"
         flatten([bottom, *below[::-1]], plain)
         run(plain, script)
@@ -110,7 +110,7 @@ def both(place: bytes, script: str, *archives: list[Entry]) -> tuple[Made, Made]
     return in_namespace(work("overlay")), in_namespace(work("copy"))
 
 
-# name → (script, the layer's manifest, the paths in its tree that are not directories on the way)
+# name → (script, the layer's manifest, the paths in its tree without the directories above them)
 STEPS_TAKEN: dict[str, tuple[str, OwnersManifest | None, set[bytes]]] = {
     "nothing": ("true", None, set()),
     "reading": ("cat etc/shadow > /dev/null; ls -lR . > /dev/null", None, set()),
@@ -223,7 +223,7 @@ def test_capabilities_go_when_the_file_is_replaced(place: bytes) -> None:
     for made in both(place + b"/2", "cp bin/ping x; mv x bin/ping", BASE):
         assert key not in made.tar["bin/ping"].pax_headers
     for made in both(place + b"/3", "echo x >> bin/ping", BASE):
-        assert key not in made.tar["bin/ping"].pax_headers  # as the kernel wants it
+        assert key not in made.tar["bin/ping"].pax_headers  # the kernel drops them
 
 
 def test_hard_links_break_on_overlay_and_hold_in_a_copy(place: bytes) -> None:
@@ -244,7 +244,7 @@ def test_new_hard_links(place: bytes) -> None:
 
 
 def test_over_a_layer_that_hides(place: bytes) -> None:
-    """Whiteouts, opaque directories and the step's own, over layers that have some already."""
+    """A step makes whiteouts and opaque directories over layers that have some already."""
     hiding = [
         file("srv/a/.wh.1", b""),
         file("etc/.wh..wh..opq", b""),
@@ -253,7 +253,7 @@ def test_over_a_layer_that_hides(place: bytes) -> None:
     ]
     script = "rm srv/a/2 etc/issue; mkdir srv/a/1; echo x > srv/a/1/x; echo x > etc/passwd"
     for made in both(place, script, BASE, hiding):
-        # Whether below shows the hosts file of the skeleton differs: a copy has no such question.
+        # The hosts file of the skeleton may show in an overlay only.
         made.result.pop(b"etc/hosts", None)
         made.expected.pop(b"etc/hosts", None)
         assert made.result == made.expected
@@ -282,7 +282,7 @@ def test_times_of_directories_are_the_steps(place: bytes) -> None:
 
 
 def test_a_scan_ends_when_later_changes_can_be_told(place: bytes) -> None:
-    """Changes right after a scan, of the same size and in place, with the time set back."""
+    """A script changes files in place right after a scan, keeps sizes, and resets times."""
     name = place + b"/file"
     with open(name, "w") as out:
         out.write("0")

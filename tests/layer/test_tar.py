@@ -1,4 +1,4 @@
-"""The reader: every format, every lie."""
+"""The reader of tars: every format, and every false statement."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_an_empty_pax_value_lets_the_header_rule() -> None:
 
 def test_prefixes() -> None:
     star = bytearray(raw_header(b"n", prefix=b"p"))
-    star[476:488] = b"00000000017 "  # star's atime, in what ustar has for the prefix
+    star[476:488] = b"00000000017 "  # star keeps its atime in ustar's prefix
     star[508:512] = b"tar\0"
     star[148:156] = b" " * 8
     star[148:156] = b"%06o\0 " % sum(star)
@@ -371,5 +371,5 @@ def test_rubbish_raises_nothing_but_archive_errors(parts: list[bytes]) -> None:
     except ArchiveError:
         pass
     except OSError as error:
-        if error.errno not in (errno.EFBIG, errno.EINVAL):  # a file that nothing can hold
+        if error.errno not in (errno.EFBIG, errno.EINVAL):  # no file system can hold the file
             raise

@@ -1,4 +1,4 @@
-"""Unpacking: what is kept, what is refused, and that nothing outside is ever touched."""
+"""Unpacking: what it keeps, what it refuses, and that it never touches a file outside."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep
 
-# acl(5) as xattr(7) has it: version 2; the owner rwx, the group r-x, the mask r--, others rwx.
+# An acl(5) as an xattr: version 2; owner rwx, group r-x, mask r--, others rwx.
 DEFAULT_ACL = struct.pack(
     "<I" + "HHI" * 4,
     2,
@@ -66,7 +66,7 @@ def refused(tree: bytes, *entries: Entry) -> str:
     return message
 
 
-# What is kept
+# Kept
 
 
 def test_modes_owners_and_times(tree: bytes) -> None:
@@ -114,7 +114,7 @@ def test_modes_owners_and_times(tree: bytes) -> None:
 @pytest.mark.parametrize("umask", [0, 0o027, 0o077])
 @pytest.mark.parametrize("acl", [b"", DEFAULT_ACL], ids=["", "default ACL"])
 def test_modes_whatever_the_user_gives_new_files(tree: bytes, umask: int, acl: bytes) -> None:
-    """A default ACL replaces the umask, and grants by itself."""
+    """A default ACL replaces the umask and grants permissions itself."""
     if acl:
         os.setxattr(tree, "system.posix_acl_default", acl)
     modes = {b"f%o" % mode: mode for mode in (0, 0o200, 0o444, 0o640, 0o664, 0o777, 0o1666, 0o4711)}
@@ -413,7 +413,7 @@ def test_a_loop_of_symlinks(tree: bytes) -> None:
     )
 
 
-# What is refused
+# Refused
 
 REFUSALS = {
     "..": ([file("../../../tmp/escaped")], '".."'),
@@ -511,7 +511,7 @@ ENTRIES = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ENTRIES, max_size=8), st.lists(ENTRIES, max_size=6))
 def test_any_order_of_members(lower: list[Entry], upper: list[Entry]) -> None:
-    """Two layers of arbitrary members: unpacked or refused, and nothing else in the world moves."""
+    """Unpacking two layers of arbitrary members, or refusing them, changes nothing outside."""
     with tempfile.TemporaryDirectory() as scratch:
         place = os.fsencode(scratch)
         first, second = place + b"/1", place + b"/2"
@@ -616,7 +616,7 @@ def test_agrees_with_other_programs(
     whole_seconds = program == "tar" and form == "gnu"
     expected = look(reference, times=not whole_seconds)
     found = look(tree, times=not whole_seconds)
-    del expected[b""], found[b""]  # bsdtar gives the root its time too early
+    del expected[b""], found[b""]  # bsdtar sets the root's time too early
     assert found == expected
     assert len(expected) > 60
 
@@ -632,7 +632,7 @@ def test_agrees_with_pythons_tarfile(tmp_path: Path, tree: bytes, place: bytes) 
     os.mkdir(reference)
     stream.seek(0)
     with tarfile.open(fileobj=stream) as tar:
-        # Python 3.11.2 has no filters, and trusts.
+        # Python 3.11.2 has no filters and trusts the archive.
         tar.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
         tar.extractall(os.fsdecode(reference))
     stream.seek(0)
@@ -641,7 +641,7 @@ def test_agrees_with_pythons_tarfile(tmp_path: Path, tree: bytes, place: bytes) 
 
 
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
-    """A member of 300 MB and 20,000 small ones, in a process of its own."""
+    """Another process unpacks a member of 300 MB and 20,000 small ones."""
     packed = tmp_path / "big.tar.gz"
     script = f"""
 import gzip, io, os, resource, sys, tarfile

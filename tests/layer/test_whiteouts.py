@@ -35,7 +35,7 @@ BASE = [
     file("e/x"),
 ]
 
-# name → (the layers, bottom first; what shows, directories implied)
+# name → (the layers, bottom first; the names that show, without directories above them)
 CASES: dict[str, tuple[list[list[Entry]], set[str]]] = {
     "a file": ([BASE, [file("d/.wh.x", b"")]], {"d/keep", "d/sub/in", "f", "l", "e/x"}),
     "a directory": ([BASE, [file(".wh.d", b"")]], {"f", "l", "e/x"}),
@@ -159,7 +159,7 @@ def test_whiteouts_are_data(place: bytes) -> None:
     [
         ([directory("./"), directory("d"), file("d/a")], False, False, False),
         ([file("new")], False, False, False),
-        ([file("d/a")], False, False, True),  # d looks as it does below
+        ([file("d/a")], False, False, True),  # d is the same in the layer below
         ([hard_link("new", "f")], False, False, True),
         ([file(".wh.ghost", b"")], True, False, True),
         (ROOT_OPAQUE, True, True, True),
@@ -262,7 +262,7 @@ LAYERS = st.lists(st.lists(MEMBERS, max_size=6), min_size=1, max_size=4)
 @settings(max_examples=80, deadline=None)
 @given(LAYERS)
 def test_arbitrary_layers_agree_and_come_back(archives: list[list[Entry]]) -> None:
-    """Overlay and copy show the same; a layer's tar unpacks to that layer again."""
+    """Overlay and copy show the same; a layer's tar unpacks to an equal layer."""
     import tempfile
 
     def work() -> None:

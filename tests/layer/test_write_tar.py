@@ -1,4 +1,4 @@
-"""Writing: what other programs read, the same bytes each time, and back into the same layer."""
+"""Writing tars: other programs read them, the bytes never vary, a layer survives."""
 
 from __future__ import annotations
 
@@ -122,9 +122,9 @@ def test_other_programs_extract_the_same(program: str, place: bytes) -> None:
     options = ["--no-same-owner", "-xpf", "-"]
     subprocess.run([program, *options], cwd=reference, input=data, check=True)
     expected, found = look(tree), look(reference)
-    for path in (b"", b"user"):  # xattrs are extracted on request only
+    for path in (b"", b"user"):  # the program extracts xattrs only on request
         del expected[path], found[path]
-    if program == "bsdtar":  # it drops set-id bits that would serve another owner
+    if program == "bsdtar":  # it drops set-id bits of another owner
         expected = {p: replace(seen, mode=seen.mode & 0o1777) for p, seen in expected.items()}
         found = {p: replace(seen, mode=seen.mode & 0o1777) for p, seen in found.items()}
     assert found == expected
@@ -187,7 +187,7 @@ def test_the_same_bytes_whatever_the_order_of_making(place: bytes) -> None:
 def test_plain_members_have_no_pax_header(tree: bytes) -> None:
     unpack(archive(directory("./"), file("f"), symlink("l", "f")), tree)
     data = written(tree, {})
-    # ./ f its-data l and the end
+    # the blocks: ./, f and its data, l, the end
     assert len(data) == 512 * (1 + 2 + 1 + 2)
 
 
@@ -316,7 +316,7 @@ WANTED = st.builds(
 
 
 def make(tree: bytes, wanted: list[Wanted]) -> OwnersManifest:
-    """Make as much of a layer as can be."""
+    """Make a layer with every kind of file and attribute."""
     owners: OwnersManifest = {}
     files: list[bytes] = []
     times: list[tuple[bytes, int]] = []

@@ -1,4 +1,4 @@
-"""What a tree holds, for comparing."""
+"""The contents of trees, to compare them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Seen:
-    """One entry.  ``same`` is the first path of its inode, ``text`` the contents or the target."""
+    """An entry.  ``same``: the first path of its inode; ``text``: its contents or target."""
 
     kind: str
     mode: int
@@ -32,7 +32,7 @@ class Seen:
 
 
 def look(tree: bytes, *, times: bool = True) -> dict[bytes, Seen]:
-    """Return all that is in ``tree``, by path; without ``times``, they are 0."""
+    """Return the entries of ``tree`` by path; without ``times``, all times are 0."""
     found: dict[bytes, Seen] = {}
     first: dict[int, bytes] = {}
     paths = [b""]
@@ -62,5 +62,5 @@ def look(tree: bytes, *, times: bool = True) -> dict[bytes, Seen]:
 
 
 def listing(tree: bytes) -> dict[bytes, tuple[str, int, bytes]]:
-    """Return kind, mode and text of all that is in ``tree``."""
+    """Return kind, mode and text of each entry of ``tree``."""
     return {path: (seen.kind, seen.mode, seen.text) for path, seen in look(tree).items()}

@@ -1,4 +1,4 @@
-"""A registry for all tests, and one for each that wants to see it fail."""
+"""A registry for all tests, and one for each test that makes it fail."""
 
 from __future__ import annotations
 

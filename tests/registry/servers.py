@@ -1,4 +1,4 @@
-"""A registry in this process, which takes what is pushed, and fails on request."""
+"""A registry in this process, which keeps what clients push, and fails on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Refuse(Exception):
-    """Answer a request with this status, and these headers, instead of doing what it asks."""
+    """Answer a request with this status and these headers, and do not carry it out."""
 
     def __init__(self, status: int, **headers: str) -> None:
         super().__init__(status)
@@ -30,10 +30,10 @@ class CutOff(Exception):
 
 
 class InProcessRegistry:
-    """A registry that keeps all in memory, without any check but that of digests.
+    """A registry that keeps all in memory and checks only digests.
 
-    ``before`` is called with each request, ``METHOD PATH``, before it is carried out; ``after``
-    when it was, before it is answered.  Both may raise Refuse or CutOff.
+    It calls ``before`` with each request, ``METHOD PATH``, before it carries the request out, and
+    ``after`` before it answers.  Both may raise Refuse or CutOff.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class InProcessRegistry:
         self.received = 0  # bytes of blobs
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
-        self.token = ""  # what has to be sent to be let in
+        self.token = ""  # the token that clients have to send
         self.host = ""
 
     @contextmanager
@@ -75,7 +75,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that are killed do not say goodbye."""
+        """Ignore the error: a killed client just closes its connection."""
 
 
 _Answer = tuple[int, dict[str, str], bytes]

@@ -1,4 +1,4 @@
-"""URLs that others wrote: read in one way, or not at all."""
+"""URLs from others: Sundog reads a URL in the only possible way, or refuses it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib3.util import parse_url
 from sundog.errors import AddressError
 from sundog.registry.address import Address
 
-# What the parts of URLs are made of where two readers may see two hosts.
+# Parts of URLs in which two readers may see two hosts.
 _PARTS = st.sampled_from(
     ["http", "https", "HTTP", "://", ":", "/", "//", "\\", "@", "?", "#", "[", "]", "%", ".", "..",
      "a", "B-c", "x_y", "localhost", "127.0.0.1", "0x7f", "1", "::1", "[::1]", "80", "65536", "0",

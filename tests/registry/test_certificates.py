@@ -93,7 +93,7 @@ def test_a_certificate_of_the_client(
     (place / "ca.crt").unlink()
     run_ch_image("pull", "--tls-no-verify", f"{strict}/b:1", env=settings)
 
-    # skopeo reads the same directory.
+    # skopeo reads this directory too.
     shutil.copy(tls[0], place / "ca.crt")
     subprocess.run(
         ["skopeo", "inspect", "--cert-dir", place, f"docker://{strict}/b:1"],
@@ -143,7 +143,7 @@ def test_an_authority_of_a_site_needs_no_key_usage(
     tmp_path: Path,
     settings: Mapping[str, str],
 ) -> None:
-    """Python's VERIFY_X509_STRICT refuses such authorities, which curl believes."""
+    """Python's VERIFY_X509_STRICT refuses such authorities; curl accepts them."""
     shelf.image(shelf.base(), tag="a:1")
     authority, *server = (str(tmp_path / name) for name in ("ca.crt", "tls.crt", "tls.key"))
     new = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-days", "2"]
@@ -172,7 +172,7 @@ def test_an_authority_of_a_site_needs_no_key_usage(
         shutil.copy(authority, directory(tmp_path, registry.host) / "ca.crt")
         run_ch_image("pull", f"{registry.host}/a:1", env=settings)
         run_ch_image("pull", f"{registry.host}/a:1", env={"SSL_CERT_FILE": authority})
-        # The server's own certificate is enough as well: a chain need not go up to its root.
+        # The server's own certificate is enough too: a chain may end below its root.
         shutil.copy(server[0], directory(tmp_path / "leaf", registry.host) / "ca.crt")
         leaf = {**settings, "HOME": str(tmp_path / "leaf")}
         run_ch_image("pull", "--always-download", f"{registry.host}/a:1", env=leaf)

@@ -1,4 +1,4 @@
-"""What ``WWW-Authenticate`` may look like."""
+"""The forms that ``WWW-Authenticate`` may have."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Which places a reference leads to."""
+"""The registries and mirrors that a reference leads to."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where logins are looked for, and how they are kept."""
+"""Where Sundog looks for logins, and how it keeps them."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""A disk that becomes full at any place of a pull, a load, an import, a build, a push, a save."""
+"""A disk that becomes full at any moment of a command: one clear error, nothing half-made."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _WORDS = {
     "push": ["import {place}/tar y", "push y {host}/b"],
     "save": ["import {place}/tar y", "save -o {place}/again y"],
 }
-# Options of tmpfs, so that each of them is a little more than the one before: room, and inodes.
+# Options of tmpfs: each gives a little more than the one before, in room and in inodes.
 _ROOM = [(kibibytes, "") for kibibytes in range(8, 2000, 148)]
 _INODES = [(4096, f"nr_inodes={count}") for count in range(3, 120, 9)]
 
 
 @pytest.fixture
 def place(run_ch_image: Runner, tmp_path: Path, in_process: InProcessRegistry) -> Path:
-    """Return where an image is as a tar, saved, as a context; the registry has it as well."""
+    """Return a directory with an image as a tar, saved, and as a context; push it too."""
     data = random.Random(0).randbytes(300_000)
     content = (directory("bin"), file("bin/data", data), file("etc/more", b"1"))
     (tmp_path / "tar").write_bytes(archive(*content).getvalue())
@@ -54,7 +54,7 @@ def place(run_ch_image: Runner, tmp_path: Path, in_process: InProcessRegistry) -
         pytest.param(words, sizes, id=f"{name}-{what}")
         for name, words in _WORDS.items()
         for what, sizes in (("room", _ROOM), ("inodes", _INODES))
-        # What leaves the image as it is needs fewer inodes than it took to make the image.
+        # Commands that don't change the image need fewer inodes than its making.
         if len(words) == 1 or sizes is _ROOM
     ],
 )
@@ -84,7 +84,7 @@ def test_it_is_told_and_nothing_is_left(
         else:
             assert failed == {word.split()[0] for word in words}
             return
-        if (storage / "tmp/trash").exists():  # it came to be a storage directory
+        if (storage / "tmp/trash").exists():  # the command made the storage directory
             assert [name for name in leftovers(storage) if name.startswith("tmp/")] == []
             assert len(list((storage / "images").glob("*"))) == images
     pytest.fail("it never fits")

@@ -1,4 +1,4 @@
-"""^C at any moment: no stack trace, nothing half-made, and death by SIGINT, which ends a loop."""
+"""^C at any moment: no stack trace, nothing half-made, and death by SIGINT, which ends loops."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from tests.registry.servers import InProcessRegistry
 
 _SECONDS = 60
-_AT_TERMINAL = b"\x03"  # what ^C sends
+_AT_TERMINAL = b"\x03"  # the byte that ^C sends
 
 
 @pytest.fixture
 def place(
     tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, in_process: InProcessRegistry
 ) -> Path:
-    """Return where things are; the image bb is in storage and in the registry."""
+    """Return a directory of inputs; the image bb is in storage and in the registry."""
     run_ch_image("import", busybox_tar, "bb")
     run_ch_image("push", "bb", f"{in_process.host}/a")
     context = tmp_path / "context"
@@ -47,7 +47,7 @@ def place(
 
 
 def moments(place: Path, argv: list[str], call: str, ours: str) -> Iterator[int]:
-    """Yield the numbers of some calls ``call`` since the first file of ours was opened."""
+    """Yield the numbers of some calls ``call`` since Python opened Sundog's first file."""
     lines = traced(place, argv, f"trace=openat,{call}")
     opened = next(number for number, line in enumerate(lines) if ours in line and "openat" in line)
     before = sum(line.startswith(f"{call}(") for line in lines[:opened])
@@ -84,7 +84,7 @@ def traced(place: Path, argv: list[str], *expressions: str) -> list[str]:
 def test_from_the_first_of_our_files_on(
     *, words: str, ours: str, call: str, place: Path, storage: Path
 ) -> None:
-    """What Python does before it comes to that cannot be guarded."""
+    """Sundog can't guard the time before Python opens its first file."""
     (place / "none").mkdir()
     (place / "none/Dockerfile").write_text("FROM bb\nENV a=b\n")
     (place / "run").mkdir()
@@ -105,11 +105,11 @@ def test_from_the_first_of_our_files_on(
     assert struck >= 3
 
 
-# A loop of a shell's, at a terminal
+# A shell's loop, at a terminal
 
 
 def loop(place: Path, line: str, *options: str) -> tuple[int, int]:
-    """Start a loop of bash's over a command at a terminal; return its process and the terminal."""
+    """Let bash run a command in a loop at a terminal; return bash's process and the terminal."""
     name, *words = line.split()
     words = [f"'{word}'" if ">" not in word else word for word in [*command(name), *words]]
     script = f"for i in 1 2 3; do echo turn $i; {' '.join(words)}; done; echo after the loop"
@@ -121,7 +121,7 @@ def loop(place: Path, line: str, *options: str) -> tuple[int, int]:
 
 
 def shown(terminal: int, until: bytes = b"") -> bytes:
-    """Return what comes on a terminal, up to a text or to the end of all who write to it."""
+    """Return a terminal's output up to a text, or until all of its writers have ended."""
     found = b""
     deadline = time.monotonic() + _SECONDS
     while not until or until not in found:
@@ -129,7 +129,7 @@ def shown(terminal: int, until: bytes = b"") -> bytes:
         if select.select([terminal], [], [], 1)[0]:
             try:
                 found += os.read(terminal, 65536)
-            except OSError:  # EIO: it has ended
+            except OSError:  # EIO: all writers have ended
                 assert not until, found
                 break
     return found
@@ -175,9 +175,9 @@ def test_a_loop_ends(
             said = shown(terminal, under_way)
         elif ">" in line:
             fifo = os.open(place / "fifo", os.O_RDONLY)
-            os.read(fifo, 1)  # and no more: then it waits until there is room
+            os.read(fifo, 1)  # only one byte: the writer then waits for room
         else:
-            fifo = os.open(place / "fifo", os.O_WRONLY)  # when it is open for reading
+            fifo = os.open(place / "fifo", os.O_WRONLY)  # returns once the command reads
         os.write(terminal, _AT_TERMINAL)
         said += shown(terminal)
     finally:
@@ -190,17 +190,17 @@ def test_a_loop_ends(
     assert b"after the loop" not in said
     assert b"Traceback" not in said
     assert options or os.waitstatus_to_exitcode(status) == -signal.SIGINT, said
-    assert said.rfind(b"\033[?25l") <= said.rfind(b"\033[?25h")  # the cursor is there again
+    assert said.rfind(b"\033[?25l") <= said.rfind(b"\033[?25h")  # the cursor is visible again
     left = [name for name in leftovers(storage) if name.startswith("tmp/")]
     assert left == [], said
     assert run_ch_image("list").stdout == "bb\n"
 
 
-# More than one signal, and none
+# Several signals, and none
 
 
 def test_only_the_first_breaks_off(place: Path, storage: Path, run_ch_image: Runner) -> None:
-    """One signal after the other, until it is dead: it cleans up in spite of them."""
+    """The command cleans up although signals arrive until it is dead."""
     for first in (signal.SIGINT, signal.SIGTERM):
         build = subprocess.Popen(
             [*command("ch-image"), "build", "-t", "x", place / "context"],
@@ -219,7 +219,7 @@ def test_only_the_first_breaks_off(place: Path, storage: Path, run_ch_image: Run
             build.send_signal(signal.SIGTERM)
         said = build.stdout.read()
         build.stdout.close()
-        # Of two that come before it looks, Python has the one with the smaller number first.
+        # When two signals are pending, Python handles the smaller number first.
         words = {-signal.SIGINT: "interrupted (SIGINT)", -signal.SIGTERM: "terminated (SIGTERM)"}
         assert said == f"error: {words[build.returncode]}\n"
         assert [name for name in leftovers(storage) if name.startswith("tmp/")] == []
@@ -230,7 +230,7 @@ def test_only_the_first_breaks_off(place: Path, storage: Path, run_ch_image: Run
 def test_what_was_ignored_stays_ignored(
     number: int, place: Path, storage: Path, in_process: InProcessRegistry, run_ch_image: Runner
 ) -> None:
-    """As behind a script's &, and as what a batch system may do."""
+    """A script's & ignores SIGINT, and a batch system may do so too."""
 
     def interrupt(request: str) -> None:
         if "/blobs/" in request:
@@ -247,7 +247,7 @@ def test_what_was_ignored_stays_ignored(
 
 
 def within(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that has a context in which signals interrupt."""
+    """Run a program in whose context signals interrupt."""
     return subprocess.run(
         [sys.executable, "-c", _PRELUDE + textwrap.dedent(program)],
         capture_output=True,
@@ -284,7 +284,7 @@ def test_cleaning_up_that_does_not_end_ends_after_a_second_signal() -> None:
 
 
 def test_a_signal_in_a_destructor_is_not_lost() -> None:
-    """There Python cannot raise: it prints a stack trace and goes on."""
+    """Python can't raise there: it prints a stack trace and goes on."""
     done = within(
         """
         class Last:
@@ -308,7 +308,7 @@ def test_a_signal_in_a_destructor_is_not_lost() -> None:
 
 
 def test_what_the_signal_left_half_made_does_not_complain() -> None:
-    """As http.client's answers do, whose destructor wants what the constructor makes last."""
+    """The answers of http.client complain so: the destructor needs the last attribute."""
     done = within(
         """
         class HalfMade:

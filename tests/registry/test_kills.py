@@ -1,4 +1,4 @@
-"""Pushes and loads that are killed at any moment: nothing half-made, and the next one goes on."""
+"""Kills at any moment of pushes and loads: nothing half-made, and the next one goes on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOADS = 20
 
 @pytest.fixture
 def img(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> str:
-    """Return the name of an image of three layers, which a push takes a moment to send."""
+    """Return the name of an image whose three layers take a moment to push."""
     run_ch_image("import", busybox_tar, "bb")
     context = tmp_path / "context"
     context.mkdir()
@@ -41,9 +41,9 @@ def img(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> str:
 def kill_pushes(
     image: str, storage: Path, run_ch_image: Runner, registry: InProcessRegistry
 ) -> None:
-    """Kill pushes at random moments, and look at storage and registry after each.
+    """Kill pushes at random moments, and check storage and registry after each.
 
-    Now and then one is let through: it moves what is missing, and the next begins elsewhere.
+    Now and then a push may end: it uploads the missing blobs, and the next uses a new name.
     """
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -77,7 +77,7 @@ def kill_pushes(
 def push_and_count(
     image: str, storage: Path, run_ch_image: Runner, registry: InProcessRegistry, repository: str
 ) -> None:
-    """Push in peace, and count what moved: what was missing, and no more."""
+    """Push without a kill, and assert that only the missing blobs move."""
     for (_, digest), content in registry.blobs.items():
         assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
     there = {digest for _, digest in registry.blobs}
@@ -92,7 +92,7 @@ def push_and_count(
 
 
 def check_blobs(storage: Path) -> None:
-    """See that all complete blobs are what their names say."""
+    """Assert that all complete blobs have the digests that their names say."""
     for path in (storage / "blobs/sha256").glob("*"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 

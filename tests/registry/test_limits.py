@@ -1,4 +1,4 @@
-"""No more processes, threads or open files; files that cannot be renamed: each told with a hint."""
+"""Limits of processes, threads, open files and renames: each gives an error with a hint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FILE_HINT = r"hint: a process may have \d+ files open here \(ulimit -n\)"
 
 @pytest.fixture
 def place(run_ch_image: Runner, tmp_path: Path, in_process: InProcessRegistry) -> Path:
-    """Return where an image is as a tar and as a context; the registry and the storage have it."""
+    """Return a directory with an image as tar and as context; push it, and keep it in storage."""
     content = (directory("bin"), file("bin/data", random.Random(0).randbytes(99)), file("etc/x"))
     (tmp_path / "tar").write_bytes(archive(*content).getvalue())
     context = tmp_path / "context"
@@ -45,7 +45,7 @@ def place(run_ch_image: Runner, tmp_path: Path, in_process: InProcessRegistry) -
 
 @pytest.fixture
 def limited(place: Path, storage: Path, in_process: InProcessRegistry) -> Limited:
-    """Return a function that runs a command of ours behind another that limits it."""
+    """Return a function that runs a Sundog command behind a program that limits it."""
 
     def run(limit: Sequence[str], line: str) -> Completed:
         name, *words = line.format(host=in_process.host, place=place).split()
@@ -63,7 +63,7 @@ def limited(place: Path, storage: Path, in_process: InProcessRegistry) -> Limite
 
 
 def injected(place: Path, calls: str, error: str, when: str) -> list[str]:
-    """Return what lets system calls of the first process fail."""
+    """Return the strace command that lets system calls of the first process fail."""
     fault = f"inject={calls}:error={error}:when={when}"
     return ["strace", "-qq", "-o", str(place / "trace"), "-e", fault, "-e", f"trace={calls}"]
 
@@ -88,7 +88,7 @@ def says(done: Completed, error: str, hint: str) -> None:
     ],
 )
 def test_no_more_processes(*, line: str, limited: Limited, run_ch_image: Runner) -> None:
-    """The user who runs the tests has one process already, which runs them."""
+    """The process that runs the tests counts against its user's limit too."""
     done = limited(["prlimit", "--nproc=1"], line)
     says(done, _NO_PROCESS, _PROCESS_HINT)
     assert run_ch_image("list").stdout == "image\n"
@@ -98,7 +98,7 @@ def test_no_more_processes(*, line: str, limited: Limited, run_ch_image: Runner)
 def test_no_more_threads(
     *, line: str, limited: Limited, place: Path, storage: Path, run_ch_image: Runner
 ) -> None:
-    """Whichever thread it is that cannot be started."""
+    """The error is the same for each thread that can't start."""
     failed = 0
     for number in range(1, 12):
         done = limited(injected(place, "clone3", "EAGAIN", f"{number}"), line)
@@ -123,18 +123,18 @@ def test_no_more_threads(
     ],
 )
 def test_no_more_open_files(*, line: str, limited: Limited, run_ch_image: Runner) -> None:
-    """From so few that the interpreter just starts to so many that they are enough."""
+    """The limit grows from the least with which Python starts to one that is enough."""
     failed = 0
     for number in (*range(5, 14), *range(14, 40, 4)):
         done = limited(["prlimit", f"--nofile={number}"], line)
-        if done.returncode == 0 or "Permission denied" in done.stderr:  # which /bin/data has
+        if done.returncode == 0 or "Permission denied" in done.stderr:  # /bin/data has mode 0000
             break
         if re.search(
             "^(Fatal Python|ImportError|OSError|/bin/sh: |.*can't start: )",
             done.stderr,
             re.MULTILINE,
         ):
-            continue  # nothing of ours was there yet
+            continue  # Sundog's code had not started
         says(done, _NO_FILE, _FILE_HINT)
         failed += 1
     else:
@@ -155,7 +155,7 @@ def test_no_more_open_files(*, line: str, limited: Limited, run_ch_image: Runner
 def test_what_cannot_be_renamed(
     *, line: str, calls: str, limited: Limited, place: Path, run_ch_image: Runner
 ) -> None:
-    """There is a mount, another subvolume or another project in the storage directory."""
+    """A mount, another subvolume or another project is in the storage directory."""
     failed = 0
     for number in range(1, 20):
         done = limited(injected(place, calls, "EXDEV", str(number)), line)
@@ -167,7 +167,7 @@ def test_what_cannot_be_renamed(
             rf"storage directory {place}/storage\n",
             "hint: all of it must be on one file system, .*--storage",
         )
-        # What is renamed last is rubbish, when all is done.
+        # The last rename only moves rubbish; the command is done by then.
         assert run_ch_image("list").stdout in ("image\n", "image\ny\n")
         failed += 1
     assert failed
@@ -190,7 +190,7 @@ def test_a_full_disk_is_not_the_fault_of_what_a_symlink_points_to(
     run_ch_image: Runner,
     small_tmpfs: Callable[[int, str], Path],
 ) -> None:
-    """Each symlink points to a file that is there, on another file system."""
+    """Each symlink points to an existing file on another file system."""
     target = place / "tar"
     mount = small_tmpfs(4096, "nr_inodes=150")
     storage = mount / "storage"

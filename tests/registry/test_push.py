@@ -1,4 +1,4 @@
-"""``ch-image push``: what the registry has afterwards, as others see it, and what went there."""
+"""``ch-image push``: what others find in the registry afterwards, and what it sent."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def members(layer: bytes) -> dict[str, tarfile.TarInfo]:
 
 
 def skopeo(*arguments: str | Path) -> str:
-    env = os.environ | {"XDG_RUNTIME_DIR": "/nonexistent"}  # where logins would be looked for
+    env = os.environ | {"XDG_RUNTIME_DIR": "/nonexistent"}  # skopeo looks for logins there
     done = subprocess.run(
         ["skopeo", *arguments], env=env, capture_output=True, text=True, check=False
     )
@@ -188,13 +188,13 @@ def test_layers_that_were_pulled_go_back_as_they_came(
     source, copy = f"{registry}/back/source:1", f"{registry}/back/copy:1"
     skopeo("copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:i", f"docker://{source}")
     run_ch_image("pull", source, "i", env=NOTHING)
-    # A registry that is another one: nothing is there yet.
+    # The other registry is still empty.
     with InProcessRegistry().serve() as other:
         digest = push(run_ch_image, "i", f"{other.host}/other:1").stdout.strip()
         content = manifest_of(other, "other", "1")
     seen = json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{source}"))
     assert [layer["digest"] for layer in content["layers"]] == seen["Layers"]
-    assert digest == seen["Digest"]  # not even the manifest has changed
+    assert digest == seen["Digest"]  # the manifest is the same too
 
     build(run_ch_image, tmp_path, "FROM i\nRUN echo >/new\n", "child")
     push(run_ch_image, "child", copy)
@@ -252,7 +252,7 @@ def test_directory(
 ) -> None:
     (busybox_tree / "su").write_text("")
     (busybox_tree / "su").chmod(0o6755)
-    for number in range(25):  # as below a project's set-group-ID directory
+    for number in range(25):  # as in a project's set-group-ID directory
         (busybox_tree / f"project{number}").mkdir()
         (busybox_tree / f"project{number}").chmod(0o3775)
     (busybox_tree / "ch").mkdir()
@@ -263,7 +263,7 @@ def test_directory(
     )
     assert done.stdout == again.stdout
     lines = [line for line in done.stderr.splitlines() if "set-id bits dropped" in line]
-    warnings = list(dict.fromkeys(lines))  # at the end they are told again
+    warnings = list(dict.fromkeys(lines))  # the command repeats them at its end
     assert len(warnings) == 21
     assert warnings[0].endswith(": /su")
     assert warnings[-1].endswith(": 6 more")
@@ -274,7 +274,7 @@ def test_directory(
     config = manifest_of(in_process, "dir", "1")["config"]["digest"]
     assert json.loads(in_process.blobs["dir", config])["config"]["Env"] == ["A=b"]
     assert os.listdir(storage / "images") == os.listdir(storage / "layers") == []
-    # Imported, it keeps them here, whatever is done in the directories; but not elsewhere.
+    # The imported image keeps the bits here, after changes too; elsewhere it does not.
     run_ch_image("import", busybox_tree, "dir")
     (busybox_tree / "Dockerfile").write_text(
         "FROM dir\nRUN touch /project7/x && chmod o-x /project8\n"
@@ -370,7 +370,7 @@ def test_bad_epoch(*, bb: str, run_ch_image: Runner) -> None:
     assert "$SOURCE_DATE_EPOCH: not a number of seconds: soon" in done.stderr
 
 
-# Run a command, and print the peak memory of the largest of its processes.
+# Runs a command and prints the peak memory of its largest process.
 PEAK = """\
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
@@ -386,13 +386,13 @@ def test_memory_does_not_grow_with_the_image(
     tree.mkdir()
     with (tree / "zeros").open("wb") as file:
         file.truncate(1 << 30)
-    (tree / "random").write_bytes(os.urandom(64 << 20))  # which takes several chunks to upload
+    (tree / "random").write_bytes(os.urandom(64 << 20))  # the upload takes several chunks
     run_ch_image("import", tree, "large")
     for arguments in (
         ["push", "large", f"{registry}/large:1"],
         ["save", "-o", str(tmp_path / "saved"), "large"],
     ):
-        # By a process in between: a program inherits the peak of the one that executed it.
+        # A process in between runs it: a program inherits the peak of its caller.
         done = subprocess.run(
             [sys.executable, "-c", PEAK, *command("ch-image"), *arguments],
             env=os.environ | NOTHING | {"CH_IMAGE_STORAGE": str(storage)},

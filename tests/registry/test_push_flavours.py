@@ -35,7 +35,7 @@ def test_there_and_back(
     host = getattr(flavours, flavour)
     env = trusting(flavours) | LOGIN
     first = push(run_ch_image, bb, f"{host}/{flavour}/one:1", env=env)
-    # The registries have one storage, but each repository its own blobs.
+    # The registries share one storage, but each repository has its own blobs.
     again = push(run_ch_image, bb, f"{host}/{flavour}/two:1", env=env)
     assert "taken from another repository" in again.stderr
     assert again.stdout == first.stdout
@@ -64,4 +64,4 @@ def test_whoever_may_not(
         env["CH_IMAGE_PASSWORD"] = "wrong"
     done = push(run_ch_image, bb, f"{host}/{flavour}/x:1", check=False, env=env)
     refused(done, complaint)
-    assert "uploading" not in done.stderr  # it was told before the work
+    assert "uploading" not in done.stderr  # the command says so before it works

@@ -1,4 +1,4 @@
-"""What a registry says about a refusal: its words are shown, and are not trusted."""
+"""A registry's words about a refusal: Sundog shows them and does not trust them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Refusal:
-    """An answer of status 400, whatever is asked, and the transport that brings it."""
+    """An answer of status 400 to any request, and the transport that brings it."""
 
     status = 400
     headers: Mapping[str, str] = {}

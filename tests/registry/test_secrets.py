@@ -1,4 +1,4 @@
-"""Passwords and tokens: in no message, no command line, no file that others may read."""
+"""Passwords and tokens: no message, no command line, no file of other readers has them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRETS = (
 
 
 def token_login(registry: FaultyRegistry) -> Callable[[Asked, Answer], Answer]:
-    """Return a fault: a token server gives a token for name and password."""
+    """Return a fault: the registry wants a token, and its token server name and password."""
     password = basic_login("u", PASSWORD)
 
     def check(asked: Asked, answer: Answer) -> Answer:
@@ -47,12 +47,12 @@ def token_login(registry: FaultyRegistry) -> Callable[[Asked, Answer], Answer]:
 
 
 def command_lines() -> bytes:
-    """Return what is in the command lines of all processes."""
+    """Return the command lines of all processes."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             found.append(process.read_bytes())
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
     return b"\n".join(found)
 
@@ -91,7 +91,7 @@ def test_they_show_nowhere(
     for arguments, env, status in (
         (("pull", *loud, name), {}, 0),
         (("pull", *loud, "--always-download", "--auth", name), variables, 0),
-        (("push", *loud, "--auth", name, f"{faulty.host}/b:1"), variables, 1),  # it cannot be
+        (("push", *loud, "--auth", name, f"{faulty.host}/b:1"), variables, 1),  # no push there
         (("pull", *loud, f"{faulty.host}/none"), {}, 1),
         (("list", *loud, name), {}, 0),
         (("logout", *loud, faulty.host), {}, 0),

@@ -1,4 +1,4 @@
-"""Which token servers see a password."""
+"""The token servers to which Sundog sends a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads: in chunks or at once, taken up where they broke, tried again when it helps."""
+"""Uploads: in chunks or whole, resumed after a break, tried again when that helps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK = 1000
-CONTENT = bytes(range(256)) * 20  # five chunks and a rest
+CONTENT = bytes(range(256)) * 20  # five chunks and a part
 DIGEST = Digest.of(CONTENT)
 DESCRIPTOR = Descriptor("application/octet-stream", DIGEST, len(CONTENT))
 POST, PATCH, PUT = r"POST .*uploads/(\?.*)?", r"PATCH .*", r"PUT .*blobs.*"
 
 
 class Sum:
-    """A transfer that adds up."""
+    """A transfer that adds up its bytes."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -46,13 +46,13 @@ def client(registry: InProcessRegistry, repository: str = "repo") -> RegistryCli
     transport = RetryingTransport(Urllib3Transport({}), sleep=lambda _: None)
     endpoint = Endpoint(registry.host, repository)
     made = RegistryClient(endpoint, transport, lambda: None, scopes=(push_scope(repository),))
-    made.check()  # as a push does: it finds out whether the registry speaks TLS
+    made.check()  # a push does so too, to find out whether the registry speaks TLS
     return made
 
 
 @pytest.fixture
 def upload(in_process: InProcessRegistry, tmp_path: Path) -> Callable[..., int]:
-    """Return a function that uploads CONTENT and returns how many bytes it said to have moved."""
+    """Return a function that uploads CONTENT and returns how many bytes it reported."""
     path = tmp_path / "blob"
     path.write_bytes(CONTENT)
 
@@ -68,7 +68,7 @@ def upload(in_process: InProcessRegistry, tmp_path: Path) -> Callable[..., int]:
 
 
 def once(pattern: str, error: Exception, *, at: int = 1) -> Callable[[str], None]:
-    """Return a fault: the request number ``at`` that matches fails."""
+    """Return a fault that lets the matching request number ``at`` fail."""
     import re
 
     seen = 0
@@ -125,7 +125,7 @@ def test_failure_for_a_moment(
 def test_what_has_arrived_is_not_sent_again(
     in_process: InProcessRegistry, upload: Callable[..., int]
 ) -> None:
-    in_process.after = once(PATCH, CutOff(), at=5)  # arrived, but nobody said so
+    in_process.after = once(PATCH, CutOff(), at=5)  # the chunk arrived; its answer did not
     assert upload() == len(CONTENT)
     assert in_process.received == len(CONTENT)
 

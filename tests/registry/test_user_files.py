@@ -1,4 +1,4 @@
-"""Where settings, certificates and logins of the user are: one place for all three."""
+"""The user's settings, certificates and logins: one directory has all three."""
 
 import json
 import os

@@ -91,13 +91,13 @@ def image(name: str, *layers: str, **config: object) -> Image:
 
 
 def temporary_things(storage: Path) -> list[str]:
-    """Return what is in ``tmp/`` although no command runs."""
+    """Return the names of what is in ``tmp/`` while no command runs."""
     tmp = storage / "tmp"
     return [name for name in os.listdir(tmp) if name != "trash"] + os.listdir(tmp / "trash")
 
 
 def contents(tree: Path) -> dict[str, bytes | None]:
-    """Return the paths below ``tree`` and what is in the regular files."""
+    """Return the paths below ``tree``, with the contents of the regular files."""
     return {
         str(path.relative_to(tree)): path.read_bytes()
         if path.is_file() and not path.is_symlink()

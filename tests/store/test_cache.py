@@ -1,4 +1,4 @@
-"""The build cache: entries that point to a layer, to none, or to one that is gone."""
+"""The build cache: entries that name a layer, no layer, or a layer that is gone."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from sundog.store.cache import CacheEntry, CacheHit
 from sundog.store.layer_info import LayerInfo
 from sundog.store.store import Store
 
-pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # no driver is involved
+pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # the cache uses no driver
 
 
 def add_layer(store: Store) -> str:
@@ -76,6 +76,6 @@ def test_size_is_that_of_the_contents(store: Store, storage: Path) -> None:
     (tree / "locked/d").write_bytes(b"678")
     (tree / "locked").chmod(0)
     assert store.layers.size(layer) == 8
-    (tree / "a").write_bytes(b"")  # it is not looked for again
+    (tree / "a").write_bytes(b"")  # the store does not measure again
     assert store.layers.size(layer) == 8
     assert store.layers.info(layer).size == 8

@@ -1,4 +1,4 @@
-"""Garbage collection: what goes, what stays, and who has to wait."""
+"""Garbage collection: what it removes, what it keeps, and which command has to wait."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.store.conftest import Files, image, temporary_things, write_tar
 
 @pytest.fixture
 def make_tar(tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that makes a tar that is unlike all others."""
+    """Return a function that makes a new tar, different from all earlier ones."""
 
     def make(name: str) -> str:
         files: Files = {"usr": None, f"usr/{name}": os.urandom(8)}
@@ -114,7 +114,7 @@ def test_layer_for_the_command_alone_goes_with_it(
     with open_store() as other, open_store() as store:
         (layer,) = read_image(store, tar, "base").layers
         other.hold()
-        store.close()  # while another command uses layers: that has to see to it
+        store.close()  # another command uses layers; that command has to collect
         assert layers_in(storage) == [layer]
         other.close()
         assert layers_in(storage) == []

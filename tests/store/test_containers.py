@@ -1,4 +1,4 @@
-"""The store and running containers: an image that goes does not hurt who runs from it."""
+"""The store and running containers: a container outlives the removal of its image."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ from sundog.transfer.importer import import_image
 from tests.conftest import command
 from tests.store.conftest import temporary_things
 
-# Says when it runs, waits for a line, and then opens files that it had not opened before.
+# The script says that it runs, waits for a line, and then opens files for the first time.
 SCRIPT = "echo running; read -r line; cat /etc/passwd /ch/metadata.json >/dev/null && echo $line"
 
 
 @pytest.fixture
 def own_tar(tmp_path: Path, busybox_tar: Path) -> Path:
-    """Return an image that no other test has, so that no other test's container counts."""
+    """Return an image of this test alone: a container of another test can't keep its layer."""
     path = tmp_path / "own.tar"
     shutil.copyfile(busybox_tar, path)
     with tarfile.open(path, "a") as tar:
@@ -57,7 +57,7 @@ def test_container_goes_on_when_its_image_goes(
         else:
             import_image(store, str(root_tar), "x")
     assert temporary_things(storage) != []
-    Store.open(str(storage), driver=driver).close()  # another collection in the meantime
+    Store.open(str(storage), driver=driver).close()  # meanwhile, another command collects
     finish(container)
     Store.open(str(storage), driver=driver).close()
     assert temporary_things(storage) == []

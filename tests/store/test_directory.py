@@ -1,4 +1,4 @@
-"""The storage directory: made private, recognised, refused untouched where it is not Sundog's."""
+"""The storage directory: Sundog makes it private, recognises it, and leaves others alone."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from sundog.store.store import Store
 
 
 def snapshot(path: Path) -> list[tuple[str, int, int]]:
-    """Return all that is below ``path``, with modes and times of change."""
+    """Return all paths below ``path``, with modes and times of change."""
     return sorted(
         (str(p), p.lstat().st_mode, p.lstat().st_ctime_ns) for p in [path, *path.rglob("*")]
     )
@@ -110,7 +110,7 @@ def test_set_group_id_bit_that_came_later_is_refused_with_the_chmod(path: Path) 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory in which everything gets a group that is not the user's."""
+    """Return a directory whose new files get a group that is not the user's."""
     if "SUNDOG_REFERENCES" not in os.environ:
         pytest.skip("needs root")
     path = Path(os.environ["SUNDOG_REFERENCES"], "project", tmp_path.name)
@@ -186,14 +186,14 @@ def test_making_goes_on_where_a_killed_command_left_it(path: Path) -> None:
     entries = [path / "version", *(p for p in path.iterdir() if p.name != "version")]
     shutil.rmtree(path)
 
-    # Nothing but the file that becomes the version file, whole or cut.
+    # The directory holds only the draft of the version file, whole or cut.
     path.mkdir(0o700)
     (path / ".sundog-version.0a1b").write_text("sun")
     open_directory(complete)
     (path / ".sundog-version.0a1b").unlink()
     assert {p.relative_to(path) for p in path.rglob("*")} == reference
 
-    # Some of the directories; the one that is made last is missing.
+    # The directory holds some of its parts; the part that is made last is missing.
     for entry in entries:
         if entry.name not in ("version", "images"):
             shutil.rmtree(entry)
@@ -239,7 +239,7 @@ def test_many_processes_open_a_new_directory_at_once(tmp_path: Path) -> None:
         reading, writing = os.pipe()
         children = [_open_when_told(path, reading, writing) for _ in range(6)]
         os.close(reading)
-        os.close(writing)  # the start for all
+        os.close(writing)  # all children start now
         assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
         assert [name for name in os.listdir(path) if name.startswith(".")] == []
         assert path.stat().st_mode & 0o7777 == 0o700

@@ -1,4 +1,4 @@
-"""What instructions change becomes layers, the same ones on both drivers."""
+"""An instruction's changes become a layer, the same one on both drivers."""
 
 import os
 import stat
@@ -30,7 +30,7 @@ def apply(store: Store, layers: tuple[str, ...], change: Change) -> str | None:
 
 
 def view(store: Store, layers: tuple[str, ...]) -> dict[str, str]:
-    """Return the paths in an image of ``layers`` and what is in the files."""
+    """Return the paths in an image of ``layers``, with the contents of the files."""
 
     def look(roots: list[int]) -> dict[str, str]:
         found = {}
@@ -119,7 +119,7 @@ def test_changes_make_a_layer_and_leave_the_base_alone(store: Store, base: str) 
     assert view(store, (base,)) == BASE_VIEW
     owners = store.layers.owners(layer)
     assert owners[b"etc/link"].kind == "w"
-    # Overlayfs says that the directory is another; a comparison, that the file is gone.
+    # Overlayfs marks the directory as new; the comparison finds that the file is gone.
     assert owners.get(b"bin", OwnerRecord("d")).opaque or owners[b"bin/tool"].kind == "w"
 
 

@@ -1,4 +1,4 @@
-"""What a command reads does not depend on how many other images there are."""
+"""A command does not read more when there are more other images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.registry.servers import InProcessRegistry
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Counts what is opened and listed, but for Python's own modules.
+# This program counts the files that a command opens or lists, except Python's modules.
 COUNTING = """
 import os, sys
 
@@ -50,7 +50,7 @@ DOCKERFILES = {
     "wrong": "FROM bb\nNONSENSE\n",
     "absent": "FROM bb\nCOPY nothing /\n",
 }
-# Each after the ones before it; those after "-" fail.
+# They run in this order; the commands after "-" fail.
 COMMANDS = """
     import {bb} bb
     import {bb} bb
@@ -88,7 +88,7 @@ COMMANDS = """
 
 
 def add_images(storage: Path, count: int) -> list[str]:
-    """Add images with a layer each, and return their names."""
+    """Add images of one layer each, and return their names."""
     names = [f"other{number}" for number in range(count)]
     with Store.open(str(storage)) as store:
         drafts = []
@@ -107,7 +107,7 @@ def add_images(storage: Path, count: int) -> list[str]:
 
 
 def opened(storage: Path, *words: str, succeeds: bool = True) -> int:
-    """Run ``ch-image`` and return how often it opened or listed something."""
+    """Run ``ch-image``; return how many files and directories it opened or listed."""
     note = storage.with_name("count")
     done = subprocess.run(
         [sys.executable, "-c", COUNTING, *words],
@@ -127,7 +127,7 @@ def test_no_command_reads_other_images(
 ) -> None:
     monkeypatch.setenv("CH_IMAGE_DRIVER", driver)
     lines = COMMANDS.splitlines()
-    if driver == "copy":  # which makes a difference to those
+    if driver == "copy":  # the driver matters only to these commands
         lines = [line for line in lines if {"import", "build"} & set(line.split())]
     counts: list[dict[str, int]] = []
     for others in (FEW, MANY):
@@ -144,7 +144,7 @@ def test_no_command_reads_other_images(
                 count = opened(place / "storage", *words[not succeeds :], succeeds=succeeds)
                 counts[-1][f"{number}: {line.strip()}"] = count
     few, many = counts
-    # Blobs come in by pieces, of which there may be more or fewer.
+    # A blob arrives in pieces, whose number varies.
     assert {line: (few[line], many[line]) for line in few if many[line] - few[line] > 10} == {}
 
 
@@ -153,6 +153,6 @@ def test_images_are_read_once_to_delete_several(storage: Path) -> None:
     one = opened(storage, "delete", names[0])
     several = opened(storage, "delete", *names[1:11])
     matching = opened(storage, "delete", *(f"*her2{digit}" for digit in range(10)))
-    # Of some files for each, and not of all images for each.
+    # Each name costs a few files, not a look at all images.
     assert several < 2 * one
     assert matching < 3 * one

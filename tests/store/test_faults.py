@@ -15,7 +15,7 @@ from sundog.store.faults import StorageFaults
 from sundog.store.store import Store
 from tests.store.conftest import write_tar
 
-# Run as root of a user namespace, with a small tmpfs mounted on the directory "fs".
+# Runs as root of a user namespace and mounts a small tmpfs on the directory "fs".
 PRELUDE = """
 import os, subprocess, sys
 from sundog.errors import StoreError
@@ -54,7 +54,7 @@ def temporary():
 
 @pytest.fixture
 def in_small_tmpfs(tmp_path: Path, driver: str) -> Callable[..., None]:
-    """Return a function that runs a program whose working directory has a small tmpfs in it."""
+    """Return a function that runs a program with a small tmpfs in its working directory."""
     (tmp_path / "fs").mkdir()
     write_tar(tmp_path / "small.tar", {"usr": None, "usr/small": b"1"})
     write_tar(tmp_path / "large.tar", {"usr": None, "usr/large": bytes(2 << 20)})

@@ -1,4 +1,4 @@
-"""Images by name: one entry for all spellings, replaced as a whole, files for ch-run and people."""
+"""Images by name: all spellings name one image; a new one replaces it whole; its own files."""
 
 import errno
 import json
@@ -166,7 +166,7 @@ def test_reader_finds_the_old_image_or_the_new_one(open_store: Callable[[], Stor
         except BaseException as error:
             failures.append(error)
 
-    # The thread makes no call to the worker, which alone must not be forked by threads.
+    # The thread does not call the worker: a thread must not fork the worker.
     thread = threading.Thread(target=read)
     thread.start()
     for number in range(1, rounds + 1):

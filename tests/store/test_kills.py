@@ -19,11 +19,11 @@ SEED = random.SystemRandom().randrange(1 << 32)
 
 
 def run_killed(operation: Callable[[], object], seconds: float | None, expected: int = 0) -> float:
-    """Run ``operation`` in a process, kill it after so many seconds, and return how long it took.
+    """Run ``operation`` in a process, kill it after ``seconds``, and return how long it took.
 
-    Without ``seconds`` it has to end with the status ``expected``.
+    Without ``seconds`` the process has to end with the status ``expected``.
 
-    Returns when all processes that it made are gone.
+    Returns when all processes that the operation made are gone.
     """
     alive, held = os.pipe()
     go_read, go_write = os.pipe()
@@ -47,7 +47,7 @@ def run_killed(operation: Callable[[], object], seconds: float | None, expected:
     assert os.waitstatus_to_exitcode(status) in (
         (expected,) if seconds is None else (0, -signal.SIGKILL)
     )
-    assert os.read(alive, 1) == b""  # its worker, too, has let go
+    assert os.read(alive, 1) == b""  # its worker has closed the pipe too
     for fd in (alive, go_read, go_write):
         os.close(fd)
     return took
@@ -59,7 +59,7 @@ def many_files(content: bytes) -> Files:
 
 
 class Bench:
-    """A store with an image ``old``, in which operations are killed."""
+    """A store with an image ``old``, in which a test kills operations."""
 
     def __init__(self, storage: Path, driver: str, tmp_path: Path) -> None:
         self.storage = storage
@@ -75,9 +75,9 @@ class Bench:
         return Store.open(str(self.storage), driver=self.driver)
 
     def check(self, names: set[str]) -> set[str]:
-        """Check the store after a kill, as the next command finds it; return the names of images.
+        """Check the store that the next command finds after a kill; return its images' names.
 
-        ``names`` are those that may be there besides ``old``.
+        ``names``: the images that the store may have besides ``old``.
         """
         with self.open() as store:
             images = {image.typed: image for image in store.images.list()}
@@ -134,7 +134,7 @@ def test_killed_import(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_killed_replacement(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The image that is replaced is there all the time, in its old form or its new one."""
+    """A reader finds the replaced image at any time, in its old form or its new one."""
     changed = image("x", *bench.old.layers, env=("N=2",))
 
     def operation() -> None:
@@ -211,7 +211,7 @@ def test_killed_delete_and_collection(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_killed_collector_of_leftovers(bench: Bench) -> None:
-    """Who cleans up after a killed command may be killed as well."""
+    """A command that cleans up after a killed command may be killed as well."""
 
     def leave() -> None:
         def operation() -> None:

@@ -1,4 +1,4 @@
-"""Layers: what is known of them, and the tar that they make."""
+"""Layers: what the store knows of them, and the tar that it makes of them."""
 
 import hashlib
 import io
@@ -58,7 +58,7 @@ def test_diff_id_is_the_digest_of_the_tar_and_is_kept(
     assert store.layers.info(layer).diff_id == digest
     (storage / "layers" / layer / "tree/usr/later").parent.chmod(0o700)
     (storage / "layers" / layer / "tree/usr/later").touch()
-    assert store.layers.diff_id(layer) == digest  # nothing is read again
+    assert store.layers.diff_id(layer) == digest  # the store does not read the layer again
     store.close()
     assert temporary_things(storage) == []
 
@@ -89,7 +89,7 @@ def test_damaged_manifest_is_one_clear_error(store: Store, storage: Path, layer:
 def test_tar_goes_to_the_callers_directory(
     store: Store, layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.worker.call(read_in_tree, b"/", b"", 1)  # it keeps the directory in which it was started
+    store.worker.call(read_in_tree, b"/", b"", 1)  # the worker keeps its directory
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     store.layers.write_tar(layer, b"out.tar")

@@ -1,4 +1,4 @@
-"""Locks: shared and exclusive use, freed by death, refused with a reason where there are none."""
+"""Locks: shared and exclusive, freed by death; a file system without locks gets an error."""
 
 import errno
 import fcntl
@@ -65,7 +65,7 @@ def test_file_system_without_locks_is_named(
         with pytest.raises(StoreError, match=r"^no file locks on .*/locks/use: ") as error:
             import_image(store, str(root_tar), "x")
         assert "--storage" in error.value.hint
-        assert list(store.images.list()) == []  # a look needs none
+        assert list(store.images.list()) == []  # reading needs no lock
         monkeypatch.undo()
 
 
@@ -78,7 +78,7 @@ def test_a_turn_that_another_command_has_taken_meanwhile_is_not_removed(
 
     def flock(fd: int, operation: int) -> None:
         if not taken:
-            path.unlink()  # its holder is done, and the next command comes
+            path.unlink()  # the holder ends, and the next command starts
             taken.append(os.open(path, os.O_RDWR | os.O_CREAT))
             real(taken[0], fcntl.LOCK_EX)
         real(fd, operation)

@@ -1,4 +1,4 @@
-"""Images of more layers than mount(2) takes the names of, up to what overlayfs stacks."""
+"""Images of more layers than fit into one mount(2), up to the most that overlayfs stacks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from tests.conftest import Runner
 
-# Of the 500 that the kernel takes, the image's own root and the skeleton are two.
+# The kernel takes 500: the layers, the image's own root and the skeleton.
 MOST = OVERLAY_MAX_LOWERS - 2
 
 
 def make_images(storage: Path, *counts: int) -> None:
-    """Make the image bN of so many layers, for each number: bb, then one new file in each."""
+    """Make for each number N the image bN of N layers: bb, then one new file in each layer."""
     with Store.open(str(storage), driver="overlay") as store:
         (base,) = store.images.get("bb").layers
         drafts = []
@@ -72,7 +72,7 @@ def test_as_many_as_the_kernel_stacks(
     assert (
         run_ch_run("-W", f"b{MOST}", "--", "sh", "-c", "echo x >/new && cat /new").stdout == "x\n"
     )
-    # It is built upon and copied from, and what comes of it runs as long as it is not too many.
+    # A build starts from it and copies from it; the result runs unless it has too many layers.
     (tmp_path / "Dockerfile").write_text(
         f"FROM b{MOST - 1} AS base\nRUN rm /many/0 && ls /many | wc -l\n"
         f"FROM bb\nRUN --mount=from=base,target=/base ls /base/many | wc -l\n"

@@ -1,6 +1,6 @@
-"""A power cut at any moment of a pull, a build, a push: what was called done is there afterwards.
+"""A power cut at any moment of a command: all that commands have called done survives it.
 
-The storage is on a disk of which the root helper makes clones, see scripts/disks.py.
+The storage is on a disk that the root helper clones, see scripts/disks.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.registry.servers import InProcessRegistry
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    # To pull from, and to push to.
+    # The first is pulled from, the second pushed to.
     Registries = tuple[FaultyRegistry, InProcessRegistry]
 
     from tests.conftest import Completed, RootHelper
@@ -41,13 +41,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @dataclass(frozen=True)
 class Disk:
-    """A small disk, and what the root helper does with it."""
+    """A small disk that the root helper makes, mounts and clones."""
 
     helper: RootHelper
     path: Path
 
     def cut(self) -> Path:
-        """Take the disk as it would be if the power went now; return where to mount it."""
+        """Clone the disk as a power cut would leave it now; return where to mount the clone."""
         return Path(self.helper.ask("clone-disk", path=str(self.path))["clone"])
 
     def mount(self, clone: Path) -> None:
@@ -70,16 +70,16 @@ def disk(request: pytest.FixtureRequest, root_helper: RootHelper) -> Generator[D
 
 @dataclass
 class Command:
-    """A command, the images that it makes and removes, and the line that calls it done."""
+    """A command, the images that it makes and removes, and the line that says it is done."""
 
     words: list[str]
-    makes: dict[str, int] = field(default_factory=dict)  # name → what the image's /n says
+    makes: dict[str, int] = field(default_factory=dict)  # name → the contents of the image's /n
     removes: tuple[str, ...] = ()
     done: str = ""
 
 
 class Bench:
-    """A storage directory on a disk, registries, and what the commands have called done."""
+    """A storage directory on a disk, registries, and the images of commands that are done."""
 
     def __init__(self, disk: Disk, place: Path, bb: Path, registries: Registries) -> None:
         seed = random.randrange(1 << 32)
@@ -101,7 +101,7 @@ class Bench:
         return run_program([*command("ch-image"), *words], env=environment, check=check)
 
     def commands(self) -> list[Command]:
-        """Return the commands of one round: each kind once, and on new content."""
+        """Return the commands of one round: each kind once, with new content."""
         self.number += 1
         n = self.number
         data = self.chance.randbytes(BYTES)
@@ -129,7 +129,7 @@ class Bench:
         return round_
 
     def run(self, one: Command, cuts: int) -> None:
-        """Run a command, cut the power so many times while it runs or just after, and look."""
+        """Run a command, cut the power ``cuts`` times during it or just after, and check each."""
         kind = one.words[0]
         with open(self.place / "said", "w+") as said:
             start = time.monotonic()
@@ -166,13 +166,13 @@ class Bench:
             self.built = one.words[2]
 
     def after(self, one: Command) -> dict[str, int]:
-        """Return the images that are there when a command is done."""
+        """Return the images that the storage has when a command is done."""
         return {name: n for name, n in (self.there | one.makes).items() if name not in one.removes}
 
     def check(self, root: Path, one: Command, *, is_done: bool) -> None:
-        """See that a storage after a cut has what was called done, whole, and can be used.
+        """Assert that the storage after a cut has all images of done commands, and works.
 
-        ``one`` was at work; what it is to make or to remove may be there or not.
+        ``one`` was at work; the images that it makes or removes may be there or not.
         """
         print(f"cut: {one.words[:2]} {'done' if is_done else 'at work'}")
         possible = [self.after(one)] if is_done else self.between(one)
@@ -190,7 +190,7 @@ class Bench:
         self.use(root, one, is_done=is_done)
 
     def between(self, one: Command) -> list[dict[str, int]]:
-        """Return what may be there while a command is at work."""
+        """Return the images that may be there while a command is at work."""
         states = [self.there | one.makes]
         states += [
             {name: n for name, n in self.there.items() if name not in one.removes[:count]}
@@ -199,7 +199,7 @@ class Bench:
         return states
 
     def content(self, root: Path, name: str) -> int:
-        """Read the whole image; return what its /n says."""
+        """Read the whole image; return the contents of its /n."""
         with Store.open(str(root / "storage")) as store:
             image = store.images.get(name)
             number = 0
@@ -219,7 +219,7 @@ class Bench:
         return number
 
     def use(self, root: Path, one: Command, *, is_done: bool) -> None:
-        """Have the storage do what it did, and more."""
+        """Run the earlier commands and others on the storage."""
         kind = one.words[0]
         if kind == "delete":
             self.ch_image(root, "delete", *one.words[1:], check=False)

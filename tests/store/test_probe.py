@@ -1,4 +1,4 @@
-"""The probe: overlay where overlayfs works in full, copy and the reason where it does not."""
+"""The probe: it returns overlay where all of overlayfs works, else copy and the reason."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def test_overlay_works_here_as_mounting_one_shows(tmp_path: Path) -> None:
 def test_each_mark_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str, reason: str
 ) -> None:
-    """Overlayfs does its work, and then what it did is undone."""
+    """Overlayfs makes its marks; then the test removes one of them."""
     missing_mark = probe_module._missing_mark
 
     def sabotaged(upper: bytes) -> str:
@@ -76,7 +76,7 @@ def test_marks_that_a_lower_layer_would_not_have_heeded_are_noticed(
 
 
 def test_file_system_without_user_xattrs_gets_copy(tmp_path: Path) -> None:
-    """/proc's ramfs has none; neither does an overlay on an overlay's upper."""
+    """The ramfs of /proc has no user xattrs, nor has an overlay on an overlay's upper."""
     program = (
         "import os, sys\n"
         "from sundog.store.probe import probe\n"

@@ -1,4 +1,4 @@
-"""tmp/: nothing of a killed process stays, and nothing of a live one goes."""
+"""tmp/: a collection removes all files of killed processes and no file of a live one."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.directory import open_directory
 from sundog.store.scratch import Scratch
 
-# Makes something in tmp/, says so, and waits to be killed.
+# The program makes a directory in tmp/, says so, and waits to be killed.
 HOLDER = """
 import sys, time
 from sundog.store.scratch import Scratch
@@ -39,7 +39,7 @@ def scratch(directory: bytes) -> Scratch:
 
 
 def collect(scratch: Scratch) -> bool:
-    """Collect, and return whether a killed process had left something."""
+    """Collect; return whether the collection found files of a killed process."""
     found: list[bool] = []
     scratch.collect(lambda: found.append(True))
     return bool(found)
@@ -108,7 +108,7 @@ def test_children_of_a_killed_process_keep_what_they_may_still_use(
         os.read(pipe_read, 1)
         os._exit(0)
     try:
-        # As when this process is killed: its own descriptor is gone, the child's is not.
+        # As if this process were killed: its own descriptor is closed, the child's is not.
         os.close(scratch._lock)
         other = Scratch(directory)
         assert not collect(other)
@@ -189,7 +189,7 @@ MOUNT = b'mount --bind "$1" "$1" && echo ready && exec sleep 600'
 
 @pytest.fixture
 def mount_named(tmp_path: Path) -> Callable[[bytes], subprocess.Popen[bytes]]:
-    """Return a function that starts a process with something of this name mounted."""
+    """Return a function that starts a process in which an image of this name is mounted."""
 
     def start(name: bytes) -> subprocess.Popen[bytes]:
         source = os.path.join(os.fsencode(tmp_path), b"mounted", name)
@@ -206,7 +206,7 @@ def mount_named(tmp_path: Path) -> Callable[[bytes], subprocess.Popen[bytes]]:
     return start
 
 
-LAYER = os.urandom(10).hex().encode()  # in no other test process is it mounted
+LAYER = os.urandom(10).hex().encode()  # no other test process mounts it
 
 
 def make_image(directory: bytes, name: bytes, stack: ImageStack) -> bytes:

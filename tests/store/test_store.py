@@ -1,4 +1,4 @@
-"""The store as a whole: commands side by side, other users, and what a look at it costs."""
+"""The store as a whole: parallel commands, other users, and what reading it costs."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def test_commands_side_by_side(storage: Path, driver: str, root_tar: Path, tmp_p
 def test_second_user_gets_nowhere(storage: Path, root_helper: RootHelper, root_tar: Path) -> None:
     with Store.open(str(storage), driver="overlay") as store:
         (layer,) = import_image(store, str(root_tar), "x").layers
-    for directory in (storage, *storage.parents):  # all the way is open, but for the storage
+    for directory in (storage, *storage.parents):  # all but storage is open to all
         if directory != storage and directory.stat().st_uid == os.getuid():
             directory.chmod(directory.stat().st_mode | 0o055)
     ask = root_helper.as_second_user

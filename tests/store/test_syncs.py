@@ -1,4 +1,4 @@
-"""What reaches the device, in which order: every sync and every rename of whole commands."""
+"""The order of writes to the device: every sync and every rename of whole commands."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _SYNC = re.compile(r"(fsync|syncfs)\(\d+<([^>]*)>\) += 0")
 _RENAME = re.compile(r"(?:rename|renameat|renameat2)\((.*)\) += 0")
 _QUOTED = re.compile(r'"([^"]*)"')
-# What somebody may rely on after a command; the rest of the storage is made anew or of no account.
+# These names have to survive a power cut; commands make all others anew, or never read them.
 _LASTING = re.compile(r"/(images|layers|cache|trees|blobs/sha256)$")
 
-Event = tuple[str, str, str]  # "sync" and a path; "sync" and ""; "rename", from where, to where
+Event = tuple[str, str, str]  # "sync", path; for syncfs(2) "sync", ""; or "rename", old, new
 
 
 class Traced:
-    """Runs ``ch-image`` under strace(1)."""
+    """A runner of ``ch-image`` under strace(1)."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -76,7 +76,7 @@ def traced(tmp_path: Path) -> Traced:
 
 
 def check(events: list[Event], lasting: re.Pattern[str] = _LASTING) -> None:
-    """See that each new name is of something on the device, and gets there itself."""
+    """Assert that each rename follows the sync of its file and precedes that of its name."""
     for index, (what, old, new) in enumerate(events):
         directory = os.path.dirname(new)
         if what != "rename" or not (
@@ -88,7 +88,7 @@ def check(events: list[Event], lasting: re.Pattern[str] = _LASTING) -> None:
         assert "" in after or {directory, os.path.dirname(old)} & set(after), (old, new, events)
         if lasting.search(directory) and not directory.endswith("/cache"):  # of symlinks
             written = [path for path in before if path == "" or (path + "/").startswith(old + "/")]
-            # Blobs are written by other names.
+            # Blobs were synced under other names.
             assert written or "/blobs/" in old, (old, new, events)
 
 
@@ -142,15 +142,15 @@ def test_who_changes_nothing_syncs_nothing(traced: Traced, busybox_tar: Path) ->
         ("list",),
         ("inspect", "bb"),
     ):
-        traced(*words)  # which may be the first to ask of a layer how large it is
+        traced(*words)  # the first run may measure a layer
         assert traced(*words) == []
 
 
 def test_syncs_are_few(traced: Traced, busybox_tar: Path) -> None:
     traced("import", busybox_tar, "bb")
     events = traced("build", "-t", "img", "-t", "img2", "-t", "img3", "context")
-    assert syncs(events) == 4  # one for each layer; one for all images; and for their names
-    assert syncs(traced("list", "-l")) == 1  # for the sizes of all layers
+    assert syncs(events) == 4  # two layers, all images, their names
+    assert syncs(traced("list", "-l")) == 1  # for all sizes
     assert syncs(traced("list", "-l")) == 0
-    # Its own files and directories, and no file system that others have written to.
+    # The command syncs only its own files, never the file system that others write to.
     assert ("sync", "", "") not in traced("tag", "img", "again")

@@ -1,4 +1,4 @@
-"""The tree worker: root over the user's files, errors that come back, a life that ends in time."""
+"""The tree worker: it is root over the user's files, returns errors, and ends in time."""
 
 import importlib
 import os
@@ -19,7 +19,7 @@ from sundog.store.worker import TreeWorker
 
 @pytest.fixture(autouse=True)
 def tasks_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the worker do what is defined here."""
+    """Let the worker run the functions of this module."""
     for function in (raise_error, raise_bug, die, unsendable, nap, read_secret, own_uid, own_pid):
         monkeypatch.setitem(crossing.TASKS, function.__name__, __name__)
     monkeypatch.setitem(crossing.TASKS, "append", __name__)
@@ -177,7 +177,7 @@ def test_close_ends_the_worker_even_while_a_later_child_holds_its_pipes(
 ) -> None:
     other = TreeWorker()
     pid = worker.call(own_pid)
-    other.call(own_pid)  # forked with the ends of the first one's pipes
+    other.call(own_pid)  # this worker inherits the first one's pipes
     worker.close()
     assert not os.path.exists(f"/proc/{pid}")
     other.close()
@@ -200,7 +200,7 @@ def test_worker_dies_with_its_parent() -> None:
     try:
         parent.kill()
         parent.wait()
-        # A pidfd is readable once the process is gone.
+        # A pidfd is readable once the process has ended.
         import select
 
         assert select.select([watch], [], [], 10)[0]

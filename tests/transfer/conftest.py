@@ -1,4 +1,4 @@
-"""The stores and small images that the tests of the store have."""
+"""The stores and small images of tests/store."""
 
 from tests.store.conftest import driver, open_store, root_tar, store
 

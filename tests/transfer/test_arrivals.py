@@ -1,4 +1,4 @@
-"""``transfer.arrivals``: what a worker makes of a blob whose fetch fails at that moment."""
+"""``transfer.arrivals``: a worker that unpacks a blob while the fetch of it fails."""
 
 import os
 from pathlib import Path
@@ -10,11 +10,11 @@ from sundog.record.layer_path import LayerPath
 from sundog.transfer.arrivals import Arrival, ArrivalWorker
 from tests.layer.archives import archive, directory, file
 
-MOST = 127  # layers of an image
+MOST = 127  # the most layers of an image
 
 
 def test_a_blob_that_was_given_up(tmp_path: Path) -> None:
-    """It is a fault of the blob, and so of less interest than why it was given up."""
+    """The worker blames the blob; the command shows the reason for the end instead."""
     paths = [os.fsencode(tmp_path / name) for name in ("partial", "whole")]
     arrival = Arrival(0, 10, paths)
     worker = ArrivalWorker()
@@ -29,7 +29,7 @@ def test_a_blob_that_was_given_up(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_layers_that_need_none_below_are_told_of_them_all_the_same(tmp_path: Path) -> None:
-    """What nobody asks for must not fill the pipe: whoever writes it would wait for ever."""
+    """Unread news must not fill the pipe: its writer would wait for ever."""
     blob = archive(directory("."), file("f", b"x")).getvalue()
     path = os.fsencode(tmp_path / "blob")
     Path(os.fsdecode(path)).write_bytes(blob)

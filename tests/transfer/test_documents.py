@@ -1,4 +1,4 @@
-"""What an image looks like from outside: its documents, history, times and media types."""
+"""The outside of an image: its documents, history, times and media types."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Import: directories and tarballs, what they bring with them, and what is refused."""
+"""Import: directories and tarballs, the metadata in them, and what it refuses."""
 
 import bz2
 import gzip
@@ -92,12 +92,12 @@ def test_directory_and_the_same_directory_again(
 ) -> None:
     tree = tmp_path / "tree"
     with tarfile.open(root_tar) as tar:
-        # Python 3.11.2 has no filters, and trusts.
+        # Python 3.11.2 has no filters and trusts the archive.
         tar.extraction_filter = getattr(tarfile, "tar_filter", None)
         tar.extractall(tree)
     first = import_image(store, str(tree), "x")
     assert contents(tree_of(store, "x")) == expected()
-    assert store.layers.owners(first.layers[0]) == {}  # his own files are root's
+    assert store.layers.owners(first.layers[0]) == {}  # the user's own files belong to root
     assert import_image(store, str(tree), "y").layers == first.layers
     (tree / "etc/motd").write_text("changed")
     assert import_image(store, str(tree), "z").layers != first.layers

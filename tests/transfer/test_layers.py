@@ -1,4 +1,4 @@
-"""Layers on their way: what becomes of the rest when a worker process dies, and what they cost."""
+"""Layers in transfer: what the others do when a worker process dies, and what they cost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZE = 1000
 
 
 class Silent:
-    """A blob of which no byte comes until ``over``; what it is, it is."""
+    """A blob that gives no byte until ``over`` is set; then it ends."""
 
     host = "registry"
 
@@ -48,7 +48,7 @@ class Silent:
 
 
 class Quiet:
-    """A report, and its transfers, that tell nobody."""
+    """A report, and its transfers, that print nothing."""
 
     def info(self, text: str) -> None:
         pass
@@ -76,7 +76,7 @@ def over() -> Generator[threading.Event]:
 def test_a_worker_that_died_is_not_started_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: threading.Event
 ) -> None:
-    """It would be forked where threads are, and nobody would end it."""
+    """The new worker would be forked beside threads, and nothing would end it."""
     started: list[int] = []
     start = TreeWorker.start
 
@@ -103,7 +103,7 @@ def test_a_worker_that_died_is_not_started_anew(
 
 
 class Served(Silent):
-    """A blob that comes at once."""
+    """A blob whose bytes are all there at once."""
 
     def __init__(self, content: bytes, offset: int) -> None:
         super().__init__(threading.Event())
@@ -116,8 +116,8 @@ class Served(Silent):
 
 
 def test_what_is_fetched_once_counts_once(tmp_path: Path) -> None:
-    """A manifest may name one blob many times, and each layer of them be unpacked anew."""
-    # It hides something, so that it is another layer wherever it stands.
+    """A manifest may name one blob many times; each time, a worker unpacks a layer anew."""
+    # The blob hides a file, so it makes another layer at each place.
     content = archive(file(".wh.gone"), file("zeros", bytes(1 << 20))).getvalue()
     blob = gzip.compress(content)
     diff_id = f"sha256:{hashlib.sha256(content).hexdigest()}"
