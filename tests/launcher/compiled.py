@@ -55,7 +55,7 @@ def python_start(installed: Path) -> Path:
 def install_compiled(prefix: Path, log: Path | None = None) -> Path:
     """Install under ``prefix``; return the command, which is the compiled program.
 
-    Each hand-over appends its reason's absence: a line with the process ID, to ``log``.
+    Each hand-over appends a line to ``log``.
     """
     command = install(prefix)
     stub = prefix / "share" / "sundog" / "ch-run"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.launcher.compiled import LISTED, Compiled, python_start, read_line, remembered_accounts
 from tests.launcher.installation import install
 
 BUSYBOX = "/usr/bin/busybox"
@@ -51,9 +52,36 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return command if command.exists() else install(tmp_path_factory.mktemp("prefix"))
 
 
-@pytest.fixture
-def ch_run(installed: Path, tmp_path: Path) -> ChRun:
-    """Run the installed command with little environment; ``env`` is added to that."""
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """An installation of the compiled command."""
+    return Compiled(tmp_path_factory.mktemp("compiled") / "prefix")
+
+
+# Why a start that uses only what the compiled command serves is nevertheless handed over, and
+# succeeds: what its author knows to be rare.
+RARE = {
+    "a pattern for fnmatch(3)",
+    "a rare start",  # no words, or $POSIXLY_CORRECT
+    "a script for the shell",
+    "no permission to execute",  # of a file in $PATH before the one that is meant
+    "perhaps a directory of the storage",
+    "several letters, or an argument too many",  # -tW
+}
+
+
+@pytest.fixture(params=["python", "compiled"])
+def ch_run(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> ChRun:
+    """Run the installed command with little environment; ``env`` is added to that.
+
+    It is started by the stub, and by the compiled program, which must serve by itself all that
+    succeeds and is not rare.
+    """
+    compiled: Compiled | None = None
+    command = python_start(installed)
+    if request.param == "compiled":
+        compiled = request.getfixturevalue("compiled")
+        command = compiled.command
 
     def run(
         *arguments: str | bytes | Path,
@@ -61,16 +89,33 @@ def ch_run(installed: Path, tmp_path: Path) -> ChRun:
         stdin: bytes = b"",
         cwd: Path = tmp_path,
     ) -> Completed:
-        storage = {"CH_IMAGE_STORAGE": str(tmp_path / "storage")}
-        return subprocess.run(
-            [installed, *arguments],
-            env=ENVIRONMENT | storage | dict(env or {}),
-            input=stdin,
-            cwd=cwd,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        environment = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(tmp_path / "storage")}
+        environment |= dict(env or {})
+
+        def start() -> Completed:
+            return subprocess.run(
+                [command, *arguments],
+                env=environment,
+                input=stdin,
+                cwd=cwd,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+
+        if compiled is None:
+            return start()
+        found = read_line(arguments, cwd)
+        with remembered_accounts(found and found[0], environment, cwd=cwd):
+            compiled.handed_over()
+            done = start()
+            has_failed = b"]: error: " in done.stderr
+            if compiled.handed_over() and found and found[1] <= LISTED and not has_failed:
+                reason = compiled.reason(arguments, environment, cwd)
+                # In a directory below -W Python alone makes mount points: the reason is one then.
+                makes = found[0].overlay_size is not None and reason.startswith("/")
+                assert makes or reason in RARE, (reason, arguments)
+        return done
 
     return run
 

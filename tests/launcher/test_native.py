@@ -1,0 +1,250 @@
+"""The compiled ``ch-run``: where it must hand over, and that it never does anything else."""
+
+import os
+import signal
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from sundog.container.child import children_of
+from sundog.record.stack import ImageStack
+from tests.launcher.compiled import NATIVE, Argument, Compiled, leave_accounts
+from tests.launcher.conftest import BUSYBOX, ENVIRONMENT
+from tests.launcher.storages import add_image, fill_storage, make_storage
+
+Completed = subprocess.CompletedProcess[bytes]
+Both = Callable[..., tuple[Completed, Completed]]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """A storage with accounts of the tests' user, and images."""
+    storage = fill_storage(make_storage(tmp_path / "storage"))
+    leave_accounts(storage, os.geteuid(), os.getegid())
+    return storage
+
+
+def start(
+    command: Path,
+    arguments: Sequence[Argument],
+    storage: Path,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a ``ch-run`` beside the storage."""
+    return subprocess.run(
+        [command, *arguments],
+        env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(storage)} | dict(env or {}),
+        cwd=storage.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def only(compiled: Compiled, storage: Path) -> Callable[..., Completed]:
+    """Run the compiled start alone: what it declines it says."""
+
+    def run(*arguments: Argument, env: Mapping[str, str] | None = None) -> Completed:
+        return start(
+            compiled.command, arguments, storage, {"SUNDOG_START": "compiled"} | dict(env or {})
+        )
+
+    return run
+
+
+@pytest.fixture
+def both(compiled: Compiled, storage: Path) -> Both:
+    """Run the launcher in Python, and the compiled start, which may hand over."""
+
+    def run(*arguments: Argument, **env: str) -> tuple[Completed, Completed]:
+        return (
+            start(compiled.stub, arguments, storage, env),
+            start(compiled.command, arguments, storage, env),
+        )
+
+    return run
+
+
+def outcome(done: Completed) -> tuple[int, bytes, list[bytes]]:
+    """Return what a caller sees, but for process IDs."""
+    lines = [line.partition(b"]: ")[2] or line for line in done.stderr.splitlines()]
+    return done.returncode, done.stdout, lines
+
+
+def test_it_is_small() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in NATIVE.iterdir()}
+    assert sum(lengths.values()) <= 1000
+    assert max(lengths.values()) <= 400
+
+
+@pytest.mark.parametrize("image", ["app", "tree"])
+def test_served(only: Callable[..., Completed], image: str) -> None:
+    assert outcome(only(image, "--", "cat", "/ch/environment"))[0] == 0
+    assert only(image).stdout == b"default\n/mnt\n"
+
+
+# Where Python is asked
+
+
+def test_more_words_than_it_has_memory_for(both: Both) -> None:
+    words = [str(number) for number in range(100_000)]
+    for done in both("app", "--", "sh", "-c", "echo $#", "sh", *words):
+        assert done.stdout == b"100000\n", done
+
+
+@pytest.mark.parametrize("pattern", ["*x", "?x"])
+def test_its_memory_may_be_full_to_the_last_byte(both: Both, pattern: str) -> None:
+    """As it is after a look at many variables, for which it is not enough."""
+    changes = [f"--unset-env={pattern}"] * 900
+    variables = {f"V{number}": "1" for number in range(200)}
+    python, compiled = both(*changes, "app", "--", "env", **variables)
+    assert python.returncode == 0
+    assert outcome(compiled) == outcome(python)
+
+
+def test_more_variables_than_it_counts(both: Both) -> None:
+    python, compiled = both("app", "--", "env", **{f"V{number}": "1" for number in range(5000)})
+    assert python.returncode == 0
+    assert outcome(compiled) == outcome(python)
+
+
+def test_it_says_so_though_the_variable_is_gone(only: Callable[..., Completed]) -> None:
+    done = only("--unset-env=*", "app", "--", "not-there")
+    assert done.returncode == 31
+    assert done.stderr.endswith(b"]: error: declined: a command that is not there\n")
+
+
+def test_64_digits_name_no_image(both: Both, storage: Path) -> None:
+    add_image(storage, "library/" + "0" * 64, ImageStack([b"top", b"base"]))
+    python, compiled = both("0" * 64, "--", "true")
+    assert python.returncode == 31
+    assert outcome(compiled) == outcome(python)
+
+
+def test_a_file_of_variables_in_proc(both: Both) -> None:
+    """Its size is 0, but not what it holds."""
+    file = f"--set-env0=/proc/{os.getpid()}/environ"
+    python, compiled = both(file, "--unset-env=CH_*", "app", "--", "/bin/env")
+    assert len(python.stdout.splitlines()) > len(ENVIRONMENT)
+    assert outcome(compiled) == outcome(python)
+
+
+def test_a_file_of_variables_that_is_a_fifo(compiled: Compiled, storage: Path) -> None:
+    """Who writes to it waits until it is opened, and writes once."""
+    fifo = storage.parent / "fifo"
+    os.mkfifo(fifo)
+    for command in (compiled.stub, compiled.command):
+        writer = threading.Thread(target=fifo.write_text, args=("A=1\n",))
+        writer.start()
+        done = start(command, ["--set-env=fifo", "app", "--", "sh", "-c", "echo $A"], storage)
+        writer.join()
+        assert done.stdout == b"1\n"
+
+
+def test_a_bind_of_its_own_process(both: Both) -> None:
+    python, compiled = both("-b", "/proc/self:/mnt", "app", "--", "cat", "/mnt/comm")
+    assert python.stdout == b"cat\n"
+    assert outcome(compiled) == outcome(python)
+
+
+# What execve(2) will refuse
+
+
+def elf(kind: int = 2, loader: bytes = b"", count: int = 1) -> bytes:
+    """Make an ELF program for this machine that begins as if it could be run: elf(5)."""
+    machine = Path(BUSYBOX).read_bytes()[18:20]
+    header = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<H", kind) + machine
+    header += struct.pack("<IQQQIHHHHHH", 1, 0, 64, 0, 0, 64, 56, count, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 3 if loader else 1, 5, 120, 0, 0, len(loader), 0, 8)
+    return header + segment + loader
+
+
+PROGRAMS = {
+    "relocatable": {"program": elf(kind=1)},
+    "core": {"program": elf(kind=4)},
+    "no end": {"program": elf(loader=b"/bin/busybox")},
+    "no loader": {"program": elf(loader=b"/nowhere\0")},
+    "a script as loader": {"program": elf(loader=b"/1\0"), "1": b"#!/bin/sh\n"},
+    "a long first line": {"program": b"#!/bin/sh" + b"/" * 300},
+    "a first line without an end": {"program": b"#!/bin/sh -e"},
+    "nothing in the first line": {"program": b"#! \n"},
+    "nothing": {"program": b""},
+    "text": {"program": b"echo text\n"},
+    "a directory": {},
+    **{
+        f"{depth} scripts": {"program": b"#!/1\n"}
+        | {str(one): b"#!/%d\n" % (one + 1) for one in range(1, depth)}
+        | {str(depth): b"#!/bin/true\n"}
+        for depth in (3, 4, 5, 6, 7)
+    },
+}
+
+
+@pytest.mark.parametrize("case", PROGRAMS)
+def test_a_program_that_may_not_be_one(both: Both, storage: Path, case: str) -> None:
+    tree = storage / "layers" / "top" / "tree"
+    for name, data in PROGRAMS[case].items():
+        (tree / name).write_bytes(data)
+        (tree / name).chmod(0o755)
+    if not PROGRAMS[case]:
+        (tree / "program").mkdir()
+    for command in ("/program", "program"):
+        python, compiled = both("app", "--", command, PATH="/:/bin")
+        assert outcome(compiled) == outcome(python)
+
+
+def test_a_name_that_a_terminal_would_obey(only: Callable[..., Completed], storage: Path) -> None:
+    """Of the image's own command, which looks like a program until the kernel sees it."""
+    name = "\x1b]0;title\x07\n\xff"
+    add_image(storage, "odd", ImageStack([b"top", b"base"], b"", [b"/" + os.fsencode(name)]))
+    program = storage / "layers" / "top" / "tree" / name
+    program.write_bytes(elf(count=0))
+    program.chmod(0o755)
+    done = only("odd")
+    assert done.returncode in (31, 49)
+    assert b"can't execve(2)" in done.stderr
+    assert all(0x20 <= byte < 0x7F for byte in done.stderr.rstrip(b"\n"))
+
+
+# A storage that is swapped
+
+
+def test_a_storage_that_is_swapped_in_between(compiled: Compiled, storage: Path) -> None:
+    """After the look at its owner, before it is opened where all owners look alike."""
+    other = fill_storage(make_storage(storage.parent / "other"))
+    link = storage.parent / "link"
+    link.symlink_to(storage)
+    log = storage.parent / "log"
+    # The third file that it opens, or tries to, tells of terminals; the namespaces come after it.
+    swap = "inject=openat:signal=SIGSTOP:when=3"
+    process = subprocess.Popen(
+        ["strace", "-o", log, "-e", swap, compiled.command, "-s", link, "app", "--", "true"],
+        env=ENVIRONMENT | {"SUNDOG_START": "compiled"},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until_it_says(log, b"--- stopped by SIGSTOP ---")
+        link.unlink()
+        link.symlink_to(other)
+        (traced,) = children_of(process.pid)
+        os.kill(traced, signal.SIGCONT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 31
+    assert stderr.endswith(b"]: error: declined: a storage that was replaced\n")
+
+
+def until_it_says(log: Path, text: bytes) -> None:
+    """Wait until a file has a text in it."""
+    deadline = time.monotonic() + 60
+    while not log.exists() or text not in log.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
