@@ -1,6 +1,7 @@
 """The tree worker: it is root over the user's files, returns errors, and ends in time."""
 
 import importlib
+import inspect
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from sundog.store.worker import TreeWorker
 
 @pytest.fixture(autouse=True)
 def tasks_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the worker run the functions of this module."""
+    """Let the worker do what is defined here."""
     for function in (raise_error, raise_bug, die, unsendable, nap, read_secret, own_uid, own_pid):
         monkeypatch.setitem(crossing.TASKS, function.__name__, __name__)
     monkeypatch.setitem(crossing.TASKS, "append", __name__)
@@ -137,7 +138,8 @@ def test_every_task_and_value_is_there() -> None:
     for name in crossing.TASKS:
         assert callable(crossing.task(name))
     for name, module in crossing.VALUES.items():
-        assert getattr(importlib.import_module(module), name).__slots__
+        kind = getattr(importlib.import_module(module), name)
+        assert kind.__slots__ == tuple(inspect.signature(kind).parameters)
 
 
 def test_worker_killed_in_a_call_gives_one_clear_error_and_is_replaced(
@@ -177,7 +179,7 @@ def test_close_ends_the_worker_even_while_a_later_child_holds_its_pipes(
 ) -> None:
     other = TreeWorker()
     pid = worker.call(own_pid)
-    other.call(own_pid)  # this worker inherits the first one's pipes
+    other.call(own_pid)  # forked with the ends of the first one's pipes
     worker.close()
     assert not os.path.exists(f"/proc/{pid}")
     other.close()
@@ -200,7 +202,7 @@ def test_worker_dies_with_its_parent() -> None:
     try:
         parent.kill()
         parent.wait()
-        # A pidfd is readable once the process has ended.
+        # A pidfd is readable once the process is gone.
         import select
 
         assert select.select([watch], [], [], 10)[0]
