@@ -48,7 +48,7 @@ def compile_freestanding(directory: Path) -> Path:
 
 def python_start(installed: Path) -> Path:
     """Return the stub of an installation, which the compiled program covers where there is one."""
-    stub = installed.parents[1] / "share" / "sundog" / "ch-run"
+    stub = installed.parent / ".." / "share" / "sundog" / "ch-run"
     return stub if stub.exists() else installed
 
 
