@@ -1,4 +1,4 @@
-"""``ch-image save`` and ``load``: what others make of it, what they write, what is damaged."""
+"""``ch-image save`` and ``load``: exchange with other tools, and damaged archives."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CMD ["sh"]
 
 @pytest.fixture
 def img(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> str:
-    """Return the name of an image that a build with owners has made."""
+    """Build an image with owners, and return its name."""
     run_ch_image("import", busybox_tar, "bb")
     (tmp_path / "Dockerfile").write_text(MADE)
     run_ch_image("build", "-t", "img", "--force=notify", tmp_path)
@@ -47,7 +47,7 @@ def img(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> str:
 
 
 def layers(layout: Path) -> list[dict[str, tarfile.TarInfo]]:
-    """Return the members of the layers of the only image in an OCI layout."""
+    """Return the members of each layer of the only image in an OCI layout."""
     index = json.loads((layout / "index.json").read_bytes())
     manifest = json.loads(blob(layout, index["manifests"][0]["digest"]))
     return [members(blob(layout, layer["digest"])) for layer in manifest["layers"]]
@@ -58,15 +58,15 @@ def blob(layout: Path, digest: str) -> bytes:
 
 
 def contents(image: str, run: Callable[..., Completed]) -> dict[str, Any]:
-    """Return what is known of an image whatever way it came."""
+    """Return the part of an image's configuration that does not depend on the image's source."""
     (value,) = json.loads(run("inspect", image).stdout)
     config: dict[str, Any] = value["config"]
-    del config["rootfs"]  # not known before an image leaves
+    del config["rootfs"]  # unknown before Sundog packs the layers
     return config
 
 
 def tars(run: Callable[..., Completed], image: str, place: Path) -> list[str]:
-    """Return the digests of an image's layers, uncompressed."""
+    """Return the digests of an image's uncompressed layers."""
     run("save", "-o", place, "--format=docker-archive", image)
     with tarfile.open(place) as archive:
         (entry,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
@@ -93,7 +93,7 @@ def test_what_skopeo_reads(*, img: str, tmp_path: Path, run_ch_image: Runner, fo
     assert "bin/.wh.awk" in devices
     subprocess.run(["umoci", "stat", "--image", f"{copy}:x"], check=True)
 
-    # And back, from what skopeo wrote.
+    # And back, from the archive that skopeo wrote.
     before = tars(run_ch_image, img, tmp_path / "t")
     storage = {"CH_IMAGE_STORAGE": str(tmp_path / "other")}
 
@@ -118,7 +118,7 @@ def test_round_trip(*, img: str, tmp_path: Path, run_ch_image: Runner, form: str
     assert other("list").stdout.split() == ["bb:latest", "img:latest"]
     assert contents(img, other) == contents(img, run_ch_image)
     assert tars(other, img, tmp_path / "t") == before
-    # What it came as is kept: another save gives the same bytes.
+    # The store keeps the loaded bytes, so another save gives the same bytes.
     if form == "oci-archive":
         other("save", "-o", tmp_path / "again", img, "bb")
         assert (tmp_path / "again").read_bytes() == (tmp_path / "saved").read_bytes()
@@ -141,7 +141,7 @@ def test_through_a_pipe(
 
 
 def docker_save(tmp_path: Path, bb: Path, *, press: bool = False) -> Path:
-    """Write an archive as old versions of Docker do: directories, and links between layers."""
+    """Write an archive like old versions of Docker: with directories, and links between layers."""
     layer = bb.read_bytes()
     config = {
         "architecture": "amd64",
@@ -212,12 +212,12 @@ def good_layout(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> 
 
 @pytest.fixture
 def layout(good_layout: Path, tmp_path: Path) -> Path:
-    """Return an OCI layout of a good image, to be spoilt."""
+    """Return an OCI layout of a good image, which the test damages."""
     return shutil.copytree(good_layout, tmp_path / "layout")
 
 
 class Layout:
-    """A layout whose documents can be changed, with the digests that lead to them."""
+    """A layout whose documents a test can change, together with the digests that refer to them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

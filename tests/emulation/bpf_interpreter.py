@@ -1,6 +1,6 @@
-"""An interpreter of the classic BPF that seccomp(2) takes, as strict as the kernel's checker.
+"""An interpreter of seccomp(2)'s classic BPF, which is as strict as the kernel's checker.
 
-Specification: seccomp_check_filter() and bpf_check_classic() as described in
+Specification: seccomp_check_filter() and bpf_check_classic(), described in
 ``Documentation/userspace-api/seccomp_filter.rst`` and ``Documentation/networking/filter.rst``.
 """
 
@@ -24,12 +24,12 @@ ByteOrder = Literal["little", "big"]
 
 
 class InvalidProgram(Exception):
-    """The kernel would not take this program."""
+    """The kernel would refuse this program."""
 
 
 @dataclass(frozen=True)
 class SeccompData:
-    """What a filter sees of a system call: struct seccomp_data of a machine's byte order."""
+    """A system call as a filter sees it: struct seccomp_data in a machine's byte order."""
 
     nr: int
     arch: int
@@ -51,14 +51,14 @@ class SeccompData:
 
 @dataclass
 class Run:
-    """What a program did: its verdict, and where in struct seccomp_data it looked."""
+    """The result of a program: its verdict, and the offsets in struct seccomp_data that it read."""
 
     verdict: int = -1
     loads: list[int] = field(default_factory=list)
 
 
 class Program:
-    """A filter, checked as the kernel checks it."""
+    """A filter that has passed the checks of the kernel."""
 
     def __init__(self, program: bytes) -> None:
         if not program or len(program) % 8 or len(program) > 4096 * 8:

@@ -1,12 +1,12 @@
-/* Make system calls with no library in between: one per line of standard input,
+/* Make system calls without a library: one for each line of standard input,
 
        ENTRY NUMBER [ARGUMENT...]
 
-   ENTRY is "native", or on x86-64 "int80": the i386 table, entered from this 64-bit program.  An
-   ARGUMENT is a number, or a string (it starts with "/"), passed by its address; missing ones are
-   0.  Prints each result as the kernel gave it: an error is a negative errno.
+   ENTRY is "native", or on x86-64 "int80": this 64-bit program then uses the i386 table.  An
+   ARGUMENT is a number or a string.  A string starts with "/", and the call gets its address.
+   Missing arguments are 0.  Prints each result of the kernel: an error is a negative errno.
 
-   Built static and not relocatable, so that strings lie below 4 GiB, where i386 can point to. */
+   Build it static and not relocatable, so that the strings are below 4 GiB, as i386 needs. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static long native(long number, const long *a)
 static long int80(long number, const long *a)
 {
     long result = number;
-    /* The sixth argument, which no call here has, would go into ebp. */
+    /* A sixth argument would go into ebp.  No call here has one. */
     __asm__ volatile("int $0x80"
                      : "+a"(result)
                      : "b"(a[0]), "c"(a[1]), "d"(a[2]), "S"(a[3]), "D"(a[4])

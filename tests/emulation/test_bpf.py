@@ -1,4 +1,4 @@
-"""The assembler: what it makes means what the source says."""
+"""The assembler: its programs do what their sources say."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The verdicts of the program that is installed, on every architecture.
+"""The verdicts of the installed program, on every architecture.
 
-The oracle is libseccomp: it says what each number means, and this module what is to be answered
+The oracle is libseccomp, which knows the name of each number.  This module says the right answer
 for each name.
 """
 
@@ -48,7 +48,7 @@ FILE_TYPES = {
 }
 DEVICES = {"S_IFCHR", "S_IFBLK"}
 
-# Numbers 0 to 1023, and where else an architecture has calls of its own.
+# Numbers 0 to 1023, and the other numbers that some architecture uses.
 NUMBERS = [*range(1024), *range(0x0F0000, 0x0F0010), *range(0xFFFFFFF0, 0x100000000)]
 X32_NUMBERS = [number | 0x40000000 for number in range(1024)]
 
@@ -72,14 +72,14 @@ def data(abi: Abi, number: int, args: tuple[int, ...] = (0,) * 6) -> SeccompData
 
 
 def mode_args(name: str, mode: int) -> tuple[int, ...]:
-    """Return arguments of mknod or mknodat; the others look like devices."""
+    """Return arguments of mknod or mknodat; all but the mode look like the mode of a device."""
     args = [0o020000] * 6
     args[MODE_ARGUMENT[name]] = mode
     return tuple(args)
 
 
 def expected(name: str | None, args: tuple[int, ...], *, fake_sync: bool) -> int:
-    """Return the verdict that the design asks for."""
+    """Return the verdict that the design demands."""
     if name in MODE_ARGUMENT:
         device = args[MODE_ARGUMENT[name]] & 0o170000 in (0o020000, 0o060000)
         return FAKE if device else ALLOW
@@ -89,7 +89,7 @@ def expected(name: str | None, args: tuple[int, ...], *, fake_sync: bool) -> int
 @SYNC
 @ABIS
 def test_every_number(abi: Abi, fake_sync: bool) -> None:
-    """All arguments are zero: of mknod, the type of a regular file."""
+    """All arguments are zero, so mknod's mode is that of a regular file."""
     filter_ = program(fake_sync=fake_sync)
     numbers = X32_NUMBERS if abi.name == "x32" else NUMBERS
     for number in numbers:
@@ -100,7 +100,7 @@ def test_every_number(abi: Abi, fake_sync: bool) -> None:
 
 @ABIS
 def test_all_faked_calls_occur(abi: Abi) -> None:
-    """The oracle knows these names: no verdict above was right because a name was misspelt."""
+    """The oracle knows these names, so no misspelt name made a verdict above right."""
     numbers = X32_NUMBERS if abi.name == "x32" else NUMBERS
     names = {call_name(abi, number) for number in numbers}
     wide = {name for name in FAKED if name.endswith("32")} if abi.name in ("i386", "arm") else set()
@@ -114,7 +114,7 @@ def test_all_faked_calls_occur(abi: Abi) -> None:
 @NATIVES
 @ABIS
 def test_verdicts_on_other_machines(native: Abi, abi: Abi) -> None:
-    """A program that was made on another machine has another order, and the same verdicts."""
+    """A program from another machine has another order, and the same verdicts."""
     numbers = X32_NUMBERS if abi.name == "x32" else NUMBERS
     for number in numbers:
         name = call_name(abi, number)
@@ -136,7 +136,7 @@ def test_the_native_architecture_comes_first(native: Abi) -> None:
 def test_only_devices_are_faked(
     abi: Abi, call: str, file_type: str, high: int, permissions: int
 ) -> None:
-    """The mode is in the low word of its argument, wherever that is; the high word is nobody's."""
+    """The mode is the low word of its argument, in either byte order.  The high word is unused."""
     number = libseccomp.number(call, abi.name)
     if number is None:
         assert (call, abi.column) == ("mknod", SYSCALL_ABIS[-1].column)
@@ -178,7 +178,7 @@ def test_architectures_without_a_table_are_left_alone(arch: int) -> None:
 
 @ABIS
 def test_unaffected_calls_are_decided_by_their_number(abi: Abi) -> None:
-    """So that Linux 5.11 and newer need not run the program for them at all."""
+    """Linux 5.11 and newer then need not run the program for these calls at all."""
     numbers = X32_NUMBERS if abi.name == "x32" else NUMBERS
     for number in numbers:
         if call_name(abi, number) not in MODE_ARGUMENT:

@@ -1,7 +1,7 @@
-"""The filter on the running kernel: what programs get that call it without a C library.
+"""The filter on the running kernel: the results of programs that call without a C library.
 
-Every faked call is made by a static program with arguments that the kernel cannot accept.  So an
-error shows that the call reached the kernel, and 0 that the filter answered.
+A static program makes every faked call with arguments that the kernel cannot accept.  So an error
+shows that the call reached the kernel, and 0 shows that the filter answered.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tests.kernel.child import in_child, in_namespaces
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Neither a mapped ID nor an open file nor a mapped address.
+# No mapped ID, no open descriptor and no mapped address.
 BAD = 12345
 
 NATIVE = next(abi for abi in SYSCALL_ABIS if abi.name == process_abi())
@@ -53,14 +53,14 @@ ON_X86_64 = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="kernel: this ABI is x86-64's only"
 )
 INT80 = pytest.param("int80", I386, id="int80", marks=ON_X86_64)
-# Most kernels lack x32; a filter answers before they can say so.
+# Most kernels lack x32.  A filter answers before the kernel reports that.
 X32_BIT = pytest.param("native", X32, id="x32", marks=ON_X86_64)
 ENTRIES = [pytest.param("native", NATIVE, id="native"), INT80]
 
 
 @pytest.fixture(scope="session")
 def direct_call(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a static program that makes the system calls that it reads."""
+    """Return a static program that reads system calls and makes them."""
     compiler = shutil.which("musl-gcc")
     if compiler is None:
         pytest.fail("musl-gcc is missing: make test installs it; or: apt-get install musl-tools")
@@ -72,7 +72,7 @@ def direct_call(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def results(program: Path, calls: list[str]) -> list[int]:
-    """Return what the kernel says to each of ``calls``, made by ``program``."""
+    """Return the kernel's result of each of ``calls``, which ``program`` makes."""
     text = "".join(f"{call}\n" for call in calls)
     run = subprocess.run([program], input=text, stdout=subprocess.PIPE, text=True, check=True)
     return [int(line) for line in run.stdout.split()]
@@ -81,9 +81,9 @@ def results(program: Path, calls: list[str]) -> list[int]:
 def as_user_1(
     function: Callable[[], list[int]], *, fake: bool, fake_sync: bool = False
 ) -> list[int]:
-    """Return what ``function`` returns in a user namespace, with or without the filter.
+    """Return the result of ``function`` in a user namespace, with or without the filter.
 
-    Not as user 0: setfsuid(2) returns the old ID, and 0 is to mean that the call was faked.
+    The user is not 0, because setfsuid(2) returns the old ID, and 0 must mean a faked call.
     """
 
     def enter() -> list[int]:
@@ -95,7 +95,7 @@ def as_user_1(
 
 
 def bad_calls(entry: str, abi: Abi, names: list[str]) -> list[str]:
-    """Return one line for each call that ``abi`` has, all arguments bad."""
+    """Return one line for each call that ``abi`` has, with bad arguments only."""
     numbers = [libseccomp.number(name, abi.name) for name in names]
     return [f"{entry} {number}" + f" {BAD}" * 5 for number in numbers if number is not None]
 
@@ -178,7 +178,7 @@ def test_only_devices_are_not_made(
 
 
 def test_a_filter_below_another() -> None:
-    """Root emulation within root emulation, as of a build in a build."""
+    """Root emulation works within root emulation, as in a build in a build."""
 
     def attempt() -> list[int]:
         install_fake_root()
@@ -213,7 +213,7 @@ def test_installing_takes_no_new_privs_or_a_user_namespace() -> None:
 
 
 def test_self_test() -> None:
-    """An outer filter that traps the call has precedence over ours."""
+    """An outer filter that traps the call has precedence over Sundog's."""
 
     def attempt() -> tuple[str, str]:
         number = libseccomp.number("kexec_load", NATIVE.name)

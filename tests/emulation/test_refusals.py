@@ -1,6 +1,7 @@
 """The filters that refuse: typing into terminals (``terminal``), and the user's keys (``keys``).
 
-The oracle is libseccomp, which says what each number means.  And the running kernel, on a terminal.
+One oracle is libseccomp, which knows the name of each number.  The other is the running kernel, on
+a terminal.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ ALLOW = 0x7FFF0000  # SECCOMP_RET_ALLOW
 ERRNO = 0x00050000  # SECCOMP_RET_ERRNO
 TCGETS = 0x5401
 
-# Each machine with the ABIs of its processes; x32's are a bit in x86-64's numbers.
+# Each machine with the ABIs of its processes.  x32 has x86-64's numbers with one more bit.
 ON_MACHINES = [
     (machine, abi)
     for machine, names in MACHINES.items()
@@ -147,9 +148,9 @@ ENTRIES = [
 
 
 def on_a_terminal(function: Callable[[], object]) -> tuple[object, bytes]:
-    """Return what a function returns whose process is the leader of a terminal's session.
+    """Call a function in a process that leads a terminal's session.
 
-    And what was typed there meanwhile.
+    Return the function's result, and the input that was typed into the terminal meanwhile.
     """
     reader, writer = os.pipe()
     pid, master = pty.fork()
@@ -244,7 +245,7 @@ def test_what_the_kernel_says(tmp_path: Path, said: str | None, possible: bool) 
 
 
 def test_no_filter_where_the_kernel_refuses_it_itself(tmp_path: Path) -> None:
-    """``ch-run`` counts its filters: none where nobody can type, one otherwise."""
+    """``ch-run`` has no filter if nobody can type into terminals, and one filter otherwise."""
     script = (
         "import sys\n"
         "from sundog.launcher import main\n"

@@ -1,4 +1,4 @@
-"""The tables against libseccomp's, in both directions."""
+"""The tables agree with libseccomp's, in both directions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_architectures(abi: Abi) -> None:
 @ABIS
 @pytest.mark.parametrize("table", [FAKED_CALLS, DEVICE_CALLS, SYNC_CALLS])
 def test_numbers(abi: Abi, table: SyscallTable) -> None:
-    # libseccomp calls it by the kernel's older name.
+    # libseccomp has the kernel's older name of this call.
     alias = {"sync_file_range2": "arm_sync_file_range"} if abi.name == "arm" else {}
     expected = {name: libseccomp.number(alias.get(name, name), abi.name) for name, _ in table}
     assert syscall_numbers(table, abi) == {

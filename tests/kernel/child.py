@@ -1,4 +1,4 @@
-"""Run a function in a forked child, for what a test cannot do to its own process."""
+"""Run a function in a forked child, because a test must not change its own process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def in_child(function: Callable[[], T]) -> T:
     """Return what ``function`` returns in a child process; fail with its traceback if it raises."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        # The test runner may have threads; the child uses none of what they might have locked.
+        # The test runner may have threads.  The child uses nothing that they could have locked.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -50,7 +50,7 @@ def in_child(function: Callable[[], T]) -> T:
 
 
 def in_namespaces(function: Callable[[], T], *, uid: int = 0, gid: int = 0) -> T:
-    """Return what ``function`` returns as ``uid`` of new user and mount namespaces."""
+    """Return what ``function`` returns as user ``uid`` in new user and mount namespaces."""
 
     def enter() -> T:
         outside_uid, outside_gid = os.geteuid(), os.getegid()

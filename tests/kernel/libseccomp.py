@@ -6,7 +6,7 @@ import ctypes
 
 import pytest
 
-# SCMP_ARCH_* of seccomp.h by the names that Sundog gives the ABIs.
+# SCMP_ARCH_* of seccomp.h, by Sundog's names of the ABIs.
 TOKENS = {
     "x86_64": 0xC000003E,
     "x32": 0x4000003E,
@@ -25,20 +25,20 @@ def load() -> ctypes.CDLL:
         library = ctypes.CDLL("libseccomp.so.2")
     except OSError as error:
         pytest.fail(f"{error}; this test needs: apt-get install libseccomp2")
-    # Returned names are malloc'ed: keep the pointer, to free it.
+    # The library mallocs the names.  Keep the pointer, to free it.
     library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
     return library
 
 
 def number(name: str, abi: str) -> int | None:
-    """Return the number of a system call, None where the ABI lacks it."""
+    """Return the number of a system call, or None if the ABI lacks the call."""
     result: int = load().seccomp_syscall_resolve_name_arch(TOKENS[abi], name.encode())
-    # Calls that the ABI lacks have negative pseudo numbers, as unknown names.
+    # Calls that the ABI lacks have negative pseudo numbers, like unknown names.
     return result if result >= 0 else None
 
 
 def name(number: int, abi: str) -> str | None:
-    """Return the name of the system call with this number, None where the ABI has none."""
+    """Return the name of the system call with this number, or None if the ABI has none."""
     pointer = load().seccomp_syscall_resolve_num_arch(TOKENS[abi], ctypes.c_int(number))
     if not pointer:
         return None

@@ -1,4 +1,4 @@
-"""Files that appear as a whole or not at all, whatever happens meanwhile."""
+"""Files appear as a whole or not at all, even if something fails meanwhile."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ HAS_SCOPES = pytest.mark.skipif(
 
 
 def error_of(call: Callable[[], object]) -> int:
-    """Return the error number that a call fails with, 0 if it does not."""
+    """Return the errno with which a call fails, or 0 if it succeeds."""
     try:
         call()
     except OSError as error:
@@ -42,7 +42,7 @@ def error_of(call: Callable[[], object]) -> int:
 
 
 def scoped(scopes: int, call: Callable[[], object]) -> int:
-    """Return how a call ends in a child process that is scoped."""
+    """Return the errno of a call in a child process with ``scopes``, or 0."""
 
     def inside() -> int:
         set_no_new_privs()
@@ -101,7 +101,7 @@ def test_own_abstract_sockets() -> None:
 
 @HAS_SCOPES
 def test_files_and_mounts_stay_as_they_are() -> None:
-    """A ruleset that handled files would forbid all mounts."""
+    """A ruleset that handles files would forbid all mounts."""
 
     def inside() -> int:
         set_no_new_privs()

@@ -45,7 +45,7 @@ def test_libc_call_returns_an_int_that_is_not_minus_one() -> None:
 
 
 def test_libc_call_reads_an_int_as_an_int() -> None:
-    # abs(3) declares int; its argument's upper half is not its business.
+    # abs(3) takes an int, so it ignores the upper half of its argument.
     assert libc_call("abs", (7 << 32) | 5) == 5
 
 
@@ -100,7 +100,7 @@ def test_escaped_is_one_harmless_line(text: str, layout: str) -> None:
     shown = escaped(text, layout)
     assert all(c in layout or unicodedata.category(c) not in OBEYED or c == " " for c in shown)
     shown.encode()
-    assert escaped(shown, layout) == shown  # who escapes twice shows the same
+    assert escaped(shown, layout) == shown  # a second escape changes nothing
     if text.isprintable():
         assert shown == text
 
@@ -118,7 +118,7 @@ OBEYED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
         ("\u2028\u2029\u200b\ufeff\xad", "\\u2028\\u2029\\u200b\\ufeff\\xad"),
         ("\U000e0041\ue000\u0378", "\\U000e0041\\ue000\\u0378"),
         ("\xa0\u3000", "\\xa0\\u3000"),
-        ("\udcff \ud800", "\\xff \\ud800"),  # a byte that was no text; half a character
+        ("\udcff \ud800", "\\xff \\ud800"),  # an undecodable byte; a lone surrogate
         ("\\x1b é 名 🐕", "\\x1b é 名 🐕"),
     ],
 )

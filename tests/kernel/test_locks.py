@@ -1,4 +1,4 @@
-"""flock(2) on a file that another process removes or replaces at the worst moment."""
+"""flock(2) on a file that another process removes or replaces between open(2) and flock(2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def before_the_first_lock(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> list[int]:
-    """Have ``act`` called between the first open and its flock; return a list that counts."""
+    """Call ``act`` between the first open and its flock; return a list of the locks."""
     real, calls = fcntl.flock, []
 
     def flock(fd: int, operation: int) -> None:

@@ -1,4 +1,4 @@
-"""Real mounts in a namespace of their own."""
+"""Real mounts in their own namespace."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def at_scratch(path: Path, function: Callable[[], object]) -> object:
-    """Return what ``function`` returns on an empty tmpfs as working directory."""
+    """Return what ``function`` returns in an empty tmpfs as working directory."""
 
     def enter() -> object:
         mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, b"size=1m")
@@ -53,7 +53,7 @@ def at_scratch(path: Path, function: Callable[[], object]) -> object:
 
 
 def refusal(function: Callable[[], object]) -> tuple[str, str, int]:
-    """Return message, object and errno of the KernelError that ``function`` raises."""
+    """Return the message, object and errno of the KernelError that ``function`` raises."""
     with pytest.raises(KernelError) as caught:
         function()
     return caught.value.message, caught.value.subject, caught.value.errno

@@ -46,7 +46,7 @@ def test_unshare_of_a_process_namespace_makes_the_next_child_its_init() -> None:
 
 def test_unshare_names_what_it_cannot_make() -> None:
     def attempt() -> tuple[str, str, str, int]:
-        os.setresuid(-1, os.getuid() or 65534, -1)  # root has no need of a user namespace
+        os.setresuid(-1, os.getuid() or 65534, -1)  # root does not need a user namespace
         with pytest.raises(KernelError) as caught:
             unshare(CLONE_NEWNS | CLONE_NEWPID)
         error = caught.value

@@ -1,4 +1,4 @@
-"""System call numbers against libseccomp's."""
+"""System call numbers agree with libseccomp's."""
 
 from __future__ import annotations
 

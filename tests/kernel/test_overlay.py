@@ -1,4 +1,4 @@
-"""Overlays that the kernel really mounts, whatever the directories are called."""
+"""The kernel really mounts these overlays, with any names of directories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sundog.kernel.overlay import overlay_data
 
 from .child import in_namespaces
 
-# Names that are hard on the option string come up often.
+# Often draw names that are difficult in the option string.
 NAMES = st.lists(
     st.one_of(
         st.sampled_from([b"\\", b":", b",", b" ", b"=", b"\n", b"a", b"\\:", b"upperdir="]),
@@ -141,7 +141,7 @@ def test_too_many_layers_are_one_clear_error(lowers: list[bytes]) -> None:
 
 
 def test_the_longest_options_mount() -> None:
-    """One byte more is refused here; the kernel would cut it off or fail with EINVAL."""
+    """Sundog refuses one more byte.  The kernel would cut it off or fail with EINVAL."""
 
     def attempt() -> int:
         enter_scratch()

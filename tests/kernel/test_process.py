@@ -1,4 +1,4 @@
-"""prctl(2), seen from proc(5), from other processes and from the kernel's verdicts."""
+"""prctl(2): its effects in proc(5), for other processes, and on later calls."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_set_dumpable(dumpable: bool) -> None:
 
 
 def test_pdeathsig_comes_when_the_parent_dies() -> None:
-    """The grandchild holds the pipe until the signal ends it, and would hold it for ever."""
+    """The grandchild holds the pipe open, and without the signal it would hold it for ever."""
     alive, held = os.pipe()
 
     def parent() -> None:

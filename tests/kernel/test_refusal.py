@@ -1,4 +1,4 @@
-"""What users are told when the kernel or the site refuses: in real situations where possible."""
+"""The messages when the kernel or the site refuses a call: in real situations where possible."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FORBIDDEN = (
 
 
 def told(function: Callable[[], object], call: str = "", path: bytes = b"") -> tuple[str, str]:
-    """Return message and hint of what ``function`` raises; an OSError as that of ``call``."""
+    """Return the message and hint of the error in ``function``; an OSError is one of ``call``."""
     try:
         function()
     except KernelError as error:
@@ -105,7 +105,7 @@ def test_user_namespaces_at_the_limit_of_the_container_around() -> None:
 
 
 def deny(call: str, error: int) -> None:
-    """Install a seccomp profile that answers ``call`` with ``error``, as Docker's does."""
+    """Install a seccomp profile that answers ``call`` with ``error``, like Docker's profile."""
     number = libseccomp.number(call, process_abi())
     assert number is not None
     set_no_new_privs()
@@ -188,7 +188,7 @@ def test_inside_a_chroot_into_a_mount_point(tmp_path: Path) -> None:
 
 
 def test_inside_a_chroot_in_a_mount_namespace_of_its_own(tmp_path: Path) -> None:
-    """Not process 1, but the one that made the mount, sees where the chroot is."""
+    """Process 1 does not see where the chroot is.  The process that made the mount does."""
     root = os.fsencode(tmp_path)
 
     def chrooted() -> str:
@@ -247,7 +247,7 @@ def test_unknown_file_system() -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Return where a test mounts its storage directory; blanks and backslashes are meant."""
+    """Return where a test mounts its storage directory; the path has a blank and a backslash."""
     path = tmp_path / "a b\\c"
     path.mkdir()
     return path
@@ -352,11 +352,11 @@ def test_part_of_a_path_that_is_missing(tmp_path: Path, monkeypatch: pytest.Monk
         assert refused(path)[1] == f"there is no {tmp_path}/a"
 
 
-# Situations that only a fixture can make here: files of proc(5) as such a system shows them.
+# Situations that a test can only imitate, with the files of proc(5) of such a system.
 
 
 def explained(files: dict[str, str], root: Path, call: str, subject: bytes, number: int) -> str:
-    """Return the hint where proc(5) says what ``files`` say, and no seccomp filter is there."""
+    """Return the hint if proc(5) has the contents of ``files``, and there is no seccomp filter."""
     for name, text in {"self/status": "Threads:\t1\nSeccomp:\t0\n", **files}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -468,7 +468,7 @@ def test_no_seccomp_filters(tmp_path: Path) -> None:
 
 
 def test_over_quota(tmp_path: Path) -> None:
-    root = tmp_path / "h\u00e5\u0085ome"  # a character that str.splitlines splits at
+    root = tmp_path / "h\u00e5\u0085ome"  # str.splitlines splits at U+0085
     root.mkdir()
     mounts = f"{ROOT_MOUNT}30 27 0:40 / {root} rw - nfs server:/home rw\n"
     hint = explained(
@@ -493,7 +493,7 @@ def test_limits_of_the_user(tmp_path: Path) -> None:
     processes, files = os.sysconf("SC_CHILD_MAX"), os.sysconf("SC_OPEN_MAX")
     hint = explained({}, tmp_path, "fork", b"", errno.EAGAIN)
     assert f"you may have {processes if processes >= 0 else 'any number of'} processes" in hint
-    # openat2(2) means by it that somebody renamed something meanwhile.
+    # With EAGAIN openat2(2) says that a file on the path was renamed meanwhile.
     assert explained({}, tmp_path, "openat2", b"/a", errno.EAGAIN) == ""
     assert f"{files} files open here" in explained({}, tmp_path, "open", b"/a", errno.EMFILE)
     assert "fs.file-max is unknown" in explained({}, tmp_path, "pipe", b"", errno.ENFILE)

@@ -1,4 +1,4 @@
-"""Programs compiled for these tests, and containers to run them in."""
+"""Programs that these tests compile, and containers that run them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie
 
 @dataclass
 class Container:
-    """A root directory, or the layers of an overlay, to run commands in.
+    """A root directory, or the layers of an overlay, in which commands run.
 
-    ``roots`` are topmost first, each with its manifest behind a colon, if it has one.
+    ``roots`` are topmost first.  A colon and the path of the manifest follow a root that has one.
     """
 
     roots: list[str]
     upper: Path | None = None
 
     def argv(self, *command: str, mode: str = "notify", options: tuple[str, ...] = ()) -> list[str]:
-        """Return what runs a command, if the working directory is the checkout."""
+        """Return the words that run ``command``; the working directory must be the checkout."""
         arguments = ["--mode", mode, *(f"--root={root}" for root in self.roots), *options]
         if self.upper is not None:
             arguments.append(f"--upper={self.upper}")
@@ -52,9 +52,9 @@ class Container:
         timeout: int = 280,
         within: tuple[str, ...] = (),
     ) -> Completed:
-        """Run a command; by default its failure, and any incident, fails the test.
+        """Run a command.  With ``check``, a failure or an incident fails the test.
 
-        ``within`` is what runs the container.
+        ``within`` is the command that runs the container, as its first words.
         """
         return run_program(
             [*within, *self.argv(*command, mode=mode, options=options)],
@@ -64,23 +64,23 @@ class Container:
         )
 
     def on_overlay(self, directory: Path) -> Container:
-        """Return the same with an overlay on top, kept in the new ``directory``."""
+        """Return the same container with an overlay on top, in the new ``directory``."""
         directory.mkdir()
         return Container(self.roots, directory)
 
     def next_layer(self, directory: Path) -> Container:
-        """Return a container whose lower layers are this one's, and what it changed."""
+        """Return a container whose lower layers are this container's, and its changes."""
         changed = f"{self.upper}/u:{self.upper}/owners"
         return Container([changed, *self.roots]).on_overlay(directory)
 
     def sh(self, script: str) -> str:
-        """Run a shell script and return what it printed."""
+        """Run a shell script and return its output."""
         return self.run("sh", "-c", script).stdout
 
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with the programs of ``programs/``, static."""
+    """Return a directory with the static programs of ``programs/``."""
     compiler = shutil.which("musl-gcc")
     if compiler is None:
         pytest.fail("musl-gcc is missing: make test installs it; or: apt-get install musl-tools")
@@ -93,21 +93,21 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _removed(tmp_path: Path) -> Generator[None]:
-    """Remove what a test made; pytest could not remove a directory of mode 0."""
+    """Remove the files of a test; pytest could not remove a directory of mode 0."""
     yield
     in_namespace(lambda: remove_tree(os.fsencode(tmp_path)))
 
 
 @pytest.fixture
 def busybox(busybox_tree: Path, programs: Path) -> Container:
-    """Return a container of static programs: BusyBox, and those of ``programs/``."""
+    """Return a container with BusyBox and the programs of ``programs/``, all static."""
     for program in programs.iterdir():
         shutil.copy(program, busybox_tree / "bin")
     return Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
 
 
 def unpacked(directory: Path, tar: Path) -> Container:
-    """Return a base image, unpacked with its manifest, not to be written to."""
+    """Return a base image, unpacked with its manifest.  Tests must not write to it."""
     tree, owners = directory / "tree", directory / "owners"
     tree.mkdir()
 
@@ -121,7 +121,7 @@ def unpacked(directory: Path, tar: Path) -> Container:
 
 @pytest.fixture(scope="session")
 def debian_layer(tmp_path_factory: pytest.TempPathFactory, debian_tar: Path) -> Container:
-    """Return Debian, unpacked."""
+    """Return an unpacked Debian."""
     return unpacked(tmp_path_factory.mktemp("debian"), debian_tar)
 
 
@@ -140,7 +140,7 @@ def debian(debian_layer: Container, tmp_path: Path) -> Container:
 
 @pytest.fixture(scope="session")
 def tools_layer(tmp_path_factory: pytest.TempPathFactory, debian_layer: Container) -> Container:
-    """Return Debian with further packages, which apt installed there under notify."""
+    """Return Debian with more packages, which apt installed under notify."""
     installing = debian_layer.on_overlay(tmp_path_factory.mktemp("tools") / "installed")
     installing.sh(f"exec 2>&1; {INSTALL}")
     return installing
@@ -148,5 +148,5 @@ def tools_layer(tmp_path_factory: pytest.TempPathFactory, debian_layer: Containe
 
 @pytest.fixture
 def tools(tools_layer: Container, tmp_path: Path) -> Container:
-    """Return a container of Debian with further packages."""
+    """Return a container of Debian with more packages."""
     return tools_layer.next_layer(tmp_path / "tools")

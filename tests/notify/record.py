@@ -1,7 +1,7 @@
 """Record what real root gets: ``python -m tests.notify.record [ROW]...``, as root in Debian.
 
-Runs the programs and scripts of these tests in a chroot, and writes what they print to
-``expected/``, which is part of the repository: the tests themselves need no root.
+The program runs the programs and scripts of these tests in a chroot, and writes their output to
+``expected/``.  That directory is part of the repository, so the tests need no root.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def differ_script(seed: int) -> str:
 
 
 def run_as_root(root: Path, script: str) -> str:
-    """Return what a script prints as root in a chroot with a /proc of its own."""
-    # The root is a mount point, as a container's is: unshare(1) changes how it propagates.
+    """Return the output of a script that runs as root in a chroot with its own /proc."""
+    # unshare(1) changes the propagation of "/", so "/" must be a mount point, as in a container.
     binds = f"mount --bind {root} {root} && mount --rbind /dev {root}/dev"
     mounts = f"{binds} && mount -t proc proc {root}/proc"
     environment = {
@@ -63,7 +63,7 @@ def unpacked(directory: Path, name: str) -> Path:
 
 
 def main() -> None:
-    """Record the rows named, or everything."""
+    """Record the rows that the arguments name, or everything."""
     if os.geteuid():
         raise SystemExit("only real root knows what real root gets")
     EXPECTED.mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ def main() -> None:
         for row in ROWS:
             if named and row.name not in named:
                 continue
-            # Rows change what they run in.
+            # A row changes the files of its root.
             copy = Path(name) / "copy"
             subprocess.run(["cp", "-a", roots[row.base], copy], check=True)
             (EXPECTED / f"{row.name}.txt").write_text(run_as_root(copy, row_script(row)))

@@ -1,11 +1,11 @@
-"""Run a command in a container of its own: the notify engine's test bench.
+"""Run a command in its own container: the test bench of the notify engine.
 
-``python -m tests.notify.sandbox --root DIR[:OWNERS] -- COMMAND...``.  What the launcher does for
-users, with nothing that these tests don't need.  Modes: ``notify``, ``seccomp``, ``none``.
+``python -m tests.notify.sandbox --root DIR[:OWNERS] -- COMMAND...``.  The program does what the
+launcher does for users, as far as these tests need it.  Modes: ``notify``, ``seccomp``, ``none``.
 
-Without ``--upper`` the one root is written to, and its manifest OWNERS is brought up to date; with
-it the roots are the lower layers of an overlay, topmost first, and ``UPPER/u`` and ``UPPER/owners``
-are the layer made.
+Without ``--upper`` there is one root.  The command writes to that root, and the program updates the
+manifest OWNERS.  With ``--upper`` the roots are the lower layers of an overlay, topmost first.  The
+program then makes a layer: the tree ``UPPER/u`` and its manifest ``UPPER/owners``.
 """
 
 import argparse
@@ -68,7 +68,7 @@ HOST_FILES = ("etc/resolv.conf", "etc/hosts")
 
 
 class Interrupted:
-    """ioctl(2) that every other time finds a signal before it has done anything."""
+    """An ioctl(2) that fails with EINTR, and does nothing, in every second call."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -81,7 +81,7 @@ class Interrupted:
 
 
 class Layer:
-    """A tree, and its manifest, which may not be there."""
+    """A tree and its manifest.  The manifest may be missing."""
 
     def __init__(self, text: str) -> None:
         tree, _, owners = text.partition(":")
@@ -89,14 +89,14 @@ class Layer:
         self.owners = Path(owners).resolve() if owners else None
 
     def recorded(self) -> tuple[int, OwnersManifest]:
-        """Return what the engine wants to know of a layer."""
+        """Return the layer in the form that the engine takes: a descriptor and the manifest."""
         there = self.owners is not None and self.owners.exists()
         manifest = read_owners(os.fsencode(str(self.owners))) if there else {}
         return os.open(self.tree, os.O_RDONLY), manifest
 
 
 class Recorded:
-    """What the layers record, topmost first."""
+    """The records of the layers, topmost first."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.layers = list(options.root)
@@ -110,7 +110,7 @@ class Recorded:
 
 
 def build_root(roots: list[Path], upper: Path | None) -> None:
-    """Mount what a container needs and make it the root directory."""
+    """Mount the file systems of a container and change the root to it."""
     root = roots[0]
     mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
     if root == Path("/"):
@@ -139,7 +139,7 @@ def build_root(roots: list[Path], upper: Path | None) -> None:
 
 
 def container(options: argparse.Namespace, recorded: Recorded, channel: socket.socket) -> int:
-    """Be the parent of the container's init: return its status."""
+    """Be the parent of the container's init; return the status of the init."""
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
     write_id_maps(0, 0, uid, gid)
@@ -161,7 +161,7 @@ def container(options: argparse.Namespace, recorded: Recorded, channel: socket.s
 
 
 def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socket) -> None:
-    """Put on the filter and become the command."""
+    """Install the filter and become the command."""
     try:
         set_no_new_privs()
         if options.mode == "notify":
@@ -181,7 +181,7 @@ def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socke
 
 
 def environment() -> dict[str, str]:
-    """Return what the command gets."""
+    """Return the environment of the command."""
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
@@ -191,7 +191,7 @@ def environment() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the command that the arguments name; return an exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Layer, required=True, action="append")
     parser.add_argument("--upper", type=Path)
@@ -233,12 +233,12 @@ def main() -> int:
 
 
 def injected(thread: int) -> NoReturn:
-    """Fail as no handler should."""
+    """Raise an exception that no handler expects."""
     raise RuntimeError("injected")
 
 
 def resident() -> int:
-    """Return how much memory this process has; the working directory is /proc."""
+    """Return the size of this process's memory; the working directory is /proc."""
     with open("self/statm", "rb") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

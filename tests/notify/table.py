@@ -1,7 +1,7 @@
-"""Programs that look whether they are root, and whether their files are whose they should be.
+"""Programs that check whether they are root, and whether their files have the right owners.
 
-Each row is a script that real root has run once in a chroot of the same base image: what it printed
-is in ``expected/`` (``record``).  Under notify it has to print the same.
+Each row is a script.  Real root has run it once in a chroot of the same base image, and its output
+is in ``expected/`` (``record``).  Under notify the script must print the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One script; ``base`` is the image that it runs in."""
+    """One script; ``base`` is the image in which it runs."""
 
     name: str
     base: str
@@ -244,7 +244,7 @@ RPM = {
     """,
 }
 
-# Rows in Debian with these packages besides.
+# Rows in Debian with these additional packages.
 PACKAGES = ("passwd", "acl", "attr", "libcap2-bin", "sudo", "rsync", "cpio", "libarchive-tools")
 
 TOOLS = {
@@ -376,5 +376,5 @@ INSTALL = f"apt-get -q update && apt-get install -qy --no-install-recommends {' 
 
 
 def row_script(row: Row) -> str:
-    """Return the script of ``row``, to run as a whole in an empty directory, errors included."""
+    """Return a script that runs ``row`` in an empty directory, and also prints its errors."""
     return f"exec 2>&1; umask 022; rm -rf /tmp/w; mkdir /tmp/w; cd /tmp/w\n{row.script}\nexit 0"

@@ -1,4 +1,4 @@
-"""The tables of an architecture, beside what its own headers say."""
+"""The tables of an architecture agree with the architecture's own headers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Archives and copies that cross the container's border, with owners and devices, both ways.
+"""Archives and copies with owners and devices, from the host into the container and back.
 
-What real root's tar and rsync do inside is rows of ``table``; here the other end is an ordinary
-user's program on the host.
+Rows of ``table`` compare tar and rsync inside with those of real root.  In these tests an ordinary
+user's program on the host is at the other end.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_tar_into_the_container(tools: Container, program: str) -> None:
 
 @pytest.mark.slow
 def test_rsync_out_of_the_container_and_into_it(tools: Container, tmp_path: Path) -> None:
-    """On the host --fake-super keeps what an ordinary user can't give his files."""
+    """On the host --fake-super keeps owners that an ordinary user can't give to files."""
     tools.sh(MAKE)
     shell = tmp_path / "shell"
     shell.write_text(f'#!/bin/sh\nshift\ncd {CHECKOUT}\nexec {shlex.join(tools.argv())} "$@"\n')

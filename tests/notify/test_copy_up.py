@@ -1,4 +1,4 @@
-"""Attributes of files of lower layers: a change of what is recorded has to reach the layer made."""
+"""Attributes of files in lower layers: a change of a record must reach the new layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRUSTED = b"trusted.x"
 
 
 def recorded(container: Container) -> dict[bytes, dict[bytes, bytes]]:
-    """Return the attributes that the layer that was made records."""
+    """Return the attributes in the records of the new layer."""
     manifest = read_owners(f"{container.upper}/owners".encode())
     return {path: dict(record.xattrs) for path, record in manifest.items() if record.xattrs}
 

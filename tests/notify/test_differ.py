@@ -1,6 +1,6 @@
-"""What real root gets, the same under notify: recorded once by real root, step by step.
+"""A random program gets the same answers under notify as real root got when it was recorded.
 
-``python -m tests.notify.record`` records it anew, as root.
+``python -m tests.notify.record`` records the answers again, as root.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def test_random_steps_end_as_for_real_root_on_an_overlay(
 
 
 def expected(seed: int) -> list[str]:
-    """Return what the program printed for real root."""
+    """Return the program's output for real root."""
     with lzma.open(EXPECTED / f"differ-{seed}.xz", "rt") as file:
         lines = file.read().splitlines()
     assert len(lines) > STEPS

@@ -1,7 +1,7 @@
-"""Random calls, pointers and lengths thrown at the supervisor: everything ends, nothing is wrong.
+"""Random calls, pointers and lengths for the supervisor: every call ends, and no answer is wrong.
 
-``make fuzz`` runs this for ten minutes from a seed of the time; here it is half a minute, from a
-fixed one.
+``make fuzz`` runs this for ten minutes, with a seed from the clock.  This test runs half a minute
+with a fixed seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECONDS = int(os.environ.get("SUNDOG_FUZZ_SECONDS", "30"))
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 180)
 def test_random_calls_leave_the_supervisor_alone(busybox: Container, tmp_path: Path) -> None:
-    # An incident makes the status 125, an answer that is not the kernel's makes it 1.
+    # The status is 125 after an incident, and 1 after an answer that differs from the kernel's.
     overlay = busybox.on_overlay(tmp_path / "overlay")
     fixed = "mkdir /fixed; mount -t tmpfs fixed /fixed; : >/fixed/file"
     done = overlay.run(

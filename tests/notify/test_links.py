@@ -1,4 +1,4 @@
-"""Hard links of recorded files in a lower layer: what a change of one name leaves of them."""
+"""Hard links of recorded files in a lower layer: the owners of all names after one changes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ SHOW = "stat -c '%u:%g %h %n'"
 
 @pytest.fixture
 def linked(busybox: Container, tmp_path: Path) -> Container:
-    """Return an overlay on a layer in which b, c and d are the same file, 5:6; d2 is another's."""
+    """Return an overlay on a layer: b, c and d are one file of 5:6; d2 is a file of another."""
     below = busybox.on_overlay(tmp_path / "below")
     below.sh("echo x >a; chown 5:6 a; for n in b c d; do ln a $n; done; rm a")
     return below.next_layer(tmp_path / "above")
 
 
 def owners(container: Container) -> dict[bytes, tuple[int, int]]:
-    """Return what the layer that was made records."""
+    """Return the owners in the records of the new layer."""
     manifest = read_owners(f"{container.upper}/owners".encode())
     return {path: (record.uid, record.gid) for path, record in manifest.items()}
 
 
-# What is done to b; then what `stat` says of it, and what the layer records.
+# A command that changes b; then the output of `stat` for b, and the records of the layer.
 CHANGES = {
     "append": ("echo >>b", "5:6 1 b\n", {b"b": (5, 6)}),
     "chmod": ("chmod 600 b", "5:6 1 b\n", {b"b": (5, 6)}),

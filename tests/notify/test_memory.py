@@ -1,4 +1,4 @@
-"""What a million records weigh, and that the supervisor forgets what is gone."""
+"""The memory of a million records; and the supervisor forgets files that are gone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_million_records() -> None:
     assert 0 < int(done.stdout) <= LIMIT
 
 
-# Rounds of `churn`, which make more records or identities than there may be in the end.
+# Rounds of `churn`.  Each kind makes more records or identities than may remain in the end.
 CHURN = {
     "files": 3000,
     "batches": 8600,
@@ -67,11 +67,11 @@ CHURN = {
 }
 UNWATCHED = 500
 LIMITS = {"records": 1500, "identities": 4200}
-LIMITS_OF_GROUPS = {"records": 1500, "identities": 700}  # each has a hundred
+LIMITS_OF_GROUPS = {"records": 1500, "identities": 700}  # each identity has a hundred groups
 
 
 def count(stderr: str, what: str) -> int:
-    """Return what the sandbox has counted."""
+    """Return the sandbox's count of ``what``."""
     found = re.search(rf"^notify: (?:grew by )?([0-9]+) {what}$", stderr, re.MULTILINE)
     assert found, stderr
     return int(found[1])
@@ -79,7 +79,7 @@ def count(stderr: str, what: str) -> int:
 
 @pytest.mark.parametrize("what", CHURN)
 def test_what_is_gone_is_forgotten(busybox: Container, what: str) -> None:
-    """On a tmpfs, which gives no number twice."""
+    """The test runs on a tmpfs, because a tmpfs uses no inode number twice."""
     script = f"mkdir s; mount -t tmpfs s s; cd s; exec churn {what} {CHURN[what]}"
     done = busybox.run("sh", "-c", script, options=("--stats", f"--unwatched={UNWATCHED}"))
     limits = LIMITS_OF_GROUPS if what == "groups" else LIMITS
@@ -97,7 +97,7 @@ def test_what_is_gone_is_forgotten_on_disk(busybox: Container, tmp_path: Path, p
 
 @pytest.mark.slow
 def test_supervisor_does_not_grow(busybox: Container) -> None:
-    """A million rounds may take 20 MB; the first some thousand records are kept."""
+    """The supervisor keeps the first few thousand records.  A million rounds may take 20 MB."""
     script = "mkdir s; mount -t tmpfs s s; cd s; exec churn files 60000"
     done = busybox.run("sh", "-c", script, options=("--stats",))
     assert count(done.stderr, "bytes") < 14_000_000, done.stderr

@@ -1,4 +1,4 @@
-"""Which layer decides about a path: the topmost that has it, or no directory on the way to it."""
+"""Which layer decides about a path: the topmost that has it, or a file on the way to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = st.dictionaries(st.sampled_from(PATHS[1:]), st.sampled_from("fdl"), max_
 
 
 def make(top: Path, kinds: dict[str, str]) -> None:
-    """Make what is asked for, as far as its parents allow."""
+    """Make the files of ``kinds``, except those below a file or a link."""
     top.mkdir()
     for path, kind in sorted(kinds.items()):
         location = top / path
@@ -36,7 +36,7 @@ def make(top: Path, kinds: dict[str, str]) -> None:
 
 
 def decides(top: Path, path: str) -> bool:
-    """Tell, step by step, whether a layer decides about a path."""
+    """Tell whether a layer decides about a path, one component after another."""
     location = top
     for name in path.split("/") if path else ():
         if location.is_symlink() or not location.is_dir():

@@ -1,4 +1,4 @@
-"""What is held open because its birth might not tell it from the next inode of its number."""
+"""New inodes that are held open: the next inode with the same number could have the same birth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Born:
-    """What `Status` is, of a file with the birth that a test wants."""
+    """A `Status` of a file; the test chooses the birth."""
 
     def __init__(self, path: Path, birth: int) -> None:
         self._path = path
@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def held(path: Path) -> int:
-    """Return how often this process has a file open."""
+    """Return how many descriptors of a file this process has."""
     links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
     return sum(os.path.lexists(link) and os.readlink(link) == str(path) for link in links)
 

@@ -1,4 +1,4 @@
-"""32-bit calls under notify, on the running kernel: as under ``seccomp``, and no way around."""
+"""32-bit calls under notify, on the running kernel: ``seccomp``'s answers, and no bypass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parents[1] / "emulation" / "direct_call.c"
 RLIMIT_LOCKS = 10
 
-# Number in the i386 table, arguments, answer.
+# The number in the i386 table, the arguments, the answer.
 CALLS = [
     ("chown32", "212 /w/f 5 6", 0),
     ("setuid32", "213 104", 0),

@@ -1,4 +1,4 @@
-"""Files of an overlay that go by two inode numbers: links made in a run to files of the layers."""
+"""Files of an overlay with two inode numbers: a run links files of lower layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tests.notify.conftest import Container
 
-# What is done to `old`, 5:6 in the layer below; the owner of all its names in the end.
+# Commands that change `old`, a file of 5:6 in the layer below; then the owner of all its names.
 CHANGES = {
     "link": ("ln old new", "5:6"),
     "link, then chown the new": ("ln old new; chown 7 new", "7:6"),
@@ -64,7 +64,7 @@ def test_link_that_fails_changes_nothing(below: Container) -> None:
 
 
 def test_file_is_held_once(below: Container) -> None:
-    """Each change of the owner to another than root makes a new record of the same copy."""
+    """Each change of the owner, except to root, makes a new record of the same copy."""
     script = "i=0; while [ $i -lt 60 ]; do chown 7 plain; chown 0 plain; i=$((i + 1)); done"
     done = below.run("sh", "-c", script, options=("--stats",))
     assert int(done.stderr.rpartition(" descriptors")[0].rpartition(" ")[2]) < 50, done.stderr

@@ -1,4 +1,4 @@
-"""The filter's verdict about every call, by an interpreter that knows no table."""
+"""The filter's verdict about every call, from an interpreter that has no table of calls."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ OTHERS = [abi for abi in SYSCALL_ABIS if abi is not NATIVE]
 def test_other_abis_get_the_seccomp_mode_and_no_way_around(
     abi: Abi, number: int, args: tuple[int, ...]
 ) -> None:
-    number |= abi.number_bit  # by which alone x32 differs
+    number |= abi.number_bit  # only this bit tells x32 from x86-64
     found = verdict(PROGRAM, number, *args, abi=abi)
     assert found != SECCOMP_RET_USER_NOTIF
     plain = verdict(Program(fake_root_program()), number, *args, abi=abi)
-    # The tag and io_uring are guarded besides.
+    # The notify filter guards the tag and io_uring, too.
     assert found == plain or (plain == SECCOMP_RET_ALLOW and found in (SECCOMP_RET_ERRNO, ENOSYS))
 
 

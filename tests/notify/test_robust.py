@@ -1,4 +1,4 @@
-"""What would wear a supervisor out, or break it; and one that fails."""
+"""Programs that could exhaust or break a supervisor; and a supervisor that fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_interrupted_calls_were_not_done(busybox: Container) -> None:
 
 
 def test_signals_at_the_supervisor_cost_no_answer(busybox: Container) -> None:
-    # The supervisor makes d/g itself, and hands over a descriptor.
+    # The supervisor makes d/g itself, and gives a descriptor to the caller.
     script = "mkdir w; cd w; : >f; chown 5:6 f; mkdir d; chown 0:7 d; chmod g+s d; echo x >d/g"
     shown = "id -u; stat -c %u:%g f d/g .; cat d/g"
     done = busybox.run("sh", "-c", f"{script}; {shown}", options=("--interrupt",))
@@ -48,7 +48,7 @@ def test_reply_with_a_descriptor_that_was_interrupted_late_is_the_only_one(
     assert not failures
 
 
-# Numbers of processes come round every few hundred, where the kernel has a limit by namespace.
+# The kernel uses process IDs again after a few hundred, if it has a limit per namespace.
 SMALL = "echo 400 2>/dev/null >/proc/sys/kernel/pid_max; exec "
 
 
@@ -90,7 +90,7 @@ def test_failing_handler_leaves_the_call_to_the_kernel(busybox: Container) -> No
     done = busybox.run("sh", "-c", script, options=("--fault",), check=False)
     assert done.stdout == "1\n0:0\n0\nstill there\n"
     assert "notify: chown: RuntimeError('injected') at" in done.stderr
-    assert done.returncode == 125  # the sandbox's way to say that there were incidents
+    assert done.returncode == 125  # the sandbox returns 125 after incidents
 
 
 def test_incidents_are_all_counted_but_few_are_told(busybox: Container) -> None:

@@ -1,4 +1,4 @@
-"""Inode numbers that are used again at once, and whose records must not be."""
+"""The kernel uses inode numbers again at once; the supervisor must not use their records again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SECONDS = 2
 
-# What is written to: the one root, in place; an overlay on it; a tmpfs in the container.
+# Where the program writes: in the root itself; in an overlay on it; in a tmpfs of the container.
 PLACES = {
     "in place": "mkdir s; cd s",
     "overlay": "mkdir s; cd s",

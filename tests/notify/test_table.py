@@ -1,4 +1,4 @@
-"""Each row of ``table``: what it printed for real root, and the same under notify."""
+"""Each row of ``table`` prints under notify what it printed for real root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trial: whether it notices a filter around it that would keep calls from a supervisor."""
+"""The trial notices an outer filter that would keep calls from a supervisor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def for_calls(action: int, *calls: str) -> bytes:
 
 
 def obstacle_within(*programs: bytes, ignoring: int = 0) -> str:
-    """Return what the trial says in a process under ``programs``, which ignores a signal."""
+    """Return the trial's result in a process under ``programs`` that ignores a signal."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -80,7 +80,7 @@ def test_every_family_is_tried() -> None:
     assert {*TRIED} <= {*NOTIFIED}
 
 
-# Without these two no user namespace gets its maps, which is what ch-run says then.
+# Without these two no user namespace gets its maps.  Then ch-run reports that.
 NEEDED = ("geteuid", "getegid")
 
 
@@ -102,7 +102,7 @@ def test_filters_that_answer_several_calls() -> None:
 
 
 def test_own_filter() -> None:
-    """It answers mknod only where that would make a device."""
+    """Sundog's own filter answers mknod only for devices, so the trial does not name mknod."""
     assert obstacle_within(fake_root_program()).startswith(answers("setuid and "))
 
 

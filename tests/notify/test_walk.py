@@ -1,4 +1,4 @@
-"""The walk that finds what has a record, by what directories say and by looking."""
+"""The walk finds recorded inodes, by the entries of directories and by a look at the files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_all(fd: int) -> None:
 
 
 def test_some(tree: Path, fd: int) -> None:
-    """Directories and what is asked for, by all its names."""
+    """The walk finds the directories, and all names of the wanted inodes."""
     inodes = {(tree / name).lstat().st_ino for name in ("a/recorded", "a/b/soft")}
     wanted = [b"", b"a", b"a/b", b"a/b/hard", b"a/b/soft", b"a/recorded"]
     assert sorted(walk(fd, inodes)) == wanted

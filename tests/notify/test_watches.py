@@ -1,4 +1,4 @@
-"""Watches of recorded inodes: what is gone is told, and what is not gone is not."""
+"""Watches of recorded inodes report the inodes that are gone, and no others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_what_is_not_gone_is_not_forgotten(busybox: Container, tmp_path: Path, p
 
 
 class Made:
-    """Files that are watched, and the records by which they are known."""
+    """Watched files, and their records."""
 
     def __init__(self, directory: Path, watches: Watches) -> None:
         self._directory = directory
@@ -78,7 +78,7 @@ def test_gone_is_told_once_and_with_its_record(made: Made) -> None:
 
 
 def test_next_file_of_the_same_number_is_another(made: Made) -> None:
-    """What has been told too late is told with the record of the inode that is gone."""
+    """A late report has the record of the inode that is gone, not that of the next inode."""
     before = []
     for _ in range(20):
         before.append(made.make("file"))
@@ -107,7 +107,7 @@ def test_oldest_are_let_go_of(made: Made, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_events_that_were_lost(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what is gone all is told; what is not gone is not told, then or later."""
+    """After lost events the watches report every inode that is gone, and never another one."""
     records = {name: made.make(name) for name in ("gone", "there", "gone too")}
     with open(QUEUED, encoding="ascii") as file:
         queued = int(file.read())

@@ -1,4 +1,4 @@
-"""Image configurations: reading what tools write, and writing it back."""
+"""Image configurations: read those that tools write, and write them back."""
 
 import json
 import pickle
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sundog.errors import ImageConfigError
 from sundog.oci.config import HistoryEntry, ImageConfig
 
-# In the manner of what Docker writes: nulls, its own fields, and some that nobody knows.
+# A configuration like Docker's: with nulls, Docker's own fields, and unknown fields.
 DOCKER = {
     "architecture": "arm64",
     "variant": "v8",

@@ -1,4 +1,4 @@
-"""Digests: their syntax, and those of content."""
+"""Digests: their syntax, and the digests of content."""
 
 import pytest
 

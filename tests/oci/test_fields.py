@@ -1,4 +1,4 @@
-"""The one reader of untyped tables: each value is of its type, or an error that names the place."""
+"""The reader of untyped tables: a value has its type, or an error names the value's place."""
 
 import json
 from collections.abc import Callable

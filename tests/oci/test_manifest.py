@@ -1,4 +1,4 @@
-"""Manifests, indexes and descriptors: read as the specification says, or refused."""
+"""Manifests, indexes and descriptors: read by the specification, or refused."""
 
 import json
 from typing import Any

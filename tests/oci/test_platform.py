@@ -1,4 +1,4 @@
-"""Platforms: spellings, and this host's."""
+"""Platforms: their spellings, and the platform of this host."""
 
 import os
 

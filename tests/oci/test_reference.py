@@ -1,4 +1,4 @@
-"""References against the grammar of the distribution project, written here as it writes it."""
+"""References agree with the grammar of the distribution project, which this module repeats."""
 
 import re
 

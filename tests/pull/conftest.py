@@ -1,4 +1,4 @@
-"""Registries to pull from: one that fails on request, and Debian's in four flavours."""
+"""Registries for pulls: one that fails on request, and Debian's registry in four flavours."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def shelf() -> Shelf:
 
 @pytest.fixture
 def faulty(shelf: Shelf) -> Generator[FaultyRegistry]:
-    """Return a registry that has what is on ``shelf``, and does as it is told."""
+    """Return a registry that has the content of ``shelf``, and fails on request."""
     with FaultyRegistry(shelf).serve() as registry:
         yield registry
 
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return the files of a certificate that nobody vouches for, and of its key."""
+    """Return the files of a certificate and its key.  No authority has signed the certificate."""
     return certificate(tmp_path_factory.mktemp("tls"))
 
 
@@ -47,7 +47,7 @@ def flavours(
 
 @pytest.fixture(autouse=True)
 def no_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the user's own logins and settings out; return where logins are looked for."""
+    """Hide the user's own logins and settings; return where Sundog looks for logins."""
     place = tmp_path / "logins.json"
     (tmp_path / "registries.conf").write_text("")
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(place))
@@ -61,7 +61,7 @@ def no_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refused(done: Completed, *parts: str) -> None:
-    """Check that a command failed with one clear error that says all of this."""
+    """Check that a command failed with one clear error that has all ``parts``."""
     assert done.returncode == 1, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, done.stderr
@@ -71,7 +71,7 @@ def refused(done: Completed, *parts: str) -> None:
 
 
 def leftovers(storage: Path) -> list[str]:
-    """Return what is in ``tmp/``, and what layers and images there are."""
+    """Return the names of the files in ``tmp/``, of the layers and of the images."""
     found = []
     for place in ("tmp", "tmp/trash", "layers", "images"):
         found += [f"{place}/{name}" for name in os.listdir(storage / place)]
@@ -79,7 +79,7 @@ def leftovers(storage: Path) -> list[str]:
 
 
 def layer_of(storage: Path, number: int, name: str) -> Path:
-    """Return the tree of a layer of an image in storage."""
+    """Return the tree of layer ``number`` of the image ``name`` in storage."""
     for place in (storage / "images").iterdir():
         image = json.loads((place / "image.json").read_text())
         if image["typed"] == name:

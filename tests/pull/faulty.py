@@ -24,10 +24,11 @@ Headers = dict[str, str]
 
 @dataclass
 class Answer:
-    """What is to be sent.
+    """What the registry sends.
 
-    ``cut`` is after how many bytes of the body the connection breaks; ``pause`` is made between its
-    pieces of 1 KiB; with ``unsized`` it comes in chunks and nobody tells how long it is.
+    ``cut`` is the number of bytes of the body after which the connection breaks.  ``pause`` is the
+    time in seconds between pieces of 1 KiB.  With ``unsized`` the registry sends the body in
+    chunks, without its length.
     """
 
     status: int = 200
@@ -40,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came."""
+    """A request of a client."""
 
     method: str
     path: str
@@ -53,7 +54,10 @@ class Asked:
 
 @dataclass
 class FaultyRegistry:
-    """``faults`` are given each request and the right answer, and return what to answer instead."""
+    """A registry over HTTP or TLS.
+
+    Each of ``faults`` gets the request and the right answer, and returns the answer to send.
+    """
 
     shelf: Shelf
     faults: list[Callable[[Asked, Answer], Answer]] = field(default_factory=list)
@@ -93,7 +97,7 @@ class FaultyRegistry:
     def once(
         self, fault: Callable[[Answer], Answer], *, blobs: bool = True, times: int = 1
     ) -> None:
-        """Add a fault for the first so many requests for blobs, or for what is none."""
+        """Add a fault for the next ``times`` requests for blobs, or for other things."""
         left = [times]
 
         def limited(asked: Asked, answer: Answer) -> Answer:
@@ -140,7 +144,7 @@ class FaultyRegistry:
 
 
 def basic_login(user: str, password: str) -> Callable[[Asked, Answer], Answer]:
-    """Return a fault: who does not say name and password is not let in."""
+    """Return a fault that refuses requests without this name and password."""
     expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
     def check(asked: Asked, answer: Answer) -> Answer:
@@ -156,7 +160,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that are killed do not say goodbye."""
+        """Ignore errors of connections: a killed client does not close them properly."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -164,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     served: FaultyRegistry
 
     def do_GET(self) -> None:
-        # To a proxy a request says where it is to go.
+        # A request to a proxy has the whole URL.
         path = re.sub(r"^http://[^/]+", "", self.path)
         asked = Asked(self.command, path, dict(self.headers.items()))
         self.served.asked.append(asked)

@@ -1,4 +1,4 @@
-"""Debian's docker-registry on loopback, as an ordinary user runs it: four flavours, one storage.
+"""Debian's docker-registry on loopback, run by an ordinary user: four flavours, one storage.
 
 http    neither TLS nor logins
 basic   TLS, user alice with password secret
@@ -35,7 +35,7 @@ _SECONDS = 30
 
 @dataclass(frozen=True)
 class Flavours:
-    """HOST:PORT of each flavour; ``authority`` is the certificate of those with TLS."""
+    """HOST:PORT of each flavour; ``authority`` is the certificate of the flavours with TLS."""
 
     http: str
     basic: str
@@ -45,7 +45,7 @@ class Flavours:
     place: Path
 
     def put(self, shelf: Shelf) -> None:
-        """Have all of a shelf in the registries, through the one that asks nothing."""
+        """Upload all content of a shelf through the flavour without logins."""
         for tag, digest in shelf.tags.items():
             repository, _, name = tag.rpartition(":")
             self._put_document(shelf, repository, digest, name)
@@ -126,7 +126,7 @@ def running(place: Path, tls: tuple[Path, Path]) -> Generator[Flavours]:
 
 @contextmanager
 def demanding(flavours_place: Path, tls: tuple[Path, Path], clients: Path) -> Generator[str]:
-    """Run one more over the same storage, which lets in whom the certificate ``clients`` is of."""
+    """Run one more over the same storage.  It demands a client certificate from ``clients``."""
     files = {"certificate": str(tls[0]), "key": str(tls[1]), "clientcas": [str(clients)]}
     with _server(flavours_place, "demanding", {"tls": files}, {}) as host:
         yield host
@@ -146,7 +146,7 @@ def _server(place: Path, name: str, http: dict[str, Any], auth: dict[str, Any]) 
     if auth:
         settings["auth"] = auth
     path = place / f"{name}.yml"
-    path.write_text(json.dumps(settings))  # which is YAML as well
+    path.write_text(json.dumps(settings))  # JSON is also YAML
     with (place / f"{name}.log").open("wb") as log:
         server = subprocess.Popen(["docker-registry", "serve", path], stdout=log, stderr=log)
     try:
@@ -186,7 +186,7 @@ def _token_server(tls: tuple[Path, Path]) -> Generator[str]:
 
 
 class _TokenHandler(BaseHTTPRequestHandler):
-    """Tokens as the distribution project specifies them: JWTs, signed by the certificate's key."""
+    """Tokens by the distribution project's specification: JWTs that the certificate's key signs."""
 
     files: tuple[Path, Path]
 

@@ -1,4 +1,4 @@
-"""Images as a registry has them, made blob by blob: well-formed, awkward and bad ones."""
+"""Make the images of a registry, blob by blob: well-formed, awkward and bad ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 
-# What a media type ends with, and how its blob is made.
+# The end of a media type, and the function that makes the blob.
 _COMPRESSIONS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("+gzip", lambda raw: gzip.compress(raw, 6, mtime=0)),
     "none": ("", lambda raw: raw),
@@ -46,7 +46,7 @@ BASE = (
 
 @dataclass(frozen=True)
 class Layer:
-    """The descriptor of a blob, and the diff_id that a configuration is to claim."""
+    """The descriptor of a blob, and the diff_id that the configuration will claim."""
 
     descriptor: JsonObject
     diff_id: str
@@ -97,7 +97,7 @@ class Shelf:
         docker: bool = False,
         **top: object,
     ) -> JsonObject:
-        """Add an image of these layers; under ``NAME:TAG`` if one is given."""
+        """Add an image of these layers, with the tag ``NAME:TAG`` if ``tag`` is not empty."""
         configuration: JsonObject = {
             "architecture": architecture[0],
             "os": "linux",

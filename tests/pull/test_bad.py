@@ -1,4 +1,4 @@
-"""Images that mean no good, or are damaged: refused, or kept within themselves."""
+"""Hostile and damaged images: a pull refuses them, or they reach only their own files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Runner
     from tests.pull.faulty import FaultyRegistry
 
-# Layers on top of a base, which try to reach ``outside``.  What has to be in the image or message.
+# Layers on top of a base, which try to reach ``outside``.
 Paths = tuple[tuple[Entry, ...], ...]
 UP = "../" * 16
 
@@ -50,6 +50,7 @@ def paths(outside: str) -> dict[str, Paths]:
     }
 
 
+# Refused images, and a part of the error message of each.
 REFUSED = {
     "dotdot": "..",
     "hardlink-out": "..",
@@ -61,7 +62,7 @@ REFUSED = {
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """Return a directory of the host that an image must not reach."""
+    """Return a directory of the host.  An image must not reach it."""
     place = tmp_path / "outside"
     (place / "dir").mkdir(parents=True)
     (place / "victim").write_text("victim\n")

@@ -1,4 +1,4 @@
-"""What registries do wrong, and what the user reads then; nothing half-made is left."""
+"""Registries fail: the user gets a clear error, and the store has nothing half-made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BIG = os.urandom(3 << 20)
 
 @pytest.fixture
 def small(shelf: Shelf) -> Shelf:
-    """Return a shelf with the image ``a:latest`` of two layers, the upper one of 3 MiB."""
+    """Return a shelf with the image ``a:latest`` of two layers.  The upper layer has 3 MiB."""
     shelf.image(shelf.base(), shelf.layer(file("big", BIG)), tag="a:latest")
     return shelf
 
@@ -107,7 +107,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(
     run_ch_image("pull", f"{faulty.host}/a")
     offsets = [asked.headers.get("Range") for asked in blobs_asked(faulty)]
     assert len([offset for offset in offsets if offset]) == 2
-    if ranges:  # not a byte twice
+    if ranges:  # the registry sent no byte twice
         assert faulty.sent == sum(
             len(content) for name, content in small.blobs.items() if name not in small.types
         )
@@ -250,7 +250,7 @@ def test_a_blob_of_another_digest_is_refused(
     refused(done, "layer 2/2: ", "content has digest sha256:", "expected sha256:")
     assert leftovers(storage) == []
     faulty.faults.clear()
-    run_ch_image("pull", f"{faulty.host}/a")  # what was wrong is not kept
+    run_ch_image("pull", f"{faulty.host}/a")  # the store has not kept the bad data
 
 
 @pytest.mark.parametrize("by_digest", [True, False])
@@ -358,7 +358,7 @@ def test_a_token_that_ends_in_the_middle_is_renewed(
             return Answer(200, {}, b'{"token": "%s"}' % given[-1].encode())
         sent = asked.headers.get("Authorization", "").removeprefix("Bearer ")
         used[sent] = used.get(sent, 0) + 1
-        if sent in given and used[sent] <= 2:  # good for two requests
+        if sent in given and used[sent] <= 2:  # a token is valid for two requests
             return answer
         realm = f"http://{faulty.host}/token"
         return Answer(401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="s"'})
@@ -471,7 +471,7 @@ def test_the_layer_that_fails_ends_the_others(
 
     def slow(asked: Asked, answer: Answer) -> Answer:
         if whole in asked.path:
-            answer.pause = 0.05  # a minute and more, for all of it
+            answer.pause = 0.05  # the whole body takes more than a minute
         return answer
 
     faulty.faults.append(slow)

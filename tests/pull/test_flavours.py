@@ -93,7 +93,7 @@ def test_a_login_is_needed(filled: Flavours, run_ch_image: Runner) -> None:
     name = f"{filled.basic}/some/image:1"
     done = run_ch_image("pull", name, env=trusting(filled), check=False)
     refused(done, f"unauthorized or not in registry: {name}", f"ch-image login {filled.basic}")
-    # The variables are for who asks for authentication.
+    # ch-image uses the variables' login only with --auth or $CH_IMAGE_AUTH.
     done = run_ch_image("pull", name, env=trusting(filled, **LOGIN), check=False)
     refused(done, "unauthorized")
     run_ch_image("pull", "--auth", name, env=trusting(filled, **LOGIN))

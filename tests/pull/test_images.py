@@ -1,4 +1,4 @@
-"""Awkward images, and what is to be in the store then: layers, sharing, requests."""
+"""Awkward images, and their effects: the store's layers, shared layers, requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def programs(busybox_tar: Path) -> bytes:
-    """Return a tar of static programs, for images that can be run."""
+    """Return a tar of static programs, so that the image can run."""
     return busybox_tar.read_bytes()
 
 
@@ -216,7 +216,7 @@ def test_blobs_that_have_rotted_are_fetched_again(
     shelf.image(layer, tag="a:latest")
     blobs = storage / "blobs/sha256"
     run_ch_image("list")  # makes the storage directory
-    (storage / "blobs").rmdir()  # as a version before pull left it
+    (storage / "blobs").rmdir()  # a version without pull made no such directory
     run_ch_image("reset")
     blobs.mkdir()
     for name, blob in shelf.blobs.items():
@@ -292,7 +292,7 @@ def test_what_is_no_image_is_refused(
 
 @pytest.fixture
 def platforms(shelf: Shelf) -> Shelf:
-    """Return a shelf with an index of three platforms, and what BuildKit adds to it."""
+    """Return a shelf with an index of three platforms, and BuildKit's additions to it."""
     images = [
         (("arm", "v7"), shelf.image(shelf.layer(file("v7")), architecture=("arm", "v7"))),
         (("arm", "v5"), shelf.image(shelf.layer(file("v5")), architecture=("arm", "v5"))),
@@ -320,7 +320,7 @@ def test_the_platform_is_chosen(
     done = run_ch_image("pull", "--arch", arch, f"{faulty.host}/a")
     assert (layer_of(storage, 0, f"{faulty.host}/a") / expected).exists()
     assert "(may not match host" in done.stderr
-    # Of another platform there is another image.
+    # Another platform has another image.
     run_ch_image("pull", "--arch=s390x", f"{faulty.host}/a")
     assert (layer_of(storage, 0, f"{faulty.host}/a") / "s390x").exists()
 
@@ -411,7 +411,7 @@ def test_last_layer(
     shelf.image(shelf.base(), shelf.layer(file("second")), tag="a:latest")
     run_ch_image("pull", "--last-layer=1", f"{faulty.host}/a")
     assert len(list((storage / "layers").iterdir())) == 1
-    run_ch_image("pull", f"{faulty.host}/a")  # which is not taken for what was pulled before
+    run_ch_image("pull", f"{faulty.host}/a")  # --last-layer made another image
     assert len(list((storage / "layers").iterdir())) == 2
     done = run_ch_image("pull", "--last-layer=0", f"{faulty.host}/a", check=False)
     assert done.returncode == 2
@@ -463,7 +463,7 @@ def test_short_names_are_looked_for_where_the_variables_say(
 def test_what_skopeo_pushes_is_pulled(
     shelf: Shelf, faulty: FaultyRegistry, run_ch_image: Runner, tmp_path: Path, busybox_tar: Path
 ) -> None:
-    """skopeo reads from our registry what we pull, and finds nothing wrong with it."""
+    """skopeo and Sundog read the same image from the tests' registry, without an error."""
     shelf.image(shelf.tar_layer(busybox_tar.read_bytes()), tag="a:latest")
     subprocess.run(
         [
@@ -487,9 +487,9 @@ def test_zstd_chunked_is_zstd_to_us(
     run_ch_image: Runner,
     run_ch_run: Runner,
 ) -> None:
-    """Frames with a table of contents in skippable ones: as podman pushes them."""
+    """podman pushes zstd frames, and a table of contents in skippable frames."""
     run_ch_image("import", busybox_tar, "bb")
-    # What is not compressed yet skopeo compresses as it is told.
+    # skopeo compresses uncompressed layers by the option's method.
     run_ch_image("save", "-o", tmp_path / "saved", "--format=docker-archive", "bb")
     there = f"{flavours.http}/chunked/bb:1"
     subprocess.run(
@@ -523,10 +523,10 @@ def test_memory_does_not_grow_with_a_layer(
     packed = {piece: gzip.compress(piece, mtime=0) for piece in (member.tobuf(), zeros)}
     for piece in (member.tobuf(), *([zeros] * (size >> 20))):
         hashed.update(piece)
-        parts.append(packed[piece])  # gzip may be of many members
+        parts.append(packed[piece])  # a gzip file may have many members
     blob = shelf.blob(b"".join(parts), media_types.OCI_LAYER_GZIP)
     shelf.image(Layer(blob, f"sha256:{hashed.hexdigest()}"), tag="a:latest")
-    # From a small process: what a process had before execve(2) counts as its own.
+    # Start it from a small process, because the memory before execve(2) counts, too.
     measure = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
@@ -537,7 +537,7 @@ def test_memory_does_not_grow_with_a_layer(
         stdout=subprocess.PIPE,
         check=True,
     )
-    # Of the process or its worker, the larger one; there are two of them.
+    # The result is the larger one of the process and its worker.
     assert int(done.stdout) * 1024 < 100e6
     assert (layer_of(storage, 0, f"{faulty.host}/a") / "zeros").stat().st_size == size
     shutil.rmtree(storage)

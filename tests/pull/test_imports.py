@@ -1,4 +1,4 @@
-"""What a pull imports before its first worker is there."""
+"""The imports of a pull before its first worker starts."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import sundog
 
 
 def test_the_http_library_comes_when_it_is_needed() -> None:
-    """Its import takes longer than all others: the worker gets ready in the meantime."""
+    """This import takes longer than all others; meanwhile the worker gets ready."""
     done = subprocess.run(
         [
             sys.executable,

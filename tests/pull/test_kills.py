@@ -1,4 +1,4 @@
-"""A pull that is killed at any moment: what is in the store is right, and the next one goes on."""
+"""A pull dies at any moment: the store has no wrong data, and the next pull resumes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def registry(shelf: Shelf, faulty: FaultyRegistry, busybox_tar: Path) -> FaultyR
 
 
 def check_store(storage: Path) -> None:
-    """Check that every blob is what its name says, and every layer complete."""
+    """Check that every blob matches the digest in its name, and that every layer is complete."""
     blobs = storage / "blobs/sha256"
     for path in blobs.iterdir() if blobs.exists() else ():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
@@ -51,7 +51,7 @@ def check_store(storage: Path) -> None:
 
 
 def bytes_there(storage: Path) -> int:
-    """Return how many bytes of blobs the store has, complete ones and partial ones."""
+    """Return the number of bytes in the store's blobs, complete and partial."""
     partial = storage / "blobs/partial"
     complete = storage / "blobs/sha256"
     return sum(
@@ -65,7 +65,7 @@ def bytes_there(storage: Path) -> int:
 def kill_some(
     registry: FaultyRegistry, run_ch_image: Runner, storage: Path, seed: int, kills: int
 ) -> None:
-    """Kill pulls after random times until so many have been, and check the store each time."""
+    """Kill ``kills`` pulls after random times, and check the store after each."""
     print(f"seed {seed}")
     chance = random.Random(seed)
     name = f"{registry.host}/a"
@@ -98,7 +98,7 @@ def kill_some(
 def complete_and_count(
     registry: FaultyRegistry, run_ch_image: Runner, storage: Path, name: str, everything: int
 ) -> None:
-    """Pull in peace, and count what moved: what was missing of the blobs, and no more."""
+    """Finish the pull.  Check that the registry sent only the missing bytes of the blobs."""
     documents = sum(
         len(registry.shelf.blobs[key])
         for key in registry.shelf.types

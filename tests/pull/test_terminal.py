@@ -1,4 +1,4 @@
-"""What a user at a terminal sees, and is asked."""
+"""The output and the questions for a user at a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECONDS = 60
 
 @pytest.fixture
 def image(faulty: FaultyRegistry) -> str:
-    """Return the name of an image whose layer takes a while to come."""
+    """Return the name of an image whose layer arrives slowly."""
     shelf = faulty.shelf
     shelf.image(shelf.base(), shelf.layer(file("big", os.urandom(400_000))), tag="a:latest")
 
@@ -41,7 +41,7 @@ def image(faulty: FaultyRegistry) -> str:
 def at_terminal(
     *arguments: str, storage: Path, answers: Sequence[tuple[bytes, bytes]] = (), **environment: str
 ) -> tuple[int, bytes]:
-    """Run ch-image at a terminal of its own; type each answer when its question is there."""
+    """Run ch-image at its own terminal; type each answer after its question."""
     pid, terminal = pty.fork()
     if not pid:
         settings = {"CH_IMAGE_STORAGE": str(storage), "TERM": "xterm", "COLUMNS": "120"}
@@ -56,7 +56,7 @@ def at_terminal(
             continue
         try:
             part = os.read(terminal, 65536)
-        except OSError:  # EIO: it has ended
+        except OSError:  # EIO: ch-image has ended
             break
         shown += part
         while left and left[0][0] in shown[seen:]:
@@ -91,7 +91,7 @@ def test_name_and_password_are_asked(
     answers = [(b"Username", b"u"), (b"Password", password)]
     found, shown = at_terminal("pull", "--auth", image, storage=storage, answers=answers)
     assert found == status, shown
-    assert password not in shown  # it is not echoed, nor printed
+    assert password not in shown  # the terminal does not echo it, and ch-image does not print it
     assert (b"rejects user u" in shown) == bool(status)
 
 

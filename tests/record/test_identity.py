@@ -1,4 +1,4 @@
-"""Who USER is: names, numbers, groups."""
+"""The identity that USER gives: names, numbers, groups."""
 
 from __future__ import annotations
 

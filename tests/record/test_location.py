@@ -1,4 +1,4 @@
-"""Where the storage directory is by default."""
+"""The default path of the storage directory."""
 
 import os
 import pwd

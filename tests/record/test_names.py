@@ -1,4 +1,4 @@
-"""Image names against the tables and the grammar of distribution/reference."""
+"""Image names agree with the tables and the grammar of distribution/reference."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The stack file: round trips of any bytes, and refusal of anything else."""
+"""The stack file: it keeps any bytes, and the reader refuses any other file."""
 
 import os
 from pathlib import Path

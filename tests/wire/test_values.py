@@ -1,4 +1,4 @@
-"""Values and outcomes between Sundog's processes: they come back as they were, or not at all."""
+"""Values and outcomes between Sundog's processes arrive unchanged, or not at all."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def kinds() -> Iterator[type[SundogError]]:
 
 
 def same(one: object, other: object) -> bool:
-    """Tell whether two values are of the same types and equal, all that is in them as well."""
+    """Tell whether two values and all their items have the same types and are equal."""
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
@@ -114,7 +114,7 @@ def test_interruptions_and_bugs_come_back() -> None:
     with pytest.raises(RuntimeError, match="KeyError: 'missing'") as caught:
         unpack_outcome(packed)
     assert "test_interruptions_and_bugs_come_back" in caught.value.__notes__[0]
-    # And once more, as from a process by way of another one.
+    # Send the error on, as a process does that got it from another.
     with pytest.raises(RuntimeError, match="KeyError: 'missing'") as again:
         unpack_outcome(pack_exception(caught.value))
     assert "test_interruptions_and_bugs_come_back" in again.value.__notes__[0]
@@ -128,7 +128,7 @@ def read(data: bytes) -> None:
     try:
         with contextlib.suppress(*expected):
             unpack_outcome(data)
-    except RuntimeError as error:  # a bug that crossed, but none of the reader's
+    except RuntimeError as error:  # the message has a bug of another process, not of the reader
         if isinstance(error, RecursionError):
             raise
 
@@ -200,7 +200,7 @@ def test_wrong_outcomes(outcome: object) -> None:
 
 @pytest.mark.parametrize("tag", [b"i", b"f", b"b", b"s", b"t", b"l", b"d"])
 def test_huge_counts_take_no_memory(tag: bytes) -> None:
-    """In a process that may take 64 MiB more than it has."""
+    """The reader runs in a process that may take only 64 MiB more memory."""
     script = textwrap.dedent("""
         import resource, sys
         from sundog.wire.values import unpack_value

@@ -1,5 +1,5 @@
-/* attribute set NAME VALUE FILE | get NAME FILE | remove NAME FILE: of FILE itself, not of what a
- * link leads to.  A VALUE that begins with 0x is hexadecimal. */
+/* attribute set NAME VALUE FILE | get NAME FILE | remove NAME FILE: an attribute of FILE.  Does not
+ * follow a symbolic link.  A VALUE that begins with 0x is hexadecimal. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

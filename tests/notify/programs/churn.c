@@ -1,7 +1,7 @@
-/* churn WHAT COUNT: have a supervisor remember something, and be rid of it, COUNT times, in the
- * current directory.  Prints what it finds wrong.
+/* churn WHAT COUNT: make something that a supervisor remembers, and remove it, COUNT times, in the
+ * current directory.  Prints each wrong answer.
  *
- * No two rounds have the same owner: numbers are to be forgotten, too. */
+ * Each round has another owner, because the supervisor must forget owners, too. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,7 +42,7 @@ static void files(int i)
     must(unlink("f") == 0, "unlink");
 }
 
-/* Many at once: more than are held open, and more than the kernel queues events of. */
+/* Many at once: more than the supervisor holds open, and more events than the kernel queues. */
 static void batches(int i)
 {
     char name[16];
@@ -139,7 +139,7 @@ static void processes(int i)
     must(waitpid(child, &status, 0) == child && status == 0, "child");
 }
 
-/* A process that stays, the tag of which nobody may take for free. */
+/* A process that stays.  The supervisor must not give its tag to another process. */
 static int stay(void)
 {
     int status, pipes[2];
@@ -148,7 +148,7 @@ static int stay(void)
     if (fork() == 0) {
         must(setresuid(70000, 70001, 70002) == 0, "setresuid");
         close(pipes[1]);
-        if (fork() != 0) { /* the one who stays is not the one who changed */
+        if (fork() != 0) { /* the process that stays did not change its identity */
             must(wait(&status) > 0, "wait");
             _exit(status != 0);
         }

@@ -1,8 +1,8 @@
-/* differ SEED STEPS: do random things that only root may do, and print what came of each.
+/* differ SEED STEPS: do random things that only root may do, and print the result of each.
  *
- * Run in an empty directory.  Run by real root, and by anybody under an emulation that keeps its
- * word, it prints the same.  What emulation does not promise is left out: nothing here depends on
- * permission to read, write or remove, because those who are not root keep CAP_DAC_OVERRIDE. */
+ * Run it in an empty directory.  It prints the same for real root and for any user under a correct
+ * emulation.  It tests only what emulation promises.  So no step depends on permission to read,
+ * write or remove a file, because emulated users other than root keep CAP_DAC_OVERRIDE. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* linux/capability.h, so that the C library's headers suffice. */
+/* From linux/capability.h; the C library's headers lack them. */
 #define _LINUX_CAPABILITY_VERSION_3 0x20080522
 struct __user_cap_header_struct {
     uint32_t version;
@@ -50,7 +50,7 @@ static unsigned pick(unsigned bound)
 }
 
 static const uint32_t ids[] = {0, 0, 1, 4, 104, 104, 106, 1000, 65534, 100000, -1u};
-/* A device can't be opened under emulation. */
+/* Under emulation a program can't open a device. */
 static int is_device(const char *path)
 {
     struct stat st;
@@ -77,7 +77,7 @@ static const char *const names[] = {"a", "b", "c", "d0", "d1", "d0/a", "d0/b", "
                                     "d0/d2/a", "d0/d2/b", "l0", "l1", "d1/l2", "x", "d1/x"};
 static const char *name(void) { return names[pick(COUNT(names))]; }
 
-/* No sticky bit: who may remove from such a directory is not emulated. */
+/* No sticky bit: the emulation does not control removal from such a directory. */
 static mode_t mode(void)
 {
     static const mode_t modes[] = {0644, 0755, 0777, 0600, 02755, 02770, 04755, 06755, 02644, 0,
@@ -134,7 +134,7 @@ static void show_ids(void)
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct data[2];
     syscall(SYS_capget, &header, data);
-    /* A machine's root may lack a capability; what is shown and set leaves that one out. */
+    /* A machine's root may lack a capability, so the program neither shows nor sets that one. */
     data[0].effective &= ~LACKING, data[0].permitted &= ~LACKING, data[0].inheritable &= ~LACKING;
     printf("; caps %x.%x %x.%x %x.%x; keep %d bits %x nnp %d amb %d bound %d\n", data[1].effective,
            data[0].effective, data[1].permitted, data[0].permitted, data[1].inheritable,
@@ -225,7 +225,7 @@ static const char *const attributes[] = {
 
 static void step(void);
 
-/* As somebody else, who may nevertheless read and write everything. */
+/* As another user, who still may read and write everything. */
 static void as_user(void)
 {
     fflush(stdout);
@@ -259,7 +259,7 @@ static void as_user(void)
     printf("  child %d\n", status);
 }
 
-/* A few changes of identity, then perhaps a program of somebody else's. */
+/* A few changes of identity, then perhaps a program of another user. */
 static void identities(void)
 {
     fflush(stdout);
@@ -314,7 +314,7 @@ static void identities(void)
     printf("  child %d\n", status);
 }
 
-/* A program that tells who runs it: this one. */
+/* Install this program, which prints who runs it. */
 static void make_program(const char *path)
 {
     char buffer[65536];
@@ -392,7 +392,7 @@ static void step(void)
     }
     case 9: printf("symlink %s %s", other, path), result(symlink(other, path)); break;
     case 10:
-        /* Whose files may be linked (fs.protected_hardlinks) is not emulated. */
+        /* The emulation does not control links to files of others (fs.protected_hardlinks). */
         if (!has_capability(CAP_FOWNER))
             return;
         printf("link %s %s", path, other), result(link(path, other));

@@ -1,15 +1,18 @@
 /* fuzz SEED SECONDS: throw emulated system calls with random arguments at the supervisor.
  *
- * Run in an empty directory.  Several processes with threads call whatever is notified, with
- * pointers good and bad, descriptors open and closed, any flags and lengths; they get killed, get
- * signals, change root and mount namespace, and run each other.  In between it asks about files
- * that nobody has touched, in two ways: by the notified call, and by statx through the 32-bit
- * entry of the kernel, which is not notified.  Both must agree.  Ends with 0 if they did.
+ * Run it in an empty directory.  Several processes with threads make all notified calls: with good
+ * and bad pointers, with open and closed descriptors, with any flags and lengths.  The processes
+ * get signals and die, change their root and mount namespace, and execute each other.  In between
+ * the program asks about files that no process changes, in two ways: by the notified call, and by
+ * statx through the 32-bit entry of the kernel, which is not notified.  The two answers must agree.
+ * The exit status is 0 if they did.
  *
- * Threads write their paths over each other, so what is called may be any prefix of those below:
- * "/dev" too, whose new mode is then told as it should be.  So none leads to what is compared.
- * /fixed is to be a mount of its own: its root has the inode number of other file systems' roots,
- * of which some get records. */
+ * Threads overwrite the paths of other threads, so a call may get any prefix of a path below, such
+ * as "/dev".  If a call changes the mode of "/dev", the supervisor reports the new mode, which is
+ * right.  So no prefix is the path of a file that the program compares.
+ *
+ * /fixed must be a mount.  Its root has the same inode number as the roots of other file systems,
+ * and some of these get records. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +64,7 @@ static const char *const names[] = {
     "user.a", "trusted.a", "security.a", "security.capability", "system.posix_acl_access",
     "system.posix_acl_default", "system.a", "", "user.", "a"};
 
-/* An address that may be good, at the end of what is mapped, bad, or absurd. */
+/* An address: good, at the end of the mapping, bad, or absurd. */
 static uint64_t pointer(unsigned size)
 {
     switch (pick(12)) {
@@ -300,8 +303,8 @@ static void compare(void)
     if (statx(AT_FDCWD, file, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &shown) < 0 ||
         lstat(file, &st) < 0 || syscall(SYS_lstat, file, &st2) < 0)
         return wrong("failure", file);
-    /* It may have changed meanwhile: when the first file in it is copied up, /bin does; and the
-     * host's are the host's. */
+    /* The file may have changed meanwhile: the first copy-up of a file in /bin changes /bin, and
+     * other processes may change the host's files. */
     if (plain_statx(file, &after) < 0 || memcmp(&plain, &after, sizeof plain))
         return;
     plain.stx_atime = shown.stx_atime;
@@ -330,7 +333,7 @@ static void *calls(void *seed)
     return NULL;
 }
 
-/* A process that does not come back to what it was. */
+/* A process that can't return to its old state. */
 static void child(uint64_t seed)
 {
     state = seed | 1;
@@ -381,7 +384,7 @@ static void worker(uint64_t seed, time_t end)
                 usleep(pick(3000));
                 kill(pid, SIGKILL);
             }
-            /* It may wait for ever for somebody to open the other end of a FIFO. */
+            /* The child may wait for ever until another process opens the other end of a FIFO. */
             for (unsigned waited = 0; waitpid(pid, NULL, WNOHANG) == 0; waited++) {
                 usleep(500);
                 if (waited == 1000)
@@ -398,7 +401,7 @@ int main(int argc, char **argv)
     uint64_t seed = strtoull(argv[1], NULL, 0);
     time_t end = time(NULL) + atoi(argv[2]);
     arena = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mprotect(arena + 8192, 4096, PROT_NONE); /* unmapped, it would be filled by the next mapping */
+    mprotect(arena + 8192, 4096, PROT_NONE); /* the next mapping would fill an unmapped page */
     low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     bad = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct rlimit limit = {64, 64};
@@ -411,7 +414,7 @@ int main(int argc, char **argv)
     chmod("d", 02777);
     for (int i = 0; i < WORKERS; i++)
         if (fork() == 0) {
-            /* Something to find behind low descriptors: a socket pair, a directory, a file. */
+            /* Let low descriptors be open: a socket pair, a directory, a file. */
             int pair[2];
             socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
             open("d", O_RDONLY | O_DIRECTORY);

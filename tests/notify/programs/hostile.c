@@ -1,10 +1,10 @@
-/* hostile WHAT: calls that mean to harm who reads their arguments out of this process.
+/* hostile WHAT: make calls that attack a supervisor, which reads their arguments from this process.
  *
- *    sizes    strings without an end, structures that are not there, sizes that nobody has
- *    faults   arguments in memory whose page faults this process would have to answer, userfaultfd(2)
- *    races    paths that change while they are looked at: a program, a FIFO, a link to itself
+ *    sizes    strings without an end, structures that do not exist, absurd sizes
+ *    faults   arguments in memory whose page faults this process must answer, userfaultfd(2)
+ *    races    paths that change during the call: a program, a FIFO, a link to itself
  *
- * Prints what the kernel said: the same, if nobody supervises. */
+ * Prints the answers.  They are the same without a supervisor. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 
 #define PAGE 4096
 
-/* linux/userfaultfd.h, which musl does not bring. */
+/* From linux/userfaultfd.h, which musl lacks. */
 #define UFFD_USER_MODE_ONLY 1
 #define UFFD_API 0xAA
 #define UFFDIO_API _IOWR(UFFD_API, 0x3F, struct uffdio_api)
@@ -42,7 +42,7 @@ static void told(const char *what, long result)
     printf("%s: %s\n", what, result < 0 ? strerror(errno) : "done");
 }
 
-/* What may be read ends at the pointer that is returned, and `before` bytes are before it. */
+/* Return a pointer to the end of readable memory; `before` readable bytes are before it. */
 static char *end_of_memory(size_t before)
 {
     size_t size = (before + PAGE - 1) / PAGE * PAGE;
@@ -109,8 +109,8 @@ static void sizes(void)
     told("getsockopt", syscall(SYS_getsockopt, channel, SOL_SOCKET, SO_PEERCRED, last, last - 4));
 }
 
-/* Only faults that a program makes itself are answered by it, unless the system's administrator has
- * allowed more: the kernel's, and so the supervisor's, are errors. */
+/* The program answers only the page faults that it causes itself, unless the administrator allows
+ * more.  Page faults of the kernel, and so of the supervisor, are errors. */
 static void faults(void)
 {
     struct uffdio_api api = {.api = UFFD_API};
@@ -132,7 +132,7 @@ static void faults(void)
 
 static volatile int done;
 
-/* Swap what is at `path`: each is there for a few microseconds. */
+/* Replace the file at `path` again and again: each file stays for a few microseconds. */
 static void *swap(void *unused)
 {
     while (!done) {
@@ -153,7 +153,7 @@ static void races(int rounds)
     for (int i = 0; i < rounds; i++) {
         pid_t child = vfork();
         if (child == 0) {
-            /* Whose programs are looked into before they start. */
+            /* The supervisor looks at a program before the program starts. */
             syscall(SYS_execve, "target", arguments, NULL);
             _exit(0);
         }

@@ -1,7 +1,7 @@
-/* processes: kinds of processes that an emulation by process has to get right; prints what they see.
+/* processes: print what different kinds of processes see under an emulation.
  *
- * Threads share an identity; a vfork child does not; one that must not be traced, one that runs
- * without a name, one at the other end of a socket. */
+ * Threads share an identity; a vfork child has its own.  Other processes must not be traced, run a
+ * file without a name, or are at the other end of a socket. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ static uid_t seen[4];
 
 static void *thread(void *number)
 {
-    pthread_barrier_wait(&barrier); /* now the main thread changes identity */
+    pthread_barrier_wait(&barrier); /* the main thread changes its identity now */
     pthread_barrier_wait(&barrier);
     seen[(long)number] = geteuid();
     return NULL;
@@ -110,7 +110,7 @@ static void by_descriptor(void)
     printf("chown of a pipe: %d %d", pipe(pipes), fchown(pipes[0], 13, 14));
     fstat(pipes[1], &st);
     printf(" %u:%u\n", st.st_uid, st.st_gid);
-    /* Behind a link of a link of its own. */
+    /* Through a link to a link in /proc. */
     symlink("/proc/self/fd/9", "alias");
     dup2(path_fd, 9);
 }

@@ -1,5 +1,5 @@
-/* remain: give files to 5:6, keep them in all the ways in which an inode outlives its name, have
- * thousands of others forgotten, and tell whose each is now. */
+/* remain: give files to 5:6, and keep their inodes without a name in all possible ways.  Then make
+ * the supervisor forget thousands of other files, and print the owners of the kept files. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>

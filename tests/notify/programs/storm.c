@@ -1,10 +1,10 @@
-/* storm SEED SECONDS [once]: make, own, move and remove files as fast as possible, and look whose
- * they are.
+/* storm SEED SECONDS [once]: make, chown, move and remove files as fast as possible, and check
+ * their owners.
  *
- * Several processes, each in a directory of its own in the current one, keep a list of what each of
- * their files' owner must be.  Inode numbers are used again at once, by files, directories, links
- * and FIFOs that nobody gave to anyone.  Prints what is wrong, and ends with 1 if anything was; what
- * is left is printed by every process as "path uid gid". */
+ * Several processes run, each in its own directory below the current one, and each keeps a list of
+ * the right owners of its files.  The kernel uses inode numbers again at once, for files,
+ * directories, links and FIFOs that still belong to root.  Prints wrong owners; the exit status is
+ * 1 if there was one.  At the end every process prints its remaining files as "path uid gid". */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -70,7 +70,7 @@ static void make(int which)
     }
     files[which].exists = 1;
     files[which].uid = files[which].gid = 0;
-    /* A look makes the kernel use finer time stamps (Linux 6.13). */
+    /* After a stat(2) the kernel uses finer time stamps (Linux 6.13). */
     if (pick(3) == 0)
         look(which, "make");
     if (pick(2)) {
@@ -104,7 +104,7 @@ static void work(time_t end)
         switch (pick(4)) {
         case 0: look(which, "a while"); break;
         case 1: remove_file(which); break;
-        case 2: /* at once the number goes to another */
+        case 2: /* the next file gets the number at once */
             remove_file(which);
             make(which);
             break;

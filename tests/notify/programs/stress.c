@@ -1,6 +1,6 @@
-/* stress signals | short COUNT | bomb SECONDS: what wears a supervisor out; prints what went wrong.
+/* stress signals | short COUNT | bomb SECONDS: try to exhaust a supervisor; print all errors.
  *
- * Run in an empty directory. */
+ * Run it in an empty directory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 
 static void nothing(int number) { (void)number; }
 
-/* A call that a signal interrupts must not have been done already. */
+/* A signal may interrupt a call only before the supervisor has done it. */
 static int signals(void)
 {
     struct sigaction action = {.sa_handler = nothing}; /* no SA_RESTART */
@@ -46,8 +46,8 @@ static int signals(void)
     return wrong != 0;
 }
 
-/* Processes that become somebody and die, some with a call under way; those after them, who get
- * their numbers, must be root. */
+/* Processes change their identity and die, some of them during a call.  Later processes get the
+ * same process IDs, and must be root. */
 static int short_lived(unsigned count)
 {
     unsigned wrong = 0;
@@ -98,7 +98,7 @@ static void explode(time_t end)
     }
 }
 
-/* Every process forks as often as it may, until there are as many as the user's limit says. */
+/* Every process forks as often as it can, up to the user's limit of processes. */
 static int bomb(int seconds)
 {
     struct rlimit limit = {150, 150};
