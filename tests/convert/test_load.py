@@ -105,6 +105,18 @@ def test_what_skopeo_reads(*, img: str, tmp_path: Path, run_ch_image: Runner, fo
     assert tars(other, "back", tmp_path / "t") == before
 
 
+@pytest.mark.parametrize("form", ["docker-archive", "oci-dir"])
+def test_save_into_a_directory_behind_a_symlink(
+    *, busybox_tar: Path, tmp_path: Path, run_ch_image: Runner, form: str
+) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    run_ch_image("save", "-o", tmp_path / "link/saved", "--format", form, "bb")
+    run_ch_image("load", tmp_path / "real/saved", "back")
+    assert os.listdir(tmp_path / "real") == ["saved"]
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_round_trip(*, img: str, tmp_path: Path, run_ch_image: Runner, form: str) -> None:
     before = tars(run_ch_image, img, tmp_path / "t")

@@ -31,6 +31,13 @@ def test_a_name_without_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_the_directory_may_be_a_symlink(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    replace_file(os.fsencode(tmp_path / "link/file"), b"new")
+    assert (tmp_path / "real/file").read_bytes() == b"new"
+
+
 def test_a_failure_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     with pytest.raises(IsADirectoryError):

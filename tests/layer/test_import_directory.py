@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -170,6 +171,20 @@ def test_its_records_beat_what_the_host_says(source: bytes, tree: bytes) -> None
     foreign = {b"fifo": (5, 5), b"sparse": (6, 6)}
     result = in_namespace(lambda: import_directory(source, tree, foreign))
     assert result.owners == {b"fifo": OwnerRecord("p", 8, 9), b"sparse": OwnerRecord("f", 6, 6)}
+
+
+def test_records_on_a_file_system_without_locks_leave_no_open_file(
+    source: bytes, tree: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    record(source, RECORDS)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="No locks"):
+        import_directory(source, tree, {})
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_recorded_devices_are_devices(source: bytes, tree: bytes) -> None:

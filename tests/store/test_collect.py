@@ -196,9 +196,28 @@ def test_reset_of_another_format_makes_the_directory_anew(
     assert list(open_store().images.list()) == []
 
 
+def test_reset_of_another_format_follows_a_symlink(
+    open_store: Callable[[], Store], storage: Path, tmp_path: Path
+) -> None:
+    open_store().close()
+    (storage / "version").write_text("sundog 99\n")
+    (tmp_path / "link").symlink_to(storage)
+    reset(os.fsencode(tmp_path / "link"))
+    assert list(open_store().images.list()) == []
+
+
 def test_reset_of_what_is_not_sundogs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(StoreError, match="not a Sundog storage directory"):
             reset(os.fsencode(path))
     assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_name_that_is_no_text_is_collected(
+    open_store: Callable[[], Store], storage: Path
+) -> None:
+    with open_store() as store:
+        os.mkdir(os.fsencode(storage) + b"/layers/\xff")
+        store.expect_garbage()
+    assert layers_in(storage) == []

@@ -179,6 +179,13 @@ def test_symlink_to_storage_is_followed(path: Path, tmp_path: Path) -> None:
     open_directory(os.fsencode(tmp_path / "link"))
 
 
+def test_symlink_to_an_empty_directory_is_followed(path: Path, tmp_path: Path) -> None:
+    path.mkdir(0o700)
+    (tmp_path / "link").symlink_to(path)
+    open_directory(os.fsencode(tmp_path / "link"))
+    assert (path / "version").exists()
+
+
 def test_making_goes_on_where_a_killed_command_left_it(path: Path) -> None:
     complete = os.fsencode(path)
     open_directory(complete)

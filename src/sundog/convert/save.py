@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from sundog.convert import docker_archive, oci_layout
 from sundog.errors import SundogError, UsageError
 from sundog.kernel.drafts import replacing
-from sundog.kernel.files import sync_file_system, sync_path
+from sundog.kernel.files import sync_file_system, sync_name
 from sundog.kernel.refusal import WANTED
 from sundog.layer.compression import open_decompressed
 from sundog.oci.media_types import OCI_LAYER, as_oci
@@ -250,7 +250,7 @@ def _new_directory(destination: str) -> Iterator[bytes]:
         yield making
         sync_file_system(making)
         os.rename(making, destination)
-        sync_path(os.path.dirname(making) or b".")
+        sync_name(making)
     except OSError as error:
         if error.errno in WANTED:
             raise

@@ -6,7 +6,7 @@ A reader finds the old file or the new one, also after a power cut.
 import os
 from contextlib import contextmanager, suppress
 
-from sundog.kernel.files import sync_path
+from sundog.kernel.files import sync_name, sync_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def replacing(path: bytes, draft: bytes) -> "Iterator[None]":
         with suppress(OSError):
             os.unlink(draft)
         raise
-    sync_path(os.path.dirname(path) or b".")
+    sync_name(path)
 
 
 def write_new_file(path: bytes, data: bytes, mode: int = 0o600) -> None:

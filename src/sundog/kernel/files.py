@@ -83,6 +83,14 @@ def sync_file_system(path: bytes) -> None:
         syncfs(fd)
 
 
+def sync_name(path: bytes) -> None:
+    """Write the name of ``path`` to its device: fsync(2) of its directory.
+
+    The directory may be a symlink, as in ``scratch/image.tar``.  Raises OSError.
+    """
+    sync_path(os.path.join(os.path.dirname(path), b"."))
+
+
 def sync_path(path: bytes) -> None:
     """Write a file, or the names in a directory, to the device: fsync(2).
 

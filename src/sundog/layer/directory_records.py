@@ -62,14 +62,17 @@ def _locked(source: bytes, root: int) -> int:
             return -1
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if is_at(_PATH, fd, root):
+                return fd
         except BlockingIOError:
             os.close(fd)
             raise SundogError(
                 f"can't import {display(source)}: a ch-run --notify -w writes to it",
                 "wait until that command has ended",
             ) from None
-        if is_at(_PATH, fd, root):
-            return fd
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(fd)  # a writer has replaced the file since it was opened
 
 

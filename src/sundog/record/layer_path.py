@@ -1,11 +1,11 @@
-"""Where a layer is."""
+"""The place of a layer in the file system."""
 
 
 class LayerPath:
     """The paths of a layer: its files, the directory ``tree``, and the manifest ``owners``.
 
-    ``guessed`` says that the layer was made under an emulation that forgets, so that a file without
-    a record may be anybody's.
+    ``guessed`` says that an emulation without records made the layer.  The owner of a file that has
+    no record is then unknown.
     """
 
     __slots__ = ("tree", "owners", "guessed")  # noqa: RUF023 - in the order of __init__

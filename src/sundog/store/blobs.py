@@ -122,7 +122,9 @@ class Blobs:
             # Closing the file unlocks it: no other process holds this open file.
             with Closing(lock_file(path, fcntl.LOCK_EX, create=True)) as fd:
                 if os.path.exists(self.path(digest)):
-                    os.unlink(path)
+                    # The process that completed it may rename it at this moment.
+                    with suppress(FileNotFoundError):
+                        os.unlink(path)
                     yield None
                 else:
                     yield Partial(fd)

@@ -142,15 +142,18 @@ class CacheMounts:
 
     def _locked(self, path: bytes, request: CacheRequest, operation: int) -> int | None:
         """Lock the directory ``path``, and make it if need be; None when other commands use it."""
+        is_here = False
         while True:
             try:
-                return lock_file(os.path.join(path, b"lock"), operation)
+                return lock_file(os.path.join(path, b"lock"), operation, create=is_here)
             except BlockingIOError:
                 return None
             except FileNotFoundError:
-                self._make(path, request)
+                # A program that cleans /var/tmp may delete the lock and leave the directory.
+                is_here = not self._make(path, request)
 
-    def _make(self, path: bytes, request: CacheRequest) -> None:
+    def _make(self, path: bytes, request: CacheRequest) -> bool:
+        """Put a new directory at ``path``; return False if there is one already."""
         storage = self._storage
         with storage.faults:
             draft = storage.scratch.new()
@@ -170,7 +173,7 @@ class CacheMounts:
                     file.write(data)
             os.makedirs(self._root, 0o700, exist_ok=True)
             storage.device.sync()
-            storage.place(draft, path)
+            return storage.place(draft, path)
 
 
 # Each one lets in fewer other commands than the one before it.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sundog.store.cache import Cache
     from sundog.store.cache_mounts import CacheMounts
     from sundog.store.images import Image, Images
-    from sundog.store.layers import Layers
+    from sundog.store.layers import LayerId, Layers
     from sundog.store.storage import Storage
 
 # What ``clear`` empties.  The rest of the storage directory is the same in every store.
@@ -45,8 +45,11 @@ def collect(storage: Storage, layers: Layers, images: Images, cache: Cache, blob
             # After this sync, no power cut changes which images there are.
             sync_path(storage.at(b"images"))
             kept = images.list()
+            here = set(layers.list())
+            needed = here & _needed_layers(kept, cache)
+            cache.prune(needed)
             places = storage.set_aside(
-                [*_useless_layers(layers, kept, cache), *_useless_trees(storage)]
+                [*map(layers.directory, here - needed), *_useless_trees(storage)]
             )
             blobs.collect(_useless_blobs(layers, kept, blobs))
             remove_turns(storage.at(b"locks"))
@@ -96,16 +99,10 @@ def clear(storage: Storage, cache_mounts: CacheMounts) -> None:
         cache_mounts.clear()
 
 
-def _useless_layers(layers: Layers, images: Sequence[Image], cache: Cache) -> list[bytes]:
-    """Return the layers that no image and no cache entry refers to.
-
-    Cache entries that are useless without these layers are forgotten.
-    """
-    here = set(layers.list())
+def _needed_layers(images: Sequence[Image], cache: Cache) -> set[LayerId]:
+    """Return the layers that an image or a cache entry refers to, here or not."""
     needed = {layer for image in images for layer in image.layers}
-    needed |= {entry.needs for entry in cache.entries() if entry.is_result}
-    cache.prune(here & needed)
-    return [layers.directory(layer) for layer in here - needed]
+    return needed | {entry.needs for entry in cache.entries() if entry.is_result}
 
 
 def _useless_trees(storage: Storage) -> list[bytes]:

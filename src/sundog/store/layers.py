@@ -217,7 +217,7 @@ class Layers:
         self._changes.setdefault(layer, []).append(change)
 
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
-        return self._storage.at(b"layers", layer.encode(), *names)
+        return self._storage.at(b"layers", os.fsencode(layer), *names)
 
 
 def _write_info(path: bytes, info: LayerInfo) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.errors import StoreError
-from sundog.kernel.files import sync_path
+from sundog.kernel.files import sync_name
 from sundog.kernel.libc import printable
 from sundog.layer.remove import remove_tree
 from sundog.store.directory import FORMAT, VERSION, check_owner, read_version
@@ -33,5 +33,6 @@ def _raze(path: bytes) -> None:
     for name in os.listdir(path):
         if name != VERSION:
             remove_tree(os.path.join(path, name))
-    sync_path(path)
-    os.unlink(os.path.join(path, VERSION))
+    version = os.path.join(path, VERSION)
+    sync_name(version)
+    os.unlink(version)

@@ -1,0 +1,30 @@
+"""Blobs: two processes that fetch the same one."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from sundog.oci.digest import Digest
+from sundog.store import blobs
+from sundog.store.store import Store
+
+pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # blobs use no driver
+
+
+def test_another_process_settles_the_blob_while_this_one_looks(
+    open_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = Digest.of(b"content")
+    with open_store() as store:
+        real_lock_file = blobs.lock_file
+
+        def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
+            fd = real_lock_file(path, operation, create=create)
+            os.makedirs(os.path.dirname(store.blobs.path(digest)), exist_ok=True)
+            os.rename(path, store.blobs.path(digest))
+            return fd
+
+        monkeypatch.setattr(blobs, "lock_file", lock_file)
+        with store.blobs.partial(digest) as partial:
+            assert partial is None
