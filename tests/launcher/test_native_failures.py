@@ -43,7 +43,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def start(command: Path, place: Path, words: list[str], *strace: str | Path) -> tuple[int, str, str]:
+def start(
+    command: Path, place: Path, words: list[str], *strace: str | Path
+) -> tuple[int, str, str]:
     """Run the probe, perhaps under strace; return status, output and messages."""
     done = subprocess.run(
         [*strace, command, *words, "--", "/bin/sh", "-c", SHOW],

@@ -1,8 +1,9 @@
 /* The parts of the compiled ch-run that read what others wrote, as a server for tests.
  *
- * A request on standard input is a letter, the length of the data in 4 bytes, and the data.  A child
- * process serves it, and writes lines of hexadecimal numbers, or what is declined; then comes a line
- * "end" and how the child ended. */
+ * A request on standard input is a letter, the length of the data in 4 bytes, and the data.  The
+ * answer is lines of hexadecimal numbers, or what is declined; then comes a line "end" and how the
+ * child process ended that serves those requests which change what is global. */
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -14,11 +15,12 @@
 #undef IMAGE_ENVIRONMENT
 #define IMAGE_ENVIRONMENT "image-environment" /* in the working directory */
 
+static jmp_buf answered;
+
 static _Noreturn void decline(const char *why)
 {
     printf("declined %s\n", why);
-    fflush(stdout);
-    _exit(0);
+    longjmp(answered, 1);
 }
 
 #include "text.c"
@@ -129,14 +131,13 @@ int main(void)
         for (int i = 4; i; i--) size = size << 8 | (unsigned char)head[i];
         char *data = calloc(1, size + SCRIPT_BYTES + 1);
         if (fread(data, 1, size, stdin) != size) return 1;
-        pid_t child = fork();
-        if (!child) {
-            serve(head[0], data, size);
-            fflush(stdout);
-            _exit(0);
-        }
-        int status;
-        waitpid(child, &status, 0);
+        int status = 0, forks = head[0] == 'c' || head[0] == 'e';
+        pid_t child = forks ? fork() : 0;
+        memory_used = 0, change_count = 1;
+        if (!child && !setjmp(answered)) serve(head[0], data, size);
+        fflush(stdout);
+        if (forks && !child) _exit(0);
+        if (forks) waitpid(child, &status, 0);
         printf("end %d\n", status);
         fflush(stdout);
         free(data);
