@@ -1,6 +1,7 @@
 """The compiled ``ch-run``: where it must hand over, and that it never does anything else."""
 
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sundog.container.child import children_of
-from sundog.record.stack import ImageStack
+from sundog.record.stack import ImageStack, pack_stack
 from tests.launcher.compiled import NATIVE, Argument, Compiled, leave_accounts
 from tests.launcher.conftest import BUSYBOX, ENVIRONMENT
 from tests.launcher.storages import add_image, fill_storage, make_storage
@@ -248,3 +249,132 @@ def until_it_says(log: Path, text: bytes) -> None:
     while not log.exists() or text not in log.read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+# Odd callers
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("options", ["-W -c/mnt --seccomp app", "-u0 -g0 tree"])
+def test_closed_standard_files(
+    compiled: Compiled, storage: Path, closed: str, options: str
+) -> None:
+    """Its own descriptors get their numbers, and are not the command's."""
+    leave_accounts(storage, 0, 0)
+    (storage.parent / "t").mkdir()
+    found = []
+    for kind in ("python", "compiled"):
+        script = f'"$0" {options} -- sh -c "ls -l /proc/self/fd >/tmp/fds; exit 7" {closed}'
+        done = subprocess.run(
+            ["sh", "-c", script, compiled.command],
+            env=ENVIRONMENT
+            | {
+                "TMPDIR": str(storage.parent / "t"),
+                "CH_IMAGE_STORAGE": str(storage),
+                "SUNDOG_START": kind,
+            },
+            cwd=storage.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 7
+        assert b"ch-run" not in done.stderr  # though ls(1) misses the descriptor that it has closed
+        lines = (storage.parent / "t" / "fds").read_text().splitlines()
+        words = [line.split()[-3:] for line in lines if "->" in line]
+        found.append([(fd, re.sub(r"\d+", "N", target)) for fd, _, target in words])
+    assert found[1] == found[0]
+
+
+@pytest.mark.parametrize("inner", ["python", "compiled"])
+@pytest.mark.parametrize("outer", ["python", "compiled"])
+def test_one_in_the_other(
+    compiled: Compiled, storage: Path, image: Path, outer: str, inner: str
+) -> None:
+    """The outer image is the host's root."""
+    second = f"SUNDOG_START={inner}"
+    done = start(
+        compiled.command,
+        ["/", "--", "env", second, compiled.command, image, "--", "sh", "-c", "id -u; ls /"],
+        storage,
+        {"SUNDOG_START": outer},
+    )
+    assert done.stderr == b""
+    assert done.stdout.startswith(b"%d\nbin\n" % os.getuid())
+
+
+# Hostile images
+
+EXECUTABLES: dict[str, str | bytes] = {
+    "a link": "/proc/self/exe",
+    "a link by number": "/proc/thread-self/exe",
+    "a script": b"#!/proc/self/exe\n",
+    "a script with blanks": b"#! \t/proc/self/exe  x\n",
+    "a script of a script": b"#!/bin/first\n",
+    "a loader": elf(loader=b"/proc/self/exe\0"),
+    "a loader by a link": elf(loader=b"/bin/exe\0"),
+    "a FIFO": b"",
+}
+
+
+@pytest.mark.parametrize("case", EXECUTABLES)
+def test_it_executes_nothing_of_the_hosts(both: Both, storage: Path, case: str) -> None:
+    programs = storage / "layers" / "base" / "tree" / "bin"
+    (programs / "first").write_bytes(b"#!/proc/self/exe\n")
+    (programs / "first").chmod(0o755)
+    (programs / "exe").symlink_to("/proc/self/exe")
+    content = EXECUTABLES[case]
+    if isinstance(content, str):
+        (programs / "program").symlink_to(content)
+    elif content:
+        (programs / "program").write_bytes(content)
+        (programs / "program").chmod(0o755)
+    else:
+        os.mkfifo(programs / "program", 0o755)
+    add_image(storage, "bad", ImageStack([b"top", b"base"], b"", [b"program", b"--version"]))
+    for words in (["bad"], ["app", "--", "program", "--version"], ["app", "--", "/bin/program"]):
+        python, compiled = both(*words)
+        assert python.returncode == (-signal.SIGSEGV if "loader" in case else 49)
+        assert outcome(compiled) == outcome(python)
+
+
+# As many as it may have open, and some more.
+DESCRIPTORS = range(3, 48)
+
+
+def test_no_descriptor_leads_out(only: Callable[..., Completed], storage: Path) -> None:
+    """Where the command starts, its variables, and its home, of which an image says what it is."""
+    top = storage / "layers" / "top" / "tree"
+    stack = ImageStack([b"top", b"base"], b"", [b"/bin/pwd"], [], b"/way")
+    image = add_image(storage, "bad", stack)
+    for number in DESCRIPTORS:
+        (top / "way").unlink(missing_ok=True)
+        (top / "way").symlink_to(f"/proc/self/fd/{number}")
+        assert b"error: declined: -c\n" in only("bad").stderr
+        assert b"error: declined: -c\n" in only("-c/way/..", "app", "--", "pwd").stderr
+    (image / "stack").write_bytes(pack_stack(ImageStack([b"top", b"base"], b"", [b"/bin/env"])))
+    variables = image / "root" / "ch" / "environment"
+    for number in (0, *DESCRIPTORS):
+        variables.unlink()
+        variables.symlink_to(f"/proc/self/fd/{number}")
+        assert b"error: declined: a file of variables\n" in only("bad").stderr
+
+
+@pytest.mark.parametrize("options", [[], ["-W"]])
+def test_mount_points_that_are_descriptors(
+    only: Callable[..., Completed], storage: Path, options: list[str]
+) -> None:
+    """Nothing is mounted where the container's programs would not see it, or on the host."""
+    etc = storage / "layers" / "top" / "tree" / "etc"
+    etc.mkdir()
+    points = ["--", "busybox", "cut", "-d ", "-f5", "/proc/self/mountinfo"]
+    usual = set(only(*options, "app", *points).stdout.splitlines())
+    for number in DESCRIPTORS:
+        (etc / "passwd").unlink(missing_ok=True)
+        (etc / "passwd").symlink_to(f"/proc/self/fd/{number}")
+        done = only(*options, "app", *points)
+        if done.returncode:
+            assert b"error: declined: /etc/passwd\n" in done.stderr
+        else:
+            assert set(done.stdout.splitlines()) <= usual, number
+    assert os.fsencode(storage) not in Path("/proc/self/mountinfo").read_bytes()

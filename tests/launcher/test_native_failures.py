@@ -1,0 +1,123 @@
+"""Each system call of the compiled ``ch-run`` fails once: the command runs as it should, by Python,
+or one message says why not.
+"""
+
+import os
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sundog.launcher.run_plan import OPTIONAL_BINDS
+from tests.launcher.compiled import Compiled, leave_accounts
+from tests.launcher.conftest import ENVIRONMENT, make_image
+from tests.launcher.storages import fill_storage, make_storage
+
+# All that the container is made of.
+SHOW = "busybox cut -d' ' -f5,6,7 /proc/self/mountinfo; id; env; pwd; "
+SHOW += "busybox grep -E '^(Cap|No)' /proc/$$/status"
+TRACE = ["strace", "-f", "--detach-on=execve", "-e", "signal=none"]
+
+STARTS = {
+    "a name": ["-W", "--seccomp", "-c/mnt", "--set-env", "-bdata:/new/dir", "app"],
+    "root in a tree": ["-u0", "-g0", "-t", "tree"],
+    "a directory": ["-W", "--set-env=A=1", "--unset-env=L*", "./directory"],
+}
+ERRORS = ["EPERM", pytest.param("ENOENT", marks=pytest.mark.slow)]
+
+# After the first setns(2) nobody can go back.
+TOO_LATE = {"setns", "fchdir", "execve"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with images and accounts, a directory image, and what is bound."""
+    place = tmp_path_factory.mktemp("place")
+    storage = fill_storage(make_storage(place / "storage"))
+    leave_accounts(storage, os.geteuid(), os.getegid())
+    leave_accounts(storage, 0, 0)
+    make_image(place / "directory")
+    (place / "data").mkdir()
+    return place
+
+
+def start(
+    command: Path, place: Path, words: list[str], *strace: str | Path
+) -> tuple[int, str, str]:
+    """Run the probe, perhaps under strace; return status, output and messages."""
+    done = subprocess.run(
+        [*strace, command, *words, "--", "/bin/sh", "-c", SHOW],
+        env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "storage")},
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def essential(output: str) -> set[str]:
+    """Return what was shown but for mounts that may be left out."""
+    optional = tuple(f"{os.fsdecode(path)} " for path in OPTIONAL_BINDS)
+    return {line for line in output.splitlines() if not line.startswith(optional)}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize(
+    "case",
+    ["a name", "a directory", pytest.param("root in a tree", marks=pytest.mark.slow)],
+)
+def test_a_system_call_fails(compiled: Compiled, place: Path, case: str, error: str) -> None:
+    words = STARTS[case]
+    log = place / "log"
+    status, expected, _ = start(compiled.command, place, words, *TRACE, "-o", log)
+    assert status == 0
+    calls = Counter(re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.M)[1:])
+    most: dict[str, int] = {}
+    for (_, name), count in calls.items():
+        most[name] = max(most.get(name, 0), count)
+    for name in ("exit", "execve"):
+        most[name] = name == "execve"
+    assert sum(most.values()) > 50
+    for name, count in most.items():
+        for number in range(1, count + 1):
+            inject = ["-e", f"inject={name}:error={error}:when={number}"]
+            status, output, messages = start(
+                compiled.command, place, words, *TRACE, *inject, "-o", log
+            )
+            what = (inject, status, output, messages, log.read_text()[-500:])
+            if status == 0:
+                assert essential(output) == essential(expected), what
+                assert messages == "", what
+            else:
+                assert status == (49 if name == "execve" else 31), what
+                assert output == "", what
+                assert name in TOO_LATE, what
+                assert len(messages.splitlines()) == 1, what
+                assert ": error: " in messages, what
+
+
+def test_nobody_can_be_asked(compiled: Compiled, place: Path) -> None:
+    """The hand-over itself fails."""
+    for name in ("execve", "readlinkat"):
+        inject = ["-e", f"inject={name}:error=ENOENT"]
+        status, output, messages = start(
+            compiled.command, place, ["-v", "app"], *TRACE, *inject, "-o", place / "log"
+        )
+        assert (status, output) == (31, "")
+        assert len(messages.splitlines()) == 1
+
+
+def test_its_child_is_killed(compiled: Compiled, place: Path) -> None:
+    """At any of its system calls."""
+    for name in ("unshare", "openat2", "pivot_root", "exit"):
+        inject = ["-e", f"inject={name}:signal=KILL"]
+        status, output, messages = start(
+            compiled.command, place, ["app"], *TRACE, *inject, "-o", place / "log"
+        )
+        assert status == 0, (name, messages)
+        assert "CH_RUNNING=Weird Al Yankovic" in output
