@@ -545,3 +545,12 @@ def test_path_calls_of_python(installed: Path, image: Path, tmp_path: Path) -> N
     ours = trace(tmp_path / "log", *stub_of(installed), image, "--", "true")
     assert ours[0] - bare[0] <= 120 - 58 + CHILD_CALLS
     assert ours[1] - bare[1] <= 40 - 15 + CHILD_OPENS
+
+
+def test_path_calls_of_the_compiled_start(installed: Path, image: Path, tmp_path: Path) -> None:
+    storage = make_storage(tmp_path / "storage")
+    for name in ("hosts", "resolv.conf", "machine-id"):
+        (image / "etc" / name).touch()
+    calls, opens = trace(tmp_path / "log", installed, "-s", storage, image, "--", "true")
+    assert calls <= 55
+    assert opens <= 17
