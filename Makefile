@@ -5,12 +5,13 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint fuzz kills bench conformance fidelity fidelity-more python
+.PHONY: help demo test lint wheels fuzz kills bench conformance fidelity fidelity-more python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
 	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
 	@echo 'make lint    lint only'
+	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify, and mutated archives and'
 	@echo '             documents at what reads them, for 10 minutes (ARGS="--seconds N --seed N")'
 	@echo 'make kills   kill 100 pulls and 100 pushes, and cut the power 60 times, at random moments,'
@@ -28,6 +29,9 @@ test: python
 
 lint: python
 	@$(RUN) scripts.check --lint
+
+wheels: python
+	@$(RUN) scripts.wheels
 
 fuzz: python
 	@$(RUN) scripts.fuzz $(ARGS)

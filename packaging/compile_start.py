@@ -60,7 +60,7 @@ def compile_start(root: Path, directory: Path, environ: Mapping[str, str]) -> tu
     source = root / "native" / "main.c"
     run([*compiler, *OPTIONS, f"-I{directory}", str(source), "-o", str(program)], compiler[0])
     if elf_machine(program.read_bytes()) != MACHINES[machine]:
-        raise NotCompiledError(f"{compiler[0]}: it compiles for another machine than {machine}")
+        raise NotCompiledError(f"{compiler[0]}: what it makes is no program for {machine}")
     if choice:  # perhaps it can't run here
         return program, release_tag(machine)
     attempt(program)
@@ -98,7 +98,9 @@ def run(command: list[str], what: str) -> subprocess.CompletedProcess[str]:
 
 
 def elf_machine(data: bytes) -> int:
-    """Return the number of the machine that an ELF program is for: elf(5), e_machine."""
+    """Return the number of the machine that an ELF program is for: elf(5), e_machine; 0 if none."""
+    if len(data) < 20 or not data.startswith(b"\x7fELF"):
+        return 0
     return int.from_bytes(data[18:20], "little" if data[5] == 1 else "big")
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from scripts.place import CHECKOUT, WorkshopError, digest, own
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # python3-pip installs into any venv, so that no venv needs a pip of its own.
 NEEDS = ("python3", "python3-pip", "python3-venv")
@@ -60,7 +60,7 @@ def wheel() -> Path:
     found = list(directory.glob("*.whl"))
     if not found:
         part = directory.with_name(f".{directory.name}.{os.getpid()}")
-        _pip("wheel", "--no-deps", "--wheel-dir", str(part), str(CHECKOUT))
+        pip("wheel", "--no-deps", "--wheel-dir", str(part), str(CHECKOUT))
         _replace(part, directory)
         found = list(directory.glob("*.whl"))
     return found[0]
@@ -79,12 +79,12 @@ def environment(name: str, python: Path, *, groups: Sequence[str] = (), extra: s
         # Another run may be using a younger one.
         if time.time() - old.stat().st_mtime > DAY:
             shutil.rmtree(old, ignore_errors=True)
-    _run([str(python), "-m", "venv", "--without-pip", str(venv)])
+    run([str(python), "-m", "venv", "--without-pip", str(venv)])
     wanted = [
         f"{built}{extra}",
         *(word for group in groups for word in ("--group", f"{pyproject}:{group}")),
     ]
-    _pip("--python", str(programs / "python"), "install", *wanted)
+    pip("--python", str(programs / "python"), "install", *wanted)
     (venv / "complete").touch()
     _open(venv)
     return programs
@@ -115,17 +115,19 @@ def pythons() -> dict[tuple[int, int], Path]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def _pip(*arguments: str) -> None:
-    _run([*PIP, *arguments])
+def pip(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run pip with more variables; raise WorkshopError if it fails."""
+    run([*PIP, *arguments], environment)
 
 
-def _run(command: Sequence[str]) -> None:
+def run(command: Sequence[str], more: Mapping[str, str] | None = None) -> None:
+    """Run a command with more variables; raise WorkshopError with its last lines if it fails."""
     # Python must write bytecode: without it, each start of ch-run compiles anew.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
         command,
         cwd="/",
-        env=environment | {"PIP_ROOT_USER_ACTION": "ignore"},
+        env=environment | {"PIP_ROOT_USER_ACTION": "ignore"} | dict(more or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -49,7 +49,7 @@ def image(tmp_path: Path) -> Path:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command as pip installed it beside this interpreter, or else as it would."""
     command = Path(sys.executable).with_name("ch-run")
-    return command if command.exists() else install(tmp_path_factory.mktemp("prefix"))
+    return command if command.exists() else install(tmp_path_factory.mktemp("prefix"), native=True)
 
 
 @pytest.fixture(scope="session")

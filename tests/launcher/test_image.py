@@ -14,7 +14,7 @@ from sundog.launcher.storage import Storage
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
-from tests.launcher.installation import CHILD_CALLS, CHILD_OPENS, VERSION, trace
+from tests.launcher.installation import CHILD_CALLS, CHILD_OPENS, VERSION, stub_of, trace
 
 MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "etc")
 
@@ -131,7 +131,7 @@ def test_many_layers(ch_run: ChRun, layered: Path) -> None:
 def test_path_calls(installed: Path, layered: Path, tmp_path: Path) -> None:
     """As many as test_installed.py allows for a directory, and two that look for accounts."""
     bare = trace(tmp_path / "log", installed.parent / VERSION, "-I", "-S", "-E", "-c", "pass")
-    ours = trace(tmp_path / "log", installed, "-s", layered, "app", "--", "true")
+    ours = trace(tmp_path / "log", *stub_of(installed), "-s", layered, "app", "--", "true")
     assert ours[0] - bare[0] <= 122 - 58 + CHILD_CALLS
     assert ours[1] - bare[1] <= 40 - 15 + CHILD_OPENS
 
