@@ -97,7 +97,7 @@ WORDS = st.one_of(
 
 def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
     """Return what Python reads; None if it refuses."""
-    line = CommandLine(Messages(-3))
+    line = CommandLine(Messages())
     before = os.getcwd()
     os.chdir(directory)
     try:
@@ -329,7 +329,7 @@ def test_environments(
     answer = server.ask("e", b"".join(word + b"\0" for word in words))
     if answer is None:
         return
-    line = CommandLine(Messages(-3))
+    line = CommandLine(Messages())
     before = os.getcwd()
     os.chdir(server.directory)
     try:
@@ -339,7 +339,7 @@ def test_environments(
     environment = Environment(strings)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(launcher_environment, "IMAGE_ENVIRONMENT", os.fsencode(path))
-        command_environment(environment, line.changes, Messages(-3), expand=line.expand)
+        command_environment(environment, line.changes, Messages(), expand=line.expand)
     assert answer == [("string", string.hex()) for string in environment.strings()]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from sundog.oci.digest import Digest
-from sundog.store import blobs
+from sundog.store import blobs, locks
 from sundog.store.store import Store
 
 pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # blobs use no driver
@@ -17,7 +17,7 @@ def test_another_process_settles_the_blob_while_this_one_looks(
 ) -> None:
     digest = Digest.of(b"content")
     with open_store() as store:
-        real_lock_file = blobs.lock_file
+        real_lock_file = locks.lock_file
 
         def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
             fd = real_lock_file(path, operation, create=create)
