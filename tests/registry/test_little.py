@@ -57,7 +57,7 @@ def test_an_unchanged_image_takes_one_request_and_few_modules(
     assert [(asked.method, asked.path) for asked in pulled.asked] == [("HEAD", "/v2/a/manifests/1")]
     modules = set(done.stdout.split())
     assert "sundog.registry.transport" in modules
-    slow = {"argparse", "rich", "sundog.registry.download", "sundog.oci.manifest"}
+    slow = {"rich", "sundog.registry.download", "sundog.oci.manifest"}
     assert not modules & {*slow, "sundog.transfer.layers", "sundog.layer.unpack"}
 
 
