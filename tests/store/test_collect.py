@@ -168,8 +168,11 @@ def test_reset_empties_the_storage(
     with open_store() as store:
         import_image(store, make_tar("base"), "base")
         store.cache.put("key", None)
+    for name in ("downloads", "accounts"):
+        (storage / name).mkdir()
+        (storage / name / "note").touch()
     reset(os.fsencode(storage))
-    for name in ("images", "layers", "cache", "trees", "probe"):
+    for name in ("images", "layers", "cache", "trees", "probe", "downloads", "accounts"):
         assert os.listdir(storage / name) == []
     assert temporary_things(storage) == []
     assert list(open_store().images.list()) == []

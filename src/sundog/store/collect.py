@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 # What ``clear`` empties.  The rest of the storage directory is the same in every store.
-_CONTENT = (b"images", b"cache", b"layers", b"trees", b"blobs", b"probe")
+# The builder makes ``downloads`` and ch-run ``accounts`` when they need them.
+_CONTENT = (
+    *(b"images", b"cache", b"layers", b"trees", b"blobs", b"probe"),
+    *(b"downloads", b"accounts"),
+)
 
 
 def collect(storage: Storage, layers: Layers, images: Images, cache: Cache, blobs: Blobs) -> bool:
@@ -78,7 +82,7 @@ def collect_own(storage: Storage) -> None:
 
 
 def clear(storage: Storage, cache_mounts: CacheMounts) -> None:
-    """Remove every image, layer, cache entry and cache mount.
+    """Remove every image, layer, cache entry and cache mount, and the notes of commands.
 
     Raises StoreError when another command uses the store's layers.
     """
@@ -91,8 +95,9 @@ def clear(storage: Storage, cache_mounts: CacheMounts) -> None:
         try:
             places = []
             for kind in _CONTENT:
-                names = os.listdir(storage.at(kind))
-                places += storage.set_aside(storage.at(kind, name) for name in names)
+                with suppress(FileNotFoundError):
+                    names = os.listdir(storage.at(kind))
+                    places += storage.set_aside(storage.at(kind, name) for name in names)
         finally:
             storage.use_lock.release()
         storage.scratch.dispose(*places)
