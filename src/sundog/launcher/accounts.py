@@ -12,6 +12,7 @@ import os
 from _ctypes import dlsym, sizeof
 
 from sundog.container.paths import lexists
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
 from sundog.launcher.messages import Messages
 
@@ -71,22 +72,28 @@ def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> N
     """
     name = ACCOUNTS_DIRECTORY + b"/%d.%d" % (uid, gid)
     text = accounts.passwd + b"\0" + accounts.group + b"\0"
+    draft = name + b".%d" % os.getpid()
     try:
         if is_remembered(storage, name, text) or not lexists(STORAGE_MARK, storage):
             return
         if not lexists(ACCOUNTS_DIRECTORY, storage):
             os.mkdir(ACCOUNTS_DIRECTORY, 0o700, dir_fd=storage)
-        making = name + b".%d" % os.getpid()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = os.open(making, flags, 0o600, dir_fd=storage)
-        written = os.write(fd, text)
-        os.close(fd)
-        if written == len(text):
-            os.rename(making, name, src_dir_fd=storage, dst_dir_fd=storage)
-        else:
-            os.unlink(making, dir_fd=storage)
+        fd = os.open(draft, flags, 0o600, dir_fd=storage)
     except OSError:
-        pass  # the storage is read-only or full, or another start was faster
+        return  # the storage is read-only or full, or another start is faster
+    try:
+        with Closing(fd):
+            is_whole = os.write(fd, text) == len(text)
+        if is_whole:
+            os.rename(draft, name, src_dir_fd=storage, dst_dir_fd=storage)
+            return
+    except OSError:
+        pass  # the storage is full
+    try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
+        os.unlink(draft, dir_fd=storage)
+    except OSError:
+        pass  # the storage has become read-only
 
 
 def is_remembered(storage: int, name: bytes, text: bytes) -> bool:
