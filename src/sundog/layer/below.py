@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from sundog.kernel.files import Closing
 from sundog.layer.directories import Directories
 from sundog.layer.names import joined
 from sundog.layer.walk import walk
@@ -173,14 +174,11 @@ class Below:
         shown: dict[bytes, Found | None] = {}
         for index in self.holders(directory):
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(directory or b".", flags, dir_fd=self._roots[index])
-            try:
+            with Closing(os.open(directory or b".", flags, dir_fd=self._roots[index])) as fd:
                 for name in map(os.fsencode, os.listdir(fd)):
                     if name not in shown:
                         path = joined(directory, name)
                         shown[name] = self._found(index, path, os.lstat(name, dir_fd=fd))
-            finally:
-                os.close(fd)
         return [(name, found) for name, found in sorted(shown.items()) if found]
 
     def record(self, path: bytes) -> OwnerRecord | None:

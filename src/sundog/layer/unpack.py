@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from sundog.errors import ArchiveError
-from sundog.kernel.files import symlink
+from sundog.kernel.files import Closing, symlink
 from sundog.layer.below import Below
 from sundog.layer.chunks import ChunksAhead
 from sundog.layer.directories import Directories
@@ -229,15 +229,12 @@ class _Unpacking:
 
     def _add_file(self, member: Member, path: bytes) -> None:
         """Add a file, or the placeholder of a device, an empty file."""
-        fd = self._tree.make(path, _create)
-        try:
+        with Closing(self._tree.make(path, _create)) as fd:
             if member.kind == "f":
                 self._reader.copy_data(fd)
             left = set_xattrs(fd, member.xattrs.items()) if member.xattrs else ()
             os.fchmod(fd, member.mode)
             os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
-        finally:
-            os.close(fd)
         self._record(path, member, left)
 
     def _add_directory(self, member: Member, path: bytes) -> None:

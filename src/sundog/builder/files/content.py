@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass, field
 
 from sundog.errors import BuildError
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
 from sundog.layer.holes import SECTOR, data_extents
 
@@ -175,8 +176,7 @@ def _digest_directory(
             yield _sized(readlink_in(fd, name, entry))
         elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
             check_depth(entry)
-            inner = open_in(fd, name, entry)
-            try:
+            with Closing(open_in(fd, name, entry)) as inner:
                 if stat.S_IFMT(os.fstat(inner).st_mode) != stat.S_IFMT(info.st_mode):
                     raise changed(entry)
                 if stat.S_ISREG(info.st_mode):
@@ -185,8 +185,6 @@ def _digest_directory(
                     yield _head(b"d", entry, info.st_mode)
                     yield _attributes(inner)
                     yield from _digest_directory(inner, entry, links, listing)
-            finally:
-                os.close(inner)
         elif stat.S_ISFIFO(info.st_mode):
             yield _head(b"p", entry, info.st_mode)
 

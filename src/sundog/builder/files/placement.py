@@ -199,11 +199,8 @@ class _Copier:
                 self._subdirectory(source, joined(relative, name), target, path, listing)
                 continue
             if kind == stat.S_IFREG:
-                fd = open_in(source, name, joined(relative, name))
-                try:
+                with Closing(open_in(source, name, joined(relative, name))) as fd:
                     self.file(fd, target, name, path)
-                finally:
-                    os.close(fd)
                 continue
             if kind == stat.S_IFSOCK:
                 continue  # a socket is useless without its process
@@ -253,12 +250,9 @@ class _Copier:
                 self._link(first, target, name)
                 return
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        copy = os.open(name, flags, 0o600, dir_fd=target)
-        try:
+        with Closing(os.open(name, flags, 0o600, dir_fd=target)) as copy:
             _copy_contents(source, copy, info.st_size)
             self._copy_metadata(source, copy, is_directory=False)
-        finally:
-            os.close(copy)
 
     def _link(self, first: tuple[bytes, bytes], target: int, name: bytes) -> None:
         directory, first_name = first

@@ -11,6 +11,7 @@ from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.emulation.notify.tracee.memory import Buffer, quick_function
 from sundog.emulation.notify.tracee.paths import CWD, located, parent
+from sundog.kernel.files import Closing
 from sundog.kernel.modes import PERMISSIONS, S_IFSOCK
 
 TYPE_CHECKING = False
@@ -50,16 +51,13 @@ class BindHandlers:
         birth = birth_in(self._state, thread, parent(location))
         if birth.is_plain():
             return CONTINUE
-        taken = take_descriptor(self._state.abi, thread, args[0])
-        try:
+        with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
 
             def make(_path: bytes, _mode: int) -> None:
                 if self._bind_there(thread, taken, address):
                     raise OSError
 
             return birth.make(location, S_IFSOCK | PERMISSIONS, make)
-        finally:
-            os.close(taken)
 
     def _bind_there(self, thread: int, fd: int, address: bytes) -> int:
         """Bind ``fd`` in the working directory of ``thread``; return 0, or -1."""

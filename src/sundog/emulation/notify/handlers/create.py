@@ -24,6 +24,7 @@ from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer, signed
 from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
@@ -268,11 +269,8 @@ class CreateHandlers:
         """
         flags, mode, resolve = how
         directory = path if flags & UNNAMED else parent(path) or b"."
-        fd = openat2(dirfd, directory, os.O_PATH | os.O_DIRECTORY, resolve)
-        try:
+        with Closing(openat2(dirfd, directory, os.O_PATH | os.O_DIRECTORY, resolve)) as fd:
             birth = birth_in(self._state, thread, b"self/fd/%d" % fd)
-        finally:
-            os.close(fd)
         if birth.is_plain(mode):
             return CONTINUE
         exclusive = 0 if flags & UNNAMED else os.O_EXCL
@@ -289,7 +287,8 @@ class CreateHandlers:
         state = self._state
         mode = S_IFREG | birth.allowed_mode(mode & MODE_MASK)
         state.listener.confirm()
-        with birth.permissions(mode) as made_mode:
+        umask, made_mode = birth.permissions(mode)
+        with umask:
             try:
                 fd = opened(made_mode & MODE_MASK)
             except OSError:

@@ -20,6 +20,7 @@ from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.emulation.notify.tracee.paths import CWD, located
+from sundog.kernel.files import Closing
 from sundog.kernel.modes import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
 
 TYPE_CHECKING = False
@@ -100,11 +101,8 @@ class ExecuteHandlers:
             if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTE:
                 return b""
             # Without O_NONBLOCK the supervisor would wait for a FIFO that a race puts there.
-            fd = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
+            with Closing(os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
                 head = os.read(fd, HEAD)
-            finally:
-                os.close(fd)
             if head.startswith(ELF_MAGIC):
                 return location
             words = head[2:].partition(b"\n")[0].split(None, 1)

@@ -1,7 +1,6 @@
 """Calls at the edges of the emulation: other roots, peers of sockets, the tag itself."""
 
 import errno
-import os
 from _ctypes import byref
 from _socket import SO_PEERCRED, SOL_SOCKET
 from _struct import Struct
@@ -13,6 +12,7 @@ from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.emulation.notify.tracee.descriptors import status_field, take_descriptor
 from sundog.emulation.notify.tracee.memory import Buffer, quick_function
 from sundog.emulation.notify.tracee.paths import CWD
+from sundog.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,11 +72,8 @@ class MiscellaneousHandlers:
         kernel would tell who the peer was when it connected or listened.
         """
         option = args[2] & U32
-        taken = take_descriptor(self._state.abi, thread, args[0])
-        try:
+        with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
             peer = self._peer(taken)
-        finally:
-            os.close(taken)
         if peer <= 0:
             return CONTINUE
         index = self._state.tags.index(peer)

@@ -4,7 +4,6 @@ Three of four calls in a build end here, and few of the files have a record.  Th
 one stat(2) of its own, and leaves the call to the kernel if the file has no record.
 """
 
-import os
 from _ctypes import addressof
 from _struct import Struct
 
@@ -13,6 +12,7 @@ from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAns
 from sundog.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
 from sundog.emulation.notify.tracee.paths import CWD, located
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import syscall
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
 
@@ -140,12 +140,9 @@ class StatHandlers:
         if not state.records.devices:
             return CONTINUE
         size = min(args[2] & U32, MAX_TRANSFER)
-        taken = take_descriptor(state.abi, thread, args[0])
-        try:
+        with Closing(take_descriptor(state.abi, thread, args[0])) as taken:
             buffer = Buffer()
             got = syscall(state.abi.numbers[call], taken, addressof(buffer), size)
-        finally:
-            os.close(taken)
         if got < 0:
             return CONTINUE
         entries = bytearray(memoryview(buffer).cast("B")[:got])

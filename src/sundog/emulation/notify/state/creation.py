@@ -4,8 +4,6 @@ That is owner, group, permissions and access control lists, if the kernel alone 
 Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).
 """
 
-import os
-
 from sundog.emulation.notify.identity.capabilities import CAP_FSETID
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.state.acl import (
@@ -22,6 +20,7 @@ from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
 from sundog.emulation.notify.tracee.descriptors import status_field
 from sundog.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
+from sundog.kernel.process import Umask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +79,8 @@ class Birth:
     def make(self, location: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
         """Have ``make`` make an inode at ``location``, and record what the inode gets."""
         self._state.listener.confirm()
-        with self.permissions(mode) as made_mode:
+        umask, made_mode = self.permissions(mode)
+        with umask:
             try:
                 make(location, made_mode)
             except OSError:
@@ -88,15 +88,15 @@ class Birth:
         self.record(self._state.files.status(location, follow=False), mode)
         return 0
 
-    def permissions(self, mode: int) -> "_Permissions":
-        """Return a context in which to make an inode with the mode that the context returns."""
+    def permissions(self, mode: int) -> tuple[Umask, int]:
+        """Return the umask and the mode with which to make an inode."""
         if self.default_acl is not None:
             acl = stored_acl(self.default_acl)
-            return _Permissions(0, mode & ~PERMISSIONS | mode_of(inherited(acl, mode)))
+            return Umask(0), mode & ~PERMISSIONS | mode_of(inherited(acl, mode))
         umask = status_field(self._thread, b"Umask")
         if not umask:
             raise KernelAnswers  # the caller has just died
-        return _Permissions(int(umask, 8), mode)
+        return Umask(int(umask, 8)), mode
 
     def record(self, status: Status, mode: int) -> None:
         """Record owner, group and inherited access control lists of a new inode."""
@@ -144,18 +144,3 @@ def birth_in(state: State, thread: int, directory: bytes) -> Birth:
     if record is not None and record.xattrs:
         default_acl = record.xattrs.get(ACL_DEFAULT)
     return Birth(state, thread, who, gid, sets_group=sets_group, default_acl=default_acl)
-
-
-class _Permissions:
-    """Have another umask for a while, and return the mode that goes with it."""
-
-    def __init__(self, umask: int, mode: int) -> None:
-        self._umask = umask
-        self._mode = mode
-
-    def __enter__(self) -> int:
-        self._umask = os.umask(self._umask)
-        return self._mode
-
-    def __exit__(self, *error: object) -> None:
-        os.umask(self._umask)

@@ -12,6 +12,7 @@ from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.tracee.abi import NotifyAbi
 from sundog.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
 from sundog.emulation.notify.tracee.paths import descriptor
+from sundog.kernel.files import Closing
 from sundog.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
@@ -76,11 +77,8 @@ class Status:
 
         Leaves the buffers alone.
         """
-        fd = self.open()
-        try:
+        with Closing(self.open()) as fd:
             path = os.readlink(b"self/fd/%d" % fd)
-        finally:
-            os.close(fd)
         directory, _, last = path.rpartition(b"/")
         return os.stat(directory or b"/").st_ino, last
 

@@ -14,6 +14,7 @@ from sundog.emulation.notify.state.files import Status, file_system_type
 from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.state.state import State
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import encode_text
 from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
@@ -152,8 +153,7 @@ def load_records(
     at one of the paths ``linked`` gets another inode when it changes.  Paths that are missing,
     hidden by a mount, or of another type get no record.
     """
-    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top:
         for path, entry in manifest.items():
             fd = open_beneath(top, path) if entry.kind in TYPES else -1
             if fd < 0:
@@ -167,8 +167,6 @@ def load_records(
             if path in linked:
                 state.records.linked[status.name()] = record
             state.records.pins.hold(fd)
-    finally:
-        os.close(top)
 
 
 def open_beneath(root: int, path: bytes) -> int:
@@ -208,8 +206,7 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
         return manifest
     entries: dict[OwnerRecord, OwnerRecord] = {}
     known = None if records.linked or not lists_inodes(upper) else records.by_inode
-    root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         for path in walk(upper, known):
             location = b"/" + path
             inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
@@ -221,8 +218,6 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
             if record is not None and is_of_root(root, path):
                 entry = manifest_entry(status, record)
                 manifest[path] = entries.setdefault(entry, entry)
-    finally:
-        os.close(root)
     return manifest
 
 
@@ -239,15 +234,12 @@ def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> 
 
     ``destination`` is a directory, or a file, which ``manifest`` calls b"".  Raises OSError.
     """
-    fd = os.open(destination, os.O_PATH | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(destination, os.O_PATH | os.O_CLOEXEC)) as fd:
         status = state.files.descriptor_status(fd)
         if status.mode & S_IFMT == S_IFDIR:
             load_records(state, manifest, root=destination, is_stable=False)
         elif b"" in manifest:
             load_record(state, status, manifest[b""], is_stable=False)
-    finally:
-        os.close(fd)
 
 
 def collect_tree(state: State, tree: int) -> OwnersManifest:
@@ -305,8 +297,9 @@ def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]"
     directories = [b"."]
     while directories:
         directory = directories.pop()
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=tree)
-        try:
+        with Closing(
+            os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=tree)
+        ) as fd:
             if os.fstat(fd).st_dev != device:
                 continue
             prefix = b"" if directory == b"." else directory + b"/"
@@ -319,5 +312,3 @@ def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]"
                     yield path
                     if is_directory:
                         directories.append(path)
-        finally:
-            os.close(fd)

@@ -10,6 +10,8 @@ directories in lower layers by name, so they keep their numbers.
 import os
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
+from sundog.kernel.files import Closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.state.files import Status
@@ -54,11 +56,8 @@ class Pins:
 
     def number_above(self, status: "Status") -> int:
         """Return the file's number in the upper directory; NOT_THERE if it is not copied up."""
-        fd = status.open()
-        try:
+        with Closing(status.open()) as fd:
             return self._number_above(fd)
-        finally:
-            os.close(fd)
 
     def _number_above(self, fd: int) -> int:
         path = os.readlink(b"self/fd/%d" % fd)[1:]

@@ -8,6 +8,7 @@ import os
 
 from sundog.emulation.notify.tracee.abi import NotifyAbi
 from sundog.emulation.notify.tracee.call import U32, KernelAnswers
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import syscall
 
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
@@ -38,11 +39,8 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
 
 def status_field(process: int, name: bytes) -> bytes:
     """Return the value of ``name`` in /proc/PID/status.  Raises OSError if the process is gone."""
-    fd = os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with Closing(os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
         text = os.read(fd, 4096)
-    finally:
-        os.close(fd)
     _, _, rest = text.partition(b"\n%s:" % name)
     return rest.partition(b"\n")[0].strip()
 
