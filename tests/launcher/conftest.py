@@ -64,6 +64,7 @@ RARE = {
     "a pattern for fnmatch(3)",
     "a rare start",  # no words, or $POSIXLY_CORRECT
     "a script for the shell",
+    "a storage for others",  # Python looks at what is in it
     "no permission to execute",  # of a file in $PATH before the one that is meant
     "perhaps a directory of the storage",
     "several letters, or an argument too many",  # -tW

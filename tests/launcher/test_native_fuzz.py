@@ -125,7 +125,7 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
 
 
-COMMAND = [b"/bin/sh", b"-c", SHOW.encode()]
+COMMAND = [b"/bin/sh", b"-c", b"id; env; pwd; cat /below; ls /"]  # damaged it must not show more
 STACK = pack_stack(ImageStack([b"top", b"base"], b"", COMMAND, [b"x"], b"/mnt", user=b"u"))
 FLAT = pack_stack(ImageStack([b"base"], b"flat", COMMAND))
 
