@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from sundog.launcher import accounts
-from sundog.launcher.accounts import Accounts, remember_accounts
+from sundog.launcher.accounts import Accounts, find_accounts, remember_accounts
+from sundog.launcher.messages import Messages
 
-TEXTS = Accounts(b"passwd\n", b"group\n", known=True)
+TEXTS = Accounts(b"passwd\n", b"group\n", is_lasting=True)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_file_is_written_once_and_renewed(storage: Path) -> None:
     os.utime(path, (0, path.stat().st_mtime - accounts.ACCOUNTS_RENEWED - 1))
     remember(storage)
     assert path.stat().st_ino != first
-    other = Accounts(b"other\n", b"group\n", known=True)
+    other = Accounts(b"other\n", b"group\n", is_lasting=True)
     assert remember(storage, other) == {"1.2": b"other\n\0group\n\0"}
 
 
@@ -60,3 +61,11 @@ def test_a_full_storage_keeps_no_draft(
 def test_a_part_that_was_written_is_no_file(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", lambda *_: 3)
     assert remember(storage) == {}
+
+
+def test_a_name_service_that_is_down_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows nobody.  Of an ID that is not the user's own, that matters to nobody."""
+    monkeypatch.setattr(accounts, "name_service", lambda *_: 0)
+    found = find_accounts(os.geteuid(), os.getegid(), Messages())
+    assert (found.is_lasting, b"charlie:x:" in found.passwd) == (False, True)
+    assert find_accounts(os.geteuid() + 1, os.getegid(), Messages()).is_lasting

@@ -40,15 +40,15 @@ GECOS_OFFSET = 2 * sizeof(CharPointer) + 8
 class Accounts:
     """The texts of /etc/passwd and /etc/group.
 
-    ``known`` says that the host's name service knows the user and the group.
+    ``is_lasting`` says that later starts may have the same texts.
     """
 
-    __slots__ = ("group", "known", "passwd")
+    __slots__ = ("group", "is_lasting", "passwd")
 
-    def __init__(self, passwd: bytes, group: bytes, *, known: bool) -> None:
+    def __init__(self, passwd: bytes, group: bytes, *, is_lasting: bool) -> None:
         self.passwd = passwd
         self.group = group
-        self.known = known
+        self.is_lasting = is_lasting
 
 
 def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:
@@ -59,9 +59,10 @@ def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:
     group = group_name(gid)
     if group is None:
         messages.verbose(f"GID {gid} not found; using dummy info")
-    known = user is not None and group is not None
+    # A name service that is down for a moment knows nobody, and the user's own name matters.
+    is_lasting = user is not None or uid != os.geteuid()
     passwd = passwd_text(uid, gid, *(user or (b"charlie", b"Charlie")))
-    return Accounts(passwd, group_text(gid, group or b"charliegroup"), known=known)
+    return Accounts(passwd, group_text(gid, group or b"charliegroup"), is_lasting=is_lasting)
 
 
 def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> None:

@@ -207,7 +207,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     if line.passwd and not line.notify:  # --notify needs the image's files
         found = find_accounts(uid, gid, messages)
         accounts = (found.passwd, found.group)
-        if storage.is_private and found.known:
+        if storage.is_private and found.is_lasting:
             remember_accounts(storage.directory, uid, gid, found)
     typing = typing_is_possible()
     enter_namespaces(uid, gid)
