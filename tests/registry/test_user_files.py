@@ -12,8 +12,6 @@ from sundog.registry.config import Registries
 from sundog.registry.credentials import CredentialFiles, Credentials
 from sundog.registry.user_files import containers_directory, home_directory, runtime_directory
 
-ACCOUNT = os.path.expanduser("~")
-
 
 @pytest.mark.parametrize(
     ("environment", "home", "settings"),
@@ -21,13 +19,13 @@ ACCOUNT = os.path.expanduser("~")
         ({"HOME": "/h"}, "/h", "/h/.config/containers"),
         ({"HOME": "/h", "XDG_CONFIG_HOME": ""}, "/h", "/h/.config/containers"),
         ({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, "/h", "/x/containers"),
-        ({}, ACCOUNT, f"{ACCOUNT}/.config/containers"),
-        ({"HOME": ""}, ACCOUNT, f"{ACCOUNT}/.config/containers"),
+        ({}, "~", "~/.config/containers"),
+        ({"HOME": ""}, "~", "~/.config/containers"),
     ],
 )
 def test_where_they_are(environment: Mapping[str, str], home: str, settings: str) -> None:
-    assert home_directory(environment) == home
-    assert containers_directory(environment) == settings
+    assert home_directory(environment) == os.path.expanduser(home)
+    assert containers_directory(environment) == os.path.expanduser(settings)
 
 
 def test_what_goes_at_logout_has_a_place_only_if_there_is_one() -> None:
