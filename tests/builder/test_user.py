@@ -82,7 +82,7 @@ def test_an_unknown_name(any_workshop: Workshop, user: str, kind: str) -> None:
     printed = notify(any_workshop, f"{BASE}USER {user}\nRUN true\n", check=False)
     name = user.rpartition(":")[2]
     assert f"no such {kind} in the image: {name}\n" in printed
-    assert "hint: /etc/" in printed
+    assert "hint: the image's /etc/" in printed
     assert "img" not in any_workshop.ch_image("list").stdout.split()
 
 

@@ -204,13 +204,23 @@ def test_command_in_a_directory(
     outside.check(shares=True)
 
 
-@pytest.mark.parametrize("way", ["root", "notify", "overlaid"])
-def test_command_in_an_image_by_name(driver: str, way: str, run_ch_run: Runner, site: Site) -> None:
+@pytest.mark.parametrize(
+    ("start", "way"),
+    [
+        *(("python", way) for way in ("root", "notify", "overlaid")),
+        *(("compiled", way) for way in ("root", "overlaid")),
+    ],
+)
+def test_command_in_an_image_by_name(
+    *, driver: str, start: str, way: str, run_ch_run: Runner, site: Site
+) -> None:
     """The trees in the storage directory belong to the user, and no program can write to them."""
     assert driver
+    options = ("--private-tmp", *WAYS[way], "base", "--")
+    run_ch_run(*options, "/no-such-command", check=False)  # it leaves the accounts
     site.outside.watch(site.storage)
     words = ["/attacker", *site.outside.arguments(kill_ours=False)]
-    done = run_ch_run("--private-tmp", *WAYS[way], "base", "--", *words)
+    done = run_ch_run(*options, *words, env={"SUNDOG_START": start})
     assert judged(done.stdout) - PERHAPS == SHARED
     site.outside.check(shares=True)
 

@@ -82,9 +82,16 @@ def traced(place: Path, argv: list[str], *expressions: str) -> list[str]:
     ],
 )
 def test_from_the_first_of_our_files_on(
-    *, words: str, ours: str, call: str, place: Path, storage: Path
+    *,
+    words: str,
+    ours: str,
+    call: str,
+    place: Path,
+    storage: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sundog can't guard the time before Python opens its first file."""
+    monkeypatch.setenv("SUNDOG_START", "python")
     (place / "none").mkdir()
     (place / "none/Dockerfile").write_text("FROM bb\nENV a=b\n")
     (place / "run").mkdir()
