@@ -1,7 +1,7 @@
 /* /etc/passwd and /etc/group of the container: launcher/accounts.py.
  *
- * The host's name service may be a daemon, which only a C library can ask.  So the launcher in
- * Python leaves what it was told in the storage directory: the two texts, each ended by NUL. */
+ * The host's name service may be a daemon, and only a C library can ask it.  So the launcher in
+ * Python writes the answer into the storage directory: the two texts, each ended by NUL. */
 
 struct accounts { const char *passwd, *group; };
 

@@ -1,9 +1,9 @@
-/* The container's file systems, in the three phases of container/operations.py: take hold of what
- * the host shows, make what it does not have, and after the change of root attach all of it. */
+/* The container's file systems, in the three phases of container/operations.py: acquire the trees
+ * of the host, generate the others, and attach all of them after the change of root. */
 
-enum need { OPTIONAL, REQUIRED, CREATED }; /* what if the mount point is missing */
+enum need { OPTIONAL, REQUIRED, CREATED }; /* CREATED: make a missing mount point */
 
-/* Shows a file or directory of the host, or else a text, or else an empty tmpfs. */
+/* Shows a file or directory of the host, or a text, or (without both) an empty tmpfs. */
 struct operation { const char *source, *text, *target; enum need need; int read_only; long tree; };
 static struct operation *operations, *last_operation;
 #define EACH_OPERATION struct operation *o = operations; o < last_operation; o++
@@ -24,7 +24,7 @@ static void enter_namespaces(uint32_t uid, uint32_t gid, uint32_t outer_uid, uin
     write_all(open_at(AT_FDCWD, "/proc/self/gid_map", O_WRONLY), groups);
 }
 
-/* Plan what launcher/run_plan.py plans. */
+/* Make the same plan as launcher/run_plan.py. */
 static void plan(const struct image *image, const struct options *options,
                  const struct accounts *accounts)
 {
@@ -73,7 +73,7 @@ static void generate(struct operation *o, long scratch)
     o->tree = must(CALL(open_tree, scratch, place, OPEN_TREE_CLONE | O_CLOEXEC), place);
 }
 
-/* Make an empty file or directory, and what is above it, on the root's own mount alone. */
+/* Make an empty file or directory and its parents, but only on the mount of the root itself. */
 static void make_mount_point(const char *path, int is_directory)
 {
     char *here = copied(path, length(path)), *end = here;
@@ -116,7 +116,7 @@ static const char *escaped(const char *name)
     return text;
 }
 
-/* Mount an overlay over the topmost "/", below an upper in "scratch" unless that is -1. */
+/* Mount an overlay over the topmost "/"; its upper is in "scratch"; -1: the overlay has none. */
 static void mount_overlay(const char *first, const char *more, long scratch)
 {
     const char *upper = "";
@@ -143,7 +143,7 @@ static void mount_layers(const struct image *image, long scratch)
     mount_overlay(fd_path(image->own, "/root"), JOINED(more, ":../skeleton"), scratch);
 }
 
-/* Mount a directory below a tmpfs.  Python alone makes mount points that are missing there. */
+/* Mount a directory below a tmpfs.  Only Python makes the mount points that the directory lacks. */
 static void mount_overlaid(const char *directory, long scratch)
 {
     long lower = must(open_at(AT_FDCWD, directory, DIRECTORY), directory);
@@ -154,7 +154,7 @@ static void mount_overlaid(const char *directory, long scratch)
     mount_overlay(directory, "", scratch);
 }
 
-/* Make the container, and its root this process's: container/plan.py. */
+/* Make the container, and change the root of this process to its root: container/plan.py. */
 static void make_container(const struct image *image, const struct options *options,
                            const struct accounts *accounts)
 {

@@ -1,5 +1,5 @@
 /* The environment, and the changes that the command line makes to it: launcher/environment.py.
- * A string keeps its place: one that is unset leaves it empty, one that is set again takes it. */
+ * A string that is unset leaves its place empty.  A string that is set again returns to it. */
 
 #define MOST_STRINGS 4096
 #define MOST_CHANGES 1024
@@ -9,7 +9,7 @@ enum change { SET_VARIABLE, SET_FROM_IMAGE, UNSET_MATCHING };
 static struct slot { const char *text; size_t name; int gone; } slots[MOST_STRINGS],
     *slots_end = slots;
 static struct { enum change kind; const char *text; char delimiter; } changes[MOST_CHANGES];
-static int first_change = 1, change_count = 1; /* the first place is for an image's own command */
+static int first_change = 1, change_count = 1; /* 0: kept for the command of the image */
 
 #define EACH_SLOT struct slot *slot = slots; slot < slots_end; slot++
 
@@ -24,7 +24,7 @@ static void add_slot(const char *text)
     *slots_end++ = (struct slot){text, name_length(text), 0};
 }
 
-/* Return the value of a variable, of two of a name the first; NULL if there is none. */
+/* Return the value of the first variable of this name; NULL if there is none. */
 static const char *variable(const char *name)
 {
     size_t size = length(name);
@@ -34,7 +34,7 @@ static const char *variable(const char *name)
     return NULL;
 }
 
-/* Make NAME=VALUE the one string of its name; NAME alone leaves no string of that name. */
+/* Make NAME=VALUE the only string of its name; NAME alone removes all strings of that name. */
 static void put(const char *text)
 {
     size_t size = name_length(text);
@@ -59,7 +59,7 @@ static void add_change(enum change kind, const char *text, char delimiter)
     changes[change_count++].delimiter = delimiter;
 }
 
-/* Replace each item $NAME of a value whose items colons separate; one without a value goes. */
+/* Replace each item $NAME of a value (colons separate items); drop it if NAME is unset or empty. */
 static const char *expanded(const char *value)
 {
     const char *text = NULL;
@@ -72,7 +72,7 @@ static const char *expanded(const char *value)
     return text ? text : "";
 }
 
-/* Set NAME=VALUE; a pair of single quotes around the value is taken off. */
+/* Set NAME=VALUE; remove a pair of single quotes around the value. */
 static void set_variable(const char *text, int expand)
 {
     size_t name = name_length(text) + 1, size = length(text + name);
@@ -81,7 +81,7 @@ static void set_variable(const char *text, int expand)
     put(JOINED(copied(text, name), expand && find(value, '$') ? expanded(value) : value));
 }
 
-/* Set the variables in a file now, or note the changes for later. */
+/* Set the variables of a file now, or append the changes to the list. */
 static void read_variables(long fd, char delimiter, int now, int expand)
 {
     struct status status;
@@ -98,7 +98,7 @@ static void read_variables(long fd, char delimiter, int now, int expand)
     }
 }
 
-/* Whether a name matches a pattern in which "*" alone is special. */
+/* Tell whether a name matches a pattern, in which only "*" is special. */
 static int matches(const char *pattern, const char *name)
 {
     const char *star = NULL, *retry = NULL;
@@ -113,7 +113,7 @@ static int matches(const char *pattern, const char *name)
     return !*pattern;
 }
 
-/* Make the command's environment, and return it; this process is in the container. */
+/* Make the environment of the command and return it.  This process is in the container. */
 static char **change_environment(int expand)
 {
     const char *path = variable("PATH"), *at = path;

@@ -1,16 +1,17 @@
-/* The image: where its storage is, what its name means, and the file that describes it. */
+/* The image: its storage directory, its name, and the file "stack" that describes it. */
 
 struct image {
-    const char *storage, *path;   /* paths: of the storage; of a directory image, or NULL */
-    struct status storage_status; /* its mode is 0 where there is no storage */
-    long storage_at, own;         /* open: the storage, and images/NAME; or negative */
+    const char *storage, *path;   /* paths of the storage, and of a directory image or NULL */
+    struct status storage_status; /* mode 0: there is no storage */
+    long storage_at, own;         /* descriptors of the storage and of images/NAME, or < 0 */
     const char *tree, *workdir;
-    char **layers, **command;     /* NULL ends each */
+    char **layers, **command;     /* NULL ends both */
 };
 
-/* Return the directory below images/ for a reference: record/names.py.  NULL if it is none.
+/* Return the directory below images/ for a reference: record/names.py.  NULL: it is a path.
  *
- * What is no reference leads to no image: two texts without "%" and "+" have no name in common. */
+ * This does not check references.  A text that is invalid finds no image: two texts without "%"
+ * and "+" never have the same name. */
 static const char *image_directory(const char *reference)
 {
     const char *slash = find(reference, '/'), *at = find(reference, '@'), *tag = NULL;
@@ -48,7 +49,7 @@ static char **read_list(char **to, char **at, const char *end)
     return to;
 }
 
-/* Read the fields of the file "stack", behind which there is a NUL: record/stack.py. */
+/* Read the fields of the file "stack": record/stack.py.  A NUL follows the data. */
 static void read_stack(struct image *image, char *data, const struct status *status)
 {
     size_t size = status->size;
@@ -57,14 +58,14 @@ static void read_stack(struct image *image, char *data, const struct status *sta
     image->tree = stack_field(&at, end), image->workdir = stack_field(&at, end);
     stack_field(&at, end); /* USER */
     image->layers = allocate((size + 1) * sizeof(char *));
-    image->command = (char **)allocate((size + 2) * sizeof(char *)) + 1; /* before it: the image */
+    image->command = (char **)allocate((size + 2) * sizeof(char *)) + 1; /* [-1]: the image */
     read_list(image->layers, &at, end);
     read_list(read_list(image->command, &at, end), &at, end);
     if (at != end) decline("a stack with more in it");
 }
 
-/* Find the storage directory: launcher/storage.py.  This is done in the host's namespaces: in the
- * container's all users but one look alike. */
+/* Find the storage directory: launcher/storage.py.  This process must be in the host's namespaces:
+ * in the container's all users except one have the same ID. */
 static void find_storage(struct image *image, const struct options *options, uint32_t uid)
 {
     struct status *status = &image->storage_status;
@@ -75,9 +76,9 @@ static void find_storage(struct image *image, const struct options *options, uin
         path = JOINED(STORAGE_PARENT, user, STORAGE_SUFFIX);
     } else if (!options->storage && *path != '/') decline("a relative storage");
     size_t size = length(path);
-    while (size > 1 && path[size - 1] == '/') size--; /* or a link would not be seen as one */
+    while (size > 1 && path[size - 1] == '/') size--; /* "link/" would follow the link */
     image->storage = path = copied(path, size);
-    long held = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW); /* it keeps its inode */
+    long held = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW); /* keeps the inode in use */
     if (held == -ENOENT && !options->storage) return;
     if (held == -ENOTDIR) { /* perhaps it is a link */
         must(status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, status), "a storage that is not there");
@@ -88,7 +89,7 @@ static void find_storage(struct image *image, const struct options *options, uin
     if (status->uid != uid || status->mode & OPEN_TO_OTHERS) decline("a storage for others");
 }
 
-/* Return the same directory, open in this mount namespace; -1 if it is of no use. */
+/* Open the same directory in this mount namespace; return -1 if there is no storage. */
 static long open_storage(struct image *image)
 {
     struct status now, *before = &image->storage_status;
@@ -116,8 +117,8 @@ static const char *find_directory(const char *path)
     return path;
 }
 
-/* Find the image: a name in storage beats a directory.  This process is in the container's
- * namespaces, and sees the host's files. */
+/* Find the image: an image in the storage takes precedence over a directory.  This process is in
+ * the container's namespaces, but still has the host's root. */
 static void find_image(struct image *image, const struct options *options)
 {
     const char *reference = options->operands[0], *name = image_directory(reference);

@@ -1,13 +1,13 @@
-/* System calls without a C library: they return what the kernel returns, -errno where they fail.
- * Numbers and constants come from the tables of the launcher in Python, by generated.h. */
+/* System calls without a C library.  A call returns the kernel's result; a failure is -errno.
+ * generated.h has the numbers and constants, from the tables of the launcher in Python. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "generated.h"
 
-/* Per architecture: the registers of the number and of the arguments, the instruction, what else it
- * changes, where the result is, and how a program begins: syscall(2), and the System V ABIs. */
+/* Per architecture: the registers of the number and of the arguments, the instruction, the other
+ * registers that it changes, the result, and the entry point: syscall(2), and the System V ABIs. */
 #if defined(__x86_64__)
 #define REGISTERS(N) N("rax", "rdi", "rsi", "rdx", "r10", "r8")
 #define INSTRUCTION "syscall"
@@ -57,7 +57,7 @@ static inline long call(long number, long a, long b, long c, long d, long e)
     return RESULT;
 }
 
-/* CALL(name, arguments): one to five of them; those that are left out are 0. */
+/* CALL(name, arguments): one to five arguments; the others are 0. */
 #define CALL(name, ...) FIVE(NR_##name, __VA_ARGS__, 0, 0, 0, 0, 0)
 #define FIVE(number, a, b, c, d, e, ...) \
     call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))

@@ -1,9 +1,9 @@
-/* ch-run: become a command in a container, or else the launcher in Python.
+/* ch-run: execute a command in a container, or else the launcher in Python.
  *
- * A child process makes the container as the launcher would: it shares the memory and descriptors
- * of this process, which waits, and has namespaces of its own.  This process then joins them, and
- * executes the command.  Where the child meets what is rare, or fails, nothing has happened to this
- * process: the launcher starts with the same arguments, and does it, or says what is wrong. */
+ * A child process makes the container in namespaces of its own.  It shares memory and descriptors
+ * with this process, which waits.  Then this process joins the namespaces and executes the command.
+ * If the child fails or meets a rare case, this process is unchanged.  It executes the launcher
+ * with the same arguments, and the launcher makes the container or reports the error. */
 #include "kernel.h"
 #include "text.c"
 #include "environment.c"
@@ -15,18 +15,18 @@
 
 static struct {
     size_t count;            /* of the arguments */
-    char **words, **strings; /* they, and the environment, as they were */
+    char **words, **strings; /* the original arguments and environment */
     struct options options;
     struct image image;
-    int is_child, is_made, is_asked; /* asked to start nothing but this */
-    long users, mounts, directory; /* the container's namespaces, and where the command starts */
+    int is_child, is_made, is_asked; /* is_asked: never hand over */
+    long users, mounts, directory; /* descriptors: namespaces, working directory */
     const char *program, *declined;
     char **environment;
 } self;
 
 static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
 
-/* Say why nothing is started: nothing that a terminal would obey, though an image may name it. */
+/* Print an error and exit.  An image may choose the text, so control characters become "?". */
 static _Noreturn void fail(int status, const char *what, const char *why, long error)
 {
     memory_limit = 2 * MEMORY;
@@ -37,8 +37,8 @@ static _Noreturn void fail(int status, const char *what, const char *why, long e
     leave(status);
 }
 
-/* Become the launcher in Python.  The script that starts it is found from where this program is.
- * There may be no memory left; one word more has room where their number was. */
+/* Execute the launcher in Python, by the script whose path is relative to this program.  The arena
+ * may be full, so the additional argument overwrites the number of arguments on the stack. */
 static _Noreturn void decline(const char *why)
 {
     static char path[PATH_LIMIT + sizeof LAUNCHER];
@@ -54,7 +54,7 @@ static _Noreturn void decline(const char *why)
     fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", path, error);
 }
 
-/* Make the container; this is the child. */
+/* Make the container.  The child runs this. */
 static _Noreturn void make(uint32_t uid, uint32_t gid)
 {
     struct options *options = &self.options;
@@ -73,7 +73,7 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     }
     long proc = must(open_at(AT_FDCWD, "/proc/self", DIRECTORY), "/proc/self");
     make_container(image, options, &accounts);
-    if (!options->uid) /* it keeps its capabilities, with which it could undo the mounts */
+    if (!options->uid) /* root's capabilities must not reach the mounts */
         enter_namespaces(options->uid, options->gid, options->uid, options->gid);
     self.users = must(open_at(proc, "ns/user", O_RDONLY), "ns/user");
     self.mounts = must(open_at(proc, "ns/mnt", O_RDONLY), "ns/mnt");
@@ -88,17 +88,17 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     leave(0);
 }
 
-/* Start the child as vfork(2) does: it runs on this stack, so nothing here is used after it. */
+/* Start the child like vfork(2).  The child runs on this stack, so use no local variable later. */
 __attribute__((noinline)) static long attempt(uint32_t uid, uint32_t gid)
 {
     const long flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;
-    const int is_s390x = ELF_MACHINE == 22; /* there the stack is the first argument */
+    const int is_s390x = ELF_MACHINE == 22; /* its first argument is the stack */
     long pid = CALL(clone, is_s390x ? 0 : flags, is_s390x ? flags : 0);
     if (!pid) make(uid, gid);
     return pid;
 }
 
-/* Give up what execve(2) could add to the privileges, and put on the filters. */
+/* Set no_new_privs, so that execve(2) adds no privileges, and install the filters. */
 static void confine(int typing_is_possible)
 {
     static const struct filter_line fake_root[] = {FAKE_ROOT}, no_typing[] = {NO_TYPING};
@@ -113,8 +113,8 @@ static void confine(int typing_is_possible)
     }
 }
 
-/* The entry: on the stack are the number of arguments, these, NULL, the environment, NULL, and the
- * auxiliary vector: System V ABI, getauxval(3). */
+/* The entry point.  The stack holds the number of arguments, the arguments, NULL, the environment,
+ * NULL, and the auxiliary vector: System V ABI, getauxval(3). */
 __attribute__((used)) static _Noreturn void begin(long *stack)
 {
     struct options *options = &self.options;
@@ -141,7 +141,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     if (sysctl >= 0) CALL(read, sysctl, &allowed, 1);
     confine(allowed != '0');
     must(CALL(setns, self.users, CLONE_NEWUSER), "setns");
-    /* From here on this process is not what it was, and nothing is handed over. */
+    /* This process has changed.  From here on it can't hand over to the launcher. */
     long error = CALL(setns, self.mounts, CLONE_NEWNS);
     if (error == 0 && self.directory >= 0) error = CALL(fchdir, self.directory);
     if (error < 0) fail(EXIT_RUN, "can't join the container", "", error);

@@ -1,4 +1,4 @@
-/* The command line.  It means what launcher/options.py says; what is rare is declined. */
+/* The command line, as launcher/options.py defines it.  This program declines rare options. */
 
 struct bind { const char *source, *target; };
 struct options {
@@ -21,7 +21,7 @@ static void add_bind(struct options *options, const char *value)
 
 static void set_environment(const char *value, char delimiter)
 {
-    struct status status; /* opening a FIFO would let go who writes to it */
+    struct status status; /* opening a FIFO would wake its writer */
     if (!value) add_change(SET_FROM_IMAGE, NULL, delimiter);
     else if (find(value, '=')) add_change(SET_VARIABLE, value, 0);
     else if (status_of(AT_FDCWD, value, 0, &status) || !is_type(&status, S_IFREG)) decline(value);
@@ -49,7 +49,7 @@ static void take(struct options *options, enum option option, const char *value)
     }
 }
 
-/* Read an option, and its argument where that is the next word; return the last word read. */
+/* Read an option, and the next word if it is the argument; return the last word read. */
 static char **read_option(struct options *options, char **word)
 {
     static const struct { char letter; enum argument argument; char name[16]; } known[] = {OPTIONS};
@@ -59,7 +59,7 @@ static char **read_option(struct options *options, char **word)
         if (is_long ? !begins(*word + 2, known[i].name) || (*value && *value != '=')
                     : word[0][1] != known[i].letter)
             continue;
-        value = *value ? value + is_long : NULL; /* behind the "=" of a long one */
+        value = *value ? value + is_long : NULL; /* skip the "=" of a long option */
         if (value && known[i].argument == NONE) decline("several letters, or an argument too many");
         if (!value && known[i].argument == WANTED && !(value = *++word)) decline("no argument");
         take(options, (enum option)i, value);
@@ -68,7 +68,7 @@ static char **read_option(struct options *options, char **word)
     decline("an option that is abbreviated, or wrong");
 }
 
-/* Read the words of the command line; options may follow operands, until "--". */
+/* Read the words of the command line.  Options may follow operands; "--" ends the options. */
 static void read_options(struct options *options, char **words, size_t count)
 {
     options->operands = allocate((count + 1) * sizeof(char *));

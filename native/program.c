@@ -1,10 +1,10 @@
-/* The command's program: where it is, and whether the kernel will execute it.
+/* The command's program: find it, and check that the kernel will execute it.
  *
- * Once the namespaces are joined nothing is handed over any more; so what execve(2) might refuse is
- * looked for before.  The rules are those of container/execute.py and container/magic_links.py. */
+ * After setns(2) this program can't hand over to the launcher.  So it checks before whether
+ * execve(2) may fail, by the rules of container/execute.py and container/magic_links.py. */
 
 #define FIRST_BYTES 4096
-#define SCRIPT_BYTES 253 /* what the kernel reads of a script behind "#!": linux/binfmts.h */
+#define SCRIPT_BYTES 253 /* the kernel reads so much behind "#!": linux/binfmts.h */
 #define MOST_INTERPRETERS 5
 
 /* Return the dynamic loader that an ELF program for this machine names, "" if it names none. */
@@ -27,7 +27,7 @@ static const char *loader_of(const char *data, size_t size)
     return "";
 }
 
-/* Return the interpreter in the first line of a script; "" if that is not all here: execve(2). */
+/* Return the interpreter in the first line of a script; "" if its end is missing: execve(2). */
 static const char *interpreter_of(const char *line)
 {
     while (*line == ' ' || *line == '\t') line++;
@@ -36,7 +36,7 @@ static const char *interpreter_of(const char *line)
     return line[n] ? copied(line, n) : "";
 }
 
-/* Tell whether a program is there; decline where it may not be executed, or perhaps not. */
+/* Tell whether a program exists; decline unless the kernel will certainly execute it. */
 static int is_program(const char *path, int depth)
 {
     struct status status;
@@ -53,12 +53,12 @@ static int is_program(const char *path, int depth)
     else if (size < 4 || !begins(data, "\177ELF")) decline("a script for the shell");
     else if (!*(next = loader_of(data, (size_t)size))) return 1;
     if (!*next || depth == MOST_INTERPRETERS
-        || !is_program(next, is_script ? depth + 1 : MOST_INTERPRETERS)) /* a loader has no other */
+        || !is_program(next, is_script ? depth + 1 : MOST_INTERPRETERS)) /* a loader needs none */
         decline("an interpreter that is missing");
     return 1;
 }
 
-/* Return the path of the program that a command's name means in the command's own $PATH. */
+/* Search the $PATH of the command for its program; return the path. */
 static const char *find_program(const char *name)
 {
     const char *path = variable("PATH") ? variable("PATH") : DEFAULT_PATH;

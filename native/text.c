@@ -1,11 +1,11 @@
 /* Memory that is never freed, strings, and files. */
 
-#define MEMORY (1 << 20)     /* all that one start may use; as much is kept for its last message */
-#define FILE_LIMIT (1 << 17) /* the largest file that is read */
+#define MEMORY (1 << 20)     /* limit of one start; fail() has as much again */
+#define FILE_LIMIT (1 << 17) /* bytes; larger files are declined */
 #define READ (O_RDONLY | O_NONBLOCK | O_NOCTTY)
 #define DIRECTORY (O_PATH | O_DIRECTORY)
 
-static _Noreturn void decline(const char *why); /* leave it to the launcher in Python */
+static _Noreturn void decline(const char *why); /* hand over to the launcher in Python */
 
 static long must(long result, const char *what)
 {
@@ -13,7 +13,7 @@ static long must(long result, const char *what)
     return result;
 }
 
-void *memset(void *to, int value, size_t size) /* the compiler itself calls these two */
+void *memset(void *to, int value, size_t size) /* the compiler adds calls of these two */
 {
     for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = (char)value;
     return to;
@@ -27,7 +27,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size)
 
 static size_t memory_limit = MEMORY;
 
-/* Return memory that holds zeros. */
+/* Return memory filled with zeros. */
 static void *allocate(size_t size)
 {
     static char memory[2 * MEMORY] __attribute__((aligned(16)));
@@ -38,7 +38,7 @@ static void *allocate(size_t size)
     return found;
 }
 
-/* Return where a character is in a text, or NULL; 0 is at the end of each text. */
+/* Return the first place of a character in a text, or NULL; 0 finds the end of the text. */
 static char *find(const char *text, char character)
 {
     while (*text != character && *text) text++;
@@ -55,7 +55,7 @@ static size_t length(const char *text) { return (size_t)(find(text, 0) - text); 
 static int equal(const char *a, const char *b) { return begins(a, b) && !a[length(b)]; }
 static char *copied(const char *text, size_t n) { return memcpy(allocate(n + 1), text, n); }
 
-/* Return the strings in one; NULL ends them. */
+/* Return the concatenation of the arguments; NULL is the last argument. */
 static char *joined(const char *first, ...)
 {
     va_list list, again;
@@ -80,7 +80,7 @@ static char *decimal(long number)
     return at;
 }
 
-/* Return the number that a text of decimal digits names. */
+/* Return the value of a text of decimal digits. */
 static uint32_t number(const char *digits, uint32_t limit)
 {
     uint64_t found = 0;
@@ -98,7 +98,7 @@ static long open_at(long directory, const char *path, int flags)
     return CALL(openat, directory, path, flags | O_CLOEXEC, 0600);
 }
 
-/* A scoped look-up that a rename elsewhere disturbs is to be tried again: openat2(2). */
+/* Try a scoped look-up again if a concurrent rename disturbs it: openat2(2). */
 static long open_within(long directory, const char *path, int flags, uint64_t resolve)
 {
     uint64_t how[3] = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};
@@ -115,21 +115,21 @@ static long status_of(long fd, const char *path, int flags, struct status *statu
 
 static int is_type(const struct status *found, int type) { return (found->mode & S_IFMT) == type; }
 
-/* Write a text at once, and close the file. */
+/* Write a text by one write(2), and close the file. */
 static void write_all(long fd, const char *text)
 {
     if (CALL(write, must(fd, "open"), text, length(text)) != (long)length(text)) decline("write");
     CALL(close, fd);
 }
 
-/* Return all that a small regular file holds, with a NUL behind it. */
+/* Return the contents of a small regular file, with a NUL at the end. */
 static char *contents(long fd, const char *what, struct status *status)
 {
     must(status_of(must(fd, what), "", 0, status), what);
     if (!is_type(status, S_IFREG) || status->size > FILE_LIMIT) decline(what);
     char *data = allocate(status->size + 2);
     size_t done = 0;
-    for (long n = 1; n; done += (size_t)n) /* a file of proc(5) is larger than it says */
+    for (long n = 1; n; done += (size_t)n) /* proc(5) reports size 0 for its files */
         n = must(CALL(read, fd, data + done, status->size + 1 - done), what);
     if (done != status->size) decline(what);
     return data;

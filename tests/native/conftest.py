@@ -1,4 +1,4 @@
-"""The server that parses as the compiled ``ch-run`` does."""
+"""The server that runs the parsers of the compiled ``ch-run``."""
 
 from collections.abc import Iterator
 

@@ -1,8 +1,9 @@
-/* The parts of the compiled ch-run that read what others wrote, as a server for tests.
+/* The parts of the compiled ch-run that parse untrusted data, as a server for tests.
  *
  * A request on standard input is a letter, the length of the data in 4 bytes, and the data.  The
- * answer is lines of hexadecimal numbers, or what is declined; then comes a line "end" and how the
- * child process ended that serves those requests which change what is global. */
+ * answer is lines of hexadecimal numbers, or a line "declined".  The last line is "end" and a wait
+ * status.  Some requests change global variables.  A child process serves these, and the status
+ * tells how it ended. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ static void tell(const char *what, const char *text)
     puts(text ? "" : "-");
 }
 
-/* Split strings that NUL ends; the copy has no byte behind it. */
+/* Split strings that end with NUL.  Each copy has its exact size: the sanitizer sees overruns. */
 static char **split(const char *data, size_t size)
 {
     char **strings = calloc(size + 1, sizeof *strings), **string = strings;

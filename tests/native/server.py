@@ -1,4 +1,4 @@
-"""The parsing parts of the compiled ``ch-run``, with AddressSanitizer and UBSan, as a server."""
+"""A server that runs the parsers of the compiled ``ch-run`` under AddressSanitizer and UBSan."""
 
 import re
 import struct
@@ -9,7 +9,7 @@ from tests.launcher.compiled import NATIVE, write_header
 
 SANITIZED = ["-std=gnu11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
-# Instead of the arena, so that the sanitizer knows where each string ends.
+# It replaces the arena.  The sanitizer then knows the end of each string.
 ALLOCATE = """static size_t memory_used;
 static void *allocate(size_t size)
 {
@@ -23,7 +23,7 @@ Answer = list[tuple[str, ...]]
 
 
 class Server:
-    """The harness; ``ask`` it."""
+    """A process of the harness, which answers ``ask``."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = write_header(directory)
@@ -54,7 +54,7 @@ class Server:
         )
 
     def ask(self, what: str, data: bytes) -> Answer | None:
-        """Return the lines of an answer, None if it is declined; a crash fails the test."""
+        """Return the lines of the answer; None if the C declines.  A crash fails the test."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(what.encode() + struct.pack("<I", len(data)) + data)

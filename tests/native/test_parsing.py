@@ -1,6 +1,6 @@
-"""What the compiled ``ch-run`` parses, against what the launcher in Python makes of it.
+"""The compiled ``ch-run`` parses as the launcher in Python does.
 
-Where the C declines, Python is asked anyway.
+The C may decline an input: the launcher in Python then starts instead.
 """
 
 import os
@@ -96,7 +96,7 @@ WORDS = st.one_of(
 
 
 def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
-    """Return what Python reads; None if it refuses."""
+    """Return the result of Python; None if Python refuses the command line."""
     line = CommandLine(Messages())
     before = os.getcwd()
     os.chdir(directory)
@@ -128,7 +128,7 @@ def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
 
 
 def unquoted(answer: Answer) -> Answer:
-    """Take the quotes off values, which the C does later."""
+    """Remove the quotes around values.  The C removes them later than Python."""
     lines: Answer = []
     for what, *rest in answer:
         if what == "text" and lines[-1][1] == "0":
@@ -177,7 +177,7 @@ REFERENCES = st.lists(PARTS | st.sampled_from(["/", ":", "@", "://"]), max_size=
 
 
 def is_of_an_image(name: str) -> bool:
-    """Tell whether an image may have the directory ``name``."""
+    """Tell whether ``name`` can be the directory of an image."""
     try:
         canonical = canonical_name(name.replace("%", "/").replace("+", ":"))
     except ReferenceSyntaxError:
@@ -217,7 +217,7 @@ STACKS = st.builds(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Draw a stack that is cut, or where bytes were replaced, removed or added."""
+    """Draw a stack that is cut, or in which bytes are replaced, removed or added."""
     data = bytearray(draw(STACKS))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(data)))
@@ -233,7 +233,7 @@ def test_stacks(server: Server, data: bytes) -> None:
     answer = server.ask("s", data)
     if answer is None:
         return
-    stack = unpack_stack(data)  # or it raises what Python refuses
+    stack = unpack_stack(data)  # it raises if Python refuses the stack
     expected = [("tree", stack.tree.hex()), ("workdir", stack.workdir.hex())]
     expected += [("layer", layer.hex()) for layer in stack.layers]
     expected += [("word", word.hex()) for word in stack.entrypoint + stack.command]

@@ -1,4 +1,4 @@
-"""How the compiled ``ch-run`` reads what may be a program: nothing in it leads out of it."""
+"""The compiled ``ch-run`` reads programs; no number in a program makes it read outside the data."""
 
 import struct
 
@@ -14,7 +14,7 @@ NUMBERS = st.sampled_from(
 
 @st.composite
 def programs(draw: st.DrawFn) -> bytes:
-    """Draw the begin of an ELF program, with numbers that lead anywhere: elf(5)."""
+    """Draw the beginning of an ELF program, with arbitrary offsets and sizes: elf(5)."""
     header = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HHI", draw(st.sampled_from([2, 3])), 62, 1)
     header += struct.pack("<QQQI", 0, draw(NUMBERS | st.just(64)), 0, 0)
     size, count = draw(st.sampled_from([56, 56, 56, 32])), draw(st.integers(0, 70) | st.just(65535))
@@ -37,7 +37,7 @@ def test_programs(server: Server, data: bytes) -> None:
 @given(line=st.text(alphabet="/a \t\n\0", max_size=260))
 @settings(max_examples=300, deadline=None)
 def test_first_lines_of_scripts(server: Server, line: str) -> None:
-    """As magic_links.py reads them, if their end is there."""
+    """The C finds the same interpreter as magic_links.py, or "" if the line has no end."""
     data = line.encode()[:253]
     answer = server.ask("i", data)
     assert answer is not None
