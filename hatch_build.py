@@ -1,8 +1,8 @@
-"""The wheel's build hook: make what is in the wheel, but not in the checkout.
+"""The wheel's build hook: make the files of the wheel that the checkout lacks.
 
-The modules of ``ch-run`` are joined into two of ``sundog/launcher``, the manual page of
-``ch-image`` is made of its document, and ``ch-run`` itself is compiled where a compiler can. An
-editable installation does without them.
+The hook joins the modules of ``ch-run`` into two modules of ``sundog/launcher``. It makes the
+manual page of ``ch-image`` from its document. It compiles ``ch-run`` if there is a C compiler. An
+editable installation needs none of these files.
 """
 
 import importlib.util
@@ -13,16 +13,16 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# The script that starts Python: it is ch-run itself, or what the compiled ch-run hands over to.
+# The script that starts Python. Without a compiler it is ch-run; the compiled ch-run executes it.
 STUB = "packaging/ch-run"
 STUB_BELOW_SHARE = "share/sundog/ch-run"
 
 
 class WheelHook(BuildHookInterface[Any]):
-    """Add the files to the wheel; the script ``ch-image`` and the pages are there already."""
+    """Add the files to the wheel; pyproject.toml adds ``ch-image`` and the other manual pages."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Make the files and tell hatchling where they go."""
+        """Make the files and tell hatchling their places in the wheel."""
         if version == "editable":
             build_data["shared_scripts"][STUB] = "ch-run"
             return
@@ -41,10 +41,10 @@ class WheelHook(BuildHookInterface[Any]):
         self.add_start(root, directory, build_data)
 
     def add_start(self, root: Path, directory: Path, build_data: dict[str, Any]) -> None:
-        """Add ``ch-run``: compiled in a wheel for one platform, or else the script alone.
+        """Add ``ch-run``: compiled, in a wheel for one platform, or else only the script.
 
-        For a release it must be compiled. Of the modules nothing is compiled: they stay where
-        those of a pure wheel are, because the script looks for them there.
+        A release must have the compiled program. The modules stay in the directory for pure
+        Python, because the script looks for them there.
         """
         compiler = load(root, "compile_start")
         try:
@@ -61,13 +61,13 @@ class WheelHook(BuildHookInterface[Any]):
         build_data["shared_data"][STUB] = STUB_BELOW_SHARE
 
     def finalize(self, version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
-        """Remove what ``initialize`` made."""
+        """Remove the files that ``initialize`` made."""
         if version != "editable":
             self.made.cleanup()
 
 
 def load(root: Path, name: str) -> Any:
-    """Return a module of ``packaging/``, which is in no package."""
+    """Load a module of ``packaging/``, which is not a package."""
     path = root / "packaging" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

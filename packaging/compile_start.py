@@ -1,12 +1,12 @@
-"""Compile ``native/``, the program ``ch-run``, for the wheel, where a compiler can.
+"""Compile ``native/``, the program ``ch-run``, for the wheel, if there is a C compiler.
 
-The environment says what is wanted:
+Two variables of the environment control it:
 
-* ``SUNDOG_COMPILE=no``: nothing; ``SUNDOG_COMPILE=MACHINE``: the program for that machine, for a
-  release; unset: the program for this machine, if it can be made.
-* ``CC``: the compiler, with options of its own.
+* ``SUNDOG_COMPILE=no``: compile nothing; ``SUNDOG_COMPILE=MACHINE``: compile for that machine, for
+  a release; unset: compile for this machine, if that is possible.
+* ``CC``: the command of the compiler, perhaps with options.
 
-Imports nothing of ``sundog``: it runs while that is built.
+This module imports nothing of ``sundog``: it runs while the package is built.
 """
 
 import os
@@ -19,31 +19,32 @@ from pathlib import Path
 
 CHOICE = "SUNDOG_COMPILE"
 COMPILERS = ("cc", "gcc", "clang")
-# Freestanding and static: no C library is linked, at a fixed address, and no two builds differ.
+# The program is freestanding and static, at a fixed address.  It needs no C library.  The build is
+# reproducible.
 OPTIONS = (
     *("-std=c11", "-O2", "-ffreestanding", "-nostdlib", "-static", "-fno-pie", "-no-pie"),
     *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-Wl,--build-id=none", "-s"),
 )
-# The machines that native/kernel.h knows, as uname(2) names them, with their numbers in elf.h.
+# The machines of native/kernel.h: the names of uname(2), and the numbers of elf.h.
 MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64": 243}
 
-# What a wheel of a release is for.  The program needs nothing of a C library; so these are the
-# oldest that the tools know for the machine: PEP 600 and 656.
+# The platform tags of a release's wheel.  The program needs no C library, so these are the oldest
+# tags that the tools know for the machine: PEP 600 and 656.
 RELEASE_PLATFORMS = dict.fromkeys(MACHINES, ("manylinux_2_17", "musllinux_1_1"))
 RELEASE_PLATFORMS["riscv64"] = ("manylinux_2_31", "musllinux_1_2")
 
-PATIENCE = 300  # seconds for a compiler; it takes one
-DECLINED = 31  # the exit status of the program that may not hand over: EXIT_RUN
+PATIENCE = 300  # seconds; a compiler usually needs one
+DECLINED = 31  # EXIT_RUN: the program declines, and it must not hand over
 
 
 class NotCompiledError(Exception):
-    """There is no program; the text says why."""
+    """The program was not compiled; the text says why."""
 
 
 def compile_start(root: Path, directory: Path, environ: Mapping[str, str]) -> tuple[Path, str]:
-    """Make the program from the checkout ``root`` in ``directory``; return it and the wheel's tag.
+    """Compile the checkout ``root`` into ``directory``; return the program and the wheel's tag.
 
-    Raises NotCompiledError where it cannot be made or does not work.
+    Raises NotCompiledError if the compilation fails or the program does not work.
     """
     choice = environ.get(CHOICE, "")
     if choice == "no":
@@ -52,7 +53,7 @@ def compile_start(root: Path, directory: Path, environ: Mapping[str, str]) -> tu
     if sys.platform != "linux" or machine not in MACHINES:
         raise NotCompiledError(f"not known on {machine}, {sys.platform}")
     compiler = find_compiler(environ)
-    # The modules of the package are imported by a process of its own.
+    # A separate process imports the modules of the package.
     maker = [sys.executable, "-I", "-B", str(root / "packaging" / "native_header.py")]
     header = run([*maker, str(root / "src")], "generated.h")
     (directory / "generated.h").write_text(header.stdout, encoding="ascii")
@@ -61,14 +62,14 @@ def compile_start(root: Path, directory: Path, environ: Mapping[str, str]) -> tu
     run([*compiler, *OPTIONS, f"-I{directory}", str(source), "-o", str(program)], compiler[0])
     if elf_machine(program.read_bytes()) != MACHINES[machine]:
         raise NotCompiledError(f"{compiler[0]}: what it makes is no program for {machine}")
-    if choice:  # perhaps it can't run here
+    if choice:  # this machine may be unable to run the program
         return program, release_tag(machine)
     attempt(program)
     return program, f"py3-none-linux_{machine}"
 
 
 def find_compiler(environ: Mapping[str, str]) -> list[str]:
-    """Return the command of the compiler that ``CC`` names, or else of one in ``PATH``."""
+    """Return the command in ``CC``, or else the first compiler in ``PATH``."""
     if wanted := shlex.split(environ.get("CC", "")):
         return wanted
     for name in COMPILERS:
@@ -78,7 +79,7 @@ def find_compiler(environ: Mapping[str, str]) -> list[str]:
 
 
 def run(command: list[str], what: str) -> subprocess.CompletedProcess[str]:
-    """Run a command; raise NotCompiledError with what it said first if it fails."""
+    """Run a command; if it fails, raise NotCompiledError with the first line of its output."""
     try:
         done = subprocess.run(
             command,
@@ -98,14 +99,14 @@ def run(command: list[str], what: str) -> subprocess.CompletedProcess[str]:
 
 
 def elf_machine(data: bytes) -> int:
-    """Return the number of the machine that an ELF program is for: elf(5), e_machine; 0 if none."""
+    """Return the machine of an ELF program: e_machine of elf(5); 0 if ``data`` is not ELF."""
     if len(data) < 20 or not data.startswith(b"\x7fELF"):
         return 0
     return int.from_bytes(data[18:20], "little" if data[5] == 1 else "big")
 
 
 def attempt(program: Path) -> None:
-    """Raise NotCompiledError unless the program runs here, and says that it declines nothing."""
+    """Raise NotCompiledError unless the program runs here and declines a start without words."""
     environ = {"PATH": os.defpath, "SUNDOG_START": "compiled"}
     try:
         done = subprocess.run(
@@ -118,5 +119,5 @@ def attempt(program: Path) -> None:
 
 
 def release_tag(machine: str) -> str:
-    """Return the tag of a wheel for every Linux on a machine."""
+    """Return the tag of a wheel for all Linux distributions on a machine."""
     return "py3-none-" + ".".join(f"{name}_{machine}" for name in RELEASE_PLATFORMS[machine])

@@ -1,18 +1,21 @@
-"""Join the modules that make up ``ch-run`` into one, for the wheel; and what --notify adds.
+"""Join the modules of ``ch-run`` into one module for the wheel, and those of --notify into another.
 
-Why: every MPI rank starts a ``ch-run``, and each module costs an interpreter some five look-ups of
-paths and an open, which on a cluster's file system are requests to one metadata server.
+Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
+paths and an open.  On a cluster's file system these are requests to one metadata server.
 
-The modules of floor 0 keep to rules that make this possible, and that are checked here: our own
-names are imported by ``from sundog.… import name`` without ``as``, and no name stands for two
-things at the top level of the modules.  An import of ours inside a function is of something that
-few starts need: the entry of an addition, which is then added.  That is run among the names of the
-first joined module, and has what is not there.
+The modules of floor 0 keep two rules that make this possible.  This program checks them:
 
-What a joined module leaves out: docstrings, annotations, what is for type checkers only, our other
-imports, and what nothing needs.  ``os.name`` becomes ``posix.name`` where that is the same object,
-because ``os`` takes a millisecond to import; where anything else of it is needed, on the way to an
-error message, it is imported there.
+* A module imports our own names by ``from sundog.… import name``, without ``as``.
+* No name has two meanings at the top level of the modules.
+
+A function imports our own names only if few starts need them.  Such an import names the entry of an
+addition, and ``add`` then runs the addition in the namespace of the first joined module.  An
+addition contains only the statements that the first joined module lacks.
+
+A joined module has no docstrings, no annotations, no code for type checkers, no other imports of
+ours, and no definitions that nothing uses.  ``os.name`` becomes ``posix.name`` if both are the same
+object, because the import of ``os`` takes a millisecond.  The other names of ``os`` are needed only
+for error messages, and the joined module imports ``os`` at that place.
 """
 
 import ast
@@ -28,17 +31,18 @@ Block = TypeVar("Block", ast.Module, ast.ClassDef, ast.FunctionDef)
 
 @dataclass(frozen=True)
 class Joined:
-    """A joined module: the module whose needs it meets, and how it ends.
+    """A joined module.
 
-    ``end`` is a statement, for the sake of what it names.
+    ``entry`` is the module that it is made from.  ``end`` is its last statement; the joined module
+    keeps the definitions that this statement needs.
     """
 
     entry: str
     end: str
 
 
-# An import of an extension module looks into each directory of sys.path, and lists it, for files of
-# many endings.  Where ``_ctypes`` is a file, it is in the last directory and has the first ending.
+# To import an extension module, Python lists each directory of sys.path and tries many suffixes.
+# If ``_ctypes`` is a file, it is in the last directory and has the first suffix.
 PRELUDE = """
 import sys
 import _imp
@@ -61,7 +65,7 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# By their names in ``sundog.launcher``: the first, and additions to it.
+# The joined modules by their names in ``sundog.launcher``: the first, and its additions.
 FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()"),
@@ -69,16 +73,16 @@ MODULES = {
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}
 
-# It goes, with what stands below it.
+# The join removes this name and the statements under ``if TYPE_CHECKING:``.
 TYPE_CHECKING = "TYPE_CHECKING"
 
 
 class JoinError(Exception):
-    """A module does not keep to the rules of floor 0."""
+    """A module breaks the rules of floor 0."""
 
 
 def join(source: Path, name: str) -> str:
-    """Return the text of a joined module, made of the packages in ``source``."""
+    """Return the text of the joined module ``name``, made from the packages in ``source``."""
     body = joined_body(source, name)
     if name != FIRST:
         first = {ast.unparse(statement) for statement in joined_body(source, FIRST)}
@@ -87,7 +91,7 @@ def join(source: Path, name: str) -> str:
 
 
 def joined_body(source: Path, name: str) -> list[ast.stmt]:
-    """Return what ``name`` needs, all of it if it is an addition."""
+    """Return all statements that ``name`` needs; an addition includes those of the first module."""
     body = ast.parse(PRELUDE).body
     there = {ast.unparse(statement) for statement in body}
     meanings = {
@@ -110,9 +114,9 @@ def joined_body(source: Path, name: str) -> list[ast.stmt]:
 
 
 def bound_names(statement: ast.stmt, module: str) -> list[tuple[str, str]]:
-    """Return the names that a statement at the top level of ``module`` binds, with their meanings.
+    """Return the names that a top-level statement of ``module`` binds, with their meanings.
 
-    An import and a constant mean the same in every module.
+    An import or a constant has the same meaning in every module.
     """
     if isinstance(statement, ast.Import | ast.ImportFrom):
         source = statement.module if isinstance(statement, ast.ImportFrom) else ""
@@ -122,14 +126,14 @@ def bound_names(statement: ast.stmt, module: str) -> list[tuple[str, str]]:
 
 
 def is_repeatable(statement: ast.stmt) -> bool:
-    """Tell whether it is the same to say a statement once or twice: an import, or a constant."""
+    """Tell whether a repetition of a statement has no effect: an import or a constant."""
     if isinstance(statement, ast.Assign):
         return isinstance(statement.value, ast.Constant)
     return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
 def needed(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return ``body`` without the functions, classes and constants that nothing in it names."""
+    """Return ``body`` without the functions, classes and constants that it does not use."""
     definitions = [(set(defined_names(statement)), statement) for statement in body]
     wanted: set[str] = set()
     kept: list[ast.stmt] = []
@@ -152,7 +156,7 @@ def needed(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def load_modules(source: Path, *names: str) -> dict[str, ast.Module]:
-    """Return the modules ``names`` and all of ours that they need, each after what it needs."""
+    """Return the modules ``names`` and our modules that they import, in order of dependency."""
     modules: dict[str, ast.Module] = {}
     begun: set[str] = set()
 
@@ -176,7 +180,7 @@ def load_modules(source: Path, *names: str) -> dict[str, ast.Module]:
 
 
 def parse_module(source: Path, name: str) -> ast.Module:
-    """Return the module ``name`` of ``source`` without what is for type checkers only."""
+    """Return the module ``name`` of ``source`` without the code for type checkers."""
     path = source.joinpath(*name.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -197,7 +201,7 @@ def is_for_types(statement: ast.stmt) -> bool:
 
 
 def defined_names(statement: ast.stmt) -> list[str]:
-    """Return the names that a statement at the top level of a module defines, but for imports."""
+    """Return the names that a top-level statement defines; an import defines none."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
     if not isinstance(statement, ast.Assign):
@@ -207,7 +211,7 @@ def defined_names(statement: ast.stmt) -> list[str]:
 
 
 class LeaveOut(ast.NodeTransformer):
-    """Take out of a module what a joined one does not need, and ``os`` where ``posix`` will do."""
+    """Remove what a joined module does not need, and replace ``os`` by ``posix``."""
 
     def __init__(self) -> None:
         self.in_function = False
@@ -221,7 +225,7 @@ class LeaveOut(ast.NodeTransformer):
         return self.without_docstring(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        """Drop the docstring and the annotation of the result."""
+        """Drop the docstring and the annotation of the return value."""
         node.returns = None
         outer, self.in_function = self.in_function, True
         node = self.without_docstring(node)
@@ -229,7 +233,7 @@ class LeaveOut(ast.NodeTransformer):
         return node
 
     def without_docstring(self, node: Block) -> Block:
-        """Return ``node`` without its docstring, and what is in it transformed."""
+        """Remove the docstring of ``node``, and transform its body."""
         if ast.get_docstring(node, clean=False) is not None:
             del node.body[0]
         self.generic_visit(node)
@@ -242,18 +246,18 @@ class LeaveOut(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
-        """Drop the annotation of a variable, and all of it if there is no value."""
+        """Drop the annotation of a variable; drop the whole statement if it has no value."""
         self.generic_visit(node)
         return ast.Assign([node.target], node.value) if node.value else None
 
     def visit_Import(self, node: ast.Import) -> ast.Import:
-        """Import ``posix`` for ``os``."""
+        """Import ``posix`` instead of ``os``."""
         if node.names[0].name == "os":
             return ast.Import([ast.alias("posix")])
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
-        """Drop our own imports: the names are here already, unless a function imports them."""
+        """Drop our own imports at the top level; in a function, add the addition instead."""
         if self.in_function and node.module in ADDITIONS:
             return ast.parse(f"add({ADDITIONS[node.module]!r})").body[0]
         if self.in_function and is_ours(node.module):
@@ -261,7 +265,7 @@ class LeaveOut(ast.NodeTransformer):
         return None if is_ours(node.module) or node.module == "__future__" else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        """Take what is in ``posix`` from there."""
+        """Take a name from ``posix`` if ``os`` has the same object."""
         self.generic_visit(node)
         if isinstance(node.value, ast.Name) and node.value.id == "os":
             same = hasattr(posix, node.attr) and getattr(posix, node.attr) is getattr(os, node.attr)

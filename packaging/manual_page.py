@@ -1,7 +1,8 @@
-"""The manual page ch-image.1, made of docs/ch-image.md when the wheel is built.
+"""Make the manual page ch-image.1 from docs/ch-image.md when the wheel is built.
 
-Of Markdown it knows what that document uses: headings, paragraphs, fenced code, tables of two
-columns, `code`, *emphasis* and links. Imports nothing of ``sundog``: it runs while that is built.
+It knows only the Markdown of that document: headings, paragraphs, fenced code, tables of two
+columns, `code`, *emphasis* and links. This module imports nothing of ``sundog``: it runs while the
+package is built.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 INLINE = re.compile(
     r"`` (?P<ticks>.+?) ``|`(?P<code>[^`]+)`|\*(?P<emphasis>[^*]+)\*|\[(?P<link>[^]]+)\]\([^)]*\)"
 )
-# What an option takes, as its entry shows it: --tag NAME, --force[=MODE].
+# The argument in the entry of an option: --tag NAME, --force[=MODE].
 ARGUMENT = re.compile(r"(?<=[ =\[,:])[A-Z]+(?:_[A-Z]+)*")
 
 
 def page(document: str) -> str:
-    """Return the manual page that says what ``document`` says."""
+    """Convert ``document`` to a manual page."""
     title, synopsis, rest = document.split("```\n", 2)
     name, summary = title.removeprefix("# ").rstrip(".\n").split("\n\n")
     lines = [
@@ -36,8 +37,8 @@ def page(document: str) -> str:
 
 
 def body(text: str) -> Iterator[str]:
-    """Yield the lines of the page for all of ``text``."""
-    # Fenced code is what is between the odd and the even fences.
+    """Yield the lines of the page for ``text``."""
+    # The parts with odd numbers are fenced code.
     for number, part in enumerate(re.split(r"^```\n", text, flags=re.MULTILINE)):
         if number % 2:
             yield from code(part)
@@ -47,7 +48,7 @@ def body(text: str) -> Iterator[str]:
 
 
 def code(text: str) -> Iterator[str]:
-    """Yield the lines of the page for what is shown as it is."""
+    """Yield the lines of the page for fenced code, which stays unchanged."""
     yield from [".PP", ".RS 4", ".nf", "\\fB\\"]
     yield from (guarded(plain(line)) for line in text.splitlines())
     yield from ["\\fR\\", ".fi", ".RE"]
@@ -68,12 +69,12 @@ def prose(lines: list[str]) -> Iterator[str]:
 
 
 def entry(tag: str, text: str) -> Iterator[str]:
-    """Yield the lines for a row of a table: what it is about, and what is said of it."""
+    """Yield the lines of the page for a row of a table: its term and its explanation."""
     yield from [".TP", inline(tag.strip(), is_tag=True), guarded(inline(text.strip()))]
 
 
 def inline(text: str, *, is_tag: bool = False) -> str:
-    """Return a line with its markup in the page's terms."""
+    """Convert the markup in a line to roff."""
     parts, end = [], 0
     for match in INLINE.finditer(text):
         parts += [plain(text[end : match.start()]), marked(match, is_tag=is_tag)]
@@ -82,7 +83,7 @@ def inline(text: str, *, is_tag: bool = False) -> str:
 
 
 def marked(match: re.Match[str], *, is_tag: bool) -> str:
-    """Return a piece that is set apart from the text around."""
+    """Convert a link, an emphasis or a literal to roff."""
     if match["link"]:
         return plain(match["link"])
     if match["emphasis"]:
@@ -97,11 +98,11 @@ def marked(match: re.Match[str], *, is_tag: bool) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text that roff shows as it is, in ASCII."""
+    """Escape text for roff; the result is ASCII."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...")
     return "".join(c if c.isascii() else f"\\[u{ord(c):04X}]" for c in text)
 
 
 def guarded(line: str) -> str:
-    """Return a line of text that roff cannot take for a request."""
+    """Escape the start of a line of text, so that roff does not read it as a request."""
     return f"\\&{line}" if line.startswith((".", "'")) else line

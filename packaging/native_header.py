@@ -1,14 +1,14 @@
-"""Write the header of the compiled ``ch-run``: what its C takes from the launcher's Python.
+"""Write the header of the compiled ``ch-run`` from the modules of the launcher in Python.
 
-One source for both: the filters, the paths, the texts and the kernel's constants are those of the
-modules of ``sundog``, on every architecture that the program can be compiled for.
+So the C and the Python have one source for filters, paths, texts and the kernel's constants, on
+every architecture of the program.
 """
 
 import errno
 import sys
 from pathlib import Path
 
-# Constants of the kernel's interface, by the module that has them.
+# The constants that the C takes from each module.
 CONSTANTS = {
     "sundog.kernel.mounts": (
         *("AT_EMPTY_PATH", "AT_FDCWD", "AT_RECURSIVE", "AT_SYMLINK_NOFOLLOW", "MNT_DETACH"),
@@ -40,8 +40,8 @@ CONSTANTS = {
 }
 ERRNOS = ("EAGAIN", "EINTR", "ENODEV", "ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT")
 
-# What is not in our tables: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h, linux/wait.h,
-# linux/auxvec.h.
+# The constants that no module has: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h,
+# linux/wait.h, linux/auxvec.h.
 OTHERS = {
     "AT_EACCESS": 0x200,
     "AT_SECURE": 23,
@@ -63,10 +63,10 @@ OTHERS = {
     "X_OK": 1,
 }
 
-# Where the stub lies that starts Python, from the directory of the program.
+# The path of the stub that starts Python, relative to the directory of the program.
 LAUNCHER = "../share/sundog/ch-run"
 
-# System call numbers: the kernel's syscall tables.  aarch64 and riscv64 have those of asm-generic.
+# System call numbers, from the kernel's syscall tables.  aarch64 and riscv64 use asm-generic's.
 COLUMNS = {"x86_64": 0, "aarch64": 1, "riscv64": 1, "ppc64le": 2, "s390x": 3}
 # fmt: off
 NUMBERS = {
@@ -112,7 +112,7 @@ NUMBERS = {
 OPEN_FLAGS = {"aarch64": (0o40000, 0o100000), "ppc64le": (0o40000, 0o100000)}
 USUAL_OPEN_FLAGS = (0o200000, 0o400000)
 
-# What the compiler defines on the machines that uname(2) names so.
+# The compiler's macro for each machine; the keys are the names of uname(2).
 MACROS = {
     "x86_64": "__x86_64__",
     "aarch64": "__aarch64__",
@@ -123,7 +123,7 @@ MACROS = {
 
 
 def header(source: Path) -> str:
-    """Return the text of the header, made of the package in ``source``."""
+    """Return the text of the header, made from the package in ``source``."""
     sys.path.insert(0, str(source))
     try:
         return "\n".join(lines())
@@ -165,7 +165,7 @@ def lines() -> list[str]:
 
 
 def option_lines() -> list[str]:
-    """Return the options: an enumeration, and the initializers of a table in the same order."""
+    """Return the options as an enumeration, and as initializers of a table in the same order."""
     from sundog.launcher.options import OPTIONS  # noqa: PLC0415
 
     names = [long.upper().replace("-", "_") for _, long, _, _ in OPTIONS]
@@ -181,9 +181,7 @@ def option_lines() -> list[str]:
 
 
 def kind_of(argument: str) -> str:
-    """Return how an option takes its argument, which the table of options has in brackets if
-    it may be left out.
-    """
+    """Return the kind of an option's argument; brackets in the table mark an optional argument."""
     if not argument:
         return "NONE"
     return "ATTACHED" if argument.startswith("[") else "WANTED"
@@ -195,7 +193,7 @@ def define(name: str, value: int | str | bytes) -> str:
 
 
 def literal(text: str | bytes) -> str:
-    """Return a string of C for a text that is ASCII."""
+    """Return the string literal of C for an ASCII text."""
     data = text.encode("ascii") if isinstance(text, str) else text
     return '"' + "".join(chr(c) if c in PLAIN else f"\\{c:03o}" for c in data) + '"'
 
@@ -204,7 +202,7 @@ PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
 
 
 def instructions(program: bytes) -> str:
-    """Return the initializers of the instructions of a filter: struct sock_filter."""
+    """Return the instructions of a filter as initializers of struct sock_filter."""
     from sundog.emulation.bpf import disassemble  # noqa: PLC0415
 
     return ", ".join(f"{{{code}, {jt}, {jf}, {k}u}}" for code, jt, jf, k in disassemble(program))
