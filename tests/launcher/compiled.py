@@ -1,4 +1,4 @@
-"""The compiled ``ch-run``, laid out as pip does where a C compiler is, and what it hands over."""
+"""Install the compiled ``ch-run`` as pip does, and tell which starts it hands over."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ FREESTANDING = (
     *("-fno-asynchronous-unwind-tables", "-Wl,--build-id=none"),
 )
 
-# What it serves itself; a start with any other option is Python's.
+# The compiled program serves these options.  It hands over a start with any other option.
 LISTED = {
     *("bind", "cd", "env-no-expand", "gid", "no-passwd", "operand", "private-tmp", "seccomp"),
     *("set-env", "set-env0", "storage", "uid", "unset-env", "write", "write-fake"),
@@ -31,7 +31,7 @@ Argument = str | bytes | Path
 
 
 def write_header(directory: Path) -> Path:
-    """Write what the C takes from the Python; return ``directory``, for -I."""
+    """Write the header that the C takes from the Python; return ``directory``, for -I."""
     text = load_packaging("native_header").header(CHECKOUT / "src")
     (directory / "generated.h").write_text(text)
     return directory
@@ -47,13 +47,13 @@ def compile_freestanding(directory: Path) -> Path:
 
 
 def python_start(installed: Path) -> Path:
-    """Return the stub of an installation, which the compiled program covers where there is one."""
+    """Return the stub of an installation, with or without the compiled program."""
     stub = installed.parent / ".." / "share" / "sundog" / "ch-run"
     return stub if stub.exists() else installed
 
 
 def install_compiled(prefix: Path, log: Path | None = None) -> Path:
-    """Install under ``prefix``; return the command, which is the compiled program.
+    """Install under ``prefix``; return the compiled program.
 
     Each hand-over appends a line to ``log``.
     """
@@ -71,7 +71,7 @@ def install_compiled(prefix: Path, log: Path | None = None) -> Path:
 
 
 class Compiled:
-    """An installation with the compiled program, which tells what it handed over."""
+    """An installation of the compiled program that tells whether it handed over."""
 
     def __init__(self, prefix: Path) -> None:
         self._log = prefix / "handed-over"
@@ -79,13 +79,13 @@ class Compiled:
         self.stub = python_start(self.command)
 
     def handed_over(self) -> bool:
-        """Tell whether a start was handed over since the last question."""
+        """Tell whether the program handed over a start since the last call."""
         found = self._log.exists()
         self._log.unlink(missing_ok=True)
         return found
 
     def reason(self, arguments: Sequence[Argument], env: Mapping[str, str], cwd: Path) -> str:
-        """Return why a start is declined; "" if it is not."""
+        """Return the reason why the program declines a start; "" if it serves the start."""
         done = subprocess.run(
             [self.command, *arguments],
             env=dict(env) | {"SUNDOG_START": "compiled"},
@@ -99,7 +99,7 @@ class Compiled:
 
 
 def read_line(arguments: Sequence[Argument], cwd: Path) -> tuple[CommandLine, set[str]] | None:
-    """Return what a command line means, and the options in it; None if it is wrong."""
+    """Return the parsed command line and the names of its options; None if it is invalid."""
     words = [os.fsencode(word) for word in arguments]
     line = CommandLine(Messages())
     before = os.getcwd()
@@ -119,7 +119,7 @@ def read_line(arguments: Sequence[Argument], cwd: Path) -> tuple[CommandLine, se
 def remembered_accounts(
     line: CommandLine | None, env: Mapping[str, str], *, cwd: Path
 ) -> Iterator[None]:
-    """Leave accounts for a start as an earlier one does, in a storage that is made if need be."""
+    """Leave accounts for a start like an earlier start; make the storage if it is missing."""
     path = cwd / env.get("CH_IMAGE_STORAGE", "nowhere")
     if line is None or line.storage is not None:
         path = cwd / os.fsdecode(line.storage) if line is not None and line.storage else path
@@ -136,7 +136,7 @@ def remembered_accounts(
 
 
 def leave_accounts(storage: Path, uid: int, gid: int) -> Path:
-    """Leave in ``storage`` what the host says of an account, if only the dummy."""
+    """Write the host's answer about an account into ``storage``, even if it is the dummy."""
     found = find_accounts(uid, gid, Messages())
     directory = storage / os.fsdecode(ACCOUNTS_DIRECTORY)
     directory.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""``ch-run`` as it is installed, and an image of one static program."""
+"""The installed ``ch-run``, and an image of one static program."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ APPLETS += "touch true umount unshare"
 Completed = subprocess.CompletedProcess[bytes]
 ChRun = Callable[..., Completed]
 
-# What a user's shell hands on, and nothing else.
+# Only the variables that a user's shell sets.
 ENVIRONMENT = {
     "USER": "ada",
     "HOME": "/home/ada",
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 
 
 def make_image(path: Path) -> Path:
-    """Make an image of static busybox with all mount points that are required."""
+    """Make an image of static busybox with all required mount points."""
     for name in ("bin", "dev", "etc", "mnt", "proc", "sys", "tmp"):
         (path / name).mkdir(parents=True)
     for name in ("passwd", "group"):
@@ -47,7 +47,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command as pip installed it beside this interpreter, or else as it would."""
+    """The command that pip installed beside this interpreter, or else an equal installation."""
     command = Path(sys.executable).with_name("ch-run")
     return command if command.exists() else install(tmp_path_factory.mktemp("prefix"), native=True)
 
@@ -58,14 +58,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     return Compiled(tmp_path_factory.mktemp("compiled") / "prefix")
 
 
-# Why a start that uses only what the compiled command serves is nevertheless handed over, and
-# succeeds: what its author knows to be rare.
+# A start that has only options of LISTED and succeeds may be handed over only for these reasons.
+# They are rare cases.
 RARE = {
     "a pattern for fnmatch(3)",
     "a rare start",  # no words, or $POSIXLY_CORRECT
     "a script for the shell",
-    "a storage for others",  # Python looks at what is in it
-    "no permission to execute",  # of a file in $PATH before the one that is meant
+    "a storage for others",  # Python checks its contents
+    "no permission to execute",  # $PATH has another file of that name before the program
     "perhaps a directory of the storage",
     "several letters, or an argument too many",  # -tW
 }
@@ -73,10 +73,10 @@ RARE = {
 
 @pytest.fixture(params=["python", "compiled"])
 def ch_run(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> ChRun:
-    """Run the installed command with little environment; ``env`` is added to that.
+    """Run the installed command with a small environment; ``env`` adds variables.
 
-    It is started by the stub, and by the compiled program, which must serve by itself all that
-    succeeds and is not rare.
+    Each test runs twice: with the stub, and with the compiled program.  The compiled program must
+    not hand over a start that has only options of LISTED and succeeds, except for a reason in RARE.
     """
     compiled: Compiled | None = None
     command = python_start(installed)
@@ -113,7 +113,7 @@ def ch_run(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> C
             has_failed = b"]: error: " in done.stderr
             if compiled.handed_over() and found and found[1] <= LISTED and not has_failed:
                 reason = compiled.reason(arguments, environment, cwd)
-                # In a directory below -W Python alone makes mount points: the reason is one then.
+                # Only Python makes mount points in a directory below -W: the reason is a path.
                 makes = found[0].overlay_size is not None and reason.startswith("/")
                 assert makes or reason in RARE, (reason, arguments)
         return done
@@ -122,7 +122,7 @@ def ch_run(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> C
 
 
 def messages(done: Completed) -> list[str]:
-    """Return the messages of ``ch-run`` without their prefix, which each must have."""
+    """Return the messages of ``ch-run`` without the prefix; each message must have it."""
     lines = done.stderr.decode().splitlines()
     assert all(line.startswith("ch-run[") and "]: " in line for line in lines), lines
     return [line.split("]: ", 1)[1] for line in lines]

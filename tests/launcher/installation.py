@@ -1,5 +1,7 @@
-"""Lay out ``ch-run`` as pip does: the stub, or the compiled start with the stub in share/sundog,
-the joined modules, and an interpreter beside them.
+"""Install ``ch-run`` as pip does.
+
+An installation has the stub, or the compiled start with the stub in share/sundog.  It also has the
+joined modules and an interpreter.
 """
 
 import functools
@@ -20,15 +22,15 @@ from sundog.launcher.messages import Messages
 CHECKOUT = Path(__file__).parents[2]
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 JOINED = Path("sundog", "launcher", "ch_run.py")
-NOTIFY = "ch_run_notify"  # beside it
-STUB = Path("share", "sundog", "ch-run")  # below the prefix, where the start is compiled
+NOTIFY = "ch_run_notify"  # in the same directory
+STUB = Path("share", "sundog", "ch-run")  # below the prefix, if the start is compiled
 
-# What ``trace`` may count of the child that writes down the environment: a shell, then cat.
+# The calls of the stub's child, which copies the environment: a shell, then cat.
 CHILD_CALLS, CHILD_OPENS = 16, 8
 
 
 def load_packaging(name: str) -> types.ModuleType:
-    """Load what makes a file of the wheel while that is built."""
+    """Load a module of ``packaging/``, which makes a file of the wheel."""
     path = CHECKOUT / "packaging" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -45,7 +47,7 @@ def joined_text(name: str = JOINED.stem) -> str:
 
 @functools.cache
 def compiled_start() -> bytes:
-    """The compiled ``ch-run`` for this machine: made as the wheel's build makes it."""
+    """Compile ``ch-run`` for this machine as the wheel's build does."""
     environ = {name: value for name, value in os.environ.items() if name != "SUNDOG_COMPILE"}
     with tempfile.TemporaryDirectory() as directory:
         make = load_packaging("compile_start").compile_start
@@ -54,16 +56,16 @@ def compiled_start() -> bytes:
 
 
 def interpreter() -> Path:
-    """The interpreter of these tests outside of its virtual environment."""
+    """Return the interpreter outside of the virtual environment of these tests."""
     return Path(sys._base_executable)  # type: ignore[attr-defined]
 
 
 def install(
     prefix: Path, *, native: bool = False, bytecode: bool = True, site: str = "site-packages"
 ) -> Path:
-    """Install under ``prefix`` as into a virtual environment; return the command.
+    """Install under ``prefix`` like into a virtual environment; return the command.
 
-    With ``native`` that is the compiled start.
+    With ``native`` the command is the compiled start.
     """
     module = prefix / "lib" / VERSION / site / JOINED
     package = module.parents[1]
@@ -85,12 +87,12 @@ def install(
 
 
 def stub_of(command: Path) -> list[str]:
-    """Return how the compiled ``command`` starts the stub."""
+    """Return the words by which the compiled ``command`` starts the stub."""
     return ["/bin/sh", f"{command.parent}/../{STUB}"]
 
 
 def make_storage(path: Path) -> Path:
-    """Make a private storage directory, in which the compiled start finds this user's accounts."""
+    """Make a private storage directory with this user's accounts, for the compiled start."""
     path.mkdir(mode=0o700)
     (path / os.fsdecode(STORAGE_MARK)).touch()
     uid, gid = os.geteuid(), os.getegid()
@@ -103,8 +105,8 @@ def make_storage(path: Path) -> Path:
 def trace(log: Path, *command: str | Path) -> tuple[int, int]:
     """Count the system calls that name a file, and the successful opens among them.
 
-    Up to the last program that is executed, or all of the only one, and those of child processes.
-    ``log`` is the beginning of the names of scratch files.
+    The counts include child processes.  If the command executes another program, they end at its
+    last execve(2).  ``log`` is the prefix of the scratch files.
     """
     for path in log.parent.glob(f"{log.name}.*"):
         path.unlink()

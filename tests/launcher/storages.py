@@ -1,4 +1,4 @@
-"""A storage directory by hand, as ``ch-image`` leaves one, for the compiled ``ch-run`` to read."""
+"""Make a storage directory like ``ch-image`` does, for the compiled ``ch-run``."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ ENVIRONMENT_TEXT = "A=image\nB='two words'\nPATH=/bin:$PATH\n"
 
 
 def make_storage(path: Path) -> Path:
-    """Make a storage that is private and has no image."""
+    """Make a private storage without images."""
     path.mkdir(mode=0o700)
     for name in MOUNT_POINTS:
         (path / "skeleton" / name).mkdir(parents=True)
@@ -32,7 +32,7 @@ def add_image(storage: Path, name: str, stack: ImageStack) -> Path:
 
 
 def fill_storage(storage: Path) -> Path:
-    """Add "app" of two layers, and "tree", which the driver "copy" flattened."""
+    """Add an image "app" of two layers, and an image "tree" flattened by the driver "copy"."""
     make_image(storage / "layers" / "base" / "tree")
     (storage / "layers" / "base" / "tree" / "below").write_text("base\n")
     (storage / "layers" / "top" / "tree").mkdir(parents=True)

@@ -64,7 +64,7 @@ def test_a_part_that_was_written_is_no_file(storage: Path, monkeypatch: pytest.M
 
 
 def test_a_name_service_that_is_down_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It knows nobody.  Of an ID that is not the user's own, that matters to nobody."""
+    """The launcher remembers the result only for an ID that is not the user's own."""
     monkeypatch.setattr(accounts, "name_service", lambda *_: 0)
     found = find_accounts(os.geteuid(), os.getegid(), Messages())
     assert (found.is_lasting, b"charlie:x:" in found.passwd) == (False, True)

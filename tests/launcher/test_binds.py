@@ -1,4 +1,4 @@
-"""What of the host is where in the container, and that nothing else of it can be reached."""
+"""The container shows the binds at their places, and the command can't reach other host files."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from tests.launcher.conftest import ENVIRONMENT, ChRun, messages
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A directory of the host, outside of /tmp's usual bind: see ``tmp``."""
+    """A directory of the host.  With ``tmp`` the container's /tmp does not show it."""
     path = tmp_path / "data"
     path.mkdir()
     (path / "file").write_text("host\n")
@@ -179,7 +179,7 @@ def test_missing_destination_is_created(
 
 
 def test_missing_destination_in_an_image_of_another_user(ch_run: ChRun, data: Path) -> None:
-    """/usr is root's, and with static busybox it is an image of sorts."""
+    """The image is the host's /usr: root owns it, and it has a static busybox."""
     script = "cat /share/new/place/file /share/link; stat -c '%a %u %F' /share /share/new"
     binds = ("-b", f"{data}:/share/new/place", "-b", f"{data}/file:/share/link")
     done = ch_run("-W", *binds, "/usr", "--", "busybox", "sh", "-c", script)
@@ -190,7 +190,7 @@ def test_missing_destination_in_an_image_of_another_user(ch_run: ChRun, data: Pa
         f"755 {uid} directory",
         f"755 {uid} directory",
     ], done.stderr
-    # What the image has in that directory is still there.
+    # The container still shows the image's files in that directory.
     listing = "ls /share | grep -v -e '^new$' -e '^link$'"
     done = ch_run("-W", *binds, "/usr", "--", "busybox", "sh", "-c", listing)
     assert set(done.stdout.decode().split()) == set(os.listdir("/usr/share"))
@@ -233,7 +233,7 @@ def test_nothing_is_created_in_what_is_bound(
 
 @pytest.fixture
 def outside() -> Iterator[Path]:
-    """A directory of the host that no container shows, unless something goes wrong."""
+    """A directory of the host that no container may show."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
         yield Path(path)
 
@@ -243,7 +243,7 @@ def outside() -> Iterator[Path]:
 def test_symlinks_lead_where_the_container_sees_them(  # noqa: PLR0917
     ch_run: ChRun, image: Path, data: Path, outside: Path, up: str, option: str
 ) -> None:
-    """The path exists on the host as well, and must not be meant; nor what is below it."""
+    """The path exists also on the host.  ``ch-run`` must not use the host's path or change it."""
     inside = image / outside.relative_to("/")
     inside.mkdir(parents=True)
     (image / "mnt" / "link").symlink_to(f"{up}{outside}")
@@ -275,7 +275,7 @@ def test_a_dangling_symlink_is_not_replaced(ch_run: ChRun, image: Path, data: Pa
 def test_links_of_proc_do_not_lead_out(
     ch_run: ChRun, image: Path, data: Path, tmp_path: Path, option: str
 ) -> None:
-    """This process is of the same user: its root is open to the container through /proc."""
+    """This process has the same user, so the container can open its root through /proc."""
     victim = tmp_path / "victim"
     victim.mkdir()
     (image / "mnt" / "root").symlink_to(f"/proc/{os.getpid()}/root")
@@ -288,7 +288,7 @@ def test_links_of_proc_do_not_lead_out(
 
 
 def test_the_host_is_gone(ch_run: ChRun, image: Path, tmp: dict[str, str]) -> None:
-    """No mount but the ones of the plan is left, above or below."""
+    """Only the mounts of the plan remain; no other mount is above or below them."""
     done = ch_run(image, "--", "cat", "/proc/self/mountinfo", env=tmp)
     points = [line.split()[4].decode() for line in done.stdout.splitlines()]
     assert points.count("/") == 1

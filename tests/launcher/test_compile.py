@@ -1,4 +1,4 @@
-"""The compiled ``ch-run`` before it runs: its source, its header, and the wheels that hold it."""
+"""The source of the compiled ``ch-run``, its header, and the wheels that contain it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_system_call_numbers() -> None:
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., tuple[Path, str]]:
-    """Build a wheel of the checkout, without pip; return it and what was said."""
+    """Build a wheel of the checkout without pip; return the wheel and the output."""
 
     def run(*, status: int = 0, **environ: str) -> tuple[Path, str]:
         out = tmp_path / "wheels"
@@ -83,7 +83,7 @@ def build(tmp_path: Path) -> Callable[..., tuple[Path, str]]:
 
 
 def starts_in(wheel: Path) -> dict[str, bytes]:
-    """Return what the wheel holds by the name of ``ch-run``."""
+    """Return the files of the wheel that have the name ``ch-run``."""
     with zipfile.ZipFile(wheel) as archive:
         return {
             name.split(".data/")[1]: archive.read(name)
@@ -104,7 +104,7 @@ def test_a_wheel_where_a_compiler_is(build: Callable[..., tuple[Path, str]]) -> 
     assert build()[0].read_bytes() == once
 
 
-# A compiler that makes something else: -o is its last option.
+# A compiler that writes another file: the word after -o is its last.
 FAKE = '#!/bin/sh\nfor out; do :; done\n{ %s; } >"$out" && chmod +x "$out"\n'
 
 

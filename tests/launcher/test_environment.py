@@ -1,4 +1,7 @@
-"""The rules of the command's environment; tables from Charliecloud 0.38, run side by side."""
+"""The rules of the command's environment.
+
+The tables show the results of Charliecloud 0.38 for the same command lines.
+"""
 
 from pathlib import Path
 
@@ -55,7 +58,7 @@ def test_parse_variable(text: str, value: str) -> None:
         ("a:$", "a:$"),
         ("$$", ""),
         ("${X}", ""),
-        # Unset and empty variables go, with one colon.
+        # An unset or empty variable disappears together with one colon.
         ("$UNSET", ""),
         ("$EMPTY", ""),
         ("$UNSET:b", "b"),
@@ -64,10 +67,10 @@ def test_parse_variable(text: str, value: str) -> None:
         (":$UNSET", ""),
         ("::$UNSET", ":"),
         ("$UNSET:$UNSET", ""),
-        # Empty items that stand there stay.
+        # Empty items of the value itself stay.
         ("a::b", "a::b"),
         (":a:", ":a:"),
-        # Once only.
+        # The result is not expanded again.
         ("$DOLLAR", "$X"),
         ("$\xff", "bytes"),
     ],
@@ -236,7 +239,7 @@ def test_image_environment(ch_run: ChRun, image: Path) -> None:
 
 
 def test_the_images_file_is_no_link_to_an_open_file(ch_run: ChRun, image: Path) -> None:
-    """In that moment ``ch-run`` has files of the host open."""
+    """While ``ch-run`` reads the image's file, it has files of the host open."""
     (image / "ch").mkdir()
     (image / "ch" / "environment").symlink_to("/proc/self/fd/0")
     done = ch_run("--set-env", image, "--", "env", stdin=b"STOLEN=1\n")
@@ -253,7 +256,7 @@ def test_a_file_is_the_hosts(ch_run: ChRun, image: Path, tmp_path: Path) -> None
 
 def test_no_path(ch_run: ChRun, image: Path, installed: Path) -> None:
     done = ch_run("--unset-env=PATH", image, "--", "true")
-    assert done.returncode == 0  # exec(3) has a path of its own
+    assert done.returncode == 0  # exec(3) has a default path
     assert messages(done) == []
 
 

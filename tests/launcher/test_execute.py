@@ -1,4 +1,4 @@
-"""exec(3): the search in $PATH, scripts without #!, and what is said when nothing can be run."""
+"""exec(3): the search in $PATH, scripts without #!, and the messages when it fails."""
 
 import subprocess
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_the_path_is_the_containers(ch_run: ChRun, image: Path) -> None:
     env = {"PATH": "/nope:/opt/sbin:/opt/bin:/bin"}
     assert ch_run(image, "--", "tool", env=env).stdout == b"sbin\n"
     assert ch_run("--set-env=PATH=/opt/bin", image, "--", "tool", env=env).stdout == b"opt\n"
-    # "/bin" is added: an image of a distribution before the merge of /usr.
+    # ch-run adds "/bin": images of old distributions have programs there (/usr is not merged).
     assert ch_run(image, "--", "true", env={"PATH": "/usr/bin"}).returncode == 0
 
 

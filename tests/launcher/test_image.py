@@ -1,4 +1,4 @@
-"""Images by name, from a storage directory made by hand, and what is no image."""
+"""Images by name in a storage directory that the tests make, and names without an image."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def add_image(storage: Path, name: str, stack: ImageStack, environment: str = "A
 
 @pytest.fixture
 def layered(storage: Path) -> Path:
-    """The storage with an image "app" of two layers."""
+    """A storage with an image "app" of two layers."""
     make_image(storage / "layers" / "base" / "tree")
     for name in MOUNT_POINTS:  # the skeleton has them
         tree = storage / "layers" / "base" / "tree" / name
@@ -129,7 +129,7 @@ def test_many_layers(ch_run: ChRun, layered: Path) -> None:
 
 
 def test_path_calls(installed: Path, layered: Path, tmp_path: Path) -> None:
-    """As many as test_installed.py allows for a directory, and two that look for accounts."""
+    """An image by name costs two look-ups more than a directory: those for accounts."""
     bare = trace(tmp_path / "log", installed.parent / VERSION, "-I", "-S", "-E", "-c", "pass")
     ours = trace(tmp_path / "log", *stub_of(installed), "-s", layered, "app", "--", "true")
     assert ours[0] - bare[0] <= 122 - 58 + CHILD_CALLS
@@ -155,7 +155,7 @@ def test_default_command(
     done = ch_run("svc", "--set-env=B=$A:line", env={"A": "host"})
     assert (done.returncode, done.stdout) == (7, b"/bin\nimage image:line\n")
     assert ch_run("--cd=/mnt", "svc").stdout.startswith(b"/mnt\n")
-    # A command of one's own is run as ever.
+    # A command on the command line replaces all of the default.
     done = ch_run("svc", "--", "sh", "-c", "pwd; echo $A", env={"A": "host"})
     assert done.stdout == b"/\nhost\n"
 
@@ -169,7 +169,7 @@ def test_no_default_command(ch_run: ChRun, layered: Path) -> None:
     ]
 
 
-# What is no image
+# Not an image
 
 
 def test_not_found(ch_run: ChRun, layered: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_damaged_image(ch_run: ChRun, layered: Path) -> None:
 def lose_race(
     monkeypatch: pytest.MonkeyPatch, storage: Path, meanwhile: Callable[[int], None], command: str
 ) -> tuple[int, bytes]:
-    """Run "app" in a forked ``ch-run``, with ``meanwhile`` after each time it is found."""
+    """Run "app" in a forked ``ch-run``; call ``meanwhile`` each time it has found the image."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -263,7 +263,7 @@ def lose_race(
 
 
 def replace(storage: Path, layer: str) -> None:
-    """Replace "app" by an image of another layer, and collect what it was made of."""
+    """Replace "app" by an image of another layer, and collect the layers of the old image."""
     add_layer(storage, layer, below=f"{layer}\n")
     old = storage / "images" / name_to_directory(canonical_name("app"))
     old.rename(storage / f"garbage-{layer}")
@@ -300,7 +300,7 @@ def test_a_race_that_is_lost_twice_is_an_error(
 
 
 def test_two_images_are_never_mixed(monkeypatch: pytest.MonkeyPatch, layered: Path) -> None:
-    """The old image goes on where its layers are still there, and knows only of itself."""
+    """If its layers still exist, the old image runs, with nothing of the new image."""
 
     def meanwhile(attempt: int) -> None:
         old = layered / "images" / name_to_directory(canonical_name("app"))

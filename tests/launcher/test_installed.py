@@ -1,4 +1,7 @@
-"""``ch-run`` as pip installs it: found anywhere, fast, and the command's world is the caller's."""
+"""The installed ``ch-run`` works in any directory and starts fast.
+
+The command inherits the environment, signals, files and limits of the caller.
+"""
 
 import ast
 import functools
@@ -36,12 +39,12 @@ from tests.launcher.installation import (
     trace,
 )
 
-# What a shell may be called on this machine; a stub must do with each.
+# The shells of this machine.  The stub must work with each.
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 
-# What the launcher imports besides the modules that the interpreter itself has at start-up.
+# The launcher imports only these modules beyond those that the interpreter imports at start-up.
 ALLOWED_MODULES = {"_ctypes", "errno"}
-# Compiled, all of them.
+# All of these are extension modules or built in.
 ALLOWED_FOR_NOTIFY = {
     *(
         "_ctypes",
@@ -82,7 +85,7 @@ def version_of(command: Path | str, *, cwd: Path | None = None, **env: str) -> b
     ],
 )
 def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
-    """Joining checks them: names of one meaning, and imports that can be joined."""
+    """The join checks the rules: each name has one meaning, and each import can be joined."""
     tree = ast.parse(joined_text(module))
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert len(names) == len(set(names))
@@ -93,7 +96,7 @@ def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sundog")
     ]
     assert ours == []
-    assert "__import__" not in joined_text(NOTIFY)  # it is for after the change of root
+    assert "__import__" not in joined_text(NOTIFY)  # the module runs after the change of root
     imported = {
         name
         for node in ast.walk(ast.parse(joined_text(NOTIFY)))
@@ -152,7 +155,7 @@ def test_what_is_left_out(tmp_path: Path) -> None:
 
 
 def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
-    """Asked of the running launcher: by an audit hook's event when it looks for execve."""
+    """An audit hook lists the modules of the running launcher when that looks up execve."""
     module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
     program = (
         "import posix, sys\n"
@@ -168,7 +171,7 @@ def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
         capture_output=True,
         check=False,
     )
-    # A warning comes first: there is no stub.
+    # The first line is a warning, because there is no stub.
     modules = set(ast.literal_eval(done.stderr.decode().splitlines()[-1]))
     bare = subprocess.run(
         [interpreter(), "-I", "-S", "-E", "-c", "import sys; print(sorted(sys.modules))"],
@@ -180,7 +183,7 @@ def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
 
 
 def test_notify_opens_one_module_more(installed: Path, image: Path, tmp_path: Path) -> None:
-    """Not the forty that it was joined from."""
+    """The launcher opens the joined module, not the forty modules of its source."""
     log = tmp_path / "log"
     command: list[str | Path] = [installed, "--notify", image, "--", "/bin/true"]
     subprocess.run(
@@ -207,7 +210,7 @@ def test_the_plain_modules_do_the_same(image: Path) -> None:
     assert (done.returncode, done.stdout) == (3, b"%d\n" % os.getpid())
 
 
-# Where it is installed
+# Places of the installation
 
 Layout = Callable[..., Path]
 
@@ -234,7 +237,7 @@ def test_it_is_found_through_links_and_after_a_move(lay_out: Layout, tmp_path: P
 
 
 def test_without_an_interpreter_beside_it(lay_out: Layout, tmp_path: Path) -> None:
-    """As ``pip install --prefix`` and ``--user`` leave it: ch-image knows the interpreter."""
+    """``pip install --prefix`` or ``--user``: the first line of ch-image names the interpreter."""
     for site in ("site-packages", "dist-packages"):
         command = lay_out(tmp_path / site, site=site)
         (command.parent / VERSION).unlink()
@@ -255,7 +258,7 @@ def test_without_an_interpreter_beside_it(lay_out: Layout, tmp_path: Path) -> No
 
 
 def test_a_target_directory(lay_out: Layout, tmp_path: Path) -> None:
-    """As ``pip install --target`` leaves it."""
+    """The layout of ``pip install --target``."""
     command = lay_out(tmp_path)
     (tmp_path / "lib" / VERSION / "site-packages" / "sundog").rename(tmp_path / "sundog")
     shutil.rmtree(tmp_path / "lib")
@@ -264,7 +267,7 @@ def test_a_target_directory(lay_out: Layout, tmp_path: Path) -> None:
 
 
 def test_no_bytecode(lay_out: Layout, tmp_path: Path, image: Path) -> None:
-    """As uv leaves it: the first start compiles, if it may."""
+    """The layout of uv: the first start compiles the module and keeps the result if it can."""
     command = lay_out(tmp_path / "prefix", bytecode=False)
     module = tmp_path / "prefix" / "lib" / VERSION / "site-packages" / JOINED
     cache = module.parent / "__pycache__"
@@ -274,7 +277,7 @@ def test_no_bytecode(lay_out: Layout, tmp_path: Path, image: Path) -> None:
     module.parent.chmod(0o755)
     assert version_of(command)
     assert [path.name for path in cache.iterdir()] == [f"ch_run.{sys.implementation.cache_tag}.pyc"]
-    # What was compiled from another version is not run.
+    # The launcher does not run bytecode of another version of the module.
     module.write_text(module.read_text() + "\n")
     os.utime(module, (1, 1))
     module.write_text("import posix\nposix.write(2, b'new\\n')\n")
@@ -282,7 +285,7 @@ def test_no_bytecode(lay_out: Layout, tmp_path: Path, image: Path) -> None:
 
 
 def test_what_the_wheel_holds(installed: Path) -> None:
-    """In ``make test`` pip built and installed it."""
+    """In ``make test`` pip builds and installs the wheel."""
     module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
     assert module.read_text() == joined_text()
     assert module.with_stem(NOTIFY).read_text() == joined_text(NOTIFY)
@@ -292,11 +295,11 @@ def test_what_the_wheel_holds(installed: Path) -> None:
     assert installed.read_bytes() == compiled_start()
 
 
-# The command's world
+# What the command inherits
 
 
 class Start(NamedTuple):
-    """A ``ch-run``: its command, options that it needs, variables; what it runs in between."""
+    """A ``ch-run`` with its options and variables; ``shell`` runs the stub, "" if none does."""
 
     command: Path
     options: list[str]
@@ -309,14 +312,12 @@ class Start(NamedTuple):
 
 @pytest.fixture(params=[*SHELLS, "compiled", "handing over"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """The stub, run by one of the shells that /bin/sh may be; or the compiled start, which does all
-    itself, or after a failed attempt hands over to the stub.
-    """
+    """The stub under each shell; the compiled start that serves; the one that hands over."""
     if request.param == "compiled":
         options = ["-s", str(make_storage(tmp_path / "storage"))]
         command = install(tmp_path / "prefix", native=True)
         return Start(command, options, {"SUNDOG_START": "compiled"}, "")
-    if request.param == "handing over":  # there are no accounts
+    if request.param == "handing over":  # it finds no accounts
         (tmp_path / "storage").mkdir(mode=0o700)
         options = ["-s", str(tmp_path / "storage")]
         return Start(install(tmp_path / "prefix", native=True), options, {}, "sh")
@@ -329,7 +330,7 @@ def stub(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def run_by(name: str, prefix: Path) -> Path:
-    """Install the stub, to be run by a shell."""
+    """Install the stub so that the shell ``name`` runs it."""
     command = install(prefix)
     shell = shutil.which(name)
     applet = " sh" if name == "busybox" else " --posix" if name == "bash" else ""
@@ -339,7 +340,7 @@ def run_by(name: str, prefix: Path) -> Path:
 
 
 def environment_in(start: Start, image: Path, strings: list[bytes]) -> list[bytes]:
-    """Return the environment of a command for which ``ch-run`` is started with ``strings``."""
+    """Start ``ch-run`` with the environment ``strings``; return the environment of its command."""
     read_end, write_end = os.pipe()
     argv = [os.fsencode(word) for word in start.argv(image, "/bin/cat", "/proc/self/environ")]
     pid = os.fork()
@@ -384,7 +385,7 @@ def test_the_environment_is_the_callers(start: Start, image: Path, strings: list
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_thousand_variables(start: Start, image: Path, seed: int) -> None:
-    """More than a pipe takes at once, of names and values that nobody has thought of."""
+    """The environment has random names and values, and is larger than the buffer of a pipe."""
     numbers = random.Random(seed)
 
     def text(length: int) -> bytes:
@@ -416,7 +417,7 @@ def test_without_the_stub(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_environment_that_cannot_be_handed_on(stub: Path, image: Path) -> None:
-    """All of the descriptors that a shell can name are the caller's: they are not touched."""
+    """The caller uses all descriptors that a shell can name; the stub must not touch them."""
     numbers = range(3, 10)
     redirections = " ".join(f"{number}>&1" for number in numbers)
     done = subprocess.run(
@@ -425,14 +426,14 @@ def test_an_environment_that_cannot_be_handed_on(stub: Path, image: Path) -> Non
         capture_output=True,
         check=False,
     )
-    # dash leaves its script open where it gets the descriptor 10 at once.
+    # dash leaves its script open if open(2) returns descriptor 10 directly.
     assert {int(word) for word in done.stdout.split()} - {10, 11} == {*range(10)}
     (warning,) = messages(done)
     assert warning.startswith("warning: variables whose names are no shell identifiers may be lost")
 
 
 def test_it_leaves_nothing_behind(start: Start, image: Path) -> None:
-    """The command has no children, and the child that wrote the environment has ended."""
+    """The command has no children: the child that copied the environment has ended."""
     show = "cat /proc/$$/task/$$/children"
     done = subprocess.run(
         start.argv(image, "sh", "-c", f"{show}; :"),
@@ -440,7 +441,7 @@ def test_it_leaves_nothing_behind(start: Start, image: Path) -> None:
         capture_output=True,
         check=False,
     )
-    # Its own cat alone: a zombie would be listed before that.
+    # The only child is the command's own cat.  A zombie would be in the list, too.
     assert len(done.stdout.split()) == 1, done
 
 
@@ -474,10 +475,10 @@ def test_signals(start: Start, image: Path, ignored: list[int], blocked: list[in
     )
     found = dict(re.findall(r"(?m)^(Sig\w+|ShdPnd):\t([0-9a-f]+)$", done.stdout.decode()))
     if start.shell and signal.SIGPIPE in blocked:
-        # With the signal blocked the stub cannot tell.
+        # The stub can't test a blocked signal.
         ignored = [*ignored, signal.SIGPIPE]
     assert int(found["SigIgn"], 16) & mask(SIGNALS) == mask(set(ignored) & set(SIGNALS))
-    if start.shell == "bash":  # it unblocks SIGCHLD
+    if start.shell == "bash":  # bash unblocks SIGCHLD
         blocked = [number for number in blocked if number != signal.SIGCHLD]
     assert int(found["SigBlk"], 16) == mask(blocked)
     assert int(found["SigPnd"], 16) == int(found["ShdPnd"], 16) == 0
@@ -490,7 +491,7 @@ def mask(signals: Collection[int]) -> int:
 
 @pytest.mark.parametrize("extra", [[], [5], [3, 4, 9]])
 def test_open_files(start: Start, image: Path, extra: list[int]) -> None:
-    """Those that were inherited, and no others."""
+    """The command has only the inherited descriptors."""
 
     redirections = " ".join(f"{number}>&1" for number in extra)
     argv = start.argv(image, "ls", "/proc/self/fd")
@@ -501,7 +502,7 @@ def test_open_files(start: Start, image: Path, extra: list[int]) -> None:
         check=False,
     )
     numbers = {int(word) for word in done.stdout.split()}
-    own = {min(set(range(10)) - {0, 1, 2, *extra})}  # of the directory that ls reads
+    own = {min(set(range(10)) - {0, 1, 2, *extra})}  # ls reads a directory by it
     assert numbers == {0, 1, 2, *extra} | own
 
 
@@ -531,13 +532,13 @@ def test_limits(start: Start, image: Path) -> None:
     assert re.search(rb"Max open files +40 +50 ", done.stdout)
 
 
-# What it costs
+# Cost of a start
 
 
 def test_path_calls_of_python(installed: Path, image: Path, tmp_path: Path) -> None:
-    """At most 120 and 40 where the bare interpreter makes 58 and 15.
+    """The launcher adds at most 62 look-ups and 25 opens to those of the bare interpreter.
 
-    And what it takes the stub's child to write down the environment.
+    The stub's child, which copies the environment, has an allowance of its own.
     """
     for name in ("hosts", "resolv.conf", "machine-id"):
         (image / "etc" / name).touch()

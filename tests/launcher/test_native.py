@@ -1,4 +1,4 @@
-"""The compiled ``ch-run``: where it must hand over, and that it never does anything else."""
+"""The compiled ``ch-run`` hands over the starts that it can't serve, without other effects."""
 
 import os
 import re
@@ -24,7 +24,7 @@ Both = Callable[..., tuple[Completed, Completed]]
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Path:
-    """A storage with accounts of the tests' user, and images."""
+    """A storage with images and the accounts of the tests' user."""
     storage = fill_storage(make_storage(tmp_path / "storage"))
     leave_accounts(storage, os.geteuid(), os.getegid())
     return storage
@@ -36,7 +36,7 @@ def start(
     storage: Path,
     env: Mapping[str, str] | None = None,
 ) -> Completed:
-    """Run a ``ch-run`` beside the storage."""
+    """Run a ``ch-run`` in the directory that contains the storage."""
     return subprocess.run(
         [command, *arguments],
         env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(storage)} | dict(env or {}),
@@ -50,7 +50,7 @@ def start(
 
 @pytest.fixture
 def only(compiled: Compiled, storage: Path) -> Callable[..., Completed]:
-    """Run the compiled start alone: what it declines it says."""
+    """Run the compiled start without a hand-over: it prints its reason to decline."""
 
     def run(*arguments: Argument, env: Mapping[str, str] | None = None) -> Completed:
         return start(
@@ -74,7 +74,7 @@ def both(compiled: Compiled, storage: Path) -> Both:
 
 
 def outcome(done: Completed) -> tuple[int, bytes, list[bytes]]:
-    """Return what a caller sees, but for process IDs."""
+    """Return the status, the output and the messages without process IDs."""
     lines = [line.partition(b"]: ")[2] or line for line in done.stderr.splitlines()]
     return done.returncode, done.stdout, lines
 
@@ -91,7 +91,7 @@ def test_served(only: Callable[..., Completed], image: str) -> None:
     assert only(image).stdout == b"default\n/mnt\n"
 
 
-# Where Python is asked
+# Starts that it hands over
 
 
 def test_more_words_than_it_has_memory_for(both: Both) -> None:
@@ -102,7 +102,7 @@ def test_more_words_than_it_has_memory_for(both: Both) -> None:
 
 @pytest.mark.parametrize("pattern", ["*x", "?x"])
 def test_its_memory_may_be_full_to_the_last_byte(both: Both, pattern: str) -> None:
-    """As it is after a look at many variables, for which it is not enough."""
+    """Many patterns and many variables fill the memory of the program."""
     changes = [f"--unset-env={pattern}"] * 900
     variables = {f"V{number}": "1" for number in range(200)}
     python, compiled = both(*changes, "app", "--", "env", **variables)
@@ -130,7 +130,7 @@ def test_64_digits_name_no_image(both: Both, storage: Path) -> None:
 
 
 def test_a_file_of_variables_in_proc(both: Both) -> None:
-    """Its size is 0, but not what it holds."""
+    """proc(5) reports the size 0 for a file that has contents."""
     file = f"--set-env0=/proc/{os.getpid()}/environ"
     python, compiled = both(file, "--unset-env=CH_*", "app", "--", "/bin/env")
     assert len(python.stdout.splitlines()) > len(ENVIRONMENT)
@@ -138,7 +138,7 @@ def test_a_file_of_variables_in_proc(both: Both) -> None:
 
 
 def test_a_file_of_variables_that_is_a_fifo(compiled: Compiled, storage: Path) -> None:
-    """Who writes to it waits until it is opened, and writes once."""
+    """The writer waits until a reader opens the FIFO, and it writes only once."""
     fifo = storage.parent / "fifo"
     os.mkfifo(fifo)
     for command in (compiled.stub, compiled.command):
@@ -155,11 +155,11 @@ def test_a_bind_of_its_own_process(both: Both) -> None:
     assert outcome(compiled) == outcome(python)
 
 
-# What execve(2) will refuse
+# Programs that execve(2) refuses
 
 
 def elf(kind: int = 2, loader: bytes = b"", count: int = 1) -> bytes:
-    """Make an ELF program for this machine that begins as if it could be run: elf(5)."""
+    """Make an ELF program for this machine with a header that looks valid: elf(5)."""
     machine = Path(BUSYBOX).read_bytes()[18:20]
     header = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<H", kind) + machine
     header += struct.pack("<IQQQIHHHHHH", 1, 0, 64, 0, 0, 64, 56, count, 0, 0, 0)
@@ -202,7 +202,7 @@ def test_a_program_that_may_not_be_one(both: Both, storage: Path, case: str) -> 
 
 
 def test_a_name_that_a_terminal_would_obey(only: Callable[..., Completed], storage: Path) -> None:
-    """Of the image's own command, which looks like a program until the kernel sees it."""
+    """The image's command has this name.  It looks like a program, but the kernel refuses it."""
     name = "\x1b]0;title\x07\n\xff"
     add_image(storage, "odd", ImageStack([b"top", b"base"], b"", [b"/" + os.fsencode(name)]))
     program = storage / "layers" / "top" / "tree" / name
@@ -214,16 +214,19 @@ def test_a_name_that_a_terminal_would_obey(only: Callable[..., Completed], stora
     assert all(0x20 <= byte < 0x7F for byte in done.stderr.rstrip(b"\n"))
 
 
-# A storage that is swapped
+# A replaced storage
 
 
 def test_a_storage_that_is_swapped_in_between(compiled: Compiled, storage: Path) -> None:
-    """After the look at its owner, before it is opened where all owners look alike."""
+    """The swap happens after the check of the owner, and before the container opens the storage.
+
+    In the container all owners except one have the same ID.
+    """
     other = fill_storage(make_storage(storage.parent / "other"))
     link = storage.parent / "link"
     link.symlink_to(storage)
     log = storage.parent / "log"
-    # The third file that it opens, or tries to, tells of terminals; the namespaces come after it.
+    # The third openat(2) opens the sysctl for terminals; the program makes the namespaces later.
     swap = "inject=openat:signal=SIGSTOP:when=3"
     process = subprocess.Popen(
         ["strace", "-o", log, "-e", swap, compiled.command, "-s", link, "app", "--", "true"],
@@ -244,14 +247,14 @@ def test_a_storage_that_is_swapped_in_between(compiled: Compiled, storage: Path)
 
 
 def until_it_says(log: Path, text: bytes) -> None:
-    """Wait until a file has a text in it."""
+    """Wait until a file contains a text."""
     deadline = time.monotonic() + 60
     while not log.exists() or text not in log.read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-# Odd callers
+# Unusual callers
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", "<&- >&- 2>&-"])
@@ -259,7 +262,7 @@ def until_it_says(log: Path, text: bytes) -> None:
 def test_closed_standard_files(
     compiled: Compiled, storage: Path, closed: str, options: str
 ) -> None:
-    """Its own descriptors get their numbers, and are not the command's."""
+    """Descriptors of the program get the numbers 0 to 2, but the command does not inherit them."""
     leave_accounts(storage, 0, 0)
     (storage.parent / "t").mkdir()
     found = []
@@ -279,7 +282,7 @@ def test_closed_standard_files(
             check=False,
         )
         assert done.returncode == 7
-        assert b"ch-run" not in done.stderr  # though ls(1) misses the descriptor that it has closed
+        assert b"ch-run" not in done.stderr  # but ls(1) reports its closed descriptor
         lines = (storage.parent / "t" / "fds").read_text().splitlines()
         words = [line.split()[-3:] for line in lines if "->" in line]
         found.append([(fd, re.sub(r"\d+", "N", target)) for fd, _, target in words])
@@ -338,12 +341,12 @@ def test_it_executes_nothing_of_the_hosts(both: Both, storage: Path, case: str) 
         assert outcome(compiled) == outcome(python)
 
 
-# As many as it may have open, and some more.
+# More descriptors than the program opens.
 DESCRIPTORS = range(3, 48)
 
 
 def test_no_descriptor_leads_out(only: Callable[..., Completed], storage: Path) -> None:
-    """Where the command starts, its variables, and its home, of which an image says what it is."""
+    """An image chooses the working directory and the file of variables, perhaps as symlinks."""
     top = storage / "layers" / "top" / "tree"
     stack = ImageStack([b"top", b"base"], b"", [b"/bin/pwd"], [], b"/way")
     image = add_image(storage, "bad", stack)
@@ -364,7 +367,7 @@ def test_no_descriptor_leads_out(only: Callable[..., Completed], storage: Path) 
 def test_mount_points_that_are_descriptors(
     only: Callable[..., Completed], storage: Path, options: list[str]
 ) -> None:
-    """Nothing is mounted where the container's programs would not see it, or on the host."""
+    """The program mounts nothing on the host and nothing outside the container's root."""
     etc = storage / "layers" / "top" / "tree" / "etc"
     etc.mkdir()
     points = ["--", "busybox", "cut", "-d ", "-f5", "/proc/self/mountinfo"]

@@ -1,4 +1,4 @@
-"""The compiled ``ch-run`` makes the container that the launcher in Python makes, byte for byte."""
+"""The compiled ``ch-run`` and the launcher in Python make exactly the same container."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, make_image
 from tests.launcher.storages import ENVIRONMENT_TEXT, fill_storage, make_storage
 
-# What of proc_pid_status(5) is of the process and not of the moment.
+# The fields of proc_pid_status(5) that do not change from moment to moment.
 STATUS = (
     *("Name", "Umask", "Uid", "Gid", "FDSize", "Groups", "Threads", "SigPnd", "ShdPnd", "SigBlk"),
     *("SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"),
@@ -25,7 +25,7 @@ FILES = (
     *("setgroups", "mountinfo", "personality", "timerslack_ns", "sessionid", "coredump_filter"),
 )
 
-# Run by a shell whose process ID is the command's.
+# A shell runs this script; the shell is the container's command.
 PROBE = f"""
 while read -r line; do  # by itself: while it forks, it blocks signals
     case $line in {"|".join(f"{name}:*" for name in STATUS)}) echo "$line" ;; esac
@@ -45,7 +45,7 @@ busybox stat -c '%n %a %u %g %h %s' /tmp /dev /new/* 2>&1
 busybox touch /written 2>&1 || :
 """
 
-# The options, and what is put into the environment.
+# The options of each case.
 SETS: dict[str, list[str]] = {
     "none": [],
     "write-fake": ["-W"],
@@ -71,12 +71,12 @@ SETS: dict[str, list[str]] = {
     "no variables": ["--unset-env=*"],
     "all": ["-W", "-t", "-c/mnt", "-bdata:/new", "-u0", "-g0", "--seccomp", "--set-env", "-s./s/"],
 }
-MADE = {"a bind to make", "binds", "all"}  # in a directory Python alone makes mount points
+MADE = {"a bind to make", "binds", "all"}  # only Python makes mount points in a directory
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with images and accounts, a directory image, and what is bound and read."""
+    """A storage with images and accounts, a directory image, and files for the options."""
     place = tmp_path_factory.mktemp("t")
     storage = fill_storage(make_storage(place / "s"))
     for name in ("layers/top/tree", "trees/flat"):
@@ -96,7 +96,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def inherit() -> None:
-    """Be a caller with habits."""
+    """Set an unusual umask, signals and limits, which the command must inherit."""
     os.umask(0o027)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
@@ -106,7 +106,7 @@ def inherit() -> None:
 
 
 def shown(command: Path, start: str, place: Path, words: list[str]) -> str:
-    """Return what the probe shows, without what differs from start to start."""
+    """Return the output of the probe without the parts that differ from start to start."""
     environment = ENVIRONMENT | {
         "CH_IMAGE_STORAGE": str(place / "s"),
         "TMPDIR": str(place / "data"),
@@ -129,7 +129,7 @@ def shown(command: Path, start: str, place: Path, words: list[str]) -> str:
     text = re.sub(r"^\d+ \d+ \d+:\d+ (?=/)", "", text, flags=re.M)  # mountinfo
     text = re.sub(r"(?<=/proc/self/fd/)\d+", "N", text)
     text = re.sub(r"(?<=/proc/)\d+(?=/fd)|(?<=pipe:\[)\d+", "N", text)
-    text = re.sub(r"^(?=.* (proc|sys|dev|tmp|mnt|\.\.?)$).*\n", "", text, flags=re.M)  # times of ls
+    text = re.sub(r"^(?=.* (proc|sys|dev|tmp|mnt|\.\.?)$).*\n", "", text, flags=re.M)  # ls: times
     return text.replace(f"SUNDOG_START={start}", "SUNDOG_START=")
 
 
@@ -155,7 +155,7 @@ def test_equal(compiled: Compiled, place: Path, case: str, image: str) -> None:
 )
 @pytest.mark.parametrize("option", ["--set-env=A=$A:$B", "--unset-env=A", "--unset-env=*"])
 def test_odd_strings(compiled: Compiled, place: Path, strings: list[bytes], option: str) -> None:
-    """Of which no shell and no dictionary knows."""
+    """Neither a shell nor a dictionary can hold these environments."""
     found = []
     for start in (b"python", b"compiled"):
         read_end, write_end = os.pipe()

@@ -1,5 +1,6 @@
-"""Each system call of the compiled ``ch-run`` fails once: the command runs as it should, by Python,
-or one message says why not.
+"""Each system call of the compiled ``ch-run`` fails once.
+
+Then the launcher in Python runs the command correctly, or one message gives the reason.
 """
 
 import os
@@ -15,7 +16,7 @@ from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, make_image
 from tests.launcher.storages import fill_storage, make_storage
 
-# All that the container is made of.
+# Show the properties of the container: mounts, IDs, environment, directory, privileges.
 SHOW = "busybox cut -d' ' -f5,6,7 /proc/self/mountinfo; id; env; pwd; "
 SHOW += "busybox grep -E '^(Cap|No)' /proc/$$/status"
 TRACE = ["strace", "-f", "--detach-on=execve", "-e", "signal=none"]
@@ -27,13 +28,13 @@ STARTS = {
 }
 ERRORS = ["EPERM", pytest.param("ENOENT", marks=pytest.mark.slow)]
 
-# After the first setns(2) nobody can go back.
+# These calls come at or after the first setns(2).  The program can then no longer hand over.
 TOO_LATE = {"setns", "fchdir", "execve"}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with images and accounts, a directory image, and what is bound."""
+    """A storage with images and accounts, a directory image, and a directory to bind."""
     place = tmp_path_factory.mktemp("place")
     storage = fill_storage(make_storage(place / "storage"))
     leave_accounts(storage, os.geteuid(), os.getegid())
@@ -46,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(
     command: Path, place: Path, words: list[str], *strace: str | Path
 ) -> tuple[int, str, str]:
-    """Run the probe, perhaps under strace; return status, output and messages."""
+    """Run the probe, under ``strace`` if given; return status, output and messages."""
     done = subprocess.run(
         [*strace, command, *words, "--", "/bin/sh", "-c", SHOW],
         env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "storage")},
@@ -61,7 +62,7 @@ def start(
 
 
 def essential(output: str) -> set[str]:
-    """Return what was shown but for mounts that may be left out."""
+    """Return the lines of the output without those of optional mounts."""
     optional = tuple(f"{os.fsdecode(path)} " for path in OPTIONAL_BINDS)
     return {line for line in output.splitlines() if not line.startswith(optional)}
 
@@ -102,7 +103,7 @@ def test_a_system_call_fails(compiled: Compiled, place: Path, case: str, error: 
 
 
 def test_nobody_can_be_asked(compiled: Compiled, place: Path) -> None:
-    """The hand-over itself fails."""
+    """A system call of the hand-over itself fails."""
     for name in ("execve", "readlinkat"):
         inject = ["-e", f"inject={name}:error=ENOENT"]
         status, output, messages = start(
@@ -113,7 +114,7 @@ def test_nobody_can_be_asked(compiled: Compiled, place: Path) -> None:
 
 
 def test_its_child_is_killed(compiled: Compiled, place: Path) -> None:
-    """At any of its system calls."""
+    """A signal kills the child at one of its system calls."""
     for name in ("unshare", "openat2", "pivot_root", "exit"):
         inject = ["-e", f"inject={name}:signal=KILL"]
         status, output, messages = start(

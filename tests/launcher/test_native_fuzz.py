@@ -1,6 +1,6 @@
-"""The compiled ``ch-run``, with command lines and files that nobody has thought of.
+"""The compiled ``ch-run`` with random command lines and damaged files.
 
-It never crashes, and it never serves what Python would have refused, or would have done otherwise.
+It never crashes.  If it serves a start, the launcher in Python has the same result.
 """
 
 import os
@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def judge(compiled: Compiled, place: Path, words: list[bytes]) -> None:
-    """Start it; where it serves, Python must do the same."""
+    """Start the compiled program; if it serves the start, Python must have the same result."""
     outcomes = []
     for kind in ("compiled", "python"):
         done = subprocess.run(
@@ -114,7 +114,7 @@ def test_any_words(compiled: Compiled, place: Path, words: list[bytes]) -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Draw a file in which bytes are replaced, removed or added, or of which the end is lost."""
+    """Draw a file that is cut, or in which bytes are replaced, removed or added."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(data)))
@@ -125,7 +125,7 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
 
 
-COMMAND = [b"/bin/sh", b"-c", b"id; env; pwd; cat /below; ls /"]  # damaged it must not show more
+COMMAND = [b"/bin/sh", b"-c", b"id; env; pwd; cat /below; ls /"]  # no damage adds to its output
 STACK = pack_stack(ImageStack([b"top", b"base"], b"", COMMAND, [b"x"], b"/mnt", user=b"u"))
 FLAT = pack_stack(ImageStack([b"base"], b"flat", COMMAND))
 

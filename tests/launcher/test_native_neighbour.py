@@ -1,4 +1,4 @@
-"""The compiled ``ch-run`` and another user of the machine: it serves nothing that he could make."""
+"""The compiled ``ch-run`` serves nothing that another user of the machine could have made."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ Attack = Callable[[str], None]
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory of the victim's that all users can enter."""
+    """A directory that belongs to the victim and that all users can enter."""
     with tempfile.TemporaryDirectory(prefix="victim.", dir="/var/tmp") as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
@@ -37,7 +37,7 @@ def own(place: Path) -> Path:
 
 @pytest.fixture
 def attack(root_helper: RootHelper) -> Attack:
-    """Run a line of shell as the attacker."""
+    """Run a line of shell code as the attacker."""
 
     def run(line: str) -> None:
         done = root_helper.as_second_user(["/bin/sh", "-euc", f"umask 022; {line}"])
@@ -48,7 +48,7 @@ def attack(root_helper: RootHelper) -> Attack:
 
 @pytest.fixture
 def usual(attack: Attack) -> Iterator[Path]:
-    """Where the victim's storage is when nothing says so; nothing is there."""
+    """The default path of the victim's storage; the path does not exist."""
     path = Path(f"/var/tmp/victim-{secrets.token_hex(8)}.sundog")
     yield path
     if path.is_symlink() and path.lstat().st_uid == os.getuid():
@@ -70,7 +70,7 @@ def start(command: Path, *words: str | Path, **env: str) -> tuple[int, bytes, by
 
 
 def refused(compiled: Compiled, *words: str | Path, **env: str) -> None:
-    """See to it that Python refuses, that the C declines, and that both together do as Python."""
+    """Assert that Python refuses, and that the C declines and hands over with Python's result."""
     python = start(compiled.stub, *words, **env)
     assert python[0] == 31, python
     status, output, message = start(compiled.command, *words, **env, SUNDOG_START="compiled")
@@ -84,7 +84,7 @@ def refused(compiled: Compiled, *words: str | Path, **env: str) -> None:
 def test_anothers_link_is_not_followed(
     compiled: Compiled, own: Path, usual: Path, attack: Attack, *, target: str, slash: str
 ) -> None:
-    """Not even to the victim's own storage; nor where a slash hides that it is a link."""
+    """The link may lead to the victim's own storage, and a slash may hide that it is a link."""
     theirs = usual.with_suffix(".theirs")
     attack(f"cp -r /var/empty {theirs} 2>/dev/null || mkdir -m 700 {theirs}")
     attack(f"ln -s {own if target == 'own' else theirs} {usual}")
@@ -93,7 +93,7 @@ def test_anothers_link_is_not_followed(
         refused(compiled, USER=user, CH_IMAGE_STORAGE=f"{usual}{slash}")
         if not slash:
             refused(compiled, USER=user)
-        # Whose name the user has not given to it, he may name; but Python sees to that.
+        # With -s and another $USER the C declines, too.  Python then decides.
         status, _, message = start(
             compiled.command, "-s", f"{usual}{slash}", USER="ada", SUNDOG_START="compiled"
         )
@@ -129,7 +129,7 @@ def test_a_storage_of_another(compiled: Compiled, own: Path, usual: Path, attack
     for mode in ("700", "755", "777"):
         attack(f"chmod {mode} {usual}")
         refused(compiled, USER=user)
-    # A link of the victim's to it is no better.
+    # The victim's own link to that storage does not help.
     link = own.parent / "link"
     link.symlink_to(usual)
     refused(compiled, "-s", link)
@@ -137,7 +137,7 @@ def test_a_storage_of_another(compiled: Compiled, own: Path, usual: Path, attack
 
 @pytest.mark.parametrize("mode", [0o750, 0o711, 0o701, 0o777])
 def test_a_storage_that_others_can_enter(compiled: Compiled, own: Path, mode: int) -> None:
-    """Python looks at what is in it."""
+    """The C declines, because only Python checks the contents of such a storage."""
     own.chmod(mode)
     status, _, message = start(compiled.command, "-s", own, SUNDOG_START="compiled")
     assert (status, message) == (31, b"error: declined: a storage for others")
@@ -173,7 +173,7 @@ def test_accounts_that_are_not_right(compiled: Compiled, own: Path, accounts: st
 def test_set_id(
     compiled: Compiled, place: Path, root_helper: RootHelper, mode: int, count: int
 ) -> None:
-    """It starts nothing, and not what lies where its launcher would: that may be the attacker's."""
+    """A set-ID program executes nothing, not even the stub: the attacker may have written that."""
     program = place / "bin" / "ch-run"
     stub = place / "share" / "sundog" / "ch-run"
     for path in (program, stub):

@@ -1,4 +1,4 @@
-"""``ch-run --notify``: who the command is, what it finds, and what is remembered."""
+"""``ch-run --notify``: the user of the command, and the records before and after it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOK = "stat -c '%u:%g %F %n'"
 
 
 def fill(tree: Path) -> None:
-    """Add accounts, and what has a record."""
+    """Add accounts, the files that have records, and links to applets."""
     (tree / "etc" / "passwd").write_text(PASSWD)
     (tree / "etc" / "group").write_text(GROUP)
     (tree / "etc" / "shadow").write_text("secret\n")
@@ -65,7 +65,7 @@ def stored(tmp_path: Path) -> Path:
     return storage
 
 
-# Who it is
+# The user of the command
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_images_user(ch_run: ChRun, stored: Path) -> None:
     assert done.stdout == b"uid=1815(ada) gid=100(users) groups=12(engine),100(users)\n"
     done = ch_run("--notify", "-u0", "ada", "--", "id", "-u")
     assert done.stdout == b"0\n"
-    done = ch_run("ada", "--", "id", "-u")  # without --notify one stays oneself
+    done = ch_run("ada", "--", "id", "-u")  # without --notify the user stays the same
     assert done.stdout == b"%d\n" % os.getuid()
 
 
@@ -114,7 +114,7 @@ def test_a_user_may_not_what_root_may(ch_run: ChRun, tree: Path) -> None:
     assert done.stdout == b"1815\n"
 
 
-# What it finds, and leaves
+# Records before and after the command
 
 
 def test_a_directory_has_its_records_in_ch_owners(ch_run: ChRun, tree: Path) -> None:
@@ -175,7 +175,7 @@ def test_written_to_the_directory(ch_run: ChRun, tree: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     after = read_owners(bytes(tree / "ch" / "owners"))
     assert after == {
-        b"dev": OwnerRecord("d", 1, 2),  # mounts hid them
+        b"dev": OwnerRecord("d", 1, 2),  # mounts hide /dev and /tmp
         b"tmp/x": OwnerRecord("f", 3, 4),
         b"etc/motd": OwnerRecord("f", 7, 8),
         b"etc/shadow": OwnerRecord("f", 9, 9),
@@ -187,7 +187,7 @@ def test_written_to_the_directory(ch_run: ChRun, tree: Path) -> None:
 
 
 def test_whatever_has_an_owner_is_found(ch_run: ChRun, image: Path) -> None:
-    """By all its names, wherever they are when the command ends."""
+    """The records have all names of a file, at their places when the command ends."""
     script = """set -e
     cd /mnt; mkdir -p a/b/c; touch a/b/file a/b/plain; ln -s nowhere a/soft; mkfifo a/fifo
     chown 1:2 a/b/file; chown -h 3:4 a/soft; chown 5:6 a/fifo a/b/c; chown 7:8 .
@@ -240,7 +240,7 @@ def test_one_writer_at_a_time(ch_run: ChRun, installed: Path, tree: Path) -> Non
         f"error: another ch-run --notify -w writes to {tree}, or an import reads it",
         "hint: wait until it has ended; or use -W, which writes to a copy",
     ]
-    # Readers are not in the way.
+    # A reader may run at the same time.
     assert ch_run("--notify", tree, "--", "stat", "-c%g", "/etc/shadow").stdout == b"42\n"
     writer.communicate(b"\n")
     assert writer.returncode == 0
@@ -275,7 +275,7 @@ def test_damaged_records(ch_run: ChRun, tree: Path) -> None:
 def test_many_records_survive_empty_caches(
     ch_run: ChRun, tree: Path, installed: Path, root_helper: RootHelper
 ) -> None:
-    """Under -W, on the tmpfs and on the image below: inode numbers must hold (xino)."""
+    """Inode numbers stay the same under -W (xino), on the tmpfs and on the image below."""
     (tree / "many").mkdir()
     for number in range(10_000):
         (tree / "many" / f"below{number}").touch()
@@ -319,7 +319,7 @@ sys.exit(run([os.fsencode(word) for word in sys.argv[1:]], Environment.of(os.env
 def test_calls_that_could_not_be_answered_are_counted(
     tree: Path, tmp_path: Path, option: tuple[str, ...]
 ) -> None:
-    """The command goes on with the kernel's own answer."""
+    """The kernel answers the call, and the command continues."""
     words: list[str | Path] = [
         "--notify",
         *option,
@@ -343,7 +343,7 @@ def test_calls_that_could_not_be_answered_are_counted(
     assert messages(done)[-1] == f"warning: root emulation failed to answer 1 calls{hint}"
 
 
-# Where it is not possible
+# Hosts without --notify
 
 UNDER_A_LISTENER = """
 import os, sys
@@ -413,7 +413,7 @@ def test_where_it_is_not_possible(installed: Path, tree: Path, case: str) -> Non
 
 @pytest.mark.parametrize("also", ["", ",310", ",438"])
 def test_where_no_container_is_possible(installed: Path, tree: Path, also: str) -> None:
-    """That is what is said, and not that there can be no supervisor."""
+    """The message names the impossible container, not the supervisor."""
     done = subprocess.run(
         [sys.executable, "-c", UNDER_A_PROFILE, f"272{also}", installed, "--notify", tree, "true"],
         env=os.environ | ENVIRONMENT,
@@ -448,7 +448,7 @@ def test_seccomp_as_well(ch_run: ChRun, tree: Path) -> None:
 
 
 def test_within_itself(ch_run: ChRun, tree: Path, installed: Path) -> None:
-    """The outer emulation goes on; the inner ch-run says what it does instead."""
+    """The outer emulation continues; the inner ch-run warns that it uses --seccomp."""
     host = ["/usr", "/lib", "/lib64", sys.base_prefix]
     binds = [f"-b{path}" for path in host if os.path.exists(path)]
     done = ch_run(
@@ -462,7 +462,7 @@ def test_within_itself(ch_run: ChRun, tree: Path, installed: Path) -> None:
 
 @pytest.mark.parametrize("fallback", [True, False])
 def test_within_a_filter(ch_run: ChRun, tree: Path, installed: Path, *, fallback: bool) -> None:
-    """The outer filter would answer chown(2) before a supervisor heard of it."""
+    """The outer filter would answer chown(2) before the call reached a supervisor."""
     host = ["/usr", "/lib", "/lib64", sys.base_prefix]
     binds = [f"-b{path}" for path in host if os.path.exists(path)]
     options = "" if fallback else "--no-fallback"

@@ -1,4 +1,4 @@
-"""``ch-run --notify`` stands in for its command: signals, the terminal, streams, and deaths."""
+"""``ch-run --notify`` behaves like its command: signals, the terminal, streams, and deaths."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.launcher.conftest import ENVIRONMENT, ChRun, messages
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-DEADLINE = 30  # seconds that a prompt or a death may take on a busy machine
+DEADLINE = 30  # seconds; a busy machine may need them for a prompt or a death
 
 
 @pytest.fixture
 def tree(image: Path) -> Path:
-    """An image with what these tests run."""
+    """An image with the programs of these tests."""
     for applet in ("setsid", "sync", "tr", "yes", "head", "grep"):
         (image / "bin" / applet).symlink_to("busybox")
     return image
@@ -79,7 +79,7 @@ def test_a_caller_that_ignores_its_children(installed: Path, tree: Path) -> None
 
 
 def start(installed: Path, tree: Path, script: str) -> subprocess.Popen[bytes]:
-    """Start a script, which says something first; return when it has."""
+    """Start a script; return after its first line of output."""
     process = subprocess.Popen(
         [installed, "--notify", tree, "--", "sh", "-c", script],
         env=ENVIRONMENT,
@@ -102,7 +102,7 @@ def children(process: int) -> list[int]:
 
 
 def supervisor_and_command(process: int) -> tuple[int, int]:
-    """Return the process IDs: the supervisor alone is not under a filter."""
+    """Return the process IDs of both; only the command is under a filter."""
     found = {}
     for child in children(process):
         status = Path(f"/proc/{child}/status").read_text()
@@ -111,7 +111,7 @@ def supervisor_and_command(process: int) -> tuple[int, int]:
 
 
 def alive(marker: str) -> list[str]:
-    """Return the processes, other than zombies, that have ``marker`` in their command line."""
+    """Return the processes with ``marker`` in their command line, without zombies."""
     done = subprocess.run(["pgrep", "-f", marker], capture_output=True, text=True, check=False)
     return done.stdout.split()
 
@@ -165,7 +165,7 @@ def test_signals_are_passed_on(installed: Path, tree: Path, name: str) -> None:
 
 
 def test_ignored_signals_stay_ignored(installed: Path, tree: Path) -> None:
-    """Under nohup, and in the background of a script: & ignores SIGINT and SIGQUIT."""
+    """nohup ignores SIGHUP, and & in a script ignores SIGINT and SIGQUIT."""
     script = f"nohup {installed} --notify {tree} -- grep SigIgn /proc/self/status <&- 2>&1 & wait"
     done = subprocess.run(
         ["dash", "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False
@@ -189,7 +189,7 @@ def test_the_commands_world_is_the_callers(ch_run: ChRun, tree: Path) -> None:
 
 
 def test_streams_are_the_commands_alone(installed: Path, tree: Path) -> None:
-    """Who writes to its input, or reads its output, sees it close them."""
+    """If the command closes its input and output, the other ends of the pipes notice it."""
     process = subprocess.Popen(
         [
             installed,
@@ -228,7 +228,7 @@ def test_what_the_command_leaves_running_ends_with_it(ch_run: ChRun, tree: Path)
 
 @pytest.mark.parametrize("victim", ["ch-run", "supervisor"])
 def test_nothing_goes_on_half_emulated(installed: Path, tree: Path, victim: str) -> None:
-    """SIGKILL of either of the two ends all that is in the container, other sessions too."""
+    """SIGKILL of ch-run or the supervisor ends all processes in the container, in any session."""
     marker = f"victim-{victim}-{os.getpid()}"
     loop = f": {marker}; while :; do :; done"
     process = start(installed, tree, f"setsid sh -c '{loop}' & sh -c '{loop}' & echo; {loop}")
@@ -281,7 +281,7 @@ class Terminal:
         self.seen = ""
 
     def expect(self, pattern: str) -> str:
-        """Read until ``pattern`` has come; return all up to its end."""
+        """Read until ``pattern`` matches; return the text up to the end of the match."""
         deadline = time.monotonic() + DEADLINE
         while not (match := re.search(pattern, self.seen)):
             ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
@@ -291,11 +291,11 @@ class Terminal:
         return text
 
     def type(self, text: str) -> None:
-        """Type something; what is typed is shown, too."""
+        """Type a text; the terminal echoes it."""
         os.write(self.fd, text.encode())
 
     def command(self, line: str, prompt: str) -> str:
-        """Type a command; return what it shows until the next ``prompt``."""
+        """Type a command; return its output up to the next ``prompt``."""
         self.type(line + "\n")
         self.expect(re.escape(line) + "\n")
         return self.expect(prompt)
@@ -313,7 +313,7 @@ def terminal(tmp_path: Path) -> Generator[Terminal]:
 
 @pytest.fixture(params=["", "--notify"])
 def how(request: pytest.FixtureRequest, installed: Path, tree: Path) -> str:
-    """What a test types before a command: with a stand-in it is all the same."""
+    """The words before a command.  The tests have the same results with and without --notify."""
     return f"{installed} {request.param} {tree} --"
 
 
@@ -378,7 +378,7 @@ def test_an_interactive_shell_has_its_own_jobs(terminal: Terminal, how: str) -> 
     wait_for_foreground(terminal, "sleep")
     terminal.type("\x03")
     terminal.expect("inner\\$ ")
-    # ^C and ^Z at its prompt are nothing to anybody else.
+    # ^C and ^Z at the inner prompt affect only the inner shell.
     terminal.type("\x03")
     terminal.expect("inner\\$ ")
     terminal.type("\x1a")
@@ -389,7 +389,7 @@ def test_an_interactive_shell_has_its_own_jobs(terminal: Terminal, how: str) -> 
 
 
 def wait_for_foreground(terminal: Terminal, name: str) -> None:
-    """Wait until the terminal's foreground process group is led by a program ``name``."""
+    """Wait until a program ``name`` leads the terminal's foreground process group."""
     deadline = time.monotonic() + DEADLINE
     while True:
         group = os.tcgetpgrp(terminal.fd)
@@ -418,7 +418,7 @@ def wait_until_running(terminal: Terminal) -> None:
 
 
 def test_an_interactive_shell_may_be_suspended(terminal: Terminal, how: str) -> None:
-    """From within: it stops itself, and the outer shell has the terminal again."""
+    """The inner shell stops itself, and the outer shell gets the terminal back."""
     terminal.type(f"{how} env PS1='inner$ ' sh -i\n")
     terminal.expect("inner\\$ ' sh -i\n")
     terminal.expect("inner\\$ ")
@@ -427,7 +427,7 @@ def test_an_interactive_shell_may_be_suspended(terminal: Terminal, how: str) -> 
     terminal.expect("outer> ")
     terminal.type("fg\n")
     terminal.expect("fg\n.*\n")
-    # It is the inner shell that has the terminal again.
+    # The inner shell has the terminal again.
     terminal.type('echo "<$PS1>"\n')
     terminal.expect("<inner\\$ >\n")
     terminal.type("exit 9\n")

@@ -1,4 +1,4 @@
-"""The command line: getopt_long(3), and what each option takes."""
+"""The command line: getopt_long(3), and the argument of each option."""
 
 import os
 from pathlib import Path
@@ -18,13 +18,13 @@ def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # Operands and options in any order, until "--".
+        # Operands and options come in any order, until "--".
         ("img cmd arg", "operand=img operand=cmd operand=arg"),
         ("img -c x cmd", "operand=img cd=x operand=cmd"),
         ("img -- -c x", "operand=img operand=-c operand=x"),
         ("-- img -- x", "operand=img operand=-- operand=x"),
         ("- -t", "operand=- private-tmp"),
-        # Short options in clusters; an argument is the rest of the word or the next word.
+        # Short options form clusters; an argument is the rest of the word or the next word.
         ("-tvv", "private-tmp verbose verbose"),
         ("-twc/x", "private-tmp write cd=/x"),
         ("-b a:/b", "bind=a:/b"),
@@ -32,7 +32,7 @@ def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]
         ("-b=a", "bind==a"),
         ("-b -v", "bind=-v"),
         ("-b --", "bind=--"),
-        # Optional arguments are attached only.
+        # An optional argument must be attached.
         ("-W img", "write-fake operand=img"),
         ("-W4m img", "write-fake=4m operand=img"),
         ("-tW4m", "private-tmp write-fake=4m"),
@@ -42,7 +42,7 @@ def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]
         ("--write-fake=", "write-fake="),
         ("--set-env FOO=1", "set-env operand=FOO=1"),
         ("--set-env=FOO=1=2", "set-env=FOO=1=2"),
-        # Long options: abbreviations, and the exact name before a longer one.
+        # Long options have abbreviations; an exact name takes precedence over a longer one.
         ("--set-env", "set-env"),
         ("--set-env0=x", "set-env0=x"),
         ("--uns=X*", None),

@@ -1,4 +1,4 @@
-"""``ch-run`` from outside: what it says, how it ends, and that it becomes the command."""
+"""``ch-run`` from outside: its messages, its exit status, and its exec of the command."""
 
 import os
 import signal
@@ -257,7 +257,7 @@ def test_features(ch_run: ChRun, feature: str) -> None:
 
 
 def in_user_namespace(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Run a shell script as root of a user namespace; its arguments are $0 and so on."""
+    """Run a shell script as root of a user namespace; the arguments are $0, $1 and so on."""
     return subprocess.run(
         ["unshare", "-r", "sh", "-c", script, *arguments],
         capture_output=True,
@@ -288,7 +288,7 @@ def test_in_a_container(ch_run: ChRun, image: Path) -> None:
 
 
 def test_ch_run_in_ch_run(ch_run: ChRun, installed: Path, tmp_path: Path) -> None:
-    """The outer image is the host's root, where the interpreter is."""
+    """The outer image is the host's root, which has the interpreter."""
     image = make_image(tmp_path / "image")
     done = ch_run("/", "--", installed, image, "--", "sh", "-c", "id -u; ls /")
     assert done.stdout.startswith(b"%d\nbin\n" % os.getuid()), done.stderr

@@ -1,6 +1,6 @@
-"""A RUN and the user's terminal: ^C, ^Z and fg reach it, and what it prints arrives, nothing else.
+"""A RUN and the user's terminal: ^C, ^Z and fg reach the command; the terminal shows its output.
 
-On real terminals, as the leader of the session or below an interactive shell.
+The build runs on a real terminal, as the leader of the session or below an interactive shell.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 INTERRUPT, SUSPEND = b"\x03", b"\x1a"
 SECONDS = 60
-# A shell whose signal comes just before it starts a program runs the trap after that only.
+# If a signal comes just before a shell starts a program, the shell runs the trap only after that
+# program.  So each program is short.
 FOR_EVER = "while :; do sleep 0.1; done"
 
 
@@ -44,11 +45,11 @@ class Terminal:
                 os._exit(127)
 
     def write(self, text: bytes) -> None:
-        """Type."""
+        """Type a text."""
         os.write(self.master, text)
 
     def read(self) -> bool:
-        """Take what has been printed; return False when nobody has the terminal any more."""
+        """Read new output; return False after all processes have closed the terminal."""
         ready, _, _ = select.select([self.master], [], [], SECONDS)
         assert ready, f"nothing more than {self.seen!r}"
         try:
@@ -59,13 +60,13 @@ class Terminal:
         return bool(data)
 
     def expect(self, text: str) -> None:
-        """Read until ``text`` is there, and forget what was before its end."""
+        """Read until the pattern ``text`` matches; drop the output up to the end of the match."""
         while not (found := re.search(text.encode(), self.seen)):
             assert self.read(), f"no {text} in {self.seen!r}"
         self.seen = self.seen[found.end() :]
 
     def end(self) -> tuple[int, str]:
-        """Read to the end; return the status, negative for a signal, and what was read."""
+        """Read to the end; return the status (negative: a signal) and the remaining output."""
         while self.read():
             pass
         _, status = os.waitpid(self.pid, 0)
@@ -74,7 +75,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(status), self.seen.decode()
 
     def close(self) -> None:
-        """End it, if the test has not come to the end."""
+        """Kill the program if the test has not called ``end``."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             self.end()
@@ -84,7 +85,7 @@ class Terminal:
 def build(
     run_ch_image: Runner, storage: Path, tmp_path: Path, busybox_tar: Path
 ) -> Callable[[str], list[str]]:
-    """Return what makes the command line of a build of one RUN."""
+    """Return a function that makes the command line of a build with one RUN."""
     run_ch_image("import", busybox_tar, "base")
 
     def argv(script: str) -> list[str]:
@@ -102,7 +103,7 @@ def build(
 
 @pytest.fixture
 def on_terminal() -> Generator[Callable[..., Terminal]]:
-    """Start programs on terminals."""
+    """Return a function that starts a program on a terminal."""
     started: list[Terminal] = []
 
     def start(argv: list[str], **env: str) -> Terminal:
@@ -116,12 +117,12 @@ def on_terminal() -> Generator[Callable[..., Terminal]]:
 
 @pytest.fixture
 def marker() -> str:
-    """Return the seconds of a sleep(1) that no other test starts."""
+    """Return a number of seconds that no other test passes to sleep(1)."""
     return f"{10_000 + os.getpid()}.{time.monotonic_ns() % 10**6}"
 
 
 def sleepers(marker: str) -> list[int]:
-    """Return the processes that sleep so long."""
+    """Return the processes of sleep(1) with the argument ``marker``."""
     found = subprocess.run(
         ["pgrep", "-fx", f"sleep {re.escape(marker)}"], capture_output=True, text=True, check=False
     )
@@ -138,7 +139,7 @@ def await_state(processes: list[int], states: str) -> None:
 
 
 def await_taken(pid: int, signo: int) -> None:
-    """Wait until a process has no such signal pending."""
+    """Wait until the signal ``signo`` is no longer pending for a process."""
     while True:
         status = Path(f"/proc/{pid}/status").read_text()
         pending = re.search(r"^ShdPnd:\s*(\w+)", status, re.M)
@@ -179,7 +180,7 @@ def test_a_second_interrupt_ends_at_once(
     on_terminal: Callable[..., Terminal],
     marker: str,
 ) -> None:
-    """A trap that would go on for ever shows that the first one came."""
+    """The trap never returns.  Its output shows that the first signal arrived."""
     script = f"trap 'echo trapped; {FOR_EVER}' INT; sleep {marker} & echo ready; {FOR_EVER}"
     terminal = on_terminal(build(script))
     terminal.expect("\nready")
@@ -211,7 +212,7 @@ def test_stop_and_go_on_in_a_shell(
     terminal.write(f"{' '.join(argv)}\n".encode())
     terminal.expect("\nready")
     while not (sleeper := sleepers(marker)):
-        pass  # it is about to be executed
+        pass  # the shell will execute sleep(1) soon
     for _ in range(2):
         terminal.write(SUSPEND)
         terminal.expect("Stopped")

@@ -1,4 +1,4 @@
-"""What may be written: nothing, the image (-w), or a copy that is thrown away (-W)."""
+"""The command can write nothing, the image (-w), or a temporary copy (-W)."""
 
 from pathlib import Path
 
