@@ -70,6 +70,7 @@ FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()"),
     "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
+    "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}
 

@@ -29,12 +29,16 @@ CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 
 
 class SetVariables:
-    """--set-env with an argument: a variable, or the variables in a file of the host."""
+    """--set-env with an argument: a variable, or the variables in a file of the host.
 
-    __slots__ = ("variables",)
+    Without ``expand``, all values stay as they are.
+    """
 
-    def __init__(self, variables: list[tuple[bytes, bytes]]) -> None:
+    __slots__ = ("expand", "variables")
+
+    def __init__(self, variables: list[tuple[bytes, bytes]], *, expand: bool = True) -> None:
         self.variables = variables
+        self.expand = expand
 
 
 class SetFromImage:
@@ -87,12 +91,14 @@ def command_environment(
                 environment.unset(name)
                 messages.verbose(f"environment: unset {printable(name)}")
             continue
+        is_expanded = expand
         if isinstance(change, SetFromImage):
             variables = read_image_variables(change.delimiter)
         else:
             variables = change.variables
+            is_expanded = expand and change.expand
         for name, text in variables:
-            value = expanded(text, environment) if expand else text
+            value = expanded(text, environment) if is_expanded else text
             environment.set(name, value)
             messages.verbose(f"environment: {printable(name)}={printable(value)}")
     environment.set(b"CH_RUNNING", CH_RUNNING)

@@ -50,6 +50,7 @@ from sundog.launcher.environment import SetFromImage, command_environment
 from sundog.launcher.image import Image, find_image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
+from sundog.launcher.one_file import find_one_files
 from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.storage import Storage, find_storage
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sundog.container.operations import Operation
+    from sundog.launcher.file_server import FileServer
     from sundog.record.identity import Identity
 
     # Installs the filter by calling the argument, and becomes the command; returns if that fails.
@@ -210,13 +212,24 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
         if storage.is_private and found.is_lasting:
             remember_accounts(storage.directory, uid, gid, found)
     typing = typing_is_possible()
+    one_file, sources = find_one_files(line, storage)
+    files = start_file_server(one_file, sources) if one_file or sources else None
     enter_namespaces(uid, gid)
     storage.reopen()
-    image, plan, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
-    command, changes, workdir = line.operands[1:], line.changes, b"/"
-    if not command:
+    given = None
+    if files is not None:
+        given = files.open_image(one_file, with_records=is_attended) if one_file else None
+    if line.mount_point is not None:
+        use_mount_point(line.mount_point, given, messages)
+    image, plan, directory, operations = mount_image(
+        line, storage, accounts, host_tmp, messages, given, files
+    )
+    command, changes, workdir = [*image.prefix, *line.operands[1:]], line.changes, b"/"
+    if len(line.operands) == 1:
         command, workdir = [*image.command], image.workdir
-        changes = [SetFromImage(b"\n"), *changes]
+        if image.own_variables:
+            changes = [SetFromImage(b"\n"), *changes]
+    changes = [*image.variables, *changes]
     prepared = companion.prepare(image, plan)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
@@ -280,6 +293,31 @@ def load_attendant(line: CommandLine, messages: Messages) -> "Companion | None":
     return attendant_for(line, messages)
 
 
+def start_file_server(one_file: bytes, sources: list[bytes]) -> "FileServer":
+    """Start the server of the image and of the sources that are one file.  Few starts load it."""
+    from sundog.launcher.file_server import FileServer  # noqa: PLC0415
+
+    paths = [one_file, *sources] if one_file else sources
+    return FileServer(list(dict.fromkeys(paths)))
+
+
+def use_mount_point(path: bytes, image: Image | None, messages: Messages) -> None:
+    """Show the ``image`` that is one file at --mount, too: in the container's namespaces only."""
+    if image is None:
+        messages.warning("--mount invalid with directory image, ignoring")
+        return
+    shown = printable(path)
+    try:
+        os.close(os.open(path, OPEN_DIRECTORY))
+    except NotADirectoryError:
+        raise SundogError(f"not a directory: {shown}", "--mount takes a directory") from None
+    except OSError as error:
+        raise SundogError(
+            f"can't stat mount point: {shown}: {error.strerror}", "make the directory: mkdir"
+        ) from None
+    image.root.show(path)
+
+
 def refuse_set_id() -> None:
     """Raise SundogError if ``ch-run`` is set-user-ID or set-group-ID.
 
@@ -305,15 +343,20 @@ def mount_image(
     accounts: tuple[bytes, bytes] | None,
     host_tmp: bytes | None,
     messages: Messages,
+    given: Image | None = None,
+    files: "FileServer | None" = None,
 ) -> "tuple[Image, Plan, int, list[Operation]]":
-    """Find the image and mount it; return it, the plan, and the arguments for ``enter``."""
+    """Find the image and mount it; return it, the plan, and the arguments for ``enter``.
+
+    ``given`` is the image if it is one file.  ``files`` serves binds that are one file.
+    """
     for _ in range(2):
         image = None
         try:
-            image = find_image(line.operands[0], storage, unsafe=line.unsafe)
-            if line.write and image.named:
+            image = given or find_image(line.operands[0], storage, unsafe=line.unsafe)
+            if line.write and (image.named or given):
                 raise SundogError(
-                    "--write invalid when running by name",
+                    f"--write invalid when running {'by name' if image.named else 'from a file'}",
                     "the layers of an image never change; -W lets COMMAND write to a copy",
                 )
             if len(line.operands) == 1 and not image.command:
@@ -326,6 +369,7 @@ def mount_image(
                 accounts=accounts,
                 binds=line.binds,
                 cray=exists(CRAY_DIRECTORY),
+                files=files,
             )
             if messages.verbosity >= 2:
                 for text in plan.describe():

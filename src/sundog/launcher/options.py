@@ -37,6 +37,7 @@ OPTIONS = (
     ("", "env-no-expand", "", "do not expand $ in the values of --set-env"),
     ("", "feature", "FEAT", "exit with status 0 if FEAT works on this machine"),
     ("g", "gid", "GID", "run as group GID in the container"),
+    ("m", "mount", "DIR", "show an image that is one file at the host's DIR, for --bind"),
     ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
     ("", "notify", "", "make COMMAND see itself as root; remember its changes (see below)"),
@@ -82,6 +83,7 @@ class CommandLine:
         "fallback",
         "gid",
         "messages",
+        "mount_point",
         "notify",
         "operands",
         "overlay_size",
@@ -100,6 +102,7 @@ class CommandLine:
         self.binds: list[tuple[bytes, bytes]] = []
         self.changes: list[EnvironmentChange] = []
         self.directory: bytes | None = None
+        self.mount_point: bytes | None = None
         self.storage: bytes | None = None
         self.uid: int | None = None
         self.gid: int | None = None
@@ -153,6 +156,12 @@ class CommandLine:
     def read_gid(self, value: bytes) -> None:
         """-g, --gid GID."""
         self.gid = parse_id(value, "--gid")
+
+    def read_mount(self, value: bytes) -> None:
+        """-m, --mount DIR."""
+        if not value:
+            raise SundogError("mount point can't be empty string")
+        self.mount_point = absolute(value)
 
     def read_no_fallback(self, _: None) -> None:
         """--no-fallback."""
@@ -363,9 +372,9 @@ def help_text() -> str:
         lines.append(f"  {letter} --{long + attached(argument):<22} {description}")
     lines += [
         "",
-        "IMAGE is the name of an image in the storage directory (see ch-image list), or a",
-        "directory.  Without COMMAND, the image's ENTRYPOINT and CMD run.  Write COMMAND and its",
-        "options after --.",
+        "IMAGE is the name of an image in the storage directory (see ch-image list), a directory,",
+        "or a file with SquashFS or SIF.  Without COMMAND, the image's ENTRYPOINT and CMD run.",
+        "Write COMMAND and its options after --.",
         "",
         "With --notify, COMMAND sees itself as the user of -u and -g, else as the image's USER,",
         "else as root.  It sees the owners, groups and devices of the image, and may change them.",

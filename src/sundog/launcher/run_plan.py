@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.container.operations import Operation
     from sundog.container.root import Root
+    from sundog.launcher.file_server import FileServer
 
 # The host's files that every container sees, in this order.  The user may write to them as on the
 # host.
@@ -50,6 +51,7 @@ def build_plan(
     accounts: tuple[bytes, bytes] | None = None,
     binds: list[tuple[bytes, bytes]],
     cray: bool = False,
+    files: "FileServer | None" = None,
 ) -> Plan:
     """Return the plan of mounts of one ``ch-run``.
 
@@ -57,6 +59,7 @@ def build_plan(
     accounts    the contents of /etc/passwd and /etc/group; None: the image keeps its own
     binds       (source, destination) of each --bind; the plan makes missing destinations
     cray        whether the machine is a Cray
+    files       the server of those sources of ``binds`` that are one file, SquashFS or SIF
     """
     # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
@@ -73,5 +76,10 @@ def build_plan(
     operations.append(
         TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
     )
-    operations += [Bind(source, destination, CREATED) for source, destination in binds]
+    operations += [
+        Bind(source, destination, CREATED)
+        if files is None
+        else files.bind(source, destination, CREATED)
+        for source, destination in binds
+    ]
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)
