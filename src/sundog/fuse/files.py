@@ -8,6 +8,8 @@ as long as it likes, and asks once for each.
 
 All inodes belong to the user of the container.  The kernel of an overlay could not copy up a file
 of an owner whom the user namespace lacks.
+
+Floor 0.
 """
 
 from __future__ import annotations
@@ -50,11 +52,13 @@ from sundog.fuse.protocol import (
     WANTED_FLAGS,
     XATTR,
 )
-from sundog.squashfs.image import Image, Inode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from sundog.squashfs.image import SquashfsImage
+    from sundog.squashfs.inode import Inode
 
     Buffers = Sequence[bytes | memoryview]
     Handler = Callable[[int, memoryview], Buffers]
@@ -66,7 +70,7 @@ BACKGROUND = 64  # requests that the kernel may send ahead
 CONGESTED = 48
 WRITE_SIZE = 4096  # the least that the kernel takes; nothing is written
 
-FILE_TYPES = {
+FUSE_FILE_TYPES = {
     "f": 0o100000,
     "d": 0o040000,
     "l": 0o120000,
@@ -76,10 +80,10 @@ FILE_TYPES = {
     "c": 0o100000,
     "b": 0o100000,
 }
-DEVICES = "cb"
+DEVICE_KINDS = "cb"
 MODE_BITS = 0o7777
 LONGEST_FILE = (1 << 63) - 1
-BLOCK = 512  # the unit of st_blocks
+STATUS_BLOCK = 512  # the unit of st_blocks
 
 # Where a directory's own entries begin: 0 is ".", 1 is "..".
 OWN_ENTRIES = 2
@@ -90,7 +94,7 @@ SHOWN_XATTRS = b"user."
 HIDDEN_XATTRS = b"user.overlay."
 
 
-def is_name(name: bytes) -> bool:
+def is_entry_name(name: bytes) -> bool:
     """Tell whether ``name`` can be that of a directory entry: a hostile image may have others."""
     return (
         0 < len(name) <= NAME_MAX
@@ -101,11 +105,15 @@ def is_name(name: bytes) -> bool:
 
 
 class ImageFiles:
-    """The files of ``image``; they belong to ``uid`` and ``gid``, as numbers of the mount."""
+    """The files of ``image``, a file of ``size`` bytes.
 
-    def __init__(self, image: Image, uid: int, gid: int) -> None:
+    They belong to ``uid`` and ``gid``, as numbers of the mount's user namespace.
+    """
+
+    def __init__(self, image: SquashfsImage, uid: int, gid: int, size: int) -> None:
         self._image = image
         self._owner = (uid, gid)
+        self._size = size
         self.handlers: dict[int, Handler] = {
             READ: self._read,
             LOOKUP: self._lookup,
@@ -113,11 +121,11 @@ class ImageFiles:
             READDIRPLUS: self._readdirplus,
             READDIR: self._readdir,
             READLINK: self._readlink,
-            GETXATTR: self._getxattr,
-            LISTXATTR: self._listxattr,
             STATFS: self._statfs,
             INIT: self._init,
         }
+        if image.has_xattrs:  # otherwise the kernel asks once
+            self.handlers |= {GETXATTR: self._getxattr, LISTXATTR: self._listxattr}
 
     def _init(self, _node: int, body: memoryview) -> Buffers:
         major, minor, readahead, offered = INIT_IN.unpack_from(body)
@@ -140,13 +148,13 @@ class ImageFiles:
         return image.inode(image.root if node == ROOT_ID else node - FIRST_ID)
 
     def _attributes(self, inode: Inode) -> bytes:
-        size = 0 if inode.kind in DEVICES else inode.size
+        size = 0 if inode.kind in DEVICE_KINDS else inode.size
         if size > LONGEST_FILE:
             raise OSError(errno.EFBIG, "a longer file than Linux knows")
         time = inode.mtime
         return ATTRIBUTES.pack(
-            *(inode.number, size, -(-size // BLOCK), time, time, time, 0, 0, 0),
-            FILE_TYPES[inode.kind] | inode.mode & MODE_BITS,
+            *(inode.number, size, -(-size // STATUS_BLOCK), time, time, time, 0, 0, 0),
+            FUSE_FILE_TYPES[inode.kind] | inode.mode & MODE_BITS,
             *(inode.nlink, *self._owner, 0, self._image.block_size, 0),
         )
 
@@ -161,7 +169,7 @@ class ImageFiles:
         name = bytes(body[:-1])
         if len(name) > NAME_MAX:
             raise OSError(errno.ENAMETOOLONG, "longer than a name can be")
-        reference = self._image.lookup(self._inode(node), name) if is_name(name) else None
+        reference = self._image.lookup(self._inode(node), name) if is_entry_name(name) else None
         return (NO_ENTRY if reference is None else self._entry(reference),)
 
     def _getattr(self, node: int, _body: memoryview) -> Buffers:
@@ -201,7 +209,7 @@ class ImageFiles:
         start = max(offset - OWN_ENTRIES, 0)
         image = self._image
         for name, reference, kind, following in image.entries(directory, start):
-            if not is_name(name):
+            if not is_entry_name(name):
                 continue
             entry, number = b"", 0
             if with_attributes:
@@ -241,13 +249,13 @@ class ImageFiles:
     def _statfs(self, _node: int, _body: memoryview) -> Buffers:
         image = self._image
         unit = image.block_size
-        blocks = -(-getattr(image, "bytes_used", 0) // unit)
+        blocks = -(-self._size // unit)
         return (STATFS_OUT.pack(blocks, 0, 0, image.inode_count, 0, unit, NAME_MAX, unit),)
 
 
 def dirent(number: int, following: int, kind: str, name: bytes) -> bytes:
     """Return the struct fuse_dirent of an entry; ``following`` is the offset of the next one."""
-    head = DIRENT.pack(number or 1, following, len(name), FILE_TYPES[kind] >> 12)
+    head = DIRENT.pack(number or 1, following, len(name), FUSE_FILE_TYPES[kind] >> 12)
     return head + name + bytes(-len(name) % 8)
 
 

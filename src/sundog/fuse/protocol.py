@@ -2,9 +2,11 @@
 
 Specification: linux/fuse.h, protocol 7.  Numbers have this machine's byte order.  Only what a
 read-only file system needs is here.
+
+Floor 0.
 """
 
-from struct import Struct
+from _struct import Struct
 
 # Opcodes.
 LOOKUP = 1
@@ -37,9 +39,9 @@ REQUEST_SIZE = 1 << 16
 NAME_MAX = 255
 
 # struct fuse_in_header: len, opcode, unique, nodeid, uid, gid, pid, total_extlen, padding.
-REQUEST = Struct("=IIQQ12x4x")
+REQUEST_HEAD = Struct("=IIQQ12x4x")
 # struct fuse_out_header: len, error, unique.
-REPLY = Struct("=IiQ")
+REPLY_HEAD = Struct("=IiQ")
 
 # struct fuse_init_in: major, minor, max_readahead, flags; newer kernels send more.
 INIT_IN = Struct("=4I")

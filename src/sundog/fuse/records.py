@@ -2,26 +2,33 @@
 
 The mount shows every file as the user's own.  The manifest has what the file system in the image
 says: owners, devices, capabilities.
+
+Floor 0.
 """
+
+from __future__ import annotations
 
 import os
 
 from sundog.errors import SundogError
-from sundog.fuse.files import is_name
+from sundog.fuse.files import DEVICE_KINDS, is_entry_name
 from sundog.record.owners import OWNERS_MAGIC, OwnerRecord
-from sundog.squashfs.image import Image, Inode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.squashfs.image import SquashfsImage
+    from sundog.squashfs.inode import Inode
 
 # Bounds of what a hostile image can cost.
 LONGEST_MANIFEST = 1 << 29  # in bytes; a million files of another owner take some 60 MB
 LONGEST_PATH = 4095
 WRITTEN_AT_ONCE = 1 << 20
 
-CAPABILITY = b"security.capability"
-DEVICES = "cb"
-RECORDED = "fdlpcb"
+RECORDED_XATTR = b"security.capability"
+RECORDED_KINDS = "fdlpcb"
 
 
-def write_records(image: Image) -> int:
+def write_records(image: SquashfsImage) -> int:
     """Return a file in memory that has the manifest of ``image``, in the format of record.owners.
 
     The function walks through the whole image; it holds the names of one directory at each level.
@@ -29,17 +36,17 @@ def write_records(image: Image) -> int:
     """
     descriptor = os.memfd_create("sundog-owners", os.MFD_CLOEXEC)
     try:
-        Manifest(image, descriptor).write()
+        ImageManifest(image, descriptor).write()
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-class Manifest:
+class ImageManifest:
     """The manifest of ``image`` on its way to the file ``descriptor``."""
 
-    def __init__(self, image: Image, descriptor: int) -> None:
+    def __init__(self, image: SquashfsImage, descriptor: int) -> None:
         self._image = image
         self._descriptor = descriptor
         self._left = LONGEST_MANIFEST
@@ -57,7 +64,7 @@ class Manifest:
         while left:
             path, reference = left.pop()
             for name, child, _, _ in image.entries(image.inode(reference)):
-                if not is_name(name):
+                if not is_entry_name(name):
                     continue
                 inner = path + b"/" + name if path else name
                 if len(inner) > LONGEST_PATH:
@@ -70,13 +77,13 @@ class Manifest:
         self._flush()
 
     def _add(self, path: bytes, inode: Inode) -> None:
-        if inode.kind not in RECORDED:
+        if inode.kind not in RECORDED_KINDS:
             return
-        xattrs = tuple(pair for pair in self._image.xattrs(inode) if pair[0] == CAPABILITY)
+        xattrs = tuple(pair for pair in self._image.xattrs(inode) if pair[0] == RECORDED_XATTR)
         key = (inode.kind, inode.uid, inode.gid, inode.rdev, xattrs)
         packed = self._packed.get(key)
         if packed is None:
-            rdev = inode.rdev if inode.kind in DEVICES else 0
+            rdev = inode.rdev if inode.kind in DEVICE_KINDS else 0
             record = OwnerRecord(inode.kind, inode.uid, inode.gid, rdev=rdev, xattrs=xattrs)
             packed = b"" if record.is_plain else record.pack()
             if len(self._packed) < 10_000:

@@ -9,6 +9,8 @@ them waits for ever.  So an error that is not the image's own ends the process.
 
 This module and what it imports are used in that process only; ``launcher.file_server`` is the other
 side.
+
+Floor 0.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ from sundog.fuse.channel import DEVICE_MESSAGE, FAILED, READY, Channel
 from sundog.fuse.files import ImageFiles
 from sundog.fuse.protocol import (
     DESTROY,
-    REPLY,
-    REQUEST,
+    REPLY_HEAD,
+    REQUEST_HEAD,
     REQUEST_SIZE,
     UNANSWERED,
 )
 from sundog.fuse.records import write_records
-from sundog.squashfs.image import Image
+from sundog.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,21 +39,26 @@ if TYPE_CHECKING:
     from sundog.fuse.files import Buffers, Handler
 
 # The request was interrupted, or a signal came, or there was nothing after all.
-AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
+READ_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 
 NO_BUFFERS: Buffers = ()
 
 
-def serve(device: int, handlers: dict[int, Handler]) -> None:
+def serve_device(device: int, handlers: dict[int, Handler]) -> None:
     """Answer the requests of ``device`` until its file system is gone.  Raises OSError."""
     request = bytearray(REQUEST_SIZE)
     view = memoryview(request)
-    head, head_size, unpack, pack = REQUEST.size, REPLY.size, REQUEST.unpack_from, REPLY.pack
+    head, head_size, unpack, pack = (
+        REQUEST_HEAD.size,
+        REPLY_HEAD.size,
+        REQUEST_HEAD.unpack_from,
+        REPLY_HEAD.pack,
+    )
     while True:
         try:
             length = os.readv(device, [request])
         except OSError as error:
-            if error.errno in AGAIN:
+            if error.errno in READ_AGAIN:
                 continue
             if error.errno == errno.ENODEV:
                 return
@@ -80,7 +87,7 @@ def serve(device: int, handlers: dict[int, Handler]) -> None:
                 raise
 
 
-class Server:
+class ImageServer:
     """The mounts of one ``ch-run``.
 
     ``channel`` is a descriptor.  ``images`` are the files, open, and the places where SquashFS
@@ -90,6 +97,7 @@ class Server:
     def __init__(self, channel: int, images: Sequence[tuple[int, int]]) -> None:
         self._channel = Channel(channel)
         self._images = images
+        self._is_single = len(images) == 1  # a thread costs some of the start
         self._lock = _thread.allocate_lock()
         self._served = 1  # the mounts; the channel counts as one, too
 
@@ -107,13 +115,12 @@ class Server:
         forever.acquire()  # a thread ends the process
 
     def _begin(self, message: bytes, device: int) -> None:
-        """Serve ``device`` in a thread of its own, if its image can be read."""
+        """Serve ``device``, if its image can be read; in a thread of its own if others may come."""
         index, uid, gid, with_records = DEVICE_MESSAGE.unpack(message)
         descriptor, offset = self._images[index]
         records = -1
         try:
-            image = Image(descriptor, offset)
-            image.inode(image.root)
+            image = SquashfsImage(descriptor, offset)
             if with_records:
                 records = write_records(image)
         except (SundogError, OSError, MemoryError) as error:
@@ -121,16 +128,23 @@ class Server:
             text = error.message if isinstance(error, SundogError) else str(error)
             self._channel.send(FAILED + text.encode("utf-8", "backslashreplace"))
             return
+        size = os.fstat(descriptor).st_size - offset
+        files = ImageFiles(image, uid, gid, size)
         with self._lock:
             self._served += 1
-        _thread.start_new_thread(self._serve, (device, ImageFiles(image, uid, gid)))
+        if not self._is_single:
+            _thread.start_new_thread(self._serve, (device, files))
         self._channel.send(READY, records)
         if records >= 0:
             os.close(records)
+        if self._is_single:
+            self._channel.close()
+            self._end()
+            self._serve(device, files)
 
     def _serve(self, device: int, files: ImageFiles) -> None:
         try:
-            serve(device, files.handlers)
+            serve_device(device, files.handlers)
             os.close(device)
         except BaseException:
             os._exit(1)  # the kernel closes the devices

@@ -11,7 +11,6 @@ Floor 0.
 """
 
 import os
-import sys
 from _signal import (  # type: ignore[import-not-found]
     SIG_BLOCK,
     pthread_sigmask,
@@ -178,13 +177,9 @@ def be_server(channel: int, images: list[tuple[int, int]]) -> None:
     clear_command_line()  # it has values of --set-env
     prctl(PR_SET_NAME, b"PR_SET_NAME", SERVER_NAME)
     os.chdir(b"/")
-    # This file is DIR/sundog/launcher/NAME, and ``-S`` left DIR out of the path.
-    place = sys._getframe().f_code.co_filename
-    for _ in range(3):
-        place = place.rpartition("/")[0]
-    if place not in sys.path:
-        sys.path.insert(0, place)
-    __import__("sundog.fuse.server", fromlist=("Server",)).Server(channel, images).run()
+    from sundog.fuse.server import ImageServer  # noqa: PLC0415
+
+    ImageServer(channel, images).run()
 
 
 def one_file_image(root: SquashRoot, recorded: "tuple[bytes, bytes] | None") -> Image:

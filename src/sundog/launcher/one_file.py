@@ -35,7 +35,9 @@ def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list
     if not is_one_file(image) or is_stored_name(image, storage):
         image = b""
     sources = [
-        source for source, destination in line.binds if source != destination and is_one_file(source)
+        source
+        for source, destination in line.binds
+        if source != destination and is_one_file(source)
     ]
     return image, sources
 
