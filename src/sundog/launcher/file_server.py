@@ -158,7 +158,7 @@ class FileBind(Bind):
 
     def attach(self) -> None:
         """See ``DetachedMount``."""
-        try:
+        try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
             self._is_file = not is_directory(self.destination)
         except OSError:
             pass  # it is missing

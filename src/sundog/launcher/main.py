@@ -222,7 +222,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     if line.mount_point is not None:
         use_mount_point(line.mount_point, given, messages)
     image, plan, directory, operations = mount_image(
-        line, storage, accounts, host_tmp, messages, given, files
+        line, storage, accounts, host_tmp, messages, given=given, files=files
     )
     command, changes, workdir = [*image.prefix, *line.operands[1:]], line.changes, b"/"
     if len(line.operands) == 1:
@@ -343,6 +343,7 @@ def mount_image(
     accounts: tuple[bytes, bytes] | None,
     host_tmp: bytes | None,
     messages: Messages,
+    *,
     given: Image | None = None,
     files: "FileServer | None" = None,
 ) -> "tuple[Image, Plan, int, list[Operation]]":
