@@ -84,12 +84,16 @@ def written_by_child(fd: int, pid: int) -> list[bytes] | None:
         os.close(fd)
     except OSError:
         return None
-    if SIGCHLD in pthread_sigmask(SIG_BLOCK, ()):
-        # SIGCHLD is pending now, because it is blocked.  The command must not get it.
-        signal(SIGCHLD, signal(SIGCHLD, SIG_IGN))
+    discard_child_signal()
     if len(text) < 2 or text[:1] + text[-1:] != b"\n\n":
         return None
     return split_strings(text[1:-1])
+
+
+def discard_child_signal() -> None:
+    """Discard the SIGCHLD of a child of ours that has ended: the command must not get it."""
+    if SIGCHLD in pthread_sigmask(SIG_BLOCK, ()):  # blocked, so it is pending now
+        signal(SIGCHLD, signal(SIGCHLD, SIG_IGN))
 
 
 def read_all(fd: int) -> bytes:
