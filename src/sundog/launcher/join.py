@@ -54,7 +54,7 @@ JOB_VARIABLE = b"SLURM_JOB_ID"  # two jobs of a user on one node have equal step
 NAME_PREFIX = "sundog-join"
 NAME_LIMIT = 107  # bytes of an abstract name: unix(7)
 PAUSE = 0.001  # seconds until the next attempt, while the first process has not started its keeper
-ATTEMPTS = 10_000
+JOIN_ATTEMPTS = 10_000
 TAG_HINT = "choose another name for the group with --join-tag"
 
 
@@ -128,7 +128,7 @@ class Group(Joinable):
         self._messages = messages
         self._keeper: socket | None = None
         self._process = os.open(b"/proc/self", OPEN_DIRECTORY)
-        for _ in range(ATTEMPTS):
+        for _ in range(JOIN_ATTEMPTS):
             if self._begin() or self._join():
                 return
         raise SundogError(
@@ -240,7 +240,8 @@ def find_size(line: "CommandLine", environment: "Environment", messages: "Messag
         return 0
     messages.verbose(f"join: peer group size from {source}")
     if size <= 0:
-        raise SundogError("join: no valid peer group size found", f"{source} says {size}")
+        shown = "--join-ct" if line.join_ct is not None else source
+        raise SundogError("join: no valid peer group size found", f"{shown} is {size}")
     return size
 
 
@@ -294,13 +295,16 @@ def bound_socket(name: bytes) -> socket | None:
 def inherited_socket(name: bytes) -> socket | None:
     """Return the socket with the ``name`` that the compiled ``ch-run`` has left open, or None."""
     for number in os.listdir(b"/proc/self/fd"):
-        found = socket(AF_UNIX, SOCK_SEQPACKET, 0, int(number))
+        try:
+            found = socket(AF_UNIX, SOCK_SEQPACKET, 0, int(number))
+        except OSError:
+            continue  # it is no socket, or the directory's own descriptor
         try:
             if found.getsockname() == name and not found.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
                 os.set_inheritable(int(number), False)
                 return found
         except OSError:
-            pass  # it is no socket
+            pass  # it is a socket of another kind
         found.detach()
     return None
 
