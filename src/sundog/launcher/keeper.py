@@ -30,8 +30,6 @@ from _signal import (  # type: ignore[import-not-found]
     signal,
 )
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
-from resource import RLIMIT_NOFILE, getrlimit, setrlimit
-from select import POLLIN, poll
 
 from sundog.kernel.descriptors import receive_message, send_message
 from sundog.kernel.files import (
@@ -49,6 +47,7 @@ PEER_ACCEPTED = b"+"
 PEER_REFUSED = b"-"
 IMAGE_LIMIT = 4096  # bytes
 
+POLLIN = 1  # poll(2)
 BACKLOG = 4096  # the kernel may allow less: net.core.somaxconn
 TERMINAL_SIGNALS = (SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU)
 SPARE_DESCRIPTORS = 16  # those of the keeper itself
@@ -96,8 +95,6 @@ def leave_caller(kept: tuple[int, ...]) -> None:
         if stream not in kept:  # the number is in use if the caller had closed the stream
             os.dup2(null, stream)
     close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))
-    _, most = getrlimit(RLIMIT_NOFILE)
-    setrlimit(RLIMIT_NOFILE, (most, most))
     prctl(PR_SET_NAME, b"PR_SET_NAME", b"ch-run-keeper")
     clear_command_line()
 
@@ -108,13 +105,20 @@ class Keeper:
     __slots__ = ("_answer", "_listener", "_members", "_namespace", "_namespaces", "_poll", "_room")
 
     def __init__(self, listener: socket, image: bytes) -> None:
+        """Listen, so that peers can connect.  Raises OSError."""
+        # Only this process needs these modules.
+        from resource import RLIMIT_NOFILE, getrlimit, setrlimit  # noqa: PLC0415
+        from select import poll  # noqa: PLC0415
+
+        _, most = getrlimit(RLIMIT_NOFILE)
+        setrlimit(RLIMIT_NOFILE, (most, most))
         self._answer = PEER_ACCEPTED + image[:IMAGE_LIMIT]
         self._listener = listener
         self._members: set[int] = set()
         self._namespace = os.stat(b"/proc/self/ns/user")
         self._namespaces: list[int] = []
         self._poll = poll()
-        self._room = getrlimit(RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
+        self._room = most - SPARE_DESCRIPTORS
         # From here on a peer can connect, and learns that it talks to this process: unix(7).
         listener.listen(BACKLOG)
         listener.setblocking(False)
