@@ -13,7 +13,7 @@ No process stays above the command.  The command has ``ch-run``'s process ID, an
 parent sees the command's death by a signal.
 
 With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  Only that option loads
-``attended``.
+``attended``.  With --join it may enter another container in place of 3 and 4; see ``join``.
 
 Import nothing after the change of root: the module would come from the image.
 
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
     from sundog.container.operations import Operation
     from sundog.launcher.file_server import FileServer
+    from sundog.launcher.join import Joinable
     from sundog.record.identity import Identity
 
     # Installs the filter by calling the argument, and becomes the command; returns if that fails.
@@ -196,6 +197,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     messages.verbose(f"storage: {printable(path)}")
     messages.verbose(f"container uid: {uid}")
     messages.verbose(f"container gid: {gid}")
+    group = load_group(line, environment, messages)
     messages.verbose(f"private /tmp: {line.private_tmp:d}")
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
@@ -203,6 +205,8 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
     is_usual = path == usual_storage(environment)
+    if group is not None and group.namespaces:
+        return run_in_group(group, line, path, environment, messages)
     storage = find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
@@ -234,6 +238,8 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
+    if group is not None:
+        group.publish()
     who = prepared.identify()
     home = who.home if who is not None and who.uid else b""
     command_environment(environment, changes, messages, home, expand=line.expand)
@@ -242,6 +248,36 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     return prepared.attend(
         who, lambda install: become(command, environment, messages, install, typing=typing)
     )
+
+
+def run_in_group(
+    group: "Joinable",
+    line: CommandLine,
+    storage: bytes,
+    environment: Environment,
+    messages: Messages,
+) -> int:
+    """Become the command of ``line`` in the container of ``group``, which other processes share.
+
+    The image serves only if ``line`` has no command.  Returns an exit status if execve(2) fails.
+    Raises SundogError and OSError.
+    """
+    command, changes, workdir = line.operands[1:], line.changes, b"/"
+    if not command:
+        is_usual = storage == usual_storage(environment)
+        found = find_storage(storage, image_name(line.operands[0]), is_usual=is_usual)
+        image = find_image(line.operands[0], found, unsafe=line.unsafe)
+        if not image.command:
+            raise command_missing()
+        command, workdir = [*image.command], image.workdir
+        changes = [SetFromImage(b"\n"), *changes]
+    typing = typing_is_possible()
+    group.enter()
+    command_environment(environment, changes, messages, expand=line.expand)
+    change_directory(workdir if line.directory is None else line.directory)
+    messages.verbose(f"executing: {quoted(command)}")
+    install = install_fake_root if line.seccomp else None
+    return become(command, environment, messages, install, typing=typing)
 
 
 def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
@@ -316,6 +352,18 @@ def use_mount_point(path: bytes, image: Image | None, messages: Messages) -> Non
             f"can't stat mount point: {shown}: {error.strerror}", "make the directory: mkdir"
         ) from None
     image.root.show(path)
+
+
+def load_group(
+    line: CommandLine, environment: Environment, messages: Messages
+) -> "Joinable | None":
+    """Return the group of --join or --join-pid; None without these options.  Few starts load it."""
+    if not line.join and line.join_pid is None:
+        messages.verbose("join: 0 0 (null) 0")
+        return None
+    from sundog.launcher.join import group_for  # noqa: PLC0415
+
+    return group_for(line, environment, messages)
 
 
 def refuse_set_id() -> None:

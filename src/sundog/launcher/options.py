@@ -37,6 +37,10 @@ OPTIONS = (
     ("", "env-no-expand", "", "do not expand $ in the values of --set-env"),
     ("", "feature", "FEAT", "exit with status 0 if FEAT works on this machine"),
     ("g", "gid", "GID", "run as group GID in the container"),
+    ("j", "join", "", "share one container with the other processes of the group (see below)"),
+    ("", "join-ct", "NUM", "the size of the group; implies --join"),
+    ("", "join-pid", "PID", "run in the container of process PID"),
+    ("", "join-tag", "TAG", "the name of the group; implies --join"),
     ("m", "mount", "DIR", "show an image that is one file at the host's DIR, for --bind"),
     ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
@@ -82,6 +86,10 @@ class CommandLine:
         "expand",
         "fallback",
         "gid",
+        "join",
+        "join_ct",
+        "join_pid",
+        "join_tag",
         "messages",
         "mount_point",
         "notify",
@@ -107,8 +115,11 @@ class CommandLine:
         self.uid: int | None = None
         self.gid: int | None = None
         self.overlay_size: bytes | None = None
+        self.join_ct: int | None = None
+        self.join_pid: int | None = None
+        self.join_tag: bytes | None = None
         self.expand = self.fallback = self.passwd = True
-        self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
+        self.join = self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
         """Read ``arguments`` from left to right.
@@ -156,6 +167,22 @@ class CommandLine:
     def read_gid(self, value: bytes) -> None:
         """-g, --gid GID."""
         self.gid = parse_id(value, "--gid")
+
+    def read_join(self, _: None) -> None:
+        """-j, --join."""
+        self.join = True
+
+    def read_join_ct(self, value: bytes) -> None:
+        """--join-ct NUM."""
+        self.join, self.join_ct = True, parse_number(value, "--join-ct")
+
+    def read_join_pid(self, value: bytes) -> None:
+        """--join-pid PID."""
+        self.join_pid = parse_number(value, "--join-pid")
+
+    def read_join_tag(self, value: bytes) -> None:
+        """--join-tag TAG."""
+        self.join, self.join_tag = True, value
 
     def read_mount(self, value: bytes) -> None:
         """-m, --mount DIR."""
@@ -340,8 +367,11 @@ def usage_error(text: str) -> UsageError:
     return UsageError(text, "see: ch-run --help; write options for COMMAND after --")
 
 
-def parse_number(value: bytes, name: str) -> int:
-    """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it."""
+def parse_number(value: bytes, name: str, *, more: bool = False) -> int:
+    """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it.
+
+    With ``more`` other characters may follow the digits, as in Slurm's ``36(x2)``.
+    """
     digits = value.lstrip()
     sign = digits[:1] if digits[:1] in (b"-", b"+") else b""
     digits = digits[len(sign) :]
@@ -349,7 +379,7 @@ def parse_number(value: bytes, name: str) -> int:
     digits = digits[: len(digits) - len(rest)]
     if not digits:
         raise SundogError(f"{name}: no digits found")
-    if rest:
+    if rest and not more:
         raise SundogError(f"{name}: extra characters after digits")
     return int(sign + digits)
 
@@ -382,6 +412,10 @@ def help_text() -> str:
         "ends, ch-run kills the processes that COMMAND left.  If --notify is not possible, ch-run",
         "prints a warning and uses --seccomp; with --no-fallback it fails.  --notify is no",
         "security boundary.",
+        "",
+        "With --join, the processes of a group share the container that the first one makes.  The",
+        "IMAGE, mounts and IDs of the others do not count.  A group has the same --join-tag, else",
+        "the same Slurm step, else the same parent process.",
         "",
         "Exit status: that of COMMAND; 31 if ch-run fails, 49 if COMMAND cannot be executed, 64 if",
         "an option is wrong.",
