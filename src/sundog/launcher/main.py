@@ -26,6 +26,7 @@ import sys
 
 from sundog.container.enter import enter_namespaces, lock_mounts
 from sundog.container.execute import execute, failure_hint, quoted
+from sundog.container.missing_points import add_missing_points
 from sundog.container.paths import OPEN_DIRECTORY, absolute, exists
 from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
@@ -46,11 +47,14 @@ from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
-from sundog.launcher.environment import SetFromImage, command_environment
-from sundog.launcher.image import Image, find_image, image_name
+from sundog.launcher.choice import choose_image, command_missing, execution
+from sundog.launcher.dry_run import dry_run_text
+from sundog.launcher.environment import command_environment
+from sundog.launcher.host_places import home_places, tmp_places
+from sundog.launcher.image import Image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
-from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
+from sundog.launcher.options import CommandLine, Finished, help_text
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.location import default_storage, usual_storage
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sundog.container.operations import Operation
+    from sundog.container.root import Root
     from sundog.record.identity import Identity
 
     # Installs the filter by calling the argument, and becomes the command; returns if that fails.
@@ -207,24 +212,41 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     if line.passwd and not line.notify:  # --notify needs the image's files
         found = find_accounts(uid, gid, messages)
         accounts = (found.passwd, found.group)
-        if storage.is_private and found.is_lasting:
+        if storage.is_private and found.is_lasting and not line.dry:
             remember_accounts(storage.directory, uid, gid, found)
+    homes = home_places(environment) if line.home else []
+    temporary = tmp_places(environment, host_tmp, writable=line.write)
+
+    def planned(root: "Root") -> Plan:
+        return build_plan(
+            root,
+            writable=line.write,
+            overlay_size=line.overlay_size,
+            host_tmp=host_tmp,
+            accounts=accounts,
+            places=[*temporary, *homes],
+            binds=line.binds,
+            cray=exists(CRAY_DIRECTORY),
+        )
+
+    if line.dry:
+        image = choose_image(line, storage)
+        command, changes, workdir = execution(line, image)
+        raise Finished(0, dry_run_text(planned(image.root), changes, workdir, command))
     typing = typing_is_possible()
     enter_namespaces(uid, gid)
     storage.reopen()
-    image, plan, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
-    command, changes, workdir = line.operands[1:], line.changes, b"/"
-    if not command:
-        command, workdir = [*image.command], image.workdir
-        changes = [SetFromImage(b"\n"), *changes]
+    image, plan, directory, operations = mount_image(line, storage, planned, messages)
+    command, changes, workdir = execution(line, image)
     prepared = companion.prepare(image, plan)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
     who = prepared.identify()
     home = who.home if who is not None and who.uid else b""
+    home = homes[0].source if homes else home
     command_environment(environment, changes, messages, home, expand=line.expand)
-    change_directory(workdir if line.directory is None else line.directory)
+    change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(
         who, lambda install: become(command, environment, messages, install, typing=typing)
@@ -290,47 +312,24 @@ def refuse_set_id() -> None:
         raise SundogError(SET_ID_REFUSAL, SET_ID_HINT)
 
 
-def command_missing() -> SundogError:
-    """Print the usage, as Charliecloud's ``ch-run`` does, and return the error."""
-    os.write(STDOUT_FILENO, f"usage: {USAGE}\n".encode())
-    return SundogError(
-        "IMAGE and/or COMMAND not specified",
-        "ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
-    )
-
-
 def mount_image(
-    line: CommandLine,
-    storage: Storage,
-    accounts: tuple[bytes, bytes] | None,
-    host_tmp: bytes | None,
-    messages: Messages,
+    line: CommandLine, storage: Storage, planned: "Callable[[Root], Plan]", messages: Messages
 ) -> "tuple[Image, Plan, int, list[Operation]]":
     """Find the image and mount it; return it, the plan, and the arguments for ``enter``."""
     for _ in range(2):
         image = None
         try:
-            image = find_image(line.operands[0], storage, unsafe=line.unsafe)
-            if line.write and image.named:
-                raise SundogError(
-                    "--write invalid when running by name",
-                    "the layers of an image never change; -W lets COMMAND write to a copy",
-                )
-            if len(line.operands) == 1 and not image.command:
-                raise command_missing()
-            plan = build_plan(
-                image.root,
-                writable=line.write,
-                overlay_size=line.overlay_size,
-                host_tmp=host_tmp,
-                accounts=accounts,
-                binds=line.binds,
-                cray=exists(CRAY_DIRECTORY),
-            )
+            image = choose_image(line, storage)
+            plan = planned(image.root)
             if messages.verbosity >= 2:
                 for text in plan.describe():
                     messages.debug(text)
-            return image, plan, *plan.mount(messages.verbose)
+            directory, operations = plan.mount(messages.verbose)
+            if not line.write and line.overlay_size is None:
+                directory = add_missing_points(
+                    image.root, directory, plan.scratch, operations, messages.verbose
+                )
+            return image, plan, directory, operations
         except (KernelError, FileNotFoundError) as error:
             stored = image is None or image.named
             if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):
