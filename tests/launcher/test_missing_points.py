@@ -75,6 +75,18 @@ def test_image_by_name(ch_run: ChRun, storage: Path, data: Path, name: str) -> N
     assert after == before
 
 
+def test_a_mount_point_that_only_a_newer_storage_has(
+    ch_run: ChRun, storage: Path, data: Path
+) -> None:
+    assert not (storage / "skeleton" / "mnt").exists()
+    for _ in range(2):
+        done = ch_run("-v", "-b", f"{data}:/mnt/9", "app", "--", "cat", "/mnt/9/file")
+        assert done.stdout == b"host\n", done.stderr
+        is_new = (storage / "skeleton" / "mnt").exists()
+        assert (b"made /mnt/9 in a layer" in done.stderr) is not is_new
+        (storage / "skeleton" / "mnt" / "9").mkdir(parents=True, exist_ok=True)
+
+
 def test_only_a_missing_one_needs_the_layer(ch_run: ChRun, image: Path, data: Path) -> None:
     (data / "sub").mkdir()
     binds = ("-b", f"{data}:/mnt", "-b", f"{data}:/mnt/sub", "-b", f"{data}:/tmp/../mnt")
