@@ -36,7 +36,7 @@ def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list
         image = b""
     sources = [
         source
-        for source, destination in line.binds
+        for source, destination, _ in line.binds
         if source != destination and is_one_file(source)
     ]
     return image, sources
