@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,11 @@ def workplace(user: account.Account) -> Iterator[Workplace]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def venv(python: Path) -> Path:
+    """Return the bin directory of an interpreter's venv for lint and tests."""
+    return install.environment(f"test-{python.name}", python, groups=["test"], extra="[fast]")
+
+
 def lint(place: Workplace, programs: Path) -> bool:
     """Run all linters, even if one complains; tell whether none did."""
     verdicts = [place.run(programs, list(command)) for command in LINT]
@@ -133,15 +139,14 @@ def main() -> int:
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
         pythons = found[:1] if options.lint else list(dict.fromkeys([found[0], found[-1]]))
-        venvs = [
-            install.environment(f"test-{python.name}", python, groups=["test"], extra="[fast]")
-            for python in pythons
-        ]
-        if not options.lint:
-            for name in BASES:
-                makers.base(name)
-        with workplace(user) as place:
+        install.wheel()
+        # Each of these jobs keeps one core busy.
+        with workplace(user) as place, ThreadPoolExecutor() as pool:
+            making = [pool.submit(makers.base, name) for name in (() if options.lint else BASES)]
+            venvs = list(pool.map(venv, pythons))
             passed = lint(place, venvs[0])
+            for made in making:
+                made.result()
             if not options.lint:
                 passed = test(place, venvs, options.arguments) and passed
     except WorkshopError as error:
