@@ -103,9 +103,14 @@ def lint(place: Workplace, programs: Path) -> bool:
     return all(verdicts)
 
 
+def workers() -> int:
+    """Return the number of pytest's processes: one more than cores, because some tests wait."""
+    return (os.cpu_count() or 1) + 1
+
+
 def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> bool:
     """Run pytest on each venv, the first with all tests; tell whether all passed."""
-    pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(os.cpu_count())]
+    pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(workers())]
     quick = ["-m", "not slow"]
     with contextlib.ExitStack() as stack:
         given = {"SUNDOG_WHEEL": str(install.wheel())}
