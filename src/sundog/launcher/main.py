@@ -212,7 +212,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
 
     if group is not None and group.namespaces:
         home = homes[0].source if homes else b""
-        return run_in_group(group, line, find, environment, home, messages)
+        return run_in_group(group, line, find, environment, messages, home=home)
     storage = find()
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
@@ -276,13 +276,15 @@ def run_in_group(
     line: CommandLine,
     find: "Callable[[], Storage]",
     environment: Environment,
-    home: bytes,
     messages: Messages,
+    *,
+    home: bytes,
 ) -> int:
     """Become the command of ``line`` in the container of ``group``, which other processes share.
 
-    The function looks at the image, and at the storage that ``find`` returns, only if the image must
-    say what runs.  ``home`` is the directory of --home, or empty.  Returns an exit status if execve(2) fails.  Raises SundogError and OSError.
+    The function looks at the image, and at the storage that ``find`` returns, only if the image
+    must say what runs.  ``home`` is the directory of --home, or empty.  Returns an exit status if
+    execve(2) fails.  Raises SundogError and OSError.
     """
     image, shown_image = None, None
     if is_one_file(line.operands[0]) and not is_stored_name(line.operands[0], find()):
