@@ -34,8 +34,9 @@ BASES = ("alpine", "busybox", "debian", "rpm")
 NEEDS = (
     "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "docker-registry",
     "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools", "libseccomp2", "mount",
-    "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo",
-    "squashfs-tools", "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
+    "liblz4-1", "liblzo2-2", "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync",
+    "skopeo", "squashfs-tools", "squashfs-tools-ng", "strace", "umoci", "xfsprogs", "xz-utils",
+    "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
