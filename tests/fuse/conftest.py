@@ -40,7 +40,9 @@ def make_squashfs(tree: Path, file: Path, *options: str, pseudo: Sequence[str] =
 @pytest.fixture
 def squashfs(image: Path, tmp_path: Path) -> Path:
     """Return the image of busybox as a file whose name tells nothing."""
-    return make_squashfs(image, tmp_path / "image.data", "-comp", "zstd", "-Xcompression-level", "1")
+    return make_squashfs(
+        image, tmp_path / "image.data", "-comp", "zstd", "-Xcompression-level", "1"
+    )
 
 
 class Containers:
