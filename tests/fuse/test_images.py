@@ -13,11 +13,9 @@ from tests.conftest import RootHelper
 from tests.fuse.conftest import Containers, make_squashfs, servers
 from tests.launcher.conftest import messages
 
-LOOK = "cd / && for f in $(find etc bin mnt | sort); do stat -c '%n %F %a %s %h' $f; done"
-
 
 def look(containers: Containers, image: Path) -> str:
-    script = "cd /; ls -1 bin etc mnt; stat -c '%n %F %a %s' bin etc mnt bin/busybox bin/ls"
+    script = "cd /; ls -1 bin etc mnt; stat -c '%n %F %a' bin etc mnt bin/ls; ls -l bin/busybox"
     return containers.output("--no-passwd", image, "--", "sh", "-c", script)
 
 
@@ -38,7 +36,7 @@ def test_it_looks_like_the_directory(
 
 def test_every_start_serves_it(containers: Containers, squashfs: Path, installed: Path) -> None:
     containers.command = installed  # the compiled one, if there is a compiler
-    assert containers.output(squashfs, "--", "echo", "here") == "here\n"
+    assert containers.output(squashfs, "--", "sh", "-c", "echo here") == "here\n"
 
 
 @pytest.mark.parametrize("ids", [(), ("-u0", "-g0"), ("-u", "1234", "-g", "99")])
@@ -98,9 +96,6 @@ def test_devices_are_empty_files_without_notify(
     assert shown == "regular empty file 640 0\n"
 
 
-CAPABILITY = "0100000200040000000000000000000000000000"  # cap_net_bind_service+ep, hexadecimal: v2
-
-
 @pytest.mark.parametrize("writes", [(), ("-W",)])
 def test_notify_shows_the_owners_of_the_file(
     containers: Containers, image: Path, tmp_path: Path, writes: tuple[str, ...]
@@ -109,9 +104,10 @@ def test_notify_shows_the_owners_of_the_file(
         "etc/null c 640 5 6 1 3",
         "etc/shadow m 640 0 42",
         "etc/deep d 2750 100 102",
+        "bin/busybox m 755 0 0",
     ]
     (image / "etc/shadow").write_text("secret\n")
-    file = make_squashfs(image, tmp_path / "file", "-all-root", pseudo=pseudo)
+    file = make_squashfs(image, tmp_path / "file", pseudo=pseudo)
     script = "stat -c '%n %F %a %u %g %t:%T' /etc/null /etc/shadow /etc/deep /bin/busybox; id -u"
     assert containers.output("--notify", *writes, file, "--", "sh", "-c", script).splitlines() == [
         "/etc/null character special file 640 5 6 1:3",
@@ -257,7 +253,6 @@ def test_binds_of_files(containers: Containers, image: Path, tmp_path: Path) -> 
     (data / "deep/one").write_text("one\n")
     file = make_squashfs(data, tmp_path / "data.sqfs")
     other = shutil.copy(file, tmp_path / "other.sqfs")
-    before = servers()
     script = "cat /mnt/deep/one /tmp/deep/one; wc -c </etc/hostname"
     binds = ("-b", f"{file}:/mnt", "-b", f"{other}:/tmp/", "-b", f"{file}:/etc/hostname")
     one, two, size = containers.output(*binds, image, "--", "sh", "-c", script).split()
@@ -267,18 +262,12 @@ def test_binds_of_files(containers: Containers, image: Path, tmp_path: Path) -> 
         "-W", "-b", f"{file}:/new/{file.name}", image, "--", "ls", "-l", "/new"
     )
     assert str(file.stat().st_size) in shown
-    assert servers().keys() <= before.keys() | servers().keys()
 
 
-def test_one_server_for_all(containers: Containers, squashfs: Path, tmp_path: Path) -> None:
-    data = (
-        make_squashfs(tmp_path / "data", tmp_path / "d")
-        if (tmp_path / "data").exists()
-        else squashfs
-    )
+def test_one_server_for_all(containers: Containers, squashfs: Path) -> None:
     before = servers()
     process = containers.begin(
-        "-b", f"{data}:/mnt", squashfs, "--", "sh", "-c", "echo ready; read line; ls /mnt/bin"
+        "-b", f"{squashfs}:/mnt", squashfs, "--", "sh", "-c", "echo ready; read line; ls /mnt/bin"
     )
     assert len(servers().keys() - before.keys()) == 1
     output, _ = process.communicate(b"\n")
@@ -307,19 +296,13 @@ def test_mount(containers: Containers, squashfs: Path, image: Path, tmp_path: Pa
 def test_damaged_blocks_are_errors_of_reading(
     containers: Containers, image: Path, tmp_path: Path
 ) -> None:
-    (image / "mnt/data").write_bytes(os.urandom(1 << 20))
-    file = make_squashfs(image, tmp_path / "file", "-comp", "gzip", "-noD", "-noF")
-    whole = file.read_bytes()
-    compressed = make_squashfs(image, tmp_path / "other", "-comp", "gzip", "-b", "4096")
-    data = bytearray(compressed.read_bytes())
+    file = make_squashfs(image, tmp_path / "file", "-comp", "gzip", "-b", "4096")
+    data = bytearray(file.read_bytes())
     data[200_000:400_000] = bytes(200_000)
-    compressed.write_bytes(data)
-    assert whole
-    # A program outside of the damaged part still runs, if the shell itself does.
-    done = containers.run(
-        "-b", f"{compressed}:/mnt", image, "--", "sh", "-c", "cat /mnt/bin/* | wc -c; echo on"
-    )
-    assert done.stdout.splitlines()[-1] == b"on"
+    file.write_bytes(data)
+    script = "cat /mnt/bin/busybox >/dev/null; cat /mnt/etc/passwd && echo on"
+    done = containers.run("-b", f"{file}:/mnt", image, "--", "sh", "-c", script)
+    assert done.stdout == b"on\n"
     assert b"I/O error" in done.stderr or b"Input/output error" in done.stderr
 
 
@@ -341,14 +324,12 @@ def test_a_file_that_cannot_be_read(containers: Containers, squashfs: Path) -> N
 
 def test_no_device(containers: Containers, squashfs: Path, root_helper: RootHelper) -> None:
     # A container whose /dev has no fuse runs another one.
-    place = containers.command.parents[1]
     script = f"{containers.command} {squashfs} -- true"
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", "mount -t tmpfs none /dev; "
          "for f in null zero; do :>/dev/$f; done; " + script],
         env=containers.environment, capture_output=True, check=False,
     )  # fmt: skip
-    assert place
     assert messages(done) == [
         f"error: can't mount {squashfs}: /dev/fuse does not exist here: No such file or directory",
         f"hint: unpack the image once, and run the directory: ch-convert {squashfs} DIR",

@@ -91,13 +91,13 @@ class ImageServer:
     """The mounts of one ``ch-run``.
 
     ``channel`` is a descriptor.  ``images`` are the files, open, and the places where SquashFS
-    begins in them.
+    begins in them.  ``is_single`` says that there will be one mount.
     """
 
-    def __init__(self, channel: int, images: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, channel: int, images: Sequence[tuple[int, int]], *, is_single: bool) -> None:
         self._channel = Channel(channel)
         self._images = images
-        self._is_single = len(images) == 1  # a thread costs some of the start
+        self._is_single = is_single  # a thread costs some of the start
         self._lock = _thread.allocate_lock()
         self._served = 1  # the mounts; the channel counts as one, too
 

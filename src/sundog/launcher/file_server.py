@@ -55,9 +55,10 @@ class FileServer:
 
     __slots__ = ("_channel", "_paths")
 
-    def __init__(self, paths: list[bytes]) -> None:
+    def __init__(self, paths: list[bytes], *, is_single: bool) -> None:
         """Start the server; call it before the process enters its namespaces.
 
+        ``is_single`` says that there will be one mount.
         Raises SundogError for a file that has no SquashFS, and OSError.
         """
         self._paths = paths
@@ -75,7 +76,7 @@ class FileServer:
             try:
                 os.setsid()
                 if os.fork() == 0:
-                    be_server(theirs, images)
+                    be_server(theirs, images, is_single=is_single)
             except Exception as error:
                 Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
             finally:
@@ -170,7 +171,7 @@ class FileBind(Bind):
         super().attach()
 
 
-def be_server(channel: int, images: list[tuple[int, int]]) -> None:
+def be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -> None:
     """Be the server.  Never returns normally."""
     leave_descriptors((channel, *(fd for fd, _ in images)))
     # The terminal's and the batch system's signals are for the command; the server ends after it.
@@ -181,7 +182,7 @@ def be_server(channel: int, images: list[tuple[int, int]]) -> None:
     os.chdir(b"/")
     from sundog.fuse.server import ImageServer  # noqa: PLC0415
 
-    ImageServer(channel, images).run()
+    ImageServer(channel, images, is_single=is_single).run()
 
 
 def shown_image(path: bytes) -> Image:

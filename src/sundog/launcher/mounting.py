@@ -31,7 +31,7 @@ def start_file_server(one_file: bytes, sources: list[bytes]) -> "FileServer":
     from sundog.launcher.file_server import FileServer  # noqa: PLC0415
 
     paths = [one_file, *sources] if one_file else sources
-    return FileServer(list(dict.fromkeys(paths)))
+    return FileServer(list(dict.fromkeys(paths)), is_single=not sources)
 
 
 def use_mount_point(path: bytes, image: Image | None, messages: Messages) -> None:
