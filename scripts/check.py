@@ -31,10 +31,10 @@ USERS = ("sundog", "sundog-second")
 BASES = ("alpine", "busybox", "debian", "rpm")
 # Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
-    "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2",
-    "charliecloud-runtime", "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools", "libseccomp2", "mount",
-    "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "strace",
-    "umoci", "xfsprogs", "xz-utils", "zstd",
+    "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "charliecloud-runtime",
+    "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools",
+    "libseccomp2", "mount", "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync",
+    "skopeo", "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
