@@ -22,12 +22,15 @@ def command_missing() -> SundogError:
     )
 
 
-def choose_image(line: CommandLine, storage: Storage) -> Image:
-    """Return the image of the command line.  Raises SundogError if the options do not fit it."""
-    image = find_image(line.operands[0], storage, unsafe=line.unsafe)
-    if line.write and image.named:
+def choose_image(line: CommandLine, storage: Storage, given: Image | None = None) -> Image:
+    """Return the image of the command line, which is ``given`` if it is one file.
+
+    Raises SundogError if the options do not fit it.
+    """
+    image = given or find_image(line.operands[0], storage, unsafe=line.unsafe)
+    if line.write and (image.named or given is not None):
         raise SundogError(
-            "--write invalid when running by name",
+            f"--write invalid when running {'by name' if image.named else 'from a file'}",
             "the layers of an image never change; -W lets COMMAND write to a copy",
         )
     if len(line.operands) == 1 and not image.command:
@@ -36,11 +39,19 @@ def choose_image(line: CommandLine, storage: Storage) -> Image:
 
 
 def execution(
-    line: CommandLine, image: Image
+    line: CommandLine, image: Image | None
 ) -> tuple[list[bytes], list[EnvironmentChange], bytes]:
-    """Return the command, the changes of its environment, and the directory in which it starts."""
+    """Return the command, the changes of its environment, and the directory in which it starts.
+
+    ``image`` may be None if the command line has a command.
+    """
     command, changes, workdir = line.operands[1:], line.changes, b"/"
-    if not command:
-        command, workdir = [*image.command], image.workdir
-        changes = [SetFromImage(b"\n"), *changes]
+    if image is not None:
+        if not command:
+            command, workdir = [*image.command], image.workdir
+            if image.own_variables:
+                changes = [SetFromImage(b"\n"), *changes]
+        else:
+            command = [*image.prefix, *command]
+        changes = [*image.variables, *changes]
     return command, changes, workdir if line.directory is None else line.directory

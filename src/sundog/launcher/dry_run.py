@@ -16,10 +16,19 @@ from sundog.launcher.environment import (
 
 
 def dry_run_text(
-    plan: Plan, changes: list[EnvironmentChange], directory: bytes, command: list[bytes]
+    plan: Plan,
+    changes: list[EnvironmentChange],
+    directory: bytes,
+    command: list[bytes],
+    *,
+    joins: bool,
 ) -> str:
-    """Return the plan of mounts as -vv prints it, and what would follow; a line for each step."""
-    lines = plan.describe()
+    """Return the plan of mounts as -vv prints it, and what would follow; a line for each step.
+
+    ``joins`` tells whether the process would look for its group first.
+    """
+    lines = ["enter the container of the group; if there is none, make it:"] if joins else []
+    lines += plan.describe()
     for change in changes:
         lines += change_texts(change)
     if directory != b"/":

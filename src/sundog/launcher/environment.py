@@ -29,12 +29,16 @@ CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 
 
 class SetVariables:
-    """--set-env with an argument: a variable, or the variables in a file of the host."""
+    """--set-env with an argument: a variable, or the variables in a file of the host.
 
-    __slots__ = ("variables",)
+    Without ``expand``, all values stay as they are.
+    """
 
-    def __init__(self, variables: list[tuple[bytes, bytes]]) -> None:
+    __slots__ = ("expand", "variables")
+
+    def __init__(self, variables: list[tuple[bytes, bytes]], *, expand: bool = True) -> None:
         self.variables = variables
+        self.expand = expand
 
 
 class SetFromImage:
@@ -108,12 +112,14 @@ def command_environment(
             found = hosts[change.name] if change.value is None else change.value
             set_or_unset(environment, change.name, found, messages)
             continue
+        is_expanded = expand
         if isinstance(change, SetFromImage):
             variables = read_image_variables(change.delimiter)
         else:
             variables = change.variables
+            is_expanded = expand and change.expand
         for name, text in variables:
-            value = expanded(text, environment) if expand else text
+            value = expanded(text, environment) if is_expanded else text
             set_or_unset(environment, name, value, messages)
     environment.set(b"CH_RUNNING", CH_RUNNING)
 

@@ -7,8 +7,11 @@ from sundog.errors import SundogError
 from sundog.record.identity import ID_LIMIT
 
 
-def parse_number(value: bytes, name: str) -> int:
-    """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it."""
+def parse_number(value: bytes, name: str, *, more: bool = False) -> int:
+    """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it.
+
+    With ``more`` other characters may follow the digits, as in Slurm's ``36(x2)``.
+    """
     digits = value.lstrip()
     sign = digits[:1] if digits[:1] in (b"-", b"+") else b""
     digits = digits[len(sign) :]
@@ -16,7 +19,7 @@ def parse_number(value: bytes, name: str) -> int:
     digits = digits[: len(digits) - len(rest)]
     if not digits:
         raise SundogError(f"{name}: no digits found")
-    if rest:
+    if rest and not more:
         raise SundogError(f"{name}: extra characters after digits")
     return int(sign + digits)
 

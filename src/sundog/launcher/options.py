@@ -9,6 +9,7 @@ Floor 0.  Values are bytes.
 """
 
 from sundog import __version__
+from sundog.container.paths import absolute
 from sundog.errors import SundogError, UsageError
 from sundog.kernel.libc import printable
 from sundog.launcher.bind_option import parse_bind
@@ -43,6 +44,11 @@ OPTIONS = (
     ("", "feature", "FEAT", "exit with status 0 if FEAT works on this machine"),
     ("g", "gid", "GID", "run as group GID in the container"),
     ("", "home", "", "show your home directory at its own path"),
+    ("j", "join", "", "share one container with the other processes of the group (see below)"),
+    ("", "join-ct", "NUM", "the size of the group; implies --join"),
+    ("", "join-pid", "PID", "run in the container of process PID"),
+    ("", "join-tag", "TAG", "the name of the group; implies --join"),
+    ("m", "mount", "DIR", "show an image that is one file at the host's DIR, for --bind"),
     ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
     ("", "notify", "", "make COMMAND see itself as root; remember its changes (see below)"),
@@ -89,7 +95,12 @@ class CommandLine:
         "fallback",
         "gid",
         "home",
+        "join",
+        "join_ct",
+        "join_pid",
+        "join_tag",
         "messages",
+        "mount_point",
         "notify",
         "operands",
         "overlay_size",
@@ -108,12 +119,16 @@ class CommandLine:
         self.binds: list[tuple[bytes, bytes, bool]] = []
         self.changes: list[EnvironmentChange] = []
         self.directory: bytes | None = None
+        self.mount_point: bytes | None = None
         self.storage: bytes | None = None
         self.uid: int | None = None
         self.gid: int | None = None
         self.overlay_size: bytes | None = None
+        self.join_ct: int | None = None
+        self.join_pid: int | None = None
+        self.join_tag: bytes | None = None
         self.expand = self.fallback = self.passwd = True
-        self.dry = self.home = False
+        self.dry = self.home = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
@@ -160,6 +175,28 @@ class CommandLine:
     def read_home(self, _: None) -> None:
         """--home."""
         self.home = True
+
+    def read_join(self, _: None) -> None:
+        """-j, --join."""
+        self.join = True
+
+    def read_join_ct(self, value: bytes) -> None:
+        """--join-ct NUM."""
+        self.join, self.join_ct = True, parse_number(value, "--join-ct")
+
+    def read_join_pid(self, value: bytes) -> None:
+        """--join-pid PID."""
+        self.join_pid = parse_number(value, "--join-pid")
+
+    def read_join_tag(self, value: bytes) -> None:
+        """--join-tag TAG."""
+        self.join, self.join_tag = True, value
+
+    def read_mount(self, value: bytes) -> None:
+        """-m, --mount DIR."""
+        if not value:
+            raise SundogError("mount point can't be empty string")
+        self.mount_point = absolute(value)
 
     def read_no_fallback(self, _: None) -> None:
         """--no-fallback."""
@@ -351,9 +388,9 @@ def help_text() -> str:
         lines.append(f"  {letter} --{long + attached(argument):<22} {description}")
     lines += [
         "",
-        "IMAGE is the name of an image in the storage directory (see ch-image list), or a",
-        "directory.  Without COMMAND, the image's ENTRYPOINT and CMD run.  Write COMMAND and its",
-        "options after --.",
+        "IMAGE is the name of an image in the storage directory (see ch-image list), a directory,",
+        "or a file with SquashFS or SIF.  Without COMMAND, the image's ENTRYPOINT and CMD run.",
+        "Write COMMAND and its options after --.",
         "",
         "With --notify, COMMAND sees itself as the user of -u and -g, else as the image's USER,",
         "else as root.  It sees the owners, groups and devices of the image, and may change them.",
@@ -361,6 +398,10 @@ def help_text() -> str:
         "ends, ch-run kills the processes that COMMAND left.  If --notify is not possible, ch-run",
         "prints a warning and uses --seccomp; with --no-fallback it fails.  --notify is no",
         "security boundary.",
+        "",
+        "With --join, the processes of a group share the container that the first one makes.  The",
+        "IMAGE, mounts and IDs of the others do not count.  A group has the same --join-tag, else",
+        "the same Slurm step, else the same parent process.",
         "",
         "Exit status: that of COMMAND; 31 if ch-run fails, 49 if COMMAND cannot be executed, 64 if",
         "an option is wrong.",

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.container.operations import Operation
     from sundog.container.root import Root
+    from sundog.launcher.file_server import FileServer
 
 # The host's files that every container sees, in this order.  The user may write to them as on the
 # host.
@@ -51,6 +52,7 @@ def build_plan(
     places: "list[Operation] | None" = None,
     binds: list[tuple[bytes, bytes, bool]],
     cray: bool = False,
+    files: "FileServer | None" = None,
 ) -> Plan:
     """Return the plan of mounts of one ``ch-run``.
 
@@ -60,6 +62,7 @@ def build_plan(
     binds       (source, destination, whether writable) of each --bind; the plan makes missing
                 destinations
     cray        whether the machine is a Cray
+    files       the server of those sources of ``binds`` that are one file, SquashFS or SIF
     """
     # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
@@ -77,8 +80,9 @@ def build_plan(
         TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
     )
     operations += places or []
-    operations += [
-        Bind(source, destination, CREATED, writable=is_writable)
-        for source, destination, is_writable in binds
-    ]
+    for source, destination, is_writable in binds:
+        if files is None:
+            operations.append(Bind(source, destination, CREATED, writable=is_writable))
+        else:
+            operations.append(files.bind(source, destination, CREATED, writable=is_writable))
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)
