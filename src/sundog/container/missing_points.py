@@ -74,7 +74,6 @@ def add_missing_points(
     except (SundogError, OSError) as error:
         told(f"can't make {names} in a layer on top of the image: {error}")
         return directory
-    os.close(directory)
     umount2(b"/", MNT_DETACH)
     move_mount(AT_FDCWD, stack, AT_FDCWD, b"/", 0)
     told(f"made {names} in a layer on top of the image")
