@@ -34,8 +34,8 @@ BASES = ("alpine", "busybox", "debian", "rpm")
 NEEDS = (
     "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "docker-registry",
     "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools", "libseccomp2", "mount",
-    "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "strace",
-    "umoci", "xfsprogs", "xz-utils", "zstd",
+    "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo",
+    "squashfs-tools", "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
@@ -108,6 +108,14 @@ def workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def open_fuse() -> None:
+    """Let every user open /dev/fuse, as udev does; a machine without udev has it closed."""
+    device = Path("/dev/fuse")
+    if device.exists() and device.stat().st_mode & 0o666 != 0o666:
+        print(f"== chmod 666 {device}  [for the tests' user]", flush=True)
+        device.chmod(0o666)
+
+
 def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> bool:
     """Run pytest on each venv, the first with all tests; tell whether all passed."""
     pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(workers())]
@@ -115,6 +123,7 @@ def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> b
     with contextlib.ExitStack() as stack:
         given = {"SUNDOG_WHEEL": str(install.wheel())}
         if os.geteuid() == 0:
+            open_fuse()
             references.make(place.path / "references", place.user, venvs[0])
             second = account.ordinary(USERS[1])
             socket = stack.enter_context(root_helper.running(place.user, second))

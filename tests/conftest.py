@@ -330,6 +330,11 @@ class RootHelper:
         streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
         return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
 
+    def descriptors(self, process: int) -> dict[str, str]:
+        """Return what the descriptors of a process are, which nobody but root may ask."""
+        found: dict[str, str] = self.ask("descriptors", process=process)["descriptors"]
+        return found
+
     def drop_caches(self) -> None:
         """Empty the kernel's caches of pages, dentries and inodes."""
         self.ask("drop-caches")

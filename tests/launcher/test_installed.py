@@ -25,6 +25,7 @@ from tests.launcher.installation import (
     CHECKOUT,
     CHILD_CALLS,
     CHILD_OPENS,
+    JOIN,
     JOINED,
     NOTIFY,
     STUB,
@@ -82,6 +83,7 @@ def version_of(command: Path | str, *, cwd: Path | None = None, **env: str) -> b
     [
         (JOINED.stem, "start_from_stub"),
         (NOTIFY, "attendant_for"),
+        (JOIN, "group_for"),
     ],
 )
 def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
