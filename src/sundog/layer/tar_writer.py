@@ -18,7 +18,7 @@ from sundog.errors import ArchiveError
 from sundog.layer.below import SET_ID
 from sundog.layer.header import BLOCK, NANOSECONDS, format_header
 from sundog.layer.holes import data_extents, has_no_holes
-from sundog.layer.names import display
+from sundog.layer.names import check_no_mark, display
 from sundog.layer.pax import format_records, format_time, xattr_record
 from sundog.layer.sparse import Map, fitting_map, format_map
 
@@ -48,8 +48,9 @@ class TarWriter:
     """An archive on its way to ``out``; call ``end`` at its end.
 
     No member is younger than ``mtime_clamp``, in seconds since 1970.  At most ``zeros`` bytes of
-    holes are written as zeros.  Without ``keeps_xattrs``, extended attributes are left out.  Its
-    methods raise OSError, and ArchiveError for what an archive cannot hold.
+    holes are written as zeros.  Without ``keeps_xattrs``, extended attributes are left out.  With
+    ``is_flat``, the reader of the archive knows no whiteouts.  Its methods raise OSError, and
+    ArchiveError for what an archive cannot hold.
     """
 
     def __init__(
@@ -60,13 +61,21 @@ class TarWriter:
         *,
         hashes: bool = True,
         keeps_xattrs: bool = True,
+        is_flat: bool = False,
     ) -> None:
+        self.dropped: list[bytes] = []  # the members that lost their set-id bits
         self._out = out
         self._hash = hashlib.sha256() if hashes else None
         self._buffer = bytearray()
         self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
         self._zeros = zeros  # bytes that may still be written for holes
         self._keeps_xattrs = keeps_xattrs
+        self._is_flat = is_flat
+
+    def check_name(self, path: bytes) -> None:
+        """Raise ArchiveError if the reader would take the file ``path`` for a whiteout."""
+        if not self._is_flat:
+            check_no_mark(path)
 
     def end(self) -> str:
         """Write the end of the archive; return the archive's digest, ``sha256:HEX``."""
@@ -91,8 +100,9 @@ class TarWriter:
 
         A member whose record is a guess loses its set-id bits, since it may be anybody's.
         """
-        if record.guessed:
+        if record.guessed and mode & SET_ID:
             mode &= ~SET_ID
+            self.dropped.append(name)
         pax: list[tuple[bytes, bytes]] = []
         if sparse is not None:
             pax += [

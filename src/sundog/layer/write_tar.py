@@ -12,10 +12,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from sundog.errors import ArchiveError
 from sundog.layer.below import kind_of
 from sundog.layer.directories import Directories
-from sundog.layer.names import OPAQUE, WHITEOUT, display, joined
+from sundog.layer.names import OPAQUE, WHITEOUT, check_no_mark, joined
 from sundog.layer.tar_writer import ZEROS_WRITTEN, TarWriter
 from sundog.layer.walk import walk
 from sundog.layer.xattrs import get_xattrs
@@ -78,11 +77,7 @@ class _LayerWriter:
         kind = kind_of(status.st_mode)
         if not kind:
             return  # a socket, or overlayfs's mark of a whiteout
-        if name.startswith(WHITEOUT):
-            raise ArchiveError(
-                f"{display(path)} cannot be in an archive: it would mean a whiteout there",
-                "rename it: layers cannot hold names that begin with .wh.",
-            )
+        check_no_mark(path)
         record = self._owners.get(path) or OwnerRecord(kind)
         first = self._linked.setdefault(status.st_ino, path) if status.st_nlink > 1 else path
         if first != path:
