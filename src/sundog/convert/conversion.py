@@ -247,9 +247,10 @@ class _Conversion:
             return (lambda out: write_directory(out, path, foreign, guessed=guessed)), ()
         if source.format in (SQUASH, SIF):
             from sundog.convert.from_squash import read_squash  # noqa: PLC0415 - seldom needed
+            from sundog.squashfs.sif import squashfs_place  # noqa: PLC0415
 
             fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
-            offset = _partition(fd) if source.format == SIF else 0
+            offset = squashfs_place(fd, os.fsencode(source.text)) if source.format == SIF else 0
             return (lambda out: read_squash(out, fd, offset)), (fd,)
         if source.format == TAR and not source.is_stream and _is_file(source.text):
             fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
@@ -371,13 +372,6 @@ def _write_tar(out: TarWriter, fd: int, found: Survey) -> None:
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb", buffering=0, closefd=False) as raw:
         write_normal(out, raw, found)
-
-
-def _partition(fd: int) -> int:
-    """Return where the SquashFS of a SIF file begins."""
-    from sundog.squashfs.sif import find_squashfs  # noqa: PLC0415 - seldom needed
-
-    return find_squashfs(fd)
 
 
 def _is_file(path: str) -> bool:

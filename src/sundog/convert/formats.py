@@ -135,7 +135,7 @@ def _place(text: str, named: str | None, known: Sequence[str]) -> Place:
 def _tagged(form: str, text: str) -> Place:
     """Split PATH[:TAG]; a path that exists as it is has no tag."""
     path, colon, tag = text.partition(":")
-    if colon and "/" not in tag.partition(":")[0] and not os.path.lexists(text):
+    if colon and not os.path.lexists(text):
         return Place(form, path, tag)
     return Place(form, text)
 

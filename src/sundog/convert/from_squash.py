@@ -10,12 +10,13 @@ from sundog.layer.limits import Meter
 from sundog.layer.names import joined
 from sundog.layer.xattrs import recordable
 from sundog.record.owners import OwnerRecord
-from sundog.squashfs.image import Image, Inode
+from sundog.squashfs.image import SquashfsImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sundog.layer.tar_writer import TarWriter
+    from sundog.squashfs.inode import Inode
 
 _READ = 1 << 20
 _NANOSECONDS = 1_000_000_000
@@ -26,13 +27,13 @@ def read_squash(archive: TarWriter, fd: int, offset: int = 0) -> None:
 
     Raises what the reader raises for a damaged one, and ArchiveError for one that is too large.
     """
-    _Reading(archive, Image(fd, offset), os.fstat(fd).st_size).run()
+    _Reading(archive, SquashfsImage(fd, offset), os.fstat(fd).st_size).run()
 
 
 class _Reading:
     """The state of reading one file system."""
 
-    def __init__(self, archive: TarWriter, image: Image, size: int) -> None:
+    def __init__(self, archive: TarWriter, image: SquashfsImage, size: int) -> None:
         self._archive = archive
         self._image = image
         self._meter = Meter(counts_input=False)
