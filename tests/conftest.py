@@ -214,6 +214,7 @@ class Runner(Protocol):
 
 
 IN_PLACE = {
+    "ch-convert": [sys.executable, "-m", "sundog.cli.convert"],
     "ch-image": [sys.executable, "-m", "sundog.cli.image"],
     "ch-run": [sys.executable, "-m", "sundog.launcher"],
 }
