@@ -108,7 +108,7 @@ def test_images_from_elsewhere_have_them(
     # An image that is built on it, without VOLUME, has the directories as well.
     workshop.build("FROM img\nRUN touch /var/y\n", tag="child")
     assert bound(workshop, tmp_path, "/var/lib/x", "child") == "of the host\n"
-    assert workshop.run("ls /var", "child") == "lib\ny\n"
+    assert workshop.run("ls -d /var/[ly]*", "child") == "/var/lib\n/var/y\n"
 
 
 def test_a_short_configuration_makes_few_directories() -> None:

@@ -32,7 +32,7 @@ def fuse() -> None:
 def make_squashfs(tree: Path, file: Path, *options: str, pseudo: Sequence[str] = ()) -> Path:
     """Make a SquashFS of ``tree``."""
     words = [word for line in pseudo for word in ("-p", line)]
-    line = ["mksquashfs", tree, file, *MAKE_OPTIONS, *options, *words]
+    line: list[str | Path] = ["mksquashfs", tree, file, *MAKE_OPTIONS, *options, *words]
     subprocess.run(line, check=True, capture_output=True)
     return file
 
@@ -67,7 +67,7 @@ class Containers:
 
     def output(self, *arguments: str | Path, **more: str) -> str:
         """Run to the end; return the standard output of a success."""
-        done = self.run(*arguments, **more)
+        done = self.run(*arguments, cwd=None, **more)
         assert done.returncode == 0, done.stderr
         return done.stdout.decode()
 
