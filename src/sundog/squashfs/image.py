@@ -2,6 +2,7 @@
 
 from _struct import Struct
 
+from sundog.errors import SquashfsError
 from sundog.squashfs.attributes import XattrTable
 from sundog.squashfs.compressors import decompressor_for
 from sundog.squashfs.contents import FRAGMENT, Contents
@@ -40,6 +41,7 @@ class SquashfsImage:
         "_contents",
         "_directories",
         "_inodes",
+        "_source",
         "_xattrs",
         "block_size",
         "has_xattrs",
@@ -50,7 +52,7 @@ class SquashfsImage:
     )
 
     def __init__(self, fd: int, offset: int = 0) -> None:
-        source = SquashfsSource(fd, offset)
+        self._source = source = SquashfsSource(fd, offset)
         about = Superblock(source)
         source.end = about.bytes_used
         decompress = decompressor_for(about.compression, source)
@@ -107,3 +109,7 @@ class SquashfsImage:
     def xattrs(self, inode: "Inode") -> "Xattrs":
         """Return the names and values of all extended attributes."""
         return self._xattrs.xattrs(inode)
+
+    def damaged(self, what: str) -> SquashfsError:
+        """Return the error that says ``what`` is wrong with the file as a whole."""
+        return self._source.damaged(what, 0)

@@ -1,6 +1,5 @@
 """Walk through a SquashFS file, and say what a user's own inodes could not show of it."""
 
-from sundog.errors import SquashfsError
 from sundog.kernel.libc import printable
 from sundog.record.owners import OwnerRecord
 
@@ -34,17 +33,13 @@ def walk(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
         for name, reference, _, following in image.entries(directory, start):
             path, inode = prefix + name, image.inode(reference)
             if len(path) > LONGEST_PATH:
-                raise SquashfsError(f"a path in a SquashFS file is too long: {printable(path)}")
+                raise image.damaged(f"a path is too long: {printable(path)}")
             yield path, inode
             if inode.kind == "d":
                 if reference in seen:
-                    raise SquashfsError(
-                        f"damaged SquashFS file: a second name of {printable(path)}"
-                    )
+                    raise image.damaged(f"a second name of a directory, {printable(path)}")
                 if len(seen) >= MOST_DIRECTORIES:
-                    raise SquashfsError(
-                        f"a SquashFS file has over {MOST_DIRECTORIES:,} directories"
-                    )
+                    raise image.damaged(f"over {MOST_DIRECTORIES:,} directories")
                 seen.add(reference)
                 # Only one directory's entries are in memory at a time.
                 way += [(prefix, directory, following), (path + b"/", inode, 0)]
