@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sundog.squashfs.image import SquashfsImage
-from sundog.squashfs.walk import walk
+from sundog.squashfs.walk import walk_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def content(image: SquashfsImage, file: Inode, step: int = 1 << 17) -> bytes:
 def found(image: SquashfsImage) -> dict[str, Inode]:
     """Return all paths with their inodes; look each up from the root, too."""
     paths = {}
-    for path, inode in walk(image):
+    for path, inode in walk_paths(image):
         at = image.root
         for name in path.split(b"/") if path else []:
             reference = image.lookup(image.inode(at), name)

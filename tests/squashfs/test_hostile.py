@@ -13,7 +13,7 @@ from sundog.errors import SquashfsError
 from sundog.squashfs import compressors
 from sundog.squashfs.compressors import decompressor_for
 from sundog.squashfs.source import SquashfsSource
-from sundog.squashfs.walk import walk
+from sundog.squashfs.walk import walk_paths
 from tests.squashfs.made import content, mksquashfs, opened
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def read_everything(path: Path) -> None:
     """Read all paths, attributes and contents."""
     with opened(path) as image:
-        for _, inode in walk(image):
+        for _, inode in walk_paths(image):
             image.xattrs(inode)
             if inode.kind == "f":
                 content(image, inode)

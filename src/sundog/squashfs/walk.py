@@ -15,7 +15,7 @@ MOST_DIRECTORIES = 1 << 20
 USERS_XATTRS = b"user."
 
 
-def walk(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
+def walk_paths(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
     """Yield each path and its inode: the root as b"", a directory before what it has.
 
     The names of a directory are in order of their bytes.  Names of one file yield inodes of one
@@ -53,7 +53,7 @@ def owner_records(image: "SquashfsImage") -> "Iterator[tuple[bytes, OwnerRecord]
     A path is relative to the root, as in a manifest of owners.  Sockets have no record.  Raises
     SquashfsError.
     """
-    for path, inode in walk(image):
+    for path, inode in walk_paths(image):
         if inode.kind == "s":
             continue
         xattrs = [pair for pair in image.xattrs(inode) if not pair[0].startswith(USERS_XATTRS)]
