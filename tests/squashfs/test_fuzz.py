@@ -21,7 +21,7 @@ import pytest
 
 from sundog.errors import SundogError
 from sundog.squashfs.image import SquashfsImage
-from sundog.squashfs.walk import owner_records, walk
+from sundog.squashfs.walk import owner_records, walk_paths
 from tests.squashfs.made import PSEUDO, mksquashfs
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def read_all(path: Path) -> None:
         image = SquashfsImage(fd)
         paths = 0
         try:
-            for _, inode in walk(image):
+            for _, inode in walk_paths(image):
                 paths += 1
                 look(image, inode.reference)
                 if paths > PATHS:

@@ -8,8 +8,10 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from array import array
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,8 +32,6 @@ from tests.squashfs.made import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sundog.squashfs.image import SquashfsImage
 
 KINDS = {
@@ -92,9 +92,10 @@ def check_tree(
             assert not links or inode.nlink == status.st_nlink
         if xattrs:
             names = os.listxattr(path, follow_symlinks=False)
-            assert dict(image.xattrs(inode)) == {
-                os.fsencode(each): os.getxattr(path, each) for each in names
-            }
+            values = {os.fsencode(each): os.getxattr(path, each) for each in names}
+            if not root:  # gensquashfs leaves out empty values
+                values = {name: value for name, value in values.items() if value}
+            assert dict(image.xattrs(inode)) == values
     if links:
         assert paths["small"].reference == paths["second name"].reference
 
@@ -273,7 +274,8 @@ def test_opening_costs_the_same_for_any_number_of_inodes(
 
 @pytest.mark.slow
 def test_a_directory_of_100000_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = mksquashfs(empty_files(tmp_path / "tree", 100_000), tmp_path / "x.sqfs")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:  # a disk takes half a minute
+        path = mksquashfs(empty_files(Path(memory), 100_000), tmp_path / "x.sqfs")
     with opened(path) as image:
         directory = image.inode(image.lookup(image.inode(image.root), b"directory") or 0)
         sizes = preads(monkeypatch)

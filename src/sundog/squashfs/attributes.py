@@ -7,7 +7,7 @@ Linux's squashfs_fs.h.
 from _struct import Struct
 
 from sundog.squashfs.cache import BoundedCache
-from sundog.squashfs.inode import ABSENT
+from sundog.squashfs.inode import NO_ROW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class XattrTable:
 
         No name is there twice.
         """
-        if inode.xattr == ABSENT:
+        if inode.xattr == NO_ROW:
             return ()
         found: Xattrs | None = self._found.get(inode.xattr)
         if found is None:

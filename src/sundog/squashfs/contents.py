@@ -7,7 +7,7 @@ squashfs_fragment_entry of Linux's squashfs_fs.h.
 from _struct import Struct, unpack
 
 from sundog.squashfs.cache import BoundedCache
-from sundog.squashfs.inode import ABSENT
+from sundog.squashfs.inode import NO_ROW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ BLOCK_SIZE_MASK = BLOCK_STORED - 1
 FRAGMENT = Struct("<QI4x")  # position, word
 # Words are kept, with the positions of the blocks, in groups.
 GROUP_LOG = 11
-GROUP = 1 << GROUP_LOG
-GROUP_MASK = GROUP - 1
+WORD_GROUP = 1 << GROUP_LOG
+GROUP_MASK = WORD_GROUP - 1
 KEPT_WORDS = 1 << 17
 # Where a group begins: the position of its first block, and block and offset of its words.
 GROUP_PLACE = Struct("<3Q")
@@ -135,7 +135,7 @@ class Contents:
         """Return the number of blocks of ``file``, without a fragment."""
         log = self._block_log
         count = file.size >> log
-        if file.fragment == ABSENT and count << log != file.size:
+        if file.fragment == NO_ROW and count << log != file.size:
             count += 1
         if count > MOST_BLOCKS:
             raise self._source.damaged(
@@ -196,7 +196,7 @@ class Contents:
         start, (block, offset) = file.start, file.place
         if group:
             start, block, offset = self._find_group(file, group)
-        words, _, _ = self._words(block, offset, min(GROUP, count - (group << GROUP_LOG)))
+        words, _, _ = self._words(block, offset, min(WORD_GROUP, count - (group << GROUP_LOG)))
         starts = []
         for word in words:
             starts.append(start)
@@ -213,7 +213,7 @@ class Contents:
             grown = bytearray(known)
             while group >= len(grown) // size:
                 start, block, offset = GROUP_PLACE.unpack_from(grown, len(grown) - size)
-                words, block, offset = self._words(block, offset, GROUP)
+                words, block, offset = self._words(block, offset, WORD_GROUP)
                 start += sum([word & BLOCK_SIZE_MASK for word in words])
                 grown += GROUP_PLACE.pack(start, block, offset)
             known = bytes(grown)

@@ -2,6 +2,7 @@
 
 from _struct import Struct
 
+from sundog.errors import SquashfsError
 from sundog.squashfs.attributes import XattrTable
 from sundog.squashfs.compressors import decompressor_for
 from sundog.squashfs.contents import FRAGMENT, Contents
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sundog.squashfs.directory import Entry
     from sundog.squashfs.inode import Inode
 
-ID = Struct("<I")
+ID_ROW = Struct("<I")
 
 
 class SquashfsImage:
@@ -40,6 +41,7 @@ class SquashfsImage:
         "_contents",
         "_directories",
         "_inodes",
+        "_source",
         "_xattrs",
         "block_size",
         "has_xattrs",
@@ -50,19 +52,19 @@ class SquashfsImage:
     )
 
     def __init__(self, fd: int, offset: int = 0) -> None:
-        source = SquashfsSource(fd, offset)
+        self._source = source = SquashfsSource(fd, offset)
         about = Superblock(source)
         source.end = about.bytes_used
         decompress = decompressor_for(about.compression, source)
         metadata = Metadata(source, decompress)
         end, inode_end = about.bytes_used, about.directory_start
-        ids = metadata.table(about.id_start, about.id_count, ID.size, end)
+        ids = metadata.table(about.id_start, about.id_count, ID_ROW.size, end)
         rows = [ids.row(index) for index in range(about.id_count)]
         self.root = about.root
         self.inode_count = about.inode_count
         self.block_size = 1 << about.block_log
         self.mtime = about.mtime
-        self.ids = tuple([int.from_bytes(row[at : at + ID.size], "little") for row, at in rows])
+        self.ids = tuple([int.from_bytes(row[at : at + ID_ROW.size], "little") for row, at in rows])
         self.has_xattrs = about.xattr_start is not None
         fragments = None
         if about.fragment_start is not None and about.fragment_count:
@@ -107,3 +109,7 @@ class SquashfsImage:
     def xattrs(self, inode: "Inode") -> "Xattrs":
         """Return the names and values of all extended attributes."""
         return self._xattrs.xattrs(inode)
+
+    def damaged(self, what: str) -> SquashfsError:
+        """Return the error that says ``what`` is wrong with the file as a whole."""
+        return self._source.damaged(what, 0)

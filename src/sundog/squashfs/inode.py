@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Type, mode, rows of uid and gid in the table of IDs, mtime, number.
 INODE_HEAD = Struct("<4H2I")
-ABSENT = 0xFFFFFFFF  # no fragment, no extended attributes
+NO_ROW = 0xFFFFFFFF  # no fragment, no extended attributes
 LONGEST_INODE = INODE_HEAD.size + 40  # without what has no fixed size
 XATTR_INDEX = Struct("<I")
 LONGEST_TARGET = 4095  # PATH_MAX without the NUL
@@ -42,13 +42,13 @@ class Inode:
                 as ``stat`` would show them; ``rdev`` is from os.makedev, and 0 for all but devices.
                 The size of a directory is that of its list
     target      of a symlink; b"" for others
-    xattr       row of the table of extended attributes, or ABSENT
+    xattr       row of the table of extended attributes, or NO_ROW
 
     The rest says where the contents are, for this package:
 
     start       of a file: the position of its first block; of a directory: the block of its list
     offset      of a file: in its fragment; of a directory: in the block
-    fragment    of a file: number of the fragment that has its end, or ABSENT
+    fragment    of a file: number of the fragment that has its end, or NO_ROW
     indexes     of a directory: count of rows of its index
     place       block and offset of what follows in the inode: words of blocks, or the index
     """
@@ -81,10 +81,10 @@ class Inode:
         size: int = 0,
         rdev: int = 0,
         target: bytes = b"",
-        xattr: int = ABSENT,
+        xattr: int = NO_ROW,
         start: int = 0,
         offset: int = 0,
-        fragment: int = ABSENT,
+        fragment: int = NO_ROW,
         indexes: int = 0,
         place: "Place" = (0, 0),
     ) -> None:
@@ -211,12 +211,12 @@ class InodeTable:
         nlink, device, *rest = fields
         # new_encode_dev() of Linux: 12 bits of the major number amid 20 of the minor one.
         rdev = os.makedev(device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00)
-        return Inode(head, nlink, rdev=rdev, xattr=rest[0] if rest else ABSENT, place=place)
+        return Inode(head, nlink, rdev=rdev, xattr=rest[0] if rest else NO_ROW, place=place)
 
     def other(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
         """Make an inode of type 6, 7, 13 or 14."""
         nlink, *rest = fields
-        return Inode(head, nlink, xattr=rest[0] if rest else ABSENT, place=place)
+        return Inode(head, nlink, xattr=rest[0] if rest else NO_ROW, place=place)
 
 
 # Type → its letter, the fixed part after the head, and what makes the inode.

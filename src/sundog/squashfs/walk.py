@@ -1,6 +1,5 @@
 """Walk through a SquashFS file, and say what a user's own inodes could not show of it."""
 
-from sundog.errors import SquashfsError
 from sundog.kernel.libc import printable
 from sundog.record.owners import OwnerRecord
 
@@ -16,7 +15,7 @@ MOST_DIRECTORIES = 1 << 20
 USERS_XATTRS = b"user."
 
 
-def walk(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
+def walk_paths(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
     """Yield each path and its inode: the root as b"", a directory before what it has.
 
     The names of a directory are in order of their bytes.  Names of one file yield inodes of one
@@ -34,17 +33,13 @@ def walk(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
         for name, reference, _, following in image.entries(directory, start):
             path, inode = prefix + name, image.inode(reference)
             if len(path) > LONGEST_PATH:
-                raise SquashfsError(f"a path in a SquashFS file is too long: {printable(path)}")
+                raise image.damaged(f"a path is too long: {printable(path)}")
             yield path, inode
             if inode.kind == "d":
                 if reference in seen:
-                    raise SquashfsError(
-                        f"damaged SquashFS file: a second name of {printable(path)}"
-                    )
+                    raise image.damaged(f"a second name of a directory, {printable(path)}")
                 if len(seen) >= MOST_DIRECTORIES:
-                    raise SquashfsError(
-                        f"a SquashFS file has over {MOST_DIRECTORIES:,} directories"
-                    )
+                    raise image.damaged(f"over {MOST_DIRECTORIES:,} directories")
                 seen.add(reference)
                 # Only one directory's entries are in memory at a time.
                 way += [(prefix, directory, following), (path + b"/", inode, 0)]
@@ -58,7 +53,7 @@ def owner_records(image: "SquashfsImage") -> "Iterator[tuple[bytes, OwnerRecord]
     A path is relative to the root, as in a manifest of owners.  Sockets have no record.  Raises
     SquashfsError.
     """
-    for path, inode in walk(image):
+    for path, inode in walk_paths(image):
         if inode.kind == "s":
             continue
         xattrs = [pair for pair in image.xattrs(inode) if not pair[0].startswith(USERS_XATTRS)]
