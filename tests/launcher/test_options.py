@@ -144,7 +144,7 @@ def test_changes_of_the_environment_keep_their_order(tmp_path: Path) -> None:
     file.write_bytes(b"C=3\nD=4\n")
     line = read("--set-env", "--unset-env=X", "--set-env=A='1'", "--set-env0", f"--set-env={file}")
     changes = [
-        (type(change), getattr(change, type(change).__slots__[0])) for change in line.changes
+        (type(change), getattr(change, type(change).__slots__[-1])) for change in line.changes
     ]
     assert changes == [
         (SetFromImage, b"\n"),
