@@ -32,7 +32,7 @@ from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.kernel.process import set_dumpable
 from sundog.kernel.unix_peer import UnixPeer
-from sundog.launcher.keeper import PEER_ACCEPTED, IMAGE_LIMIT, start_keeper
+from sundog.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, start_keeper
 from sundog.launcher.options import parse_number
 from sundog.record.location import account_name
 
@@ -169,11 +169,12 @@ class Group(Joinable):
         connection = socket(AF_UNIX, SOCK_SEQPACKET)
         try:
             connection.connect(self._name)
-        except ConnectionRefusedError:
+        except OSError as error:
+            connection.close()
+            if error.errno != errno.ECONNREFUSED:
+                raise socket_error("connect", self._name, error) from None
             sleep(PAUSE)
             return False
-        except OSError as error:
-            raise socket_error("connect", self._name, error) from None
         keeper = UnixPeer(connection)
         if keeper.uid != os.geteuid() or not keeper.is_in(os.stat(b"/proc/self/ns/user")):
             if keeper.pidfd < 0:
@@ -286,6 +287,7 @@ def bound_socket(name: bytes) -> socket | None:
     try:
         listener.bind(name)
     except OSError as error:
+        listener.close()
         if error.errno != errno.EADDRINUSE:
             raise socket_error("bind", name, error) from None
         return inherited_socket(name)
