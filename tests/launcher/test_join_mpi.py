@@ -43,7 +43,8 @@ def test_two_ranks(compiled: Compiled, image: Path, tmp_path: Path) -> None:
         [
             *("strace", "-f", "-qq", "-e", "trace=process_vm_readv", "-e", "signal=none"),
             *("-o", log, programs / "mpiexec", "-n", "2"),
-            *(compiled.command, "--join", "-W", *(bind for bind in binds if exists(bind))),
+            *(compiled.command, "--join", "-W"),
+            *(bind for bind in binds if exists(bind)),
             *(image, "--", "ranks"),
         ],
         env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(tmp_path / "storage")},
