@@ -15,8 +15,8 @@ static void add_bind(struct options *options, const char *value)
 {
     const char *colon = find(value, ':'), *target = colon ? colon + 1 : value, *rest = target;
     while (*rest == '/' || *rest == '.') rest++;
-    if (!*value || colon == value || *target != '/' || !*rest || begins(value, "/proc"))
-        decline("a bind that can't be, or of this process");
+    if (colon == value || *target != '/' || !*rest || find(target, ':') || begins(value, "/proc"))
+        decline("a bind that can't be, of this process, or with :ro");
     options->binds[options->bind_count++] =
         (struct bind){colon ? copied(value, (size_t)(colon - value)) : value, target};
 }

@@ -70,6 +70,8 @@ FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()"),
     "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
+    "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
+    "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.launcher.join", "group_for"),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}

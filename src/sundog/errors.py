@@ -10,6 +10,7 @@
     ├── PlatformUnavailable     no image for that platform
     ├── ArchiveError            a tar is damaged or hostile
     │   └── EndsEarly           it ends too soon
+    ├── SquashfsError           a SquashFS file is damaged, hostile, or of another kind
     ├── ReferenceSyntaxError    an image reference does not follow the grammar
     ├── DigestSyntaxError       a digest does not follow the grammar
     ├── ContentMismatch         content is not what its descriptor says
@@ -102,6 +103,10 @@ class StoreError(MachineError):
 
 class ArchiveError(SundogError):
     """A tar archive is damaged, or a member of it would reach outside the tree."""
+
+
+class SquashfsError(SundogError):
+    """A SquashFS file is damaged, or is not of a kind that this machine can read."""
 
 
 class ReferenceSyntaxError(SundogError):

@@ -40,6 +40,7 @@ def load_packaging(name: str) -> types.ModuleType:
     return module
 
 
+@functools.cache
 def joined_text(name: str = JOINED.stem) -> str:
     text: str = load_packaging("join_launcher").join(CHECKOUT / "src", name)
     return text

@@ -33,7 +33,7 @@ from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.kernel.process import set_dumpable
 from sundog.kernel.unix_peer import UnixPeer
 from sundog.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, start_keeper
-from sundog.launcher.options import parse_number
+from sundog.launcher.option_numbers import parse_number
 from sundog.record.location import account_name
 
 TYPE_CHECKING = False

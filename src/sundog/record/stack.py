@@ -60,6 +60,32 @@ def pack_stack(stack: ImageStack) -> bytes:
     return b"".join(field + b"\0" for field in fields)
 
 
+def pack_command(
+    entrypoint: list[bytes], command: list[bytes], workdir: bytes = b"", *, user: bytes = b""
+) -> bytes:
+    """Return the bytes of ``ch/stack`` in a one-file image: its default command, and no layers.
+
+    Raises StoreError if a field contains a NUL byte.
+    """
+    return pack_stack(ImageStack([], b"", entrypoint, command, workdir, user=user))
+
+
+def unpack_command(data: bytes) -> ImageStack:
+    """Return what ``pack_command`` packed into ``data``.
+
+    Raises StoreError if ``data`` is something else; a stranger may have made the image.
+    """
+    try:
+        stack = unpack_stack(data)
+        if stack.layers or stack.tree:
+            raise ValueError("it names layers")
+    except (ValueError, IndexError) as error:
+        raise StoreError(
+            f"damaged image: ch/stack: {error}", "make it again, with ch-convert"
+        ) from error
+    return stack
+
+
 def unpack_stack(data: bytes) -> ImageStack:
     """Return what ``pack_stack`` packed into ``data``.  Raises ValueError or IndexError."""
     fields = data.split(b"\0")
