@@ -25,7 +25,7 @@ class Node:
 
     def __init__(self, compiled: Compiled, place: Path) -> None:
         self.command = compiled.command
-        self.tag = place.name
+        self.tag = f"{place.name}-{os.getpid()}"  # other test runs have the same user
         self.place = place
         self.peers: list[Peer] = []
         self.storage = make_storage(place / "storage")
