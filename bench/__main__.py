@@ -25,7 +25,7 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import emulation, floor, inputs, language, pull, push, report, start
+from bench import emulation, floor, inputs, join, language, pull, push, report, start
 from bench.build import builds, imports
 from bench.file_system import WHOLE, ext4
 from bench.measure import Bench
@@ -117,6 +117,7 @@ def root_emulation(bench: Bench, results: report.Results) -> None:
 # Each part has a file system of its own, gone before the next part: together they need a lot.
 PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "start": start.measure,
+    "join": join.measure,
     "builds": building,
     "registries": registries,
     "emulation": root_emulation,

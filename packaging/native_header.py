@@ -19,12 +19,8 @@ CONSTANTS = {
     "sundog.container.mountpoint": ("INSIDE",),
     "sundog.kernel.namespaces": ("CLONE_NEWNS", "CLONE_NEWUSER"),
     "sundog.kernel.process": (
-        *(
-            "PR_SET_DUMPABLE",
-            "PR_SET_NO_NEW_PRIVS",
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-            "SECCOMP_SET_MODE_FILTER",
-        ),
+        *("PR_SET_DUMPABLE", "PR_SET_NO_NEW_PRIVS"),
+        *("SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_SET_MODE_FILTER"),
     ),
     "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
     "sundog.record.location": ("S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX", "STORAGE_VARIABLE"),
@@ -49,16 +45,8 @@ CONSTANTS = {
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
 ERRNOS = (
-    "EADDRINUSE",
-    "EAGAIN",
-    "ECONNREFUSED",
-    "ECONNRESET",
-    "EINTR",
-    "ENODEV",
-    "ENOENT",
-    "ENOTDIR",
-    "ESTALE",
-    "ETIMEDOUT",
+    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "ENODEV", "ENOENT"),
+    *("ENOTDIR", "ESTALE", "ETIMEDOUT"),
 )
 
 # The constants that no module has: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h,

@@ -72,7 +72,7 @@ def install(
     package = module.parents[1]
     shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
     module.write_text(joined_text())
-    for name in (NOTIFY, JOIN):
+    for name in load_packaging("join_launcher").ADDITIONS.values():
         module.with_stem(name).write_text(joined_text(name))
     if bytecode:
         py_compile.compile(str(module), doraise=True)

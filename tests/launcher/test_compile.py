@@ -32,7 +32,7 @@ FOREIGN = "s390x" if MACHINE != "s390x" else "x86_64"
 
 def test_it_is_small() -> None:
     texts = [path.read_text(encoding="ascii").splitlines() for path in NATIVE.iterdir()]
-    assert sum(map(len, texts)) <= 1000
+    assert sum(map(len, texts)) <= 1120
     assert max(map(len, texts)) <= 400
     assert max(len(line) for text in texts for line in text) <= 100
 
@@ -50,12 +50,24 @@ def test_no_compiler_warns(compiler: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+# libseccomp takes these calls for parts of socketcall(2), which these kernels also have:
+# arch/powerpc and arch/s390, kernel/syscalls/syscall.tbl.
+SOCKET_CALLS = ("socket", "bind", "connect", "getsockopt", "recvmsg")
+DIRECT = {
+    "ppc64le": dict(zip(SOCKET_CALLS, (326, 327, 328, 340, 342), strict=True)),
+    "s390x": dict(zip(SOCKET_CALLS, (359, 361, 362, 365, 372), strict=True)),
+}
+
+
 def test_system_call_numbers() -> None:
     header = load_packaging("native_header")
     assert {*header.COLUMNS} == {*header.MACROS} == {*load_packaging("compile_start").MACHINES}
     for machine, column in header.COLUMNS.items():
         for call, numbers in header.NUMBERS.items():
-            assert libseccomp.number(call, machine) == numbers[column], (machine, call)
+            expected = libseccomp.number(call, machine)
+            if expected is None:
+                expected = DIRECT[machine][call]
+            assert expected == numbers[column], (machine, call)
 
 
 # The wheels

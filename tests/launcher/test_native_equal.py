@@ -146,6 +146,27 @@ def test_equal(compiled: Compiled, place: Path, case: str, image: str) -> None:
     assert compiled.handed_over()
 
 
+@pytest.mark.parametrize("ids", [[], ["-u0", "-g0"]])
+def test_equal_in_a_group(compiled: Compiled, place: Path, ids: list[str]) -> None:
+    """A peer that C starts is the same process as one that Python starts."""
+    tag = f"--join-tag=equal{len(ids)}"
+    first = subprocess.Popen(
+        [compiled.stub, tag, *ids, "app", "--", "sh", "-c", "echo; read line"],
+        env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "s"), "TMPDIR": str(place / "data")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"\n"
+        words = [tag, "-c/mnt", "--seccomp", "--set-env", "--unset-env=L*", "app"]
+        python = shown(compiled.command, "python", place, words)
+        assert shown(compiled.command, "compiled", place, words) == python
+        assert "== mountinfo\n" in python
+    finally:
+        first.communicate(b"\n")
+
+
 @pytest.mark.parametrize(
     "strings",
     [

@@ -169,11 +169,12 @@ class Group(Joinable):
         connection = socket(AF_UNIX, SOCK_SEQPACKET)
         try:
             connection.connect(self._name)
-        except ConnectionRefusedError:
+        except OSError as error:
+            connection.close()
+            if error.errno != errno.ECONNREFUSED:
+                raise socket_error("connect", self._name, error) from None
             sleep(PAUSE)
             return False
-        except OSError as error:
-            raise socket_error("connect", self._name, error) from None
         keeper = UnixPeer(connection)
         if keeper.uid != os.geteuid() or not keeper.is_in(os.stat(b"/proc/self/ns/user")):
             if keeper.pidfd < 0:
@@ -286,6 +287,7 @@ def bound_socket(name: bytes) -> socket | None:
     try:
         listener.bind(name)
     except OSError as error:
+        listener.close()
         if error.errno != errno.EADDRINUSE:
             raise socket_error("bind", name, error) from None
         return inherited_socket(name)
