@@ -32,7 +32,7 @@ def fuse() -> None:
 def make_squashfs(tree: Path, file: Path, *options: str, pseudo: Sequence[str] = ()) -> Path:
     """Make a SquashFS of ``tree``."""
     words = [word for line in pseudo for word in ("-p", line)]
-    line = ["mksquashfs", tree, file, *MAKE_OPTIONS, *options, *words]
+    line = ["mksquashfs", str(tree), str(file), *MAKE_OPTIONS, *options, *words]
     subprocess.run(line, check=True, capture_output=True)
     return file
 
@@ -53,21 +53,21 @@ class Containers:
         self.place = place
         self.environment = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "storage")}
 
-    def run(self, *arguments: str | Path, cwd: Path | None = None, **more: str) -> Completed:
+    def run(self, *arguments: str | Path) -> Completed:
         """Run to the end."""
         return subprocess.run(
             [self.command, *arguments],
-            env=self.environment | more,
-            cwd=cwd or self.place,
+            env=self.environment,
+            cwd=self.place,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=60,
             check=False,
         )
 
-    def output(self, *arguments: str | Path, **more: str) -> str:
+    def output(self, *arguments: str | Path) -> str:
         """Run to the end; return the standard output of a success."""
-        done = self.run(*arguments, **more)
+        done = self.run(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.decode()
 

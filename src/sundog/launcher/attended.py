@@ -43,8 +43,6 @@ from sundog.record.layer_path import LayerPath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sundog.container.plan import Plan
     from sundog.launcher.image import Image
     from sundog.launcher.main import Become
