@@ -201,7 +201,7 @@ def test_many_holes_make_a_short_map() -> None:
 
 
 def test_a_file_of_too_many_holes(tree: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sundog.layer.write_tar.fitting_map", lambda *_: None)
+    monkeypatch.setattr("sundog.layer.tar_writer.fitting_map", lambda *_: None)
     make_sparse(tree + b"/holes", 1 << 20)
     with pytest.raises(ArchiveError, match="holes has more holes than an archive can hold"):
         write_tar(io.BytesIO(), tree, {}, zeros=0)

@@ -94,9 +94,9 @@ class Report:
         if hint:
             self._write(_ERROR_COLOUR, f"hint: {hint}")
 
-    def transfer(self, label: str, verb: str, total: int) -> Transfer:
+    def transfer(self, label: str, verb: str, total: int | None) -> Transfer:
         """Report that a transfer of ``total`` bytes begins; on a terminal, show its progress."""
-        if not self._draws:
+        if not self.draws:
             self.info(f"{label}: {verb}")
             return Transfer()
         text = escaped(f"{label}: {verb}")
@@ -114,7 +114,8 @@ class Report:
                 self._display.close()
 
     @property
-    def _draws(self) -> bool:
+    def draws(self) -> bool:
+        """Whether the progress of transfers is drawn."""
         return (
             self.level >= _INFO
             and self._stream.isatty()
@@ -167,7 +168,9 @@ class Transfer:
 
 
 class _DrawnTransfer(Transfer):
-    def __init__(self, display: Display, lock: threading.RLock, text: str, total: int) -> None:
+    def __init__(
+        self, display: Display, lock: threading.RLock, text: str, total: int | None
+    ) -> None:
         self._display = display
         self._lock = lock
         self._task = display.add(text, total)

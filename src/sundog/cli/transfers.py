@@ -47,7 +47,7 @@ class Display:
         """Whether there are lines on the terminal."""
         return self._active > 0
 
-    def add(self, description: str, total: int) -> int:
+    def add(self, description: str, total: int | None) -> int:
         """Add a line and return its number."""
         if not self._active:
             self._progress.start()

@@ -101,6 +101,10 @@ class Child:
             )
         return opened(answer)
 
+    def kill(self) -> None:
+        """Kill the child and reap it; its answer is lost."""
+        self._end(signal.SIGKILL, None, is_gentle=False)
+
     def wait(self) -> int:
         """Reap the child; return its wait status."""
         return os.waitpid(self.pid, 0)[1]

@@ -54,6 +54,7 @@ class SquashRoot:
     def mount(self, held: int) -> int:
         """See ``Root``."""
         cover_root(held)
+        self._is_attached = True
         return held
 
     def show(self, place: bytes) -> tuple[int, int]:

@@ -29,6 +29,7 @@ from sundog.store.images import Image
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
     from sundog.convert.archived import ArchivedImage
     from sundog.convert.members import Members
@@ -83,6 +84,52 @@ def load(
         ]
     store.images.put(*loaded)
     return loaded
+
+
+def load_one(
+    store: Store,
+    source: str | BinaryIO,
+    what: str,
+    tag: str,
+    *,
+    platform: Platform,
+    report: Report,
+) -> Image:
+    """Load one image of an archive, a layout's directory, ``-`` or a stream; give it no name.
+
+    ``what`` names the source in messages.  Without ``tag``, there has to be only one.  Raises
+    ArchiveError.
+    """
+    store.hold()
+    try:
+        if isinstance(source, str):
+            members = _members(store, source)
+        else:
+            members = ArchiveMembers.read(store, source, what)
+        image = _one(_read(members, platform), tag)
+        layers = load_layers(store, members, image.layers, report)
+    except FAULTS as error:
+        raise ArchiveError(f"can't read {what}: {error.message}", error.hint or _HINT) from error
+    for digest, content in image.documents:
+        store.blobs.put(content, digest)
+    blobs = tuple(str(digest) for digest, _ in image.documents)
+    return Image("", "", image.config, tuple(layers), "", blobs)
+
+
+def _one(images: Sequence[ArchivedImage], tag: str) -> ArchivedImage:
+    """Return the image with the name or the tag ``tag``, or else the only one."""
+    if not tag:
+        if len(images) == 1:
+            return images[0]
+        names = ", ".join(name for image in images for name in image.names) or "without names"
+        raise ArchiveError(
+            f"it holds {len(images)} images: {names}", "name one: oci-archive:PATH:TAG"
+        )
+    for image in images:
+        for name in image.names:
+            if tag in (name, Reference.parse(name).familiar, Reference.parse(name).tag):
+                return image
+    raise ArchiveError(f"it holds no image {tag}", "ch-image load shows what it holds")
 
 
 def _members(store: Store, source: str) -> Members:

@@ -18,7 +18,7 @@ from _signal import (  # type: ignore[import-not-found]
 )
 
 from sundog.container.operations import Bind
-from sundog.container.paths import is_directory
+from sundog.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.container.squash_root import SquashRoot
 from sundog.errors import KernelError, SundogError
 from sundog.fuse.channel import DEVICE_MESSAGE, FAILED, READY, Channel, make_channel
@@ -121,11 +121,11 @@ class FileServer:
         recorded = (DESCRIPTOR_PATH % tree, DESCRIPTOR_PATH % records) if with_records else None
         return one_file_image(SquashRoot(path, tree), recorded)
 
-    def bind(self, source: bytes, destination: bytes, need: str) -> Bind:
+    def bind(self, source: bytes, destination: bytes, need: str, *, writable: bool) -> Bind:
         """Return the operation that shows ``source`` of the host at ``destination``."""
         if source == destination or source not in self._paths:
-            return Bind(source, destination, need)
-        return FileBind(source, destination, need, self)
+            return Bind(source, destination, need, writable=writable)
+        return FileBind(source, destination, need, self, writable=writable)
 
 
 class FileBind(Bind):
@@ -138,8 +138,10 @@ class FileBind(Bind):
 
     __slots__ = ("_files", "_is_file", "_shown")
 
-    def __init__(self, source: bytes, destination: bytes, need: str, files: FileServer) -> None:
-        super().__init__(source, destination, need)
+    def __init__(
+        self, source: bytes, destination: bytes, need: str, files: FileServer, *, writable: bool
+    ) -> None:
+        super().__init__(source, destination, need, writable=writable)
         self._files = files
         self._is_file = destination.rpartition(b"/")[2] == source.rpartition(b"/")[2]
         self._shown = -1
@@ -181,6 +183,11 @@ def be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -
     from sundog.fuse.server import ImageServer  # noqa: PLC0415
 
     ImageServer(channel, images, is_single=is_single).run()
+
+
+def shown_image(path: bytes) -> Image:
+    """Return the image ``path``, which is one file, and this process's root directory."""
+    return one_file_image(SquashRoot(path, os.open(b"/", OPEN_DIRECTORY)), None)
 
 
 def one_file_image(root: SquashRoot, recorded: "tuple[bytes, bytes] | None") -> Image:

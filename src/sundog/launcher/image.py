@@ -153,6 +153,8 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
     except OSError as error:
         raise kernel_error("stat", reference, error.errno or 0) from None
     if not directory:
+        if not os.access(reference, os.R_OK, effective_ids=True):
+            raise kernel_error("open", reference, errno.EACCES)
         raise SundogError(
             f"unknown image type: {shown}",
             "an image is a name in storage, a directory, or a file with SquashFS or SIF; "

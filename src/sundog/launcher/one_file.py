@@ -10,7 +10,6 @@ import os
 
 from sundog.container.paths import exists
 from sundog.kernel.files import Closing
-from sundog.kernel.libc import kernel_error
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.launcher.image import image_name
 from sundog.record.names import name_to_directory
@@ -29,31 +28,29 @@ MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
 def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list[bytes]]:
     """Return the image if it is one file, else b""; and the sources of binds that are such files.
 
-    A name in ``storage`` beats a file.  Raises KernelError for a file that cannot be read.
+    A name in ``storage`` beats a file.
     """
     image = line.operands[0]
     if not is_one_file(image) or is_stored_name(image, storage):
         image = b""
     sources = [
         source
-        for source, destination in line.binds
+        for source, destination, _ in line.binds
         if source != destination and is_one_file(source)
     ]
     return image, sources
 
 
 def is_one_file(path: bytes) -> bool:
-    """Tell whether the file ``path`` is SquashFS or SIF."""
+    """Tell whether the file ``path`` can be read, and is SquashFS or SIF."""
     try:
         if os.stat(path).st_mode & S_IFMT != S_IFREG:
             return False
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+        with Closing(fd):
+            start = os.pread(fd, MAGICS_LENGTH, 0)
+    except OSError:
         return False
-    except OSError as error:
-        raise kernel_error("open", path, error.errno or 0) from None
-    with Closing(fd):
-        start = os.pread(fd, MAGICS_LENGTH, 0)
     return start.startswith(SQUASHFS_MAGIC) or start[SIF_MAGIC_PLACE:] == SIF_MAGIC
 
 

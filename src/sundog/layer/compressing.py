@@ -1,4 +1,6 @@
-"""Compress a stream on its way out: gzip, zstd or nothing.  Equal streams give equal bytes.
+"""Compress a stream on its way out: gzip, zstd, xz, bzip2 or nothing.
+
+Equal streams give equal bytes.
 
 gzip uses ISA-L where it is installed, else zlib at its fastest level: the last tenth of the size
 would cost ten times the time.  Headers hold no name and no time.
@@ -62,10 +64,26 @@ def _none() -> tuple[_Compressor, str]:
     return _Stored(), ""
 
 
-# Name in COMPRESSIONS → function that returns a compressor and its name.
-_COMPRESSORS: dict[str, Callable[[], tuple[_Compressor, str]]] = dict(
-    zip(COMPRESSIONS, (_gzip, _zstd, _none), strict=True)
-)
+def _xz() -> tuple[_Compressor, str]:
+    import lzma  # noqa: PLC0415 - seldom needed
+
+    return lzma.LZMACompressor(), "xz 6"
+
+
+def _bzip2() -> tuple[_Compressor, str]:
+    import bz2  # noqa: PLC0415 - seldom needed
+
+    return bz2.BZ2Compressor(), "bzip2 9"
+
+
+# Name → function that returns a compressor and its name.  Layers have no xz and no bzip2.
+_COMPRESSORS: dict[str, Callable[[], tuple[_Compressor, str]]] = {
+    "gzip": _gzip,
+    "zstd": _zstd,
+    "none": _none,
+    "xz": _xz,
+    "bzip2": _bzip2,
+}
 
 
 def compressor_name(compression: str) -> str:
@@ -73,7 +91,7 @@ def compressor_name(compression: str) -> str:
 
     Raises UsageError if ``compression`` is not in ``COMPRESSIONS``.
     """
-    if compression not in _COMPRESSORS:
+    if compression not in COMPRESSIONS:
         raise UsageError(
             f"unknown compression: {compression}", f"one of: {', '.join(COMPRESSIONS)}"
         )

@@ -18,28 +18,23 @@ from typing import TYPE_CHECKING
 
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing
-from sundog.layer.below import SET_ID, kind_of
+from sundog.layer.below import kind_of
 from sundog.layer.copying import Copier
 from sundog.layer.directories import Directories
+from sundog.layer.directory_owners import DEVICES, PLACEHOLDERS, DirectoryOwners, unreadable_error
 from sundog.layer.directory_records import is_about_records, own_records
 from sundog.layer.names import display, joined
 from sundog.layer.walk import walk
 from sundog.layer.write_tar import write_tar
 from sundog.layer.xattrs import get_xattrs, set_xattrs
 from sundog.record.directory import RECORDS_DIRECTORY
-from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sundog.layer.directory_owners import Owner
     from sundog.layer.xattrs import Pairs
     from sundog.record.owners import OwnersManifest
-
-Owner = tuple[int, int]
-
-_SHOWN = 50  # unreadable files at most that a message names
-_DEVICES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
-_ON_DISK = {"c": "f", "b": "f"}  # the kind of the placeholder of a device
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +80,11 @@ def import_directory(
     of ``source``; OSError when ``tree`` cannot be written.
     """
     with own_records(source) as records, Directories(source) as there, Directories(tree) as here:
-        copy = _DirectoryCopy(there, here, foreign, records, guessed=guessed)
+        owners = DirectoryOwners(foreign, records, guessed=guessed)
+        copy = _DirectoryCopy(there, here, owners)
         copy.run()
     if copy.unreadable:
-        shown = ", ".join(map(display, sorted(copy.unreadable)[:_SHOWN]))
-        more = len(copy.unreadable) - _SHOWN
-        raise SundogError(
-            f"cannot read in {display(source)}: {shown}{f' and {more} more' if more > 0 else ''}",
-            "make them readable, or import a tar made by somebody who may read them",
-        )
+        raise unreadable_error(source, copy.unreadable)
     with open(os.devnull, "wb") as nowhere:
         return Imported(copy.owners, write_tar(nowhere, tree, copy.owners))
 
@@ -101,22 +92,12 @@ def import_directory(
 class _DirectoryCopy:
     """The state of one copy."""
 
-    def __init__(
-        self,
-        there: Directories,
-        here: Directories,
-        foreign: Mapping[bytes, Owner],
-        records: OwnersManifest | None,
-        *,
-        guessed: bool,
-    ) -> None:
+    def __init__(self, there: Directories, here: Directories, shown: DirectoryOwners) -> None:
         self.owners: OwnersManifest = {}
         self.unreadable: set[bytes] = set()
         self._there = there
         self._here = here
-        self._foreign = foreign
-        self._records = records or {}
-        self._guessed = guessed and records is None
+        self._shown = shown
         self._copier = Copier()
         self._linked: dict[tuple[int, int], bytes] = {}  # inodes with several names → one copy
 
@@ -145,7 +126,7 @@ class _DirectoryCopy:
         if path:
             os.mkdir(name, 0o700, dir_fd=self._here.open(parent))
         left = set_xattrs(self._here.open(path), get_xattrs(original))
-        self._record(path, "d", left, guessed=self._is_guess(path, status))
+        self._record(path, "d", status, left)
 
     def _copy(self, directory: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Copy an entry that is not a directory."""
@@ -160,12 +141,12 @@ class _DirectoryCopy:
             if first in self.owners:
                 self.owners[path] = self.owners[first]
             return
-        kind = _DEVICES.get(stat.S_IFMT(status.st_mode)) or kind_of(status.st_mode)
+        kind = DEVICES.get(stat.S_IFMT(status.st_mode)) or kind_of(status.st_mode)
         if not kind:
             return  # a socket
-        recorded = self._recorded(path, kind)
+        recorded = self._shown.recorded(path, kind)
         left: Pairs = ()
-        if kind in _ON_DISK or (recorded is not None and recorded.kind in _ON_DISK):
+        if kind in PLACEHOLDERS or (recorded is not None and recorded.kind in PLACEHOLDERS):
             _hold_place(target, name, status)
         else:
             try:
@@ -173,31 +154,12 @@ class _DirectoryCopy:
             except (PermissionError, FileNotFoundError):
                 self.unreadable.add(path)
                 return
-        guessed = kind == "f" and self._is_guess(path, status)
-        self._record(path, kind, left, status.st_rdev if kind in _ON_DISK else 0, guessed=guessed)
+        self._record(path, kind, status, left)
         if status.st_nlink > 1:
             self._linked[identity] = path
 
-    def _is_guess(self, path: bytes, status: os.stat_result) -> bool:
-        """Tell whether a file or directory of the user's own has set-id bits that are a guess."""
-        return self._guessed and bool(status.st_mode & SET_ID) and path not in self._foreign
-
-    def _recorded(self, path: bytes, kind: str) -> OwnerRecord | None:
-        """Return the directory's own record of ``path``, if it is for an inode of ``kind``."""
-        record = self._records.get(path)
-        if record is None or _ON_DISK.get(record.kind, record.kind) != kind:
-            return None
-        return record
-
-    def _record(
-        self, path: bytes, kind: str, xattrs: Pairs, rdev: int = 0, *, guessed: bool = False
-    ) -> None:
-        uid, gid = self._foreign.get(path, (0, 0))
-        recorded = self._recorded(path, kind)
-        if recorded is not None:
-            kind, uid, gid, rdev = recorded.kind, recorded.uid, recorded.gid, recorded.rdev
-            xattrs = tuple({**dict(xattrs), **dict(recorded.xattrs)}.items())
-        record = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs, guessed=guessed)
+    def _record(self, path: bytes, kind: str, status: os.stat_result, left: Pairs) -> None:
+        record = self._shown.record(path, kind, status, left)
         if not record.is_plain:
             self.owners[path] = record
 

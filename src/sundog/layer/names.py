@@ -46,6 +46,15 @@ def check_length(path: bytes) -> None:
         )
 
 
+def check_no_mark(path: bytes) -> None:
+    """Raise ArchiveError for a file whose name would mean a whiteout in an archive."""
+    if path.rpartition(b"/")[2].startswith(WHITEOUT):
+        raise ArchiveError(
+            f"{display(path)} cannot be in an archive: it would mean a whiteout there",
+            "rename it: layers cannot hold names that begin with .wh.",
+        )
+
+
 def display(name: bytes) -> str:
     """Return ``name`` as text for a message, shortened in the middle when it is long."""
     text = name.decode("utf-8", "backslashreplace")

@@ -123,6 +123,13 @@ class TarReader:
                 self._source.copy(fd, length)
         self._data = 0
 
+    def read_data(self, size: int) -> Iterator[bytes]:
+        """Yield the data of the current member, which is not sparse, ``size`` bytes at a time."""
+        while self._data:
+            taken = min(size, self._data)
+            yield self._source.take(taken)
+            self._data -= taken
+
     def _block(self) -> bytes:
         try:
             return self._source.take(BLOCK)

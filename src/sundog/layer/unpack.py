@@ -50,7 +50,7 @@ T = TypeVar("T")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # A directory of one of these names does not wrap an imported image: it belongs to its root.
-_TOP_DIRECTORIES = frozenset((b"bin", b"dev", b"etc", b"mnt", b"proc", b"sys", b"tmp", b"usr"))
+TOP_DIRECTORIES = frozenset((b"bin", b"dev", b"etc", b"mnt", b"proc", b"sys", b"tmp", b"usr"))
 
 # The errors that are the archive's fault; others are the file system's.
 _ARCHIVE_ERRNOS = frozenset(
@@ -95,6 +95,8 @@ def unpack(
     *,
     below: Iterable[LayerTree] = (),
     import_rules: bool = False,
+    is_flat: bool = False,
+    keeps_xattrs: bool = True,
     meter: Meter | None = None,
 ) -> Unpacked:
     """Unpack the uncompressed archive ``stream`` into ``tree``, an empty directory.
@@ -102,8 +104,9 @@ def unpack(
     ``below`` are the layers under this one, the topmost first; it is iterated over only if
     something in this layer depends on them.  With ``import_rules``, if the archive has nothing but
     one directory, whose name is not usual at a root, the contents of that directory are the layer.
-    ``meter`` counts the work; None means ``current_meter``.  A thread reads ``stream`` ahead; after
-    a failure, this waits for its current read.
+    With ``is_flat``, names that mean whiteouts are names like others.  Without ``keeps_xattrs``,
+    extended attributes are dropped.  ``meter`` counts the work; None means ``current_meter``.  A
+    thread reads ``stream`` ahead; after a failure, this waits for its current read.
 
     Raises ArchiveError, which names the member, for a fault of the archive, OSError for one of the
     file system.  In either case the caller has to remove ``tree``.
@@ -115,7 +118,9 @@ def unpack(
         Below(below, meter=meter) as view,
     ):
         reader = TarReader(chunks)
-        unpacking = _Unpacking(reader, directories, view, meter)
+        unpacking = _Unpacking(
+            reader, directories, view, meter, is_flat=is_flat, keeps_xattrs=keeps_xattrs
+        )
         try:
             for member in reader:
                 unpacking.add(member)
@@ -134,12 +139,21 @@ class _Unpacking:
     """The state of unpacking one archive."""
 
     def __init__(
-        self, reader: TarReader, directories: Directories, below: Below, meter: Meter
+        self,
+        reader: TarReader,
+        directories: Directories,
+        below: Below,
+        meter: Meter,
+        *,
+        is_flat: bool,
+        keeps_xattrs: bool,
     ) -> None:
         self._reader = reader
         self._directories = directories
         self._below = below
         self._meter = meter
+        self._is_flat = is_flat
+        self._keeps_xattrs = keeps_xattrs
         self._tree = GrowingTree(directories, below, meter)
         self._shared: dict[tuple[str, int, int], OwnerRecord] = {}
         self._add = {
@@ -161,7 +175,9 @@ class _Unpacking:
             raise ArchiveError("the root is not a directory")
         if not self._tree.made:
             self._tree.begin(member.mtime_ns)
-        if WHITEOUT in path and self._add_whiteout(member, path):
+        if not self._keeps_xattrs:
+            member.xattrs = {}
+        if not self._is_flat and WHITEOUT in path and self._add_whiteout(member, path):
             return
         directory, _, name = path.rpartition(b"/")
         path = joined(self._tree.enter(directory, member.mtime_ns), name)
@@ -213,7 +229,7 @@ class _Unpacking:
         tree = self._tree
         root = self._directories.open(b"")
         names = [os.fsencode(name) for name in os.listdir(root)]
-        if len(names) != 1 or names[0] in _TOP_DIRECTORIES or names[0] not in tree.made:
+        if len(names) != 1 or names[0] in TOP_DIRECTORIES or names[0] not in tree.made:
             return
         top = wrapping = names[0]
         children = [os.fsencode(name) for name in os.listdir(self._directories.open(top))]

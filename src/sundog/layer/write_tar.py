@@ -2,52 +2,28 @@
 
 Owners, devices and attributes come from the manifest where the inodes lack them; whiteouts come
 only from the manifest.  Directories are in order of path.  In each, whiteouts come first, as the
-OCI image specification requires (layer.md, "Whiteouts").  Format: ustar, with a pax header in front
-of a member that does not fit (POSIX.1-2024, pax).  Sockets are left out: tar has no type for them.
-
-Holes are written as zeros, since layer.md advises against sparse files, but only up to a bound.  A
-file with larger holes is written as a sparse file of GNU tar (pax 1.0: GNU tar's manual, "PAX
-Format, Version 1.0"), which libarchive, Go and Python read too.
+OCI image specification requires (layer.md, "Whiteouts").  Sockets are left out: tar has no type for
+them.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from sundog.errors import ArchiveError
-from sundog.layer.below import SET_ID, kind_of
+from sundog.layer.below import kind_of
 from sundog.layer.directories import Directories
-from sundog.layer.header import BLOCK, NANOSECONDS, format_header
-from sundog.layer.holes import data_extents, has_no_holes
-from sundog.layer.names import OPAQUE, WHITEOUT, display, joined
-from sundog.layer.pax import format_records, format_time, xattr_record
-from sundog.layer.sparse import Map, fitting_map, format_map
+from sundog.layer.names import OPAQUE, WHITEOUT, check_no_mark, joined
+from sundog.layer.tar_writer import ZEROS_WRITTEN, TarWriter
 from sundog.layer.walk import walk
 from sundog.layer.xattrs import get_xattrs
 from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
+    from sundog.layer.tar_writer import Sink
     from sundog.layer.xattrs import Pairs
     from sundog.record.owners import OwnersManifest
-
-_BUFFER_SIZE = 256 * 1024
-_TYPEFLAGS = {"f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6"}
-_NAME_SIZE = 100
-_PREFIX_SIZE = 155
-_ID_MAX = 0o7777777
-_SIZE_MAX = 0o77777777777
-ZEROS_WRITTEN = 1 << 30  # bytes of holes in one layer at most
-
-
-class Sink(Protocol):
-    """What an archive is written to: a file open for writing, or an object like one."""
-
-    def write(self, data: bytes, /) -> int:
-        """Write ``data``, or its beginning; return the number of bytes."""
 
 
 def write_tar(
@@ -66,27 +42,18 @@ def write_tar(
     would mean a whiteout, or a file of too many holes.
     """
     with Directories(tree) as directories:
-        return _LayerWriter(out, directories, owners, mtime_clamp, zeros).write()
+        return _LayerWriter(TarWriter(out, mtime_clamp, zeros), directories, owners).write()
 
 
 class _LayerWriter:
     """The state of writing one archive."""
 
     def __init__(
-        self,
-        out: Sink,
-        directories: Directories,
-        owners: OwnersManifest,
-        mtime_clamp: int | None,
-        zeros: int,
+        self, archive: TarWriter, directories: Directories, owners: OwnersManifest
     ) -> None:
-        self._out = out
-        self._hash = hashlib.sha256()
-        self._buffer = bytearray()
+        self._archive = archive
         self._directories = directories
         self._owners = owners
-        self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
-        self._zeros = zeros  # bytes that may still be written for holes
         self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
 
     def write(self) -> str:
@@ -99,24 +66,18 @@ class _LayerWriter:
             name = (directory or b".") + b"/"
             self._header("d", name, os.fstat(fd), record, xattrs=get_xattrs(fd))
             for mark in [OPAQUE] * record.opaque + hidden.get(directory, []):
-                self._whiteout(joined(directory, mark))
+                self._archive.header("f", joined(directory, mark), 0, 0, OwnerRecord("f"))
             for name, status in entries:
                 if not stat.S_ISDIR(status.st_mode):
                     self._entry(joined(directory, name), fd, name, status)
-        self._put(bytes(2 * BLOCK))
-        self._flush()
-        return "sha256:" + self._hash.hexdigest()
+        return self._archive.end()
 
     def _entry(self, path: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Write an entry that is not a directory."""
         kind = kind_of(status.st_mode)
         if not kind:
             return  # a socket, or overlayfs's mark of a whiteout
-        if name.startswith(WHITEOUT):
-            raise ArchiveError(
-                f"{display(path)} cannot be in an archive: it would mean a whiteout there",
-                "rename it: layers cannot hold names that begin with .wh.",
-            )
+        check_no_mark(path)
         record = self._owners.get(path) or OwnerRecord(kind)
         first = self._linked.setdefault(status.st_ino, path) if status.st_nlink > 1 else path
         if first != path:
@@ -129,16 +90,12 @@ class _LayerWriter:
                 if record.kind in "cb":
                     self._header(record.kind, path, status, record, xattrs=get_xattrs(file))
                 else:
-                    self._file(path, file, status, record)
+                    self._archive.file(path, file, status, record, get_xattrs(file))
             finally:
                 os.close(file)
         else:
             link = os.readlink(name, dir_fd=fd) if kind == "l" else b""
             self._header(kind, path, status, record, link=link)
-
-    def _whiteout(self, name: bytes) -> None:
-        status = os.stat_result((stat.S_IFREG, *(0,) * 9), {"st_mtime_ns": 0})
-        self._header("f", name, status, OwnerRecord("f"))
 
     def _header(
         self,
@@ -149,123 +106,6 @@ class _LayerWriter:
         *,
         link: bytes = b"",
         xattrs: Pairs = (),
-        sparse: Map | None = None,
     ) -> None:
-        """Write the header of a member, and in front of it a pax header for what does not fit."""
         mode = stat.S_IMODE(status.st_mode)
-        if record.guessed:
-            mode &= ~SET_ID
-        pax: list[tuple[bytes, bytes]] = []
-        size = status.st_size if kind == "f" else 0
-        if sparse is not None:
-            pax += [
-                (b"GNU.sparse.major", b"1"),
-                (b"GNU.sparse.minor", b"0"),
-                (b"GNU.sparse.name", name),
-                (b"GNU.sparse.realsize", b"%d" % size),
-            ]
-            size = len(format_map(sparse)) + sum(length for _, length in sparse)
-            # The name for programs that don't know this format.
-            name = b"GNUSparseFile.0/" + name.rpartition(b"/")[2][: _NAME_SIZE // 2]
-        prefix, short_name = _split(name)
-        if len(short_name) > _NAME_SIZE:
-            pax.append((b"path", name))
-        if len(link) > _NAME_SIZE:
-            pax.append((b"linkpath", link))
-        if not all(_is_utf8(text) for _, text in pax):
-            pax.insert(0, (b"hdrcharset", b"BINARY"))
-        if size > _SIZE_MAX:
-            pax.append((b"size", b"%d" % size))
-        if record.uid > _ID_MAX:
-            pax.append((b"uid", b"%d" % record.uid))
-        if record.gid > _ID_MAX:
-            pax.append((b"gid", b"%d" % record.gid))
-        mtime_ns = status.st_mtime_ns
-        if self._mtime_limit is not None:
-            mtime_ns = min(mtime_ns, self._mtime_limit)
-        mtime = mtime_ns // NANOSECONDS
-        if mtime_ns % NANOSECONDS or not 0 <= mtime <= _SIZE_MAX:
-            pax.append((b"mtime", format_time(mtime_ns)))
-        if kind != "h":
-            merged = {**dict(xattrs), **dict(record.xattrs)}
-            pax += [xattr_record(*pair) for pair in sorted(merged.items())]
-        if pax:
-            data = format_records(pax)
-            label = b"PaxHeaders/" + name.rstrip(b"/").rpartition(b"/")[2]
-            self._put(format_header(label[:_NAME_SIZE], typeflag=b"x", mode=0o644, size=len(data)))
-            self._put(data)
-            self._put(bytes(-len(data) % BLOCK))
-        self._put(
-            format_header(
-                short_name[:_NAME_SIZE],
-                typeflag=_TYPEFLAGS[kind],
-                mode=mode,
-                uid=record.uid if record.uid <= _ID_MAX else 0,
-                gid=record.gid if record.gid <= _ID_MAX else 0,
-                size=size if size <= _SIZE_MAX else 0,
-                mtime=min(max(mtime, 0), _SIZE_MAX),
-                link=link[:_NAME_SIZE],
-                major=os.major(record.rdev),
-                minor=os.minor(record.rdev),
-                prefix=prefix,
-            )
-        )
-
-    def _file(self, path: bytes, file: int, status: os.stat_result, record: OwnerRecord) -> None:
-        """Write a regular file, as a sparse one if its holes are too large to write as zeros."""
-        size, sparse = status.st_size, None
-        if not has_no_holes(status):
-            extents = list(data_extents(file))
-            holes = size - sum(length for _, length in extents)
-            if holes > self._zeros:
-                sparse = fitting_map(extents, size)
-                if sparse is None:
-                    raise ArchiveError(f"{display(path)} has more holes than an archive can hold")
-            else:
-                self._zeros -= holes
-        self._header("f", path, status, record, xattrs=get_xattrs(file), sparse=sparse)
-        stored = size
-        if sparse is not None:
-            self._put(format_map(sparse))
-            stored = sum(length for _, length in sparse)
-        for start, length in [(0, size)] if sparse is None else sparse:
-            self._data(file, start, start + length)
-        self._put(bytes(-stored % BLOCK))
-
-    def _data(self, file: int, start: int, end: int) -> None:
-        """Write the data of a file from ``start`` to ``end``."""
-        while start < end:
-            data = os.pread(file, min(end - start, _BUFFER_SIZE), start)
-            if not data:
-                raise OSError(errno.EIO, "a file of a layer has become shorter")
-            self._put(data)
-            start += len(data)
-
-    def _put(self, data: bytes) -> None:
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER_SIZE:
-            self._flush()
-
-    def _flush(self) -> None:
-        data, self._buffer = bytes(self._buffer), bytearray()
-        self._hash.update(data)
-        while data:
-            data = data[self._out.write(data) :]  # a raw file may take less than all
-
-
-def _split(name: bytes) -> tuple[bytes, bytes]:
-    """Split a name into prefix and name of a header; the name is too long if that is impossible."""
-    if len(name) <= _NAME_SIZE:
-        return b"", name
-    slash = name.rfind(b"/", 0, min(_PREFIX_SIZE + 1, len(name) - 1))
-    if slash <= 0 or len(name) - slash - 1 > _NAME_SIZE:
-        return b"", name
-    return name[:slash], name[slash + 1 :]
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        self._archive.header(kind, name, mode, status.st_mtime_ns, record, link=link, xattrs=xattrs)

@@ -13,9 +13,11 @@ from sundog.errors import DocumentError, StoreError, SundogError
 from sundog.oci.config import HistoryEntry, ImageConfig
 from sundog.oci.fields import Fields, parse_json
 from sundog.oci.platform import Platform
+from sundog.record.stack import unpack_command
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 _SHOWN = "metadata.json"
+OWN_METADATA = b"ch/metadata.json"
 
 
 def environment_file(config: ImageConfig) -> bytes:
@@ -52,12 +54,33 @@ def encoded(text: str) -> bytes:
         raise StoreError(f"not text in the image's configuration: {text!r}") from error
 
 
-def imported_config(metadata: bytes | None, created: str) -> ImageConfig:
+def imported_config(
+    metadata: bytes | None, created: str, command: bytes | None = None
+) -> ImageConfig:
     """Return the configuration of an image that was imported at the time ``created``.
 
-    ``metadata`` is the image's own ``/ch/metadata.json``, None if it has none.  Raises StoreError
-    when Charliecloud would not write it like this.
+    ``metadata`` is the image's own ``/ch/metadata.json``, and ``command`` its ``/ch/stack``; None
+    if it has none.  Raises StoreError when Charliecloud, or Sundog, would not write them like this.
     """
+    config = _imported_config(metadata, created)
+    if command is None:
+        return config
+    own = unpack_command(command)
+    entrypoint, cmd = (
+        tuple(word.decode("utf-8", "surrogateescape") for word in words) or None
+        for words in (own.entrypoint, own.command)
+    )
+    user, workdir = (text.decode("utf-8", "surrogateescape") for text in (own.user, own.workdir))
+    return replace(
+        config,
+        entrypoint=entrypoint,
+        cmd=cmd,
+        user=user,
+        working_dir=workdir or config.working_dir,
+    )
+
+
+def _imported_config(metadata: bytes | None, created: str) -> ImageConfig:
     host = Platform.of_host()
     imported = HistoryEntry(created=created, created_by="ch-image import")
     config = ImageConfig(

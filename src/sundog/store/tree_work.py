@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sundog.layer.import_directory import Owner
+    from sundog.layer.directory_owners import Owner
     from sundog.layer.inherit import StepOwners
     from sundog.record.layer_path import LayerPath
     from sundog.record.owners import OwnersManifest

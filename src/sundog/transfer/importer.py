@@ -13,14 +13,16 @@ import stat
 from sundog.errors import ArchiveError, StoreError
 from sundog.layer.import_directory import foreign_owners
 from sundog.oci.timestamps import timestamp
+from sundog.record.directory import OWN_COMMAND
 from sundog.record.names import canonical_name
 from sundog.store.images import Image
 from sundog.store.layers import layer_id
-from sundog.store.metadata import imported_config
+from sundog.store.metadata import OWN_METADATA, imported_config
 from sundog.store.tree_work import copy_directory, read_in_tree, unpack_archive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.oci.config import ImageConfig
     from sundog.store.store import Store
 
 STANDARD_INPUT = "-"
@@ -72,14 +74,22 @@ def read_image(
                     f"can't import {source}: {error.message}", error.hint or _HINT
                 ) from None
         tree = os.path.join(place, b"tree")
-        metadata = store.worker.call(read_in_tree, tree, b"ch/metadata.json", _METADATA_LIMIT)
-        config = imported_config(metadata, created).replace(diff_ids=("",))
+        config = tree_config(store, tree, created)
         layer = layer_id("import", info.source)
         if is_kept or store.layers.exists(layer):
             store.layers.add(place, layer, info)
         else:
             layer = store.layers.add_own(place, info)
     return Image(canonical, reference, config, (layer,), origin=f"import {source}")
+
+
+def tree_config(store: Store, tree: bytes, created: str) -> ImageConfig:
+    """Return the configuration of the one layer in ``tree``, from the image's own files in it."""
+    metadata, command = (
+        store.worker.call(read_in_tree, tree, path, _METADATA_LIMIT)
+        for path in (OWN_METADATA, OWN_COMMAND)
+    )
+    return imported_config(metadata, created, command).replace(diff_ids=("",))
 
 
 def _readable(source: str) -> bytes:

@@ -20,7 +20,7 @@ from sundog.store.layer_info import LayerBlob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sundog.record.layer_path import LayerPath
     from sundog.store.layers import LayerId
@@ -77,9 +77,14 @@ def set_id_warnings(store: Store, layer: LayerId) -> list[str]:
     After twenty lines, one more gives the number of the rest.
     """
     guessed = [(r.kind == "d", path) for path, r in store.layers.owners(layer).items() if r.guessed]
+    return set_id_lines([path for _, path in sorted(guessed)])
+
+
+def set_id_lines(paths: Sequence[bytes]) -> list[str]:
+    """Return the lines for the files ``paths``, which leave without their set-id bits."""
     said = "set-id bits dropped, owner unknown: "
-    lines = [f"{said}/{os.fsdecode(path)}" for _, path in sorted(guessed)[:_SHOWN]]
-    if (more := len(guessed) - _SHOWN) > 0:
+    lines = [f"{said}/{os.fsdecode(path)}" for path in paths[:_SHOWN]]
+    if (more := len(paths) - _SHOWN) > 0:
         lines.append(f"{said}{more} more")
     return lines
 

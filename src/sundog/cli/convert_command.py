@@ -1,0 +1,88 @@
+"""From a command line of ``ch-convert`` to an exit status: 0, or 1 if it failed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from sundog import __version__
+from sundog.cli.convert_arguments import ConvertArguments, make_parser, parse
+from sundog.cli.report import Report, Transfer
+from sundog.cli.running import run_action
+from sundog.cli.streams import name_stdout, open_closed
+from sundog.errors import EXIT_ERROR, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _Progress:
+    """What a conversion tells: a line for each stage, and its bytes on a terminal."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def stage(self, verb: str, total: int | None) -> Transfer:
+        """Tell that a stage begins."""
+        self.report.info(f"{verb} ...")
+        return self.report.transfer("ch-convert", verb, total) if self.report.draws else Transfer()
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run ``ch-convert`` with these arguments; return the exit status.
+
+    A negative status is the number of the signal that this process is to die of.
+    """
+    open_closed()
+    report = Report()
+    try:
+        arguments = parse(argv)
+    except UsageError as error:
+        report.error(error)
+        return EXIT_ERROR
+    if arguments.help:
+        sys.stdout.write(make_parser().format_help())
+        sys.stdout.flush()
+        return 0
+    if arguments.version:
+        sys.stderr.write(f"{__version__}\n")  # as the reference, and ch-run
+        return 0
+    if arguments.source is None or arguments.target is None:
+        sys.stderr.write(make_parser().format_help())
+        return EXIT_ERROR
+    names = arguments.source, arguments.target
+    report.level = arguments.verbose - arguments.quiet
+    name_stdout()
+    return run_action(
+        lambda: _convert(names, arguments, report), report, EXIT_ERROR, debug=arguments.verbose > 1
+    )
+
+
+def _convert(names: tuple[str, str], arguments: ConvertArguments, report: Report) -> int:
+    from sundog.convert.conversion import Options, convert  # noqa: PLC0415 - under the signals' care
+    from sundog.convert.formats import input_place, output_place  # noqa: PLC0415
+    from sundog.transfer.packing import Packing  # noqa: PLC0415
+
+    if arguments.no_limits:
+        from sundog.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415
+
+        set_limits(UNLIMITED)
+    options = Options(
+        arguments.storage,
+        arguments.tmp,
+        keeps_xattrs=not arguments.no_xattrs,
+        clobbers=not arguments.no_clobber,
+        is_dry=arguments.dry_run,
+        packing=Packing.choose("gzip", os.environ),
+    )
+    report.verbose(f"verbose level: {report.level}")
+    source = input_place(names[0], arguments.in_fmt)
+    target = output_place(names[1], arguments.out_fmt)
+    report.info(f"input:   {source.format:<8}  {source.text}")
+    report.info(f"output:  {target.format:<8}  {target.text}")
+    report.verbose(f"noclobber: {'will clobber' if options.clobbers else 'yes'}")
+    report.verbose(f"{'preserving' if options.keeps_xattrs else 'discarding'} xattrs...")
+    convert(source, target, options, _Progress(report))
+    report.info("done")
+    return 0

@@ -1,0 +1,139 @@
+"""Tars of whole images on their way from one format to another, without a copy in between.
+
+A source is a tar that comes through a pipe from a process of its own.  That process is mock root in
+a user namespace, so the modes of the user's own files are no obstacle to it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from sundog.container.child import Child
+from sundog.container.enter import enter_namespaces
+from sundog.layer.tar_writer import TarWriter
+from sundog.transfer.packing import set_id_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from _typeshed import WriteableBuffer
+
+    from sundog.transfer.report import Transfer
+
+CHUNK = 1 << 20
+_PIPE_SIZE = 1 << 20
+_F_SETPIPE_SZ = 1031
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How tars are written: the latest time, whether they have attributes and whiteouts.
+
+    With ``is_flat``, a name that means a whiteout elsewhere is a name like others.
+    """
+
+    epoch: int | None
+    keeps_xattrs: bool
+    is_flat: bool
+
+
+class _Produced(io.RawIOBase):
+    """What a process writes into a pipe; the end comes only after the process has succeeded."""
+
+    def __init__(self, fd: int, child: Child, warn: Callable[[str], None]) -> None:
+        self._fd = fd
+        self._warn = warn
+        self._child: Child | None = child
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        count = os.readv(self._fd, [buffer])
+        if not count:
+            self.check()
+        return count
+
+    def check(self) -> None:
+        """Wait for the process; raise its error."""
+        if self._child is not None:
+            child, self._child = self._child, None
+            dropped = child.result()
+            assert isinstance(dropped, list)
+            for line in set_id_lines(dropped):
+                self._warn(line)
+
+    def give_up(self) -> None:
+        """End the process after a failure here; raise its error if it failed first."""
+        os.close(self._fd)
+        if self._child is not None:
+            child, self._child = self._child, None
+            with suppress(BrokenPipeError):
+                child.result()
+
+
+@contextmanager
+def produced(
+    write: Callable[[TarWriter], None],
+    flow: Flow,
+    warn: Callable[[str], None],
+    keep: Iterable[int] = (),
+) -> Iterator[BinaryIO]:
+    """Run ``write`` in a process of its own; give the tar that it writes.
+
+    The process keeps the descriptors ``keep``.  ``warn`` is told which files lose set-id bits.
+    Raises what ``write`` raises.  The calling process has no threads.
+    """
+    read_end, write_end = wide_pipe()
+
+    def inside(tie: Callable[[], None]) -> list[bytes]:
+        enter_namespaces(0, 0)
+        tie()
+        with open(write_end, "wb", buffering=0) as out:
+            archive = TarWriter(
+                out, flow.epoch, hashes=False, keeps_xattrs=flow.keeps_xattrs, is_flat=flow.is_flat
+            )
+            write(archive)
+            archive.end()
+        return archive.dropped
+
+    child = Child(inside, [write_end, *keep])
+    os.close(write_end)
+    stream = _Produced(read_end, child, warn)
+    try:
+        yield cast("BinaryIO", stream)
+    except Exception:
+        stream.give_up()
+        raise
+    except BaseException:
+        with suppress(Exception):
+            stream.give_up()
+        raise
+    stream.check()
+    os.close(read_end)
+
+
+def wide_pipe() -> tuple[int, int]:
+    """Return the read end and the write end of a pipe with room for 1 MiB, if it may have that."""
+    import fcntl  # noqa: PLC0415 - with its use
+
+    ends = os.pipe()
+    with suppress(OSError):  # the user's pipes have taken pipe-user-pages-soft
+        fcntl.fcntl(ends[1], _F_SETPIPE_SZ, _PIPE_SIZE)
+    return ends
+
+
+def pump(stream: BinaryIO, fd: int, transfer: Transfer) -> None:
+    """Write all of ``stream`` to ``fd``.  Raises BrokenPipeError if nobody reads any more."""
+    while data := stream.read(CHUNK):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        transfer.advance(len(data))
