@@ -1,13 +1,15 @@
 """Images that are one file, and the processes that serve them."""
 
+import ctypes
 import os
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import pytest
 
+from sundog.kernel.process import PR_SET_CHILD_SUBREAPER
 from tests.conftest import skip_needs_root
 from tests.launcher.compiled import python_start
 from tests.launcher.conftest import ENVIRONMENT, image, installed
@@ -32,9 +34,20 @@ def fuse() -> None:
 def make_squashfs(tree: Path, file: Path, *options: str, pseudo: Sequence[str] = ()) -> Path:
     """Make a SquashFS of ``tree``."""
     words = [word for line in pseudo for word in ("-p", line)]
-    line: list[str | Path] = ["mksquashfs", tree, file, *MAKE_OPTIONS, *options, *words]
+    line = ["mksquashfs", str(tree), str(file), *MAKE_OPTIONS, *options, *words]
     subprocess.run(line, check=True, capture_output=True)
     return file
+
+
+@pytest.fixture(autouse=True)
+def subreaper() -> Generator[None]:
+    """Make the servers that tests start children of this process, so that it can tell them."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
+    for server in servers():
+        os.waitpid(server, 0)
 
 
 @pytest.fixture
@@ -53,21 +66,21 @@ class Containers:
         self.place = place
         self.environment = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "storage")}
 
-    def run(self, *arguments: str | Path, cwd: Path | None = None, **more: str) -> Completed:
+    def run(self, *arguments: str | Path) -> Completed:
         """Run to the end."""
         return subprocess.run(
             [self.command, *arguments],
-            env=self.environment | more,
-            cwd=cwd or self.place,
+            env=self.environment,
+            cwd=self.place,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=60,
             check=False,
         )
 
-    def output(self, *arguments: str | Path, **more: str) -> str:
+    def output(self, *arguments: str | Path) -> str:
         """Run to the end; return the standard output of a success."""
-        done = self.run(*arguments, cwd=None, **more)
+        done = self.run(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.decode()
 
@@ -89,7 +102,7 @@ class Containers:
 
 
 def servers() -> dict[int, int]:
-    """Return the process IDs of all servers of this user, and when each started."""
+    """Return the process IDs of the servers that this process has, and when each started."""
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -100,8 +113,9 @@ def servers() -> dict[int, int]:
             continue
         parts = re.fullmatch(r"\d+ \((.*)\) (\w) (.*)\n", text, re.DOTALL)
         assert parts is not None
-        if parts[1] == "sundog-fuse" and parts[2] != "Z":
-            found[int(name)] = int(parts[3].split()[18])
+        parent, *fields = parts[3].split()
+        if parts[1] == "sundog-fuse" and parts[2] != "Z" and int(parent) == os.getpid():
+            found[int(name)] = int(fields[17])
     return found
 
 

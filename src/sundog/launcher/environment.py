@@ -31,14 +31,14 @@ CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 class SetVariables:
     """--set-env with an argument: a variable, or the variables in a file of the host.
 
-    Without ``expand``, all values stay as they are.
+    With ``verbatim``, all values stay as they are.
     """
 
-    __slots__ = ("expand", "variables")
+    __slots__ = ("variables", "verbatim")
 
-    def __init__(self, variables: list[tuple[bytes, bytes]], *, expand: bool = True) -> None:
+    def __init__(self, variables: list[tuple[bytes, bytes]], *, verbatim: bool = False) -> None:
         self.variables = variables
-        self.expand = expand
+        self.verbatim = verbatim
 
 
 class SetFromImage:
@@ -117,7 +117,7 @@ def command_environment(
             variables = read_image_variables(change.delimiter)
         else:
             variables = change.variables
-            is_expanded = expand and change.expand
+            is_expanded = expand and not change.verbatim
         for name, text in variables:
             value = expanded(text, environment) if is_expanded else text
             set_or_unset(environment, name, value, messages)

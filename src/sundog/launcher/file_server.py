@@ -234,7 +234,7 @@ def enroot_variables(data: bytes) -> list[SetVariables]:
         if len(value) >= 2 and value[:1] == value[-1:] and value[:1] in (b"'", b'"'):
             value = value[1:-1]
         found.append((name, value))
-    return [SetVariables(found, expand=False)] if found else []
+    return [SetVariables(found, verbatim=True)] if found else []
 
 
 def open_inside(tree: int, path: bytes) -> int:

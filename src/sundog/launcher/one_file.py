@@ -6,10 +6,12 @@ because their server must stay outside.
 Floor 0.
 """
 
+import errno
 import os
 
 from sundog.container.paths import exists
 from sundog.kernel.files import Closing
+from sundog.kernel.libc import kernel_error
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.launcher.image import image_name
 from sundog.record.names import name_to_directory
@@ -28,10 +30,10 @@ MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
 def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list[bytes]]:
     """Return the image if it is one file, else b""; and the sources of binds that are such files.
 
-    A name in ``storage`` beats a file.
+    A name in ``storage`` beats a file.  Raises KernelError for an image that cannot be read.
     """
     image = line.operands[0]
-    if not is_one_file(image) or is_stored_name(image, storage):
+    if not is_one_file(image, must_be_readable=True) or is_stored_name(image, storage):
         image = b""
     sources = [
         source
@@ -41,12 +43,20 @@ def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list
     return image, sources
 
 
-def is_one_file(path: bytes) -> bool:
-    """Tell whether the file ``path`` can be read, and is SquashFS or SIF."""
+def is_one_file(path: bytes, *, must_be_readable: bool = False) -> bool:
+    """Tell whether the file ``path`` can be read, and is SquashFS or SIF.
+
+    Raises KernelError for a file that ``must_be_readable`` and is not.
+    """
     try:
         if os.stat(path).st_mode & S_IFMT != S_IFREG:
             return False
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:
+            if must_be_readable:
+                raise kernel_error("open", path, errno.EACCES) from None
+            raise
         with Closing(fd):
             start = os.pread(fd, MAGICS_LENGTH, 0)
     except OSError:
