@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from sundog.convert.checks import check_input, check_output
 from sundog.convert.engines import ENGINES
-from sundog.convert.flow import CHUNK, Flow, produced
+from sundog.convert.flow import Flow, full_chunks, produced
 from sundog.convert.formats import (
     ARCHIVES,
     CH_IMAGE,
@@ -325,7 +325,7 @@ class _Conversion:
 
     def _compress(self, stream: BinaryIO, out: BinaryIO, transfer: Transfer) -> None:
         writer = CompressedWriter(out, self._compression)
-        while data := stream.read(CHUNK):
+        for data in full_chunks(stream):
             writer.write(data)
             transfer.advance(len(data))
         writer.finish()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sundog.container.child import Child
 from sundog.container.enter import enter_namespaces
-from sundog.convert.flow import pump, wide_pipe
+from sundog.convert.flow import pump, task, wide_pipe
 from sundog.convert.outputs import draft_of, exchange, told
 from sundog.errors import ArchiveError
 from sundog.kernel.files import Closing
@@ -94,17 +94,12 @@ def _unpacked(stream: BinaryIO, draft: bytes, rules: Rules, transfer: Transfer) 
         finish_draft(draft, unpacked.owners)
         return unpacked.diff_id, unpacked.root_opaque
 
-    child = Child(inside, [read_end])
-    os.close(read_end)
-    try:
-        with Closing(write_end):
+    with task(inside, [read_end]) as running:
+        os.close(read_end)
+        with suppress(BrokenPipeError), Closing(write_end):  # the process tells why
             pump(stream, write_end, transfer)
-    except BrokenPipeError:
-        pass  # the child tells why
-    except BaseException:
-        child.kill()
-        raise
-    match child.result():
+        outcome = running.result()
+    match outcome:
         case (str(digest), bool(is_opaque)):
             return digest, is_opaque
     raise AssertionError
