@@ -25,7 +25,7 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import emulation, floor, inputs, language, pull, push, report, start
+from bench import convert, emulation, floor, inputs, language, pull, push, report, start
 from bench.build import builds, imports
 from bench.file_system import WHOLE, ext4
 from bench.measure import Bench
@@ -44,7 +44,7 @@ PEERS = (
 )  # fmt: skip
 NEEDS = (
     "busybox-static", "dpkg-dev", "e2fsprogs", "gcc", "git", "gzip", "libarchive-tools",
-    "linux-libc-dev", "mount", "musl-tools", "strace", "uidmap",
+    "linux-libc-dev", "mount", "musl-tools", "squashfs-tools", "strace", "uidmap",
 )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "builds": building,
     "registries": registries,
     "emulation": root_emulation,
+    "convert": convert.measure,
     "language": language.measure,
 }
 
