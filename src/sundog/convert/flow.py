@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,16 @@ class Task:
 
 
 @contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Have signals that would end this process wait until the context ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def task(
     function: Callable[[Callable[[], None]], object], keep: Iterable[int] | None = None
 ) -> Iterator[Task]:
@@ -69,7 +80,7 @@ def task(
 
     No signal can come between the start of the process and the context.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         running = Task(Child(function, keep))
         try:

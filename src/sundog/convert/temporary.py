@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sundog.container.child import Child
 from sundog.container.enter import enter_namespaces
+from sundog.convert.flow import deferred_signals
 from sundog.kernel.files import Closing
 from sundog.kernel.locks import is_at
 from sundog.layer.remove import remove_tree
@@ -89,4 +90,5 @@ def _remove(path: bytes) -> None:
         tie()
         remove_tree(path)
 
-    Child(inside).result()
+    with deferred_signals():
+        Child(inside).result()
