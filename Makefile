@@ -12,10 +12,10 @@ help:
 	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
 	@echo 'make lint    lint only'
 	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'
-	@echo 'make fuzz    throw random system calls at the supervisor of notify, and mutated archives and'
-	@echo '             documents at what reads them, for 10 minutes (ARGS="--seconds N --seed N")'
-	@echo 'make kills   kill 100 pulls and 100 pushes, and cut the power 60 times, at random moments,'
-	@echo '             and look at what is left'
+	@echo 'make fuzz    throw random system calls at the supervisor of notify, and mutated archives,'
+	@echo '             documents and SquashFS files at what reads them, for 10 minutes (ARGS="--seconds N --seed N")'
+	@echo 'make kills   kill 100 pulls, 100 pushes and 100 builds, and cut the power 60 times, at'
+	@echo '             random moments, and look at what is left'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
@@ -38,7 +38,8 @@ fuzz: python
 
 kills: python
 	@SUNDOG_KILLS=100 SUNDOG_CUTS=60 $(RUN) scripts.check -- -s tests/pull/test_kills.py \
-	    tests/registry/test_kills.py tests/store/test_power_cuts.py -k 'killed or push or cut' $(ARGS)
+	    tests/registry/test_kills.py tests/store/test_power_cuts.py tests/builder/test_failures.py \
+	    -k 'killed or push or cut' $(ARGS)
 
 bench: python
 	@$(RUN) bench $(ARGS)

@@ -41,8 +41,11 @@ static void plan(const struct image *image, const struct options *options,
         add(paths[i], NULL, paths[i], i < REQUIRED_COUNT ? need : OPTIONAL);
     if (accounts->passwd) add(NULL, accounts->passwd, "/etc/passwd", need);
     if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
-    const char *tmp = variable("TMPDIR");
-    add(options->private_tmp ? NULL : tmp && *tmp ? tmp : "/tmp", NULL, "/tmp", need);
+    const char *tmp = variable("TMPDIR"), *at = JOINED("=", tmp && *tmp ? tmp : "/tmp");
+    for (EACH_SLOT) /* a variable that names a file below it: launcher/host_places.py */
+        if (!equal(at, "=/tmp") && begins(slot->text + slot->name, at)
+            && !equal(slot->text + slot->name, at)) decline("a file in $TMPDIR");
+    add(options->private_tmp ? NULL : at + 1, NULL, "/tmp", need);
     for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
         add(bind->source, NULL, bind->target, CREATED);
 }
@@ -170,16 +173,13 @@ static void make_container(const struct image *image, const struct options *opti
     const char *data = JOINED("mode=755,size=", size ? size : SCRATCH_SIZE);
     must(CALL(mount, "sundog", "/", "tmpfs", MS_NOSUID | MS_NODEV, data), "tmpfs");
     long scratch = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
-    for (EACH_OPERATION)
-        if (!o->source) generate(o, scratch);
+    for (EACH_OPERATION) if (!o->source) generate(o, scratch);
     if (root >= 0) must(CALL(move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "/");
     else if (directory) mount_overlaid(directory, scratch);
     else mount_layers(image, size ? scratch : -1);
     if (root < 0) root = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
     must(CALL(fchdir, root), "fchdir");
     must(CALL(pivot_root, ".", "."), "pivot_root");
-    must(CALL(umount2, ".", MNT_DETACH), "umount2");
-    must(CALL(umount2, ".", MNT_DETACH), "umount2");
-    for (EACH_OPERATION)
-        if (o->tree >= 0) attach(o);
+    for (int i = 0; i < 2; i++) must(CALL(umount2, ".", MNT_DETACH), "umount2");
+    for (EACH_OPERATION) if (o->tree >= 0) attach(o);
 }

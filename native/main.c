@@ -12,6 +12,7 @@
 #include "accounts.c"
 #include "container.c"
 #include "program.c"
+#include "join.c"
 
 static struct {
     size_t count;            /* of the arguments */
@@ -54,7 +55,21 @@ static _Noreturn void decline(const char *why)
     fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", path, error);
 }
 
-/* Make the container.  The child runs this. */
+/* Find what the command needs.  The child is in the container. */
+static _Noreturn void finish(const char *directory)
+{
+    self.environment = change_environment(self.options.expand);
+    self.directory = -1;
+    if (!equal(directory, "/")) {
+        self.directory = open_within(AT_FDCWD, directory, DIRECTORY, RESOLVE_NO_MAGICLINKS);
+        must(CALL(fchdir, must(self.directory, "-c")), "-c");
+    }
+    self.program = find_program(self.options.operands[1]);
+    self.is_made = 1;
+    leave(0);
+}
+
+/* Make the container, or enter that of the group.  The child runs this. */
 static _Noreturn void make(uint32_t uid, uint32_t gid)
 {
     struct options *options = &self.options;
@@ -62,6 +77,11 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     struct accounts accounts = {0};
     const char *directory = options->directory ? options->directory : "/";
     self.is_child = 1;
+    if (options->join) {
+        must(CALL(setns, self.users, CLONE_NEWUSER), "setns");
+        must(CALL(setns, self.mounts, CLONE_NEWNS), "setns");
+        finish(directory);
+    }
     enter_namespaces(options->uid, options->gid, uid, gid);
     find_image(image, options);
     find_accounts(&accounts, image->storage_at, options);
@@ -77,15 +97,7 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
         enter_namespaces(options->uid, options->gid, options->uid, options->gid);
     self.users = must(open_at(proc, "ns/user", O_RDONLY), "ns/user");
     self.mounts = must(open_at(proc, "ns/mnt", O_RDONLY), "ns/mnt");
-    self.environment = change_environment(options->expand);
-    self.directory = -1;
-    if (!equal(directory, "/")) {
-        self.directory = open_within(AT_FDCWD, directory, DIRECTORY, RESOLVE_NO_MAGICLINKS);
-        must(CALL(fchdir, must(self.directory, "-c")), "-c");
-    }
-    self.program = find_program(options->operands[1]);
-    self.is_made = 1;
-    leave(0);
+    finish(directory);
 }
 
 /* Start the child like vfork(2).  The child runs on this stack, so use no local variable later. */
@@ -131,7 +143,11 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         else add_slot(*string);
     if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
     read_options(options, self.words + 1, self.count);
-    find_storage(&self.image, options, uid);
+    if (options->join) {
+        if (!options->operands[1]) decline("a group and the image's command");
+        join_group(options->operands[0], uid, options->tag, &self.users, &self.mounts);
+        must(CALL(prctl, PR_SET_DUMPABLE, 0), "dumpable"); /* programs in the container see it */
+    } else find_storage(&self.image, options, uid);
     char allowed = '1';
     long sysctl = open_at(AT_FDCWD, LEGACY_TIOCSTI, O_RDONLY);
     long pid = must(attempt(uid, gid), "clone");

@@ -6,15 +6,17 @@ struct options {
     char **operands; /* the image, then the command; NULL at the end */
     struct bind *binds;
     uint32_t uid, gid;
-    int bind_count, expand, passwd, private_tmp, seccomp, write;
+    int bind_count, join; /* join: take part in a group, whose tag is "tag" or NULL */
+    const char *tag;
+    int expand, passwd, private_tmp, seccomp, write;
 };
 
 static void add_bind(struct options *options, const char *value)
 {
     const char *colon = find(value, ':'), *target = colon ? colon + 1 : value, *rest = target;
     while (*rest == '/' || *rest == '.') rest++;
-    if (!*value || colon == value || *target != '/' || !*rest || begins(value, "/proc"))
-        decline("a bind that can't be, or of this process");
+    if (colon == value || *target != '/' || !*rest || find(target, ':') || begins(value, "/proc"))
+        decline("a bind that can't be, of this process, or with :ro");
     options->binds[options->bind_count++] =
         (struct bind){colon ? copied(value, (size_t)(colon - value)) : value, target};
 }
@@ -34,6 +36,8 @@ static void take(struct options *options, enum option option, const char *value)
     case BIND: add_bind(options, value); break;
     case CD: options->directory = value; break;
     case ENV_NO_EXPAND: options->expand = 0; break;
+    case JOIN: options->join = 1; break;
+    case JOIN_TAG: options->join = 1, options->tag = value; break;
     case GID: options->gid = number(value, ID_LIMIT); break;
     case NO_PASSWD: options->passwd = 0; break;
     case PRIVATE_TMP: options->private_tmp = 1; break;

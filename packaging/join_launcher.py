@@ -1,4 +1,4 @@
-"""Join the modules of ``ch-run`` into one module for the wheel, and those of --notify into another.
+"""Join the modules of ``ch-run`` into one module for the wheel; those of rare options into others.
 
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
@@ -70,6 +70,9 @@ FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()"),
     "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
+    "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
+    "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
+    "ch_run_join": Joined("sundog.launcher.join", "group_for"),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}
 

@@ -19,7 +19,12 @@ CONSTANTS = {
     "sundog.container.mountpoint": ("INSIDE",),
     "sundog.kernel.namespaces": ("CLONE_NEWNS", "CLONE_NEWUSER"),
     "sundog.kernel.process": (
-        *("PR_SET_NO_NEW_PRIVS", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_SET_MODE_FILTER"),
+        *(
+            "PR_SET_DUMPABLE",
+            "PR_SET_NO_NEW_PRIVS",
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+            "SECCOMP_SET_MODE_FILTER",
+        ),
     ),
     "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
     "sundog.record.location": ("S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX", "STORAGE_VARIABLE"),
@@ -34,20 +39,38 @@ CONSTANTS = {
         *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT"),
     ),
     "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT", "CH_RUNNING"),
+    "sundog.kernel.unix_peer": ("SO_PEERPIDFD",),
+    "sundog.launcher.join": (
+        *("JOB_VARIABLE", "JOIN_ATTEMPTS", "NAME_LIMIT", "NAME_PREFIX", "TAG_VARIABLE"),
+    ),
+    "sundog.launcher.keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
     "sundog.launcher.main": ("SET_ID_REFUSAL",),
     "sundog.launcher.options": ("OVERLAY_SIZE_DEFAULT",),
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
-ERRNOS = ("EAGAIN", "EINTR", "ENODEV", "ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT")
+ERRNOS = (
+    "EADDRINUSE",
+    "EAGAIN",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "EINTR",
+    "ENODEV",
+    "ENOENT",
+    "ENOTDIR",
+    "ESTALE",
+    "ETIMEDOUT",
+)
 
 # The constants that no module has: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h,
-# linux/wait.h, linux/auxvec.h.
+# linux/wait.h, linux/auxvec.h, linux/socket.h.
 OTHERS = {
     "AT_EACCESS": 0x200,
+    "AF_UNIX": 1,
     "AT_SECURE": 23,
     "CLONE_FILES": 0x400,
     "CLONE_VFORK": 0x4000,
     "CLONE_VM": 0x100,
+    "MSG_CMSG_CLOEXEC": 0x40000000,
     "O_APPEND": 0o2000,
     "O_CLOEXEC": 0o2000000,
     "O_CREAT": 0o100,
@@ -58,6 +81,9 @@ OTHERS = {
     "O_RDONLY": 0,
     "O_WRONLY": 1,
     "PATH_LIMIT": 4096,
+    "SCM_RIGHTS": 1,
+    "SOCK_SEQPACKET": 5,
+    "SOL_SOCKET": 1,
     "STATX_BASIC_STATS": 0x7FF,
     "WAIT_ALL": 0x40000000,
     "X_OK": 1,
@@ -71,10 +97,12 @@ COLUMNS = {"x86_64": 0, "aarch64": 1, "riscv64": 1, "ppc64le": 2, "s390x": 3}
 # fmt: off
 NUMBERS = {
     #                x86-64 generic ppc64le s390x
+    "bind":          (   49,    200,    327,   361),
     "chdir":         (   80,     49,     12,    12),
     "clock_gettime": (  228,    113,    246,   260),
     "clone":         (   56,    220,    120,   120),
     "close":         (    3,     57,      6,     6),
+    "connect":       (   42,    203,    328,   362),
     "execve":        (   59,    221,     11,    11),
     "exit":          (   60,     93,      1,     1),
     "faccessat":     (  269,     48,    298,   300),
@@ -86,20 +114,27 @@ NUMBERS = {
     "getegid":       (  108,    177,     50,   202),
     "geteuid":       (  107,    175,     49,   201),
     "getpid":        (   39,    172,     20,    20),
+    "getppid":       (  110,    173,     64,    64),
+    "getsockopt":    (   55,    209,    340,   365),
     "kexec_load":    (  246,    104,    268,   277),
     "mkdirat":       (  258,     34,    287,   289),
     "mount":         (  165,     40,     21,    21),
     "mount_setattr": (  442,    442,    442,   442),
     "move_mount":    (  429,    429,    429,   429),
+    "nanosleep":     (   35,    101,     162,   162),
     "open_tree":     (  428,    428,    428,   428),
     "openat":        (  257,     56,    286,   288),
     "openat2":       (  437,    437,    437,   437),
+    "pidfd_open":    (  434,    434,    434,   434),
+    "pidfd_send_signal": (424,  424,    424,   424),
     "pivot_root":    (  155,     41,    203,   217),
     "prctl":         (  157,    167,    171,   172),
     "read":          (    0,     63,      3,     3),
     "readlinkat":    (  267,     78,    296,   298),
+    "recvmsg":       (   47,    212,    342,   372),
     "seccomp":       (  317,    277,    358,   348),
     "setns":         (  308,    268,    350,   339),
+    "socket":        (   41,    198,    326,   359),
     "statx":         (  332,    291,    383,   379),
     "umount2":       (  166,     39,     52,    52),
     "unshare":       (  272,     97,    282,   303),
@@ -107,6 +142,10 @@ NUMBERS = {
     "write":         (    1,     64,      4,     4),
 }
 # fmt: on
+
+# arch/*/include/uapi/asm/socket.h: SO_PEERCRED.
+PEER_CREDENTIALS = {"ppc64le": 21}
+USUAL_PEER_CREDENTIALS = 17
 
 # arch/*/include/uapi/asm/fcntl.h: O_DIRECTORY and O_NOFOLLOW.
 OPEN_FLAGS = {"aarch64": (0o40000, 0o100000), "ppc64le": (0o40000, 0o100000)}
@@ -155,6 +194,8 @@ def lines() -> list[str]:
             ("O_DIRECTORY", "O_NOFOLLOW"), OPEN_FLAGS.get(machine, USUAL_OPEN_FLAGS), strict=True
         ):
             text.append(define(name, value))
+        credentials = PEER_CREDENTIALS.get(machine, USUAL_PEER_CREDENTIALS)
+        text.append(define("SO_PEERCRED", credentials))
         text += [define(f"NR_{call}", row[COLUMNS[machine]]) for call, row in NUMBERS.items()]
         text.append(
             f"#define FAKE_ROOT {instructions(fake_root_program(native=native_abi(machine)))}"

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +32,11 @@ USERS = ("sundog", "sundog-second")
 BASES = ("alpine", "busybox", "debian", "rpm")
 # Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
-    "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "docker-registry",
-    "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools", "libseccomp2", "mount",
-    "musl-tools", "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "strace",
-    "umoci", "xfsprogs", "xz-utils", "zstd",
+    "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "charliecloud-runtime",
+    "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools",
+    "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "musl-tools", "openssh-client", "openssl",
+    "podman", "procps", "rsync", "skopeo", "squashfs-tools", "squashfs-tools-ng", "strace", "umoci",
+    "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
@@ -91,19 +93,38 @@ def workplace(user: account.Account) -> Iterator[Workplace]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def venv(python: Path) -> Path:
+    """Return the bin directory of an interpreter's venv for lint and tests."""
+    return install.environment(f"test-{python.name}", python, groups=["test"], extra="[fast]")
+
+
 def lint(place: Workplace, programs: Path) -> bool:
     """Run all linters, even if one complains; tell whether none did."""
     verdicts = [place.run(programs, list(command)) for command in LINT]
     return all(verdicts)
 
 
+def workers() -> int:
+    """Return the number of pytest's processes: one more than cores, because some tests wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+def open_fuse() -> None:
+    """Let every user open /dev/fuse, as udev does; a machine without udev has it closed."""
+    device = Path("/dev/fuse")
+    if device.exists() and device.stat().st_mode & 0o666 != 0o666:
+        print(f"== chmod 666 {device}  [for the tests' user]", flush=True)
+        device.chmod(0o666)
+
+
 def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> bool:
     """Run pytest on each venv, the first with all tests; tell whether all passed."""
-    pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(os.cpu_count())]
+    pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(workers())]
     quick = ["-m", "not slow"]
     with contextlib.ExitStack() as stack:
         given = {"SUNDOG_WHEEL": str(install.wheel())}
         if os.geteuid() == 0:
+            open_fuse()
             references.make(place.path / "references", place.user, venvs[0])
             second = account.ordinary(USERS[1])
             socket = stack.enter_context(root_helper.running(place.user, second))
@@ -133,15 +154,14 @@ def main() -> int:
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
         pythons = found[:1] if options.lint else list(dict.fromkeys([found[0], found[-1]]))
-        venvs = [
-            install.environment(f"test-{python.name}", python, groups=["test"], extra="[fast]")
-            for python in pythons
-        ]
-        if not options.lint:
-            for name in BASES:
-                makers.base(name)
-        with workplace(user) as place:
+        install.wheel()
+        # Each of these jobs keeps one core busy.
+        with workplace(user) as place, ThreadPoolExecutor() as pool:
+            making = [pool.submit(makers.base, name) for name in (() if options.lint else BASES)]
+            venvs = list(pool.map(venv, pythons))
             passed = lint(place, venvs[0])
+            for made in making:
+                made.result()
             if not options.lint:
                 passed = test(place, venvs, options.arguments) and passed
     except WorkshopError as error:

@@ -2,7 +2,8 @@
 
 ``calls`` are system calls for the supervisor of ``notify`` (tests/notify/test_fuzz.py).
 ``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).
-Both run as `make test` would run them, from a seed that is printed.  The run saves an archive that
+``squashfs`` are damaged SquashFS files (tests/squashfs/test_fuzz.py).
+All run as `make test` would run them, from a seed that is printed.  The run saves an archive that
 fails, and prints its path.
 """
 
@@ -19,7 +20,11 @@ from scripts.check import NEEDS, USERS, workplace
 from scripts.place import WorkshopError
 
 SECONDS = 600
-TARGETS = {"calls": "tests/notify/test_fuzz.py", "archives": "tests/hostile/test_fuzz.py"}
+TARGETS = {
+    "calls": "tests/notify/test_fuzz.py",
+    "archives": "tests/hostile/test_fuzz.py",
+    "squashfs": "tests/squashfs/test_fuzz.py",
+}
 
 
 def main() -> int:

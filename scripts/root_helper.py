@@ -49,6 +49,7 @@ class Server:
         """Do an action; return its answer, also for a failure."""
         actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "as-second-user": self._as_second_user,
+            "descriptors": self._descriptors,
             "drop-caches": self._drop_caches,
             "take-with-podman": self._take_with_podman,
             "mount-tmpfs": self._mount_tmpfs,
@@ -85,6 +86,12 @@ class Server:
             "stdout": base64.b64encode(done.stdout).decode(),
             "stderr": base64.b64encode(done.stderr).decode(),
         }
+
+    def _descriptors(self, request: dict[str, Any]) -> dict[str, Any]:
+        process = Path("/proc", str(int(request["process"])))
+        if f"\nUid:\t{self.tester.uid}\t" not in (process / "status").read_text():
+            return {"error": "the process belongs to another user"}
+        return {"descriptors": {path.name: os.readlink(path) for path in process.glob("fd/*")}}
 
     def _drop_caches(self, request: dict[str, Any]) -> dict[str, Any]:
         del request

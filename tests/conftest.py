@@ -62,6 +62,36 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+# Directories whose tests start programs for most of their time.  Of the tables there, the second
+# run takes a third of the cases: they differ in what the kernel, a shell and an image do, which is
+# the same under each Python.  Other directories try the standard library and C extensions, too.
+TABLES = ("builder", "cli", "convert", "hostile", "launcher", "notify")
+SHORTEST_TABLE = 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark two thirds of the cases of each table in ``TABLES`` as slow.
+
+    A table is a test with at least ``SHORTEST_TABLE`` cases that work with files.  The first case
+    is always in the other third.  In each row of three, the next place is taken, so that crossed
+    parameters do not always have the same values.
+    """
+    tables: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if (
+            isinstance(item, pytest.Function)
+            and "tmp_path" in item.fixturenames
+            and item.path.parent.name in TABLES
+            and not item.get_closest_marker("slow")
+        ):
+            tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for table in tables.values():
+        for number, item in enumerate(table):
+            if len(table) >= SHORTEST_TABLE and (number + number // 3) % 3:
+                item.add_marker(pytest.mark.slow)
+
+
 # The places where programs find a user's settings and logins: Sundog, skopeo, git, ssh and others.
 SETTINGS = (
     *("CH_IMAGE_AUTH", "CH_IMAGE_STORAGE", "CONTAINERS_CONF", "CONTAINERS_REGISTRIES_CONF"),
@@ -300,6 +330,11 @@ class RootHelper:
         answer = self.ask("as-second-user", argv=list(argv), env=dict(env or {}))
         streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
         return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
+
+    def descriptors(self, process: int) -> dict[str, str]:
+        """Return what the descriptors of a process are, which nobody but root may ask."""
+        found: dict[str, str] = self.ask("descriptors", process=process)["descriptors"]
+        return found
 
     def drop_caches(self) -> None:
         """Empty the kernel's caches of pages, dentries and inodes."""

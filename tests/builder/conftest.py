@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import command, run_program
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.conftest import Completed, Runner
@@ -106,24 +109,51 @@ def announced(done: Completed) -> list[tuple[int, str, str]]:
     return [(int(match[1]), match[2], match[3]) for match in found if match]
 
 
+@pytest.fixture(scope="session")
+def storage_with_busybox(
+    tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
+) -> Callable[[str], Path]:
+    """Return a function that gives a storage directory with the image ``bb``, for a driver.
+
+    Each is imported once, and tests get copies.
+    """
+
+    @functools.cache
+    def imported(driver: str) -> Path:
+        storage = tmp_path_factory.mktemp("busybox") / "storage"
+        environment = {"CH_IMAGE_STORAGE": str(storage), "CH_IMAGE_DRIVER": driver}
+        run_program([*command("ch-image"), "import", busybox_tar, "bb"], env=environment)
+        return storage
+
+    return imported
+
+
 def make_workshop(
-    tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
+    tmp_path: Path, imported: Path, run_ch_image: Runner, run_ch_run: Runner
 ) -> Workshop:
-    run_ch_image("import", busybox_tar, "bb")
+    """Return a workshop with a copy of an ``imported`` storage at the place of the test's own."""
+    subprocess.run(["cp", "-a", imported, tmp_path / "storage"], check=True)
     return Workshop(tmp_path, run_ch_image, run_ch_run)
 
 
 @pytest.fixture
 def workshop(
-    driver: str, tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
+    driver: str,
+    tmp_path: Path,
+    storage_with_busybox: Callable[[str], Path],
+    run_ch_image: Runner,
+    run_ch_run: Runner,
 ) -> Workshop:
     """Return a workshop on each driver."""
-    return make_workshop(tmp_path, busybox_tar, run_ch_image, run_ch_run)
+    return make_workshop(tmp_path, storage_with_busybox(driver), run_ch_image, run_ch_run)
 
 
 @pytest.fixture
 def any_workshop(
-    tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, run_ch_run: Runner
+    tmp_path: Path,
+    storage_with_busybox: Callable[[str], Path],
+    run_ch_image: Runner,
+    run_ch_run: Runner,
 ) -> Workshop:
     """Return a workshop on any driver that works, for tests that do not concern drivers."""
-    return make_workshop(tmp_path, busybox_tar, run_ch_image, run_ch_run)
+    return make_workshop(tmp_path, storage_with_busybox(""), run_ch_image, run_ch_run)

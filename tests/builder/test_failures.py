@@ -24,7 +24,7 @@ from sundog.errors import (
     UsageError,
 )
 from tests.builder.conftest import LINE, announced
-from tests.conftest import command
+from tests.conftest import KILLS, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +217,7 @@ def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
     workshop.ch_image("delete", "warm")
     chance = random.Random(7)
     image = "old"
-    for number in range(50):
+    for number in range(KILLS // 2):  # on each driver
         dockerfile = SIX_STEPS.format(n=number)
         build = start_build(workshop, storage, dockerfile)
         time.sleep(chance.uniform(0.05, duration * 1.1))

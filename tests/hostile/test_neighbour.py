@@ -226,6 +226,7 @@ def test_a_well_kept_storage_of_another_is_run(theirs: Path, attack: Callable[[s
 ENTRIES = [
     *("", "images", f"images/{NAME}", f"images/{NAME}/stack", f"images/{NAME}/root/ch"),
     *("layers", "layers/ID", "trees", "skeleton", "skeleton/etc", "skeleton/etc/hosts"),
+    *("skeleton/mnt", "skeleton/mnt/3"),
 ]
 
 

@@ -22,7 +22,7 @@ from sundog.launcher.messages import Messages
 CHECKOUT = Path(__file__).parents[2]
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 JOINED = Path("sundog", "launcher", "ch_run.py")
-NOTIFY = "ch_run_notify"  # in the same directory
+NOTIFY, JOIN = "ch_run_notify", "ch_run_join"  # in the same directory
 STUB = Path("share", "sundog", "ch-run")  # below the prefix, if the start is compiled
 
 # The calls of the stub's child, which copies the environment: a shell, then cat.
@@ -40,6 +40,7 @@ def load_packaging(name: str) -> types.ModuleType:
     return module
 
 
+@functools.cache
 def joined_text(name: str = JOINED.stem) -> str:
     text: str = load_packaging("join_launcher").join(CHECKOUT / "src", name)
     return text
@@ -71,7 +72,8 @@ def install(
     package = module.parents[1]
     shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
     module.write_text(joined_text())
-    module.with_stem(NOTIFY).write_text(joined_text(NOTIFY))
+    for name in (NOTIFY, JOIN):
+        module.with_stem(name).write_text(joined_text(name))
     if bytecode:
         py_compile.compile(str(module), doraise=True)
     command = prefix / "bin" / "ch-run"

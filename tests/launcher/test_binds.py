@@ -154,19 +154,7 @@ def test_bind_source_forbidden(ch_run: ChRun, image: Path, data: Path) -> None:
     assert messages(done)[0].startswith("error: can't bind")
 
 
-def test_missing_destination_of_a_read_only_image(
-    ch_run: ChRun, image: Path, data: Path, tmp: dict[str, str]
-) -> None:
-    done = ch_run("-b", f"{data}:/mnt/new/place", image, "--", "true", env=tmp)
-    assert done.returncode == 31
-    assert messages(done) == [
-        "error: can't bind: /mnt/new/place is not in the image, which is read-only",
-        "hint: use -W to create it for this one run",
-    ]
-    assert list((image / "mnt").iterdir()) == []
-
-
-@pytest.mark.parametrize("option", ["-w", "-W"])
+@pytest.mark.parametrize("option", ["-t", "-w", "-W"])
 def test_missing_destination_is_created(
     ch_run: ChRun, image: Path, data: Path, tmp: dict[str, str], option: str
 ) -> None:
@@ -238,7 +226,7 @@ def outside() -> Iterator[Path]:
         yield Path(path)
 
 
-@pytest.mark.parametrize("option", ["-w", "-W"])
+@pytest.mark.parametrize("option", ["-t", "-w", "-W"])
 @pytest.mark.parametrize("up", ["", "../../.."])
 def test_symlinks_lead_where_the_container_sees_them(  # noqa: PLR0917
     ch_run: ChRun, image: Path, data: Path, outside: Path, up: str, option: str
@@ -271,7 +259,7 @@ def test_a_dangling_symlink_is_not_replaced(ch_run: ChRun, image: Path, data: Pa
     assert messages(done)[0] == "error: can't bind: broken symlink: /mnt/link"
 
 
-@pytest.mark.parametrize("option", ["-w", "-W"])
+@pytest.mark.parametrize("option", ["-t", "-w", "-W"])
 def test_links_of_proc_do_not_lead_out(
     ch_run: ChRun, image: Path, data: Path, tmp_path: Path, option: str
 ) -> None:

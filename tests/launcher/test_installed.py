@@ -25,6 +25,7 @@ from tests.launcher.installation import (
     CHECKOUT,
     CHILD_CALLS,
     CHILD_OPENS,
+    JOIN,
     JOINED,
     NOTIFY,
     STUB,
@@ -82,6 +83,7 @@ def version_of(command: Path | str, *, cwd: Path | None = None, **env: str) -> b
     [
         (JOINED.stem, "start_from_stub"),
         (NOTIFY, "attendant_for"),
+        (JOIN, "group_for"),
     ],
 )
 def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
@@ -310,23 +312,39 @@ class Start(NamedTuple):
         return [str(self.command), *self.options, str(image), "--", *words]
 
 
+@pytest.fixture(scope="module")
+def installations(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that installs a kind of start once, and returns the command.
+
+    Tests must not write to the installation.
+    """
+
+    @functools.cache
+    def installation(kind: str) -> Path:
+        prefix = tmp_path_factory.mktemp("installation") / "prefix"
+        return install(prefix, native=True) if kind == "native" else run_by(kind, prefix)
+
+    return installation
+
+
 @pytest.fixture(params=[*SHELLS, "compiled", "handing over"])
-def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+def start(
+    request: pytest.FixtureRequest, tmp_path: Path, installations: Callable[[str], Path]
+) -> Start:
     """The stub under each shell; the compiled start that serves; the one that hands over."""
     if request.param == "compiled":
         options = ["-s", str(make_storage(tmp_path / "storage"))]
-        command = install(tmp_path / "prefix", native=True)
-        return Start(command, options, {"SUNDOG_START": "compiled"}, "")
+        return Start(installations("native"), options, {"SUNDOG_START": "compiled"}, "")
     if request.param == "handing over":  # it finds no accounts
         (tmp_path / "storage").mkdir(mode=0o700)
         options = ["-s", str(tmp_path / "storage")]
-        return Start(install(tmp_path / "prefix", native=True), options, {}, "sh")
-    return Start(run_by(request.param, tmp_path / "prefix"), [], {}, request.param)
+        return Start(installations("native"), options, {}, "sh")
+    return Start(installations(request.param), [], {}, request.param)
 
 
 @pytest.fixture(params=SHELLS)
-def stub(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return run_by(request.param, tmp_path / "prefix")
+def stub(request: pytest.FixtureRequest, installations: Callable[[str], Path]) -> Path:
+    return installations(request.param)
 
 
 def run_by(name: str, prefix: Path) -> Path:

@@ -124,7 +124,7 @@ def test_defaults() -> None:
 def test_values() -> None:
     words = ["-b", "/a", "-b", "b:/c:d", "-c/w", "-g5", "-u", "7", "-s", "st", "-twW"]
     line = read(*words, "--no-passwd", "i", "c")
-    assert line.binds == [(b"/a", b"/a"), (os.getcwdb() + b"/b", b"/c:d")]
+    assert line.binds == [(b"/a", b"/a", True), (os.getcwdb() + b"/b", b"/c:d", True)]
     assert (line.directory, line.gid, line.uid, line.storage) == (b"/w", 5, 7, b"st")
     assert line.private_tmp
     assert line.write
@@ -162,6 +162,12 @@ def test_changes_of_the_environment_keep_their_order(tmp_path: Path) -> None:
         (["--bind=:/x"], "--bind: no source provided"),
         (["--bind=/x:"], "--bind: no destination provided"),
         (["--bind=x"], "--bind: destination must be absolute"),
+        (["--bind=/x:ro"], "--bind: destination must be absolute"),
+        (["--bind=/x::ro"], "--bind: no destination provided"),
+        (["--bind=/x:/y:"], "--bind: nothing after the last colon"),
+        (["--bind=/x:/:rw"], "--bind: destination can't be /"),
+        (["-e", "=x"], "--env: empty name: =x"),
+        (["--env="], "--env: empty name: "),
         (["--bind=/x:y"], "--bind: destination must be absolute"),
         (["--bind=/"], "--bind: destination can't be /"),
         (["--bind=/x:/"], "--bind: destination can't be /"),

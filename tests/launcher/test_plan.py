@@ -10,7 +10,9 @@ IMAGE = DirectoryRoot(b"/images/a")
 
 
 def test_ordinary() -> None:
-    plan = build_plan(IMAGE, accounts=(b"root:x\n", b"g\n"), binds=[(b"x", b"/y"), (b"/z", b"/z")])
+    plan = build_plan(
+        IMAGE, accounts=(b"root:x\n", b"g\n"), binds=[(b"x", b"/y", True), (b"/z", b"/z", False)]
+    )
     assert plan.describe() == [
         "mount /images/a at / (read-only)",
         "bind /dev at /dev (required)",
@@ -25,7 +27,7 @@ def test_ordinary() -> None:
         "bind a file of 2 bytes at /etc/group (required)",
         "bind /tmp at /tmp (required)",
         "bind x at /y (created)",
-        "bind /z at /z (created)",
+        "bind /z at /z (created, read-only)",
     ]
 
 

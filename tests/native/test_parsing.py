@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from sundog.container.variables import Environment
 from sundog.errors import ReferenceSyntaxError, SundogError
 from sundog.launcher import environment as launcher_environment
-from sundog.launcher.environment import SetFromImage, SetVariables, command_environment, matches
+from sundog.launcher.environment import (
+    SetFromImage,
+    SetVariables,
+    UnsetMatching,
+    command_environment,
+    matches,
+)
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import CommandLine, Finished
 from sundog.record.names import canonical_name, name_to_directory
@@ -108,7 +114,8 @@ def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
         os.chdir(before)
     here = os.fsencode(directory) + b"/"
     answer: Answer = [("operand", word.hex()) for word in line.operands]
-    for source, target in line.binds:
+    for source, target, is_writable in line.binds:
+        assert is_writable
         answer += [("source", source.removeprefix(here).hex()), ("target", target.hex())]
     for change in line.changes:
         if isinstance(change, SetVariables):
@@ -117,6 +124,7 @@ def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
         elif isinstance(change, SetFromImage):
             answer += [("change", "1", str(change.delimiter[0])), ("text", "-")]
         else:
+            assert isinstance(change, UnsetMatching)
             answer += [("change", "2", "0"), ("text", change.pattern.hex())]
     answer += [("storage", hexed(line.storage)), ("directory", hexed(line.directory))]
     answer.append(("size", hexed(line.overlay_size)))

@@ -45,6 +45,18 @@ def test_skeleton_of_builds_has_no_accounts(path: Path) -> None:
     assert sorted(os.listdir(path / "skeleton-build/etc")) == ["hosts", "resolv.conf"]
 
 
+def test_every_image_has_mount_points_for_the_user(path: Path) -> None:
+    points = [str(number) for number in range(10)]
+    for _ in range(2):
+        Store.open(str(path)).close()
+        assert sorted(os.listdir(path / "skeleton/mnt")) == points
+        assert (path / "skeleton/mnt/7").stat().st_mode & 0o7777 == 0o755
+        shutil.rmtree(path / "skeleton/mnt")  # an earlier version did not make them
+    (path / "skeleton/mnt").touch()
+    Store.open(str(path)).close()  # they can't be made, but the store can be read
+    assert (path / "skeleton/mnt").is_file()
+
+
 def test_opening_again_changes_nothing(path: Path) -> None:
     Store.open(str(path)).close()
     before = snapshot(path)

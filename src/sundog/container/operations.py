@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 OPTIONAL = "optional"  # skip the mount; also skip it if its source is missing
 REQUIRED = "required"  # fail
 CREATED = "created"  # make it
+DESIRED = "desired"  # make it; skip the mount if that is not possible
+MADE = (CREATED, DESIRED)
+SKIPPED = (OPTIONAL, DESIRED)
 
 SMALL_FILE = 1 << 16  # in bytes: a few of them fit into the scratch tmpfs
 
@@ -71,9 +74,9 @@ MISSING_HINTS = {
 class DetachedMount:
     """A mount that Sundog takes hold of on the host's side and attaches on the container's side.
 
-    ``need`` is OPTIONAL, REQUIRED or CREATED.  Each kind says ``what`` it does.  It takes hold of
-    its source in ``acquire``, or makes it in ``generate``.  From then on, until it is attached,
-    ``tree`` is the detached mount.
+    ``need`` is OPTIONAL, REQUIRED, CREATED or DESIRED.  Each kind says ``what`` it does.  It takes
+    hold of its source in ``acquire``, or makes it in ``generate``.  From then on, until it is
+    attached, ``tree`` is the detached mount.
     """
 
     __slots__ = ("destination", "need", "tree", "writable")
@@ -129,7 +132,7 @@ class DetachedMount:
             if error.errno != errno.ENOENT:
                 action = f"bind to {printable(destination)}"
                 raise kernel_error(error.call, destination, error.errno, action) from None
-            if self.need != CREATED:
+            if self.need not in MADE:
                 raise SundogError(
                     f"can't bind: destination not found: {printable(destination)}",
                     MISSING_HINTS.get(destination, MISSING_HINT),

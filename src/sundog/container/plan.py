@@ -9,7 +9,7 @@ Floor 0.
 import errno
 
 from sundog.container.enter import change_root, mount_scratch
-from sundog.container.operations import CREATED, OPTIONAL
+from sundog.container.operations import MADE, SKIPPED
 from sundog.container.root import mount_overlaid
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
@@ -71,7 +71,7 @@ class Plan:
             mount_points = [
                 (operation.destination, operation.covers_directory())
                 for operation in operations
-                if operation.need == CREATED
+                if operation.need in MADE
             ]
             return mount_overlaid(self.root, scratch, mount_points), operations
         except (SundogError, OSError):
@@ -114,7 +114,7 @@ def each(
         try:
             act(operation)
         except SundogError as error:
-            if operation.need != OPTIONAL:
+            if operation.need not in SKIPPED:
                 raise
             skipped(f"skipped: {error}")
         else:

@@ -8,7 +8,7 @@ from sundog.kernel.numbers import RENAMEAT2, process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO = 0, 1, 2
 
@@ -72,6 +72,20 @@ def close_all_but(kept: "Iterable[int]") -> None:
             os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, HIGHEST_DESCRIPTOR)
+
+
+def leave_descriptors(kept: "Collection[int]") -> None:
+    """Close all descriptors but those ``kept``; the standard streams become /dev/null.
+
+    The caller may have left pipes open for the command, such as standard input and output.  The
+    other end of a pipe must see when the command has closed it.
+    """
+    null = os.open(b"/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    streams = (STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO)
+    for stream in streams:
+        if stream not in kept:  # the number is in use if the caller had closed the stream
+            os.dup2(null, stream)
+    close_all_but((*streams, *kept))
 
 
 def sync_file_system(path: bytes) -> None:

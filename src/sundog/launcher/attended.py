@@ -33,7 +33,7 @@ from sundog.container.paths import exists
 from sundog.container.supervision import Emulation, Supervised, Supervision
 from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
-from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
+from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
@@ -43,8 +43,6 @@ from sundog.record.layer_path import LayerPath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sundog.container.plan import Plan
     from sundog.launcher.image import Image
     from sundog.launcher.main import Become
@@ -72,6 +70,8 @@ class Attendant:
         if image.named:
             layers = [LayerPath(path + b"/tree", path + b"/owners") for path in image.layers]
             emulation = Emulation(layers, None, is_stable=True)
+        elif image.recorded is not None:
+            emulation = Emulation([LayerPath(*image.recorded)], None, is_stable=True)
         else:
             path = root.directory
             changes = path if self._writes else None
@@ -137,7 +137,7 @@ class PreparedAttendant:
             signal(SIGCHLD, chld)
             pthread_sigmask(SIG_SETMASK, mask)
             return become(lambda: supervision.install(who))
-        leave_descriptors((supervision.proc,))
+        leave_descriptors((STDERR_FILENO, supervision.proc))
         stand_in = StandIn(command, supervisor, supervision.proc)
         return stand_in.stand(self._messages)
 
@@ -155,7 +155,7 @@ class PreparedAttendant:
         pthread_sigmask(SIG_UNBLOCK, {SIGTERM})
         parent_died()
         records = () if self._records is None else self._records.descriptors()
-        leave_descriptors((*supervision.descriptors(), *records))
+        leave_descriptors((STDERR_FILENO, *supervision.descriptors(), *records))
         supervised = supervision.supervise(who)
         if supervised is None:
             return 0  # the command has printed why
@@ -209,16 +209,3 @@ def contents(path: bytes) -> bytes:
             return file.read()
     except OSError:
         return b""
-
-
-def leave_descriptors(kept: "Sequence[int]") -> None:
-    """Close all descriptors but standard error and those ``kept``.
-
-    The caller may have left pipes open for the command, such as standard input and output.  The
-    other end of a pipe must see when the command has closed it.
-    """
-    null = os.open(b"/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for stream in (STDIN_FILENO, STDOUT_FILENO):
-        if stream not in kept:  # the number is in use if the caller had closed the stream
-            os.dup2(null, stream)
-    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))

@@ -29,12 +29,16 @@ CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 
 
 class SetVariables:
-    """--set-env with an argument: a variable, or the variables in a file of the host."""
+    """--set-env with an argument: a variable, or the variables in a file of the host.
 
-    __slots__ = ("variables",)
+    Without ``expand``, all values stay as they are.
+    """
 
-    def __init__(self, variables: list[tuple[bytes, bytes]]) -> None:
+    __slots__ = ("expand", "variables")
+
+    def __init__(self, variables: list[tuple[bytes, bytes]], *, expand: bool = True) -> None:
         self.variables = variables
+        self.expand = expand
 
 
 class SetFromImage:
@@ -46,6 +50,19 @@ class SetFromImage:
         self.delimiter = delimiter
 
 
+class SetExactly:
+    """--env: a variable whose value is not expanded.
+
+    If ``value`` is None, the variable becomes what it was on the host, or unset.
+    """
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: bytes, value: bytes | None) -> None:
+        self.name = name
+        self.value = value
+
+
 class UnsetMatching:
     """--unset-env: drop the variables whose names match a fnmatch(3) pattern."""
 
@@ -55,7 +72,7 @@ class UnsetMatching:
         self.pattern = pattern
 
 
-EnvironmentChange = SetVariables | SetFromImage | UnsetMatching
+EnvironmentChange = SetVariables | SetFromImage | SetExactly | UnsetMatching
 
 
 def command_environment(
@@ -71,6 +88,11 @@ def command_environment(
     ``home`` is the home directory of the command's user, or empty.  Call it in the container.
     Raises SundogError if a change needs ``/ch/environment`` and that file cannot be read.
     """
+    hosts = {
+        change.name: environment.get(change.name)
+        for change in changes
+        if isinstance(change, SetExactly)
+    }
     environment.set(b"HOME", home or (HOME_DEFAULT if exists(HOME_DEFAULT) else b"/"))
     path = environment.get(b"PATH")
     if path is None:
@@ -84,18 +106,34 @@ def command_environment(
     for change in changes:
         if isinstance(change, UnsetMatching):
             for name in [name for name in environment.names() if matches(change.pattern, name)]:
-                environment.unset(name)
-                messages.verbose(f"environment: unset {printable(name)}")
+                set_or_unset(environment, name, None, messages)
             continue
+        if isinstance(change, SetExactly):
+            found = hosts[change.name] if change.value is None else change.value
+            set_or_unset(environment, change.name, found, messages)
+            continue
+        is_expanded = expand
         if isinstance(change, SetFromImage):
             variables = read_image_variables(change.delimiter)
         else:
             variables = change.variables
+            is_expanded = expand and change.expand
         for name, text in variables:
-            value = expanded(text, environment) if expand else text
-            environment.set(name, value)
-            messages.verbose(f"environment: {printable(name)}={printable(value)}")
+            value = expanded(text, environment) if is_expanded else text
+            set_or_unset(environment, name, value, messages)
     environment.set(b"CH_RUNNING", CH_RUNNING)
+
+
+def set_or_unset(
+    environment: Environment, name: bytes, value: bytes | None, messages: Messages
+) -> None:
+    """Set the variable ``name``, or unset it if ``value`` is None; tell it at -v."""
+    if value is None:
+        environment.unset(name)
+        messages.verbose(f"environment: unset {printable(name)}")
+    else:
+        environment.set(name, value)
+        messages.verbose(f"environment: {printable(name)}={printable(value)}")
 
 
 def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
@@ -162,6 +200,14 @@ def parse_variable(text: bytes, place: str) -> tuple[bytes, bytes]:
     return name, value
 
 
+def parse_exactly(text: bytes) -> SetExactly:
+    """Return what --env ``text`` does.  Raises SundogError if it has no name."""
+    name, equals, value = text.partition(b"=")
+    if not name:
+        raise SundogError(f"--env: empty name: {printable(text)}", "write NAME=VALUE or NAME")
+    return SetExactly(name, value if equals else None)
+
+
 def expanded(value: bytes, environment: Environment) -> bytes:
     """Replace each item ``$NAME`` of a colon-separated ``value`` by that variable's value.
 
@@ -183,3 +229,13 @@ def expanded(value: bytes, environment: Environment) -> bytes:
 def matches(pattern: bytes, name: bytes) -> bool:
     """Tell whether ``name`` matches ``pattern``: fnmatch(3), with FNM_EXTMATCH."""
     return libc_call("fnmatch", pattern, name, FNM_EXTMATCH) == 0
+
+
+def is_extended_pattern(pattern: bytes) -> bool:
+    """Tell whether ``pattern`` has a form that only FNM_EXTMATCH gives a meaning: ``@(a|b)``."""
+    return any(b"%c(" % sign in pattern for sign in b"?*+@!")
+
+
+def has_extglob() -> bool:
+    """Tell whether --unset-env takes extended patterns.  The C library decides that."""
+    return matches(b"@(a|b)", b"a")

@@ -13,7 +13,7 @@ from sundog.emulation.filter import install_fake_root
 from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.process import set_no_new_privs
-from sundog.launcher.environment import matches
+from sundog.launcher.environment import has_extglob
 
 
 def feature_status(name: bytes) -> int:
@@ -29,11 +29,6 @@ def feature_status(name: bytes) -> int:
         return 0 if probe() else absent
     except (SundogError, OSError):
         return absent
-
-
-def has_extglob() -> bool:
-    """Tell whether --unset-env takes extended patterns.  The C library decides that."""
-    return matches(b"@(a|b)", b"a")
 
 
 def has_overlay() -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.container.root import Root
+    from sundog.launcher.environment import EnvironmentChange
 
 
 class Image:
@@ -39,9 +40,25 @@ class Image:
     user        USER
     layers      directories that contain ``tree`` and ``owners``, topmost first
     named       whether the image is in storage; a directory image has only a root
+    prefix      a program of the image that runs the command, with its arguments
+    variables   changes of the environment that the image needs for every command
+    own_variables
+                whether it has a file of variables for the default command
+    recorded    the tree and the manifest of an image that is one file, for --notify
     """
 
-    __slots__ = ("command", "layers", "named", "root", "user", "workdir")
+    __slots__ = (
+        "command",
+        "layers",
+        "named",
+        "own_variables",
+        "prefix",
+        "recorded",
+        "root",
+        "user",
+        "variables",
+        "workdir",
+    )
 
     def __init__(
         self,
@@ -52,6 +69,10 @@ class Image:
         user: bytes = b"",
         layers: "Sequence[bytes]" = (),
         named: bool,
+        prefix: "Sequence[bytes]" = (),
+        variables: "Sequence[EnvironmentChange]" = (),
+        own_variables: bool = False,
+        recorded: "tuple[bytes, bytes] | None" = None,
     ) -> None:
         self.root = root
         self.command = command
@@ -59,6 +80,10 @@ class Image:
         self.user = user
         self.layers = layers
         self.named = named
+        self.prefix = prefix
+        self.variables = variables
+        self.own_variables = own_variables
+        self.recorded = recorded
 
 
 def image_name(reference: bytes) -> str | None:
@@ -108,6 +133,7 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         user=stack.user,
         layers=[storage.at(b"layers/" + layer) for layer in stack.layers],
         named=True,
+        own_variables=True,
     )
 
 
@@ -121,15 +147,18 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
         directory = is_directory(reference)
     except (FileNotFoundError, NotADirectoryError):
         raise NotInStorage(
-            f"image not found: {shown}: neither in storage nor a directory",
+            f"image not found: {shown}: neither in storage nor a directory or file",
             f"the storage is {printable(storage)}; see: ch-image list",
         ) from None
     except OSError as error:
         raise kernel_error("stat", reference, error.errno or 0) from None
     if not directory:
+        if not os.access(reference, os.R_OK, effective_ids=True):
+            raise kernel_error("open", reference, errno.EACCES)
         raise SundogError(
             f"unknown image type: {shown}",
-            "an image is a name in storage or a directory; see: ch-image import",
+            "an image is a name in storage, a directory, or a file with SquashFS or SIF; "
+            "see: ch-image import, ch-image load",
         )
     if not os.access(reference, os.X_OK, effective_ids=True):
         raise kernel_error("open", reference, errno.EACCES)

@@ -76,20 +76,29 @@ def written_by_child(fd: int, pid: int) -> list[bytes] | None:
     """
     try:
         text = read_all(fd)
-        try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            pass  # the caller ignores SIGCHLD: the child has ended, and has left no status
+        await_child(pid)
         text += read_all(fd)
         os.close(fd)
     except OSError:
         return None
-    if SIGCHLD in pthread_sigmask(SIG_BLOCK, ()):
-        # SIGCHLD is pending now, because it is blocked.  The command must not get it.
-        signal(SIGCHLD, signal(SIGCHLD, SIG_IGN))
+    discard_child_signal()
     if len(text) < 2 or text[:1] + text[-1:] != b"\n\n":
         return None
     return split_strings(text[1:-1])
+
+
+def await_child(pid: int) -> None:
+    """Wait for a child of this process that the command must not know."""
+    try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # the caller ignores SIGCHLD: the child has ended, and has left no status
+
+
+def discard_child_signal() -> None:
+    """Discard the SIGCHLD of a child that has ended: the command must not get it."""
+    if SIGCHLD in pthread_sigmask(SIG_BLOCK, ()):  # it is pending now, because it is blocked
+        signal(SIGCHLD, signal(SIGCHLD, SIG_IGN))
 
 
 def read_all(fd: int) -> bytes:

@@ -13,27 +13,25 @@ No process stays above the command.  The command has ``ch-run``'s process ID, an
 parent sees the command's death by a signal.
 
 With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  Only that option loads
-``attended``.
+``attended``.  With --join it may enter another container in place of 3 and 4; see ``join``.
 
 Import nothing after the change of root: the module would come from the image.
 
 Floor 0.
 """
 
-import errno
 import os
 import sys
 
 from sundog.container.enter import enter_namespaces, lock_mounts
-from sundog.container.execute import execute, failure_hint, quoted
-from sundog.container.paths import OPEN_DIRECTORY, absolute, exists
+from sundog.container.execute import quoted
+from sundog.container.paths import absolute, exists
 from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
-from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
-from sundog.emulation.terminal import forbid_typing, typing_is_possible
+from sundog.emulation.filter import install_fake_root
+from sundog.emulation.terminal import typing_is_possible
 from sundog.errors import (
     EXIT_ERROR,
-    EXIT_EXEC,
     EXIT_RUN,
     EXIT_RUN_USAGE,
     KernelError,
@@ -42,15 +40,19 @@ from sundog.errors import (
 )
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
-from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
-from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
-from sundog.launcher.environment import SetFromImage, command_environment
-from sundog.launcher.image import Image, find_image, image_name
+from sundog.launcher.becoming import become, change_directory
+from sundog.launcher.choice import choose_image, command_missing, execution
+from sundog.launcher.dry_run import dry_run_text
+from sundog.launcher.environment import command_environment
+from sundog.launcher.host_places import home_places, tmp_places
+from sundog.launcher.image import Image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
-from sundog.launcher.options import USAGE, CommandLine, Finished, help_text
+from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
+from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
+from sundog.launcher.options import CommandLine, Finished, help_text
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.location import default_storage, usual_storage
@@ -63,7 +65,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sundog.container.operations import Operation
+    from sundog.container.root import Root
+    from sundog.launcher.join import Joinable
     from sundog.record.identity import Identity
 
     # Installs the filter by calling the argument, and becomes the command; returns if that fails.
@@ -194,6 +197,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     messages.verbose(f"storage: {printable(path)}")
     messages.verbose(f"container uid: {uid}")
     messages.verbose(f"container gid: {gid}")
+    group = None if line.dry else load_group(line, environment, messages)
     messages.verbose(f"private /tmp: {line.private_tmp:d}")
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
@@ -201,34 +205,102 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
     is_usual = path == usual_storage(environment)
-    storage = find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
+    homes = home_places(environment) if line.home else []
+
+    def find() -> Storage:
+        return find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
+
+    if group is not None and group.namespaces:
+        home = homes[0].source if homes else b""
+        return run_in_group(group, line, find, environment, messages, home=home)
+    storage = find()
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
     if line.passwd and not line.notify:  # --notify needs the image's files
         found = find_accounts(uid, gid, messages)
         accounts = (found.passwd, found.group)
-        if storage.is_private and found.is_lasting:
+        if storage.is_private and found.is_lasting and not line.dry:
             remember_accounts(storage.directory, uid, gid, found)
+    one_file, sources = find_one_files(line, storage)
+    files = start_file_server(one_file, sources) if one_file or sources else None
+    temporary = tmp_places(environment, host_tmp, writable=line.write)
+
+    def planned(root: "Root") -> Plan:
+        return build_plan(
+            root,
+            writable=line.write,
+            overlay_size=line.overlay_size,
+            host_tmp=host_tmp,
+            accounts=accounts,
+            places=[*temporary, *homes],
+            binds=line.binds,
+            cray=exists(CRAY_DIRECTORY),
+            files=files,
+        )
+
     typing = typing_is_possible()
     enter_namespaces(uid, gid)
     storage.reopen()
-    image, plan, directory, operations = mount_image(line, storage, accounts, host_tmp, messages)
-    command, changes, workdir = line.operands[1:], line.changes, b"/"
-    if not command:
-        command, workdir = [*image.command], image.workdir
-        changes = [SetFromImage(b"\n"), *changes]
+    given = None
+    if one_file and files is not None:
+        given = files.open_image(one_file, with_records=is_attended)
+    if line.mount_point is not None:
+        use_mount_point(line.mount_point, given, messages)
+    if line.dry:
+        image = choose_image(line, storage, given)
+        command, changes, workdir = execution(line, image)
+        raise Finished(
+            0, dry_run_text(planned(image.root), changes, workdir, command, joins=line.join)
+        )
+    image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
+    command, changes, workdir = execution(line, image)
     prepared = companion.prepare(image, plan)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
+    if group is not None:
+        group.publish()
     who = prepared.identify()
     home = who.home if who is not None and who.uid else b""
+    home = homes[0].source if homes else home
     command_environment(environment, changes, messages, home, expand=line.expand)
-    change_directory(workdir if line.directory is None else line.directory)
+    change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(
         who, lambda install: become(command, environment, messages, install, typing=typing)
     )
+
+
+def run_in_group(
+    group: "Joinable",
+    line: CommandLine,
+    find: "Callable[[], Storage]",
+    environment: Environment,
+    messages: Messages,
+    *,
+    home: bytes,
+) -> int:
+    """Become the command of ``line`` in the container of ``group``, which other processes share.
+
+    The function looks at the image, and at the storage that ``find`` returns, only if the image
+    must say what runs.  ``home`` is the directory of --home, or empty.  Returns an exit status if
+    execve(2) fails.  Raises SundogError and OSError.
+    """
+    image, shown_image = None, None
+    if is_one_file(line.operands[0]) and not is_stored_name(line.operands[0], find()):
+        shown_image = load_shown_image()
+    elif len(line.operands) == 1:
+        image = choose_image(line, find())
+    typing = typing_is_possible()
+    group.enter()
+    if shown_image is not None:
+        image = shown_image(line.operands[0])
+    command, changes, workdir = execution(line, image)
+    command_environment(environment, changes, messages, home, expand=line.expand)
+    change_directory(workdir)
+    messages.verbose(f"executing: {quoted(command)}")
+    install = install_fake_root if line.seccomp else None
+    return become(command, environment, messages, install, typing=typing)
 
 
 def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
@@ -239,45 +311,30 @@ def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
     return uid if line.uid is None else line.uid, gid if line.gid is None else line.gid
 
 
-def become(
-    command: list[bytes],
-    environment: Environment,
-    messages: Messages,
-    install: "Callable[[], None] | None",
-    *,
-    typing: bool,
-) -> int:
-    """Become the command, with the filter that ``install`` installs; None: no filter.
-
-    ``typing`` says that the kernel lets programs type into terminals; then a filter forbids it.
-    Returns an exit status if execve(2) fails.  Raises KernelError.
-    """
-    set_no_new_privs()
-    if install is install_fake_root and messages.verbosity >= 2:
-        for text in describe_program(fake_root_program()):
-            messages.debug(text)
-    if install is not None:
-        install()
-    if typing:
-        try:
-            forbid_typing()
-        except KernelError as error:  # a kernel without filters can still run the command
-            messages.verbose(f"programs can type into terminals: {error.message}")
-    silence(messages.verbosity)
-    failure = execute(command, environment)
-    messages.error(
-        f"can't execve(2): {printable(command[0])}: {failure.strerror}",
-        failure_hint(failure, command[0], environment),
-    )
-    messages.reprint_warnings()
-    return EXIT_EXEC
-
-
 def load_attendant(line: CommandLine, messages: Messages) -> "Companion | None":
     """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
     from sundog.launcher.attended import attendant_for  # noqa: PLC0415
 
     return attendant_for(line, messages)
+
+
+def load_shown_image() -> "Callable[[bytes], Image]":
+    """Return the function that reads an image that is one file, and is the root directory."""
+    from sundog.launcher.file_server import shown_image  # noqa: PLC0415
+
+    return shown_image
+
+
+def load_group(
+    line: CommandLine, environment: Environment, messages: Messages
+) -> "Joinable | None":
+    """Return the group of --join or --join-pid; None without these options.  Few starts load it."""
+    if not line.join and line.join_pid is None:
+        messages.verbose("join: 0 0 (null) 0")
+        return None
+    from sundog.launcher.join import group_for  # noqa: PLC0415
+
+    return group_for(line, environment, messages)
 
 
 def refuse_set_id() -> None:
@@ -288,83 +345,3 @@ def refuse_set_id() -> None:
     uids, gids = os.getresuid(), os.getresgid()
     if len(set(uids)) > 1 or len(set(gids)) > 1:
         raise SundogError(SET_ID_REFUSAL, SET_ID_HINT)
-
-
-def command_missing() -> SundogError:
-    """Print the usage, as Charliecloud's ``ch-run`` does, and return the error."""
-    os.write(STDOUT_FILENO, f"usage: {USAGE}\n".encode())
-    return SundogError(
-        "IMAGE and/or COMMAND not specified",
-        "ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
-    )
-
-
-def mount_image(
-    line: CommandLine,
-    storage: Storage,
-    accounts: tuple[bytes, bytes] | None,
-    host_tmp: bytes | None,
-    messages: Messages,
-) -> "tuple[Image, Plan, int, list[Operation]]":
-    """Find the image and mount it; return it, the plan, and the arguments for ``enter``."""
-    for _ in range(2):
-        image = None
-        try:
-            image = find_image(line.operands[0], storage, unsafe=line.unsafe)
-            if line.write and image.named:
-                raise SundogError(
-                    "--write invalid when running by name",
-                    "the layers of an image never change; -W lets COMMAND write to a copy",
-                )
-            if len(line.operands) == 1 and not image.command:
-                raise command_missing()
-            plan = build_plan(
-                image.root,
-                writable=line.write,
-                overlay_size=line.overlay_size,
-                host_tmp=host_tmp,
-                accounts=accounts,
-                binds=line.binds,
-                cray=exists(CRAY_DIRECTORY),
-            )
-            if messages.verbosity >= 2:
-                for text in plan.describe():
-                    messages.debug(text)
-            return image, plan, *plan.mount(messages.verbose)
-        except (KernelError, FileNotFoundError) as error:
-            stored = image is None or image.named
-            if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):
-                raise
-            # Another process may have replaced the image during the search.  Then a second search
-            # finds the new image.
-    raise SundogError(
-        f"image in storage is damaged: {printable(line.operands[0])}: files of a layer are missing",
-        "import or build it again; a program that cleans /var/tmp may have deleted them",
-    )
-
-
-def change_directory(path: bytes) -> None:
-    """Change to the directory in which the command starts.  The root is the container's already.
-
-    The function follows no links in /proc/PID, because they can lead out of the container.
-    """
-    if path == b"/":
-        return
-    try:
-        directory = openat2(AT_FDCWD, path, OPEN_DIRECTORY, RESOLVE_NO_MAGICLINKS)
-        os.fchdir(directory)
-        os.close(directory)
-    except (KernelError, OSError) as error:
-        raise SundogError(
-            f"can't cd to {printable(path)}: {os.strerror(error.errno or 0)}",
-            "it must be a directory in the container; write a -c for COMMAND after --",
-        ) from None
-
-
-def silence(verbosity: int) -> None:
-    """Discard the command's standard output (-q), and its standard error, too (-qqq)."""
-    if verbosity < 0:
-        null = os.open(b"/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(null, STDOUT_FILENO)
-        if verbosity <= -3:
-            os.dup2(null, STDERR_FILENO)

@@ -12,17 +12,21 @@ from sundog import __version__
 from sundog.container.paths import absolute
 from sundog.errors import SundogError, UsageError
 from sundog.kernel.libc import printable
+from sundog.launcher.bind_option import parse_bind
 from sundog.launcher.environment import (
     EnvironmentChange,
     SetFromImage,
     SetVariables,
     UnsetMatching,
+    has_extglob,
+    is_extended_pattern,
+    parse_exactly,
     parse_variable,
     read_variables,
 )
 from sundog.launcher.feature import feature_status
 from sundog.launcher.messages import Messages
-from sundog.record.identity import ID_LIMIT
+from sundog.launcher.option_numbers import parse_id, parse_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,11 +36,19 @@ USAGE = "ch-run [OPTION...] IMAGE [-- COMMAND [ARG...]]"
 
 # short, long, argument (in brackets: optional), help text
 OPTIONS = (
-    ("b", "bind", "SRC[:DST]", "show the host's SRC at DST (default: the same path)"),
+    ("b", "bind", "SRC[:DST[:ro]]", "show the host's SRC at DST (default: the same path)"),
     ("c", "cd", "DIR", "start COMMAND in the container's directory DIR"),
+    ("", "dry-run", "", "print what ch-run would mount and execute, and exit"),
+    ("e", "env", "NAME[=VALUE]", "set a variable as it stands; without a value: the host's"),
     ("", "env-no-expand", "", "do not expand $ in the values of --set-env"),
     ("", "feature", "FEAT", "exit with status 0 if FEAT works on this machine"),
     ("g", "gid", "GID", "run as group GID in the container"),
+    ("", "home", "", "show your home directory at its own path"),
+    ("j", "join", "", "share one container with the other processes of the group (see below)"),
+    ("", "join-ct", "NUM", "the size of the group; implies --join"),
+    ("", "join-pid", "PID", "run in the container of process PID"),
+    ("", "join-tag", "TAG", "the name of the group; implies --join"),
+    ("m", "mount", "DIR", "show an image that is one file at the host's DIR, for --bind"),
     ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
     ("", "notify", "", "make COMMAND see itself as root; remember its changes (see below)"),
@@ -78,10 +90,17 @@ class CommandLine:
         "binds",
         "changes",
         "directory",
+        "dry",
         "expand",
         "fallback",
         "gid",
+        "home",
+        "join",
+        "join_ct",
+        "join_pid",
+        "join_tag",
         "messages",
+        "mount_point",
         "notify",
         "operands",
         "overlay_size",
@@ -97,14 +116,19 @@ class CommandLine:
     def __init__(self, messages: Messages) -> None:
         self.messages = messages
         self.operands: list[bytes] = []
-        self.binds: list[tuple[bytes, bytes]] = []
+        self.binds: list[tuple[bytes, bytes, bool]] = []
         self.changes: list[EnvironmentChange] = []
         self.directory: bytes | None = None
+        self.mount_point: bytes | None = None
         self.storage: bytes | None = None
         self.uid: int | None = None
         self.gid: int | None = None
         self.overlay_size: bytes | None = None
+        self.join_ct: int | None = None
+        self.join_pid: int | None = None
+        self.join_tag: bytes | None = None
         self.expand = self.fallback = self.passwd = True
+        self.dry = self.home = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
@@ -121,26 +145,20 @@ class CommandLine:
         self.operands.append(value)
 
     def read_bind(self, value: bytes) -> None:
-        """-b, --bind SRC[:DST]."""
-        source, colon, destination = value.partition(b":")
-        if not source:
-            raise SundogError("--bind: no source provided")
-        if not colon:
-            destination = source
-        if not destination:
-            raise SundogError("--bind: no destination provided")
-        if not destination.startswith(b"/"):
-            raise SundogError(
-                "--bind: destination must be absolute",
-                f"write --bind={printable(source)}:/PATH",
-            )
-        if not destination.replace(b".", b"/").strip(b"/"):
-            raise SundogError("--bind: destination can't be /")
-        self.binds.append((absolute(source), destination))
+        """-b, --bind SRC[:DST[:ro|rw]]."""
+        self.binds.append(parse_bind(value))
 
     def read_cd(self, value: bytes) -> None:
         """-c, --cd DIR."""
         self.directory = value
+
+    def read_dry_run(self, _: None) -> None:
+        """--dry-run."""
+        self.dry = True
+
+    def read_env(self, value: bytes) -> None:
+        """-e, --env NAME[=VALUE]."""
+        self.changes.append(parse_exactly(value))
 
     def read_env_no_expand(self, _: None) -> None:
         """--env-no-expand; it also acts on the options before it."""
@@ -153,6 +171,32 @@ class CommandLine:
     def read_gid(self, value: bytes) -> None:
         """-g, --gid GID."""
         self.gid = parse_id(value, "--gid")
+
+    def read_home(self, _: None) -> None:
+        """--home."""
+        self.home = True
+
+    def read_join(self, _: None) -> None:
+        """-j, --join."""
+        self.join = True
+
+    def read_join_ct(self, value: bytes) -> None:
+        """--join-ct NUM."""
+        self.join, self.join_ct = True, parse_number(value, "--join-ct")
+
+    def read_join_pid(self, value: bytes) -> None:
+        """--join-pid PID."""
+        self.join_pid = parse_number(value, "--join-pid")
+
+    def read_join_tag(self, value: bytes) -> None:
+        """--join-tag TAG."""
+        self.join, self.join_tag = True, value
+
+    def read_mount(self, value: bytes) -> None:
+        """-m, --mount DIR."""
+        if not value:
+            raise SundogError("mount point can't be empty string")
+        self.mount_point = absolute(value)
 
     def read_no_fallback(self, _: None) -> None:
         """--no-fallback."""
@@ -211,6 +255,11 @@ class CommandLine:
         """--unset-env GLOB."""
         if not value:
             raise SundogError("--unset-env: GLOB must have non-zero length")
+        if is_extended_pattern(value) and not has_extglob():
+            raise SundogError(
+                f"--unset-env: the C library knows no extended patterns: {printable(value)}",
+                "repeat --unset-env, with one plain pattern each; see: ch-run --feature=extglob",
+            )
         self.changes.append(UnsetMatching(value))
 
     def read_verbose(self, _: None) -> None:
@@ -311,7 +360,7 @@ def find_long(name: bytes) -> tuple[str, str]:
 
 def find_short(letter: bytes) -> tuple[str, str]:
     """Return (long name, argument) of the option -``letter``."""
-    shown = printable(letter)
+    shown = printable(letter).replace("h", "?")  # -h is -?
     for short, long, argument, _ in OPTIONS:
         if short == shown:
             return long, argument
@@ -331,30 +380,6 @@ def usage_error(text: str) -> UsageError:
     return UsageError(text, "see: ch-run --help; write options for COMMAND after --")
 
 
-def parse_number(value: bytes, name: str) -> int:
-    """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it."""
-    digits = value.lstrip()
-    sign = digits[:1] if digits[:1] in (b"-", b"+") else b""
-    digits = digits[len(sign) :]
-    rest = digits.lstrip(b"0123456789")
-    digits = digits[: len(digits) - len(rest)]
-    if not digits:
-        raise SundogError(f"{name}: no digits found")
-    if rest:
-        raise SundogError(f"{name}: extra characters after digits")
-    return int(sign + digits)
-
-
-def parse_id(value: bytes, name: str) -> int:
-    """Return the uid or gid ``value`` of the option ``name``."""
-    number = parse_number(value, name)
-    if number < 0:
-        raise SundogError(f"{name}: must be non-negative")
-    if number > ID_LIMIT:
-        raise SundogError(f"{name}: out of range")
-    return number
-
-
 def help_text() -> str:
     """Return the text of --help."""
     lines = [f"Usage: {USAGE}", "Run a command in a container made from an image.", ""]
@@ -363,9 +388,9 @@ def help_text() -> str:
         lines.append(f"  {letter} --{long + attached(argument):<22} {description}")
     lines += [
         "",
-        "IMAGE is the name of an image in the storage directory (see ch-image list), or a",
-        "directory.  Without COMMAND, the image's ENTRYPOINT and CMD run.  Write COMMAND and its",
-        "options after --.",
+        "IMAGE is the name of an image in the storage directory (see ch-image list), a directory,",
+        "or a file with SquashFS or SIF.  Without COMMAND, the image's ENTRYPOINT and CMD run.",
+        "Write COMMAND and its options after --.",
         "",
         "With --notify, COMMAND sees itself as the user of -u and -g, else as the image's USER,",
         "else as root.  It sees the owners, groups and devices of the image, and may change them.",
@@ -373,6 +398,10 @@ def help_text() -> str:
         "ends, ch-run kills the processes that COMMAND left.  If --notify is not possible, ch-run",
         "prints a warning and uses --seccomp; with --no-fallback it fails.  --notify is no",
         "security boundary.",
+        "",
+        "With --join, the processes of a group share the container that the first one makes.  The",
+        "IMAGE, mounts and IDs of the others do not count.  A group has the same --join-tag, else",
+        "the same Slurm step, else the same parent process.",
         "",
         "Exit status: that of COMMAND; 31 if ch-run fails, 49 if COMMAND cannot be executed, 64 if",
         "an option is wrong.",

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.container.operations import Operation
     from sundog.container.root import Root
+    from sundog.launcher.file_server import FileServer
 
 # The host's files that every container sees, in this order.  The user may write to them as on the
 # host.
@@ -48,15 +49,20 @@ def build_plan(
     overlay_size: bytes | None = None,
     host_tmp: bytes | None = b"/tmp",
     accounts: tuple[bytes, bytes] | None = None,
-    binds: list[tuple[bytes, bytes]],
+    places: "list[Operation] | None" = None,
+    binds: list[tuple[bytes, bytes, bool]],
     cray: bool = False,
+    files: "FileServer | None" = None,
 ) -> Plan:
     """Return the plan of mounts of one ``ch-run``.
 
     host_tmp    the directory to bind at /tmp; None: /tmp is a tmpfs
     accounts    the contents of /etc/passwd and /etc/group; None: the image keeps its own
-    binds       (source, destination) of each --bind; the plan makes missing destinations
+    places      binds of the host's directories at their own paths, before those of --bind
+    binds       (source, destination, whether writable) of each --bind; the plan makes missing
+                destinations
     cray        whether the machine is a Cray
+    files       the server of those sources of ``binds`` that are one file, SquashFS or SIF
     """
     # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
@@ -73,5 +79,10 @@ def build_plan(
     operations.append(
         TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
     )
-    operations += [Bind(source, destination, CREATED) for source, destination in binds]
+    operations += places or []
+    for source, destination, is_writable in binds:
+        if files is None:
+            operations.append(Bind(source, destination, CREATED, writable=is_writable))
+        else:
+            operations.append(files.bind(source, destination, CREATED, writable=is_writable))
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)

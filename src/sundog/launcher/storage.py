@@ -37,9 +37,10 @@ SET_ID = 0o6000
 EXECUTABLE_FOR_OTHERS = 0o011
 
 # Files that every storage has, and from which containers are mounted.  Of the skeleton only /etc
-# stays visible in a container.
+# and /mnt stay visible in a container.
 FIXED_ENTRIES = (
-    *(b".", b"images", b"layers", b"trees", b"skeleton", b"skeleton/etc"),
+    *(b".", b"images", b"layers", b"trees", b"skeleton", b"skeleton/etc", b"skeleton/mnt"),
+    *[b"skeleton/mnt/%d" % number for number in range(10)],
     *(b"skeleton/etc/passwd", b"skeleton/etc/group"),
     *(b"skeleton/etc/hosts", b"skeleton/etc/resolv.conf"),
 )

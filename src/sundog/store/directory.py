@@ -3,7 +3,8 @@
     version         ``sundog 1``; a directory that has files but not this one is not Sundog's
     images/ layers/ blobs/ trees/ cache/
                     see the modules of these names (``trees``: ``copy_driver``)
-    skeleton/       mount points below every image that ``ch-run`` mounts
+    skeleton/       mount points below every image that ``ch-run`` mounts; /mnt/0 to /mnt/9 are for
+                    the user's binds
     skeleton-build/ the same for RUN, which must not find a passwd that the image lacks
     empty/          an empty directory
     probe/          which driver works here, one file per kernel and file system
@@ -45,6 +46,7 @@ _DIRECTORIES = (
     *(b"tmp", b"tmp/trash"),
 )
 _LINKS_MAX = 40  # the kernel follows as many: path_resolution(7)
+_USER_POINTS = [b"skeleton/mnt/%d" % number for number in range(10)]
 _ADDED = b"blobs"  # stores of the first versions lack it
 _MADE_LAST = USE_LOCK = b"locks/use"  # a directory that has it is complete
 
@@ -79,6 +81,11 @@ def open_directory(path: bytes) -> None:
     _check_privacy(path, os.stat(path))
     if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
         _furnish(path)
+    elif not os.path.exists(os.path.join(path, _USER_POINTS[-1])):
+        # A store of an earlier version.  ``ch-run`` works without them, so if they can't be made,
+        # the store can still be read.
+        with suppress(OSError):
+            _furnish(path)
 
 
 def check_owner(path: bytes) -> None:
@@ -219,6 +226,8 @@ def _furnish(path: bytes) -> None:
             _make_directory(os.path.join(path, skeleton, name), mode)
         for name in files:
             _make_file(os.path.join(path, skeleton, b"etc", name), 0o644)
+    for name in (b"skeleton/mnt", *_USER_POINTS):
+        _make_directory(os.path.join(path, name), 0o755)
     _make_directory(os.path.join(path, b"locks"), 0o700)
     sync_file_system(path)
     _make_file(os.path.join(path, _MADE_LAST), 0o600)

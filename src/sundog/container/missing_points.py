@@ -1,0 +1,115 @@
+"""Make the mount points that a read-only root lacks, in one more layer on top of it.
+
+The layer is a directory of the scratch tmpfs.  It holds the missing mount points, and the
+directories that lead to them with the modes and times that the root shows.  An overlay of the layer
+and of the root's own layers takes the root's place.  It has no upper, so it stays read-only.  No
+file system of the host changes.
+
+Floor 0.
+"""
+
+import errno
+import os
+
+from sundog.container.enter import topmost_mount
+from sundog.container.mountpoint import components, reserve_mount_point
+from sundog.container.operations import MADE
+from sundog.container.paths import OPEN_DIRECTORY
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.files import Closing
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import (
+    AT_FDCWD,
+    MNT_DETACH,
+    MS_RDONLY,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    move_mount,
+    openat2,
+    umount2,
+)
+from sundog.kernel.overlay import mount_layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.container.operations import Operation
+    from sundog.container.root import Root
+
+
+def add_missing_points(
+    root: "Root",
+    directory: int,
+    scratch: int,
+    operations: "list[Operation]",
+    told: "Callable[[str], None]",
+) -> int:
+    """Give the mounted, read-only ``root`` the mount points that ``operations`` make.
+
+    ``directory`` is the root's directory, the topmost mount at "/".  Returns the directory that
+    takes its place: itself if nothing is missing, or if the root's file system can't be a layer.
+    In the second case ``told`` gets the reason, and attaching an operation will report an error.
+    May change the working directory.
+    """
+    missing = missing_points(directory, operations)
+    if not missing:
+        return directory
+    place = b"/proc/self/fd/%d/" % scratch
+    layer, stack = place + b"missing", place + b"stack"
+    names = ", ".join([printable(operation.destination) for operation in missing])
+    try:
+        os.mkdir(layer)
+        os.mkdir(stack)
+        with Closing(os.open(layer, OPEN_DIRECTORY)) as fd:
+            for operation in missing:
+                is_directory = operation.covers_directory()
+                reserve_mount_point(operation.destination, directory, fd, is_directory=is_directory)
+        if not os.listdir(layer):
+            return directory  # attaching will say why nothing can be made
+        copy_attributes(layer, directory, b".")
+        base, lowers = root.lowers()
+        os.chdir(base)
+        mount_layers(stack, [layer, *lowers], flags=MS_RDONLY, xino=True)
+    except (SundogError, OSError) as error:
+        told(f"can't make {names} in a layer on top of the image: {error}")
+        return directory
+    umount2(b"/", MNT_DETACH)
+    move_mount(AT_FDCWD, stack, AT_FDCWD, b"/", 0)
+    told(f"made {names} in a layer on top of the image")
+    return topmost_mount()
+
+
+def missing_points(directory: int, operations: "list[Operation]") -> "list[Operation]":
+    """Return the operations whose mount points must be made, and are not in ``directory``.
+
+    Leaves out mount points below an earlier one, because there the container shows another mount.
+    """
+    missing = []
+    for index, operation in enumerate(operations):
+        if operation.need not in MADE:
+            continue
+        names = components(operation.destination)
+        above = [components(earlier.destination) for earlier in operations[:index]]
+        if any(names[: len(other)] == other for other in above):
+            continue
+        try:
+            resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+            os.close(openat2(directory, operation.destination, os.O_PATH, resolve))
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                missing.append(operation)
+    return missing
+
+
+def copy_attributes(layer: bytes, directory: int, path: bytes) -> None:
+    """Give ``path`` below ``layer``, and all below it, the modes and times of ``directory``."""
+    try:
+        status = os.lstat(path, dir_fd=directory)
+    except FileNotFoundError:
+        return
+    made = layer + b"/" + path
+    for name in os.listdir(made):
+        copy_attributes(layer, directory, path + b"/" + name)
+    os.chmod(made, status.st_mode & 0o7777)
+    os.utime(made, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -1,0 +1,110 @@
+"""The owners of a SquashFS image as a manifest, the form in which ``--notify`` takes them.
+
+The mount shows every file as the user's own.  The manifest has what the file system in the image
+says: owners, devices, capabilities.
+
+Floor 0.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.errors import SundogError
+from sundog.fuse.files import DEVICE_KINDS, is_entry_name
+from sundog.record.owners import OWNERS_MAGIC, OwnerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.squashfs.image import SquashfsImage
+    from sundog.squashfs.inode import Inode
+
+# Bounds of what a hostile image can cost.
+LONGEST_MANIFEST = 1 << 29  # in bytes; a million files of another owner take some 60 MB
+LONGEST_PATH = 4095
+WRITTEN_AT_ONCE = 1 << 20
+
+RECORDED_XATTR = b"security.capability"
+RECORDED_KINDS = "fdlpcb"
+
+
+def write_records(image: SquashfsImage) -> int:
+    """Return a file in memory that has the manifest of ``image``, in the format of record.owners.
+
+    The function walks through the whole image; it holds the names of one directory at each level.
+    Raises the reader's errors, and SundogError for an image that is too large.
+    """
+    descriptor = os.memfd_create("sundog-owners", os.MFD_CLOEXEC)
+    try:
+        ImageManifest(image, descriptor).write()
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class ImageManifest:
+    """The manifest of ``image`` on its way to the file ``descriptor``."""
+
+    def __init__(self, image: SquashfsImage, descriptor: int) -> None:
+        self._image = image
+        self._descriptor = descriptor
+        self._left = LONGEST_MANIFEST
+        self._parts = [OWNERS_MAGIC]
+        self._size = 0
+        self._packed: dict[tuple[object, ...], bytes] = {}
+
+    def write(self) -> None:
+        """Write all of it."""
+        image = self._image
+        root = image.inode(image.root)
+        self._add(b"", root)
+        seen = {image.root}  # a hostile image can have a directory in itself
+        left = [(b"", image.root)]
+        while left:
+            path, reference = left.pop()
+            for name, child, _, _ in image.entries(image.inode(reference)):
+                if not is_entry_name(name):
+                    continue
+                inner = path + b"/" + name if path else name
+                if len(inner) > LONGEST_PATH:
+                    continue
+                inode = image.inode(child)
+                self._add(inner, inode)
+                if inode.kind == "d" and child not in seen:
+                    seen.add(child)
+                    left.append((inner, child))
+        self._flush()
+
+    def _add(self, path: bytes, inode: Inode) -> None:
+        if inode.kind not in RECORDED_KINDS:
+            return
+        xattrs = tuple(pair for pair in self._image.xattrs(inode) if pair[0] == RECORDED_XATTR)
+        key = (inode.kind, inode.uid, inode.gid, inode.rdev, xattrs)
+        packed = self._packed.get(key)
+        if packed is None:
+            rdev = inode.rdev if inode.kind in DEVICE_KINDS else 0
+            record = OwnerRecord(inode.kind, inode.uid, inode.gid, rdev=rdev, xattrs=xattrs)
+            packed = b"" if record.is_plain else record.pack()
+            if len(self._packed) < 10_000:
+                self._packed[key] = packed
+        if not packed:
+            return
+        text = b"%s\0%s\0" % (path, packed)
+        self._parts.append(text)
+        self._size += len(text)
+        if self._size >= WRITTEN_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        left = memoryview(b"".join(self._parts))
+        self._left -= len(left)
+        if self._left < 0:
+            raise SundogError(
+                "the image has too many owners to record",
+                "leave out --notify, or run it from storage: ch-convert",
+            )
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+        self._parts = []
+        self._size = 0

@@ -1,0 +1,83 @@
+"""The last steps of ``ch-run``: the directory, the filters, the streams, and execve(2).
+
+Floor 0.
+"""
+
+import os
+
+from sundog.container.execute import execute, failure_hint
+from sundog.container.paths import OPEN_DIRECTORY
+from sundog.container.variables import Environment
+from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
+from sundog.emulation.terminal import forbid_typing
+from sundog.errors import EXIT_EXEC, KernelError, SundogError
+from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
+from sundog.kernel.libc import printable
+from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
+from sundog.kernel.process import set_no_new_privs
+from sundog.launcher.messages import Messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def become(
+    command: list[bytes],
+    environment: Environment,
+    messages: Messages,
+    install: "Callable[[], None] | None",
+    *,
+    typing: bool,
+) -> int:
+    """Become the command, with the filter that ``install`` installs; None: no filter.
+
+    ``typing`` says that the kernel lets programs type into terminals; then a filter forbids it.
+    Returns an exit status if execve(2) fails.  Raises KernelError.
+    """
+    set_no_new_privs()
+    if install is install_fake_root and messages.verbosity >= 2:
+        for text in describe_program(fake_root_program()):
+            messages.debug(text)
+    if install is not None:
+        install()
+    if typing:
+        try:
+            forbid_typing()
+        except KernelError as error:  # a kernel without filters can still run the command
+            messages.verbose(f"programs can type into terminals: {error.message}")
+    silence(messages.verbosity)
+    failure = execute(command, environment)
+    messages.error(
+        f"can't execve(2): {printable(command[0])}: {failure.strerror}",
+        failure_hint(failure, command[0], environment),
+    )
+    messages.reprint_warnings()
+    return EXIT_EXEC
+
+
+def change_directory(path: bytes) -> None:
+    """Change to the directory in which the command starts.  The root is the container's already.
+
+    The function follows no links in /proc/PID, because they can lead out of the container.
+    """
+    if path == b"/":
+        return
+    try:
+        directory = openat2(AT_FDCWD, path, OPEN_DIRECTORY, RESOLVE_NO_MAGICLINKS)
+        os.fchdir(directory)
+        os.close(directory)
+    except (KernelError, OSError) as error:
+        raise SundogError(
+            f"can't cd to {printable(path)}: {os.strerror(error.errno or 0)}",
+            "it must be a directory in the container; write a -c for COMMAND after --",
+        ) from None
+
+
+def silence(verbosity: int) -> None:
+    """Discard the command's standard output (-q), and its standard error, too (-qqq)."""
+    if verbosity < 0:
+        null = os.open(b"/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, STDOUT_FILENO)
+        if verbosity <= -3:
+            os.dup2(null, STDERR_FILENO)

@@ -1,0 +1,44 @@
+"""The argument of ``ch-run``'s --bind: SRC[:DST[:ro|rw]].
+
+Floor 0.  Values are bytes.
+"""
+
+from sundog.container.paths import absolute
+from sundog.errors import SundogError
+from sundog.kernel.libc import printable
+
+BIND_MODES = {b"ro": False, b"rw": True}  # the last field → whether the bind is writable
+
+
+def parse_bind(value: bytes) -> tuple[bytes, bytes, bool]:
+    """Return the source, the destination, and whether COMMAND may write there.
+
+    The first colon ends SRC, as in Charliecloud.  Only ``:ro`` and ``:rw`` at the end are no part
+    of DST, which may have colons of its own.  Raises SundogError.
+    """
+    source, colon, destination = value.partition(b":")
+    if not source:
+        raise SundogError("--bind: no source provided")
+    place, has_mode, mode = destination.rpartition(b":")
+    is_writable = True
+    if has_mode and mode in BIND_MODES:
+        destination, is_writable = place, BIND_MODES[mode]
+    elif has_mode and not mode:
+        raise SundogError(
+            "--bind: nothing after the last colon", "write SRC:DST, SRC:DST:ro or SRC:DST:rw"
+        )
+    if not colon:
+        destination = source
+    if not destination:
+        raise SundogError("--bind: no destination provided")
+    if not destination.startswith(b"/"):
+        shown = printable(source)
+        example = f"{shown}:{shown}:{printable(destination)}"
+        is_mode = destination in BIND_MODES
+        raise SundogError(
+            "--bind: destination must be absolute",
+            f"write --bind={example}" if is_mode else f"write --bind={shown}:/PATH",
+        )
+    if not destination.replace(b".", b"/").strip(b"/"):
+        raise SundogError("--bind: destination can't be /")
+    return absolute(source), destination, is_writable

@@ -1,0 +1,57 @@
+"""What the command line and the image together decide: the image, the command, its start.
+
+Floor 0.
+"""
+
+import os
+
+from sundog.errors import SundogError
+from sundog.kernel.files import STDOUT_FILENO
+from sundog.launcher.environment import EnvironmentChange, SetFromImage
+from sundog.launcher.image import Image, find_image
+from sundog.launcher.options import USAGE, CommandLine
+from sundog.launcher.storage import Storage
+
+
+def command_missing() -> SundogError:
+    """Print the usage, as Charliecloud's ``ch-run`` does, and return the error."""
+    os.write(STDOUT_FILENO, f"usage: {USAGE}\n".encode())
+    return SundogError(
+        "IMAGE and/or COMMAND not specified",
+        "ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
+    )
+
+
+def choose_image(line: CommandLine, storage: Storage, given: Image | None = None) -> Image:
+    """Return the image of the command line, which is ``given`` if it is one file.
+
+    Raises SundogError if the options do not fit it.
+    """
+    image = given or find_image(line.operands[0], storage, unsafe=line.unsafe)
+    if line.write and (image.named or given is not None):
+        raise SundogError(
+            f"--write invalid when running {'by name' if image.named else 'from a file'}",
+            "the layers of an image never change; -W lets COMMAND write to a copy",
+        )
+    if len(line.operands) == 1 and not image.command:
+        raise command_missing()
+    return image
+
+
+def execution(
+    line: CommandLine, image: Image | None
+) -> tuple[list[bytes], list[EnvironmentChange], bytes]:
+    """Return the command, the changes of its environment, and the directory in which it starts.
+
+    ``image`` may be None if the command line has a command.
+    """
+    command, changes, workdir = line.operands[1:], line.changes, b"/"
+    if image is not None:
+        if not command:
+            command, workdir = [*image.command], image.workdir
+            if image.own_variables:
+                changes = [SetFromImage(b"\n"), *changes]
+        else:
+            command = [*image.prefix, *command]
+        changes = [*image.variables, *changes]
+    return command, changes, workdir if line.directory is None else line.directory
