@@ -25,7 +25,19 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
-from bench import emulation, floor, inputs, join, language, pull, push, report, squash, start
+from bench import (
+    convert,
+    emulation,
+    floor,
+    inputs,
+    join,
+    language,
+    pull,
+    push,
+    report,
+    squash,
+    start,
+)
 from bench.build import builds, imports
 from bench.file_system import WHOLE, ext4
 from bench.measure import Bench
@@ -121,6 +133,7 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "builds": building,
     "registries": registries,
     "emulation": root_emulation,
+    "convert": convert.measure,
     "language": language.measure,
     "squash": squash.measure,
 }

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import stat
 import struct
 import subprocess
@@ -37,7 +38,7 @@ LOWER = (
     file("bin/cap", pax={f"{XATTR}security.capability": CAPABILITY.decode("latin-1")}),
     file("d/attribute", pax={f"{XATTR}user.a": "b"}, uid=100000, gid=200000),
     file("hidden"),
-    file("w/one", b"12345" * 50_000),
+    file("w/one", random.Random(0).randbytes(250_000)),
     hard_link("w/two", "w/one"),
     symlink("w/link", "/bin/su"),
     file(f"w/{ODD}", b"odd"),

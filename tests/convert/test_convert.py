@@ -142,7 +142,7 @@ def _pairs() -> list[object]:
             target,
             id=f"{source}-{target}",
             # Both halves of each other pair are in these.
-            marks=() if {"tar", "ch-image"} & {source, target} else pytest.mark.slow,
+            marks=() if "tar" in (source, target) else pytest.mark.slow,
         )
         for source in INPUTS
         for target in OUTPUTS
@@ -190,7 +190,7 @@ def test_engines_are_asked_by_their_own_commands(sources: Place) -> None:
 def test_podman_takes_what_is_made(sources: Place, root_helper: RootHelper) -> None:
     answer = root_helper.ask(
         "take-with-podman",
-        source=f"docker-archive:{sources.path}/source.docker-archive",
+        source=str(sources.path / "source.docker-archive"),
         paths=["bin/su", "d", "dev/null", "bin/cap"],
     )
     kinds = {name: value[:4] for name, value in answer["found"].items()}
@@ -224,13 +224,11 @@ def test_other_programs_agree(sources: Place) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "./a.tar",
-        "./a.tar.gz",
-        "./a.tar.zst",
-        "./a.tar.xz",
-        "./a.tar.bz2",
-        "./a.sqfs",
-        "./a.oci.tar",
+        *("./a.tar.gz", "./a.sqfs"),
+        *(
+            pytest.param(f"./a{ending}", marks=pytest.mark.slow)
+            for ending in (".tar", ".tar.zst", ".tar.xz", ".tar.bz2", ".oci.tar")
+        ),
     ],
 )
 def test_same_bytes_twice(sources: Place, target: str) -> None:
@@ -245,7 +243,7 @@ def test_same_bytes_twice(sources: Place, target: str) -> None:
     if target.endswith("sqfs"):
         members = in_tar(in_squash(path))
         assert {value[6] for value in members.values()} == {1_500_000_000}
-    elif ".oci." not in target:
+    elif not target.endswith((".zst", ".oci.tar")):
         with tarfile.open(path) as tar:
             assert {member.mtime for member in tar} == {1_500_000_000}
 
@@ -384,14 +382,15 @@ def test_tar2sqfs_serves_too(sources: Place, tmp_path: Path) -> None:
     assert without_own(in_tar(in_squash(sources.path / "ng.sqfs"))) == without_own(expected())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["./out.tar", "./out.sqfs", "./out", "./out.oci.tar", "out"])
 def test_damaged_input_leaves_the_output_whole(sources: Place, target: str) -> None:
-    sources.run("-q", "./source.dir", target)
+    sources.run("-q", "source" if target == "./out" else "./source.dir", target)
     before = snapshot(sources, target)
     for form in ("tar", "squash", "oci-archive"):
         name = f"./damaged.{form}"
         data = (sources.path / f"source.{form}").read_bytes()
-        (sources.path / name).write_bytes(data[: len(data) * 2 // 3])
+        (sources.path / name).write_bytes(data[: len(data) // 3])
         done = sources.run("-i", form, name, target, check=False)
         if "must be different" in done.stderr:
             continue

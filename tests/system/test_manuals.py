@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
 from scripts.place import CHECKOUT
 
+from sundog.cli.convert_arguments import make_parser
 from sundog.launcher.options import OPTIONS
 from tests.launcher.installation import load_packaging
 
 CH_RUN = (CHECKOUT / "docs" / "man" / "ch-run.1").read_text()
+CH_CONVERT = (CHECKOUT / "docs" / "man" / "ch-convert.1").read_text()
 # tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 CH_IMAGE = load_packaging("manual_page").page(DOCUMENT)
@@ -29,7 +32,9 @@ def formatted(page: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", [CH_RUN, CH_IMAGE], ids=["ch-run", "ch-image"])
+@pytest.mark.parametrize(
+    "page", [CH_RUN, CH_IMAGE, CH_CONVERT], ids=["ch-run", "ch-image", "ch-convert"]
+)
 def test_page_is_formatted_without_a_warning(page: str) -> None:
     formatted(page)
 
@@ -39,6 +44,14 @@ def test_every_option_of_ch_run_has_its_entry(short: str, long: str) -> None:
     entries = [entry.replace("=", " ").replace("[", " ").split() for entry in _entries(CH_RUN)]
     assert any(f"--{long}" in entry for entry in entries)
     assert not short or any(f"-{short}" in entry for entry in entries)
+
+
+def test_every_option_of_ch_convert_has_its_entry() -> None:
+    entries = re.sub(r"\\fP|\\fR", " ", " ".join(_entries(CH_CONVERT)))
+    words = re.findall(r"(?<!\S)--?[a-z-]+", entries.replace("\\ ", " ").replace(".BI", " "))
+    for action in make_parser()._actions:
+        for option in action.option_strings:
+            assert option in words
 
 
 def test_page_of_ch_image_has_all_of_the_document() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from sundog.convert.checks import check_input, check_output
 from sundog.convert.engines import ENGINES
-from sundog.convert.flow import CHUNK, Flow, produced
+from sundog.convert.flow import Flow, full_chunks, produced
 from sundog.convert.formats import (
     ARCHIVES,
     CH_IMAGE,
@@ -181,11 +181,13 @@ class _Conversion:
 
     # Sources
 
+    def _image_anywhere(self) -> Image:
+        """Return the source as an image, in ``_store_of_image``."""
+        return self._image or self._image_in(self._scratch)
+
     def _image_in(self, store: Store) -> Image:
-        """Return the source as an image; in ``store``, unless the user's storage has it."""
+        """Bring the source into ``store`` as an image without a name."""
         source = self._source
-        if self._image is not None:
-            return self._image
         if source.format in (*ARCHIVES, *ENGINE_FORMATS):
             return self._loaded(store)
         with self._unpackable() as (stream, rules), self._stage("importing") as transfer:
@@ -259,7 +261,7 @@ class _Conversion:
             if found.is_normal:
                 return (lambda out: _write_tar(out, fd, found)), (fd,)
             os.close(fd)
-        image = self._image_in(self._scratch)
+        image = self._image_anywhere()
         store = self._store_of_image()
         layers = store.layers.paths(image.layers)
         added = own_files(image.config) if self._has_config else {}
@@ -325,14 +327,14 @@ class _Conversion:
 
     def _compress(self, stream: BinaryIO, out: BinaryIO, transfer: Transfer) -> None:
         writer = CompressedWriter(out, self._compression)
-        while data := stream.read(CHUNK):
+        for data in full_chunks(stream):
             writer.write(data)
             transfer.advance(len(data))
         writer.finish()
 
     def _to_archive(self) -> None:
         target = self._target
-        image = self._image_in(self._scratch)
+        image = self._image_anywhere()
         image = self._named(image, target.tag)
         if target.format == OCI_DIRECTORY:
             with output_directory(target.text) as draft:
@@ -343,7 +345,7 @@ class _Conversion:
             self._save(image, target.text)
 
     def _to_engine(self) -> None:
-        image = self._image_in(self._scratch)
+        image = self._image_anywhere()
         named = replace(image, reference=canonical_name(self._target.text))
         self._info("importing ...")
         with ENGINES[self._target.format].loading() as out:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,63 @@ class Flow:
     is_flat: bool
 
 
+class Task:
+    """A function that runs in a process of its own, see ``task``."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self.is_running = True
+
+    def result(self) -> object:
+        """Wait for the function; return its result or raise its exception."""
+        self.is_running = False
+        return self._child.result()
+
+    def kill(self) -> None:
+        """End the process, if it runs."""
+        if self.is_running:
+            self.is_running = False
+            self._child.kill()
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Have signals that would end this process wait until the context ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def task(
+    function: Callable[[Callable[[], None]], object], keep: Iterable[int] | None = None
+) -> Iterator[Task]:
+    """Run ``function`` in a ``Child``; an exception that leaves the context kills it.
+
+    No signal can come between the start of the process and the context.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        running = Task(Child(function, keep))
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield running
+        except BaseException:
+            running.kill()
+            raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Produced(io.RawIOBase):
     """What a process writes into a pipe; the end comes only after the process has succeeded."""
 
-    def __init__(self, fd: int, child: Child, warn: Callable[[str], None]) -> None:
+    def __init__(self, fd: int, running: Task, warn: Callable[[str], None]) -> None:
         self._fd = fd
         self._warn = warn
-        self._child: Child | None = child
+        self._task = running
 
     def readable(self) -> bool:
         return True
@@ -63,9 +115,8 @@ class _Produced(io.RawIOBase):
 
     def check(self) -> None:
         """Wait for the process; raise its error."""
-        if self._child is not None:
-            child, self._child = self._child, None
-            dropped = child.result()
+        if self._task.is_running:
+            dropped = self._task.result()
             assert isinstance(dropped, list)
             for line in set_id_lines(dropped):
                 self._warn(line)
@@ -73,10 +124,9 @@ class _Produced(io.RawIOBase):
     def give_up(self) -> None:
         """End the process after a failure here; raise its error if it failed first."""
         os.close(self._fd)
-        if self._child is not None:
-            child, self._child = self._child, None
+        if self._task.is_running:
             with suppress(BrokenPipeError):
-                child.result()
+                self._task.result()
 
 
 @contextmanager
@@ -104,20 +154,16 @@ def produced(
             archive.end()
         return archive.dropped
 
-    child = Child(inside, [write_end, *keep])
-    os.close(write_end)
-    stream = _Produced(read_end, child, warn)
-    try:
-        yield cast("BinaryIO", stream)
-    except Exception:
-        stream.give_up()
-        raise
-    except BaseException:
-        with suppress(Exception):
+    with task(inside, [write_end, *keep]) as running:
+        os.close(write_end)
+        stream = _Produced(read_end, running, warn)
+        try:
+            yield cast("BinaryIO", stream)
+        except Exception:
             stream.give_up()
-        raise
-    stream.check()
-    os.close(read_end)
+            raise
+        stream.check()
+        os.close(read_end)
 
 
 def wide_pipe() -> tuple[int, int]:
@@ -128,6 +174,17 @@ def wide_pipe() -> tuple[int, int]:
     with suppress(OSError):  # the user's pipes have taken pipe-user-pages-soft
         fcntl.fcntl(ends[1], _F_SETPIPE_SZ, _PIPE_SIZE)
     return ends
+
+
+def full_chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield all of ``stream`` in chunks of one size: what compressors make depends on that."""
+    chunk = bytearray()
+    while data := stream.read(CHUNK - len(chunk)):
+        chunk += data
+        if len(chunk) == CHUNK:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)
 
 
 def pump(stream: BinaryIO, fd: int, transfer: Transfer) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sundog.errors import ArchiveError
 from sundog.layer.limits import Meter
-from sundog.layer.names import joined
+from sundog.layer.names import check_length, display, joined
 from sundog.layer.xattrs import recordable
 from sundog.record.owners import OwnerRecord
 from sundog.squashfs.image import SquashfsImage
@@ -45,10 +45,13 @@ class _Reading:
         while ahead:
             path, reference = ahead.pop()
             directory = self._image.inode(reference)
+            if directory.kind != "d":
+                raise ArchiveError(f"{display(path)} is a directory, its inode says otherwise")
             self._header((path or b".") + b"/", directory)
             below = []
             for name, child, kind, _ in self._image.entries(directory):
                 inside = joined(path, name)
+                check_length(inside)
                 self._meter.entry(len(inside))
                 if kind == "d":
                     below.append((inside, child))
@@ -59,6 +62,8 @@ class _Reading:
 
     def _entry(self, path: bytes, inode: Inode) -> None:
         """Write an entry that is not a directory."""
+        if inode.kind in "ds":
+            raise ArchiveError(f"{display(path)} is no directory, its inode says otherwise")
         if inode.nlink > 1:
             first = self._linked.setdefault(inode.number, path)
             if first != path:

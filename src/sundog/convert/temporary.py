@@ -1,29 +1,30 @@
 """A storage directory for one conversion, for images that can't stream.
 
-It is ``ch-convert.RANDOM`` in a directory for temporary files.  A process that was killed can't
-remove its own: its lock is free then, and the next conversion removes it.
+It is ``ch-convert.RANDOM`` in a directory for temporary files, and locked by flock(2).  A process
+that was killed can't remove its own: its lock is free then, and the next conversion removes it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sundog.container.child import Child
 from sundog.container.enter import enter_namespaces
+from sundog.convert.flow import deferred_signals
+from sundog.kernel.files import Closing
+from sundog.kernel.locks import is_at
 from sundog.layer.remove import remove_tree
-from sundog.store.locks import lock_file
 from sundog.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PREFIX = "ch-convert."
-_LOCK = "lock"
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT = "/var/tmp"
 
 
@@ -38,10 +39,17 @@ class TemporaryStore:
 
     def __enter__(self) -> Store:
         _collect(self._directory)
-        self._path = tempfile.mkdtemp(prefix=_PREFIX, dir=self._directory)
+        while self._lock < 0:
+            self._path = tempfile.mkdtemp(prefix=_PREFIX, dir=self._directory)
+            # Another conversion may have removed it before it was locked.
+            with suppress(FileNotFoundError):
+                lock = os.open(self._path, _FLAGS)
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                if is_at(os.fsencode(self._path), lock):
+                    self._lock = lock
+                else:
+                    os.close(lock)
         try:
-            path = os.fsencode(os.path.join(self._path, _LOCK))
-            self._lock = lock_file(path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
             self._store = Store.open(os.path.join(self._path, "storage"))
         except BaseException:
             self._remove()
@@ -65,18 +73,13 @@ class TemporaryStore:
 def _collect(directory: str) -> None:
     """Remove what killed processes of this user have left in ``directory``."""
     with suppress(OSError):
-        names = [name for name in os.listdir(directory) if name.startswith(_PREFIX)]
-        for name in names:
+        for name in os.listdir(directory):
             path = os.fsencode(os.path.join(directory, name))
-            with suppress(OSError):
-                status = os.lstat(path)
-                if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                    continue
-                lock = lock_file(
-                    os.path.join(path, os.fsencode(_LOCK)), fcntl.LOCK_EX | fcntl.LOCK_NB
-                )
+            if not name.startswith(_PREFIX) or os.lstat(path).st_uid != os.geteuid():
+                continue
+            with suppress(OSError), Closing(os.open(path, _FLAGS)) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(path)
-                os.close(lock)
 
 
 def _remove(path: bytes) -> None:
@@ -87,4 +90,5 @@ def _remove(path: bytes) -> None:
         tie()
         remove_tree(path)
 
-    Child(inside).result()
+    with deferred_signals():
+        Child(inside).result()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sundog.container.child import Child
 from sundog.container.enter import enter_namespaces
-from sundog.convert.flow import pump, wide_pipe
+from sundog.convert.flow import deferred_signals, pump, task, wide_pipe
 from sundog.convert.outputs import draft_of, exchange, told
 from sundog.errors import ArchiveError
 from sundog.kernel.files import Closing
@@ -94,24 +94,19 @@ def _unpacked(stream: BinaryIO, draft: bytes, rules: Rules, transfer: Transfer) 
         finish_draft(draft, unpacked.owners)
         return unpacked.diff_id, unpacked.root_opaque
 
-    child = Child(inside, [read_end])
-    os.close(read_end)
-    try:
-        with Closing(write_end):
+    with task(inside, [read_end]) as running:
+        os.close(read_end)
+        with suppress(BrokenPipeError), Closing(write_end):  # the process tells why
             pump(stream, write_end, transfer)
-    except BrokenPipeError:
-        pass  # the child tells why
-    except BaseException:
-        child.kill()
-        raise
-    match child.result():
+        outcome = running.result()
+    match outcome:
         case (str(digest), bool(is_opaque)):
             return digest, is_opaque
     raise AssertionError
 
 
 def _place(draft: bytes, destination: bytes) -> None:
-    """Give the tree in ``draft`` its file of records and its name; remove what was there."""
+    """Give the tree in ``draft`` its file of records and its name; what was there is then in it."""
     tree = os.path.join(draft, b"tree")
     manifest = read_owners(os.path.join(draft, b"owners"))
     # Whiteouts hide nothing in an image of one layer.
@@ -136,20 +131,19 @@ def _place(draft: bytes, destination: bytes) -> None:
                 file.write(pack_owners(shown))
             os.utime(directory, ns=(inside.st_atime_ns, inside.st_mtime_ns))
         os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
-    beside = draft + b".tree"
-    os.rename(tree, beside)
-    try:
-        exchange(beside, destination)
-    finally:
-        remove_tree(beside)
+    exchange(tree, destination)
 
 
 def _as_root(act: Callable[[], None]) -> None:
-    """Call ``act`` in a process in which the modes of the user's own files are no obstacle."""
+    """Call ``act`` in a process in which the modes of the user's own files are no obstacle.
+
+    Signals wait until it has ended.
+    """
 
     def inside(tie: Callable[[], None]) -> None:
         enter_namespaces(0, 0)
         tie()
         act()
 
-    Child(inside).result()
+    with deferred_signals():
+        Child(inside).result()

@@ -31,9 +31,9 @@ from sundog.kernel.process import clear_command_line, prctl, set_dumpable
 from sundog.launcher.environment import SetVariables
 from sundog.launcher.image import Image
 from sundog.launcher.inherited import await_child, discard_child_signal
-from sundog.launcher.sif import squashfs_place
 from sundog.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.record.stack import unpack_command
+from sundog.squashfs.sif import squashfs_place
 
 SERVER_NAME = b"sundog-fuse"  # as ps(1) shows it
 PR_SET_NAME = 15
