@@ -34,6 +34,19 @@ def test_it_looks_like_the_directory(
     assert done.stdout == Path("/usr/bin/busybox").read_bytes()
 
 
+def test_a_directory_of_more_names_than_writev_takes_buffers(
+    containers: Containers, image: Path, tmp_path: Path
+) -> None:
+    (image / "many").mkdir()
+    for number in range(6000):
+        (image / f"many/f{number}").touch()
+    file = make_squashfs(image, tmp_path / "file", "-comp", "gzip")
+    process = containers.begin(file, "--", "sh", "-c", "echo ready; read line")
+    # busybox asks for few names at once; this process asks for as many as fit into a block.
+    assert len(os.listdir(f"/proc/{process.pid}/root/many")) == 6000
+    process.communicate(b"\n")
+
+
 def test_every_start_serves_it(containers: Containers, squashfs: Path, installed: Path) -> None:
     containers.command = installed  # the compiled one, if there is a compiler
     assert containers.output(squashfs, "--", "sh", "-c", "echo here") == "here\n"

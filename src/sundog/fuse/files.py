@@ -224,7 +224,7 @@ class ImageFiles:
             if size < 0:
                 break
             found.append(text)
-        return found
+        return (b"".join(found),)  # writev(2) takes no more than 1024 buffers
 
     def _xattrs(self, node: int) -> dict[bytes, bytes]:
         return {
