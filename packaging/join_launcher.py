@@ -3,10 +3,11 @@
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
 
-The modules of floor 0 keep two rules that make this possible.  This program checks them:
+The modules of floor 0 keep three rules that make this possible.  This program checks them:
 
 * A module imports our own names by ``from sundog.… import name``, without ``as``.
 * No name has two meanings at the top level of the modules.
+* A module imports ``os`` as a whole.
 
 A function imports our own names only if few starts need them.  Such an import names the entry of an
 addition, and ``add`` then runs the addition in the namespace of the first joined module.  An
@@ -265,6 +266,8 @@ class LeaveOut(ast.NodeTransformer):
             return ast.parse(f"add({ADDITIONS[node.module]!r})").body[0]
         if self.in_function and is_ours(node.module):
             raise JoinError(f"no addition begins there: {ast.unparse(node)}")
+        if node.module == "os":
+            raise JoinError(f"import the module os as a whole: {ast.unparse(node)}")
         return None if is_ours(node.module) or node.module == "__future__" else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:

@@ -122,6 +122,7 @@ def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
         ("def f(): pass", "class f: pass", "f is defined in sundog.a"),
         ("", "from sundog.a import x as y", "import x as y"),
         ("", "import sundog.a", "import sundog.a"),
+        ("", "from os import getpid", "import the module os as a whole: from os import getpid"),
         ("def add(): pass", "", "add is defined in the prelude and in sundog.a"),
         ("", "def f(): from sundog.a import x", "no addition begins there: from sundog.a"),
     ],

@@ -8,6 +8,7 @@ if they are wanted; or FAILED and the reason, in UTF-8.
 Floor 0.
 """
 
+import os
 import sys
 from _socket import (
     AF_UNIX,
@@ -19,7 +20,6 @@ from _socket import (
     socketpair,
 )
 from _struct import Struct
-from os import set_inheritable
 
 DEVICE_MESSAGE = Struct("=4I")
 READY = b"ready"
@@ -57,7 +57,7 @@ class Channel:
         for level, kind, data in control:
             if (level, kind) == (SOL_SOCKET, SCM_RIGHTS) and len(data) == DESCRIPTOR_BYTES:
                 descriptor = int.from_bytes(data, sys.byteorder)
-                set_inheritable(descriptor, False)
+                os.set_inheritable(descriptor, False)
                 return text, descriptor
         return text, -1
 
