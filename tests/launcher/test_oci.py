@@ -95,6 +95,12 @@ def test_the_default_command_is_that_of_the_image(place: Place) -> None:
     assert place.run("oci:several:second").stdout == "/\n"
 
 
+def test_ch_convert_knows_the_same_tags(place: Place) -> None:
+    words = ("-q", "oci:several:first", "./directory")
+    run_program([*command("ch-convert"), *words], env=place.environment, cwd=place.path)
+    assert (place.path / "directory/which").read_text() == "one\n"
+
+
 def traced(place: Place, *words: str) -> list[str]:
     log = place.path / "trace"
     argv = ["strace", "-f", "-qq", "-e", "trace=execve,open,openat,openat2", "-o", str(log)]

@@ -1,4 +1,4 @@
-"""``oci:PATH[:TAG]``: an image in an OCI layout or in an archive runs through the storage directory.
+"""``oci:PATH[:TAG]``: an image in an OCI layout or in an archive runs through storage.
 
 If the layout has a record (see ``record.known_layouts``), the image is in storage, and this process
 learns its name from the record.  Otherwise a child process looks into the layout, brings the image
@@ -108,7 +108,8 @@ def ask_loader(words: list[bytes], environment: Environment) -> bytes:
         module, _, _ = module.rpartition("/")
     program = encode_text(sys.executable)
     command = [program, b"-I", b"-c", LOADER_PROGRAM, encode_text(module) or b"/", *words]
-    variables = {name: environment.get(name) or b"" for name in environment.names()}
+    values = [(name, environment.get(name)) for name in environment.names()]
+    variables = {name: value for name, value in values if value is not None}
     ours, theirs = os.pipe()
     with Closing(ours):
         with Closing(theirs):

@@ -46,13 +46,14 @@ from sundog.launcher.becoming import become, change_directory
 from sundog.launcher.choice import choose_image, command_missing, execution
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.environment import command_environment
+from sundog.launcher.help import help_text
 from sundog.launcher.host_places import home_places, tmp_places
 from sundog.launcher.image import Image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
-from sundog.launcher.options import CommandLine, Finished, help_text
+from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.location import default_storage, usual_storage
