@@ -74,6 +74,7 @@ MODULES = {
     "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
     "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.launcher.join", "group_for"),
+    "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}
 

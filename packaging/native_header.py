@@ -195,7 +195,7 @@ def lines() -> list[str]:
 
 def option_lines() -> list[str]:
     """Return the options as an enumeration, and as initializers of a table in the same order."""
-    from sundog.launcher.options import OPTIONS  # noqa: PLC0415
+    from sundog.launcher.help import OPTIONS  # noqa: PLC0415
 
     names = [long.upper().replace("-", "_") for _, long, _, _ in OPTIONS]
     rows = [

@@ -7,8 +7,9 @@ import pytest
 
 from sundog.errors import SundogError, UsageError
 from sundog.launcher.environment import SetFromImage, SetVariables, UnsetMatching
+from sundog.launcher.help import OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
-from sundog.launcher.options import OPTIONS, CommandLine, Finished, help_text, scan, usage_text
+from sundog.launcher.options import CommandLine, Finished, scan
 
 
 def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]]:

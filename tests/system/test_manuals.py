@@ -9,7 +9,7 @@ import pytest
 from scripts.place import CHECKOUT
 
 from sundog.cli.convert_arguments import make_parser
-from sundog.launcher.options import OPTIONS
+from sundog.launcher.help import OPTIONS
 from tests.launcher.installation import load_packaging
 
 CH_RUN = (CHECKOUT / "docs" / "man" / "ch-run.1").read_text()

@@ -41,7 +41,7 @@ OBJECTS = (b"o" + pack_value("name") + pack_value(()), b"t\0\0\0\1o" + pack_valu
 def kinds() -> Iterator[type[SundogError]]:
     """Return all classes of errors that Sundog has."""
     for module in pkgutil.walk_packages(sundog.__path__, "sundog."):
-        if not module.name.endswith((".__main__", "ch_run", "ch_run_notify", "ch_run_join")):
+        if not module.name.endswith(".__main__") and ".ch_run" not in module.name:
             importlib.import_module(module.name)
     found = [SundogError]
     for kind in found:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sundog.convert import docker_archive, oci_layout
 from sundog.convert.archived import load_layers
@@ -28,7 +30,7 @@ from sundog.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     from sundog.convert.archived import ArchivedImage
@@ -100,36 +102,70 @@ def load_one(
     ``what`` names the source in messages.  Without ``tag``, there has to be only one.  Raises
     ArchiveError.
     """
-    store.hold()
+    return FoundImage.find(store, source, what, tag, platform=platform).load(report)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """One image of an archive or a layout, read except for its layers."""
+
+    store: Store
+    members: Members
+    image: ArchivedImage
+    what: str
+
+    @classmethod
+    def find(
+        cls, store: Store, source: str | BinaryIO, what: str, tag: str, *, platform: Platform
+    ) -> FoundImage:
+        """Find the image, see ``load_one``.  Raises ArchiveError."""
+        store.hold()
+        with _faults(what):
+            if isinstance(source, str):
+                members = _members(store, source)
+            else:
+                members = ArchiveMembers.read(store, source, what)
+            if members.has(oci_layout.LAYOUT):
+                image = oci_layout.read_named(members, platform, tag)
+            else:
+                image = _one(_read(members, platform), tag)
+            return cls(store, members, image, what)
+
+    def load(self, report: Report) -> Image:
+        """Bring the image into the store, and give it no name.  Raises ArchiveError."""
+        image = self.image
+        with _faults(self.what):
+            layers = load_layers(self.store, self.members, image.layers, report)
+        for digest, content in image.documents:
+            self.store.blobs.put(content, digest)
+        blobs = tuple(str(digest) for digest, _ in image.documents)
+        return Image("", "", image.config, tuple(layers), "", blobs)
+
+
+@contextmanager
+def _faults(what: str) -> Iterator[None]:
+    """Turn what is wrong with the source ``what`` into an ArchiveError."""
     try:
-        if isinstance(source, str):
-            members = _members(store, source)
-        else:
-            members = ArchiveMembers.read(store, source, what)
-        image = _one(_read(members, platform), tag)
-        layers = load_layers(store, members, image.layers, report)
+        yield
     except FAULTS as error:
         raise ArchiveError(f"can't read {what}: {error.message}", error.hint or _HINT) from error
-    for digest, content in image.documents:
-        store.blobs.put(content, digest)
-    blobs = tuple(str(digest) for digest, _ in image.documents)
-    return Image("", "", image.config, tuple(layers), "", blobs)
 
 
 def _one(images: Sequence[ArchivedImage], tag: str) -> ArchivedImage:
     """Return the image with the name or the tag ``tag``, or else the only one."""
+    names = [name for image in images for name in image.names]
+    texts = ", ".join(Reference.parse(name).familiar for name in names) or "without names"
     if not tag:
         if len(images) == 1:
             return images[0]
-        names = ", ".join(name for image in images for name in image.names) or "without names"
         raise ArchiveError(
-            f"it holds {len(images)} images: {names}", "name one: oci-archive:PATH:TAG"
+            f"it holds {len(images)} images: {texts}", "name one: docker-archive:PATH:TAG"
         )
     for image in images:
         for name in image.names:
             if tag in (name, Reference.parse(name).familiar, Reference.parse(name).tag):
                 return image
-    raise ArchiveError(f"it holds no image {tag}", "ch-image load shows what it holds")
+    raise ArchiveError(f"it holds no image {tag}", f"it holds: {texts}")
 
 
 def _members(store: Store, source: str) -> Members:

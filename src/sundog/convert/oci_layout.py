@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from sundog.convert.archived import ArchivedImage, ArchivedLayer
-from sundog.convert.members import read_member
+from sundog.convert.members import read_member, shown
 from sundog.errors import ArchiveError, DocumentError, ManifestError, ReferenceSyntaxError
 from sundog.oci.config import ImageConfig
 from sundog.oci.digest import Digest
@@ -89,6 +89,33 @@ def read_one(
         what = f"no image with digest {digest}" if digest else f"no image {tag or 'latest'}"
         raise ArchiveError(what, "its index.json lists the digests")
     return _image(members, found, platform, ())
+
+
+def read_named(members: Members, platform: Platform, tag: str) -> ArchivedImage:
+    """Return the image of a layout with the tag or the whole name ``tag``, or else the only image.
+
+    Raises what ``read_layout`` does.
+    """
+    entries = [entry for entry in _index(members).manifests if _is_image(entry)]
+    found = [entry for entry in entries if not tag or tag in (*_tags(entry), *_texts(entry))]
+    count = len({entry.digest for entry in found})
+    if count == 1:
+        names = dict.fromkeys(name for entry in found for name in _names(entry))
+        return _image(members, found[0], platform, tuple(names))
+    bare = dict.fromkeys(_texts(entry)[-1] for entry in found or entries)
+    texts = ", ".join(map(shown, bare))
+    if found:
+        raise ArchiveError(f"it holds {count} images: {texts}", "name one: oci:PATH:TAG")
+    if not entries:
+        raise ArchiveError("it contains no image")
+    raise ArchiveError(f"it holds no image {tag}", f"it holds: {texts}")
+
+
+def _texts(entry: Descriptor) -> list[str]:
+    """Return the names of an image as a user writes them; last, the one for a list of images."""
+    names = [Reference.parse(name) for name in _names(entry)]
+    texts = [text for name in names for text in (name.canonical, name.familiar)]
+    return texts or _tags(entry) or [str(entry.digest)]
 
 
 def _index(members: Members) -> Index:

@@ -8,8 +8,9 @@ import os
 from sundog.errors import SundogError
 from sundog.kernel.files import STDOUT_FILENO
 from sundog.launcher.environment import EnvironmentChange, SetFromImage
+from sundog.launcher.help import USAGE
 from sundog.launcher.image import Image, find_image
-from sundog.launcher.options import USAGE, CommandLine
+from sundog.launcher.options import CommandLine
 from sundog.launcher.storage import Storage
 
 

@@ -22,12 +22,15 @@ def dry_run_text(
     command: list[bytes],
     *,
     joins: bool,
+    stored: bytes,
 ) -> str:
     """Return the plan of mounts as -vv prints it, and what would follow; a line for each step.
 
-    ``joins`` tells whether the process would look for its group first.
+    ``joins`` tells whether the process would look for its group first.  ``stored`` is the name in
+    storage of an image that the user gave as a layout, or empty.
     """
-    lines = ["enter the container of the group; if there is none, make it:"] if joins else []
+    lines = [f"image: {printable(stored)}"] if stored else []
+    lines += ["enter the container of the group; if there is none, make it:"] if joins else []
     lines += plan.describe()
     for change in changes:
         lines += change_texts(change)

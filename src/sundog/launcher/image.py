@@ -158,7 +158,7 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
         raise SundogError(
             f"unknown image type: {shown}",
             "an image is a name in storage, a directory, or a file with SquashFS or SIF; "
-            "see: ch-image import, ch-image load",
+            "oci:PATH runs an OCI layout or an archive; see also: ch-image import, ch-image load",
         )
     if not os.access(reference, os.X_OK, effective_ids=True):
         raise kernel_error("open", reference, errno.EACCES)

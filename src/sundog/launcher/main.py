@@ -46,16 +46,20 @@ from sundog.launcher.becoming import become, change_directory
 from sundog.launcher.choice import choose_image, command_missing, execution
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.environment import command_environment
+from sundog.launcher.help import help_text
 from sundog.launcher.host_places import home_places, tmp_places
 from sundog.launcher.image import Image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
-from sundog.launcher.options import CommandLine, Finished, help_text
+from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.location import default_storage, usual_storage
+
+# An image in a layout or an archive: see ``layout``.
+LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
 
 SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
 SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its interpreter"
@@ -206,8 +210,11 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     path = absolute(path).rstrip(b"/") or b"/"
     is_usual = path == usual_storage(environment)
     homes = home_places(environment) if line.home else []
+    word = line.operands[0]
 
     def find() -> Storage:
+        if word.startswith(LAYOUT_PREFIXES):
+            load_use_layout()(line, path, environment, messages)
         return find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
 
     if group is not None and group.namespaces:
@@ -249,8 +256,10 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     if line.dry:
         image = choose_image(line, storage, given)
         command, changes, workdir = execution(line, image)
+        plan = planned(image.root)
+        name = line.operands[0] if line.operands[0] != word else b""
         raise Finished(
-            0, dry_run_text(planned(image.root), changes, workdir, command, joins=line.join)
+            0, dry_run_text(plan, changes, workdir, command, joins=line.join, stored=name)
         )
     image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
     command, changes, workdir = execution(line, image)
@@ -323,6 +332,13 @@ def load_shown_image() -> "Callable[[bytes], Image]":
     from sundog.launcher.file_server import shown_image  # noqa: PLC0415
 
     return shown_image
+
+
+def load_use_layout() -> "Callable[[CommandLine, bytes, Environment, Messages], None]":
+    """Return the function that finds the image of a layout in storage.  Few starts load it."""
+    from sundog.launcher.layout import use_layout  # noqa: PLC0415
+
+    return use_layout
 
 
 def load_group(

@@ -25,50 +25,13 @@ from sundog.launcher.environment import (
     read_variables,
 )
 from sundog.launcher.feature import feature_status
+from sundog.launcher.help import OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-USAGE = "ch-run [OPTION...] IMAGE [-- COMMAND [ARG...]]"
-
-# short, long, argument (in brackets: optional), help text
-OPTIONS = (
-    ("b", "bind", "SRC[:DST[:ro]]", "show the host's SRC at DST (default: the same path)"),
-    ("c", "cd", "DIR", "start COMMAND in the container's directory DIR"),
-    ("", "dry-run", "", "print what ch-run would mount and execute, and exit"),
-    ("e", "env", "NAME[=VALUE]", "set a variable as it stands; without a value: the host's"),
-    ("", "env-no-expand", "", "do not expand $ in the values of --set-env"),
-    ("", "feature", "FEAT", "exit with status 0 if FEAT works on this machine"),
-    ("g", "gid", "GID", "run as group GID in the container"),
-    ("", "home", "", "show your home directory at its own path"),
-    ("j", "join", "", "share one container with the other processes of the group (see below)"),
-    ("", "join-ct", "NUM", "the size of the group; implies --join"),
-    ("", "join-pid", "PID", "run in the container of process PID"),
-    ("", "join-tag", "TAG", "the name of the group; implies --join"),
-    ("m", "mount", "DIR", "show an image that is one file at the host's DIR, for --bind"),
-    ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
-    ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
-    ("", "notify", "", "make COMMAND see itself as root; remember its changes (see below)"),
-    ("t", "private-tmp", "", "give the container its own /tmp"),
-    ("q", "quiet", "", "hide COMMAND's output; twice: also warnings; three times: also errors"),
-    ("", "seccomp", "", "fake the system calls that need root"),
-    ("", "set-env", "[ARG]", "set NAME=VALUE, or the variables in a file (/ch/environment)"),
-    ("", "set-env0", "[ARG]", "the same, but the file has NUL between variables"),
-    ("s", "storage", "DIR", "look for images in DIR"),
-    ("u", "uid", "UID", "run as user UID in the container"),
-    ("", "unsafe", "", "allow IMAGE to be a directory inside the storage directory"),
-    ("", "unset-env", "GLOB", "remove the variables whose names match GLOB"),
-    ("v", "verbose", "", "print what ch-run does; twice: also how; three times: everything"),
-    ("", "warnings", "NUM", "print NUM warnings and exit"),
-    ("w", "write", "", "mount the image read-write (a directory image only)"),
-    ("W", "write-fake", "[SIZE]", "let COMMAND write; discard the changes at the end (SIZE: 12%)"),
-    ("?", "help", "", "print this help and exit"),
-    ("", "usage", "", "print a short usage message and exit"),
-    ("V", "version", "", "print the version and exit"),
-)
 
 OVERLAY_SIZE_DEFAULT = b"12%"
 
@@ -378,48 +341,3 @@ def next_argument(words: "Iterator[bytes]", complaint: str) -> bytes:
 def usage_error(text: str) -> UsageError:
     """Return the exception for a command line with wrong syntax."""
     return UsageError(text, "see: ch-run --help; write options for COMMAND after --")
-
-
-def help_text() -> str:
-    """Return the text of --help."""
-    lines = [f"Usage: {USAGE}", "Run a command in a container made from an image.", ""]
-    for short, long, argument, description in OPTIONS:
-        letter = f"-{short}," if short else "   "
-        lines.append(f"  {letter} --{long + attached(argument):<22} {description}")
-    lines += [
-        "",
-        "IMAGE is the name of an image in the storage directory (see ch-image list), a directory,",
-        "or a file with SquashFS or SIF.  Without COMMAND, the image's ENTRYPOINT and CMD run.",
-        "Write COMMAND and its options after --.",
-        "",
-        "With --notify, COMMAND sees itself as the user of -u and -g, else as the image's USER,",
-        "else as root.  It sees the owners, groups and devices of the image, and may change them.",
-        "ch-run keeps the changes as long as the files: with -w, in DIR/ch/owners.  When COMMAND",
-        "ends, ch-run kills the processes that COMMAND left.  If --notify is not possible, ch-run",
-        "prints a warning and uses --seccomp; with --no-fallback it fails.  --notify is no",
-        "security boundary.",
-        "",
-        "With --join, the processes of a group share the container that the first one makes.  The",
-        "IMAGE, mounts and IDs of the others do not count.  A group has the same --join-tag, else",
-        "the same Slurm step, else the same parent process.",
-        "",
-        "Exit status: that of COMMAND; 31 if ch-run fails, 49 if COMMAND cannot be executed, 64 if",
-        "an option is wrong.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def usage_text() -> str:
-    """Return the text of --usage."""
-    lines = ["Usage: ch-run"]
-    for short, long, argument, _ in OPTIONS:
-        word = f"[{'-' + short + '|' if short else ''}--{long}{attached(argument)}]"
-        if len(lines[-1]) + len(word) > 78:
-            lines.append("            ")
-        lines[-1] += " " + word
-    return "\n".join([*lines, "             IMAGE [-- COMMAND [ARG...]]"]) + "\n"
-
-
-def attached(argument: str) -> str:
-    """Return an option's argument in the form that follows the long name."""
-    return "[=" + argument[1:] if argument.startswith("[") else argument and "=" + argument

@@ -10,6 +10,7 @@
     probe/          which driver works here, one file per kernel and file system
     tmp/            see ``scratch``
     locks/          see ``locks``
+    layouts/        see ``record.known_layouts``
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
 
 All of it belongs to one user and one group.  Capabilities over a file need both its owner and its
