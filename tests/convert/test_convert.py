@@ -334,6 +334,22 @@ def test_messages(sources: Place, arguments: list[str], message: str) -> None:
     assert sources.left() == []
 
 
+def test_what_stands_behind_two_dashes_is_no_option(sources: Place) -> None:
+    shutil.copy(sources.path / "source.tar", sources.path / "--help")
+    shutil.copy(sources.path / "source.tar", sources.path / "-i=x")
+    for words in (["--", "--help", "new"], ["--help.x", "--", "new"], ["--", "-i=x", "new"]):
+        done = sources.run("-n", "-i", "tar", *words, check=False)
+        if words[0] == "--":
+            assert done.stderr.splitlines()[0] == f"input:   tar       {words[1]}"
+            assert done.returncode == 0
+        else:
+            assert done.returncode == 1
+    done = sources.run("-n", "./source.tar", "--", "new", "more", check=False)
+    assert done.stderr.splitlines()[0] == "error: unrecognized arguments: more"
+    for name in ("--help", "-i=x"):
+        (sources.path / name).unlink()
+
+
 def test_help_and_version(sources: Place) -> None:
     assert sources.run("-h").stdout == sources.run("--help").stdout != ""
     done = sources.run("--version")
@@ -408,7 +424,9 @@ def test_an_engine_takes_no_name_for_an_option(sources: Place) -> None:
     ):
         done = sources.run(*words, check=False)
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith("error: no name of an image: ")
+        error, hint = done.stderr.splitlines()[-2:]
+        assert error.startswith("error: no name of an image: ")
+        assert hint.startswith("hint: ")
     assert not calls.exists()
 
 
