@@ -241,11 +241,19 @@ def test_other_sifs(
 def test_a_damaged_sif(containers: Containers, squashfs: Path, tmp_path: Path) -> None:
     sif = make_sif(tmp_path / "image.sif", squashfs)
     data = sif.read_bytes()
-    for damaged in (data[:50], data[:4096], data[:40960], data[:88] + b"\xff" * 16 + data[104:]):
+    most = ((1 << 63) - 1).to_bytes(8, "little")
+    system = 4096 + 585 + 4 + 1 + 12  # where its offset is
+    for damaged in (
+        *(data[:50], data[:4096], data[:40960], data[:88] + b"\xff" * 16 + data[104:]),
+        data[:96] + most + data[104:],
+        data[:system] + most + data[system + 8 :],
+    ):
         sif.write_bytes(damaged)
         done = containers.run(sif, "--", "true")
         assert done.returncode == 31
-        assert messages(done)[0].startswith("error: ")
+        error, hint = messages(done)
+        assert error.startswith(("error: damaged SIF: ", "error: can't mount "))
+        assert hint.startswith("hint: ")
 
 
 def test_enroot(containers: Containers, image: Path, tmp_path: Path) -> None:

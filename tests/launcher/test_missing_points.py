@@ -125,6 +125,29 @@ def test_below_an_earlier_bind_nothing_is_made(ch_run: ChRun, image: Path, data:
     assert os.listdir(data) == ["file"]
 
 
+@pytest.mark.parametrize("write", [[], ["-W"]])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/new/../evil",
+        "/new/../../../../made/evil",
+        "/new/x/../../link/evil",
+        "/link/new/../../evil",
+    ],
+)
+def test_parents_of_missing_directories(
+    ch_run: ChRun, image: Path, data: Path, place: str, write: list[str]
+) -> None:
+    """No ".." leads out of the layer: neither to the host nor over a link of the image."""
+    (image / "made").mkdir()
+    (image / "link").symlink_to("made")
+    before = listing(image), listing(data), os.listdir("/")
+    show = f"cat {place}/file; readlink /link"
+    done = ch_run("-t", *write, "-b", f"{data}:{place}", image, "--", "sh", "-c", show)
+    assert done.stdout == b"host\nmade\n", done.stderr
+    assert (listing(image), listing(data), os.listdir("/")) == before
+
+
 @pytest.mark.parametrize("options", [["-u0", "-g0"], ["--notify"], ["--seccomp"]])
 def test_root(ch_run: ChRun, image: Path, data: Path, options: list[str]) -> None:
     script = (

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import SundogError, UsageError
+from sundog.launcher import environment
 from sundog.launcher.environment import SetFromImage, SetVariables, UnsetMatching
 from sundog.launcher.help import OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
@@ -216,3 +217,15 @@ def test_help_names_every_option() -> None:
         assert not short or f"-{short}," in help_text()
     assert max(map(len, (help_text() + usage_text()).splitlines())) <= 100
     assert len({long for _, long, _, _ in OPTIONS}) == len(OPTIONS)
+
+
+def test_a_c_library_without_extended_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As musl's, whose fnmatch(3) takes ``@(a|b)`` literally, and so would keep a secret."""
+    assert read("--unset-env=@(A|B)").changes
+    monkeypatch.setattr(environment, "matches", lambda _pattern, _name: False)
+    for pattern in ("@(A|B)", "x+(y)", "!(HOME)", "?(a)", "*(a)"):
+        with pytest.raises(SundogError, match="knows no extended patterns") as caught:
+            read(f"--unset-env={pattern}")
+        assert "one plain pattern each" in caught.value.hint
+    (change,) = read("--unset-env=SLURM_*").changes
+    assert isinstance(change, UnsetMatching)

@@ -87,8 +87,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(argv: Sequence[str]) -> ConvertArguments:
     """Parse the command line; raise UsageError."""
-    words = [_without_equals(word) for word in argv]
+    # argparse of Python 3.11 looks for options after "--", too.
+    end = argv.index("--") if "--" in argv else len(argv)
+    words = [_without_equals(word) for word in argv[:end]]
     arguments = make_parser().parse_intermixed_args(words, ConvertArguments())
+    found = [text for text in (arguments.source, arguments.target) if text is not None]
+    found += argv[end + 1 :]
+    if len(found) > 2:
+        raise UsageError(f"unrecognized arguments: {' '.join(found[2:])}", "ch-convert --help")
+    arguments.source, arguments.target, *_ = [*found, None, None]
     if arguments.help or arguments.version:
         return arguments
     if arguments.xattrs and arguments.no_xattrs:

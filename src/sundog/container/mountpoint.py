@@ -82,6 +82,14 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         del missing[0]
     if not missing or lexists(there + b"/" + missing[0], lower):
         return
+    if b".." in missing:
+        # Below the missing directory nothing can be a link, so this ".." leads back out of it.
+        up = missing.index(b"..")
+        place = [there, *missing[:up]]
+        reserve_mount_point(b"/".join(place), lower, upper, is_directory=True)
+        rest = b"/".join([*place[:-1], *missing[up + 1 :]])
+        reserve_mount_point(rest, lower, upper, is_directory=is_directory)
+        return
     made = b""
     for name in there.split(b"/"):
         made += name + b"/"
@@ -89,7 +97,8 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
     for name in missing[:-1]:
         made += name + b"/"
         make_directory(made, 0o755, upper)
-    os.close(make_entry(upper, made + missing[-1], is_directory=is_directory))
+    if not lexists(made + missing[-1], upper):
+        os.close(make_entry(upper, made + missing[-1], is_directory=is_directory))
 
 
 def make_directory(path: bytes, mode: int, parent: int) -> None:

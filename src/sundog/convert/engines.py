@@ -31,6 +31,10 @@ class Engine:
 
     def has(self, image: str) -> bool:
         """Tell whether the engine has an image; raise SundogError if it can't be asked."""
+        if not image or image.startswith("-"):  # the engine would take it as an option
+            raise SundogError(
+                f"no name of an image: {image!r}", "a name begins with a letter or a digit"
+            )
         with tempfile.TemporaryFile() as said:
             done = subprocess.run(
                 [self.program, "image", "inspect", image],

@@ -90,6 +90,8 @@ def write_squash(stream: BinaryIO, destination: str, maker: Maker, transfer: Tra
     head, root = _root_of(stream)
     environment = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
     with output_file(destination) as draft, tempfile.TemporaryFile() as said:
+        # The program would follow a link that another user has put there.
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         process = subprocess.Popen(
             maker.arguments(os.path.abspath(draft), root),
             stdin=subprocess.PIPE,

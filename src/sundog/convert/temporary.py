@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import stat
 import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PREFIX = "ch-convert."
+_NAME = re.compile(r"ch-convert\.[a-z0-9_]{8}")  # as tempfile.mkdtemp names a directory
+_MODE = 0o700  # as tempfile.mkdtemp makes a directory
+_STORAGE = "storage"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT = "/var/tmp"
 
@@ -50,7 +55,7 @@ class TemporaryStore:
                 else:
                     os.close(lock)
         try:
-            self._store = Store.open(os.path.join(self._path, "storage"))
+            self._store = Store.open(os.path.join(self._path, _STORAGE))
         except BaseException:
             self._remove()
             raise
@@ -74,12 +79,16 @@ def _collect(directory: str) -> None:
     """Remove what killed processes of this user have left in ``directory``."""
     with suppress(OSError):
         for name in os.listdir(directory):
-            path = os.fsencode(os.path.join(directory, name))
-            if not name.startswith(_PREFIX) or os.lstat(path).st_uid != os.geteuid():
+            if not _NAME.fullmatch(name):
                 continue
+            path = os.fsencode(os.path.join(directory, name))
             with suppress(OSError), Closing(os.open(path, _FLAGS)) as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(path)
+                status = os.fstat(lock)
+                # The user may have a directory of such a name.
+                is_ours = stat.S_IMODE(status.st_mode) == _MODE and status.st_uid == os.geteuid()
+                if is_ours and set(os.listdir(lock)) <= {_STORAGE}:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(path)
 
 
 def _remove(path: bytes) -> None:

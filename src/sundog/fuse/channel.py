@@ -12,7 +12,9 @@ import os
 import sys
 from _socket import (
     AF_UNIX,
+    MSG_DONTWAIT,
     MSG_NOSIGNAL,
+    MSG_PEEK,
     SCM_RIGHTS,
     SOCK_SEQPACKET,
     SOL_SOCKET,
@@ -60,6 +62,13 @@ class Channel:
                 os.set_inheritable(descriptor, False)
                 return text, descriptor
         return text, -1
+
+    def is_closed(self) -> bool:
+        """Tell whether the other end is closed, and has left no message."""
+        try:
+            return not self._socket.recv(1, MSG_PEEK | MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def close(self) -> None:
         """Close this end."""

@@ -11,32 +11,36 @@ from __future__ import annotations
 import os
 
 from sundog.errors import SundogError
-from sundog.fuse.files import DEVICE_KINDS, is_entry_name
+from sundog.fuse.files import DEVICE_KINDS
 from sundog.record.owners import OWNERS_MAGIC, OwnerRecord
+from sundog.squashfs.walk import walk_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.squashfs.image import SquashfsImage
     from sundog.squashfs.inode import Inode
 
 # Bounds of what a hostile image can cost.
 LONGEST_MANIFEST = 1 << 29  # in bytes; a million files of another owner take some 60 MB
-LONGEST_PATH = 4095
+MOST_PATHS = 1 << 24  # a walk of minutes; directories may share a list of names
+PATHS_AT_ONCE = 1 << 10
 WRITTEN_AT_ONCE = 1 << 20
 
 RECORDED_XATTR = b"security.capability"
 RECORDED_KINDS = "fdlpcb"
 
 
-def write_records(image: SquashfsImage) -> int:
+def write_records(image: SquashfsImage, is_unwanted: Callable[[], bool]) -> int:
     """Return a file in memory that has the manifest of ``image``, in the format of record.owners.
 
-    The function walks through the whole image; it holds the names of one directory at each level.
+    The function walks through the whole image.  It gives up when ``is_unwanted`` says so.
     Raises the reader's errors, and SundogError for an image that is too large.
     """
     descriptor = os.memfd_create("sundog-owners", os.MFD_CLOEXEC)
     try:
-        ImageManifest(image, descriptor).write()
+        ImageManifest(image, descriptor).write(is_unwanted)
     except BaseException:
         os.close(descriptor)
         raise
@@ -54,26 +58,14 @@ class ImageManifest:
         self._size = 0
         self._packed: dict[tuple[object, ...], bytes] = {}
 
-    def write(self) -> None:
-        """Write all of it."""
-        image = self._image
-        root = image.inode(image.root)
-        self._add(b"", root)
-        seen = {image.root}  # a hostile image can have a directory in itself
-        left = [(b"", image.root)]
-        while left:
-            path, reference = left.pop()
-            for name, child, _, _ in image.entries(image.inode(reference)):
-                if not is_entry_name(name):
-                    continue
-                inner = path + b"/" + name if path else name
-                if len(inner) > LONGEST_PATH:
-                    continue
-                inode = image.inode(child)
-                self._add(inner, inode)
-                if inode.kind == "d" and child not in seen:
-                    seen.add(child)
-                    left.append((inner, child))
+    def write(self, is_unwanted: Callable[[], bool]) -> None:
+        """Write all of it, see ``write_records``."""
+        for count, (path, inode) in enumerate(walk_paths(self._image)):
+            if count > MOST_PATHS:
+                raise too_many()
+            if count % PATHS_AT_ONCE == 0 and is_unwanted():
+                raise SundogError("nobody waits for the records of owners")
+            self._add(path, inode)
         self._flush()
 
     def _add(self, path: bytes, inode: Inode) -> None:
@@ -100,11 +92,16 @@ class ImageManifest:
         left = memoryview(b"".join(self._parts))
         self._left -= len(left)
         if self._left < 0:
-            raise SundogError(
-                "the image has too many owners to record",
-                "leave out --notify, or run it from storage: ch-convert",
-            )
+            raise too_many()
         while left:
             left = left[os.write(self._descriptor, left) :]
         self._parts = []
         self._size = 0
+
+
+def too_many() -> SundogError:
+    """Return the error for an image whose records would cost too much."""
+    return SundogError(
+        "the image has too many files or owners to record",
+        "leave out --notify, or run it from storage: ch-convert",
+    )

@@ -122,7 +122,7 @@ class ImageServer:
         try:
             image = SquashfsImage(descriptor, offset)
             if with_records:
-                records = write_records(image)
+                records = write_records(image, self._channel.is_closed)
         except (SundogError, OSError, MemoryError) as error:
             os.close(device)
             text = error.message if isinstance(error, SundogError) else str(error)

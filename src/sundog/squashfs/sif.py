@@ -41,10 +41,13 @@ def squashfs_place(fd: int, path: bytes) -> int:
     if start.startswith(SQUASHFS_MAGIC):
         return 0
     shown = printable(path)
-    if len(start) < SIF_HEADER.size or not start[SIF_MAGIC_PLACE:].startswith(SIF_MAGIC):
+    if not start[SIF_MAGIC_PLACE:].startswith(SIF_MAGIC):
         raise SundogError(f"can't read {shown}: neither SquashFS nor SIF")
+    if len(start) < SIF_HEADER.size:
+        raise damaged_sif(shown, "its header")
     *_, count, table = SIF_HEADER.unpack(start)
-    if not 0 < count <= SIF_DESCRIPTOR_LIMIT or table < 0:
+    size = os.fstat(fd).st_size
+    if not 0 < count <= SIF_DESCRIPTOR_LIMIT or not 0 <= table < size:
         raise damaged_sif(shown, "its table of descriptors")
     for index in range(count):
         packed = os.pread(fd, SIF_DESCRIPTOR.size, table + index * SIF_DESCRIPTOR_SIZE)
@@ -56,7 +59,7 @@ def squashfs_place(fd: int, path: bytes) -> int:
         if file_system != SIF_SQUASHFS:
             what = SIF_FILE_SYSTEMS.get(file_system, f"of kind {file_system}")
             raise SundogError(f"can't read {shown}: its system partition is {what}", SIF_HINT)
-        if offset < 0 or os.pread(fd, len(SQUASHFS_MAGIC), offset) != SQUASHFS_MAGIC:
+        if not 0 <= offset < size or os.pread(fd, len(SQUASHFS_MAGIC), offset) != SQUASHFS_MAGIC:
             raise damaged_sif(shown, "its system partition")
         return int(offset)
     raise SundogError(f"can't read {shown}: no system partition in this SIF", SIF_HINT)
