@@ -23,7 +23,7 @@ MILLION = 1000  # directories, of as many symbolic links
 COMPRESS = ("-comp", "zstd", "-Xcompression-level", "3", "-noappend", "-quiet", "-no-progress")
 # GNU tar does not read for /dev/null.
 READ_TWICE = """
-now() { date +%s%N; }
+now() { read seconds rest </proc/uptime; echo $seconds; }
 read_all() { tar -cf - /usr 2>/dev/null | wc -c; }
 now; read_all; now; read_all; now
 """
@@ -98,9 +98,9 @@ def _reads(bench: Bench, tree: Path, file: Path, results: Results) -> None:
     for _ in range(READS):
         for label, start in commands.items():
             told = bench.run([*start, "--", "sh", "-c", READ_TWICE])
-            begin, size, middle, again, end = map(int, told.split())
+            begin, size, middle, again, end = map(float, told.split())
             sizes |= {size, again}
-            reads[label].append(((middle - begin) / 1e9, (end - middle) / 1e9))
+            reads[label].append((middle - begin, end - middle))
     if len(sizes) != 1:
         raise WorkshopError(f"tar read different numbers of bytes: {sorted(sizes)}")
     first = {label: statistics.median(one for one, _ in found) for label, found in reads.items()}
