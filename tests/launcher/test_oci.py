@@ -79,8 +79,13 @@ def place(made: Path, tmp_path: Path) -> Place:
 
 
 def test_every_form_of_an_image_runs_and_equal_content_is_loaded_once(place: Place) -> None:
-    forms = ("oci:ours", "oci:ours.tar", "oci-archive:ours.tar", f"oci:{place.path}/several:first")
-    forms += ("oci-archive:skopeo.tar:tag", "oci:skopeo.tar.gz")
+    forms: tuple[str, ...] = (
+        "oci:ours",
+        "oci:ours.tar",
+        "oci-archive:ours.tar",
+        f"oci:{place.path}/several:first",
+    )
+    forms = (*forms, "oci-archive:skopeo.tar:tag", "oci:skopeo.tar.gz")
     assert {form: place.say(form) for form in forms} == dict.fromkeys(forms, "one")
     ours, *others = place.names()
     assert NAME.fullmatch(ours)

@@ -221,7 +221,17 @@ def test_image_is_run_from_what_ch_run_knows(store: Store, storage: Path, base: 
         assert trees == []
     else:
         tree = next(tree for tree in trees if (tree / "usr/new").exists())
-        assert sorted(os.listdir(tree)) == ["bin", "ch", "dev", "etc", "proc", "sys", "tmp", "usr"]
+        assert sorted(os.listdir(tree)) == [
+            "bin",
+            "ch",
+            "dev",
+            "etc",
+            "mnt",
+            "proc",
+            "sys",
+            "tmp",
+            "usr",
+        ]
         assert "passwd" in os.listdir(tree / "etc")
 
 

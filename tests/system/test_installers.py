@@ -56,7 +56,11 @@ def test_uv_into_a_virtual_environment(
         assert (seen.stdout, seen.stderr) == ("inside\n", "")
     seen = run([venv / "bin" / "ch-image", "gestalt", "storage-path"], USER="ada")
     assert seen.stdout == "/var/tmp/ada.sundog\n"
-    assert {path.name for path in (venv / "share/man/man1").iterdir()} == {"ch-image.1", "ch-run.1"}
+    assert {path.name for path in (venv / "share/man/man1").iterdir()} == {
+        "ch-convert.1",
+        "ch-image.1",
+        "ch-run.1",
+    }
 
 
 def test_uv_into_a_directory(uv: str, wheel: str, tmp_path: Path, busybox_tree: Path) -> None:
