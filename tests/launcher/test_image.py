@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sundog.container.variables import Environment
-from sundog.launcher import main
+from sundog.launcher import choice, main
 from sundog.launcher.image import Image, find_image
 from sundog.launcher.storage import Storage
 from sundog.record.names import canonical_name, name_to_directory
@@ -177,13 +177,13 @@ def test_not_found(ch_run: ChRun, layered: Path) -> None:
         done = ch_run(name, "--", "true")
         assert done.returncode == 31
         assert messages(done) == [
-            f"error: image not found: {name}: neither in storage nor a directory",
+            f"error: image not found: {name}: no such name in storage, and no such file",
             f"hint: the storage is {layered}; see: ch-image list",
         ]
 
 
 def test_a_file(ch_run: ChRun, tmp_path: Path) -> None:
-    (tmp_path / "image.sqfs").write_bytes(b"hsqs")
+    (tmp_path / "image.sqfs").write_bytes(b"text")
     done = ch_run("image.sqfs", "--", "true")
     assert done.returncode == 31
     assert messages(done)[0] == "error: unknown image type: image.sqfs"
@@ -247,12 +247,12 @@ def lose_race(
             meanwhile(attempts)
             return image
 
-        monkeypatch.setattr(main, "find_image", find)
-        os.dup2(write_end, 1)
-        os.dup2(write_end, 2)
         arguments = [b"-s", bytes(storage), b"app", b"--", b"sh", b"-c", command.encode()]
         status = 99
         try:
+            monkeypatch.setattr(choice, "find_image", find)
+            os.dup2(write_end, 1)
+            os.dup2(write_end, 2)
             status = main.run(arguments, Environment([b"PATH=/bin"]))
         finally:
             os._exit(status)

@@ -145,9 +145,8 @@ def test_changes_of_the_environment_keep_their_order(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_bytes(b"C=3\nD=4\n")
     line = read("--set-env", "--unset-env=X", "--set-env=A='1'", "--set-env0", f"--set-env={file}")
-    changes = [
-        (type(change), getattr(change, type(change).__slots__[-1])) for change in line.changes
-    ]
+    told = {SetFromImage: "delimiter", UnsetMatching: "pattern", SetVariables: "variables"}
+    changes = [(type(change), getattr(change, told[type(change)])) for change in line.changes]
     assert changes == [
         (SetFromImage, b"\n"),
         (UnsetMatching, b"X"),

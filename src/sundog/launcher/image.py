@@ -147,7 +147,7 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
         directory = is_directory(reference)
     except (FileNotFoundError, NotADirectoryError):
         raise NotInStorage(
-            f"image not found: {shown}: neither in storage nor a directory or file",
+            f"image not found: {shown}: no such name in storage, and no such file",
             f"the storage is {printable(storage)}; see: ch-image list",
         ) from None
     except OSError as error:
