@@ -303,7 +303,7 @@ def test_join_pid(node: Node, kind: str) -> None:
         (["--join-ct=2x"], "--join-ct: extra characters after digits"),
         (["--join-tag="], "join: peer group tag cannot be empty string"),
         (["--join-tag=" + "x" * 200], "join: peer group tag is too long: " + "x" * 200),
-        (["--join", "--notify"], "--join incompatible with --notify"),
+        (["--join-pid=SELF", "--notify"], "--join-pid incompatible with --notify"),
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
@@ -493,7 +493,7 @@ def test_a_name_that_nobody_listens_on(node: Node, monkeypatch: pytest.MonkeyPat
         taken.bind(b"\0other-name")
         monkeypatch.setattr(join, "inherited_socket", lambda _: None)
         with pytest.raises(SundogError, match="nobody listens on the socket of the group tag"):
-            join.Group(b"\0other-name", b"tag", b"image", Messages())
+            join.Group(b"\0other-name", b"tag", b"image", Messages(), is_attended=False)
 
 
 # Messages through memory

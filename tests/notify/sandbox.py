@@ -23,6 +23,7 @@ from sundog.emulation.filter import install_fake_root
 from sundog.emulation.notify import supervisor as supervisor_module
 from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser
+from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.seccomp import listener as listener_module
 from sundog.emulation.notify.seccomp.listener import (
     Listener,
@@ -255,7 +256,7 @@ def supervise(
     setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS)
     os.close(pidfd)
     os.fchdir(proc)
-    state = State(ABI, Listener(listener), superuser(capabilities))
+    state = State(ABI, Listener(listener), Tags(superuser(capabilities)))
     if options.fault:
         state.tags.credentials = injected  # type: ignore[method-assign]
     if options.interrupt:

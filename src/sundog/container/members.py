@@ -8,6 +8,8 @@ import os
 from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 
+from sundog.emulation.notify.tracee.tag import tag_peer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,9 +18,10 @@ NS_GET_PARENT = 0xB702  # ioctl_ns(2)
 INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 
-def kill_members(proc: int, spared: "Collection[int]") -> None:
+def kill_members(proc: int, spared: "Collection[int]", peer: int = 0) -> None:
     """Kill the processes in this process's user namespace, except those ``spared``.
 
+    If ``peer`` is not 0, kill only the supervised processes of this peer of a group.
     ``proc`` is the /proc of their PID namespace.  They may fork meanwhile, so this repeats until a
     look at all processes finds none that is still alive.
     """
@@ -31,7 +34,10 @@ def kill_members(proc: int, spared: "Collection[int]") -> None:
         found = [
             int(name)
             for name in os.listdir(directory)
-            if name.isdigit() and int(name) not in spared and is_member(proc, int(name), own)
+            if name.isdigit()
+            and int(name) not in spared
+            and is_member(proc, int(name), own)
+            and (not peer or is_of_peer(int(name), peer))
         ]
         if killed.issuperset(found):
             break
@@ -62,3 +68,11 @@ def is_member(proc: int, process: int, own: int) -> bool:
         namespace = parent
     os.close(namespace)
     return True
+
+
+def is_of_peer(process: int, peer: int) -> bool:
+    """Tell whether the tag of ``process`` names ``peer``."""
+    try:
+        return tag_peer(process) == peer
+    except OSError:
+        return False  # gone

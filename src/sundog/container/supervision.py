@@ -12,12 +12,18 @@ import os
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
 from sundog.container.enter import copy_tree, forbid_imports
+from sundog.container.membership import Membership, pack_start
 from sundog.container.mounted_tree import MountedTree
 from sundog.emulation.notify.identity.capabilities import all_capabilities
-from sundog.emulation.notify.identity.credentials import superuser, user_credentials
+from sundog.emulation.notify.identity.credentials import (
+    Credentials,
+    superuser,
+    user_credentials,
+)
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.seccomp.listener import (
     Listener,
+    NotificationSource,
     install_listener,
     receive_descriptors,
     send_descriptors,
@@ -199,6 +205,10 @@ class Supervision:
         trees = [tree for _, _, tree in start.mounted]
         return [fd for fd in (self.proc, self._ours, start.changes, start.upper, *trees) if fd >= 0]
 
+    def follows_names(self) -> bool:
+        """Tell whether the filter must notify the calls that change names."""
+        return bool(self._start.linked)
+
     def install(
         self,
         who: "Identity | None",
@@ -217,8 +227,7 @@ class Supervision:
         index = entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        follow_names = bool(self._start.linked)
-        program = notify_program(abi, fake_sync=fake_sync, follow_names=follow_names)
+        program = notify_program(abi, fake_sync=fake_sync, follow_names=self.follows_names())
         listener = install_listener(program, abi.numbers["seccomp"])
         send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
@@ -234,15 +243,23 @@ class Supervision:
         os.close(self._ours)
         if not received:
             return None
-        forbid_imports()
         listener, *namespaces = received
         for namespace in namespaces:
             setns(namespace, 0)
             os.close(namespace)
+        tags = Tags(superuser(all_capabilities()))
+        entered(tags, who)
+        return self.answer(Listener(listener), tags)
+
+    def answer(self, source: NotificationSource, tags: Tags) -> "Supervised":
+        """Answer the calls of ``source`` until the container is empty; return the results.
+
+        ``tags`` has the identities with which commands begin.
+        """
+        forbid_imports()
         os.fchdir(self.proc)
         start = self._start
-        state = State(NOTIFY_ABIS[process_abi()], Listener(listener), superuser(all_capabilities()))
-        entered(state.tags, who)
+        state = State(NOTIFY_ABIS[process_abi()], source, tags)
         if start.is_stable:
             state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
         if start.manifest:
@@ -262,9 +279,26 @@ class Supervision:
 
 def entered(tags: Tags, who: "Identity | None") -> int:
     """Return the index in the fresh ``tags`` of the credentials of ``who``; None is root."""
-    if who is None:
-        return 0
-    return tags.enter(user_credentials(who.uid, who.gid, who.groups, all_capabilities()))
+    return 0 if who is None else tags.enter(first_credentials(who.uid, who.gid, who.groups))
+
+
+def first_credentials(uid: int, gid: int, groups: tuple[int, ...]) -> Credentials:
+    """Return the credentials of a command that starts as a user of the image."""
+    return user_credentials(uid, gid, groups, all_capabilities())
+
+
+def install_in_group(member: Membership, who: "Identity | None") -> None:
+    """Put the calling process under the filter of its group; pass the listener on.
+
+    ``who`` is the identity of the command; None is root.  Raises KernelError, and OSError if the
+    supervisor has died.
+    """
+    abi = NOTIFY_ABIS[process_abi()]
+    program = notify_program(abi, follow_names=member.follows_names)
+    command = pack_start(os.getpid(), who)
+    listener = install_listener(program, abi.numbers["seccomp"])
+    member.pass_on(listener, command)
+    os.close(listener)
 
 
 class Supervised:

@@ -28,13 +28,19 @@ from _signal import (  # type: ignore[import-not-found]
     valid_signals,
 )
 
+from sundog.container.group_source import GroupSource
 from sundog.container.members import kill_members
+from sundog.container.membership import ERROR, HINT, VERBOSE, WARNING, Membership
 from sundog.container.paths import exists
-from sundog.container.supervision import Emulation, Supervised, Supervision
+from sundog.container.supervision import Emulation, Supervised, Supervision, install_in_group
+from sundog.emulation.notify.identity.capabilities import all_capabilities
+from sundog.emulation.notify.identity.credentials import superuser
+from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
+from sundog.launcher.apart import fork_away, leave_caller
 from sundog.launcher.messages import Messages
 from sundog.launcher.own_records import OwnRecords
 from sundog.launcher.stand_in import StandIn
@@ -43,6 +49,10 @@ from sundog.record.layer_path import LayerPath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+
+    from sundog.container.membership import GroupChannel
     from sundog.container.plan import Plan
     from sundog.launcher.image import Image
     from sundog.launcher.main import Become
@@ -61,11 +71,26 @@ class Attendant:
         self._writes = line.write and line.overlay_size is None
         self._messages = messages
 
-    def prepare(self, image: "Image", plan: "Plan") -> "PreparedAttendant":
+    def prepare(
+        self, image: "Image | None", plan: "Plan | None", channel: "GroupChannel | None"
+    ) -> "PreparedAttendant | PeerAttendant":
         """Open the records of the ``image``; call it in the container's namespaces.
 
-        ``plan`` has mounted the image.
+        ``plan`` has mounted the image; None: another process has done so.  ``channel`` leads to the
+        supervisor that the process shares with others.
         """
+        words = self._words or (image.user if image is not None else b"")
+        if image is None or plan is None:
+            if channel is None:
+                raise AssertionError("no container and no group")
+            return PeerAttendant(channel, words, self._messages)
+        supervision, records = self._supervision(image, plan)
+        if channel is None:
+            return PreparedAttendant(supervision, records, words, self._messages)
+        return FirstAttendant(channel, words, self._messages, supervision, records)
+
+    def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
+        """Open the records of the ``image``."""
         root, records = image.root, None
         if image.named:
             layers = [LayerPath(path + b"/tree", path + b"/owners") for path in image.layers]
@@ -83,8 +108,7 @@ class Attendant:
         upper = -1
         if plan.overlay_size is not None:
             upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
-        supervision = emulation.open().merge(upper)
-        return PreparedAttendant(supervision, records, self._words or image.user, self._messages)
+        return emulation.open().merge(upper), records
 
 
 class PreparedAttendant:
@@ -106,12 +130,7 @@ class PreparedAttendant:
 
     def identify(self) -> "Identity | None":
         """Return the command's user, None for root; call it in the container's root directory."""
-        if not self._words:
-            return None
-        who = find_identity(self._words, contents(b"/etc/passwd"), contents(b"/etc/group"))
-        groups = " ".join(map(str, who.groups))
-        self._messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
-        return who
+        return identified(self._words, self._messages)
 
     def attend(self, who: "Identity | None", become: "Become") -> int:
         """Run the command beside a supervisor; return its exit status, or die of its signal.
@@ -120,26 +139,12 @@ class PreparedAttendant:
         method forks twice, and returns in each child, too, with the child's exit status.
         """
         supervision = self._supervision
-        parent = os.getpid()
-        # The command's process undoes these changes.  The stand-in passes signals on to it.
-        chld = signal(SIGCHLD, SIG_DFL)
-        mask = pthread_sigmask(SIG_BLOCK, valid_signals())
-        set_child_subreaper()
-        set_dumpable(False)
-        supervisor = os.fork()
-        if supervisor == 0:
-            return self._supervise(parent, who)
-        command = os.fork()
-        if command == 0:
-            set_pdeathsig(SIGKILL)
-            if os.getppid() != parent:
-                return EXIT_RUN
-            signal(SIGCHLD, chld)
-            pthread_sigmask(SIG_SETMASK, mask)
-            return become(lambda: supervision.install(who))
-        leave_descriptors((STDERR_FILENO, supervision.proc))
-        stand_in = StandIn(command, supervisor, supervision.proc)
-        return stand_in.stand(self._messages)
+        return stand_in_for(
+            lambda: become(lambda: supervision.install(who)),
+            lambda parent: self._supervise(parent, who),
+            supervision.proc,
+            self._messages,
+        )
 
     def _supervise(self, parent: int, who: "Identity | None") -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
@@ -159,19 +164,163 @@ class PreparedAttendant:
         supervised = supervision.supervise(who)
         if supervised is None:
             return 0  # the command has printed why
-        self._report(supervised)
+        print_report(report_lines(supervised), self._messages)
         if self._records is not None:
             self._records.save(supervised.owners)
         return 0
 
-    def _report(self, supervised: Supervised) -> None:
-        """Print what the supervisor did."""
-        for text in (*supervised.statistics, *supervised.incidents):
-            self._messages.verbose(text)
-        count = supervised.failures
-        if count:
-            hint = "" if self._messages.verbosity >= 1 else ": see them with -v"
-            self._messages.warning(f"root emulation failed to answer {count} calls{hint}")
+
+class PeerAttendant:
+    """The supervisor of a group, which runs already.  See ``main.PreparedCompanion``."""
+
+    __slots__ = ("_channel", "_messages", "_words")
+
+    def __init__(self, channel: "GroupChannel", words: bytes, messages: Messages) -> None:
+        self._channel = channel
+        self._words = words
+        self._messages = messages
+
+    def identify(self) -> "Identity | None":
+        """Return the command's user, as ``PreparedAttendant.identify`` does."""
+        return identified(self._words, self._messages)
+
+    def attend(self, who: "Identity | None", become: "Become") -> int:
+        """Run the command under the group's supervisor, as ``PreparedAttendant.attend`` does."""
+        channel = self._channel
+        member = channel.member
+        if member is None:
+            raise SundogError("the supervisor of the group died", "start again")
+        return stand_in_for(
+            lambda: become(lambda: install_in_group(member, who)),
+            lambda parent: self._await(parent, member),
+            channel.proc,
+            self._messages,
+            member.number,
+        )
+
+    def _await(self, parent: int, member: Membership) -> int:
+        """Be a child of the stand-in that ends as the supervisor does; return its exit status."""
+        set_pdeathsig(SIGKILL)
+        if os.getppid() != parent:
+            return EXIT_RUN
+        leave_descriptors((STDERR_FILENO, member.connection.fileno()))
+        report = member.await_report()
+        if report is None:
+            os.kill(os.getpid(), SIGKILL)
+            return EXIT_RUN
+        status, lines = report
+        print_report(lines, self._messages)
+        return status
+
+
+class FirstAttendant(PeerAttendant):
+    """A supervisor that this process starts, the first one of a group."""
+
+    __slots__ = ("_records", "_supervision")
+
+    def __init__(
+        self,
+        channel: "GroupChannel",
+        words: bytes,
+        messages: Messages,
+        supervision: Supervision,
+        records: OwnRecords | None,
+    ) -> None:
+        super().__init__(channel, words, messages)
+        self._supervision = supervision
+        self._records = records
+
+    def attend(self, who: "Identity | None", become: "Become") -> int:
+        """Start the supervisor, become a member as the other processes do, and run the command."""
+        requests = self._channel.requests
+        if requests is None:
+            raise AssertionError("this process is not the first one")
+        fork_away(lambda: self._serve(requests))
+        requests.close()
+        self._channel.enlist()
+        return super().attend(who, become)
+
+    def _serve(self, requests: "socket") -> None:
+        """Be the supervisor until the group has ended."""
+        supervision, records = self._supervision, self._records
+        saved = () if records is None else records.descriptors()
+        leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
+        tags = Tags(superuser(all_capabilities()))
+        follows = supervision.follows_names()
+        source = GroupSource(requests, supervision.proc, tags, follows_names=follows)
+        supervised = supervision.answer(source, tags)
+        status, lines = 0, report_lines(supervised)
+        if records is not None:
+            try:
+                records.save(supervised.owners)
+            except SundogError as error:
+                status = EXIT_RUN
+                lines += [(ERROR, error.message), (HINT, error.hint)]
+        source.dismiss(status, lines)
+
+
+def identified(words: bytes, messages: Messages) -> "Identity | None":
+    """Return the user that ``words`` name in the root directory's accounts; None without words."""
+    if not words:
+        return None
+    who = find_identity(words, contents(b"/etc/passwd"), contents(b"/etc/group"))
+    groups = " ".join(map(str, who.groups))
+    messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
+    return who
+
+
+def stand_in_for(
+    start: "Callable[[], int]",
+    supervise: "Callable[[int], int]",
+    proc: int,
+    messages: Messages,
+    peer: int = 0,
+) -> int:
+    """Fork twice: to ``start`` the command, and to ``supervise`` it; stand in for the command.
+
+    ``supervise`` gets the process ID of the stand-in.  ``proc`` and ``peer`` are for ``StandIn``.
+    Returns the exit status of each of the three processes.
+    """
+    parent = os.getpid()
+    # The command's process undoes these changes.  The stand-in passes signals on to it.
+    chld = signal(SIGCHLD, SIG_DFL)
+    mask = pthread_sigmask(SIG_BLOCK, valid_signals())
+    set_child_subreaper()
+    set_dumpable(False)
+    supervisor = os.fork()
+    if supervisor == 0:
+        return supervise(parent)
+    command = os.fork()
+    if command == 0:
+        set_pdeathsig(SIGKILL)
+        if os.getppid() != parent:
+            return EXIT_RUN
+        signal(SIGCHLD, chld)
+        pthread_sigmask(SIG_SETMASK, mask)
+        return start()
+    leave_descriptors((STDERR_FILENO, proc))
+    return StandIn(command, supervisor, proc, peer).stand(messages)
+
+
+def report_lines(supervised: Supervised) -> list[tuple[str, str]]:
+    """Return what the supervisor did, as lines with their kinds."""
+    lines = [(VERBOSE, text) for text in (*supervised.statistics, *supervised.incidents)]
+    if supervised.failures:
+        warning = f"root emulation failed to answer {supervised.failures} calls"
+        lines.append((WARNING, warning))
+    return lines
+
+
+def print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
+    """Print lines with their kinds; a hint follows its error."""
+    for place, (kind, text) in enumerate(lines):
+        if kind == VERBOSE:
+            messages.verbose(text)
+        elif kind == WARNING:
+            messages.warning(text + ("" if messages.verbosity >= 1 else ": see them with -v"))
+        elif kind == ERROR:
+            _, hint = lines[place + 1] if place + 1 < len(lines) else ("", "")
+            messages.error(text, hint)
 
 
 def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:

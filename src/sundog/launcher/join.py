@@ -25,6 +25,7 @@ from _socket import AF_UNIX, SO_ACCEPTCONN, SOCK_SEQPACKET, SOL_SOCKET, socket
 from time import sleep
 
 from sundog.container.enter import forbid_imports
+from sundog.container.membership import GroupChannel
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.errors import SundogError
 from sundog.kernel.descriptors import receive_message, send_message
@@ -32,7 +33,7 @@ from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.kernel.process import set_dumpable
 from sundog.kernel.unix_peer import UnixPeer
-from sundog.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, start_keeper
+from sundog.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
 from sundog.launcher.option_numbers import parse_number
 from sundog.record.location import account_name
 
@@ -59,11 +60,16 @@ TAG_HINT = "choose another name for the group with --join-tag"
 
 
 class Joinable:
-    """A container.  ``namespaces`` are those to enter, [] if this process has to make it."""
+    """A container.
 
-    __slots__ = ("namespaces",)
+    namespaces  those to enter, [] if this process has to make the container
+    channel     leads to the supervisor of --notify, or None
+    """
+
+    __slots__ = ("channel", "namespaces")
 
     def __init__(self) -> None:
+        self.channel: GroupChannel | None = None
         self.namespaces: list[int] = []
 
     def enter(self) -> None:
@@ -114,12 +120,24 @@ class ContainerOf(Joinable):
 class Group(Joinable):
     """The container of a group.  The first process of the group makes it."""
 
-    __slots__ = ("_image", "_keeper", "_messages", "_name", "_process", "_tag")
+    __slots__ = (
+        "_image",
+        "_is_attended",
+        "_keeper",
+        "_messages",
+        "_name",
+        "_proc",
+        "_process",
+        "_tag",
+    )
 
-    def __init__(self, name: bytes, tag: bytes, image: bytes, messages: "Messages") -> None:
+    def __init__(
+        self, name: bytes, tag: bytes, image: bytes, messages: "Messages", *, is_attended: bool
+    ) -> None:
         """Join the group, or begin it; wait until one of the two is certain.
 
-        Raises SundogError and OSError.
+        ``is_attended`` tells whether a supervisor answers the calls of the group's
+        commands.  Raises SundogError and OSError.
         """
         super().__init__()
         self._name = name
@@ -127,7 +145,9 @@ class Group(Joinable):
         self._image = image
         self._messages = messages
         self._keeper: socket | None = None
+        self._is_attended = is_attended
         self._process = os.open(b"/proc/self", OPEN_DIRECTORY)
+        self._proc = os.open(b"/proc", OPEN_DIRECTORY) if is_attended else -1
         for _ in range(JOIN_ATTEMPTS):
             if self._begin() or self._join():
                 return
@@ -147,7 +167,8 @@ class Group(Joinable):
         flags = os.O_RDONLY | os.O_CLOEXEC
         own = [os.open(name, flags, dir_fd=self._process) for name in (b"ns/user", b"ns/mnt")]
         try:
-            send_message(self._keeper, b"+", own)
+            shared = [] if self.channel is None else [self.channel.channel.fileno()]
+            send_message(self._keeper, b"+", own + shared)
         except OSError:
             raise SundogError("join: the keeper of the group died", "start again") from None
         self._keeper.close()
@@ -162,6 +183,8 @@ class Group(Joinable):
             return False
         self._messages.verbose("join: I won")
         self._keeper = start_keeper(listener, self._image)
+        if self._is_attended:
+            self.channel = GroupChannel(self._proc)
         return True
 
     def _join(self) -> bool:
@@ -196,33 +219,66 @@ class Group(Joinable):
             return False  # the group is over, or its first process has failed
         if not self.namespaces:
             raise SundogError(f"join: process {keeper.pid} does not let this process in", TAG_HINT)
+        if not self._may_enlist(message[:1] == PEER_SUPERVISED):
+            self.namespaces = []
+            sleep(PAUSE)
+            return False  # the supervisor has just ended
         self._messages.verbose("join: I lost")
         self._messages.verbose(f"joining namespaces from the keeper, pid {keeper.pid}")
-        if message != PEER_ACCEPTED + self._image[:IMAGE_LIMIT]:
+        if message[1:] != self._image[:IMAGE_LIMIT]:
             self._messages.warning(
                 f"join: the group runs {printable(message[1:])}, not {printable(self._image)};"
                 f" {TAG_HINT}"
             )
         return True
 
+    def _may_enlist(self, is_supervised: bool) -> bool:
+        """Become a member of the supervisor, if there is one; return False if it has ended.
 
-def group_for(line: "CommandLine", environment: "Environment", messages: "Messages") -> Joinable:
+        Raises SundogError if this process shall have a supervisor and the group has none, or the
+        other way round.
+        """
+        if is_supervised != self._is_attended:
+            has = "has" if is_supervised else "has no"
+            raise SundogError(
+                f"join: the group {printable(self._tag)} {has} supervisor of --notify",
+                f"give --notify to all processes of a group, or to none; or {TAG_HINT}",
+            )
+        if not is_supervised:
+            return True
+        channel = GroupChannel(self._proc, self.namespaces.pop())
+        if not channel.enlist():
+            for fd in self.namespaces:
+                os.close(fd)
+            return False
+        self.channel = channel
+        return True
+
+
+def group_for(
+    line: "CommandLine",
+    environment: "Environment",
+    messages: "Messages",
+    *,
+    is_attended: bool,
+) -> Joinable:
     """Return the group that ``line`` asks for.  Waits for its first process.
 
-    Raises SundogError and OSError.
+    ``is_attended`` is for ``Group``.  Raises SundogError and OSError.
     """
-    if line.notify:
-        raise SundogError(
-            "--join incompatible with --notify",
-            "use --seccomp, or one ch-run --notify that starts all processes",
-        )
     if line.join_pid is not None:
+        if line.notify:
+            raise SundogError(
+                "--join-pid incompatible with --notify",
+                "use --seccomp; or start all processes with --join --notify",
+            )
         messages.verbose(f"join: 0 0 (null) {line.join_pid}")
         return ContainerOf(line.join_pid)
     size = find_size(line, environment, messages)
     job, tag = find_tag(line, environment, messages)
     messages.verbose(f"join: 1 {size} {printable(tag)} 0")
-    return Group(socket_name(job, tag), tag, line.operands[0], messages)
+    name = socket_name(job, tag)
+    return Group(name, tag, line.operands[0], messages, is_attended=is_attended)
 
 
 def find_size(line: "CommandLine", environment: "Environment", messages: "Messages") -> int:

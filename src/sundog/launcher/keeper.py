@@ -15,41 +15,21 @@ Floor 0.
 """
 
 import os
-from _signal import (  # type: ignore[import-not-found]
-    SIG_DFL,
-    SIG_IGN,
-    SIG_SETMASK,
-    SIGCHLD,
-    SIGHUP,
-    SIGINT,
-    SIGQUIT,
-    SIGTSTP,
-    SIGTTIN,
-    SIGTTOU,
-    pthread_sigmask,
-    signal,
-)
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from sundog.kernel.descriptors import receive_message, send_message
-from sundog.kernel.files import (
-    STDERR_FILENO,
-    STDIN_FILENO,
-    STDOUT_FILENO,
-    close_all_but,
-)
-from sundog.kernel.process import PR_SET_NAME, clear_command_line, prctl
 from sundog.kernel.unix_peer import UnixPeer
-from sundog.launcher.inherited import discard_child_signal
+from sundog.launcher.apart import fork_away, leave_caller
 
-# Answers to a peer.  The image of the first ``ch-run`` follows PEER_ACCEPTED.
+# Answers to a peer.  The image of the first ``ch-run`` follows PEER_ACCEPTED and PEER_SUPERVISED.
 PEER_ACCEPTED = b"+"
+PEER_SUPERVISED = b"*"  # as PEER_ACCEPTED, for a group with a supervisor
 PEER_REFUSED = b"-"
 IMAGE_LIMIT = 4096  # bytes
 
 POLLIN = 1  # poll(2)
 BACKLOG = 4096  # the kernel may allow less: net.core.somaxconn
-TERMINAL_SIGNALS = (SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU)
+NAMESPACES = 2  # descriptors from the first ``ch-run``; another one is the supervisor's channel
 SPARE_DESCRIPTORS = 16  # those of the keeper itself
 
 
@@ -61,42 +41,15 @@ def start_keeper(listener: socket, image: bytes) -> socket:
     """
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     member = os.pidfd_open(os.getpid())
-    child = os.fork()
-    if child == 0:
-        try:
-            if os.fork() == 0:
-                leave_caller((listener.fileno(), theirs.fileno(), member))
-                Keeper(listener, image).keep(theirs, member)
-        finally:
-            os._exit(0)
-    try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
-        os.waitpid(child, 0)
-    except ChildProcessError:
-        pass  # the caller ignores SIGCHLD
-    discard_child_signal()
+
+    def keep() -> None:
+        leave_caller((listener.fileno(), theirs.fileno(), member), b"ch-run-keeper")
+        Keeper(listener, image).keep(theirs, member)
+
+    fork_away(keep)
     for fd in (member, theirs.detach(), listener.detach()):
         os.close(fd)
     return ours
-
-
-def leave_caller(kept: tuple[int, ...]) -> None:
-    """Keep only the descriptors ``kept`` and nothing of the caller's terminal, pipes and signals.
-
-    Whoever reads the other end of a pipe must see when the command has closed it.
-    """
-    os.setsid()
-    os.chdir(b"/")
-    for number in TERMINAL_SIGNALS:
-        signal(number, SIG_IGN)
-    signal(SIGCHLD, SIG_DFL)
-    pthread_sigmask(SIG_SETMASK, ())
-    null = os.open(b"/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for stream in (STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO):
-        if stream not in kept:  # the number is in use if the caller had closed the stream
-            os.dup2(null, stream)
-    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))
-    prctl(PR_SET_NAME, b"PR_SET_NAME", b"ch-run-keeper")
-    clear_command_line()
 
 
 class Keeper:
@@ -126,6 +79,7 @@ class Keeper:
     def keep(self, first: socket, member: int) -> None:
         """Wait until the container is complete; then answer peers until the last member ends.
 
+        A group with a supervisor is over, too, when the supervisor ends.
         The namespaces come by the connection ``first``; ``member`` is a pidfd of the process at its
         other end.  Raises OSError.
         """
@@ -133,6 +87,11 @@ class Keeper:
         if not self._namespaces:
             return
         first.close()
+        channel = -1
+        if len(self._namespaces) > NAMESPACES:
+            channel = self._namespaces[-1]
+            self._answer = PEER_SUPERVISED + self._answer[len(PEER_ACCEPTED) :]
+            self._poll.register(channel, 0)  # tells that the supervisor has ended
         self._add(member)
         self._poll.register(self._listener.fileno(), POLLIN)
         while self._members:
@@ -141,6 +100,8 @@ class Keeper:
             for fd, _ in self._poll.poll():
                 if fd in self._members:
                     self._remove(fd)
+                elif fd == channel:
+                    return
             # Also after the end of the last member: a peer that connected before joins.
             while len(self._members) < self._room and self._admit():
                 pass

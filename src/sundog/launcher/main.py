@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from sundog.container.membership import GroupChannel
     from sundog.container.root import Root
     from sundog.launcher.join import Joinable
     from sundog.record.identity import Identity
@@ -79,7 +80,9 @@ if TYPE_CHECKING:
     class Companion(Protocol):
         """Decides which processes stay beside the command, if any."""
 
-        def prepare(self, image: Image, plan: Plan, /) -> "PreparedCompanion": ...  # noqa: D102
+        def prepare(  # noqa: D102
+            self, image: Image | None, plan: Plan | None, channel: GroupChannel | None, /
+        ) -> "PreparedCompanion": ...
 
     class PreparedCompanion(Protocol):
         """A companion that has opened what it needs of the host, before the change of root."""
@@ -99,7 +102,9 @@ class Unattended:
     def __init__(self, *, seccomp: bool) -> None:
         self._seccomp = seccomp
 
-    def prepare(self, _image: Image, _plan: Plan) -> "Unattended":
+    def prepare(
+        self, _image: Image | None, _plan: Plan | None, _channel: "GroupChannel | None"
+    ) -> "Unattended":
         """Return itself: it needs nothing of the host."""
         return self
 
@@ -201,7 +206,9 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     messages.verbose(f"storage: {printable(path)}")
     messages.verbose(f"container uid: {uid}")
     messages.verbose(f"container gid: {gid}")
-    group = None if line.dry else load_group(line, environment, messages)
+    group = None
+    if not line.dry:
+        group = load_group(line, environment, messages, is_attended=is_attended)
     messages.verbose(f"private /tmp: {line.private_tmp:d}")
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
@@ -219,7 +226,9 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
 
     if group is not None and group.namespaces:
         home = homes[0].source if homes else b""
-        return run_in_group(group, line, find, environment, messages, home=home)
+        return run_in_group(
+            group, line, find, environment, messages, companion=companion, home=home
+        )
     storage = find()
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
     accounts = None
@@ -263,7 +272,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
         )
     image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
     command, changes, workdir = execution(line, image)
-    prepared = companion.prepare(image, plan)
+    prepared = companion.prepare(image, plan, None if group is None else group.channel)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
@@ -287,29 +296,35 @@ def run_in_group(
     environment: Environment,
     messages: Messages,
     *,
+    companion: "Companion",
     home: bytes,
 ) -> int:
-    """Become the command of ``line`` in the container of ``group``, which other processes share.
+    """Run the command of ``line`` in the container of ``group``, which other processes share.
 
     The function looks at the image, and at the storage that ``find`` returns, only if the image
-    must say what runs.  ``home`` is the directory of --home, or empty.  Returns an exit status if
-    execve(2) fails.  Raises SundogError and OSError.
+    must say what runs, or who.  ``home`` is the directory of --home, or empty.  Returns an exit
+    status unless this process becomes the command.  Raises SundogError and OSError.
     """
     image, shown_image = None, None
     if is_one_file(line.operands[0]) and not is_stored_name(line.operands[0], find()):
         shown_image = load_shown_image()
-    elif len(line.operands) == 1:
+    elif len(line.operands) == 1 or group.channel is not None:
         image = choose_image(line, find())
     typing = typing_is_possible()
     group.enter()
     if shown_image is not None:
         image = shown_image(line.operands[0])
     command, changes, workdir = execution(line, image)
+    prepared = companion.prepare(image, None, group.channel)
+    who = prepared.identify()
+    if who is not None and who.uid:
+        home = home or who.home
     command_environment(environment, changes, messages, home, expand=line.expand)
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
-    install = install_fake_root if line.seccomp else None
-    return become(command, environment, messages, install, typing=typing)
+    return prepared.attend(
+        who, lambda install: become(command, environment, messages, install, typing=typing)
+    )
 
 
 def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
@@ -342,7 +357,7 @@ def load_use_layout() -> "Callable[[CommandLine, bytes, Environment, Messages], 
 
 
 def load_group(
-    line: CommandLine, environment: Environment, messages: Messages
+    line: CommandLine, environment: Environment, messages: Messages, *, is_attended: bool
 ) -> "Joinable | None":
     """Return the group of --join or --join-pid; None without these options.  Few starts load it."""
     if not line.join and line.join_pid is None:
@@ -350,7 +365,7 @@ def load_group(
         return None
     from sundog.launcher.join import group_for  # noqa: PLC0415
 
-    return group_for(line, environment, messages)
+    return group_for(line, environment, messages, is_attended=is_attended)
 
 
 def refuse_set_id() -> None:

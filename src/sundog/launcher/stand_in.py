@@ -46,13 +46,14 @@ class StandIn:
     """The stand-in for ``command``.  ``command`` and ``supervisor`` are children of this process.
 
     The process has blocked all signals.  ``proc`` is a descriptor of the /proc of its PID
-    namespace.
+    namespace.  ``peer`` is the number of this process in its group, 0 if it shares no container.
     """
 
-    __slots__ = ("_command", "_proc", "_statuses", "_supervisor")
+    __slots__ = ("_command", "_peer", "_proc", "_statuses", "_supervisor")
 
-    def __init__(self, command: int, supervisor: int, proc: int) -> None:
+    def __init__(self, command: int, supervisor: int, proc: int, peer: int = 0) -> None:
         self._command = command
+        self._peer = peer
         self._supervisor = supervisor
         self._proc = proc
         self._statuses = {command: RUNNING, supervisor: RUNNING}
@@ -127,9 +128,15 @@ class StandIn:
             # Mostly no process is left, and the supervisor is about to end.  Then this process need
             # not look at all processes of the machine.
             self._wait(FIRST_PATIENCE)
+        if self._statuses[self._supervisor] not in (RUNNING, 0):
+            self._kill_left()  # the supervisor has died, and waits for none of them
         while RUNNING in self._statuses.values():
-            kill_members(self._proc, {os.getpid(), self._supervisor})
+            self._kill_left()
             self._wait(PATIENCE)
+
+    def _kill_left(self) -> None:
+        """Kill the processes that the command has left, and the command."""
+        kill_members(self._proc, {os.getpid(), self._supervisor}, self._peer)
 
     def _wait(self, seconds: float) -> None:
         """Wait at most ``seconds`` for a child to change its state."""

@@ -140,7 +140,7 @@ class Supervisor:
     def _loop(self) -> None:
         """Do the work.  The supervisor spends its time here, so the loop calls few functions."""
         listener, paths = self._state.listener, self._state.paths
-        must_poll, fd = listener.must_poll, listener.fd
+        must_poll = listener.must_poll
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
@@ -154,6 +154,9 @@ class Supervisor:
         # change, so the loop finds it out after each handler.
         passed_on = nothing
         while not must_poll or listener.wait():
+            if must_poll and listener.has_new:
+                listener.has_new, passed_on = False, nothing
+            fd = listener.fd
             notification[:] = EMPTY_NOTIFICATION
             try:
                 ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, buffer)

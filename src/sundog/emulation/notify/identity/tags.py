@@ -11,7 +11,13 @@ from resource import getrlimit, prlimit
 
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.tracee.call import KernelAnswers
-from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS, TAG_MARK, tag_index
+from sundog.emulation.notify.tracee.tag import (
+    PEER_SHIFT,
+    RLIMIT_LOCKS,
+    TAG_MARK,
+    tag_index,
+    tag_peer,
+)
 
 # A program that makes up IDs must not fill the supervisor's memory.  An entry weighs ENTRY_WEIGHT,
 # and 1 for each of its groups.
@@ -70,16 +76,18 @@ class Tags:
         self._index[key] = index
         return index
 
-    def set(self, thread: int, credentials: Credentials) -> bool:
+    def set(self, thread: int, credentials: Credentials, peer: int = 0) -> bool:
         """Give ``credentials`` to the process of ``thread``; return False if the table is full.
 
-        Raises KernelAnswers if the thread died.
+        The process also becomes one of ``peer``, unless it has a peer.  Raises KernelAnswers if the
+        thread died.
         """
         index = self.enter(credentials)
         if index < 0:
             return False
-        soft = TAG_MARK | index if index else self._hard
         try:
+            number = (peer or tag_peer(thread)) << PEER_SHIFT | index
+            soft = TAG_MARK | number if number else self._hard
             prlimit(thread, RLIMIT_LOCKS, (soft, self._hard))
         except OSError as error:
             raise KernelAnswers from error

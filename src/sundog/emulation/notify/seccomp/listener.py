@@ -126,31 +126,28 @@ class _borrowed:  # noqa: N801 - a context manager that reads as an adjective
         self.socket.detach()
 
 
-class Listener:
+class NotificationSource:
     """The supervisor's end.
 
-    fd          the listener
+    fd          the listener of the current call
     must_poll   whether only ``wait`` tells that no process is left
     cookie      the kernel's number of the current call
+    has_new     whether ``wait`` has let a process with another identity in
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, must_poll: bool) -> None:
         self.fd = fd
-        self.must_poll = kernel_version() < RECEIVE_ENDS
+        self.must_poll = must_poll
         self.cookie = 0
-        self._poll = poll()
-        self._poll.register(fd, POLLIN)
-        try:
-            # Linux 6.6: wake the other side on this CPU.  The two never run at the same time, so
-            # this is far cheaper than to wake an idle CPU.
-            ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
+        self.has_new = False
 
     def wait(self) -> bool:
-        """Wait for a notification; return False if no process is left under the filter."""
-        return bool(self._poll.poll()[0][1] & POLLIN)
+        """Wait for a notification; return False if no process is left under a filter."""
+        raise NotImplementedError
+
+    def has_ended(self) -> bool:
+        """Tell whether no process is left, after a RECV that found no call."""
+        raise NotImplementedError
 
     def is_over(self, error: OSError) -> bool:
         """Tell whether the ``error`` of a RECV means that no process is left.
@@ -159,7 +156,7 @@ class Listener:
         """
         if error.errno == errno.ENOENT:
             # Either no process is left, or the caller died before RECV read its call.
-            return any(events & POLLHUP for _, events in self._poll.poll(0))
+            return self.has_ended()
         if error.errno != errno.EINTR:
             raise OSError(error.errno, "SECCOMP_IOCTL_NOTIF_RECV") from error
         return False
@@ -187,6 +184,36 @@ class Listener:
         except OSError as error:
             return -(error.errno or errno.EIO)
         return ANSWERED
+
+
+class Listener(NotificationSource):
+    """The supervisor's end of one listener."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd, must_poll=kernel_version() < RECEIVE_ENDS)
+        self._poll = poll()
+        self._poll.register(fd, POLLIN)
+        wake_synchronously(fd)
+
+    def wait(self) -> bool:
+        """Wait for a notification; return False if no process is left under the filter."""
+        return bool(self._poll.poll()[0][1] & POLLIN)
+
+    def has_ended(self) -> bool:
+        """Tell whether no process is left under the filter."""
+        return any(events & POLLHUP for _, events in self._poll.poll(0))
+
+
+def wake_synchronously(listener: int) -> None:
+    """Make each side of ``listener`` wake the other one on its own CPU: Linux 6.6.
+
+    The two never run at the same time, so this is far cheaper than to wake an idle CPU.
+    """
+    try:
+        ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def retried(fd: int, request: int, argument: bytes) -> None:

@@ -1,6 +1,5 @@
 """The state of one supervised container, which all handlers share."""
 
-from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.state.files import Files, Status
 from sundog.emulation.notify.state.records import Records
 from sundog.emulation.notify.tracee.memory import Memory
@@ -8,8 +7,8 @@ from sundog.emulation.notify.tracee.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.identity.credentials import Credentials
-    from sundog.emulation.notify.seccomp.listener import Listener
+    from sundog.emulation.notify.identity.tags import Tags
+    from sundog.emulation.notify.seccomp.listener import NotificationSource
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
 
@@ -24,14 +23,14 @@ class State:
     tags        the identities of processes
     """
 
-    def __init__(self, abi: "NotifyAbi", listener: "Listener", root: "Credentials") -> None:
+    def __init__(self, abi: "NotifyAbi", listener: "NotificationSource", tags: "Tags") -> None:
         self.abi = abi
         self.listener = listener
         self.memory = Memory()
         self.files = Files(abi)
         self.paths = Paths(self.memory)
         self.records = Records()
-        self.tags = Tags(root)
+        self.tags = tags
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes."""

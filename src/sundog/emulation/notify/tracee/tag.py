@@ -5,6 +5,8 @@ inherited by fork(2) and clone(2), shared by threads, kept by execve(2), and rea
 from outside (prlimit(2)).  So the supervisor follows no tree of processes, and has no race with a
 process that forks.  The filter keeps tracees from setting that limit themselves
 (``handlers.misc``).
+
+A tag also tells to which ``ch-run`` of a group the process belongs: its peer, 0 outside of groups.
 """
 
 from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
@@ -12,13 +14,16 @@ from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
 RLIMIT_LOCKS = 10
 # The high half of a tag.  A limit that somebody set before does not look like a tag.
 TAG_MARK = 0x73756E64 << 32
-TAG_INDEX = 0xFFFFFFFF
+TAG_INDEX = 0xFFFFF
+PEER_SHIFT = 20
+PEER_LIMIT = 1 << 12
+TAG_NUMBER = 0xFFFFFFFF  # index and peer
 
 
 def tags_are_possible() -> bool:
     """Tell whether this process may set every tag: its hard limit is above all of them."""
     hard = getrlimit(RLIMIT_LOCKS)[1]
-    return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_INDEX
+    return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_NUMBER
 
 
 def wear_tag(index: int) -> None:
@@ -28,5 +33,15 @@ def wear_tag(index: int) -> None:
 
 def tag_index(thread: int) -> int:
     """Return the index in the tag of ``thread``, 0 if the thread has no tag.  Raises OSError."""
+    return tag_number(thread) & TAG_INDEX
+
+
+def tag_peer(thread: int) -> int:
+    """Return the peer in the tag of ``thread``, 0 if the thread has no tag.  Raises OSError."""
+    return tag_number(thread) >> PEER_SHIFT
+
+
+def tag_number(thread: int) -> int:
+    """Return index and peer in the tag of ``thread`` as one number.  Raises OSError."""
     soft = prlimit(thread, RLIMIT_LOCKS)[0]
-    return soft & TAG_INDEX if soft >> 32 == TAG_MARK >> 32 else 0
+    return soft & TAG_NUMBER if soft >> 32 == TAG_MARK >> 32 else 0
