@@ -43,8 +43,9 @@ static void plan(const struct image *image, const struct options *options,
     if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
     const char *tmp = variable("TMPDIR"), *at = JOINED("=", tmp && *tmp ? tmp : "/tmp");
     for (EACH_SLOT) /* a variable that names a file below it: launcher/host_places.py */
-        if (!equal(at, "=/tmp") && begins(slot->text + slot->name, at)
-            && !equal(slot->text + slot->name, at)) decline("a file in $TMPDIR");
+        if (!options->private_tmp && !equal(at, "=/tmp")
+            && begins(slot->text + slot->name, at) && !equal(slot->text + slot->name, at))
+            decline("a file in $TMPDIR");
     add(options->private_tmp ? NULL : at + 1, NULL, "/tmp", need);
     for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
         add(bind->source, NULL, bind->target, CREATED);

@@ -35,8 +35,8 @@ NEEDS = (
     "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "charliecloud-runtime",
     "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools",
     "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "musl-tools", "openssh-client", "openssl",
-    "podman", "procps", "rsync", "skopeo", "squashfs-tools", "squashfs-tools-ng", "strace", "umoci",
-    "xfsprogs", "xz-utils", "zstd",
+    "podman", "procps", "rsync", "skopeo", "squashfs-tools", "squashfs-tools-ng", "squashfuse",
+    "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (

@@ -406,7 +406,7 @@ for _name, _words in {
     "image_to_run": ["ch-run", NAME, "--", "true"],
     "option_of_run": ["ch-run", f"--{NAME}", "bb"],
     "source_of_a_bind": ["ch-run", "-b", f"/{NAME}:/mnt", "bb", "--", "true"],
-    "destination_of_a_bind": ["ch-run", "-b", f"/tmp:/{NAME}", "bb", "--", "true"],
+    "destination_of_a_bind": ["ch-run", "-b", f"/tmp:/proc/{NAME}", "bb", "--", "true"],
     "directory": ["ch-run", "-c", f"/{NAME}", "bb", "--", "true"],
     "variables": ["ch-run", f"--set-env=/{NAME}", "bb", "--", "true"],
     "variable": ["ch-run", "-v", f"--set-env=A={NAME}", "bb", "--", "true"],

@@ -1,4 +1,7 @@
-"""Two MPI ranks in one container: MPICH copies between them by process_vm_readv(2)."""
+"""Two MPI ranks in one container: Open MPI copies between them by process_vm_readv(2).
+
+$TMPDIR is not /tmp.  The ranks find the session directory that mpirun has made there.
+"""
 
 import os
 import subprocess
@@ -36,18 +39,24 @@ def test_two_ranks(compiled: Compiled, image: Path, tmp_path: Path) -> None:
     programs = Path(sys.prefix) / "bin"
     source = tmp_path / "ranks.c"
     source.write_text(PROGRAM)
-    subprocess.run([programs / "mpicc", source, "-o", image / "bin" / "ranks"], check=True)
+    path = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    compiler = [programs / "mpicc", source, "-o", image / "bin" / "ranks"]
+    subprocess.run(compiler, env=os.environ | path, check=True)
+    sessions = tmp_path / "sessions"
+    sessions.mkdir()
     binds = [f"--bind={path}" for path in ("/usr", "/lib", "/lib64", sys.prefix)]
     log = tmp_path / "log"
     done = subprocess.run(
         [
             *("strace", "-f", "-qq", "-e", "trace=process_vm_readv", "-e", "signal=none"),
-            *("-o", log, programs / "mpiexec", "-n", "2"),
+            *("-o", log, programs / "mpirun", "--oversubscribe", "-n", "2"),
             *(compiled.command, "--join", "-W"),
             *(bind for bind in binds if exists(bind)),
             *(image, "--", "ranks"),
         ],
-        env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(tmp_path / "storage")},
+        env=ENVIRONMENT
+        | path
+        | {"CH_IMAGE_STORAGE": str(tmp_path / "storage"), "TMPDIR": str(sessions)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=60,

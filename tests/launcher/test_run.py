@@ -100,7 +100,7 @@ def test_version_and_help(ch_run: ChRun) -> None:
     done = ch_run("--help")
     assert done.returncode == 0
     assert done.stdout == ch_run("-?").stdout == ch_run().stderr
-    assert ch_run("--usage").stdout.startswith(b"Usage: ch-run [-b|--bind=SRC[:DST]]")
+    assert ch_run("--usage").stdout.startswith(b"Usage: ch-run [-b|--bind=SRC[:DST[:ro]]]")
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
@@ -157,12 +157,13 @@ def test_quiet(ch_run: ChRun, image: Path) -> None:
 
 def test_verbose(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
     told = messages(ch_run("-v", "-u5", "-g7", image, "--", "/bin/true", "", "a b", "x$"))
-    assert told[:8] == [
+    assert told[:9] == [
         "verbosity: 1",
         f"image: {image}",
         f"storage: {tmp_path}/storage",
         "container uid: 5",
         "container gid: 7",
+        "join: 0 0 (null) 0",
         "private /tmp: 0",
         "seccomp: 0",
         "unsafe: 0",

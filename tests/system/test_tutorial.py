@@ -32,8 +32,8 @@ FILES = {
     "#!/usr/bin/python3": "hello.py",
 }
 ANYTHING = "…"
-# This machine has no cluster: a program of this name starts one rank.
-SRUN = '#!/bin/sh\nshift 2\nexec "$@"\n'
+# This machine has no cluster: programs of these names start one rank.
+RANK = '#!/bin/sh\nshift 2\nexec "$@"\n'
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,14 @@ def pattern(output: tuple[str, ...]) -> str:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """Return a directory with the commands under test, and a srun(1)."""
+    """Return a directory with the commands under test, a srun(1) and an mpirun(1)."""
     directory = tmp_path / "bin"
     directory.mkdir()
     texts = {
-        name: f'#!/bin/sh\nexec {" ".join(command(name))} "$@"\n' for name in ("ch-image", "ch-run")
+        name: f'#!/bin/sh\nexec {" ".join(command(name))} "$@"\n'
+        for name in ("ch-convert", "ch-image", "ch-run")
     }
-    for name, text in (texts | {"srun": SRUN}).items():
+    for name, text in (texts | {"srun": RANK, "mpirun": RANK}).items():
         (directory / name).write_text(text)
         (directory / name).chmod(0o755)
     return directory
