@@ -40,7 +40,7 @@ def test_two_ranks(compiled: Compiled, image: Path, tmp_path: Path) -> None:
     source = tmp_path / "ranks.c"
     source.write_text(PROGRAM)
     path = {"PATH": f"{programs}:{os.environ['PATH']}"}
-    compiler = [programs / "mpicc", source, "-o", image / "bin" / "ranks"]
+    compiler = [str(programs / "mpicc"), str(source), "-o", str(image / "bin" / "ranks")]
     subprocess.run(compiler, env=os.environ | path, check=True)
     sessions = tmp_path / "sessions"
     sessions.mkdir()
