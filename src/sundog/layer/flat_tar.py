@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sundog.layer.below import Found, LayerTree
     from sundog.layer.directory_owners import Owner
     from sundog.layer.tar_writer import TarWriter
-    from sundog.layer.xattrs import Pairs
 
 _ROOT = OwnerRecord("d")
 _FILE = OwnerRecord("f")
@@ -181,7 +180,7 @@ class _DirectoryWriter:
             status = os.fstat(fd)
             record = self._owners.record(path, "d", status)
             name = (path or b".") + b"/"
-            self._header("d", name, status, record, xattrs=get_xattrs(fd))
+            self._archive.member("d", name, status, record, xattrs=get_xattrs(fd))
             for name, entry in kept:
                 if not stat.S_ISDIR(entry.st_mode):
                     self._entry(joined(path, name), fd, name, entry)
@@ -196,16 +195,16 @@ class _DirectoryWriter:
         identity = (status.st_dev, status.st_ino)
         first = self._linked.get(identity)
         if first is not None:
-            self._header("h", path, status, record, link=first)
+            self._archive.member("h", path, status, record, link=first)
             return
         if kind == "f" and record.kind == "f":
             if not self._file(path, fd, name, status, record):
                 return
         elif kind == "f":
-            self._header(record.kind, path, status, record)
+            self._archive.member(record.kind, path, status, record)
         else:
             link = os.readlink(name, dir_fd=fd) if kind == "l" else b""
-            self._header(kind, path, status, record, link=link)
+            self._archive.member(kind, path, status, record, link=link)
         if status.st_nlink > 1:
             self._linked[identity] = path
 
@@ -226,16 +225,3 @@ class _DirectoryWriter:
         finally:
             os.close(file)
         return True
-
-    def _header(
-        self,
-        kind: str,
-        name: bytes,
-        status: os.stat_result,
-        record: OwnerRecord,
-        *,
-        link: bytes = b"",
-        xattrs: Pairs = (),
-    ) -> None:
-        mode = stat.S_IMODE(status.st_mode)
-        self._archive.header(kind, name, mode, status.st_mtime_ns, record, link=link, xattrs=xattrs)

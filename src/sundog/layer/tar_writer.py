@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from typing import TYPE_CHECKING, Protocol
 
 from sundog.errors import ArchiveError
@@ -82,6 +83,20 @@ class TarWriter:
         self._put(bytes(2 * BLOCK))
         self._flush()
         return "" if self._hash is None else "sha256:" + self._hash.hexdigest()
+
+    def member(
+        self,
+        kind: str,
+        name: bytes,
+        status: os.stat_result,
+        record: OwnerRecord,
+        *,
+        link: bytes = b"",
+        xattrs: Pairs = (),
+    ) -> None:
+        """Write the header of a member without contents, with the mode and time of ``status``."""
+        mode = stat.S_IMODE(status.st_mode)
+        self.header(kind, name, mode, status.st_mtime_ns, record, link=link, xattrs=xattrs)
 
     def header(
         self,

@@ -22,7 +22,6 @@ from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from sundog.layer.tar_writer import Sink
-    from sundog.layer.xattrs import Pairs
     from sundog.record.owners import OwnersManifest
 
 
@@ -64,7 +63,7 @@ class _LayerWriter:
         for directory, fd, entries in walk(self._directories):
             record = self._owners.get(directory) or OwnerRecord("d")
             name = (directory or b".") + b"/"
-            self._header("d", name, os.fstat(fd), record, xattrs=get_xattrs(fd))
+            self._archive.member("d", name, os.fstat(fd), record, xattrs=get_xattrs(fd))
             for mark in [OPAQUE] * record.opaque + hidden.get(directory, []):
                 self._archive.header("f", joined(directory, mark), 0, 0, OwnerRecord("f"))
             for name, status in entries:
@@ -83,29 +82,16 @@ class _LayerWriter:
         if first != path:
             if (of_first := self._owners.get(first)) and of_first.guessed:
                 record = of_first  # both names are of one file
-            self._header("h", path, status, record, link=first)
+            self._archive.member("h", path, status, record, link=first)
         elif kind == "f":
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             try:
                 if record.kind in "cb":
-                    self._header(record.kind, path, status, record, xattrs=get_xattrs(file))
+                    self._archive.member(record.kind, path, status, record, xattrs=get_xattrs(file))
                 else:
                     self._archive.file(path, file, status, record, get_xattrs(file))
             finally:
                 os.close(file)
         else:
             link = os.readlink(name, dir_fd=fd) if kind == "l" else b""
-            self._header(kind, path, status, record, link=link)
-
-    def _header(
-        self,
-        kind: str,
-        name: bytes,
-        status: os.stat_result,
-        record: OwnerRecord,
-        *,
-        link: bytes = b"",
-        xattrs: Pairs = (),
-    ) -> None:
-        mode = stat.S_IMODE(status.st_mode)
-        self._archive.header(kind, name, mode, status.st_mtime_ns, record, link=link, xattrs=xattrs)
+            self._archive.member(kind, path, status, record, link=link)
