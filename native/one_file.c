@@ -75,7 +75,7 @@ __attribute__((noinline)) static void start_server(long file, char **strings)
     is_child = 1;
     long pid = VFORK(0);
     if (!pid) {
-        CALL(setsid, 0);
+        must(CALL(setsid, 0), "setsid");
         if (!VFORK(0)) execute_server(file, strings);
         leave(0);
     }
@@ -128,15 +128,16 @@ static void mount_one_file(struct image *image, const struct options *options)
 {
     uint32_t request[4] = {0, options->uid, options->gid, 0};
     char answer[sizeof SERVER_READY] = {0};
-    struct { uint64_t length; int level, type, fd, rest; } control = {
-        20, SOL_SOCKET, SCM_RIGHTS, (int)must(open_at(AT_FDCWD, FUSE_DEVICE, O_RDWR), FUSE_DEVICE), 0};
+    int device = (int)must(open_at(AT_FDCWD, FUSE_DEVICE, O_RDWR), FUSE_DEVICE);
+    struct { uint64_t length; int level, type, fd, padding; } control = {
+        20, SOL_SOCKET, SCM_RIGHTS, device, 0};
     struct part part = {(char *)request, sizeof request};
     struct message message = {0, 0, &part, 1, &control, sizeof control, 0};
     if (options->write) decline("-w with a file");
     image->storage_at = open_storage(image);
-    image->shown = mount_fuse(control.fd, decimal(options->uid), decimal(options->gid));
-    must(CALL(sendmsg, server.ends[0], &message, MSG_NOSIGNAL), "sendmsg");
-    CALL(close, control.fd); /* only the server has it: if that ends, no program waits for it */
+    image->shown = mount_fuse(device, decimal(options->uid), decimal(options->gid));
+    must(CALL(sendmsg, server.ends[0], &message, MSG_NOSIGNAL), "the server of a file");
+    CALL(close, device); /* only the server has it: if that ends, no program waits for it */
     if (CALL(read, server.ends[0], answer, sizeof answer) != sizeof answer - 1
         || !equal(answer, SERVER_READY))
         decline("the server of a file");
