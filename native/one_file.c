@@ -55,13 +55,12 @@ static void make_command(void)
 /* Give this process a copy of a descriptor that stays open at the exec, from 3 on. */
 static long inherited(long fd) { return must(CALL(fcntl, fd, F_DUPFD, 3), "fcntl"); }
 
-/* Execute the server.  Its messages come by the channel, and the caller's files stay out. */
+/* Execute the server.  Its messages come by the channel.  Python starts faster without streams. */
 static _Noreturn void execute_server(long file, char **strings)
 {
-    long null = inherited(open_at(AT_FDCWD, "/dev/null", O_RDWR));
     server.words[server.count++] = decimal(inherited(server.ends[1]));
     server.words[server.count++] = decimal(inherited(file));
-    for (int fd = 0; fd < 3; fd++) must(CALL(dup3, null, fd, 0), "dup3");
+    for (int fd = 0; fd < 3; fd++) CALL(close, fd);
     CALL(execve, server.words[0], server.words, strings);
     leave(1);
 }
