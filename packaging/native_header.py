@@ -194,7 +194,7 @@ def lines() -> list[str]:
     """Return the lines of the header."""
     from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
-    from sundog.fuse.channel import READY  # noqa: PLC0415
+    from sundog.fuse.messages import READY  # noqa: PLC0415
     from sundog.launcher import run_plan  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]

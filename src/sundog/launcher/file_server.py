@@ -16,8 +16,9 @@ from sundog.container.operations import Bind
 from sundog.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.container.squash_root import SquashRoot
 from sundog.errors import KernelError, SundogError
-from sundog.fuse.channel import DEVICE_MESSAGE, FAILED, READY, Channel, make_channel
+from sundog.fuse.channel import Channel, make_channel
 from sundog.fuse.device import mount_fuse
+from sundog.fuse.messages import DEVICE_MESSAGE, FAILED, READY
 from sundog.fuse.process import become_server
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, kernel_error, printable
