@@ -15,7 +15,7 @@ from sundog.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.builder.stage import BuildState
+    from sundog.builder.state import BuildState
     from sundog.dockerfile.instructions import Instruction
     from sundog.oci.config import ImageConfig
     from sundog.store.store import Store

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 from sundog.builder.bases import Bases
@@ -18,9 +17,11 @@ from sundog.builder.keys import cache_key
 from sundog.builder.metadata import changes, pair_text
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.builder.platforms import check_platform, wanted_platform
-from sundog.builder.report import HIT, MISS, instruction_line
-from sundog.builder.run.run_instruction import make_run_step
-from sundog.builder.scope import DEFAULT_PATH, PROXY_ARGS, TOO_LARGE, StageScope
+from sundog.builder.report import HIT, MISS
+from sundog.builder.run.fakeroot import Fakeroot
+from sundog.builder.run.run_instruction import make_run_step, new_command
+from sundog.builder.scope import DEFAULT_PATH, PROXY_ARGS, StageScope
+from sundog.builder.state import StageResult
 from sundog.builder.tree_step import absolute
 from sundog.builder.unsupported import refuse_unsupported
 from sundog.builder.user import emulated_user
@@ -35,71 +36,25 @@ from sundog.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from sundog.builder.bases import ImageName
     from sundog.builder.files.add import Files
-    from sundog.builder.graph import Stage, StageGraph
-    from sundog.builder.options import BuildOptions
-    from sundog.builder.report import Report
-    from sundog.builder.scope import GlobalScope
-    from sundog.builder.secrets import SshAgents
+    from sundog.builder.graph import Stage
+    from sundog.builder.state import BuildState
     from sundog.builder.tree_step import TreeStep
     from sundog.dockerfile.instructions import Instruction
-    from sundog.dockerfile.parse import Dockerfile
     from sundog.store.cache import CacheHit
-    from sundog.store.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """The result of a stage; ``layers`` is None if a dry run does not know them.
+def stage_result(state: BuildState, index: int) -> StageResult:
+    """Return the result of a stage; build it first if need be.
 
-    ``args`` are the ARGs that a stage built from this one sees, too.
+    A build learns what an ONBUILD trigger needs only when its stage begins.
     """
-
-    layers: tuple[str, ...] | None
-    config: ImageConfig
-    args: Mapping[str, str]
-
-
-@dataclass
-class BuildState:
-    """The state that the stages of a build share.
-
-    ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
-    started from.  Then come counts: all instructions, those that were not in the cache, and RUNs
-    that hooks changed.
-    """
-
-    store: Store
-    dockerfile: Dockerfile
-    options: BuildOptions
-    report: Report
-    scope: GlobalScope
-    graph: StageGraph
-    agents: SshAgents
-    results: dict[int, StageResult] = field(default_factory=dict)
-    bases: list[str] = field(default_factory=list)
-    instructions: int = 0
-    misses: int = 0
-    modified: int = 0
-
-    def result(self, index: int) -> StageResult:
-        """Return the result of a stage; build it first if need be.
-
-        A build learns what an ONBUILD trigger needs only when its stage begins.
-        """
-        if index not in self.results:
-            self.results[index] = StageBuild(self, self.graph.stages[index]).run()
-        return self.results[index]
-
-    def announce(self, instruction: Instruction, status: str, text: str) -> None:
-        """Print the line of an instruction and count it."""
-        if not self.scope.has_room(text):
-            raise self.dockerfile.error(instruction, TOO_LARGE)
-        self.report.info(instruction_line(instruction.line, status, text))
-        self.instructions += 1
+    if index not in state.results:
+        state.results[index] = StageBuild(state, state.graph.stages[index]).run()
+    return state.results[index]
 
 
 class StageBuild:
@@ -114,6 +69,11 @@ class StageBuild:
         self._layers: tuple[str, ...] | None = ()
         self._config = ImageConfig()
         self._has_own_cmd = False
+        self._fakeroot: Fakeroot | None = None
+        if state.options.run.force.fakeroot:
+            self._fakeroot = Fakeroot(
+                state.report, lambda argv: state.announce_change(new_command(argv))
+            )
 
     def run(self) -> StageResult:
         """Carry out the stage's instructions."""
@@ -134,7 +94,7 @@ class StageBuild:
         platform = wanted_platform(self._state.dockerfile, start) or options.platform
         status = HIT
         if isinstance(base, int):
-            result = self._state.result(base)
+            result = stage_result(self._state, base)
             self._layers, self._config = result.layers, result.config
             self._scope.args.update(result.args)
         elif isinstance(base, BuildContext):
@@ -241,7 +201,9 @@ class StageBuild:
         def files_of(name: str) -> Files:
             return self._files_of(instruction, name)
 
-        step, notice = make_run_step(self._state, instruction, self._scope, self._config, files_of)
+        step, notice = make_run_step(
+            self._state, instruction, self._scope, self._config, files_of, fakeroot=self._fakeroot
+        )
         self._step(instruction, step, notice)
 
     def _files(self, instruction: Copy | Add) -> None:
@@ -275,7 +237,7 @@ class StageBuild:
     def _layers_of(self, base: int | ImageName) -> tuple[str, ...] | None:
         """Return the layers of a stage or an image; None if they are not known yet."""
         if isinstance(base, int):
-            return self._state.result(base).layers
+            return stage_result(self._state, base).layers
         if base == SCRATCH:
             return ()
         platform = self._state.options.platform
@@ -335,7 +297,7 @@ class StageBuild:
             self._record(step.text, hit.layer)
             return
         if self._state.options.dry_run:
-            self._count_miss(notice)
+            self._note_start(instruction, notice)
             self._layers = None
             return
         with ExitStack() as stack:
@@ -344,7 +306,7 @@ class StageBuild:
                 if (hit := self._remembered(key)) is not None:  # another build was faster
                     self._record(step.text, hit.layer)
                     return
-            self._count_miss(notice)
+            self._note_start(instruction, notice)
             try:
                 layer = self._make(step, below)
             except SundogError as error:
@@ -352,11 +314,10 @@ class StageBuild:
             self._remember(key, layer)
         self._record(step.text, layer)
 
-    def _count_miss(self, notice: str) -> None:
-        self._state.misses += 1
+    def _note_start(self, instruction: Instruction, notice: str) -> None:
+        self._state.ran += isinstance(instruction, Run)
         if notice:
-            self._state.report.info(notice)
-            self._state.modified += 1
+            self._state.announce_change(notice)
 
     def _tell_waiting(self) -> None:
         self._state.report.info("waiting for another build that runs the same step")

@@ -7,6 +7,7 @@ Floor 0.
 
 import errno
 import os
+from contextlib import suppress
 
 from sundog.container.enter import copy_tree, cover_root, topmost_mount
 from sundog.container.mountpoint import reserve_mount_point
@@ -15,6 +16,9 @@ from sundog.errors import KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import AT_RECURSIVE, MS_RDONLY
 from sundog.kernel.overlay import mount_layers
+
+# In a work directory, the kernel's mark of a volatile mount: overlayfs.rst, "Volatile mount".
+VOLATILE_MARK = b"/work/incompat/volatile"
 
 OVERLAY_HINT = (
     "for -W the image must be on a file system that can be overlaid, "
@@ -115,10 +119,11 @@ class OverlayRoot:
     Every path is relative to the directory ``base``, or absolute.  The mount is made after a chdir
     to ``base``, because the names of all layers must fit into one page (mount(2)).  ``upper`` and
     ``work`` belong together; without them, the mount is read-only.  ``volatile`` leaves out all
-    syncing of the upper (Linux 5.10).
+    syncing of the upper (Linux 5.10).  The kernel mounts a volatile upper only once, because a
+    crash may have lost what was written to it; ``again`` says that there was no crash.
     """
 
-    __slots__ = ("base", "layers", "upper", "volatile", "work")
+    __slots__ = ("again", "base", "layers", "upper", "volatile", "work")
 
     binds: tuple[tuple[bytes, bytes], ...] = ()
     directory = b""
@@ -131,7 +136,9 @@ class OverlayRoot:
         work: bytes | None = None,
         *,
         volatile: bool = False,
+        again: bool = False,
     ) -> None:
+        self.again = again
         self.base = base
         self.layers = layers
         self.upper = upper
@@ -172,6 +179,10 @@ class OverlayRoot:
 
     def _mount_at(self, place: bytes) -> None:
         os.chdir(self.base)
+        if self.again and self.work is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self.work + VOLATILE_MARK + b"/dirty")
+                os.rmdir(self.work + VOLATILE_MARK)
         mount_layers(
             place,
             self.layers,

@@ -16,12 +16,13 @@ from sundog.dockerfile.words import expand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sundog.builder.files.add import Files
+    from sundog.builder.run.fakeroot import Fakeroot
     from sundog.builder.run.mounts import MountOrigin
     from sundog.builder.scope import StageScope
-    from sundog.builder.stage import BuildState
+    from sundog.builder.state import BuildState
     from sundog.dockerfile.instructions import Run
     from sundog.oci.config import ImageConfig
 
@@ -41,10 +42,13 @@ def make_run_step(
     scope: StageScope,
     config: ImageConfig,
     files_of: Callable[[str], Files],
+    *,
+    fakeroot: Fakeroot | None = None,
 ) -> tuple[RunStep, str]:
     """Return the step, and a notice for the time when it runs ("" for none).
 
-    ``files_of`` resolves ``from`` in a mount.  Raises DockerfileError.
+    ``files_of`` resolves ``from`` in a mount.  ``fakeroot`` is the stage's.  Raises
+    DockerfileError.
     """
     options = state.options.run
     argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
@@ -94,8 +98,14 @@ def make_run_step(
         mounts,
         offline=instruction.network == _NO_NETWORK,
         user=user,
+        fakeroot=fakeroot,
     )
-    return step, f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
+    return step, new_command(hooked) if hooked != argv else ""
+
+
+def new_command(argv: Sequence[str]) -> str:
+    """Return the notice that RUN runs another command than the written one."""
+    return f"--force: RUN: new command: {list(argv)!r}"
 
 
 def _mounts(
