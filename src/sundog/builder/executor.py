@@ -13,13 +13,14 @@ from sundog.builder.metadata import pair_text, without_times
 from sundog.builder.report import NOT_APPLICABLE
 from sundog.builder.scope import GlobalScope, platform_args
 from sundog.builder.secrets import SshAgents
+from sundog.builder.shell_form import warn_of_shell_form
 from sundog.builder.stage import stage_result
 from sundog.builder.state import BuildState
 from sundog.builder.unsupported import refuse_unsupported
 from sundog.errors import NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
-from sundog.record.names import canonical_name
+from sundog.record.names import canonical_name, spelled_out
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -52,6 +53,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     stages = graph.needed(target)
     for stage in stages:
         refuse_unsupported(dockerfile, stage.instructions)
+        warn_of_shell_form(dockerfile, stage.instructions, report)
     _note_syntax(dockerfile, report)
 
     with SshAgents(options.ssh) as agents:
@@ -91,7 +93,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
-            same = old.typed == tag and old.layers == result.layers
+            same = old.typed == spelled_out(tag) and old.layers == result.layers
             if same and _is_same(old.config, config, options):
                 config = old.config  # one image under all its names
                 continue

@@ -7,20 +7,19 @@ import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from sundog.builder.bases import Bases
+from sundog.builder.bases import SCRATCH, Bases, scratch_config
 from sundog.builder.failure import explained, is_fault, located
 from sundog.builder.files.add import FilesStepMaker
 from sundog.builder.files.context import BuildContext
 from sundog.builder.files.remote_access import RemoteAccess
-from sundog.builder.graph import SCRATCH
 from sundog.builder.keys import cache_key
-from sundog.builder.metadata import changes, pair_text
+from sundog.builder.metadata import changes, from_text, pair_text
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.builder.platforms import check_platform, wanted_platform
 from sundog.builder.report import HIT, MISS
 from sundog.builder.run.fakeroot import Fakeroot
 from sundog.builder.run.run_instruction import make_run_step, new_command
-from sundog.builder.scope import DEFAULT_PATH, PROXY_ARGS, StageScope
+from sundog.builder.scope import PROXY_ARGS, StageScope
 from sundog.builder.state import StageResult
 from sundog.builder.tree_step import absolute
 from sundog.builder.unsupported import refuse_unsupported
@@ -78,6 +77,8 @@ class StageBuild:
     def run(self) -> StageResult:
         """Carry out the stage's instructions."""
         self._timed(self._stage.start, self._from)
+        for name, default in self._stage.start.variables:
+            self._scope.declare(name, default)
         for instruction in (*self._triggers(), *self._stage.instructions):
             self._timed(instruction, partial(self._instruction, instruction))
         return StageResult(self._layers, self._config, self._scope.args)
@@ -105,14 +106,7 @@ class StageBuild:
                 hint="make an image of it with ch-image import; or use COPY --from",
             )
         elif base == SCRATCH:
-            made_for = platform or Platform.of_host()
-            self._config = ImageConfig(
-                architecture=made_for.architecture,
-                variant=made_for.variant,
-                os=made_for.os,
-                env=(f"PATH={DEFAULT_PATH}",),  # no reference says so, but every builder does it
-                working_dir="/",
-            )
+            self._config = scratch_config(platform or Platform.of_host())
         else:
             if isinstance(base, str):
                 self._state.bases.append(base)
@@ -122,9 +116,7 @@ class StageBuild:
                 status = MISS
             else:
                 self._layers, self._config = image.layers, image.config
-        option = f"--platform={start.platform} " if start.platform else ""
-        alias = f" AS {start.alias}" if start.alias else ""
-        self._state.announce(start, status, f"FROM {option}{start.image_text}{alias}")
+        self._state.announce(start, status, from_text(start))
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
             with self._showing(start, start.image_text):
@@ -144,6 +136,8 @@ class StageBuild:
         except SundogError as error:
             if self._state.options.is_modification or not is_fault(error):
                 raise
+            if close := self._stage.names.near(near):
+                error.hint = f"{close} {error.hint}".rstrip()
             raise located(self._state, instruction, error, near=near) from error
 
     def _triggers(self) -> tuple[Instruction, ...]:
@@ -241,7 +235,11 @@ class StageBuild:
         if base == SCRATCH:
             return ()
         platform = self._state.options.platform
-        image = self._bases.find(base, platform) or self._bases.fetch(base, platform)
+        image = self._bases.find(base, platform)
+        if image is None:
+            if isinstance(base, str) and (close := self._stage.names.near(base)):
+                self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
+            image = self._bases.fetch(base, platform)
         return None if image is None else image.layers
 
     def _workdir(self, instruction: Workdir) -> None:

@@ -36,8 +36,9 @@ _FULL = 1 << 20  # bytes; with less free space, a file system counts as full
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """RUN: ``argv`` has the hooks' arguments, ``environment`` has no proxies.
+    """RUN: ``argv`` has the hooks' arguments.
 
+    ``environment`` has all variables that may change the result, and ``unkeyed`` the others.
     ``user`` is the user that the command sees itself as; "" is root.  ``fakeroot`` may change the
     command when it runs.
     """
@@ -45,7 +46,7 @@ class RunStep:
     text: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    proxies: Mapping[str, str]
+    unkeyed: Mapping[str, str]
     working_dir: str
     options: RunOptions
     store: Store
@@ -93,7 +94,7 @@ class RunStep:
             raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
 
     def _run(self, snapshot: Snapshot, prepared: PreparedMounts) -> int:
-        environment = {**self.proxies, **self.environment, **prepared.environment}
+        environment = {**self.unkeyed, **self.environment, **prepared.environment}
         who = identify(self.user, snapshot.root) if self.user else None
         if who is not None:
             environment.setdefault("HOME", os.fsdecode(who.home))
