@@ -136,8 +136,8 @@ def storage_with_small(
     storage = place / "storage"
     subprocess.run(["cp", "-a", storage_with_busybox(""), storage], check=True)
     (place / "Dockerfile").write_text(SMALL)
-    build = [*command("ch-image"), "build", "-t", "small", place]
-    run_program(build, env={"CH_IMAGE_STORAGE": str(storage)})
+    build = [*command("ch-image"), "build", "-t", "small"]
+    run_program([*build, place], env={"CH_IMAGE_STORAGE": str(storage)})
     return storage
 
 

@@ -19,6 +19,24 @@ TABLE: dict[str, tuple[str, list[str], str]] = {
         ["--build-arg", "X=b"],
         "[b]",
     ),
+    "argument of FROM": ("FROM --arg=X=1 bb\nRUN echo [$X]", [], "[1]"),
+    "argument of FROM without a value": ("ARG X=g\nFROM --arg=X bb\nRUN echo [$X]", [], "[g]"),
+    "argument of FROM by build-arg": (
+        "FROM --arg=X=1 --arg=Y=2 bb\nRUN echo [$X$Y]",
+        ["--build-arg", "X=b"],
+        "[b2]",
+    ),
+    "argument of FROM from a global ARG": (
+        "ARG G=g\nFROM --arg=X=$G.1 bb\nRUN echo [$X] [$G]",
+        [],
+        "[g.1] []",
+    ),
+    "argument of FROM in a child": ("FROM --arg=X=1 bb AS a\nFROM a\nRUN echo [$X]", [], "[1]"),
+    "global ARG in later ones, in every FROM": (
+        "ARG A=b\nARG B=${A}b\nFROM $B AS x\nFROM $B\nRUN echo [$A$B]",
+        [],
+        "[]",
+    ),
     "only after its declaration": ("FROM bb\nRUN echo [$X]\nARG X=1\nRUN echo [$X]", [], "[]\n[1]"),
     "value with an equals sign": (
         "FROM bb\nARG X\nRUN echo [$X]",

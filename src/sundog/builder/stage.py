@@ -20,6 +20,7 @@ from sundog.builder.report import HIT, MISS
 from sundog.builder.run.fakeroot import Fakeroot
 from sundog.builder.run.run_instruction import make_run_step, new_command
 from sundog.builder.scope import PROXY_ARGS, StageScope
+from sundog.builder.shell_form import warn_of_shell_form
 from sundog.builder.state import StageResult
 from sundog.builder.tree_step import absolute
 from sundog.builder.unsupported import refuse_unsupported
@@ -151,6 +152,7 @@ class StageBuild:
             self._state.report.info(f"ONBUILD: {start.image_text} triggers {len(texts)}")
         triggers = parse_triggers(self._state.dockerfile, start, texts)
         refuse_unsupported(self._state.dockerfile, triggers)
+        warn_of_shell_form(self._state.dockerfile, triggers, self._state.report)
         return triggers
 
     def _instruction(self, written: Instruction) -> None:

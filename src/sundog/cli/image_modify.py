@@ -18,6 +18,7 @@ from sundog.dockerfile.instructions import From, Place, Run
 from sundog.dockerfile.parse import Dockerfile
 from sundog.dockerfile.source import Source
 from sundog.errors import SundogError, UsageError
+from sundog.kernel.process import LONGEST_STRING
 from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.record.names import canonical_name
 from sundog.store.store import Store
@@ -64,8 +65,14 @@ def _commands(arguments: ImageArguments) -> list[str]:
     else:
         commands = [_script(arguments.script)]
     for command in commands:
-        if "\0" in command:
-            raise UsageError("can't run a command with a NUL in it", "is this a script?")
+        size = len(os.fsencode(command))
+        if size >= LONGEST_STRING or "\0" in command:
+            fault = "a NUL in it" if "\0" in command else f"{size} bytes"
+            raise UsageError(
+                f"can't run a command with {fault}",
+                f"at most {LONGEST_STRING - 1} bytes of text; a Dockerfile can have more in a "
+                "heredoc of RUN",
+            )
     return commands
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sundog.dockerfile.instructions import Run
 
 SCRIPT_DIRECTORY = "/run/.heredocs"
+_SHOWN = 200  # characters
 _LONG = "command"  # the name of the script that is a long command
 
 
@@ -72,7 +73,8 @@ def heredoc_text(instruction: Run) -> str:
 
 def _beginning(heredoc: Heredoc) -> str:
     lines = [line.strip() for line in heredoc.body.splitlines() if line.strip()]
-    return (lines[0] if lines else "") + ("..." if len(lines) > 1 else "")
+    first = lines[0] if lines else ""
+    return first[:_SHOWN] + ("..." if len(lines) > 1 or len(first) > _SHOWN else "")
 
 
 def _is_marker(line: str) -> bool:
