@@ -87,7 +87,7 @@ def _from(statement: Statement, place: Place) -> From:
         alias=alias,
         platform=flags.text("platform"),
         variables=tuple(
-            _variable(Word(flag.value or "", flag.word.start), "FROM --arg")
+            _variable(Word(text := flag.value or "", flag.word.end - len(text)), "FROM --arg")
             for flag in flags.all("arg")
         ),
     )
