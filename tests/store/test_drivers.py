@@ -70,6 +70,18 @@ BASE_VIEW = {
 }
 
 
+def test_a_snapshot_is_mounted_again(store: Store, base: str) -> None:
+    """An instruction may be several commands, each with a container of its own."""
+    with store.driver.begin((base,)) as snapshot:
+        for root, path in ((snapshot.root, "a"), (snapshot.reopened(), "b")):
+            in_root([root], lambda roots, path=path: write(path, path)(roots[0]))
+        seen = in_root([snapshot.reopened()], lambda roots: sorted(os.listdir(roots[0])))
+        layer = snapshot.commit()
+    assert {"a", "b"} < set(seen)
+    assert layer is not None
+    assert view(store, (base, layer)) == BASE_VIEW | {"a": "a", "b": "b"}
+
+
 def test_view_is_exactly_what_the_layers_hold(store: Store, base: str) -> None:
     assert view(store, (base,)) == BASE_VIEW
     assert view(store, ()) == {}

@@ -7,7 +7,6 @@ Floor 0.
 
 import errno
 import os
-from contextlib import suppress
 
 from sundog.container.enter import copy_tree, cover_root, topmost_mount
 from sundog.container.mountpoint import reserve_mount_point
@@ -16,9 +15,6 @@ from sundog.errors import KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import AT_RECURSIVE, MS_RDONLY
 from sundog.kernel.overlay import mount_layers
-
-# In a work directory, the kernel's mark of a volatile mount: overlayfs.rst, "Volatile mount".
-VOLATILE_MARK = b"/work/incompat/volatile"
 
 OVERLAY_HINT = (
     "for -W the image must be on a file system that can be overlaid, "
@@ -120,7 +116,8 @@ class OverlayRoot:
     to ``base``, because the names of all layers must fit into one page (mount(2)).  ``upper`` and
     ``work`` belong together; without them, the mount is read-only.  ``volatile`` leaves out all
     syncing of the upper (Linux 5.10).  The kernel mounts a volatile upper only once, because a
-    crash may have lost what was written to it; ``again`` says that there was no crash.
+    crash may have lost what was written to it (overlayfs.rst, "Volatile mount").  ``again`` says
+    that there was no crash.
     """
 
     __slots__ = ("again", "base", "layers", "upper", "volatile", "work")
@@ -180,9 +177,7 @@ class OverlayRoot:
     def _mount_at(self, place: bytes) -> None:
         os.chdir(self.base)
         if self.again and self.work is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(self.work + VOLATILE_MARK + b"/dirty")
-                os.rmdir(self.work + VOLATILE_MARK)
+            forget_volatile_mount(self.work)
         mount_layers(
             place,
             self.layers,
@@ -193,6 +188,16 @@ class OverlayRoot:
             # Inode numbers stay unique even if the upper is on another file system.
             xino=self.upper is not None,
         )
+
+
+def forget_volatile_mount(work: bytes) -> None:
+    """Remove the kernel's mark that the work directory ``work`` was that of a volatile mount."""
+    mark = work + b"/work/incompat/volatile"
+    try:
+        os.unlink(mark + b"/dirty")
+        os.rmdir(mark)
+    except FileNotFoundError:
+        return
 
 
 def mount_root(root: "Root", *, writable: bool = False) -> int:
