@@ -72,10 +72,14 @@ BASE_VIEW = {
 
 def test_a_snapshot_is_mounted_again(store: Store, base: str) -> None:
     """An instruction may be several commands, each with a container of its own."""
+
+    def put(path: str) -> Callable[[list[int]], object]:
+        return lambda roots: write(path, path)(roots[0])
+
     with store.driver.begin((base,)) as snapshot:
-        for root, path in ((snapshot.root, "a"), (snapshot.reopened(), "b")):
-            in_root([root], lambda roots, path=path: write(path, path)(roots[0]))
-        seen = in_root([snapshot.reopened()], lambda roots: sorted(os.listdir(roots[0])))
+        in_root([snapshot.root], put("a"))
+        in_root([snapshot.reopened()], put("b"))
+        seen = in_root([snapshot.reopened()], lambda roots: os.listdir(roots[0]))
         layer = snapshot.commit()
     assert {"a", "b"} < set(seen)
     assert layer is not None
