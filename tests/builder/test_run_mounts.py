@@ -474,7 +474,7 @@ RUN --mount=type=ssh --mount=target=/c echo $SSH_AUTH_SOCK; perl /c/ask.pl
 RUN --mount=type=ssh,target=/tmp/agent --mount=target=/c echo $SSH_AUTH_SOCK; perl /c/ask.pl
 RUN --mount=type=ssh,id=other echo [$SSH_AUTH_SOCK]
 """
-    done = workshop.build(dockerfile, f"--ssh=default={key}")
+    done = workshop.build(dockerfile, f"--ssh=default={key}", env={"SSH_AUTH_SOCK": ""})
     lines = done.stdout.splitlines()
     assert lines[0] == "/run/buildkit/ssh_agent.0"
     assert lines[2:] == ["/tmp/agent", lines[1], "[]"]

@@ -17,7 +17,6 @@ from sundog.builder.metadata import changes, from_text, pair_text
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.builder.platforms import check_platform, wanted_platform
 from sundog.builder.report import HIT, MISS
-from sundog.builder.run.fakeroot import Fakeroot
 from sundog.builder.run.run_instruction import make_run_step, new_command
 from sundog.builder.scope import PROXY_ARGS, StageScope
 from sundog.builder.shell_form import warn_of_shell_form
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from sundog.builder.bases import ImageName
     from sundog.builder.files.add import Files
     from sundog.builder.graph import Stage
+    from sundog.builder.run.fakeroot import Fakeroot
     from sundog.builder.state import BuildState
     from sundog.builder.tree_step import TreeStep
     from sundog.dockerfile.instructions import Instruction
@@ -71,6 +71,8 @@ class StageBuild:
         self._has_own_cmd = False
         self._fakeroot: Fakeroot | None = None
         if state.options.run.force.fakeroot:
+            from sundog.builder.run.fakeroot import Fakeroot  # noqa: PLC0415 - seldom needed
+
             self._fakeroot = Fakeroot(
                 state.report, lambda argv: state.announce_change(new_command(argv))
             )

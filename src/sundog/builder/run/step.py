@@ -147,11 +147,9 @@ class RunStep:
         """Return a possible cause of the failure that the command's output may not show."""
         if self.options.force.mode == "none":
             return "it ran without root emulation; --force=seccomp, the default, has it"
-        if self.fakeroot is not None and (hint := self.fakeroot.hint()):
-            return hint
         space = os.statvfs(self.store.path)
         if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
-            return ""
+            return "" if self.fakeroot is None else self.fakeroot.hint()
         return (
             f"no space left on {file_system_of(self.store.path)}: "
             f"storage directory {printable(self.store.path)}"
