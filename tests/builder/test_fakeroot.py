@@ -279,6 +279,14 @@ def test_scratch(any_workshop: Workshop) -> None:
     assert "--force=fakeroot not available (no suitable config found)" in done.stderr
 
 
+def test_a_distribution_that_comes_later(any_small: Workshop) -> None:
+    done = any_small.build(
+        "FROM bb\nRUN true\nCOPY --from=small / /\nRUN apk add x\n", "--force=fakeroot"
+    )
+    assert told(done)[:2] == [WILL_USE, CHECKING]
+    assert any_small.run("tail -n 1 /log") == "apk add x\n"
+
+
 def test_a_failed_command_without_fakeroot(any_small: Workshop) -> None:
     done = any_small.build("FROM small\nRUN false\n", "--force=fakeroot", check=False)
     hint = "hint: it ran without fakeroot, because it has none of the words apk; --force=seccomp"

@@ -37,7 +37,6 @@ class Fakeroot:
         self._report = report
         self._tell_command = tell_command
         self._recipe: Recipe | None = None
-        self._is_chosen = False
         self._is_ready = False
         self._is_used = False
 
@@ -77,9 +76,8 @@ class Fakeroot:
 
     def _choose(self, texts: Sequence[str], root: Root) -> Recipe | None:
         """Return the recipe for the image; None if there is none, and none seems to be needed."""
-        if not self._is_chosen:
+        if self._recipe is None:  # at first, or the image had no distribution so far
             self._recipe = fitting_recipe(root)
-            self._is_chosen = True
             if self._recipe is not None:
                 self._report.info(f"{_NAME}: will use: {self._recipe.tag}: {self._recipe.name}")
         if self._recipe is None:
