@@ -37,7 +37,8 @@ CONSTANTS = {
         *("ACCOUNTS_DIRECTORY", "ACCOUNTS_FRESH", "GROUP_NOBODY", "GROUP_ROOT", "NOBODY"),
         *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT"),
     ),
-    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT", "CH_RUNNING"),
+    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT"),
+    "sundog.container.variables": ("CH_RUNNING",),
     "sundog.kernel.unix_peer": ("SO_PEERPIDFD",),
     "sundog.launcher.join": (
         *("JOB_VARIABLE", "JOIN_ATTEMPTS", "NAME_LIMIT", "NAME_PREFIX", "TAG_VARIABLE"),
