@@ -214,9 +214,12 @@ class Runner(Protocol):
 
 
 IN_PLACE = {
+    "ch-checkns": [sys.executable, "-m", "sundog.cli.checkns"],
     "ch-convert": [sys.executable, "-m", "sundog.cli.convert"],
+    "ch-fromhost": [sys.executable, "-m", "sundog.cli.fromhost"],
     "ch-image": [sys.executable, "-m", "sundog.cli.image"],
     "ch-run": [sys.executable, "-m", "sundog.launcher"],
+    "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
 }
 
 
