@@ -31,12 +31,12 @@ def _check(arguments: CheckArguments, _report: Report) -> int:
     if arguments.all:
         from sundog.site.place import trial_directory  # noqa: PLC0415
 
-        with trial_directory(arguments.storage) as place:
-            return _make(_all_checks(place), arguments, stops=False)
+        with trial_directory(arguments.storage) as (place, first):
+            return _make(_all_checks(place, first), arguments, stops=False)
     return _make(iter(STEPS), arguments, stops=True)
 
 
-def _all_checks(place: bytes) -> Iterator[Check]:
+def _all_checks(place: bytes, first: Check) -> Iterator[Check]:
     from sundog.site.features import FEATURES  # noqa: PLC0415
     from sundog.site.host import HOST  # noqa: PLC0415
     from sundog.site.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
@@ -45,7 +45,9 @@ def _all_checks(place: bytes) -> Iterator[Check]:
     yield from STEPS
     yield from ROOT_EMULATION
     yield from FEATURES
-    yield from storage_checks(place)
+    yield first
+    if place:
+        yield from storage_checks(place)
     yield from HOST
 
 

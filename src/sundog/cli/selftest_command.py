@@ -32,8 +32,8 @@ def _test(arguments: SelfTestArguments, _report: Report) -> int:
     from sundog.site.place import trial_directory  # noqa: PLC0415
 
     found: list[Outcome] = []
-    with trial_directory(arguments.storage) as place:
-        for check in _checks(place, arguments, found):
+    with trial_directory(arguments.storage) as (place, first):
+        for check in _checks(place, first, arguments, found):
             outcome = attempt(check)
             found.append(outcome)
             if arguments.format == "text":
@@ -48,19 +48,33 @@ def _test(arguments: SelfTestArguments, _report: Report) -> int:
     return EXIT_ERROR if failed else 0
 
 
-def _checks(place: bytes, arguments: SelfTestArguments, found: list[Outcome]) -> Iterator[Check]:
-    """Yield the checks; ``found`` has the outcomes of those before.
-
-    If a container is impossible, or the image can't be made, the checks that need it are left out.
-    """
+def _checks(
+    place: bytes, first: Check, arguments: SelfTestArguments, found: list[Outcome]
+) -> Iterator[Check]:
+    """Yield the checks; ``found`` has the outcomes of those before."""
     from sundog.site.features import FEATURES  # noqa: PLC0415
     from sundog.site.host import HOST  # noqa: PLC0415
-    from sundog.site.images import image_checks, pull_check, slurm_check  # noqa: PLC0415
     from sundog.site.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
+
+    yield from (*HOST, *STEPS, *ROOT_EMULATION, *FEATURES)
+    yield first
+    if place:
+        yield from _checks_in(place, arguments, found)
+    if arguments.registry is not None:
+        from sundog.site.registry import registry_check  # noqa: PLC0415
+
+        yield registry_check(arguments.registry.partition("/")[0])
+
+
+def _checks_in(place: bytes, arguments: SelfTestArguments, found: list[Outcome]) -> Iterator[Check]:
+    """Yield the checks that need a directory.
+
+    If the image can't be made, the checks that need it are left out.
+    """
+    from sundog.site.images import image_checks, pull_check, slurm_check  # noqa: PLC0415
     from sundog.site.outcome import FAILED  # noqa: PLC0415
     from sundog.site.storage import storage_checks  # noqa: PLC0415
 
-    yield from (*HOST, *STEPS, *ROOT_EMULATION, *FEATURES)
     for name in (b"file-system", b"images"):
         os.mkdir(os.path.join(place, name))
     yield from storage_checks(os.path.join(place, b"file-system"))
@@ -71,10 +85,5 @@ def _checks(place: bytes, arguments: SelfTestArguments, found: list[Outcome]) ->
         yield from others
         if arguments.slurm:
             yield slurm_check(images)
-    if arguments.registry is not None:
-        from sundog.site.registry import registry_check  # noqa: PLC0415
-
-        host, _, image = arguments.registry.partition("/")
-        yield registry_check(host)
-        if image:
-            yield pull_check(images, arguments.registry)
+    if arguments.registry is not None and "/" in arguments.registry:
+        yield pull_check(images, arguments.registry)

@@ -39,7 +39,6 @@ from sundog.layer.remove import remove_tree
 
 PLACE = b"ch/fromhost"
 _CURRENT, _NEXT, _LINK, _LOCK = b"current", b"next", b"link", b"lock"
-_FIRST = b"first"  # is there if the image had no directory ``ch``
 _NEW, _OLD, _REDO, _UNDO = b"new", b"old", b"redo", b"undo"
 _TREES = (_NEW, _OLD, _REDO, _UNDO)
 _MODE_MASK = 0o777
@@ -61,10 +60,8 @@ class Exchange:
 
     def __enter__(self) -> Exchange:
         while self._lock < 0:
-            try:
+            with suppress(FileNotFoundError):  # another process has just removed the directory
                 self._open()
-            except FileNotFoundError:  # another process has just removed the directory
-                os.close(self._place.fd)
         self._recover()
         for name in _TREES:
             os.mkdir(name, 0o755, dir_fd=self._place.fd)
@@ -73,17 +70,14 @@ class Exchange:
     def __exit__(self, *_: object) -> None:
         self._recover()
         parent, name = os.path.split(PLACE)
-        is_first = self._place.status(_FIRST) is not None
         with suppress(FileNotFoundError):
             os.unlink(_LOCK, dir_fd=self._place.fd)
-            os.rmdir(_FIRST, dir_fd=self._place.fd)
         os.close(self._lock)
         os.close(self._place.fd)
         with suppress(OSError):  # another process waits for the lock, or it is not empty
             with Closing(self._image.open(parent)) as fd:
                 os.rmdir(name, dir_fd=fd)
-            if is_first:
-                os.rmdir(parent, dir_fd=self._image.fd)
+            os.rmdir(parent, dir_fd=self._image.fd)
 
     def add_file(self, path: bytes, source: bytes) -> None:
         """Stage a copy of the file ``source`` for ``path``: data, permissions, times, attributes.
@@ -148,20 +142,23 @@ class Exchange:
 
     def _open(self) -> None:
         """Open the directory and take its lock.  Raises FileNotFoundError if it goes meanwhile."""
-        parent = os.path.dirname(PLACE)
-        is_first = self._image.status(parent) is None
         try:
             self._image.make_directories(PLACE)
-            self._place = Tree(self._image.open(PLACE))
+            place = self._image.open(PLACE)
         except KernelError as error:
+            if error.errno == errno.ENOENT:
+                raise FileNotFoundError from None
             raise SundogError(
                 f"cannot inject: /{printable(PLACE)} is not a directory of the image",
-                "its /ch is a symlink, or another file system; see ch-fromhost(1)",
+                "its /ch is a symlink, or another file system",
             ) from error
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        self._lock = open_locked(_LOCK, flags, fcntl.LOCK_EX, dir_fd=self._place.fd)
-        if is_first:
-            os.mkdir(_FIRST, dir_fd=self._place.fd)
+        try:
+            self._lock = open_locked(_LOCK, flags, fcntl.LOCK_EX, dir_fd=place)
+        except BaseException:
+            os.close(place)
+            raise
+        self._place = Tree(place)
 
     def _prepare(self, path: bytes) -> tuple[bytes, bytes]:
         """Make the directories for ``path`` in the trees; return its directory and its name."""
@@ -229,7 +226,7 @@ class Exchange:
             self._settle(_REDO if state == _NEW else _UNDO)
             self._sync()
         for name in map(os.fsencode, os.listdir(place)):
-            if name not in (_CURRENT, _FIRST, _LOCK):
+            if name not in (_CURRENT, _LOCK):
                 remove_tree(name, dir_fd=place)
         remove_tree(_CURRENT, dir_fd=place)  # the last, because it says what the rest is
 

@@ -72,7 +72,7 @@ def inject(image: str, files: Sequence[Wanted], options: Options, report: Report
             for one in placed:
                 report.verbose(f"{printable(one.source)} -> /{printable(one.path)}")
                 exchange.add_file(one.path, one.source)
-            _configure_ofi(place.tree, exchange, files, linked)
+            _configure_ofi(place, exchange, files, linked)
             if options.runs_ldconfig and any(is_library(one.source) for one in placed):
                 report.verbose("running ldconfig")
                 _update_cache(place.linker, exchange, placed)
@@ -158,7 +158,7 @@ def _update_cache(linker: Linker, exchange: Exchange, placed: Sequence[Placed]) 
 
 
 def _configure_ofi(
-    tree: Tree,
+    place: _Place,
     exchange: Exchange,
     files: Sequence[Wanted],
     linked: Mapping[bytes, Sequence[bytes]],
@@ -172,8 +172,12 @@ def _configure_ofi(
     }
     if not directories:
         return
-    place = tree.resolved_directory(os.path.dirname(OFI_CONFIGURATION))
-    if place is None:
-        raise SundogError(f"not a directory: /{os.path.dirname(OFI_CONFIGURATION).decode()}")
-    text = b"".join(directory + b"\n" for directory in sorted(directories))
-    exchange.add_text(os.path.join(place, os.path.basename(OFI_CONFIGURATION)), text)
+    text = b"".join(
+        directory + b"\n"
+        for directory in sorted(directories.difference(place.linker.directories()))
+    )
+    parent, name = os.path.split(OFI_CONFIGURATION)
+    resolved = place.tree.resolved_directory(parent)
+    if resolved is None:
+        raise SundogError(f"not a directory: /{parent.decode()} in the image")
+    exchange.add_text(os.path.join(resolved, name), text)

@@ -33,6 +33,7 @@ _ENVIRONMENT = {b"PATH": b"/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL": b"C"}
 _MOST_OUTPUT = 4 << 20  # bytes, on each stream
 # What ldconfig changes is below these directories of the image; the rest is of the container.
 _LINKER_PLACES = (b"etc", b"lib", b"lib32", b"lib64", b"libx32", b"opt", b"usr", b"var")
+_CACHE = b"etc/ld.so.cache"
 _WRITTEN = (b"etc", b"var/cache/ldconfig")
 _NO_LDCONFIG = "name the directory by --dest, and leave out the linker's cache by --no-ldconfig"
 
@@ -73,6 +74,8 @@ class Linker:
 
     def libraries(self) -> list[tuple[bytes, bytes]]:
         """Return names and paths in the image's cache of libraries (ldconfig -p)."""
+        if self._tree.status(_CACHE) is None:
+            return []
         if self._known is None:
             found = []
             for line in self._run(self._root(), [b"-p"], []).split(b"\n"):
@@ -87,12 +90,12 @@ class Linker:
 
         Paths are those of ``Tree``, resolved.
         """
-        searched = [self._tree.resolved_directory(path) for path in self.directories()]
+        written = [self._tree.resolved_directory(path) for path in (*_WRITTEN, *self.directories())]
         root = self._root()
         binds = [(source, b"/" + path) for path, source in files.items()]
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with Closing(os.open(os.path.join(self._place, b"upper"), flags)) as upper:
-            self._prepare(Tree(upper), [*_WRITTEN, *filter(None, searched)], list(files))
+            self._prepare(Tree(upper), [*filter(None, written)], list(files))
             self._run(root, [], binds)
             return [
                 Change(

@@ -5,34 +5,47 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 
-from sundog.errors import SundogError
+from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.refusal import explain
 from sundog.layer.remove import remove_tree
 from sundog.record.location import default_storage
+from sundog.site.outcome import Check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sundog.errors import KernelError
+
 _SUFFIX = ".test."
+_NAME = "storage: directory"
 
 
 @contextmanager
-def trial_directory(storage: str | None) -> Iterator[bytes]:
+def trial_directory(storage: str | None) -> Iterator[tuple[bytes, Check]]:
     """Make a directory beside ``storage``, by default the user's, and remove it at the end.
 
-    Raises SundogError if it can't be made.
+    Also give the check that tells whether it could be made; if not, the path is b"".
     """
     path = os.fsencode(storage) if storage is not None else default_storage(os.environb)
     parent, name = os.path.split(os.path.realpath(path))
     try:
-        place = tempfile.mkdtemp(prefix=os.fsdecode(name) + _SUFFIX, dir=os.fsdecode(parent))
+        place = os.fsencode(
+            tempfile.mkdtemp(prefix=os.fsdecode(name) + _SUFFIX, dir=os.fsdecode(parent))
+        )
     except OSError as error:
-        raise SundogError(
-            f"can't make a directory in {os.fsdecode(parent)}: {error.strerror}",
-            "the storage directory must be where you may write; name another one by --storage",
-        ) from error
+        refused = kernel_error("open", parent, error.errno or 0)
+        yield b"", Check(_NAME, partial(_refuse, refused), is_required=True, in_child=False)
+        return
     try:
-        yield os.fsencode(place)
+        yield place, Check(_NAME, lambda: f"in {printable(parent)}", in_child=False)
     finally:
-        remove_tree(os.fsencode(place))
+        remove_tree(place)
+
+
+def _refuse(error: KernelError) -> str:
+    error.message = f"can't make a directory in {error.subject}: {os.strerror(error.errno)}"
+    error.hint = explain(error) or "name another one by --storage or $CH_IMAGE_STORAGE"
+    raise error
