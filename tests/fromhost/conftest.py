@@ -7,16 +7,16 @@ import shutil
 import stat
 import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.site.tiny_image import make_tiny_image
+from sundog.doctor.tiny_image import make_tiny_image
 from tests.conftest import Completed, command, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # The program, and the library that it needs.
 SOURCE = "int shine(void); int main(void) { return shine() != 42; }\n"

@@ -26,7 +26,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def up(path: Path) -> str:
-    """Return a path that leads from the root of a container to ``path`` of the host, if it could."""
+    """Return a path that would lead out of a container's root to ``path`` of the host."""
     return "/../../../../../../../../.." + str(path)
 
 
@@ -104,7 +104,7 @@ def test_an_ldconfig_that_writes_elsewhere(host: Host, image: Image, outside: Pa
 
 def test_an_ldconfig_that_never_stops_talking(host: Host, image: Image) -> None:
     (image.path / "sbin/ldconfig").write_text(
-        "#!/bin/sh\nwhile echo /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; do :; done\n"
+        "#!/bin/sh\nwhile echo /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; do :; done\n"
     )
     before = image.content()
     done = image.inject("-p", host.library, check=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sundog.cli.report import Report
-    from sundog.site.outcome import Check
+    from sundog.doctor.outcome import Check
 
 
 def run(argv: Sequence[str]) -> int:
@@ -26,10 +26,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _check(arguments: CheckArguments, _report: Report) -> int:
-    from sundog.site.namespaces import STEPS  # noqa: PLC0415 - under the signals' care
+    from sundog.doctor.namespaces import STEPS  # noqa: PLC0415 - under the signals' care
 
     if arguments.all:
-        from sundog.site.place import trial_directory  # noqa: PLC0415
+        from sundog.doctor.place import trial_directory  # noqa: PLC0415
 
         with trial_directory(arguments.storage) as (place, first):
             return _make(_all_checks(place, first), arguments, stops=False)
@@ -37,10 +37,10 @@ def _check(arguments: CheckArguments, _report: Report) -> int:
 
 
 def _all_checks(place: bytes, first: Check) -> Iterator[Check]:
-    from sundog.site.features import FEATURES  # noqa: PLC0415
-    from sundog.site.host import HOST  # noqa: PLC0415
-    from sundog.site.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
-    from sundog.site.storage import storage_checks  # noqa: PLC0415
+    from sundog.doctor.features import FEATURES  # noqa: PLC0415
+    from sundog.doctor.host import HOST  # noqa: PLC0415
+    from sundog.doctor.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
+    from sundog.doctor.storage import storage_checks  # noqa: PLC0415
 
     yield from STEPS
     yield from ROOT_EMULATION
@@ -56,7 +56,7 @@ def _make(checks: Iterator[Check], arguments: CheckArguments, *, stops: bool) ->
 
     With ``stops``, the first that fails is the last: it explains the others.
     """
-    from sundog.site.outcome import FAILED, attempt  # noqa: PLC0415
+    from sundog.doctor.outcome import FAILED, attempt  # noqa: PLC0415
 
     shows_each = (arguments.all or arguments.verbose) and not arguments.json
     found = []

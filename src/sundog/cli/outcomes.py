@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.site.outcome import Outcome
+    from sundog.doctor.outcome import Outcome
 
 _STATE_WIDTH = len("not here")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sundog.cli.report import Report
-    from sundog.site.outcome import Check, Outcome
+    from sundog.doctor.outcome import Check, Outcome
 
 
 def run(argv: Sequence[str]) -> int:
@@ -28,8 +28,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _test(arguments: SelfTestArguments, _report: Report) -> int:
-    from sundog.site.outcome import FAILED, attempt  # noqa: PLC0415 - under the signals' care
-    from sundog.site.place import trial_directory  # noqa: PLC0415
+    from sundog.doctor.outcome import FAILED, attempt  # noqa: PLC0415 - under the signals' care
+    from sundog.doctor.place import trial_directory  # noqa: PLC0415
 
     found: list[Outcome] = []
     with trial_directory(arguments.storage) as (place, first):
@@ -52,16 +52,16 @@ def _checks(
     place: bytes, first: Check, arguments: SelfTestArguments, found: list[Outcome]
 ) -> Iterator[Check]:
     """Yield the checks; ``found`` has the outcomes of those before."""
-    from sundog.site.features import FEATURES  # noqa: PLC0415
-    from sundog.site.host import HOST  # noqa: PLC0415
-    from sundog.site.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
+    from sundog.doctor.features import FEATURES  # noqa: PLC0415
+    from sundog.doctor.host import HOST  # noqa: PLC0415
+    from sundog.doctor.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
 
     yield from (*HOST, *STEPS, *ROOT_EMULATION, *FEATURES)
     yield first
     if place:
         yield from _checks_in(place, arguments, found)
     if arguments.registry is not None:
-        from sundog.site.registry import registry_check  # noqa: PLC0415
+        from sundog.doctor.registry import registry_check  # noqa: PLC0415
 
         yield registry_check(arguments.registry.partition("/")[0])
 
@@ -71,9 +71,9 @@ def _checks_in(place: bytes, arguments: SelfTestArguments, found: list[Outcome])
 
     If the image can't be made, the checks that need it are left out.
     """
-    from sundog.site.images import image_checks, pull_check, slurm_check  # noqa: PLC0415
-    from sundog.site.outcome import FAILED  # noqa: PLC0415
-    from sundog.site.storage import storage_checks  # noqa: PLC0415
+    from sundog.doctor.images import image_checks, pull_check, slurm_check  # noqa: PLC0415
+    from sundog.doctor.outcome import FAILED  # noqa: PLC0415
+    from sundog.doctor.storage import storage_checks  # noqa: PLC0415
 
     for name in (b"file-system", b"images"):
         os.mkdir(os.path.join(place, name))

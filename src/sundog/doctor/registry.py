@@ -6,10 +6,10 @@ import os
 from dataclasses import replace
 from functools import partial
 
+from sundog.doctor.outcome import Check
 from sundog.errors import UnauthorizedError
 from sundog.record.names import split_reference
 from sundog.registry.session import Session
-from sundog.site.outcome import Check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

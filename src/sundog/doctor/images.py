@@ -7,10 +7,10 @@ import shutil
 import time
 from functools import partial
 
+from sundog.doctor.commands import Commands
+from sundog.doctor.outcome import Check, NotHere
+from sundog.doctor.tiny_image import make_tiny_image
 from sundog.errors import SundogError
-from sundog.site.commands import Commands
-from sundog.site.outcome import Check, NotHere
-from sundog.site.tiny_image import make_tiny_image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 
+from sundog.doctor.outcome import NotHere
 from sundog.errors import SundogError
-from sundog.site.outcome import NotHere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import tempfile
 from contextlib import contextmanager
 from functools import partial
 
+from sundog.doctor.outcome import Check
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import explain
 from sundog.layer.remove import remove_tree
 from sundog.record.location import default_storage
-from sundog.site.outcome import Check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import os
 from sundog.container.enter import enter_namespaces, mount_scratch
 from sundog.container.features import try_overlay, try_squash, try_tmpfs_xattrs
 from sundog.container.step import supervision_obstacle
+from sundog.doctor.outcome import Check, NotHere
 from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.mounts import MS_NODEV, MS_NOSUID, mount
-from sundog.site.outcome import Check, NotHere
 
 _LIMITS = ("user", "mnt", "pid")
 

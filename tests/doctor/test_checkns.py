@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import KernelError, SundogError
-from sundog.kernel.mounts import MS_BIND, MS_REC, mount
-from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
-from sundog.site.namespaces import STEPS
-from sundog.site.outcome import (
+from sundog.doctor.namespaces import STEPS
+from sundog.doctor.outcome import (
     ADMINISTRATOR,
     FAILED,
     NOT_HERE,
@@ -24,6 +21,9 @@ from sundog.site.outcome import (
     Outcome,
     attempt,
 )
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.mounts import MS_BIND, MS_REC, mount
+from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
 from tests.conftest import Completed, command, run_program
 from tests.kernel.child import in_child, in_namespaces
 from tests.kernel.test_refusal import deny
@@ -57,7 +57,7 @@ def test_each_step_is_told(tmp_path: Path) -> None:
 
 
 def refused(prepare: Callable[[], None]) -> tuple[int, list[str]]:
-    """Return exit status and output of ch-checkns after ``prepare``, in a namespace with mock root."""
+    """Return exit status and output of ch-checkns after ``prepare``, as mock root."""
 
     def inside() -> tuple[int, list[str]]:
         prepare()
@@ -79,8 +79,10 @@ def test_user_namespaces_switched_off() -> None:
         [
             "error: can't unshare user namespace: No space left on device",
             "errno: 28",
-            "hint: user namespaces are switched off here: user.max_user_namespaces is 0; "
-            "ask the administrator for: sysctl -w user.max_user_namespaces=10000",
+            (
+                "hint: user namespaces are switched off here: user.max_user_namespaces is 0; "
+                "ask the administrator for: sysctl -w user.max_user_namespaces=10000"
+            ),
         ],
     )
 
@@ -111,12 +113,11 @@ def test_a_second_user_namespace_is_needed() -> None:
 def test_a_seccomp_profile_that_forbids_a_call(call: str, message: str) -> None:
     status, lines = refused(lambda: deny(call, errno.EPERM))
     assert status == 31
-    assert lines == [
-        f"error: {message}",
-        "errno: 1",
-        f"hint: a seccomp profile is in force here and seems to forbid {call}; "
-        "if this runs in a container: start that container with --security-opt seccomp=unconfined",
-    ]
+    hint = (
+        f"hint: a seccomp profile is in force here and seems to forbid {call}; if this runs in a container: start that container with "
+        "--security-opt seccomp=unconfined"
+    )
+    assert lines == [f"error: {message}", "errno: 1", hint]
 
 
 def test_inside_a_chroot(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import fcntl
 import os
 from functools import partial
 
+from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, Closing, renameat2
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.kernel.refusal import file_system_of
-from sundog.site.outcome import Check, NotHere
 from sundog.store.probe import probe
 
 _LITTLE = 1 << 30  # bytes

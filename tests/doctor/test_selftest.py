@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.site.images import IMAGE, slurm_check
-from sundog.site.outcome import FAILED, NOT_HERE, OK, attempt
-from sundog.site.storage import storage_checks
-from sundog.site.tiny_image import make_tiny_image
+from sundog.doctor.images import IMAGE, slurm_check
+from sundog.doctor.outcome import FAILED, NOT_HERE, OK, attempt
+from sundog.doctor.storage import storage_checks
+from sundog.doctor.tiny_image import make_tiny_image
 from tests.conftest import Completed, command, run_program
 from tests.kernel.child import in_namespaces
 from tests.kernel.test_refusal import deny

@@ -14,11 +14,11 @@ from sundog.container.enter import (
     mount_scratch,
 )
 from sundog.container.features import try_seccomp
+from sundog.doctor.outcome import Check
 from sundog.errors import SundogError
 from sundog.kernel.mounts import MOVE_MOUNT_F_EMPTY_PATH, move_mount
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS, set_no_new_privs
-from sundog.site.outcome import Check
 
 _NEEDED_VERSION = (5, 12)
 

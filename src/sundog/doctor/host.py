@@ -6,9 +6,9 @@ import os
 import shutil
 import tempfile
 
+from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import SundogError
 from sundog.kernel.refusal import file_system_of
-from sundog.site.outcome import Check, NotHere
 
 _LITTLE = 100 << 20  # bytes
 # What one of these programs is for.
