@@ -375,6 +375,18 @@ def foreign_tree() -> Path:
     return Path(REFERENCES) / "foreign"
 
 
+@pytest.fixture
+def project(tmp_path: Path) -> Generator[Path]:
+    """Return a directory whose new files get a group that is not the user's."""
+    if not REFERENCES:
+        skip_needs_root()
+    path = Path(REFERENCES, "project", tmp_path.name)
+    path.mkdir()
+    assert path.stat().st_gid not in (os.getegid(), *os.getgroups())
+    yield path
+    shutil.rmtree(path)
+
+
 @pytest.fixture(scope="session")
 def as_root() -> dict[str, Completed]:
     """Return the results of Sundog's commands run by root; see scripts/references.py."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,8 +115,8 @@ def test_a_seccomp_profile_that_forbids_a_call(call: str, message: str) -> None:
     status, lines = refused(lambda: deny(call, errno.EPERM))
     assert status == 31
     hint = (
-        f"hint: a seccomp profile is in force here and seems to forbid {call}; if this runs in a container: start that container with "
-        "--security-opt seccomp=unconfined"
+        f"hint: a seccomp profile is in force here and seems to forbid {call}; if this runs in a "
+        "container: start that container with --security-opt seccomp=unconfined"
     )
     assert lines == [f"error: {message}", "errno: 1", hint]
 
@@ -227,9 +228,7 @@ def raises(error: Exception) -> Callable[[], str]:
 def test_what_a_check_raises(error: Exception, expected: Outcome, in_child: bool) -> None:
     outcome = attempt(Check("x", raises(error), in_child=in_child))
     assert outcome.seconds >= 0
-    assert outcome == Outcome(
-        *(getattr(expected, name) for name in list(expected.__slots__)[:-1]), outcome.seconds
-    )
+    assert replace(outcome, seconds=0) == expected
 
 
 def test_a_check_leaves_this_process_as_it_was() -> None:

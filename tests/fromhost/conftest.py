@@ -15,7 +15,7 @@ from sundog.doctor.tiny_image import make_tiny_image
 from tests.conftest import Completed, command, run_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 # The program, and the library that it needs.
@@ -70,7 +70,12 @@ class Image:
 
     path: Path
 
-    def inject(self, *words: str | os.PathLike[str], check: bool = True, **env: str) -> Completed:
+    def inject(
+        self,
+        *words: str | os.PathLike[str],
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
         return run_program([*command("ch-fromhost"), *words, self.path], check=check, env=env)
 
     def run(self, *words: str) -> Completed:

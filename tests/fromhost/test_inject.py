@@ -55,8 +55,8 @@ def test_places_are_inferred(host: Host, image: Image, tmp_path: Path) -> None:
 def test_dest_counts_for_later_files(image: Image, tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         (tmp_path / name).write_text(name)
-    words = ["-d", "/opt", "-p", tmp_path / "one", "--dest=/mnt", "-p", tmp_path / "two"]
-    image.inject(*words, f"--path={tmp_path / 'three'}")
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    image.inject("-d", "/opt", "-p", one, "--dest=/mnt", "-p", two, f"--path={three}")
     assert {path.name for path in (image.path / "opt").iterdir()} == {"one"}
     assert {path.name for path in (image.path / "mnt").iterdir()} == {"two", "three"}
 
@@ -113,7 +113,7 @@ def stand_in(directory: Path, name: str, script: str) -> dict[str, str]:
 
 def test_nvidia(host: Host, image: Image, tmp_path: Path) -> None:
     script = f'test "$*" = "list --binaries --libraries" && echo {host.library}'
-    image.inject("--nvidia", **stand_in(tmp_path / "programs", "nvidia-container-cli", script))
+    image.inject("--nvidia", env=stand_in(tmp_path / "programs", "nvidia-container-cli", script))
     assert image.works()
 
 
@@ -121,7 +121,7 @@ def test_nvidia(host: Host, image: Image, tmp_path: Path) -> None:
 def test_nvidia_on_a_host_without(image: Image, tmp_path: Path, script: str | None) -> None:
     env = stand_in(tmp_path / "programs", "nvidia-container-cli", script) if script else {}
     before = image.content()
-    done = image.inject("--nvidia", check=False, **env)
+    done = image.inject("--nvidia", check=False, env=env)
     assert done.returncode == 1
     assert "error: nvidia-container-cli failed; does this host have GPUs?" in done.stderr
     assert image.content() == before
@@ -154,7 +154,7 @@ def test_a_provider_of_libfabric(host: Host, image: Image, tmp_path: Path) -> No
     provider = tmp_path / "libgnix-fi.so"
     link = [f"-Wl,-rpath,{needed.parent}", "-Wl,--no-as-needed"]
     run_program([*make, provider, *link, host.path / "main.c", needed])
-    image.inject("--cray-gni", CH_FROMHOST_OFI_GNI=str(provider))
+    image.inject("--cray-gni", env={"CH_FROMHOST_OFI_GNI": str(provider)})
     assert (place / "libfabric" / provider.name).read_bytes() == provider.read_bytes()
     configured = (image.path / "etc/ld.so.conf.d/ch-ofi.conf").read_text().splitlines()
     assert str(needed.parent) in configured
@@ -170,7 +170,7 @@ def test_the_host_s_libfabric_replaces_the_image_s(
     new = tmp_path / "libfabric.so"
     link = ["-Wl,-soname,libfabric.so.1", f"-Wl,-rpath,{tmp_path}", "-Wl,--no-as-needed"]
     run_program([*make, new, *link, host.path / "lib.c", cxi])
-    image.inject("--cray-cxi", CH_FROMHOST_OFI_CXI=str(new))
+    image.inject("--cray-cxi", env={"CH_FROMHOST_OFI_CXI": str(new)})
     assert (place / "libfabric.so.1.0").read_bytes() == new.read_bytes()
     assert os.readlink(place / "libfabric.so.1") == "libfabric.so.1.0"
     assert (image.path / "usr/local/lib/libcxi.so.1").read_bytes() == cxi.read_bytes()
@@ -206,7 +206,7 @@ MISTAKES: list[tuple[Sequence[str], dict[str, str], str]] = [
 @pytest.mark.parametrize(("words", "env", "message"), MISTAKES, ids=[m for _, _, m in MISTAKES])
 def test_mistakes(image: Image, words: Sequence[str], env: dict[str, str], message: str) -> None:
     before = image.content()
-    done = image.inject(*words, check=False, **env)
+    done = image.inject(*words, check=False, env=env)
     assert done.returncode == 1
     assert done.stdout == ""
     first, *others = done.stderr.splitlines()
@@ -234,6 +234,27 @@ def test_an_ldconfig_that_fails_changes_nothing(host: Host, image: Image) -> Non
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == "error: ldconfig error: exit status 3: broken"
     assert image.content() == before
+
+
+def test_an_image_in_a_project_s_directory(host: Host, project: Path) -> None:
+    """Its files have a group that the user namespace does not know."""
+    image = copy_of(host.template, project / "image")
+    group = project.stat().st_gid
+    assert (image.path / "usr/local/lib").stat().st_gid == group
+    image.inject("-p", host.library)
+    assert image.works()
+    assert (image.path / "usr/local/lib").stat().st_gid == group
+
+
+def test_an_image_of_another_user(host: Host) -> None:
+    assert os.geteuid() != 0
+    words = [*command("ch-fromhost"), "-d", "/bin", "-p", host.library, "/usr"]
+    done = run_program(words, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: cannot inject: no directory in /usr: Permission denied",
+        "hint: the image must belong to you, and its /ch must be a directory",
+    ]
 
 
 def test_an_image_without_ldconfig(host: Host, image: Image) -> None:

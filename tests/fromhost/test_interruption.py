@@ -57,6 +57,12 @@ def prepared(host: Host, path: Path) -> Image:
     return image
 
 
+def signalled(when: str, image: Image, words: list[str]) -> list[str]:
+    """Return the command line of an injection that gets a signal."""
+    traced = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", os.devnull, "-e", f"inject={when}"]
+    return [*traced, *command("ch-fromhost"), "-q", *words, str(image.path)]
+
+
 def interrupted(
     image: Image, words: list[str], call: str, number: signal.Signals
 ) -> Iterator[subprocess.CompletedProcess[str]]:
@@ -64,12 +70,7 @@ def interrupted(
     count = 1
     while True:
         done = run_program(
-            [
-                *("strace", "-f", "-qq", "--seccomp-bpf", "-o", os.devnull),
-                *("-e", f"inject={call}:signal={number.name}:when={count}"),
-                *(*command("ch-fromhost"), "-q", *words, image.path),
-            ],
-            check=False,
+            signalled(f"{call}:signal={number.name}:when={count}", image, words), check=False
         )
         yield done
         if done.returncode == 0:
@@ -113,11 +114,7 @@ def test_terminated(host: Host, sources: list[str], tmp_path: Path, call: str) -
     image = prepared(host, tmp_path / "image")
     old = image.content()
     process = subprocess.Popen(
-        [
-            *("strace", "-f", "-qq", "--seccomp-bpf", "-o", os.devnull),
-            *("-e", f"inject={call}:signal=SIGINT:when=2"),
-            *(*command("ch-fromhost"), "-q", "--no-ldconfig", *sources, image.path),
-        ],
+        signalled(f"{call}:signal=SIGINT:when=2", image, ["--no-ldconfig", *sources]),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -135,8 +132,8 @@ def test_two_at_once(host: Host, tmp_path: Path) -> None:
     for number in range(6):
         path = tmp_path / f"file{number}"
         path.write_text(str(number))
-        words = [*command("ch-fromhost"), "-q", "-d", "/mnt", "-p", path, image.path]
-        started.append(subprocess.Popen(words))
+        words = ["-q", "-d", "/mnt", "-p", str(path), str(image.path)]
+        started.append(subprocess.Popen([*command("ch-fromhost"), *words]))
     assert [process.wait(60) for process in started] == [0] * 6
     for number in range(6):
         assert (image.path / f"mnt/file{number}").read_text() == str(number)

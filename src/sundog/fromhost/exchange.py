@@ -32,7 +32,7 @@ from contextlib import suppress
 from sundog.errors import KernelError, SundogError
 from sundog.fromhost.tree import Tree
 from sundog.kernel.files import Closing, symlink, syncfs
-from sundog.kernel.libc import printable
+from sundog.kernel.libc import descriptor_path, printable
 from sundog.kernel.locks import open_locked
 from sundog.layer.copying import Copier
 from sundog.layer.remove import remove_tree
@@ -151,6 +151,12 @@ class Exchange:
             raise SundogError(
                 f"cannot inject: /{printable(PLACE)} is not a directory of the image",
                 "its /ch is a symlink, or another file system",
+            ) from error
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise SundogError(
+                f"cannot inject: no directory in {printable(descriptor_path(self._image.fd))}: "
+                f"{error.strerror}",
+                "the image must belong to you, and its /ch must be a directory",
             ) from error
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         try:
