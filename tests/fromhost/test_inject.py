@@ -248,7 +248,7 @@ def test_an_image_in_a_project_s_directory(host: Host, project: Path) -> None:
 
 def test_an_image_of_another_user(host: Host) -> None:
     assert os.geteuid() != 0
-    words = [*command("ch-fromhost"), "-d", "/bin", "-p", host.library, "/usr"]
+    words = [*command("ch-fromhost"), "-d", "/bin", "-p", str(host.library), "/usr"]
     done = run_program(words, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [

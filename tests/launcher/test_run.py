@@ -254,7 +254,7 @@ def test_no_new_privileges(ch_run: ChRun, image: Path) -> None:
 def test_messages_of_each_level(ch_run: ChRun) -> None:
     done = ch_run("-vv", "--test=log")
     assert done.returncode == 0
-    lines = [line.partition(": ")[2] for line in done.stderr.splitlines()]
+    lines = [line.partition(b": ")[2].decode() for line in done.stderr.splitlines()]
     levels = [f"this is a message of level {name}" for name in ("verbose", "debug", "warning")]
     assert lines == [*levels[:2], f"warning: {levels[2]}"]
 
