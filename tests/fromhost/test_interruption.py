@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ from tests.conftest import command, run_program
 from .conftest import Host, Image, copy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KILLED_AT = ("renameat", "symlinkat", "linkat", "unlinkat", "mkdirat", "syncfs")
@@ -124,6 +125,57 @@ def test_terminated(host: Host, sources: list[str], tmp_path: Path, call: str) -
     assert "Traceback" not in errors
     assert view(image) == OLD
     assert image.content() == old
+
+
+READER = """\
+while test ! -e /tmp/stop; do
+    read -r one < /mnt/one; read -r two < /mnt/two; echo "$one $two"
+done
+"""
+
+
+def test_a_running_container_sees_all_old_or_all_new_files(
+    host: Host, sources: list[str], tmp_path: Path
+) -> None:
+    """The container reads one file after the other, so the second may be newer than the first."""
+    image = prepared(host, tmp_path / "image")
+    (tmp_path / "tmp").mkdir()
+    words = ["-b", f"{tmp_path}/tmp:/tmp", image.path, "--", "/bin/sh", "-c", READER]
+    with open(tmp_path / "said", "w+") as said:
+        reader = subprocess.Popen([*command("ch-run"), *map(str, words)], stdout=said, stderr=said)
+        wait_for_text(tmp_path / "said")
+        image.inject("--no-ldconfig", *sources)
+        seen = (tmp_path / "said").stat().st_size
+        while (tmp_path / "said").stat().st_size < seen + 1000 and reader.poll() is None:
+            os.sched_yield()
+        (tmp_path / "tmp/stop").touch()
+        assert reader.wait(60) == 0
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert {"old old", "new new"} <= set(lines) <= {"old old", "old new", "new new"}
+
+
+def wait_for_text(path: Path) -> None:
+    """Wait until a file is no longer empty."""
+    deadline = time.monotonic() + 60
+    while not path.stat().st_size:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_full_file_system(
+    host: Host, small_tmpfs: Callable[[int, str], Path], tmp_path: Path
+) -> None:
+    image = Image(small_tmpfs(16 << 10, "") / "image")
+    run_program(["cp", "-a", host.template, image.path])
+    before = image.content()
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * (16 << 20))
+    done = image.inject("-d", "/mnt", "-p", "/etc/passwd", "-p", large, check=False)
+    assert done.returncode == 1
+    first, *others = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert "no space" in (first + "".join(others)).lower()
+    assert image.content() == before
 
 
 def test_two_at_once(host: Host, tmp_path: Path) -> None:

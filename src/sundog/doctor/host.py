@@ -21,11 +21,11 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 def _user() -> str:
+    who = f"uid {os.getuid()}, gid {os.getgid()}"
     name = os.environ.get("USER")
     if not name:
-        raise SundogError("$USER is not set", 'set it: export USER="$(id -un)"')
-    who = f"{name}, uid {os.getuid()}, gid {os.getgid()}"
-    return f"{who}: no privileges are needed" if os.getuid() == 0 else who
+        raise NotHere(f"$USER is not set ({who}); Sundog takes the name of the account")
+    return f"{name}, {who}"
 
 
 def _temporary() -> str:

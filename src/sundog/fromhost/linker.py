@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 from dataclasses import dataclass
 
 from sundog.container.root import OverlayRoot
@@ -35,6 +36,7 @@ _MOST_OUTPUT = 4 << 20  # bytes, on each stream
 _LINKER_PLACES = (b"etc", b"lib", b"lib32", b"lib64", b"libx32", b"opt", b"usr", b"var")
 _CACHE = b"etc/ld.so.cache"
 _WRITTEN = (b"etc", b"var/cache/ldconfig")
+_USUALLY_EMPTY = (b"media", b"mnt", b"srv")
 _NO_LDCONFIG = "name the directory by --dest, and leave out the linker's cache by --no-ldconfig"
 
 
@@ -171,25 +173,24 @@ class Linker:
 
 def _unneeded_directory(needed: Sequence[bytes]) -> bytes:
     """Return a directory of the host's root in which nothing that this process needs is."""
-    import sys  # noqa: PLC0415 - for its path only
-
     paths = [
         *needed,
         b"/dev",
         b"/etc",
         b"/proc",
         b"/sys",
-        *map(os.fsencode, [sys.prefix, *sys.path]),
+        *map(os.fsencode, (sys.prefix, *sys.path)),
     ]
     kept = {
         variant.split(b"/")[1]
         for path in paths
+        if path.startswith(b"/")
         for variant in (path, os.path.realpath(path))
-        if path
     }
-    for name in sorted(os.listdir(b"/")):
+    names = set(os.listdir(b"/")) - kept
+    for name in sorted(names, key=lambda name: (name not in _USUALLY_EMPTY, name)):
         path = b"/" + name
-        if name not in kept and not os.path.islink(path) and os.path.isdir(path):
+        if not os.path.islink(path) and os.path.isdir(path):
             return path
     raise SundogError("every directory in / is needed", "move the image below another one")
 
