@@ -17,6 +17,7 @@ _PROGRAMS = (
     (("git",), "ch-image build takes contexts from Git with it"),
     (("ldd",), "ch-fromhost finds what a provider of libfabric needs with it"),
 )
+_MUNGE_SOCKET = "/run/munge/munge.socket.2"
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -57,6 +58,16 @@ def _proxies() -> str:
     return f"set: {', '.join(found)}" if found else "none"
 
 
+def _slurm() -> str:
+    srun = shutil.which("srun")
+    if srun is None:
+        raise NotHere("no srun in $PATH")
+    job = os.environ.get("SLURM_JOB_ID")
+    where = f"in job {job}" if job else "not in a job"
+    munge = "there" if os.path.exists(_MUNGE_SOCKET) else "not there"
+    return f"{srun}; {where}; munge's socket is {munge}"
+
+
 def _subordinate_ids() -> str:
     return "neither /etc/subuid nor a setuid helper is needed"
 
@@ -66,5 +77,6 @@ HOST = (
     Check("temporary directory", _temporary, in_child=False),
     Check("programs", _programs, in_child=False),
     Check("proxies", _proxies, in_child=False),
+    Check("Slurm", _slurm, in_child=False),
     Check("subordinate IDs", _subordinate_ids, in_child=False),
 )
