@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sundog.doctor.images import pull_check
 from sundog.doctor.outcome import FAILED, OK, attempt
 from sundog.doctor.registry import registry_check
@@ -31,6 +33,7 @@ def test_a_registry_with_a_certificate_that_nobody_signed(flavours: Flavours) ->
     assert "certs.d" in outcome.hint
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_a_registry_that_wants_a_login(flavours: Flavours, tmp_path: Path) -> None:
     settings = f'[[registry]]\nlocation = "{flavours.basic}"\ninsecure = true\n'
     (tmp_path / "registries.conf").write_text(settings)
