@@ -94,12 +94,14 @@ def test_an_ldconfig_that_writes_elsewhere(host: Host, image: Image, outside: Pa
         f"echo /usr/local/lib:\n"
         f"echo x > {outside}/passwd\n"
         "echo x > /root/evil\n"
+        "echo x > /etc/evil\n"
+        "echo x > /usr/local/lib/evil\n"
         f"echo x > /proc/1/root{outside}/passwd\n"
         "exit 0\n"
     )
     image.inject("-p", host.library)
     assert dict(entries(outside)) == before
-    assert not (image.path / "root/evil").exists()
+    assert list(image.path.rglob("evil")) == []
 
 
 def test_an_ldconfig_that_never_stops_talking(host: Host, image: Image) -> None:

@@ -38,7 +38,7 @@ class FromhostArguments(argparse.Namespace):
 
     help: bool = False
     version: bool = False
-    images: list[str]
+    images: Sequence[str] = ()
     files: list[FileOption]
     destination: str = ""
     print_lib: bool = False
@@ -49,7 +49,7 @@ class FromhostArguments(argparse.Namespace):
     verbose: int = 0
 
     def __init__(self) -> None:
-        super().__init__(images=[], files=[])
+        super().__init__(files=[])
 
 
 class _Parser(argparse.ArgumentParser):

@@ -23,6 +23,7 @@ from sundog.fromhost.tree import Tree
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import descriptor_path, printable
 from sundog.kernel.mounts import MS_NODEV, MS_NOSUID, mount
+from sundog.kernel.refusal import explain
 from sundog.layer.remove import remove_tree
 
 TYPE_CHECKING = False
@@ -31,11 +32,10 @@ if TYPE_CHECKING:
 
 _LDCONFIG = b"/sbin/ldconfig"
 _ENVIRONMENT = {b"PATH": b"/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL": b"C"}
+_TMPFS = b"mode=755,size=64m,nr_inodes=100k"
 _MOST_OUTPUT = 4 << 20  # bytes, on each stream
-# What ldconfig changes is below these directories of the image; the rest is of the container.
-_LINKER_PLACES = (b"etc", b"lib", b"lib32", b"lib64", b"libx32", b"opt", b"usr", b"var")
 _CACHE = b"etc/ld.so.cache"
-_WRITTEN = (b"etc", b"var/cache/ldconfig")
+_AUXILIARY_CACHE = b"var/cache/ldconfig/aux-cache"
 _USUALLY_EMPTY = (b"media", b"mnt", b"srv")
 _NO_LDCONFIG = "name the directory by --dest, and leave out the linker's cache by --no-ldconfig"
 
@@ -58,7 +58,7 @@ class Linker:
         self._image = image = descriptor_path(tree.fd)
         self._report = report
         self._place = _unneeded_directory([image, *needed])
-        mount(b"sundog", self._place, b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755")
+        mount(b"sundog", self._place, b"tmpfs", MS_NOSUID | MS_NODEV, _TMPFS)
         self._searched: list[bytes] | None = None
         self._known: list[tuple[bytes, bytes]] | None = None
 
@@ -90,26 +90,34 @@ class Linker:
     def changes(self, files: Mapping[bytes, bytes]) -> list[Change]:
         """Run ldconfig with ``files`` in the image (path → the host's file); return what it makes.
 
-        Paths are those of ``Tree``, resolved.
+        That is its caches, and symlinks in the directories that the linker searches.  Paths are
+        those of ``Tree``, resolved.
         """
-        written = [self._tree.resolved_directory(path) for path in (*_WRITTEN, *self.directories())]
+        searched = set(filter(None, map(self._tree.resolved_directory, self.directories())))
+        notes = {
+            os.path.join(directory, os.path.basename(path))
+            for path in (_CACHE, _AUXILIARY_CACHE)
+            if (directory := self._tree.resolved_directory(os.path.dirname(path)))
+        }
         root = self._root()
         binds = [(source, b"/" + path) for path, source in files.items()]
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with Closing(os.open(os.path.join(self._place, b"upper"), flags)) as upper:
-            self._prepare(Tree(upper), [*filter(None, written)], list(files))
+            directories = {*searched, *map(os.path.dirname, notes)}
+            self._prepare(Tree(upper), sorted(directories), list(files))
             self._run(root, [], binds)
-            return [
-                Change(
-                    path,
-                    os.readlink(path, dir_fd=upper) if stat.S_ISLNK(status.st_mode) else b"",
-                    os.path.join(self._place, b"upper", path),
-                )
-                for path, status in Tree(upper).walk()
-                if path not in files
-                and path.split(b"/")[0] in _LINKER_PLACES
-                and (stat.S_ISLNK(status.st_mode) or stat.S_ISREG(status.st_mode))
-            ]
+            changes = []
+            for path, status in Tree(upper).walk():
+                copy = os.path.join(self._place, b"upper", path)
+                if path in notes and stat.S_ISREG(status.st_mode):
+                    changes.append(Change(path, b"", copy))
+                elif (
+                    os.path.dirname(path) in searched
+                    and path not in files
+                    and stat.S_ISLNK(status.st_mode)
+                ):
+                    changes.append(Change(path, os.readlink(copy), copy))
+            return changes
 
     def _prepare(self, upper: Tree, directories: list[bytes], files: list[bytes]) -> None:
         """Make the directories in which ldconfig writes, and an empty file for each of ``files``.
@@ -153,7 +161,8 @@ class Linker:
             )
             try:
                 status = run_step(step)
-            except KernelError:
+            except KernelError as error:
+                error.hint = error.hint or explain(error) or _NO_LDCONFIG
                 raise
             except SundogError as error:
                 raise SundogError(f"ldconfig error: {error.message}", _NO_LDCONFIG) from error
@@ -173,19 +182,11 @@ class Linker:
 
 def _unneeded_directory(needed: Sequence[bytes]) -> bytes:
     """Return a directory of the host's root in which nothing that this process needs is."""
-    paths = [
-        *needed,
-        b"/dev",
-        b"/etc",
-        b"/proc",
-        b"/sys",
-        *map(os.fsencode, (sys.prefix, *sys.path)),
-    ]
+    python = map(os.fsencode, (sys.prefix, *sys.path))
     kept = {
         variant.split(b"/")[1]
-        for path in paths
-        if path.startswith(b"/")
-        for variant in (path, os.path.realpath(path))
+        for path in (*needed, b"/dev", b"/etc", b"/proc", b"/sys", *python)
+        for variant in (os.path.abspath(path), os.path.realpath(path))
     }
     names = set(os.listdir(b"/")) - kept
     for name in sorted(names, key=lambda name: (name not in _USUALLY_EMPTY, name)):
