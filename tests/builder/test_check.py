@@ -122,6 +122,7 @@ CASES = [
     ),
     ("UndefinedVar", [], "FROM base\nRUN $x\nCMD $x\nENV A='$x' B=\\$x C=$HTTP_PROXY\n"),
     ("UndefinedVar", [3], "FROM base AS a\nENV A=b\nUSER $A$B\nFROM a\nUSER $A\n"),
+    ("UndefinedVar", [2], "FROM --arg=A=b --arg=G base\nUSER $A$G$H\n"),
     ("UndefinedVar", [2], "FROM scratch\nLABEL x=$HOME_OF_BASE y=$PATH\n"),
     ("UndefinedVar", [], "FROM unknown AS a\nUSER $X\nFROM a\nUSER $X\n"),
     ("UndefinedVar", [2], "FROM base\nCOPY <<E /x\n$foo\nE\n"),

@@ -51,7 +51,8 @@ RUN touch /touched
     )
     assert shown(
         workshop,
-        *("new", "new/dir", "new/dir/numbers", "number", "name", "mixed", "plain", "touched"),
+        *("new", "new/dir", "new/dir/numbers", "number", "name", "mixed", "group", "gid"),
+        *("plain", "touched"),
         *("both", "both/x", "both/link", "both/sub", "both/sub/y"),
     ) == [
         "d 5:6 755 new",

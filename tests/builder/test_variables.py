@@ -134,6 +134,11 @@ def test_build_arg_from_the_environment(any_workshop: Workshop) -> None:
     assert "error: --build-arg: X: no value and not in environment" in done.stderr
 
 
+def test_the_argument_of_from_is_shown_but_no_password(any_workshop: Workshop) -> None:
+    done = any_workshop.build("FROM --arg=A=1 --arg=B --arg=http_proxy=http://u:secret@h bb AS x\n")
+    assert done.stderr.splitlines()[0] == "  1* FROM --arg=A=1 --arg=B --arg=http_proxy bb AS x"
+
+
 def test_build_arg_that_nothing_declares(any_workshop: Workshop) -> None:
     done = any_workshop.build(
         "FROM bb\nARG X\n", "--build-arg", "Y=1", "--build-arg", "X=1", "--build-arg", "Z=1"

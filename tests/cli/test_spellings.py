@@ -44,6 +44,15 @@ def test_every_command_takes_both_spellings(
     assert names() == ["docker.io/me/built:2"]
 
 
+def test_the_parts_of_a_name_are_the_same_in_both_spellings(run_ch_image: Runner) -> None:
+    one, other = (
+        run_ch_image("pull", "--parse-only", name).stdout
+        for name in ("h.example+5000%a%b+c", "h.example:5000/a/b:c")
+    )
+    assert one == other
+    assert "as string:    h.example:5000/a/b:c\n" in one
+
+
 def test_scratch_can_be_pulled(run_ch_image: Runner, tmp_path: Path) -> None:
     """It is in no registry; the image has no files."""
     storage = {"CH_IMAGE_STORAGE": str(tmp_path / "storage")}

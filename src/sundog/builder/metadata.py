@@ -12,6 +12,7 @@ import re
 import signal
 from dataclasses import replace
 
+from sundog.builder.scope import PROXY_ARGS
 from sundog.dockerfile.instructions import (
     Cmd,
     Entrypoint,
@@ -86,7 +87,8 @@ def from_text(start: From) -> str:
     """Return a FROM for the output."""
     platform = f"--platform={start.platform} " if start.platform else ""
     variables = "".join(
-        f"--arg={name}{'' if default is None else f'={default}'} "
+        # The value of a proxy may hold a password.
+        f"--arg={name}{'' if default is None or name in PROXY_ARGS else f'={default}'} "
         for name, default in start.variables
     )
     alias = f" AS {start.alias}" if start.alias else ""

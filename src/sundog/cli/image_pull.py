@@ -8,7 +8,13 @@ from sundog.builder.bases import SCRATCH, scratch_config
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import print_line
 from sundog.cli.registries import open_session, pull_options
-from sundog.record.names import DEFAULT_REGISTRY, canonical_name, name_to_directory, split_reference
+from sundog.record.names import (
+    DEFAULT_REGISTRY,
+    canonical_name,
+    name_to_directory,
+    spelled_out,
+    split_reference,
+)
 from sundog.registry.pull import pull
 from sundog.store.images import Image
 from sundog.store.store import Store
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Pull an image; return the exit status."""
-    reference = arguments.reference
+    reference = spelled_out(arguments.reference)
     name = arguments.destination or reference
     canonical_name(name)  # a bad name fails before the work begins
     if arguments.parse_only:
