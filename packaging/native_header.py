@@ -6,6 +6,7 @@ every architecture of the program.
 
 import errno
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # The constants that the C takes from each module.
@@ -36,7 +37,8 @@ CONSTANTS = {
         *("ACCOUNTS_DIRECTORY", "ACCOUNTS_FRESH", "GROUP_NOBODY", "GROUP_ROOT", "NOBODY"),
         *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT"),
     ),
-    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT", "CH_RUNNING"),
+    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT"),
+    "sundog.container.variables": ("CH_RUNNING",),
     "sundog.kernel.unix_peer": ("SO_PEERPIDFD",),
     "sundog.launcher.join": (
         *("JOB_VARIABLE", "JOIN_ATTEMPTS", "NAME_LIMIT", "NAME_PREFIX", "TAG_VARIABLE"),
@@ -195,7 +197,7 @@ def lines() -> list[str]:
     from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
     from sundog.fuse.messages import READY  # noqa: PLC0415
-    from sundog.launcher import run_plan  # noqa: PLC0415
+    from sundog.launcher import mpi, run_plan  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():
@@ -207,9 +209,11 @@ def lines() -> list[str]:
     text.append(define("SERVER_PROGRAM", SERVER_PROGRAM))
     text.append(define("SERVER_READY", READY))
     text += option_lines()
+    for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
+        text.append(define_list(name, getattr(mpi, name)))
     for name in ("REQUIRED", "OPTIONAL", "CRAY"):
         paths = getattr(run_plan, f"{name}_BINDS")
-        text.append(f"#define {name}_BINDS {', '.join(map(literal, paths))}")
+        text.append(define_list(f"{name}_BINDS", paths))
         text.append(define(f"{name}_COUNT", len(paths)))
     for machine, macro in MACROS.items():
         text.append(f"#ifdef {macro}")
@@ -254,6 +258,11 @@ def kind_of(argument: str) -> str:
 def define(name: str, value: int | str | bytes) -> str:
     """Return the definition of a constant."""
     return f"#define {name} {value if isinstance(value, int) else literal(value)}"
+
+
+def define_list(name: str, values: Sequence[bytes]) -> str:
+    """Return the definition of the initializers of an array of strings."""
+    return f"#define {name} {', '.join(map(literal, values))}"
 
 
 def literal(text: str | bytes) -> str:
