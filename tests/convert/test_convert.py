@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -332,6 +333,29 @@ def test_messages(sources: Place, arguments: list[str], message: str) -> None:
     assert any(line.startswith(f"error: {message}") for line in done.stderr.splitlines())
     assert "Traceback" not in done.stderr
     assert sources.left() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["source", "./bin"], "it is not replaced, because its files may be needed: "),
+        (["source", "-o", "dir", "./source.tar"], "remove it, or name another output; "),
+        (["source", "-o", "tar", "./source.dir"], "remove it, or name another output; "),
+        (["source", "--no-clobber", "./source.tar"], "name another output, or leave out "),
+        (["source", "/proc/x.tar"], "write to a directory of your own"),
+        (["-i", "tar", "./cut", "x"], "compare the input with its original, "),
+        (["-i", "tar", "./cut.gz", "x"], "compare the input with its original, "),
+        (["-i", "squash", "./cut.sqfs", "x"], "it was not copied as a whole; "),
+    ],
+)
+def test_hints(sources: Place, arguments: list[str], hint: str) -> None:
+    data = (sources.path / "source.tar").read_bytes()[:2000]
+    (sources.path / "cut").write_bytes(data)
+    (sources.path / "cut.gz").write_bytes(gzip.compress(data)[:-20])
+    (sources.path / "cut.sqfs").write_bytes((sources.path / "source.squash").read_bytes()[:200])
+    done = sources.run(*arguments, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"hint: {hint}"), done.stderr
 
 
 def test_what_stands_behind_two_dashes_is_no_option(sources: Place) -> None:

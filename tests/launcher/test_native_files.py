@@ -191,3 +191,25 @@ def test_the_interpreter_of_ch_image(compiled: Compiled, place: Path, tmp_path: 
     assert start(command, place, *words, kind="compiled")[2] == [b"error: declined: an interpreter"]
     (prefix / "bin" / "ch-image").write_text(f"#!{interpreter}\nimport sys\n")
     assert start(command, place, *words, kind="compiled") == (0, b"here\n", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("plain", ""), ("enroot", "an image of another program")]
+)
+def test_a_peer_of_a_group(compiled: Compiled, place: Path, name: str, reason: str) -> None:
+    """A peer needs no server, but the variables and the entry point that Python knows."""
+    words = (f"--join-tag={name}-{os.getpid()}", name, "--", "sh", "-c")
+    first = subprocess.Popen(
+        [compiled.command, *words, "echo; read line"],
+        env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "storage")},
+        cwd=place,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"\n"
+        assert declined(compiled, place, *words, "true") == reason
+        assert start(compiled.command, place, *words, "echo here") == (0, b"here\n", [])
+    finally:
+        first.communicate(b"\n")

@@ -1,5 +1,6 @@
 """The plan of mounts as data."""
 
+import os
 from pathlib import Path
 
 from sundog.container.root import DirectoryRoot, OverlayRoot
@@ -66,16 +67,24 @@ def test_write_fake_makes_what_is_required() -> None:
     assert "bind /dev at /dev (created)" in plan
 
 
-def test_stored_images() -> None:
-    overlay = OverlayRoot(b"/st", [b"/proc/self/fd/3/root", b"layers/1/tree", b"skeleton"])
+def test_stored_images(tmp_path: Path) -> None:
+    """A descriptor at the start of a path means nothing to people."""
+    fd = os.open(tmp_path, os.O_PATH)
+    place, shown = b"/proc/self/fd/%d" % fd, str(tmp_path)
+    overlay = OverlayRoot(place + b"/layers", [place + b"/root", b"1/tree", b"../skeleton"])
     assert build_plan(overlay, binds=[]).describe()[0] == (
-        "overlay 3 directories of /st at / (read-only)"
+        f"overlay 3 directories of {shown}/layers at / (read-only)"
     )
-    flat = DirectoryRoot(b"/st/trees/1", ((b"/proc/self/fd/3/root/ch", b"ch"),))
+    flat = DirectoryRoot(place + b"/trees/1", ((place + b"/root/ch", b"ch"),))
     assert build_plan(flat, binds=[]).describe()[:2] == [
-        "mount /st/trees/1 at / (read-only)",
-        "bind /proc/self/fd/3/root/ch at /ch (required, read-only)",
+        f"mount {shown}/trees/1 at / (read-only)",
+        f"bind {shown}/root/ch at /ch (required, read-only)",
     ]
+    os.close(fd)
+    assert (
+        build_plan(flat, binds=[]).describe()[0]
+        == f"mount {place.decode()}/trees/1 at / (read-only)"
+    )
 
 
 def test_it_is_shown_at_the_second_v(ch_run: ChRun, image: Path) -> None:

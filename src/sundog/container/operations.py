@@ -14,7 +14,7 @@ import os
 
 from sundog.container.enter import copy_tree
 from sundog.container.mountpoint import make_mount_point
-from sundog.container.paths import is_directory
+from sundog.container.paths import is_directory, shown_path
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import kernel_error, printable
@@ -173,7 +173,7 @@ class Bind(DetachedMount):
 
     def what(self) -> str:
         """See ``DetachedMount``."""
-        return f"bind {printable(self.source)}"
+        return f"bind {shown_path(self.source)}"
 
     def acquire(self) -> None:
         """Take a copy of the source's mounts."""

@@ -6,8 +6,10 @@ Floor 0.
 import os
 
 from sundog.kernel.files import Closing
+from sundog.kernel.libc import printable
 from sundog.kernel.modes import S_IFDIR, S_IFMT
 
+OPEN_FILES = b"/proc/self/fd/"
 OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -43,3 +45,14 @@ def real_path(directory: bytes) -> bytes:
     """Return the path of a directory without symbolic links.  Raises OSError."""
     with Closing(os.open(directory, OPEN_DIRECTORY)) as fd:
         return os.readlink(b"/proc/self/fd/%d" % fd)
+
+
+def shown_path(path: bytes) -> str:
+    """Return ``path`` as people know it: without the number of a descriptor at its start."""
+    if path.startswith(OPEN_FILES):
+        fd, slash, rest = path.removeprefix(OPEN_FILES).partition(b"/")
+        try:
+            return printable(os.readlink(OPEN_FILES + fd) + slash + rest)
+        except OSError:  # it is not open
+            return printable(path)
+    return printable(path)

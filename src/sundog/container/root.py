@@ -10,9 +10,8 @@ import os
 
 from sundog.container.enter import copy_tree, cover_root, topmost_mount
 from sundog.container.mountpoint import reserve_mount_point
-from sundog.container.paths import OPEN_DIRECTORY
+from sundog.container.paths import OPEN_DIRECTORY, shown_path
 from sundog.errors import KernelError
-from sundog.kernel.libc import printable
 from sundog.kernel.mounts import AT_RECURSIVE, MS_RDONLY
 from sundog.kernel.overlay import mount_layers
 
@@ -85,7 +84,7 @@ class DirectoryRoot:
 
     def describe(self, *, writable: bool) -> str:
         """See ``Root``."""
-        return f"mount {printable(self.path)} at / ({'read-write' if writable else 'read-only'})"
+        return f"mount {shown_path(self.path)} at / ({'read-write' if writable else 'read-only'})"
 
     def hold(self, *, writable: bool) -> int:
         """See ``Root``: a copy of the mount, read-only unless ``writable``, with all below it."""
@@ -147,7 +146,7 @@ class OverlayRoot:
 
     def describe(self, *, writable: bool) -> str:  # noqa: ARG002 - the upper decides
         """See ``Root``."""
-        layers = f"overlay {len(self.layers)} directories of {printable(self.base)} at /"
+        layers = f"overlay {len(self.layers)} directories of {shown_path(self.base)} at /"
         return f"{layers} ({'read-only' if self.upper is None else 'read-write'})"
 
     def hold(self, *, writable: bool) -> int:  # noqa: ARG002

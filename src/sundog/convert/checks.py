@@ -65,6 +65,9 @@ def _engine(place: Place) -> Engine:
     return engine
 
 
+_OTHER_NAME = "remove it, or name another output; -o chooses the format"
+
+
 def _check_path(
     source: Place, target: Place, *, clobbers: bool, info: Callable[[str], None]
 ) -> None:
@@ -81,16 +84,22 @@ def _check_path(
         return
     if wants_directory:
         if not os.path.isdir(path) or os.path.islink(path.rstrip("/")):
-            raise SundogError(f"exists but not a directory: {path}")
+            raise SundogError(f"exists but not a directory: {path}", _OTHER_NAME)
         if not os.listdir(path):
             info(f"using empty directory: {path}")
             return
         if not _looks_like_one(target):
-            raise SundogError(f"exists but does not appear to be an image and is not empty: {path}")
+            raise SundogError(
+                f"exists but does not appear to be an image and is not empty: {path}",
+                "it is not replaced, because its files may be needed: remove it, or name a new one",
+            )
     elif os.path.isdir(path):
-        raise SundogError(f"exists but is a directory: {path}")
+        raise SundogError(f"exists but is a directory: {path}", _OTHER_NAME)
     if not clobbers:
-        raise SundogError(f"exists, not deleting per --no-clobber: {path}")
+        raise SundogError(
+            f"exists, not deleting per --no-clobber: {path}",
+            "name another output, or leave out --no-clobber to replace it",
+        )
     if wants_directory:
         info(f"deleting existing image: {path}")
 

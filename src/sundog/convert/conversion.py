@@ -36,7 +36,7 @@ from sundog.convert.save import DOCKER_ARCHIVE, save
 from sundog.convert.squash import Maker, find_maker, write_squash
 from sundog.convert.temporary import TemporaryStore
 from sundog.convert.unpacking import Rules, to_directory, to_store
-from sundog.errors import NotInStorage, SundogError
+from sundog.errors import ArchiveError, NotInStorage, SundogError
 from sundog.layer.below import LayerTree
 from sundog.layer.compressing import CompressedWriter
 from sundog.layer.compression import open_decompressed
@@ -79,6 +79,9 @@ class Options:
     packing: Packing
 
 
+_DAMAGED_HINT = "compare the input with its original, then copy it again or make it again"
+
+
 def convert(source: Place, target: Place, options: Options, progress: Progress) -> None:
     """Convert ``source`` to ``target``.
 
@@ -88,8 +91,13 @@ def convert(source: Place, target: Place, options: Options, progress: Progress) 
     with ExitStack() as stack:
         work = _Conversion(source, target, options, progress, stack)
         work.check()
-        if not options.is_dry:
+        if options.is_dry:
+            return
+        try:
             work.run()
+        except ArchiveError as error:
+            error.hint = error.hint or _DAMAGED_HINT
+            raise
 
 
 class _Conversion:

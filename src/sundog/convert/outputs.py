@@ -21,6 +21,7 @@ from sundog.store.faults import names_in, reason
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+UNWRITTEN_HINT = "write to a directory of your own, on a file system with enough space"
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -84,5 +85,5 @@ def told(destination: str, draft: bytes) -> Iterator[None]:
             raise
         directory = os.fsencode(os.path.dirname(os.path.abspath(destination)))
         raise SundogError(
-            f"can't write {destination}: {reason(error.errno or 0, directory)}"
+            f"can't write {destination}: {reason(error.errno or 0, directory)}", UNWRITTEN_HINT
         ) from error

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert import docker_archive, oci_layout
+from sundog.convert.outputs import UNWRITTEN_HINT
 from sundog.errors import SundogError, UsageError
 from sundog.kernel.drafts import replacing
 from sundog.kernel.files import sync_file_system, sync_name
@@ -261,4 +262,6 @@ def _new_directory(destination: str) -> Iterator[bytes]:
 
 def _unwritten(destination: str, error: OSError) -> SundogError:
     directory = os.fsencode(os.path.dirname(os.path.abspath(destination)))
-    return SundogError(f"can't write {destination}: {reason(error.errno or 0, directory)}")
+    return SundogError(
+        f"can't write {destination}: {reason(error.errno or 0, directory)}", UNWRITTEN_HINT
+    )
