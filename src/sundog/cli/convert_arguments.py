@@ -6,11 +6,11 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from sundog.cli.parser import Parser
 from sundog.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
 _DESCRIPTION = "Convert an image from one format to another."
 _EPILOGUE = """\
@@ -50,15 +50,10 @@ class ConvertArguments(argparse.Namespace):
     verbose: int = 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help")
-
-
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = _Parser(
-        "ch-convert",
+    parser = Parser(
+        prog="ch-convert",
         usage="ch-convert [OPTION...] IN OUT",
         description=_DESCRIPTION,
         epilog=_EPILOGUE,
@@ -90,7 +85,10 @@ def parse(argv: Sequence[str]) -> ConvertArguments:
     # argparse of Python 3.11 looks for options after "--", too.
     end = argv.index("--") if "--" in argv else len(argv)
     words = [_without_equals(word) for word in argv[:end]]
-    arguments = make_parser().parse_intermixed_args(words, ConvertArguments())
+    parser = make_parser()
+    arguments, unknown = parser.parse_known_intermixed_args(words, ConvertArguments())
+    if unknown:
+        raise parser.unrecognized(unknown)
     found = [text for text in (arguments.source, arguments.target) if text is not None]
     found += argv[end + 1 :]
     if len(found) > 2:
