@@ -52,6 +52,11 @@ def here(tmp_path: Path) -> Path:
         (f"tag x y:{'t' * 129}", (1, "not an image reference: 'y:ttt", "[:TAG]")),
         ("tag nothing y", (1, "not in storage: nothing", "ch-image pull nothing")),
         ("history nothing", (1, "not in storage: nothing", "ch-image pull nothing")),
+        (
+            "tag directory y",
+            (1, "not in storage: directory", "./directory is here: ch-image im"),
+        ),
+        ("save directory", (1, "not in storage: directory", "ch-image import ./directory direc")),
         ("inspect nothing", (1, "no matching image: nothing", "ch-image list")),
         # archives and directories
         ("import nothing x", (1, "can't import: not found: nothing", "there is no /")),

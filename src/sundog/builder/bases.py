@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sundog.builder.platforms import suits
 from sundog.errors import NotInStorage, SundogError
 from sundog.oci.platform import Platform
+from sundog.store.images import directory_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Bases:
         except SundogError as error:
             absence = _absence(self.store, name, platform)
             error.message = f"{absence}; and pulling it failed: {error.message}"
+            error.hint = directory_hint(name) or error.hint
             raise
 
 

@@ -139,8 +139,9 @@ class _Conversion:
         try:
             return self._store.images.get(name)
         except NotInStorage as error:
+            hint = f"./{name} is here: write ./{name} to convert it" if os.path.exists(name) else ""
             raise NotInStorage(
-                f"source image not found in ch-image storage: {name}", error.hint
+                f"source image not found in ch-image storage: {name}", hint or error.hint
             ) from None
 
     def run(self) -> None:
