@@ -56,11 +56,8 @@ def test_uv_into_a_virtual_environment(
         assert (seen.stdout, seen.stderr) == ("inside\n", "")
     seen = run([venv / "bin" / "ch-image", "gestalt", "storage-path"], USER="ada")
     assert seen.stdout == "/var/tmp/ada.sundog\n"
-    assert {path.name for path in (venv / "share/man/man1").iterdir()} == {
-        "ch-convert.1",
-        "ch-image.1",
-        "ch-run.1",
-    }
+    pages = {path.stem for path in (venv / "share/man/man1").iterdir()}
+    assert pages >= {"ch-convert", "ch-image", "ch-image-build", "ch-run"}
 
 
 def test_uv_into_a_directory(uv: str, wheel: str, tmp_path: Path, busybox_tree: Path) -> None:

@@ -95,6 +95,8 @@ class PodmanOption(argparse.Action):
     Without this action, argparse would take it for an abbreviation of another option.
     """
 
+    is_foreign = True  # completion and manual pages leave it out
+
     def __init__(self, *, const: str, **settings: Any) -> None:
         super().__init__(const=const, nargs="?", help=argparse.SUPPRESS, **settings)
 
