@@ -86,10 +86,11 @@ def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     """Read the command line; raise UsageError.  ``--help`` and ``--version`` exit."""
     parser = _parser(wanted=argv)
     arguments, unknown = parser.parse_known_args(argv, namespace=ImageArguments())
+    if unknown:
+        known = _subcommands(parser)
+        raise known.get(arguments.subcommand or "", parser).unrecognized(unknown)
     if arguments.subcommand is None:
         raise UsageError("CMD not specified", "ch-image --help")
-    if unknown:
-        raise _subcommands(parser)[arguments.subcommand].unrecognized(unknown)
     if arguments.subcommand in _ALIASES:
         arguments.subcommand = _ALIASES[arguments.subcommand][0]
     if arguments.quiet and arguments.verbose:
@@ -110,7 +111,7 @@ def print_help(stream: TextIO, subcommand: str | None = None) -> None:
     parser.print_help(stream)
 
 
-def _parser(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
+def _parser(wanted: Container[str] | None = None) -> Parser:
     """Return the parser, with the options of the subcommands that are ``wanted``.
 
     None stands for all subcommands, as the manual needs them.  Of others it has the name only:
