@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 
 from sundog.cli.image_arguments import storage_path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     _Detail = tuple[str, ...]  # the name of the detail, and the lines of its value
 
 _UNKNOWN = "-"
+_HEADER = ("NAME", "ID", "CREATED", "SIZE", "LAYERS", "ORIGIN")
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
@@ -39,7 +41,9 @@ def run(arguments: ImageArguments, report: Report) -> int:
         if arguments.format == "json":
             print_json([_described(store, image) for image in images])
         elif arguments.long and images:
-            print_table([_row(_described(store, image)) for image in images])
+            rows = [_row(_described(store, image)) for image in images]
+            # Scripts read tables, too, and know no header.
+            print_table([_HEADER, *rows] if sys.stdout.isatty() else rows)
         elif not arguments.long:
             for image in images:
                 print_line(image.typed)
