@@ -70,7 +70,7 @@ def reader(tmp_path: Path, busybox_tar: Path, registry: InProcessRegistry) -> Re
     }
     for line in (
         "ch-image import rootfs.tar x",
-        f"ch-image push x {registry.host}/library/debian:trixie",
+        f"ch-image push x {registry.host}/debian:trixie",
         "ch-image reset",
     ):
         reader.run(Command(line, ()))

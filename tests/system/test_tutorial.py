@@ -9,7 +9,7 @@ import pytest
 from scripts.place import CHECKOUT
 
 from tests.registry.servers import InProcessRegistry
-from tests.system.pages import Reader, blocks, commands, make_programs
+from tests.system.pages import Command, Reader, blocks, commands, make_programs
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,8 +33,13 @@ def registry() -> Generator[InProcessRegistry]:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, debian_tar: Path, registry: InProcessRegistry) -> Reader:
-    """Return a reader with a base image as a tar, a scratch directory and a registry."""
+def reader(
+    tmp_path: Path, debian_tar: Path, busybox_tar: Path, registry: InProcessRegistry
+) -> Reader:
+    """Return a reader with a base image as a tar, a scratch directory and a registry.
+
+    The registry has a small image in place of Alpine's.
+    """
     scratch, place = tmp_path / "scratch", tmp_path / "place"
     for directory in (scratch, place):
         directory.mkdir()
@@ -45,7 +50,18 @@ def reader(tmp_path: Path, debian_tar: Path, registry: InProcessRegistry) -> Rea
         "registry.example.com": registry.host,
     }
     reader = Reader(place, make_programs(tmp_path / "bin"), names)
-    reader.environment["CH_IMAGE_STORAGE"] = str(tmp_path / "storage")
+    host, _, port = registry.host.partition(":")
+    reader.environment |= {
+        "CH_IMAGE_STORAGE": str(tmp_path / "storage"),
+        "CH_REGY_DEFAULT_HOST": host,
+        "CH_REGY_DEFAULT_PORT": port,
+    }
+    for line in (
+        f"ch-image import {busybox_tar} x",
+        f"ch-image push x {registry.host}/alpine:3.23",
+        "ch-image reset",
+    ):
+        reader.run(Command(line, ()))
     return reader
 
 
