@@ -157,7 +157,7 @@ class Report:
         return (
             self.level >= _INFO
             and self._stream.isatty()
-            and os.environ.get("TERM", "dumb") != "dumb"
+            and os.environ.get("TERM", "") not in ("", "dumb")
         )
 
     @property
