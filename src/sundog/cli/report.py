@@ -107,7 +107,7 @@ class Report:
         with self._lock:
             return self._drawn(escaped(f"{label}: {verb}"), total)
 
-    def _drawn(self, text: str, total: int | None, least: int = 1) -> Transfer:
+    def _drawn(self, text: str, total: int | None, least: int = 1) -> _DrawnTransfer:
         if self._display is None:
             from sundog.cli.transfers import Display  # noqa: PLC0415 - on a terminal only
 
@@ -137,8 +137,10 @@ class Report:
                 yield
             if shown and total is not None:
                 show(total)
-        finally:
-            transfer.end()
+        except BaseException:
+            transfer.give_up()
+            raise
+        transfer.end()
 
     def note(self, text: str) -> None:
         """Report progress on a terminal only."""
@@ -225,9 +227,13 @@ class _DrawnTransfer(Transfer):
             self._moved += size
             self._display.advance(self._task, size)
 
-    def end(self) -> None:
+    def give_up(self) -> None:
+        """Leave no line."""
         with self._lock:
             self._display.remove(self._task)
+
+    def end(self) -> None:
+        self.give_up()
         if self._moved >= self._least:
             seconds = time.monotonic() - self._start
             self._report.info(f"{self._text}: {human_size(self._moved)} in {seconds:.1f} s")
