@@ -5,6 +5,7 @@ Elsewhere there is nothing of it.
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command, run_program
+from tests.conftest import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,13 +136,11 @@ def test_header_of_the_long_list(place: Path, storage: Path) -> None:
     ]
 
 
-def test_the_same_image_with_and_without_a_terminal(
+def test_the_same_layer_with_and_without_a_terminal(
     place: Path, storage: Path, run_ch_image: Runner
 ) -> None:
     on_terminal(storage, place, "ch-image", "import", "large.tar", "x")
     run_ch_image("import", "large.tar", "y", cwd=place)
-    environment = {"CH_IMAGE_STORAGE": str(storage)}
-    done = run_program([*command("ch-image"), "list", "-l"], env=environment)
-    ids = [row.split(" | ")[1] for row in done.stdout.splitlines() if row[0] in "xy"]
-    assert len(ids) == 2
-    assert ids[0] == ids[1]
+    found = json.loads(run_ch_image("inspect", "x", "y").stdout)
+    assert len(found) == 2
+    assert found[0]["layers"] == found[1]["layers"]

@@ -49,7 +49,7 @@ def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]
         ("--set-env", "set-env"),
         ("--set-env0=x", "set-env0=x"),
         ("--uns=X*", None),
-        ("--unset=X*", "unset-env=X*"),
+        ("--unset-e=X*", "unset-env=X*"),
         ("--verb", "verbose"),
         ("--bin a:/b", "bind=a:/b"),
         ("--no-p", "no-passwd"),
