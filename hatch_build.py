@@ -41,8 +41,6 @@ class WheelHook(BuildHookInterface[Any]):
         subprocess.run([*maker, str(root), str(share)], check=True)
         for path in filter(Path.is_file, share.rglob("*")):
             build_data["shared_data"][str(path)] = f"share/{path.relative_to(share)}"
-        for path in (root / "docs" / "man").glob("*.1"):  # pages that are made by hand
-            build_data["shared_data"][str(path)] = f"share/man/man1/{path.name}"
         self.add_start(root, directory, build_data)
 
     def add_start(self, root: Path, directory: Path, build_data: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ KINDS = {
     "FILE": FILES,
     "GLOB": IMAGES,
     "IMAGE": IMAGES,
+    "IMGDIR": DIRECTORIES,
     "IN": IMAGES_AND_FILES,
     "NAME": IMAGES,
     "NEW": IMAGES,
@@ -48,14 +50,15 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ),
     ("ch-image", "--bind"): DIRECTORIES,
     ("ch-image", "--compression"): ("gzip", "zstd", "none"),
-    ("ch-image", "--force"): ("seccomp", "notify", "none"),
+    ("ch-image", "--force"): ("seccomp", "notify", "fakeroot", "none"),
     ("ch-image", "--image"): DIRECTORIES,
     ("ch-image", "SUBCOMMAND"): SUBCOMMANDS,
     ("ch-run", "--bind"): DIRECTORIES,
     ("ch-run", "--env"): UNKNOWN,
-    ("ch-run", "--feature"): ("extglob", "overlayfs", "seccomp", "tmpfs-xattrs"),
+    ("ch-run", "--feature"): ("extglob", "overlayfs", "seccomp", "squash", "tmpfs-xattrs"),
     ("ch-run", "--set-env"): FILES,
     ("ch-run", "--set-env0"): FILES,
+    ("ch-run", "--test"): ("log", "log-fail"),
     ("ch-run", "--unset-env"): UNKNOWN,
     ("ch-run", "IMAGE"): IMAGES_AND_FILES,
 }
@@ -151,16 +154,9 @@ def kind(
     return OTHER_KINDS.get((command, key), KINDS.get(name, UNKNOWN))
 
 
-def ch_image() -> CommandLine:
-    """Return the command line of ``ch-image``."""
-    module = import_module("sundog.cli.image_arguments")
-    return from_argparse(module._parser(), "ch-image")
-
-
-def ch_convert() -> CommandLine:
-    """Return the command line of ``ch-convert``."""
-    module = import_module("sundog.cli.convert_arguments")
-    return from_argparse(module.make_parser(), "ch-convert")
+def parsed(command: str, module: str, maker: str = "make_parser") -> CommandLine:
+    """Return the command line of a command from the parser that a function of a module makes."""
+    return from_argparse(getattr(import_module(f"sundog.cli.{module}"), maker)(), command)
 
 
 def ch_run() -> CommandLine:
@@ -181,7 +177,10 @@ def ch_run() -> CommandLine:
 
 # The commands that get completion and a manual page.
 COMMANDS: dict[str, Callable[[], CommandLine]] = {
-    "ch-convert": ch_convert,
-    "ch-image": ch_image,
+    "ch-checkns": partial(parsed, "ch-checkns", "checkns_arguments"),
+    "ch-convert": partial(parsed, "ch-convert", "convert_arguments"),
+    "ch-fromhost": partial(parsed, "ch-fromhost", "fromhost_arguments"),
+    "ch-image": partial(parsed, "ch-image", "image_arguments", "_parser"),
     "ch-run": ch_run,
+    "ch-test": partial(parsed, "ch-test", "selftest_arguments"),
 }

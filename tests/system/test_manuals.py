@@ -11,14 +11,22 @@ from pathlib import Path
 import pytest
 from scripts.place import CHECKOUT
 
-from sundog.cli.convert_arguments import make_parser
+from sundog.cli import (
+    checkns_arguments,
+    convert_arguments,
+    fromhost_arguments,
+    selftest_arguments,
+)
 from sundog.cli.image_arguments import _parser, _subcommands
 from sundog.launcher.help import OPTIONS
 
 PAGES = Path(sys.prefix) / "share" / "man" / "man1"
 PARSERS: dict[str, argparse.ArgumentParser] = {
-    "ch-convert": make_parser(),
+    "ch-checkns": checkns_arguments.make_parser(),
+    "ch-convert": convert_arguments.make_parser(),
+    "ch-fromhost": fromhost_arguments.make_parser(),
     "ch-image": _parser(),
+    "ch-test": selftest_arguments.make_parser(),
     **{f"ch-image-{name}": parser for name, parser in _subcommands(_parser()).items()},
 }
 NAMES = sorted([*PARSERS, "ch-run"])
