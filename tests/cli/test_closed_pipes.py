@@ -28,6 +28,14 @@ LINES = (
     *("ch-image __complete images", "ch-image __complete"),
     *("ch-convert", "ch-convert -h", "ch-convert --version", "ch-convert --nonsense"),
     *("ch-convert bb -", "ch-convert -o tar bb -"),
+    *("ch-checkns", "ch-checkns -h", "ch-checkns --nonsense", "ch-checkns --json"),
+    *(
+        "ch-test -h",
+        "ch-test --nonsense",
+        "ch-fromhost",
+        "ch-fromhost -h",
+        "ch-fromhost --nonsense",
+    ),
     *("ch-run", "ch-run -h", "ch-run --version", "ch-run --nonsense", "ch-run --usage"),
     *("ch-run nowhere -- true", "ch-run --warnings=3"),
 )

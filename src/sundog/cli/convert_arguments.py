@@ -85,10 +85,7 @@ def parse(argv: Sequence[str]) -> ConvertArguments:
     # argparse of Python 3.11 looks for options after "--", too.
     end = argv.index("--") if "--" in argv else len(argv)
     words = [_without_equals(word) for word in argv[:end]]
-    parser = make_parser()
-    arguments, unknown = parser.parse_known_intermixed_args(words, ConvertArguments())
-    if unknown:
-        raise parser.unrecognized(unknown)
+    arguments = make_parser().parse_intermixed_args(words, ConvertArguments())
     found = [text for text in (arguments.source, arguments.target) if text is not None]
     found += argv[end + 1 :]
     if len(found) > 2:

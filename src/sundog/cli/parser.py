@@ -43,6 +43,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with a hint that names the help."""
+        _, unrecognized, words = message.partition("unrecognized arguments: ")
+        if unrecognized:
+            raise self.unrecognized(words.split(" "))
         raise UsageError(message, f"{self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
