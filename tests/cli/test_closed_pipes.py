@@ -70,6 +70,15 @@ def said_to_other_stream(line: str, stream: str, size: int, storage: Path, cwd: 
     return (out or b"") + (error or b"")
 
 
+@pytest.mark.parametrize("name", ["ch-convert", "ch-checkns", "ch-fromhost", "ch-test"])
+def test_help_for_a_full_disk(name: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*command(name), "-h"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: can't write: No space left on device\n")
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_no_stack_trace(line: str, stored: Path, tmp_path: Path) -> None:
     for stream in ("stdout", "stderr"):

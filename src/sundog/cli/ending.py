@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from sundog.errors import EXIT_ERROR
 
@@ -28,6 +29,11 @@ def run_and_end(run: Callable[[Sequence[str]], int]) -> NoReturn:
         status = end.code if isinstance(end.code, int) else 0
         status = status if _flushed() else EXIT_ERROR
     except BrokenPipeError:
+        status = EXIT_ERROR
+    except OSError as error:  # the help, to a full disk
+        with suppress(OSError):
+            sys.stderr.write(f"error: can't write: {error.strerror}\n")
+            sys.stderr.flush()
         status = EXIT_ERROR
     if status < 0:
         from sundog.cli.interruption import die_of  # noqa: PLC0415 - seldom needed

@@ -17,7 +17,7 @@ _ALLOCATIONS = 50_000
 
 
 def main() -> int:
-    """Run ``ch-image`` with this process's arguments, and end it; return 0 for ``--version``."""
+    """Run ``ch-image`` with this process's arguments, and end it; ``--version`` returns."""
     if sys.argv[1:] != ["--version"]:  # scripts ask for the version often
         gc.set_threshold(_ALLOCATIONS)
         from sundog.cli.ending import run_and_end  # noqa: PLC0415 - see above
@@ -26,8 +26,9 @@ def main() -> int:
     try:
         sys.stdout.write(f"{__version__}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # nobody reads, or the disk is full
         sys.stdout = None  # Python must not try again
+        return 1
     return 0
 
 
