@@ -5,17 +5,19 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint wheels fuzz kills bench conformance fidelity fidelity-more python
+.PHONY: help demo test lint docs wheels fuzz kills interruptions bench conformance fidelity fidelity-more python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
 	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
 	@echo 'make lint    lint only'
+	@echo 'make docs    make a site of the documentation in site/, and check its links'
 	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify, and mutated archives,'
 	@echo '             documents and SquashFS files at what reads them, for 10 minutes (ARGS="--seconds N --seed N")'
 	@echo 'make kills   kill 100 pulls, 100 pushes and 100 builds, and cut the power 60 times, at'
 	@echo '             random moments, and look at what is left'
+	@echo 'make interruptions   interrupt each command at 200 moments, close its pipe after 0 to 200 bytes'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
@@ -30,6 +32,9 @@ test: python
 lint: python
 	@$(RUN) scripts.check --lint
 
+docs: python
+	@$(RUN) scripts.site
+
 wheels: python
 	@$(RUN) scripts.wheels
 
@@ -40,6 +45,10 @@ kills: python
 	@SUNDOG_KILLS=100 SUNDOG_CUTS=60 $(RUN) scripts.check -- -s tests/pull/test_kills.py \
 	    tests/registry/test_kills.py tests/store/test_power_cuts.py tests/builder/test_failures.py \
 	    -k 'killed or push or cut' $(ARGS)
+
+interruptions: python
+	@SUNDOG_TRIES=200 $(RUN) scripts.check -- tests/registry/test_interruption.py \
+	    tests/cli/test_closed_pipes.py $(ARGS)
 
 bench: python
 	@$(RUN) bench $(ARGS)

@@ -1,12 +1,14 @@
 """The wheel's build hook: make the files of the wheel that the checkout lacks.
 
-The hook joins the modules of ``ch-run`` into two modules of ``sundog/launcher``. It makes the
-manual page of ``ch-image`` from its document. It compiles ``ch-run`` if there is a C compiler. An
-editable installation needs none of these files.
+The hook joins the modules of ``ch-run`` into modules of ``sundog/launcher``. It makes manual pages
+and completion of all commands. It compiles ``ch-run`` if there is a C compiler. An editable
+installation needs none of these files.
 """
 
 import importlib.util
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ STUB_BELOW_SHARE = "share/sundog/ch-run"
 
 
 class WheelHook(BuildHookInterface[Any]):
-    """Add the files to the wheel; pyproject.toml adds ``ch-image`` and the other manual pages."""
+    """Add the files to the wheel; pyproject.toml adds ``ch-image`` and ``ch-convert``."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make the files and tell hatchling their places in the wheel."""
@@ -34,10 +36,11 @@ class WheelHook(BuildHookInterface[Any]):
             joined = directory / f"{name}.py"
             joined.write_text(joiner.join(root / "src", name), encoding="utf-8")
             build_data["force_include"][str(joined)] = f"sundog/launcher/{name}.py"
-        page = directory / "ch-image.1"
-        document = (root / "docs" / "ch-image.md").read_text(encoding="utf-8")
-        page.write_text(load(root, "manual_page").page(document), encoding="utf-8")
-        build_data["shared_data"][str(page)] = "share/man/man1/ch-image.1"
+        share = directory / "share"
+        maker = [sys.executable, "-B", str(root / "packaging" / "command_files.py")]
+        subprocess.run([*maker, str(root), str(share)], check=True)
+        for path in filter(Path.is_file, share.rglob("*")):
+            build_data["shared_data"][str(path)] = f"share/{path.relative_to(share)}"
         self.add_start(root, directory, build_data)
 
     def add_start(self, root: Path, directory: Path, build_data: dict[str, Any]) -> None:

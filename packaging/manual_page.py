@@ -1,8 +1,11 @@
-"""Make the manual page ch-image.1 from docs/ch-image.md when the wheel is built.
+"""Make the manual pages of a command: from its document, and from the table of its options.
 
-It knows only the Markdown of that document: headings, paragraphs, fenced code, tables of two
-columns, `code`, *emphasis* and links. This module imports nothing of ``sundog``: it runs while the
-package is built.
+A document such as docs/ch-run.md has the sections. Options that it does not describe come from the
+table that ``--help`` is made from. So a command without a document has a page, too. Each subcommand
+gets a page of its own: ``man ch-image build`` shows ch-image-build(1).
+
+This module knows only the Markdown of those documents: headings, paragraphs, fenced code, tables of
+two columns, `code`, *emphasis* and links.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from command_lines import Argument, CommandLine, Option
 
 INLINE = re.compile(
     r"`` (?P<ticks>.+?) ``|`(?P<code>[^`]+)`|\*(?P<emphasis>[^*]+)\*|\[(?P<link>[^]]+)\]\([^)]*\)"
@@ -20,20 +25,106 @@ INLINE = re.compile(
 ARGUMENT = re.compile(r"(?<=[ =\[,:])[A-Z]+(?:_[A-Z]+)*")
 
 
-def page(document: str) -> str:
-    """Convert ``document`` to a manual page."""
-    title, synopsis, rest = document.split("```\n", 2)
-    name, summary = title.removeprefix("# ").rstrip(".\n").split("\n\n")
+def pages(line: CommandLine, document: str) -> dict[str, str]:
+    """Return the pages of a command and its subcommands by their paths below share/."""
+    made = {line.name: page(line, document)}
+    for subcommand in line.subcommands:
+        name = f"{line.name}-{subcommand.name}"
+        made[name] = subcommand_page(name, subcommand, document)
+    return {f"man/man1/{name}.1": text for name, text in made.items()}
+
+
+def page(line: CommandLine, document: str) -> str:
+    """Return the page of a command."""
+    summary, synopsis, rest = line.summary, "", ""
+    if document:
+        title, synopsis, rest = document.split("```\n", 2)
+        summary = title.partition("\n\n")[2]
     lines = [
-        f'.TH {plain(name).upper()} 1 "" Sundog "Sundog manual"',
-        ".SH NAME",
-        f"{plain(name)} \\- {plain(summary[0].lower() + summary[1:])}",
+        *heading(line.name, summary),
         ".SH SYNOPSIS",
-        *code(synopsis),
-        ".SH DESCRIPTION",
-        *body(rest),
+        *(code(synopsis) if synopsis else [usage(line.name, line)]),
+        *([".SH DESCRIPTION", *body(rest)] if rest else []),
+        *option_entries("OPTIONS", missing(line.options, document)),
+    ]
+    if not document and line.subcommands:
+        lines.append(".SH SUBCOMMANDS")
+        for each in line.subcommands:
+            lines += [".TP", f"\\fB{plain(each.name)}\\fR", guarded(plain(each.summary))]
+    return "\n".join(lines) + "\n"
+
+
+def subcommand_page(name: str, line: CommandLine, document: str) -> str:
+    """Return the page of a subcommand: its section of the document, and the rest of its options."""
+    text = section(line.name, document).strip()
+    command = name.removesuffix(f"-{line.name}")
+    synopsis = [usage(f"{command} {line.name}", line)]
+    if text.startswith("```\n"):
+        _, fenced, text = text.split("```\n", 2)
+        synopsis = [*code(fenced)]
+    lines = [
+        *heading(name, line.summary),
+        ".SH SYNOPSIS",
+        *synopsis,
+        *([".SH DESCRIPTION", *body(text)] if text else []),
+        *option_entries("OPTIONS", missing(line.options, text)),
+        ".SH SEE ALSO",
+        f"\\fB{plain(command)}\\fR(1) describes the common options, the exit status and the files.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def heading(name: str, summary: str) -> list[str]:
+    """Return the first lines of a page."""
+    summary = summary.strip().rstrip(".")
+    return [
+        f'.TH {plain(name).upper()} 1 "" Sundog "Sundog manual"',
+        ".SH NAME",
+        f"{plain(name)} \\- {plain(summary[:1].lower() + summary[1:])}",
+    ]
+
+
+def section(name: str, document: str) -> str:
+    """Return the text of the sections whose heading names a subcommand, without the headings."""
+    parts = re.split(r"^#+ (.*)$", document, flags=re.MULTILINE)
+    pairs = zip(parts[1::2], parts[2::2], strict=True)
+    return "".join(text for title, text in pairs if name in re.split("[ ,]+", title))
+
+
+def usage(words: str, line: CommandLine) -> str:
+    """Return a synopsis, as the table of the command line has it."""
+    names = [f"\\fI{plain(each.name)}\\fR" for each in line.operands]
+    operands = [
+        f"[{name}...]" if each.repeats else name
+        for each, name in zip(line.operands, names, strict=True)
+    ]
+    if line.subcommands:
+        operands = ["\\fISUBCOMMAND\\fR", "..."]
+    return " ".join([f"\\fB{plain(words)}\\fR", "[\\fIOPTION\\fR...]", *operands])
+
+
+def missing(options: Sequence[Option], document: str) -> list[Option]:
+    """Return the options that a document does not describe."""
+    described = set(re.findall(r"(?<![\w-])-{1,2}[\w?][\w-]*", document))
+    return [option for option in options if not described.intersection(option.names)]
+
+
+def option_entries(title: str, options: Sequence[Option]) -> Iterator[str]:
+    """Yield the section with the options of a table; none if there are no options."""
+    if options:
+        yield f".SH {title}"
+    for option in options:
+        yield ".TP"
+        yield f"\\fB{plain(', '.join(option.names))}\\fR{argument(option.argument)}"
+        yield guarded(plain(option.help))
+
+
+def argument(value: Argument | None) -> str:
+    """Return the argument of an option, as it stands behind the names."""
+    if value is None:
+        return ""
+    name = "|".join(value.values) if value.name == "VALUE" else value.name
+    return f"[=\\fI{plain(name)}\\fR]" if value.attached else f" \\fI{plain(name)}\\fR"
 
 
 def body(text: str) -> Iterator[str]:

@@ -42,11 +42,10 @@ def version(python: Path) -> tuple[int, int]:
 
 def source_files() -> list[Path]:
     """Return the files of the checkout on which the wheel depends."""
-    top = [
-        CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE", "docs/ch-image.md")
-    ]
+    top = [CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+    top += CHECKOUT.glob("docs/ch-*.md")  # the manual pages
     scripts = CHECKOUT.glob("*.py")
-    directories = [CHECKOUT / name for name in ("src", "packaging", "native", "docs/man")]
+    directories = [CHECKOUT / name for name in ("src", "packaging", "native")]
     parts = (path for directory in directories for path in directory.rglob("*"))
     package = (path for path in parts if "__pycache__" not in path.parts)
     return [path for path in [*top, *scripts, *package] if path.is_file()]

@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -256,6 +257,12 @@ def run_program(
         name = os.path.basename(argv[0])
         pytest.fail(f"{name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return done
+
+
+def podman_options(subcommand: str) -> list[str]:
+    """Return the long options of a subcommand of podman, as its help has them."""
+    text = run_program(["podman", subcommand, "--help"]).stdout
+    return sorted(set(re.findall(r"(?<=[ ,])--[a-z][a-z-]+", text)))
 
 
 def _runner(name: str, storage: Path) -> Runner:

@@ -50,6 +50,17 @@ def test_help(run_ch_image: Runner) -> None:
     assert done.stdout.startswith("usage: ch-image")
 
 
+def test_help_of_a_subcommand(run_ch_image: Runner) -> None:
+    assert run_ch_image("help").stdout == run_ch_image("--help").stdout
+    assert run_ch_image("help", "build").stdout == run_ch_image("build", "--help").stdout
+    assert run_ch_image("help", "rm").stdout.startswith("usage: ch-image rm ")
+    done = run_ch_image("help", "lst", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: not a subcommand: lst\nhint: did you mean list? See ch-image --help\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -103,6 +114,14 @@ def test_import_list_delete(run_ch_image: Runner, busybox_tar: Path) -> None:
     done = run_ch_image("delete", "a:*", "docker.io/library/bb")
     assert done.stderr == "deleting image: a:1\ndeleting image: a:2\ndeleting image: bb\n"
     assert run_ch_image("list").stdout == "example.com/a:3\n"
+
+
+def test_names_of_other_tools(run_ch_image: Runner, busybox_tar: Path) -> None:
+    run_ch_image("import", busybox_tar, "bb")
+    assert run_ch_image("ls").stdout == run_ch_image("list").stdout
+    assert run_ch_image("images").stdout == run_ch_image("list", "-l").stdout
+    assert run_ch_image("rm", "bb").stderr == "deleting image: bb\n"
+    assert run_ch_image("prune").stdout == run_ch_image("build-cache", "--gc").stdout
 
 
 def test_delete_goes_on_after_what_is_not_there(run_ch_image: Runner, busybox_tar: Path) -> None:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from sundog.cli.image_arguments import ImageArguments, parse_arguments, storage_path
+from sundog.cli.image_arguments import (
+    ImageArguments,
+    _parser,
+    _subcommands,
+    parse_arguments,
+    storage_path,
+)
 from sundog.errors import UsageError
+from tests.conftest import podman_options
 
 
 def parsed(text: str) -> ImageArguments:
@@ -99,6 +106,81 @@ def test_usage_errors(text: str, message: str) -> None:
         parsed(text)
     assert message in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "subcommand", "setting"),
+    [
+        ("ls", "list", ("long", False)),
+        ("-v ls -l x", "list", ("long", True)),
+        ("images", "list", ("long", True)),
+        ("rm x", "delete", ("globs", ["x"])),
+        ("prune", "build-cache", ("collect", True)),
+        ("build-cache", "build-cache", ("collect", False)),
+    ],
+)
+def test_further_names(text: str, subcommand: str, setting: tuple[str, object]) -> None:
+    arguments = parsed(text)
+    assert arguments.subcommand == subcommand
+    assert getattr(arguments, setting[0]) == setting[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "suggested"),
+    [
+        ("biuld .", "build"),
+        ("tga x y", "tag"),
+        ("lst", "list"),
+        ("rmi x", "rm"),
+        ("list --lnog", "--long"),
+        ("build --no-cahce .", "--no-cache"),
+        ("build --forec=none .", "--force"),
+        ("save --format=oci-archve x", "oci-archive"),
+    ],
+)
+def test_a_suggestion_for_a_misspelled_word(text: str, suggested: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(text)
+    assert caught.value.hint.startswith(f"did you mean {suggested}? See ch-image ")
+
+
+@pytest.mark.parametrize("text", ["frobnicate", "list --frobnicate", "x" * 10000])
+def test_no_suggestion_for_a_word_like_no_other(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(text)
+    assert "did you mean" not in caught.value.hint
+
+
+# The subcommands of podman and ours.
+PODMAN = {name: name for name in ("build", "pull", "push", "tag", "login", "logout", "save")}
+PODMAN |= {name: name for name in ("load", "import", "inspect", "history", "images")}
+PODMAN |= {"rmi": "rm"}
+
+
+@pytest.mark.parametrize(("podman", "ours"), PODMAN.items())
+def test_no_option_of_podman_abbreviates_another_one(podman: str, ours: str) -> None:
+    """An option of podman is an option of ours by the same name, or it is refused."""
+    parser = _subcommands(_parser())[ours]
+    known = {name: action for action in parser._actions for name in action.option_strings}
+    for option in podman_options(podman):
+        found = [name for name in known if name.startswith(option)]
+        assert option in known or not found, (option, found)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("login --password x h", "--password-stdin"),
+        ("login --password=x h", "--password-stdin"),
+        ("push --compress x", "--compression"),
+        ("save --compress x", "--compression"),
+    ],
+)
+def test_an_option_of_podman_that_looks_like_an_abbreviation(text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(text)
+    assert "has no option --" in caught.value.message
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("subcommand", ["build", "delete", "gestalt", "import", "list", "reset"])

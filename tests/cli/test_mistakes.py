@@ -52,6 +52,11 @@ def here(tmp_path: Path) -> Path:
         (f"tag x y:{'t' * 129}", (1, "not an image reference: 'y:ttt", "[:TAG]")),
         ("tag nothing y", (1, "not in storage: nothing", "ch-image pull nothing")),
         ("history nothing", (1, "not in storage: nothing", "ch-image pull nothing")),
+        (
+            "tag directory y",
+            (1, "not in storage: directory", "./directory is here: ch-image im"),
+        ),
+        ("save directory", (1, "not in storage: directory", "ch-image import ./directory direc")),
         ("inspect nothing", (1, "no matching image: nothing", "ch-image list")),
         # archives and directories
         ("import nothing x", (1, "can't import: not found: nothing", "there is no /")),
@@ -112,6 +117,7 @@ def _in_shell(storage: Path, script: str, cwd: Path) -> Completed:
         ("$ch_image build -t y . <&- >&- 2>&-", (0, "")),
         ("$ch_image build -t y - <&-", (1, "error: standard input:1: no instructions found")),
         ("$ch_image nonsense 2>&-", (2, "")),
+        ("$ch_image -h >/dev/full", (1, "")),
         ("$ch_image list >/dev/full", (1, "error: /dev/stdout: no space left on")),
         ("$ch_image inspect x >/dev/full", (1, "error: /dev/stdout: no space left")),
         ("$ch_image -q save x >/dev/full", (1, "error: /dev/stdout: no space left on")),

@@ -358,6 +358,14 @@ def test_hints(sources: Place, arguments: list[str], hint: str) -> None:
     assert done.stderr.splitlines()[-1].startswith(f"hint: {hint}"), done.stderr
 
 
+def test_a_directory_that_is_not_written_as_a_path(sources: Place) -> None:
+    done = sources.run("source.dir", "./x.tar", check=False)
+    assert done.stderr.splitlines()[-2:] == [
+        "error: source image not found in ch-image storage: source.dir",
+        "hint: ./source.dir is here: write ./source.dir to convert it",
+    ]
+
+
 def test_what_stands_behind_two_dashes_is_no_option(sources: Place) -> None:
     shutil.copy(sources.path / "source.tar", sources.path / "--help")
     shutil.copy(sources.path / "source.tar", sources.path / "-i=x")

@@ -182,6 +182,18 @@ def test_not_found(ch_run: ChRun, layered: Path) -> None:
         ]
 
 
+def test_a_directory_that_is_not_the_image(ch_run: ChRun, layered: Path, tmp_path: Path) -> None:
+    """A user meant the image of that name, which is not in storage."""
+    (tmp_path / "src").mkdir()
+    done = ch_run("src", "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        "error: image not found: src: no such name in storage, and ./src is no root file system",
+        f"hint: the storage is {layered}; see: ch-image list",
+    ]
+    assert messages(ch_run("./src", "--", "true"))[0].startswith("error: can't bind: ")
+
+
 def test_a_file(ch_run: ChRun, tmp_path: Path) -> None:
     (tmp_path / "image.sqfs").write_bytes(b"text")
     done = ch_run("image.sqfs", "--", "true")

@@ -8,9 +8,10 @@ import pytest
 from sundog.errors import SundogError, UsageError
 from sundog.launcher import environment
 from sundog.launcher.environment import SetFromImage, SetVariables, UnsetMatching
-from sundog.launcher.help import OPTIONS, help_text, usage_text
+from sundog.launcher.help import ACCEPTED, INSTEAD, OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import CommandLine, Finished, scan
+from tests.conftest import podman_options
 
 
 def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]]:
@@ -48,7 +49,7 @@ def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]
         ("--set-env", "set-env"),
         ("--set-env0=x", "set-env0=x"),
         ("--uns=X*", None),
-        ("--unset=X*", "unset-env=X*"),
+        ("--unset-e=X*", "unset-env=X*"),
         ("--verb", "verbose"),
         ("--bin a:/b", "bind=a:/b"),
         ("--no-p", "no-passwd"),
@@ -230,3 +231,54 @@ def test_a_c_library_without_extended_patterns(monkeypatch: pytest.MonkeyPatch) 
         assert "one plain pattern each" in caught.value.hint
     (change,) = read("--unset-env=SLURM_*").changes
     assert isinstance(change, UnsetMatching)
+
+
+# podman's words
+
+
+def test_no_option_of_podman_abbreviates_another_one() -> None:
+    """An option of ``podman run`` is one of ours by the same name, is accepted, or is refused."""
+    ours = [long for _, long, _, _ in OPTIONS]
+    for option in podman_options("run"):
+        name = option.removeprefix("--")
+        found = [long for long in ours if long.startswith(name)]
+        assert name in ours or option.encode() in ACCEPTED or not found, (option, found)
+
+
+def test_the_options_with_a_hint_are_podman_s() -> None:
+    theirs = podman_options("run")
+    assert {f"--{name}" for name in INSTEAD} <= set(theirs)
+    assert {word.decode() for word in ACCEPTED if word.startswith(b"--")} <= set(theirs)
+    assert not set(INSTEAD) & {long for _, long, _, _ in OPTIONS}
+
+
+@pytest.mark.parametrize("word", ACCEPTED)
+def test_an_accepted_option_changes_nothing(word: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    line = CommandLine(Messages())
+    line.read([word, b"img", b"--", b"-it"])
+    assert line.operands == [b"img", b"-it"]
+    assert not line.private_tmp
+    assert f": hint: {word.decode()} has no effect: " in capfd.readouterr().err
+    line = CommandLine(Messages())
+    line.read([b"-q", word, b"img"])
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("word", ["-it", "-i", "--rm", "--tty"])
+def test_an_option_after_the_image_is_the_command_s(word: str) -> None:
+    with pytest.raises(UsageError):
+        scanned(f"img sh {word}")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("--volume=/a:/b", "write -b SRC[:DST[:ro]]"),
+        ("--privte-tmp", "did you mean --private-tmp? see: ch-run --help"),
+        ("--frobnicate", "see: ch-run --help"),
+    ],
+)
+def test_hints_for_unknown_options(word: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        scanned(f"{word} img")
+    assert caught.value.hint.startswith(hint)

@@ -379,18 +379,31 @@ def test_list_shows_what_a_registry_has(
     platforms: Shelf, faulty: FaultyRegistry, run_ch_image: Runner
 ) -> None:
     platforms.image(platforms.base(), tag="b:latest")
-    done = run_ch_image("list", f"{faulty.host}/a")
+    done = run_ch_image("list", "--remote", f"{faulty.host}/a")
     details = [line.split() for line in done.stdout.splitlines()]
     assert ["available", "remotely:", "yes"] in details
     assert ["remote", "arch-aware:", "yes"] in details
     assert [line[0] for line in details[-3:-1]] == ["linux/arm/v5", "linux/s390x"]
     details = [
-        line.split() for line in run_ch_image("list", f"{faulty.host}/b").stdout.splitlines()
+        line.split()
+        for line in run_ch_image("list", "--remote", f"{faulty.host}/b").stdout.splitlines()
     ]
     assert ["remote", "arch-aware:", "no"] in details
     run_ch_image("pull", f"{faulty.host}/b", "mine")
-    done = run_ch_image("list", f"{faulty.host}/none")
+    done = run_ch_image("list", "--remote", f"{faulty.host}/none")
     assert "available remotely:  no (or you are not authorized)" in done.stdout
+
+
+def test_list_does_not_ask_the_registry_by_itself(
+    shelf: Shelf, faulty: FaultyRegistry, run_ch_image: Runner
+) -> None:
+    shelf.image(shelf.base(), tag="a:latest")
+    done = run_ch_image("list", f"{faulty.host}/a")
+    assert faulty.asked == []
+    assert "available remotely:  not asked (--remote asks the registry)\n" in done.stdout
+    done = run_ch_image("list", "--remote", "a*", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --remote: not the name of one image\n")
 
 
 def test_list_where_no_registry_is_reached(
@@ -398,10 +411,10 @@ def test_list_where_no_registry_is_reached(
 ) -> None:
     shelf.image(shelf.base(), tag="a:latest")
     run_ch_image("pull", f"{faulty.host}/a", "127.0.0.1:9/a")
-    done = run_ch_image("list", "127.0.0.1:9/a")
+    done = run_ch_image("list", "--remote", "127.0.0.1:9/a")
     assert "warning: can't reach 127.0.0.1:9" in done.stderr
     assert "available remotely:  unknown" in done.stdout
-    done = run_ch_image("list", "127.0.0.1:9/b", check=False)
+    done = run_ch_image("list", "--remote", "127.0.0.1:9/b", check=False)
     assert done.returncode == 1
 
 

@@ -93,7 +93,7 @@ def test_they_show_nowhere(
         (("pull", *loud, "--always-download", "--auth", name), variables, 0),
         (("push", *loud, "--auth", name, f"{faulty.host}/b:1"), variables, 1),  # no push there
         (("pull", *loud, f"{faulty.host}/none"), {}, 1),
-        (("list", *loud, name), {}, 0),
+        (("list", *loud, "--remote", name), {}, 0),
         (("logout", *loud, faulty.host), {}, 0),
         (("pull", *loud, "--auth", name), variables | {"CH_IMAGE_PASSWORD": PASSWORD + "x"}, 1),
     ):

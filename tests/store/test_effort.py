@@ -68,7 +68,8 @@ COMMANDS = """
     tag img other
     list img other
     - list img nosuch
-    - list nosuch
+    list nosuch
+    - list --remote nosuch
     inspect img other
     history img
     save -o {place}/saved img

@@ -56,14 +56,8 @@ def test_uv_into_a_virtual_environment(
         assert (seen.stdout, seen.stderr) == ("inside\n", "")
     seen = run([venv / "bin" / "ch-image", "gestalt", "storage-path"], USER="ada")
     assert seen.stdout == "/var/tmp/ada.sundog\n"
-    assert {path.name for path in (venv / "share/man/man1").iterdir()} == {
-        "ch-checkns.1",
-        "ch-convert.1",
-        "ch-fromhost.1",
-        "ch-image.1",
-        "ch-run.1",
-        "ch-test.1",
-    }
+    pages = {path.stem for path in (venv / "share/man/man1").iterdir()}
+    assert pages >= {"ch-checkns", "ch-convert", "ch-fromhost", "ch-image", "ch-run", "ch-test"}
 
 
 def test_uv_into_a_directory(uv: str, wheel: str, tmp_path: Path, busybox_tree: Path) -> None:

@@ -1,9 +1,12 @@
-"""The manual pages: well-formed, and with an entry for each option."""
+"""The manual pages, as they are installed: well-formed, and with every option of ``--help``."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from scripts.place import CHECKOUT
@@ -14,28 +17,32 @@ from sundog.cli import (
     fromhost_arguments,
     selftest_arguments,
 )
+from sundog.cli.image_arguments import _parser, _subcommands
 from sundog.launcher.help import OPTIONS
-from tests.launcher.installation import load_packaging
 
-CH_RUN = (CHECKOUT / "docs" / "man" / "ch-run.1").read_text()
-# The commands whose options argparse knows.
-PARSERS = {
-    "ch-checkns": checkns_arguments.make_parser,
-    "ch-convert": convert_arguments.make_parser,
-    "ch-fromhost": fromhost_arguments.make_parser,
-    "ch-test": selftest_arguments.make_parser,
+PAGES = Path(sys.prefix) / "share" / "man" / "man1"
+PARSERS: dict[str, argparse.ArgumentParser] = {
+    "ch-checkns": checkns_arguments.make_parser(),
+    "ch-convert": convert_arguments.make_parser(),
+    "ch-fromhost": fromhost_arguments.make_parser(),
+    "ch-image": _parser(),
+    "ch-test": selftest_arguments.make_parser(),
+    **{f"ch-image-{name}": parser for name, parser in _subcommands(_parser()).items()},
 }
-PAGES = {name: (CHECKOUT / "docs" / "man" / f"{name}.1").read_text() for name in PARSERS}
+NAMES = sorted([*PARSERS, "ch-run"])
 # tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
-CH_IMAGE = load_packaging("manual_page").page(DOCUMENT)
 
 
-def formatted(page: str) -> str:
+def page(name: str) -> str:
+    return (PAGES / f"{name}.1").read_text()
+
+
+def formatted(name: str) -> str:
     """Return the output of man(1); a warning fails the test."""
     done = subprocess.run(
         ["groff", "-man", "-ww", "-Tascii", "-P-cbou"],
-        input=page,
+        input=page(name),
         capture_output=True,
         text=True,
         check=False,
@@ -44,27 +51,45 @@ def formatted(page: str) -> str:
     return done.stdout
 
 
+def options(name: str) -> set[str]:
+    """Return the options that the help of a command lists."""
+    if name == "ch-run":
+        return {f"--{long}" for _, long, _, _ in OPTIONS} | {
+            f"-{short}" for short, *_ in OPTIONS if short
+        }
+    return {
+        option
+        for action in PARSERS[name]._actions
+        if action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    }
+
+
+def test_every_command_has_a_page() -> None:
+    assert {path.stem for path in PAGES.iterdir()} >= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_is_formatted_without_a_warning_and_has_all_options(name: str) -> None:
+    text = formatted(name)
+    words = set(re.findall(r"(?<![\w-])-{1,2}[\w?][\w-]*", text))
+    assert options(name) <= words, name
+    for title in ("NAME", "SYNOPSIS"):
+        assert f"\n{title}\n" in text
+    assert re.search(rf"^ +{name} - [a-z].*[^.]$", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
-    "page", [CH_RUN, CH_IMAGE, *PAGES.values()], ids=["ch-run", "ch-image", *PAGES]
+    ("name", "headings"),
+    [
+        ("ch-run", ["OPTIONS", "SHARED CONTAINERS", "ENVIRONMENT", "EXIT STATUS", "SEE ALSO"]),
+        ("ch-convert", ["OPTIONS", "FORMATS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]),
+    ],
 )
-def test_page_is_formatted_without_a_warning(page: str) -> None:
-    formatted(page)
-
-
-@pytest.mark.parametrize(("short", "long"), [(short, long) for short, long, *_ in OPTIONS])
-def test_every_option_of_ch_run_has_its_entry(short: str, long: str) -> None:
-    entries = [entry.replace("=", " ").replace("[", " ").split() for entry in _entries(CH_RUN)]
-    assert any(f"--{long}" in entry for entry in entries)
-    assert not short or any(f"-{short}" in entry for entry in entries)
-
-
-@pytest.mark.parametrize("name", PARSERS)
-def test_every_option_has_its_entry(name: str) -> None:
-    entries = re.sub(r"\\fP|\\fR", " ", " ".join(_entries(PAGES[name])))
-    words = re.findall(r"(?<!\S)--?[a-z-]+", entries.replace("\\ ", " ").replace(".BI", " "))
-    for action in PARSERS[name]()._actions:
-        for option in action.option_strings:
-            assert option in words
+def test_page_has_the_sections_of_its_document(name: str, headings: list[str]) -> None:
+    lines = formatted(name).splitlines()
+    for heading in headings:
+        assert lines.count(heading) == 1
 
 
 def test_page_of_ch_image_has_all_of_the_document() -> None:
@@ -72,8 +97,8 @@ def test_page_of_ch_image_has_all_of_the_document() -> None:
     titles = {at - 1 for at, line in enumerate(lines) if line.startswith("|---")}
     rows = [line for at, line in enumerate(lines) if line.startswith("| ") and at not in titles]
     tags = [row.split(" | ")[0].strip("| ").replace("`", "").replace("…", "...") for row in rows]
-    assert _entries(CH_IMAGE) == tags
-    shown = [line.strip() for line in formatted(CH_IMAGE).splitlines()]
+    assert _entries(page("ch-image")) == tags
+    shown = [line.strip() for line in formatted("ch-image").splitlines()]
     fenced = "".join(DOCUMENT.split("```\n")[1::2]).replace("…", "...")
     assert "ch-image build [OPTION...] CONTEXT\n" in fenced
     assert {line.strip() for line in fenced.splitlines()} <= set(shown)
@@ -81,10 +106,10 @@ def test_page_of_ch_image_has_all_of_the_document() -> None:
     assert headings <= set(shown)
 
 
-def _entries(page: str) -> list[str]:
+def _entries(text: str) -> list[str]:
     """Return the tags of a page's paragraphs, without markup."""
-    lines = page.splitlines()
+    lines = text.splitlines()
     tags = [lines[at + 1] for at, line in enumerate(lines) if line.startswith(".TP")]
-    for markup in (".BR ", ".B ", "\\fI", "\\fR", "\\fB", '"'):
+    for markup in ("\\fI", "\\fR", "\\fB"):
         tags = [tag.replace(markup, "") for tag in tags]
     return [tag.replace("\\-", "-") for tag in tags]

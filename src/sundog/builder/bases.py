@@ -13,6 +13,7 @@ from sundog.builder.scope import DEFAULT_PATH
 from sundog.errors import NotInStorage, SundogError
 from sundog.oci.config import ImageConfig
 from sundog.oci.platform import Platform
+from sundog.store.images import directory_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Bases:
         except SundogError as error:
             absence = _absence(self.store, name, platform)
             error.message = f"{absence}; and pulling it failed: {error.message}"
+            error.hint = directory_hint(name) or error.hint
             raise
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 HIT = "*"
 MISS = "."
@@ -20,6 +23,12 @@ class Report(Protocol):
 
     def warning(self, text: str) -> None:
         """Report what users may not expect."""
+
+    def watched(self, text: str, total: int | None = None) -> AbstractContextManager[None]:
+        """Show on a terminal how many bytes child processes move in the context."""
+
+    def note(self, text: str) -> None:
+        """Report progress on a terminal only."""
 
 
 def instruction_line(line: int, status: str, text: str) -> str:

@@ -57,6 +57,10 @@ def stage_result(state: BuildState, index: int) -> StageResult:
     return state.results[index]
 
 
+# Seconds after which a RUN says how long it took.
+_LONG = 1.0
+
+
 class StageBuild:
     """A stage during its build."""
 
@@ -79,6 +83,10 @@ class StageBuild:
 
     def run(self) -> StageResult:
         """Carry out the stage's instructions."""
+        count = len(self._state.graph.stages)
+        if count > 1:
+            alias = f": {self._stage.start.alias}" if self._stage.start.alias else ""
+            self._state.report.note(f"stage {self._stage.index + 1}/{count}{alias}")
         self._timed(self._stage.start, self._from)
         for name, default in self._stage.start.variables:
             self._scope.declare(name, default)
@@ -89,8 +97,10 @@ class StageBuild:
     def _timed(self, instruction: Instruction, action: Callable[[], None]) -> None:
         start = time.perf_counter()
         action()
-        milliseconds = (time.perf_counter() - start) * 1000
-        self._state.report.verbose(f"     {instruction.name} took {milliseconds:.1f} ms")
+        seconds = time.perf_counter() - start
+        self._state.report.verbose(f"     {instruction.name} took {seconds * 1000:.1f} ms")
+        if instruction.name == "RUN" and seconds >= _LONG:
+            self._state.report.note(f"     RUN took {seconds:.1f} s")
 
     def _from(self) -> None:
         base, start = self._stage.base, self._stage.start
@@ -328,7 +338,12 @@ class StageBuild:
         """Carry out an instruction; return its layer, None if it changed nothing."""
         real_sync = self._state.options.real_sync
         with self._store.driver.begin(below, real_sync=real_sync, bare=step.is_bare) as snapshot:
-            step.execute(snapshot)
+            # The output of a command would meet the display.
+            with ExitStack() as stack:
+                if step.is_bare:
+                    word = step.text.partition(" ")[0]
+                    stack.enter_context(self._state.report.watched(f"     {word}"))
+                step.execute(snapshot)
             return snapshot.commit(step.text)
 
     def _failure(self, instruction: Instruction, error: SundogError) -> SundogError:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sundog.errors import UsageError
+from sundog.cli.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
 _DESCRIPTION = """\
 Try each step that a container needs on this machine.  Print ok, or what is
@@ -28,15 +27,10 @@ class CheckArguments(argparse.Namespace):
     verbose: int = 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help")
-
-
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = _Parser(
-        "ch-checkns",
+    parser = Parser(
+        prog="ch-checkns",
         usage="ch-checkns [OPTION...]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import gc
-import os
-import sys
+
+from sundog.cli.ending import run_and_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 # As for ch-image.
 _ALLOCATIONS = 50_000
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run ``ch-convert`` with this process's arguments, and end it."""
     gc.set_threshold(_ALLOCATIONS)
-    from sundog.cli.convert_command import run  # noqa: PLC0415 - after that
+    run_and_end(_run)
 
-    status = run(sys.argv[1:])
-    if status < 0:
-        from sundog.cli.interruption import die_of  # noqa: PLC0415
 
-        die_of(-status)
-    sys.stderr.flush()
-    os._exit(status)
+def _run(argv: Sequence[str]) -> int:
+    from sundog.cli.convert_command import run  # noqa: PLC0415 - under the care of run_and_end
+
+    return run(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

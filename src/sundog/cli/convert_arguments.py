@@ -6,11 +6,11 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from sundog.cli.parser import Parser
 from sundog.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
 _DESCRIPTION = "Convert an image from one format to another."
 _EPILOGUE = """\
@@ -50,15 +50,10 @@ class ConvertArguments(argparse.Namespace):
     verbose: int = 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help")
-
-
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = _Parser(
-        "ch-convert",
+    parser = Parser(
+        prog="ch-convert",
         usage="ch-convert [OPTION...] IN OUT",
         description=_DESCRIPTION,
         epilog=_EPILOGUE,

@@ -9,11 +9,11 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sundog.cli.parser import Parser
 from sundog.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
 _DESCRIPTION = "Put files of the host into the directory of an image: all of them, or none."
 _EPILOGUE = """\
@@ -52,11 +52,6 @@ class FromhostArguments(argparse.Namespace):
         super().__init__(files=[])
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help")
-
-
 class _AddFiles(argparse.Action):
     """Add a FileOption, with the --dest that has been read so far."""
 
@@ -91,10 +86,10 @@ class _SetDestination(argparse.Action):
         namespace.destination = values
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = _Parser(
-        "ch-fromhost",
+    parser = Parser(
+        prog="ch-fromhost",
         usage="ch-fromhost [OPTION...] FILE_OPTION... IMGDIR",
         description=_DESCRIPTION,
         epilog=_EPILOGUE,

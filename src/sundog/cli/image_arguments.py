@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import suppress
 
 from sundog import __version__
 from sundog.cli.build_arguments import add_build_options, add_modify_options
+from sundog.cli.parser import OneOf, Parser, PodmanOption, suggestion
 from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
-    from typing import Any, NoReturn, TextIO
-
-# Columns of the help: the width where the terminal tells none, and the margin.
-_WIDTH, _MARGIN = 80, 2
+    from typing import TextIO
 
 
 class ImageArguments(argparse.Namespace):
@@ -75,81 +72,52 @@ class ImageArguments(argparse.Namespace):
     path: str
     reference: str
     registry: str
+    remote: bool = False
     reset: bool = False
     script: str | None = None
     shell: str | None = None
     target: str | None = None
+    topic: str | None = None
     tree: bool = False
     username: str | None = None
 
 
-class _Formatter(argparse.HelpFormatter):
-    """Format help as wide as the terminal.
-
-    argparse's own formatter imports half of the standard library to ask for the width.
-    """
-
-    def __init__(self, prog: str) -> None:
-        columns = os.environ.get("COLUMNS", "")
-        width = int(columns) if columns.isascii() and columns.isdigit() else 0
-        with suppress(OSError):
-            width = width or os.get_terminal_size().columns
-        super().__init__(prog, width=(width or _WIDTH) - _MARGIN)
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(formatter_class=_Formatter, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help")
-
-
-class _OneOf(argparse.Action):
-    """Store ``const``, once on each side of the subcommand.
-
-    argparse's own groups of that kind fail in Python 3.11 where their help is suppressed.
-    """
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,  # noqa: ARG002 - as argparse calls it
-        option_string: str | None = None,
-    ) -> None:
-        if getattr(namespace, self.dest, None) not in (None, self.const):
-            parser.error(f"argument {option_string}: only one of its kind is allowed")
-        setattr(namespace, self.dest, self.const)
-
-
 def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     """Read the command line; raise UsageError.  ``--help`` and ``--version`` exit."""
-    arguments, unknown = _parser(wanted=argv).parse_known_args(argv, namespace=ImageArguments())
+    parser = _parser(wanted=argv)
+    arguments, unknown = parser.parse_known_args(argv, namespace=ImageArguments())
+    if unknown:
+        known = _subcommands(parser)
+        raise known.get(arguments.subcommand or "", parser).unrecognized(unknown)
     if arguments.subcommand is None:
         raise UsageError("CMD not specified", "ch-image --help")
-    if unknown:
-        raise UsageError(
-            f"unrecognized arguments: {' '.join(unknown)}",
-            f"ch-image {arguments.subcommand} --help",
-        )
+    if arguments.subcommand in _ALIASES:
+        arguments.subcommand = _ALIASES[arguments.subcommand][0]
     if arguments.quiet and arguments.verbose:
         raise UsageError('"--quiet" incompatible with "--verbose"', "leave out one of them")
     return arguments
 
 
-def print_help(stream: TextIO) -> None:
-    """Print the help, as an empty command line asks for it."""
-    _parser().print_help(stream)
+def print_help(stream: TextIO, subcommand: str | None = None) -> None:
+    """Print the help of ``ch-image``, or of a subcommand; raise UsageError if there is none."""
+    parser = _parser()
+    if subcommand is not None:
+        known = _subcommands(parser)
+        if subcommand not in known:
+            raise UsageError(
+                f"not a subcommand: {subcommand}", suggestion(subcommand, known) + "ch-image --help"
+            )
+        parser = known[subcommand]
+    parser.print_help(stream)
 
 
-def _parser(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
+def _parser(wanted: Container[str] | None = None) -> Parser:
     """Return the parser, with the options of the subcommands that are ``wanted``.
 
     None stands for all subcommands, as the manual needs them.  Of others it has the name only:
     their options take milliseconds.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="ch-image",
         description="Build and manage images, completely unprivileged.",
         parents=[_common_options(hidden=False)],
@@ -161,7 +129,14 @@ def _parser(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
         prog=parser.prog, dest="subcommand", metavar="CMD", title="subcommands"
     )
     common = _common_options(hidden=True)
-    for name, (summary, add_options) in _SUBCOMMANDS.items():
+    summaries = {
+        **_SUBCOMMANDS,
+        **{
+            alias: (summary, _SUBCOMMANDS[name][1])
+            for alias, (name, summary, _) in _ALIASES.items()
+        },
+    }
+    for name, (summary, add_options) in summaries.items():
         if wanted is not None and name not in wanted:
             subcommands.add_parser(name, help=summary, add_help=False)
             continue
@@ -169,12 +144,23 @@ def _parser(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
             name, help=summary, description=f"{summary}.", parents=[common]
         )
         add_options(subcommand)
+        if name in _ALIASES:
+            subcommand.set_defaults(**_ALIASES[name][2])
     return parser
 
 
-def _common_options(*, hidden: bool) -> _Parser:
+def _subcommands(parser: argparse.ArgumentParser) -> dict[str, Parser]:
+    """Return the parsers of the subcommands by name."""
+    return next(
+        dict(action.choices)
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+
+
+def _common_options(*, hidden: bool) -> Parser:
     """Return the options that may stand before or after the subcommand."""
-    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = parser.add_argument_group("common options, before or after CMD")
 
     def option(*names: str, help: str, **settings: object) -> None:  # noqa: A002 - argparse's word
@@ -185,7 +171,7 @@ def _common_options(*, hidden: bool) -> _Parser:
         )
 
     def cache_option(name: str, mode: str, help: str) -> None:  # noqa: A002
-        option(name, dest="cache", action=_OneOf, nargs=0, const=mode, help=help)
+        option(name, dest="cache", action=OneOf, nargs=0, const=mode, help=help)
 
     cache_option("--cache", "enabled", "use the build cache (default; $CH_IMAGE_CACHE)")
     cache_option("--no-cache", "disabled", "neither read nor write the build cache")
@@ -240,6 +226,7 @@ def _push_options(parser: argparse.ArgumentParser) -> None:
         "--image", metavar="DIR", help="push this directory instead, as one layer, to IMAGE"
     )
     _compression_option(parser)
+    parser.add_argument("--compress", action=PodmanOption, const="write --compression=NAME")
 
 
 def _save_options(parser: argparse.ArgumentParser) -> None:
@@ -254,6 +241,7 @@ def _save_options(parser: argparse.ArgumentParser) -> None:
         help="oci-archive (default), oci-dir, or docker-archive as docker load reads it",
     )
     _compression_option(parser)
+    parser.add_argument("--compress", action=PodmanOption, const="write --compression=NAME")
 
 
 def _compression_option(parser: argparse.ArgumentParser) -> None:
@@ -282,6 +270,10 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="IMAGE", help="name of the new image")
 
 
+def _help_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic", metavar="SUBCOMMAND", nargs="?", help="default: ch-image itself")
+
+
 def _history_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="IMAGE", help="name of the image")
     _format_option(parser)
@@ -301,6 +293,9 @@ def _list_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="pattern of names; one name alone shows its details",
     )
+    parser.add_argument(
+        "--remote", action="store_true", help="with one name: ask the registry about it, too"
+    )
     _format_option(parser)
 
 
@@ -309,6 +304,11 @@ def _login_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-u", "--username", metavar="USER", help="default: ask")
     parser.add_argument(
         "--password-stdin", action="store_true", help="read the password from standard input"
+    )
+    parser.add_argument(
+        "--password",
+        action=PodmanOption,
+        const="other users can read command lines; write --password-stdin",
     )
 
 
@@ -362,6 +362,7 @@ _SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] =
     "build-cache": ("show, or clean up, the build cache", _build_cache_options),
     "delete": ("delete images from storage", _delete_options),
     "gestalt": ("tell something about this installation", _gestalt_options),
+    "help": ("print the help of ch-image, or of a subcommand", _help_options),
     "import": ("import a tar archive or a directory as an image", _import_options),
     "history": ("tell how an image came about", _history_options),
     "inspect": ("print all that is known of images, as JSON", _inspect_options),
@@ -375,6 +376,16 @@ _SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] =
     "pull": ("fetch an image from a registry", _pull_options),
     "reset": ("delete everything in storage", _reset_options),
     "tag": ("give an image another name", _tag_options),
+}
+
+
+# Further names, as users of other tools type them: the subcommand, the summary, and the options
+# that the name sets.
+_ALIASES: dict[str, tuple[str, str, dict[str, object]]] = {
+    "images": ("list", "the same as list --long", {"long": True}),
+    "ls": ("list", "the same as list", {}),
+    "prune": ("build-cache", "the same as build-cache --gc", {"collect": True}),
+    "rm": ("delete", "the same as delete", {}),
 }
 
 

@@ -38,6 +38,10 @@ def run(argv: Sequence[str]) -> int:
     if report.hides_stdout:
         silence_stdout()
     name_stdout()
+    if report.draws:
+        from sundog.container.watch import WATCH  # noqa: PLC0415 - for terminals only
+
+        WATCH.start()
     if arguments.no_limits:
         from sundog.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415 - seldom needed
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 from sundog.cli.image_arguments import storage_path
 from sundog.record.names import canonical_name
 from sundog.store.store import Store
@@ -18,7 +21,19 @@ def run(arguments: ImageArguments, report: Report) -> int:
     canonical_name(arguments.reference)  # a bad name fails before the work begins
     report.info(f"importing:    {arguments.path}")
     report.info(f"destination:  {arguments.reference}")
-    with Store.open(storage_path(arguments)) as store:
+    with (
+        Store.open(storage_path(arguments)) as store,
+        report.watched("importing", _size(arguments)),
+    ):
         import_image(store, arguments.path, arguments.reference)
     report.info("done")
     return 0
+
+
+def _size(arguments: ImageArguments) -> int | None:
+    """Return the size of the archive; None if it is a directory, a pipe or not there."""
+    try:
+        status = os.stat(arguments.path)
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

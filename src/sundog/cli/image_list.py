@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import human_size, print_json, print_line, print_table
 from sundog.cli.registries import open_session
-from sundog.errors import EXIT_ERROR, NotInStorage, SundogError
+from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
 from sundog.record.names import canonical_name
 from sundog.store.images import is_glob
 from sundog.store.store import Store
@@ -24,19 +25,25 @@ if TYPE_CHECKING:
     _Detail = tuple[str, ...]  # the name of the detail, and the lines of its value
 
 _UNKNOWN = "-"
+_HEADER = ("NAME", "ID", "CREATED", "SIZE", "LAYERS", "ORIGIN")
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Print all images, those that match patterns, or the details of one."""
     globs = arguments.globs
+    is_one = len(globs) == 1 and not is_glob(globs[0]) and arguments.format == "text"
+    if arguments.remote and not is_one:
+        raise UsageError("--remote: not the name of one image", "ch-image list --remote IMAGE")
     with Store.open(storage_path(arguments)) as store:
-        if len(globs) == 1 and not is_glob(globs[0]) and arguments.format == "text":
+        if is_one:
             return _print_details(store, globs[0], arguments, report)
         images = _matching(store, globs) if globs else store.images.list()
         if arguments.format == "json":
             print_json([_described(store, image) for image in images])
         elif arguments.long and images:
-            print_table([_row(_described(store, image)) for image in images])
+            rows = [_row(_described(store, image)) for image in images]
+            # Scripts read tables, too, and know no header.
+            print_table([_HEADER, *rows] if sys.stdout.isatty() else rows)
         elif not arguments.long:
             for image in images:
                 print_line(image.typed)
@@ -77,7 +84,7 @@ def _row(described: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _print_details(store: Store, text: str, arguments: ImageArguments, report: Report) -> int:
-    """Print the details of an image here and in its registry; return the exit status.
+    """Print the details of an image here and, with --remote, in its registry; return the status.
 
     It is no error if the image is in neither place.  It is one if the image is not in storage and
     the registry can't be asked.
@@ -104,14 +111,16 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
             ("size", human_size(store.images.size(image))),
             ("layers", *(layers or ["none"])),
         ]
-    try:
-        details += _remote_details(text, arguments, report)
-    except SundogError as error:
-        report.warning(error.message)
-        details.append(("available remotely", "unknown"))
-        is_known = image is not None
+    is_known = True
+    if not arguments.remote:
+        details.append(("available remotely", "not asked (--remote asks the registry)"))
     else:
-        is_known = True
+        try:
+            details += _remote_details(text, arguments, report)
+        except SundogError as error:
+            report.warning(error.message)
+            details.append(("available remotely", "unknown"))
+            is_known = image is not None
     details.append(("host platform", str(host)))
     width = max(len(name) for name, *_ in details) + len(":  ")
     for name, first, *rest in details:

@@ -12,13 +12,16 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+from contextlib import contextmanager
 
-from sundog.cli.output import TAB
+from sundog.cli.output import TAB, human_size
+from sundog.container.watch import WATCH
 from sundog.kernel.libc import escaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import TextIO
 
     from sundog.cli.transfers import Display
@@ -33,6 +36,8 @@ _COLOURS = {
     _INFO: "33",
     _WARNING: "31",
 }
+# Children that moved fewer bytes leave no line.
+_WORTH_A_LINE = 1 << 20
 _ERROR_COLOUR = "1;31"
 
 
@@ -99,13 +104,48 @@ class Report:
         if not self.draws:
             self.info(f"{label}: {verb}")
             return Transfer()
-        text = escaped(f"{label}: {verb}")
         with self._lock:
-            if self._display is None:
-                from sundog.cli.transfers import Display  # noqa: PLC0415 - on a terminal only
+            return self._drawn(escaped(f"{label}: {verb}"), total)
 
-                self._display = Display(self._stream)
-            return _DrawnTransfer(self._display, self._lock, text, total)
+    def _drawn(self, text: str, total: int | None, least: int = 1) -> _DrawnTransfer:
+        if self._display is None:
+            from sundog.cli.transfers import Display  # noqa: PLC0415 - on a terminal only
+
+            self._display = Display(self._stream)
+        return _DrawnTransfer(self, self._display, text, total, least)
+
+    @contextmanager
+    def watched(self, text: str, total: int | None = None) -> Iterator[None]:
+        """Show on a terminal how many bytes child processes move in the context, then keep a line.
+
+        Elsewhere this prints nothing.
+        """
+        if not self.draws:
+            yield
+            return
+        with self._lock:
+            transfer = self._drawn(escaped(text), total, _WORTH_A_LINE)
+        shown = 0
+
+        def show(count: int) -> None:
+            nonlocal shown
+            transfer.advance(count - shown)
+            shown = count
+
+        try:
+            with WATCH.shown(show):
+                yield
+            if shown and total is not None:
+                show(total)
+        except BaseException:
+            transfer.give_up()
+            raise
+        transfer.end()
+
+    def note(self, text: str) -> None:
+        """Report progress on a terminal only."""
+        if self.draws:
+            self.info(text)
 
     def end_display(self) -> None:
         """Remove the drawing from the terminal, and show the cursor again."""
@@ -119,7 +159,7 @@ class Report:
         return (
             self.level >= _INFO
             and self._stream.isatty()
-            and os.environ.get("TERM", "dumb") != "dumb"
+            and os.environ.get("TERM", "") not in ("", "dumb")
         )
 
     @property
@@ -168,17 +208,32 @@ class Transfer:
 
 
 class _DrawnTransfer(Transfer):
+    """A transfer with a line on the terminal; if it moved ``least`` bytes, a last line stays."""
+
     def __init__(
-        self, display: Display, lock: threading.RLock, text: str, total: int | None
+        self, report: Report, display: Display, text: str, total: int | None, least: int
     ) -> None:
+        self._report = report
         self._display = display
-        self._lock = lock
+        self._lock = report._lock
+        self._text = text
+        self._least = max(least, total or 0) if least == 1 else least
+        self._moved = 0
+        self._start = time.monotonic()
         self._task = display.add(text, total)
 
     def advance(self, size: int) -> None:
         with self._lock:
+            self._moved += size
             self._display.advance(self._task, size)
 
-    def end(self) -> None:
+    def give_up(self) -> None:
+        """Leave no line."""
         with self._lock:
             self._display.remove(self._task)
+
+    def end(self) -> None:
+        self.give_up()
+        if self._moved >= self._least:
+            seconds = time.monotonic() - self._start
+            self._report.info(f"{self._text}: {human_size(self._moved)} in {seconds:.1f} s")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+from sundog.cli.ending import run_and_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run ``ch-test`` with this process's arguments, and end it."""
-    from sundog.cli.selftest_command import run  # noqa: PLC0415 - after the signals are set
-    from sundog.cli.small_command import end  # noqa: PLC0415
+    run_and_end(_run)
 
-    end(run(sys.argv[1:]))
+
+def _run(argv: Sequence[str]) -> int:
+    from sundog.cli.selftest_command import run  # noqa: PLC0415 - under the care of run_and_end
+
+    return run(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

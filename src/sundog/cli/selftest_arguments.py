@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sundog.errors import UsageError
+from sundog.cli.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
 _DESCRIPTION = """\
 Find out what works on this machine: namespaces, the file system of the storage
@@ -34,15 +33,10 @@ class SelfTestArguments(argparse.Namespace):
     storage: str | None = None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help")
-
-
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = _Parser(
-        "ch-test",
+    parser = Parser(
+        prog="ch-test",
         usage="ch-test [OPTION...]",
         description=_DESCRIPTION,
         epilog=_EPILOGUE,

@@ -1,13 +1,11 @@
-"""What the smaller commands share: the way from a command line to the end of the process."""
+"""What the smaller commands share: the way from a command line to an exit status."""
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from sundog import __version__
-from sundog.cli.interruption import die_of
 from sundog.cli.report import Report
 from sundog.cli.running import run_action
 from sundog.cli.streams import name_stdout, open_closed
@@ -16,7 +14,7 @@ from sundog.errors import UsageError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from typing import NoReturn, Protocol, TypeVar
+    from typing import Protocol, TypeVar
 
     class Arguments(Protocol):
         """The options that each command has."""
@@ -55,11 +53,3 @@ def run_command(
         return 0
     name_stdout()
     return run_action(lambda: act(arguments, report), report, usage_status)
-
-
-def end(status: int) -> NoReturn:
-    """End this process with an exit status, or by a signal."""
-    if status < 0:
-        die_of(-status)
-    sys.stderr.flush()
-    os._exit(status)

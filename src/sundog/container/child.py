@@ -20,6 +20,7 @@ import time
 from contextlib import contextmanager, suppress
 
 from sundog.container.relay import Relay
+from sundog.container.watch import WATCH
 from sundog.errors import SundogError
 from sundog.kernel.files import close_all_but
 from sundog.kernel.process import set_pdeathsig
@@ -119,7 +120,7 @@ class Child:
             poll.register(source, select.POLLIN)
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = [fd for fd, _ in poll.poll(None if left is None else left * 1000)]
+            ready = [fd for fd, _ in WATCH.poll(poll, left)]
             if not ready:
                 return
             if relay is not None:

@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     from sundog.layer.tar_writer import TarWriter
     from sundog.store.images import Image
     from sundog.transfer.packing import Packing
-    from sundog.transfer.report import Report, Transfer
+    from sundog.transfer.report import Transfer, WatchingReport
 
 
 class Progress(Protocol):
     """What a conversion tells; ``cli/`` shows it."""
 
     @property
-    def report(self) -> Report:
+    def report(self) -> WatchingReport:
         """The messages."""
 
     def stage(self, verb: str, total: int | None) -> Transfer:
@@ -147,8 +147,9 @@ class _Conversion:
         try:
             return self._store.images.get(name)
         except NotInStorage as error:
+            hint = f"./{name} is here: write ./{name} to convert it" if os.path.exists(name) else ""
             raise NotInStorage(
-                f"source image not found in ch-image storage: {name}", error.hint
+                f"source image not found in ch-image storage: {name}", hint or error.hint
             ) from None
 
     def run(self) -> None:
@@ -297,6 +298,11 @@ class _Conversion:
 
     @contextmanager
     def _stage(self, verb: str) -> Iterator[Transfer]:
+        """Show a stage.  Enter this before ``_flat``: it may fork the store's worker.
+
+        Otherwise the worker would keep the pipe of ``_flat`` open, and the process that writes into
+        it would not see that nobody reads any more.
+        """
         total = None
         if self._image is not None:
             total = self._store.images.size(self._image)
@@ -316,16 +322,16 @@ class _Conversion:
         store.images.put(named)
 
     def _to_directory(self) -> None:
-        with self._unpackable() as (stream, rules), self._stage("unpacking") as transfer:
+        with self._stage("unpacking") as transfer, self._unpackable() as (stream, rules):
             to_directory(stream, self._target.text, rules, transfer)
 
     def _to_squash(self) -> None:
         assert self._maker is not None
-        with self._flat(is_flat=True) as stream, self._stage("packing") as transfer:
+        with self._stage("packing") as transfer, self._flat(is_flat=True) as stream:
             write_squash(stream, self._target.text, self._maker, transfer)
 
     def _to_tar(self) -> None:
-        with self._flat(is_flat=False) as stream, self._stage("packing") as transfer:
+        with self._stage("packing") as transfer, self._flat(is_flat=False) as stream:
             if self._target.is_stream:
                 with open(1, "wb", buffering=0, closefd=False) as out:
                     self._compress(stream, out, transfer)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sundog.store.layer_info import LayerBlob
     from sundog.store.store import Store
     from sundog.transfer.documents import LeavingImage
-    from sundog.transfer.report import Report
+    from sundog.transfer.report import WatchingReport
 
 OCI_DIRECTORY, DOCKER_ARCHIVE = "oci-dir", "docker-archive"
 _CHUNK = 1 << 20
@@ -127,7 +127,7 @@ def save(
     form: str,
     *,
     packing: Packing,
-    report: Report,
+    report: WatchingReport,
 ) -> None:
     """Write ``images`` in the format ``form`` to a path or, for an archive, to a stream.
 
@@ -152,7 +152,7 @@ def _write(
     form: str,
     *,
     packing: Packing,
-    report: Report,
+    report: WatchingReport,
 ) -> None:
     put_layer: Callable[[Store, str, Packing, Writer, set[str]], LayerBlob]
     put_layer = _put_bare_layer if form == DOCKER_ARCHIVE else _put_blob
@@ -166,7 +166,8 @@ def _write(
             for line in set_id_warnings(store, layer):
                 report.warning(f"{label}: {line}")
             if layer not in blobs:
-                blobs[layer] = put_layer(store, layer, packing, writer, written)
+                with report.watched(f"{label}: packing", store.layers.size(layer)):
+                    blobs[layer] = put_layer(store, layer, packing, writer, written)
                 report.info(f"{label}: {blobs[layer].descriptor.digest.encoded[:7]}: written")
         own = [blobs[layer] for layer in image.layers]
         came = as_it_came(store, image, own) if form != DOCKER_ARCHIVE else None

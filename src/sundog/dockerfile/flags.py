@@ -5,6 +5,8 @@ Specification: the Dockerfile reference.
 
 from __future__ import annotations
 
+from sundog.spelling import nearest
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,9 +43,6 @@ FLAGS: dict[str, dict[str, Kind]] = {
         "device": TEXTS,
     },
 }
-
-
-_LONGEST = 100  # characters of a word that is compared with known words
 
 
 class Flags:
@@ -117,9 +116,5 @@ def _flag_hint(name: str, known: dict[str, Kind]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return a hint with the known word that is most like ``word``; "" if there is none."""
-    if len(word) > _LONGEST:
-        return ""
-    import difflib  # noqa: PLC0415 - slow to import, and needed only for an error
-
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {prefix}{close[0]}?" if close else ""
+    close = nearest(word, known)
+    return f"did you mean {prefix}{close}?" if close else ""

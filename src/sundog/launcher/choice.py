@@ -5,11 +5,13 @@ Floor 0.
 
 import os
 
-from sundog.errors import SundogError
+from sundog.container.paths import exists
+from sundog.errors import NotInStorage, SundogError
 from sundog.kernel.files import STDOUT_FILENO
+from sundog.kernel.libc import printable
 from sundog.launcher.environment import EnvironmentChange, SetFromImage
 from sundog.launcher.help import USAGE
-from sundog.launcher.image import Image, find_image
+from sundog.launcher.image import Image, find_image, image_name
 from sundog.launcher.options import CommandLine
 from sundog.launcher.storage import Storage
 
@@ -29,6 +31,8 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
     Raises SundogError if the options do not fit it.
     """
     image = given or find_image(line.operands[0], storage, unsafe=line.unsafe)
+    if given is None and not image.named:
+        refuse_other_directory(line, storage)
     if line.write and (image.named or given is not None):
         raise SundogError(
             f"--write invalid when running {'by name' if image.named else 'from a file'}",
@@ -56,3 +60,25 @@ def execution(
             command = [*image.prefix, *command]
         changes = [*image.variables, *changes]
     return command, changes, workdir if line.directory is None else line.directory
+
+
+def refuse_other_directory(line: CommandLine, storage: Storage) -> None:
+    """Raise NotInStorage if IMAGE is a name, and a directory of that name is something else.
+
+    The function recognizes a root file system by its /dev, which a container cannot do without.
+    ``./NAME`` always means the directory.
+    """
+    word = line.operands[0]
+    if (
+        b"/" in word
+        or image_name(word) is None
+        or line.write
+        or line.overlay_size is not None
+        or exists(word + b"/dev")
+    ):
+        return
+    shown = printable(word)
+    raise NotInStorage(
+        f"image not found: {shown}: no such name in storage, and ./{shown} is no root file system",
+        f"the storage is {printable(storage.path)}; see: ch-image list",
+    )

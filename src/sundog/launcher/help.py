@@ -43,6 +43,28 @@ OPTIONS = (
     ("V", "version", "", "print the version and exit"),
 )
 
+# Options that podman's users type.  ch-run accepts them and says why they do nothing.
+_ALWAYS_INTERACTIVE = "COMMAND always has the terminal and the standard input of ch-run"
+ACCEPTED = {
+    **dict.fromkeys((b"-it", b"-ti", b"-i", b"--interactive", b"--tty"), _ALWAYS_INTERACTIVE),
+    b"--rm": "ch-run never leaves a container behind",
+}
+
+# What podman's users write here in place of an option of podman that ch-run lacks.
+INSTEAD = {
+    "entrypoint": "write the command after IMAGE --",
+    "env-file": "write --set-env=FILE",
+    "env-host": "COMMAND has the variables of the host unless --unset-env removes them",
+    "network": "COMMAND has the network of the host",
+    "publish": "COMMAND has the network of the host, with all its ports",
+    "read-only": "the image is read-only unless you write -w or -W",
+    "tmpfs": "write -t for a /tmp of its own, or -W to write anywhere",
+    "unsetenv": "write --unset-env GLOB",
+    "user": "write -u UID -g GID; with --notify they are users of the image",
+    "volume": "write -b SRC[:DST[:ro]]",
+    "workdir": "write -c DIR",
+}
+
 
 def help_text() -> str:
     """Return the text of --help."""

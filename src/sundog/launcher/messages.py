@@ -38,6 +38,11 @@ class Messages:
         if self.verbosity >= -1:
             write_line("warning: " + text)
 
+    def note(self, text: str) -> None:
+        """Print a hint about something that works; ``ch-run`` prints it once."""
+        if self.verbosity >= 0:
+            write_line("hint: " + text)
+
     def verbose(self, text: str) -> None:
         """Print at -v what ``ch-run`` does or leaves out."""
         if self.verbosity >= 1:

@@ -24,9 +24,10 @@ from sundog.launcher.environment import (
     parse_variable,
     read_variables,
 )
-from sundog.launcher.help import OPTIONS, help_text, usage_text
+from sundog.launcher.help import ACCEPTED, INSTEAD, OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
+from sundog.spelling import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class CommandLine:
     def read_operand(self, value: bytes) -> None:
         """Add IMAGE, COMMAND or an ARG."""
         self.operands.append(value)
+
+    def read_accepted(self, value: bytes) -> None:
+        """Say what ``value``, an option of podman, would mean."""
+        self.messages.note(f"{printable(value)} has no effect: {ACCEPTED[value]}")
 
     def read_bind(self, value: bytes) -> None:
         """-b, --bind SRC[:DST[:ro|rw]]."""
@@ -282,13 +287,18 @@ class CommandLine:
 def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str, bytes | None]]":
     """Yield the long name and the argument of each option, ("operand", word) for each operand.
 
-    Without ``permute`` the first operand ends the options, as in POSIX.
+    ("accepted", word) stands for an option of podman that does nothing here; after an operand it
+    probably is an option of COMMAND, and an error.  Without ``permute`` the first operand ends the
+    options, as in POSIX.
     """
     words = iter(arguments)
+    accepted = ACCEPTED
     for word in words:
         if word == b"--":
             break
-        if word.startswith(b"--"):
+        if word in accepted:
+            yield "accepted", word
+        elif word.startswith(b"--"):
             name, equals, value = word[2:].partition(b"=")
             long, argument = find_long(name)
             if not argument and equals:
@@ -315,6 +325,7 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
                 break
         else:
             yield "operand", word
+            accepted = {}
             if not permute:
                 break
     for word in words:
@@ -332,7 +343,11 @@ def find_long(name: bytes) -> tuple[str, str]:
         if option[0] == shown:
             return option
     if not found:
-        raise usage_error(f"unrecognized option '--{shown}'")
+        text = f"unrecognized option '--{shown}'"
+        if shown in INSTEAD:
+            raise UsageError(text, INSTEAD[shown])
+        near = nearest(shown, [long for _, long, _, _ in OPTIONS])
+        raise usage_error(text, f"did you mean --{near}? " if near else "")
     if len(found) > 1:
         names = " ".join(f"'--{long}'" for long, _ in found)
         raise usage_error(f"option '--{shown}' is ambiguous; possibilities: {names}")
@@ -356,6 +371,6 @@ def next_argument(words: "Iterator[bytes]", complaint: str) -> bytes:
     return word
 
 
-def usage_error(text: str) -> UsageError:
+def usage_error(text: str, suggestion: str = "") -> UsageError:
     """Return the exception for a command line with wrong syntax."""
-    return UsageError(text, "see: ch-run --help; write options for COMMAND after --")
+    return UsageError(text, f"{suggestion}see: ch-run --help; write options for COMMAND after --")

@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 
+from sundog.container.watch import WATCH
 from sundog.kernel.files import symlink
 from sundog.layer.holes import data_extents
 from sundog.layer.xattrs import Pairs, get_xattrs, set_xattrs
@@ -117,5 +118,6 @@ class Copier:
             if not copied:
                 return
             start += copied
+            WATCH.count(copied)
         while start < end and (data := os.pread(source, min(end - start, _BUFFER_SIZE), start)):
             start += os.pwrite(target, data, start)

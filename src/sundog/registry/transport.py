@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import warnings
 from dataclasses import replace
 
 import urllib3
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sundog.registry.http import Request, Response
+
+# urllib3 warns on standard error, with places in its source, of what --tls-no-verify asks for.
+warnings.filterwarnings("ignore", module="urllib3")
 
 CONNECT_SECONDS = 20.0
 READ_SECONDS = 60.0  # without a single byte

@@ -328,7 +328,15 @@ def _contents(dirfd: int, name: str) -> bytes:
         return file.read()
 
 
+def directory_hint(text: str) -> str:
+    """Return the hint for a name that storage lacks if a directory has that name, or ""."""
+    if text.startswith(("/", "./", "../")) or not os.path.isdir(text):
+        return ""
+    return f"the directory ./{text} is here: ch-image import ./{text} {text}"
+
+
 def _not_in_storage(text: str) -> NotInStorage:
     return NotInStorage(
-        f"not in storage: {text}", f"ch-image pull {text}; or ch-image import PATH {text}"
+        f"not in storage: {text}",
+        directory_hint(text) or f"ch-image pull {text}; or ch-image import PATH {text}",
     )

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import cast
 
+from sundog.container.watch import WATCH
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
@@ -21,6 +23,7 @@ from sundog.store.layer_info import LayerInfo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import BinaryIO
 
     from sundog.layer.directory_owners import Owner
     from sundog.layer.inherit import StepOwners
@@ -36,10 +39,22 @@ def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
     tree = new_tree(draft)
     with (
         open(0 if archive is None else archive, "rb", closefd=archive is not None) as raw,
-        open_decompressed(raw) as stream,
+        open_decompressed(cast("BinaryIO", _Counted(raw))) as stream,
     ):
         unpacked = unpack(stream, tree, import_rules=True)
     return finish_draft(draft, unpacked.owners, unpacked.diff_id)
+
+
+class _Counted:
+    """A file that counts what is read from it."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._raw.read(size)
+        WATCH.count(len(data))
+        return data
 
 
 def copy_directory(

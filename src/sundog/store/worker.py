@@ -9,9 +9,11 @@ forks the worker.  It serves one call at a time, and dies with its parent.
 from __future__ import annotations
 
 import os
+import select
 import signal
 from contextlib import suppress
 
+from sundog.container.watch import WATCH
 from sundog.errors import KernelError, StoreError
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.process import set_pdeathsig
@@ -50,6 +52,7 @@ class TreeWorker:
             self.start()
         try:
             send(self._requests, pack_value((function.__name__, args, kwargs), take_apart))
+            self._wait()
             answer = receive(self._answers)
         except BrokenPipeError:
             answer = None
@@ -94,6 +97,12 @@ class TreeWorker:
             _serve(request_read, answer_write, parent, ids, get_ready)
         os.close(request_read)
         os.close(answer_write)
+
+    def _wait(self) -> None:
+        """Wait for the answer; show meanwhile how far the worker is."""
+        poll = select.poll()
+        poll.register(self._answers, select.POLLIN)
+        WATCH.poll(poll)
 
     def _obituary(self, task: str) -> StoreError:
         status = self.close()

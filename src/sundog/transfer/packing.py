@@ -12,6 +12,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sundog.container.watch import WATCH
 from sundog.oci.descriptor import Descriptor
 from sundog.oci.digest import Digest
 from sundog.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
@@ -22,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.layer.tar_writer import Sink
     from sundog.record.layer_path import LayerPath
     from sundog.store.layers import LayerId
     from sundog.store.store import Store
@@ -126,11 +128,23 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing) -> Packed:
     owners = read_owners(layer.owners)
     with open(place, "xb", buffering=0) as out:
         writer = CompressedWriter(out, packing.compression)
-        diff_id = write_tar(writer, layer.tree, owners, mtime_clamp=packing.epoch)
+        diff_id = write_tar(_Counted(writer), layer.tree, owners, mtime_clamp=packing.epoch)
         writer.finish()
     media_type = _MEDIA_TYPES[packing.compression]
     descriptor = Descriptor(media_type, Digest.parse(writer.digest), writer.size)
     return Packed(LayerBlob(descriptor, diff_id, packing.made), place)
+
+
+class _Counted:
+    """A sink that counts what goes through it."""
+
+    def __init__(self, out: Sink) -> None:
+        self._out = out
+
+    def write(self, data: bytes, /) -> int:
+        written = self._out.write(data)
+        WATCH.count(written)
+        return written
 
 
 def _compressor_name(compression: str) -> str:

@@ -5,7 +5,10 @@ Several threads may report at once.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 class Transfer(Protocol):
@@ -32,3 +35,10 @@ class Report(Protocol):
 
     def transfer(self, label: str, verb: str, total: int) -> Transfer:
         """Show that a blob of ``total`` bytes begins to move: ``layer 1/2: downloading``."""
+
+
+class WatchingReport(Report, Protocol):
+    """A report that also shows what child processes do."""
+
+    def watched(self, text: str, total: int | None = None) -> AbstractContextManager[None]:
+        """Show on a terminal how many bytes child processes move in the context."""

@@ -34,6 +34,7 @@ from sundog.builder.files.directories import (
     obstacle,
     too_many_links,
 )
+from sundog.container.watch import WATCH
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.files import Closing, symlink
 from sundog.kernel.libc import printable
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _ROOT = (0, 0)
-_SEND = 1 << 30  # bytes at a time
+_SEND = 1 << 24  # bytes at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +304,7 @@ def _copy_contents(source: int, target: int, size: int) -> None:
         offset, end = start, min(start + length, size)
         while offset < end:
             sent = os.sendfile(target, source, offset, min(end - offset, _SEND))
+            WATCH.count(sent)
             if not sent:
                 return
             offset += sent

@@ -1,0 +1,33 @@
+"""Write the files about all commands: completion and manual pages.
+
+``python command_files.py CHECKOUT DIRECTORY`` writes them below DIRECTORY, by their paths below
+``share/`` of an installation.  The build of the wheel runs this in a process of its own, because
+the tables of the command lines are modules of the checkout.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import completion
+import manual_page
+from command_lines import COMMANDS
+
+
+def write(checkout: Path, directory: Path) -> None:
+    """Write the files of all commands."""
+    for name, make in COMMANDS.items():
+        line = make()
+        document = checkout / "docs" / f"{name}.md"
+        text = document.read_text(encoding="utf-8") if document.exists() else ""
+        pages = manual_page.pages(line, text)
+        for path, content in (completion.files(line) | pages).items():
+            target = directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, f"{sys.argv[1]}/src")
+    write(Path(sys.argv[1]), Path(sys.argv[2]))

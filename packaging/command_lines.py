@@ -1,0 +1,186 @@
+"""The command lines of all commands, as values: from the tables that ``--help`` is made from.
+
+Completion and manual pages are made from these values.  A new command is one row of ``COMMANDS``.
+
+This module imports the modules of the command lines from the checkout, so the build runs it in a
+process of its own: see ``command_files``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What completes a word: a kind, or the words themselves.  A kind for each name of an argument.
+FILES, DIRECTORIES, IMAGES, STAGES = "files", "directories", "images", "stages"
+IMAGES_AND_FILES, SUBCOMMANDS = "images-and-files", "subcommands"
+UNKNOWN: tuple[str, ...] = ()
+KINDS = {
+    "BIND": DIRECTORIES,
+    "CONTEXT": DIRECTORIES,
+    "DIR": DIRECTORIES,
+    "DOCKERFILE": FILES,
+    "FILE": FILES,
+    "GLOB": IMAGES,
+    "IMAGE": IMAGES,
+    "IMGDIR": DIRECTORIES,
+    "IN": IMAGES_AND_FILES,
+    "NAME": IMAGES,
+    "NEW": IMAGES,
+    "OUT": IMAGES_AND_FILES,
+    "PATH": FILES,
+    "SCRIPT": FILES,
+    "STAGE": STAGES,
+}
+# The kinds that the name does not tell.  A test compares the words with the modules.
+OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
+    ("ch-convert", "--in-fmt"): (
+        *("ch-image", "dir", "docker", "docker-archive", "oci-archive", "oci-dir", "podman"),
+        *("sif", "squash", "tar"),
+    ),
+    ("ch-convert", "--out-fmt"): (
+        *("ch-image", "dir", "docker", "docker-archive", "oci-archive", "oci-dir", "podman"),
+        *("squash", "tar"),
+    ),
+    ("ch-image", "--bind"): DIRECTORIES,
+    ("ch-image", "--compression"): ("gzip", "zstd", "none"),
+    ("ch-image", "--force"): ("seccomp", "notify", "fakeroot", "none"),
+    ("ch-image", "--image"): DIRECTORIES,
+    ("ch-image", "SUBCOMMAND"): SUBCOMMANDS,
+    ("ch-run", "--bind"): DIRECTORIES,
+    ("ch-run", "--env"): UNKNOWN,
+    ("ch-run", "--feature"): ("extglob", "overlayfs", "seccomp", "squash", "tmpfs-xattrs"),
+    ("ch-run", "--set-env"): FILES,
+    ("ch-run", "--set-env0"): FILES,
+    ("ch-run", "--test"): ("log", "log-fail"),
+    ("ch-run", "--unset-env"): UNKNOWN,
+    ("ch-run", "IMAGE"): IMAGES_AND_FILES,
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An operand, or the argument of an option.
+
+    ``values``: a kind, or the words that are possible; ``attached``: only ``--option=VALUE`` and
+    ``-oVALUE`` give it; ``repeats``: more of them may follow.
+    """
+
+    name: str
+    values: str | tuple[str, ...] = UNKNOWN
+    attached: bool = False
+    repeats: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option by its names; ``argument`` is None if it takes none."""
+
+    names: tuple[str, ...]
+    help: str
+    argument: Argument | None = None
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The command line of a command or of a subcommand.
+
+    ``common``: the options of a subcommand that only the help of the command lists.
+    """
+
+    name: str
+    summary: str
+    options: tuple[Option, ...]
+    operands: tuple[Argument, ...] = ()
+    subcommands: tuple[CommandLine, ...] = ()
+    common: tuple[Option, ...] = ()
+
+
+def from_argparse(parser: argparse.ArgumentParser, command: str, summary: str = "") -> CommandLine:
+    """Return the command line that a parser reads."""
+    options, hidden, operands = [], [], []
+    subcommands: list[CommandLine] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            subcommands = [
+                from_argparse(each, command, helps[name]) for name, each in action.choices.items()
+            ]
+        elif not action.option_strings:
+            name = str(action.metavar or action.dest)
+            repeats = action.nargs in ("*", "+")
+            operands.append(Argument(name, kind(command, name, name, action), repeats=repeats))
+        elif not getattr(action, "is_foreign", False):
+            name = argument_name(action)
+            argument = None
+            if name:
+                argument = Argument(name, kind(command, action.option_strings[-1], name, action))
+            names = tuple(action.option_strings)
+            is_common = action.help == argparse.SUPPRESS
+            option = Option(names, "" if is_common else action.help or "", argument)
+            (hidden if is_common else options).append(option)
+    title = parser.prog.split()[-1]
+    return CommandLine(
+        title,
+        summary or parser.description or "",
+        tuple(options),
+        tuple(operands),
+        tuple(subcommands),
+        tuple(hidden),
+    )
+
+
+def argument_name(action: argparse.Action) -> str:
+    """Return the name of an option's argument, or "" if it takes none."""
+    if action.nargs == 0 or isinstance(action, argparse._CountAction):
+        return ""
+    if action.choices is not None:
+        return "VALUE"
+    return str(action.metavar or action.dest.upper())
+
+
+def kind(
+    command: str, key: str, name: str, action: argparse.Action | None = None
+) -> str | tuple[str, ...]:
+    """Return what completes an argument: ``key`` is the option's long name, or ``name`` again."""
+    if action is not None and action.choices is not None:
+        return tuple(action.choices)
+    return OTHER_KINDS.get((command, key), KINDS.get(name, UNKNOWN))
+
+
+def parsed(command: str, module: str, maker: str = "make_parser") -> CommandLine:
+    """Return the command line of a command from the parser that a function of a module makes."""
+    return from_argparse(getattr(import_module(f"sundog.cli.{module}"), maker)(), command)
+
+
+def ch_run() -> CommandLine:
+    """Return the command line of ``ch-run``, which has a table of its own."""
+    module = import_module("sundog.launcher.help")
+    options = []
+    for short, long, written, text in module.OPTIONS:
+        name = written.strip("[]").partition("[")[0].partition(":")[0]
+        argument = None
+        if written:
+            values = kind("ch-run", f"--{long}", name)
+            argument = Argument(written.strip("[]"), values, attached=written.startswith("["))
+        names = (*([f"-{short}"] if short else []), f"--{long}")
+        options.append(Option(names, text, argument))
+    operands = (Argument("IMAGE", OTHER_KINDS["ch-run", "IMAGE"]),)
+    return CommandLine("ch-run", "run a command in a container", tuple(options), operands)
+
+
+# The commands that get completion and a manual page.
+COMMANDS: dict[str, Callable[[], CommandLine]] = {
+    "ch-checkns": partial(parsed, "ch-checkns", "checkns_arguments"),
+    "ch-convert": partial(parsed, "ch-convert", "convert_arguments"),
+    "ch-fromhost": partial(parsed, "ch-fromhost", "fromhost_arguments"),
+    "ch-image": partial(parsed, "ch-image", "image_arguments", "_parser"),
+    "ch-run": ch_run,
+    "ch-test": partial(parsed, "ch-test", "selftest_arguments"),
+}

@@ -1,0 +1,223 @@
+"""Make the completion of bash, zsh and fish for one command.
+
+The scripts have the options and the subcommands as data.  For names of images and stages they ask
+``ch-image __complete`` (``sundog.cli.completion``), which prints names of harmless characters only.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_lines import (
+    DIRECTORIES,
+    FILES,
+    IMAGES,
+    IMAGES_AND_FILES,
+    STAGES,
+    SUBCOMMANDS,
+    Argument,
+    CommandLine,
+    Option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+# The paths below share/ where the shells look.
+PLACES = {
+    "bash": "bash-completion/completions/{name}",
+    "zsh": "zsh/site-functions/_{name}",
+    "fish": "fish/vendor_completions.d/{name}.fish",
+}
+
+
+def files(line: CommandLine) -> dict[str, str]:
+    """Return the scripts for a command by their paths below share/."""
+    makers = {"bash": bash, "zsh": zsh, "fish": fish}
+    return {PLACES[shell].format(name=line.name): make(line) for shell, make in makers.items()}
+
+
+def all_options(line: CommandLine) -> list[Option]:
+    """Return the options of a command line, the common ones last."""
+    return [*line.options, *line.common]
+
+
+def levels(line: CommandLine) -> Iterator[tuple[str, CommandLine]]:
+    """Yield the command line and those of the subcommands, with the name of the subcommand."""
+    yield "", line
+    for each in line.subcommands:
+        yield each.name, each
+
+
+# bash
+
+
+def bash(line: CommandLine) -> str:
+    """Return the script for bash: a function with the data, then the function that uses them."""
+    function = "_sundog_" + line.name.replace("-", "_")
+    rows = []
+    for name, level in levels(line):
+        words = " ".join(word for option in all_options(level) for word in option.names)
+        rows.append(f"        {quoted(f'{name} options')}) data={quoted(words)} ;;")
+        for option in all_options(level):
+            if option.argument is not None:
+                keys = "|".join(quoted(f"{name} {word}") for word in option.names)
+                rows.append(f"        {keys}) data={quoted(bash_kind(option.argument))} ;;")
+        rows += [
+            f"        {quoted(f'{name} {number}')}) data={quoted(bash_kind(operand))} ;;"
+            for number, operand in enumerate(level.operands, 1)
+        ]
+        if level.operands and level.operands[-1].repeats:
+            pattern = f"{quoted(name + ' ')}[0-9]*"
+            rows.append(f"        {pattern}) data={quoted(bash_kind(level.operands[-1]))} ;;")
+    if line.subcommands:
+        names = " ".join(each.name for each in line.subcommands)
+        rows.append(f"        ' subcommands') data={quoted(names)} ;;")
+    template = (HERE / "completion.bash").read_text(encoding="utf-8")
+    return (
+        template.replace("@COMMAND@", line.name)
+        .replace("@FUNCTION@", function)
+        .replace("@DATA@", "\n".join(rows))
+    )
+
+
+def bash_kind(argument: Argument) -> str:
+    """Return an argument as a word of the script's data."""
+    kind = "words " + " ".join(argument.values) if isinstance(argument.values, tuple) else ""
+    return ("attached " if argument.attached else "") + (kind or str(argument.values))
+
+
+# zsh
+
+ZSH_ACTIONS = {
+    DIRECTORIES: "_files -/",
+    FILES: "_files",
+    IMAGES: "_sundog_names images",
+    IMAGES_AND_FILES: "_sundog_images_and_files",
+    STAGES: "_sundog_names stages",
+    SUBCOMMANDS: "_sundog_subcommands",
+}
+
+
+def zsh(line: CommandLine) -> str:
+    """Return the script for zsh."""
+    template = (HERE / "completion.zsh").read_text(encoding="utf-8")
+    rows = []
+    if line.subcommands:
+        rows += [
+            "    local -a subcommands=(",
+            *(f"        {quoted(each.name + ':' + each.summary)}" for each in line.subcommands),
+            "    )",
+            "    _arguments -s -C : \\",
+            *(f"        {spec} \\" for option in line.options for spec in zsh_option(option)),
+            "        '1:subcommand:->subcommand' '*::argument:->arguments' && return",
+            "    case $state in",
+            "        subcommand) _describe subcommand subcommands ;;",
+            "        arguments)",
+            "            case $words[1] in",
+        ]
+        for each in line.subcommands:
+            rows += [
+                f"                {each.name})",
+                *zsh_arguments(each, " " * 20),
+                " " * 20 + ";;",
+            ]
+        rows += ["            esac ;;", "    esac"]
+    else:
+        rows += zsh_arguments(line, "    ")
+    return template.replace("@COMMAND@", line.name).replace("@DATA@", "\n".join(rows))
+
+
+def zsh_arguments(line: CommandLine, margin: str) -> Iterator[str]:
+    """Yield the call that completes the options and operands of a command line."""
+    yield f"{margin}_arguments -s : \\"
+    for option in all_options(line):
+        yield from (f"{margin}    {spec} \\" for spec in zsh_option(option))
+    for number, operand in enumerate(line.operands, 1):
+        place = "*" if operand.repeats else number
+        yield f"{margin}    {quoted(f'{place}:{operand.name}:{zsh_action(operand)}')} \\"
+    yield f"{margin}    && return"
+
+
+def zsh_option(option: Option) -> Iterator[str]:
+    """Yield the specifications of an option, one for each name; every option may be repeated."""
+    text = re.sub(r"([\\\[\]:])", r"\\\1", option.help)
+    for name in option.names:
+        if option.argument is None:
+            yield quoted(f"*{name}[{text}]")
+            continue
+        is_long = name.startswith("--")
+        join = ("=-" if option.argument.attached else "=") if is_long else "+"
+        join = "-" if option.argument.attached and not is_long else join
+        label = re.sub(r"([\\:])", r"\\\1", option.argument.name)
+        colons = "::" if option.argument.attached else ":"
+        yield quoted(f"*{name}{join}[{text}]{colons}{label}:{zsh_action(option.argument)}")
+
+
+def zsh_action(argument: Argument) -> str:
+    """Return the action of a specification."""
+    if isinstance(argument.values, tuple):
+        return f"({' '.join(argument.values)})" if argument.values else " "
+    return ZSH_ACTIONS[argument.values]
+
+
+# fish
+
+FISH_ACTIONS = {
+    DIRECTORIES: "-x -a '(__fish_complete_directories)'",
+    FILES: "-r -F",
+    IMAGES: "-x -a '(__sundog_names images)'",
+    IMAGES_AND_FILES: "-r -F -a '(__sundog_names images)'",
+    STAGES: "-x -a '(__sundog_names stages)'",
+    SUBCOMMANDS: "-x -a '(__@COMMAND@_subcommands)'",
+}
+
+
+def fish(line: CommandLine) -> str:
+    """Return the script for fish."""
+    rows = []
+    names = " ".join(each.name for each in line.subcommands)
+    before = f"not __fish_seen_subcommand_from {names}"
+    for name, level in levels(line):
+        condition = ""
+        if line.subcommands:
+            condition = f" -n {quoted(f'__fish_seen_subcommand_from {name}' if name else before)}"
+        rows += [f"complete -c {line.name}{condition} {row}" for row in fish_rows(level)]
+        if name:
+            row = f"-f -a {name} -d {quoted(level.summary)}"
+            rows.append(f"complete -c {line.name} -n {quoted(before)} {row}")
+    template = (HERE / "completion.fish").read_text(encoding="utf-8")
+    return template.replace("@DATA@", "\n".join(rows)).replace("@COMMAND@", line.name)
+
+
+def fish_rows(line: CommandLine) -> Iterator[str]:
+    """Yield the options and operands of a command line, as arguments of ``complete``."""
+    for option in all_options(line):
+        words = []
+        for name in option.names:
+            if name != "-?":
+                words.append(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}")
+        if option.argument is not None and not option.argument.attached:
+            words.append(fish_action(option.argument))
+        yield " ".join([*words, "-d", quoted(option.help)])
+    kinds = {operand.values for operand in line.operands}
+    for values in kinds:
+        action = fish_action(Argument("", values))
+        yield action.replace("-x ", "-f ").replace("-r ", "")
+    if not kinds & {FILES, IMAGES_AND_FILES}:
+        yield "-f"
+
+
+def fish_action(argument: Argument) -> str:
+    """Return the options of ``complete`` for an argument."""
+    if isinstance(argument.values, tuple):
+        return f"-x -a {quoted(' '.join(argument.values))}" if argument.values else "-x"
+    return FISH_ACTIONS[argument.values]
+
+
+def quoted(text: str) -> str:
+    """Return ``text`` as one word of each of the three shells."""
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,28 @@
+#compdef @COMMAND@
+# zsh completion of @COMMAND@.  Made by packaging/completion.py; do not edit.
+
+# The last argument is a kind of names; those before it are for compadd.
+_sundog_names() {
+    local -a names
+    names=(${(f)"$($sundog_ask __complete $@[-1] "${(Q@)sundog_words}" 2>/dev/null)"})
+    compadd "${@[1,-2]}" -a names
+}
+
+_sundog_images_and_files() {
+    _alternative 'images:image:_sundog_names images' 'files:file:_files'
+}
+
+_sundog_subcommands() {
+    _describe subcommand subcommands
+}
+
+_@COMMAND@() {
+    local curcontext=$curcontext state line
+    typeset -A opt_args
+    local -a sundog_words=("${words[@]}") sundog_ask=(ch-image)
+    # The ch-image beside this command, if the user wrote a path.
+    [[ $words[1] != */* || ! -x ${words[1]:h}/ch-image ]] || sundog_ask=(${words[1]:h}/ch-image)
+@DATA@
+}
+
+_@COMMAND@ "$@"

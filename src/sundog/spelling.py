@@ -1,0 +1,46 @@
+"""Find the word that a user probably meant.
+
+The module imports nothing, so that every command can use it.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# A word may differ in one character of so many, and at least in one.
+CHARACTERS_PER_EDIT = 3
+# No name of a subcommand or an option is longer; the work grows with the square of the length.
+WORD_LIMIT = 40
+
+
+def nearest(word: str, known: "Iterable[str]") -> str:
+    """Return the word of ``known`` that is most similar to ``word``, or "" if none is similar.
+
+    Of equally similar words, the first one counts.
+    """
+    if len(word) > WORD_LIMIT:
+        return ""
+    best, fewest = "", max(1, len(word.lstrip("-")) // CHARACTERS_PER_EDIT) + 1
+    for candidate in known:
+        count = edits(word, candidate)
+        if count < fewest:
+            best, fewest = candidate, count
+    return best
+
+
+def edits(first: str, second: str) -> int:
+    """Return the number of edits between two words.
+
+    An edit inserts, removes or replaces a character, or swaps two neighbours (the restricted
+    Damerau-Levenshtein distance).
+    """
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, character in enumerate(first, 1):
+        before, last, row = row, before, [i]
+        for j, other in enumerate(second, 1):
+            count = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (character != other))
+            if i > 1 and j > 1 and character == second[j - 2] and other == first[i - 2]:
+                count = min(count, last[j - 2] + 1)
+            row.append(count)
+    return row[-1]

@@ -1,0 +1,43 @@
+"""The documentation as a site: MkDocs makes it, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scripts.place import CHECKOUT
+
+
+def build(checkout: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--site-dir", target],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_site_is_made(tmp_path: Path) -> None:
+    done = build(CHECKOUT, tmp_path)
+    assert done.returncode == 0, done.stderr
+    for page in ("index", "tutorial", "coming-from", "ch-image", "ch-run", "ch-convert", "faq"):
+        assert (tmp_path / f"{page}.html").exists()
+    assert 'href="tutorial.html"' in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["faq.md#no-such-heading", "nothing.md", "../README.md#nothing"])
+def test_a_link_that_leads_nowhere_is_an_error(link: str, tmp_path: Path) -> None:
+    for name in ("mkdocs.yml", "README.md"):
+        shutil.copy(CHECKOUT / name, tmp_path)
+    for name in ("docs", "scripts"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name)
+    with (tmp_path / "docs/tutorial.md").open("a") as page:
+        page.write(f"\n[a link]({link})\n")
+    done = build(tmp_path, tmp_path / "site")
+    assert done.returncode != 0
+    assert "tutorial.md" in done.stderr
