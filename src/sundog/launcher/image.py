@@ -7,6 +7,7 @@
     layers/ID/tree/     the files of a layer; the manifest ``owners`` is beside them
     trees/ID/           all layers of an image, flattened; the other driver's form
     skeleton/           the mount points that every container has
+    img/NAME            links to the images: see ``path_in_storage``
 
 Call these functions in the container's mount namespace, because ``ch-run`` mounts what they open.
 
@@ -16,7 +17,7 @@ Floor 0.
 import errno
 import os
 
-from sundog.container.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
+from sundog.container.paths import OPEN_DIRECTORY, absolute, exists, is_directory, real_path
 from sundog.container.root import DirectoryRoot, OverlayRoot
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
@@ -92,6 +93,33 @@ def image_name(reference: bytes) -> str | None:
         return canonical_name(reference.decode("ascii"))
     except (ReferenceSyntaxError, UnicodeDecodeError):
         return None
+
+
+def path_in_storage(word: bytes, storage: bytes) -> "tuple[bytes, bytes] | None":
+    """Return the storage directory and the image for a path of an image in any storage directory.
+
+    Such a path is DIR/img/NAME, DIR/images/NAME or DIR/images/NAME/root, with ``%`` and ``+`` in
+    NAME.  Callers have it from ``ch-image``'s storage directory (Nextflow).  The function returns
+    None for all other words, also for a name in ``storage``, which beats a path.
+    """
+    path, _, name = absolute(word.rstrip(b"/")).rpartition(b"/")
+    if name == b"root" and path.rpartition(b"/")[0].endswith(b"/images"):
+        path, _, name = path.rpartition(b"/")
+    directory, _, kind = path.rpartition(b"/")
+    if kind not in (b"img", b"images"):
+        return None
+    stored = image_name(name)
+    if stored is None or not exists(image_place(directory, stored)):
+        return None
+    own = image_name(word)
+    if own is not None and exists(image_place(storage, own)):
+        return None
+    return (directory, name) if exists(directory + b"/version") else None
+
+
+def image_place(storage: bytes, name: str) -> bytes:
+    """Return the path of the image with the canonical name ``name`` in a storage directory."""
+    return storage + b"/images/" + name_to_directory(name).encode()
 
 
 def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> Image:

@@ -48,7 +48,7 @@ from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.environment import command_environment
 from sundog.launcher.help import help_text
 from sundog.launcher.host_places import home_places, tmp_places
-from sundog.launcher.image import Image, image_name
+from sundog.launcher.image import Image, image_name, path_in_storage
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
@@ -215,14 +215,19 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
 
     # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
-    is_usual = path == usual_storage(environment)
     homes = home_places(environment) if line.home else []
     word = line.operands[0]
 
     def find() -> Storage:
         if word.startswith(LAYOUT_PREFIXES):
             load_use_layout()(line, path, environment, messages)
-        return find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
+        directory = path
+        place = path_in_storage(line.operands[0], path)
+        if place is not None:
+            directory, line.operands[0] = place
+            messages.verbose(f"storage of the image: {printable(directory)}")
+        is_usual = directory == usual_storage(environment)
+        return find_storage(directory, image_name(line.operands[0]), is_usual=is_usual)
 
     if group is not None and group.namespaces:
         home = homes[0].source if homes else b""

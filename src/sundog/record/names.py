@@ -14,7 +14,7 @@ DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 
 _LEGACY_REGISTRY = "index.docker.io"
-_OFFICIAL_PREFIX = "library/"
+OFFICIAL_PREFIX = "library/"
 _NAME_LIMIT = 255  # NAME_MAX: an image is a directory in the store
 _TAG_LIMIT = 128
 _REFERENCE_HINT = (
@@ -52,16 +52,24 @@ def name_to_directory(canonical: str) -> str:
     return canonical.replace("/", "%").replace(":", "+")
 
 
+def spell_out(text: str) -> str:
+    """Return a reference with ``/`` and ``:`` where it may have ``%`` and ``+``."""
+    return text.replace("%", "/").replace("+", ":")
+
+
 def split_reference(text: str) -> tuple[str, str, str, str]:
     """Return (registry, repository, tag, digest) of ``text``, with defaults filled in.
+
+    In ``text``, ``%`` may stand for ``/`` and ``+`` for ``:``.
 
     ``tag`` is ``latest`` if ``text`` has neither tag nor digest, and empty if ``text`` has only a
     digest.  ``digest`` may be empty.  Raises ReferenceSyntaxError.
     """
-    scheme, slashes, _ = text.partition("://")
+    spelled = spell_out(text)
+    scheme, slashes, _ = spelled.partition("://")
     if slashes:
         raise _reference_error(text, f"leave out {scheme + slashes!r}")
-    rest, at, digest = text.partition("@")
+    rest, at, digest = spelled.partition("@")
     if at and not _is_digest(digest):
         raise _reference_error(text, f"{digest[:_NAME_LIMIT]!r} is not a digest")
     tag = ""
@@ -74,14 +82,14 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
         raise _reference_error(text, "the name is missing")
 
     registry, slash, repository = rest.partition("/")
-    if not slash or not _looks_like_registry(registry):
+    if not slash or not looks_like_registry(registry):
         registry, repository = DEFAULT_REGISTRY, rest
     elif not _is_registry(registry):
         raise _reference_error(text, f"{registry[:_NAME_LIMIT]!r} is not a host")
     if registry == _LEGACY_REGISTRY:
         registry = DEFAULT_REGISTRY
     if registry == DEFAULT_REGISTRY and "/" not in repository:
-        repository = _OFFICIAL_PREFIX + repository
+        repository = OFFICIAL_PREFIX + repository
     for component in repository.split("/"):
         if not _is_path_component(component):
             raise _reference_error(text, _component_fault(component))
@@ -92,7 +100,7 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
     return registry, repository, tag, digest
 
 
-def _looks_like_registry(first: str) -> bool:
+def looks_like_registry(first: str) -> bool:
     """Tell whether ``first`` is a host, not the first part of a Docker Hub repository."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()
 

@@ -30,8 +30,9 @@ from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
 from sundog.oci.fields import Fields, parse_json
-from sundog.record.names import canonical_name, name_to_directory
+from sundog.record.names import canonical_name, name_to_directory, spell_out
 from sundog.record.stack import ImageStack, pack_stack
+from sundog.store.img_links import ImgLinks
 from sundog.store.metadata import encoded, environment_file, metadata_file
 from sundog.store.volumes import volume_paths
 
@@ -88,6 +89,7 @@ class Images:
         self._storage = storage
         self._layers = layers
         self._choose_driver = choose_driver
+        self._links = ImgLinks(storage)
 
     def get(self, text: str) -> Image:
         """Return the image that ``text`` names.  Its layers stay as long as the store is open.
@@ -157,6 +159,7 @@ class Images:
                     storage.expect_garbage()
                 self._replace(draft, storage.at(b"images", os.fsencode(directory)))
                 storage.device.changed(storage.at(b"images"))
+                self._links.follow(directory)
                 self._refer(image)
             storage.device.settle()
             storage.scratch.dispose(*drafts)
@@ -176,7 +179,7 @@ class Images:
         )
         description = {
             "reference": image.reference,
-            "typed": image.typed,
+            "typed": spell_out(image.typed),
             "layers": image.layers,
             "origin": image.origin,
             "blobs": image.blobs,
@@ -229,12 +232,17 @@ class Images:
                     places.append(storage.scratch.aside(path))
                 except FileNotFoundError:
                     missing.append(text)
+                self._links.follow(os.fsdecode(os.path.basename(path)))
             if places:
                 storage.device.changed(storage.at(b"images"))
                 storage.device.settle()
             storage.scratch.dispose(*places)
         if missing:
             raise _not_in_storage(missing[0])
+
+    def heal_links(self) -> None:
+        """Make the links in ``img/`` agree with the images.  Raises OSError."""
+        self._links.heal()
 
     def _named(self, text: str) -> Sequence[Image]:
         """Return the image that ``text`` names, if there is one."""
