@@ -1,4 +1,4 @@
-"""``img/`` and ``dlcache/``: what programs that call Charliecloud look for in the storage directory."""
+"""``img/`` and ``dlcache/``: what callers of Charliecloud look for in the storage directory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from sundog.errors import ReferenceSyntaxError
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.store.img_links import ImgLinks, spellings
-from sundog.store.store import Store
 from tests.store.conftest import image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sundog.store.store import Store
 
 SHA256 = "sha256+" + "0123456789abcdef" * 4
 APP = "docker.io%library%app"

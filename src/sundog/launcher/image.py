@@ -102,7 +102,12 @@ def path_in_storage(word: bytes, storage: bytes) -> "tuple[bytes, bytes] | None"
     NAME.  Callers have it from ``ch-image``'s storage directory (Nextflow).  The function returns
     None for all other words, also for a name in ``storage``, which beats a path.
     """
-    path, _, name = absolute(word.rstrip(b"/")).rpartition(b"/")
+    path = word.rstrip(b"/")
+    while path.startswith(b"./"):
+        path = path[2:]
+    if b"/" not in word:
+        return None
+    path, _, name = absolute(path).rpartition(b"/")
     if name == b"root" and path.rpartition(b"/")[0].endswith(b"/images"):
         path, _, name = path.rpartition(b"/")
     directory, _, kind = path.rpartition(b"/")
