@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from sundog.builder.bases import Bases
 from sundog.builder.failure import explained, is_fault, located
@@ -18,7 +16,7 @@ from sundog.builder.keys import cache_key
 from sundog.builder.metadata import changes, pair_text
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.builder.platforms import check_platform, wanted_platform
-from sundog.builder.report import HIT, MISS, instruction_line
+from sundog.builder.report import HIT, MISS, ends_reported
 from sundog.builder.run.run_instruction import make_run_step
 from sundog.builder.scope import DEFAULT_PATH, PROXY_ARGS, TOO_LARGE, StageScope
 from sundog.builder.tree_step import absolute
@@ -35,12 +33,13 @@ from sundog.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from sundog.builder.bases import ImageName
     from sundog.builder.files.add import Files
     from sundog.builder.graph import Stage, StageGraph
     from sundog.builder.options import BuildOptions
+    from sundog.builder.places import Places
     from sundog.builder.report import Report
     from sundog.builder.scope import GlobalScope
     from sundog.builder.secrets import SshAgents
@@ -79,6 +78,7 @@ class BuildState:
     scope: GlobalScope
     graph: StageGraph
     agents: SshAgents
+    places: Places
     results: dict[int, StageResult] = field(default_factory=dict)
     bases: list[str] = field(default_factory=list)
     instructions: int = 0
@@ -98,7 +98,7 @@ class BuildState:
         """Print the line of an instruction and count it."""
         if not self.scope.has_room(text):
             raise self.dockerfile.error(instruction, TOO_LARGE)
-        self.report.info(instruction_line(instruction.line, status, text))
+        self.report.begin(self.places.announce(instruction.line, status, text))
         self.instructions += 1
 
 
@@ -117,16 +117,13 @@ class StageBuild:
 
     def run(self) -> StageResult:
         """Carry out the stage's instructions."""
-        self._timed(self._stage.start, self._from)
+        report = self._state.report
+        with ends_reported(report, self._stage.start.name):
+            self._from()
         for instruction in (*self._triggers(), *self._stage.instructions):
-            self._timed(instruction, partial(self._instruction, instruction))
+            with ends_reported(report, instruction.name):
+                self._instruction(instruction)
         return StageResult(self._layers, self._config, self._scope.args)
-
-    def _timed(self, instruction: Instruction, action: Callable[[], None]) -> None:
-        start = time.perf_counter()
-        action()
-        milliseconds = (time.perf_counter() - start) * 1000
-        self._state.report.verbose(f"     {instruction.name} took {milliseconds:.1f} ms")
 
     def _from(self) -> None:
         base, start = self._stage.base, self._stage.start

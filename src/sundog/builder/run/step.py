@@ -105,6 +105,7 @@ class RunStep:
             identity=who,
             stdout=self.options.stdout,
             stderr=self.options.stderr,
+            output=self.options.output,
         )
         if self.options.force.notify:
             return self._supervise(step, snapshot, prepared)
