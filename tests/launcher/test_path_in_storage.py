@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sundog.launcher.image import path_in_storage
-from tests.launcher.conftest import ChRun, make_image, messages
+from tests.launcher.compiled import Compiled, leave_accounts
+from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
 from tests.launcher.storages import fill_storage, make_storage
 
 APP = "docker.io%library%app+latest"
@@ -118,3 +119,21 @@ def test_an_image_that_is_gone(ch_run: ChRun, other: Path) -> None:
 def test_a_group_joins_by_a_path(ch_run: ChRun, other: Path) -> None:
     words = ("--join", "--join-ct=1", f"--join-tag={os.getpid()}", other / "img/app+latest")
     assert ch_run(*words, "--", "/bin/cat", "/below").stdout == b"top\n"
+
+
+def test_the_compiled_start_leaves_these_paths_to_python(
+    compiled: Compiled, other: Path, tmp_path: Path
+) -> None:
+    plain = make_image(tmp_path / "img/app")
+    leave_accounts(other, os.geteuid(), os.getegid())
+    env = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(other)}
+
+    def reason(image: str | Path) -> str:
+        return compiled.reason((image, "--", "true"), env, tmp_path)
+
+    assert reason("app") == reason(plain) == reason("./img/app") == ""
+    for place in ("img/app", f"img/{APP}", f"images/{APP}", f"images/{APP}/root"):
+        assert reason(other / place) == "perhaps a directory of the storage"
+    assert reason("./other/img/app") == "perhaps a directory of the storage"
+    for name in ("app+latest", "docker.io%app"):
+        assert reason(name) == "a rare name"
