@@ -32,7 +32,7 @@ PLACES = [
     *("img/app+latest", f"img/{APP}", "img/app", f"images/{APP}", f"images/{APP}/root"),
     # Links of these names do not exist.  They name the image all the same.
     *("img/library%app+latest", "img/docker.io%app", "images/app"),
-    *(f"img/{APP}/", f"images/{APP}//"),
+    *(f"img/{APP}/", f"images/{APP}//", "/img//app", "./img/./app/."),
 ]
 
 

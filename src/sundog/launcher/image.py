@@ -102,17 +102,14 @@ def path_in_storage(word: bytes, storage: bytes) -> "tuple[bytes, bytes] | None"
     NAME.  Callers have it from ``ch-image``'s storage directory (Nextflow).  The function returns
     None for all other words, also for a name in ``storage``, which beats a path.
     """
-    path = word.rstrip(b"/")
-    while path.startswith(b"./"):
-        path = path[2:]
     if b"/" not in word:
         return None
-    path, _, name = absolute(path).rpartition(b"/")
-    if name == b"root" and path.rpartition(b"/")[0].endswith(b"/images"):
-        path, _, name = path.rpartition(b"/")
-    directory, _, kind = path.rpartition(b"/")
-    if kind not in (b"img", b"images"):
+    parts = [part for part in absolute(word).split(b"/") if part not in (b"", b".")]
+    if parts[-1:] == [b"root"] and parts[-3:-2] == [b"images"]:
+        parts.pop()
+    if parts[-2:-1] not in ([b"img"], [b"images"]):
         return None
+    directory, name = b"/" + b"/".join(parts[:-2]), parts[-1]
     stored = image_name(name)
     if stored is None or not exists(image_place(directory, stored)):
         return None

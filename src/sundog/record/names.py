@@ -52,24 +52,28 @@ def name_to_directory(canonical: str) -> str:
     return canonical.replace("/", "%").replace(":", "+")
 
 
-def spell_out(text: str) -> str:
-    """Return a reference with ``/`` and ``:`` where it may have ``%`` and ``+``."""
+def spelled_out(text: str) -> str:
+    """Return a name that may have the spelling of a directory, ``a%b+c``, as ``a/b:c``.
+
+    Charliecloud shows names in this spelling as directories, and takes it everywhere.  No other
+    name has either of the two characters.
+    """
     return text.replace("%", "/").replace("+", ":")
 
 
 def split_reference(text: str) -> tuple[str, str, str, str]:
     """Return (registry, repository, tag, digest) of ``text``, with defaults filled in.
 
-    In ``text``, ``%`` may stand for ``/`` and ``+`` for ``:``.
+    ``text`` may have either spelling of ``spelled_out``.
 
     ``tag`` is ``latest`` if ``text`` has neither tag nor digest, and empty if ``text`` has only a
     digest.  ``digest`` may be empty.  Raises ReferenceSyntaxError.
     """
-    spelled = spell_out(text)
-    scheme, slashes, _ = spelled.partition("://")
+    text = spelled_out(text)
+    scheme, slashes, _ = text.partition("://")
     if slashes:
         raise _reference_error(text, f"leave out {scheme + slashes!r}")
-    rest, at, digest = spelled.partition("@")
+    rest, at, digest = text.partition("@")
     if at and not _is_digest(digest):
         raise _reference_error(text, f"{digest[:_NAME_LIMIT]!r} is not a digest")
     tag = ""

@@ -30,7 +30,7 @@ from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
 from sundog.oci.fields import Fields, parse_json
-from sundog.record.names import canonical_name, name_to_directory, spell_out
+from sundog.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.img_links import ImgLinks
 from sundog.store.metadata import encoded, environment_file, metadata_file
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 _GLOB = frozenset("*?[")
-_DESCRIPTION = "image.json"
+_DESCRIPTION, _ENVIRONMENT = "image.json", "root/ch/environment"
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -179,7 +179,7 @@ class Images:
         )
         description = {
             "reference": image.reference,
-            "typed": spell_out(image.typed),
+            "typed": spelled_out(image.typed),
             "layers": image.layers,
             "origin": image.origin,
             "blobs": image.blobs,
@@ -319,6 +319,7 @@ def _read_image(dirfd: int) -> Image:
     layers = description.strings("layers")
     if layers is None:
         raise description.wrong("layers", "a list of strings", None)
+    os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
     return Image(
         description.required_string("reference"),
         description.required_string("typed"),
