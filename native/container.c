@@ -29,6 +29,7 @@ static void plan(const struct image *image, const struct options *options,
                  const struct accounts *accounts)
 {
     static const char *const paths[] = {REQUIRED_BINDS, OPTIONAL_BINDS, CRAY_BINDS};
+    static const char *const sessions[] = {SESSION_VARIABLES, "PMIX_SECURITY_MODE=munge", NULL};
     enum need need = options->overlay_size ? CREATED : REQUIRED;
     size_t known = sizeof paths / sizeof *paths, most = known + 4 + (size_t)options->bind_count;
     operations = last_operation = allocate(most * sizeof *operations);
@@ -42,10 +43,14 @@ static void plan(const struct image *image, const struct options *options,
     if (accounts->passwd) add(NULL, accounts->passwd, "/etc/passwd", need);
     if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
     const char *tmp = variable("TMPDIR"), *at = JOINED("=", tmp && *tmp ? tmp : "/tmp");
-    for (EACH_SLOT) /* a variable that names a file below it: launcher/host_places.py */
-        if (!options->private_tmp && !equal(at, "=/tmp")
-            && begins(slot->text + slot->name, at) && !equal(slot->text + slot->name, at))
+    int is_usual = equal(at, "=/tmp") && !options->private_tmp;
+    for (EACH_SLOT) { /* launcher/host_places.py, launcher/mpi.py */
+        const char *value = slot->text + slot->name;
+        if (!options->private_tmp && !is_usual && begins(value, at) && !equal(value, at))
             decline("a file in $TMPDIR");
+        if (begins_any(slot->text, sessions) && !(is_usual && begins(value, "=/tmp/")))
+            decline("files of an MPI session");
+    }
     add(options->private_tmp ? NULL : at + 1, NULL, "/tmp", need);
     for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
         add(bind->source, NULL, bind->target, CREATED);

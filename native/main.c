@@ -143,6 +143,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         else add_slot(*string);
     if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
     read_options(options, self.words + 1, self.count);
+    if (options->uid != uid && variable("PMIX_SECURITY_MODE")) decline("a warning");
     if (options->join) {
         if (!options->operands[1]) decline("a group and the image's command");
         join_group(options->operands[0], uid, options->tag, &self.users, &self.mounts);

@@ -53,6 +53,12 @@ static int begins(const char *text, const char *with)
 
 static size_t length(const char *text) { return (size_t)(find(text, 0) - text); }
 static int equal(const char *a, const char *b) { return begins(a, b) && !a[length(b)]; }
+static int begins_any(const char *text, const char *const *with)
+{
+    while (*with && !begins(text, *with)) with++;
+    return *with != NULL;
+}
+
 static char *copied(const char *text, size_t n) { return memcpy(allocate(n + 1), text, n); }
 
 /* Return the concatenation of the arguments; NULL is the last argument. */

@@ -6,6 +6,7 @@ every architecture of the program.
 
 import errno
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # The constants that the C takes from each module.
@@ -162,7 +163,7 @@ def lines() -> list[str]:
     """Return the lines of the header."""
     from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
-    from sundog.launcher import run_plan  # noqa: PLC0415
+    from sundog.launcher import mpi, run_plan  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():
@@ -172,9 +173,11 @@ def lines() -> list[str]:
     text += [define(name, value) for name, value in OTHERS.items()]
     text.append(define("LAUNCHER", LAUNCHER))
     text += option_lines()
+    for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
+        text.append(define_list(name, getattr(mpi, name)))
     for name in ("REQUIRED", "OPTIONAL", "CRAY"):
         paths = getattr(run_plan, f"{name}_BINDS")
-        text.append(f"#define {name}_BINDS {', '.join(map(literal, paths))}")
+        text.append(define_list(f"{name}_BINDS", paths))
         text.append(define(f"{name}_COUNT", len(paths)))
     for machine, macro in MACROS.items():
         text.append(f"#ifdef {macro}")
@@ -219,6 +222,11 @@ def kind_of(argument: str) -> str:
 def define(name: str, value: int | str | bytes) -> str:
     """Return the definition of a constant."""
     return f"#define {name} {value if isinstance(value, int) else literal(value)}"
+
+
+def define_list(name: str, values: Sequence[bytes]) -> str:
+    """Return the definition of the initializers of an array of strings."""
+    return f"#define {name} {', '.join(map(literal, values))}"
 
 
 def literal(text: str | bytes) -> str:

@@ -67,6 +67,8 @@ RARE = {
     "a rare name",  # with % or +
     "a rare start",  # no words, or $POSIXLY_CORRECT
     "a script for the shell",
+    "a warning",
+    "files of an MPI session",
     "a storage for others",  # Python checks its contents
     "an image that is not there",  # in img/, it has a name without a link
     "no permission to execute",  # $PATH has another file of that name before the program

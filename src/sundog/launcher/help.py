@@ -32,6 +32,7 @@ OPTIONS = (
     ("u", "uid", "UID", "run as user UID in the container"),
     ("", "unsafe", "", "allow IMAGE to be a directory inside the storage directory"),
     ("", "unset-env", "GLOB", "remove the variables whose names match GLOB"),
+    ("", "unset-mpi", "", "with --unset-env='*', also remove what mpirun and srun set"),
     ("v", "verbose", "", "print what ch-run does; twice: also how; three times: everything"),
     ("", "warnings", "NUM", "print NUM warnings and exit"),
     ("w", "write", "", "mount the image read-write (a directory image only)"),

@@ -73,6 +73,7 @@ class CommandLine:
         "storage",
         "uid",
         "unsafe",
+        "unset_mpi",
         "write",
     )
 
@@ -93,6 +94,7 @@ class CommandLine:
         self.expand = self.fallback = self.passwd = True
         self.dry = self.home = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
+        self.unset_mpi = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
         """Read ``arguments`` from left to right.
@@ -224,6 +226,10 @@ class CommandLine:
                 "repeat --unset-env, with one plain pattern each; see: ch-run --feature=extglob",
             )
         self.changes.append(UnsetMatching(value))
+
+    def read_unset_mpi(self, _: None) -> None:
+        """--unset-mpi."""
+        self.unset_mpi = True
 
     def read_verbose(self, _: None) -> None:
         """-v, --verbose."""
