@@ -7,11 +7,12 @@ import os
 
 from sundog.errors import SundogError
 from sundog.kernel.files import STDOUT_FILENO
+from sundog.kernel.libc import printable
 from sundog.launcher.environment import EnvironmentChange, SetFromImage
 from sundog.launcher.help import USAGE
-from sundog.launcher.image import Image, find_image
+from sundog.launcher.image import Image, find_image, image_name, path_in_storage
 from sundog.launcher.options import CommandLine
-from sundog.launcher.storage import Storage
+from sundog.launcher.storage import Storage, find_storage
 
 
 def command_missing() -> SundogError:
@@ -21,6 +22,19 @@ def command_missing() -> SundogError:
         "IMAGE and/or COMMAND not specified",
         "ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
     )
+
+
+def choose_storage(line: CommandLine, path: bytes, usual: bytes) -> Storage:
+    """Return the storage directory of the image: that of the image's path, or else ``path``.
+
+    The name of the image replaces its path in the command line.  ``usual`` is the path that applies
+    by default.  Raises SundogError if ``ch-run`` must not run the image.
+    """
+    place = path_in_storage(line.operands[0], path)
+    if place is not None:
+        path, line.operands[0] = place
+        line.messages.verbose(f"storage of the image: {printable(path)}")
+    return find_storage(path, image_name(line.operands[0]), is_usual=path == usual)
 
 
 def choose_image(line: CommandLine, storage: Storage, given: Image | None = None) -> Image:
