@@ -209,3 +209,20 @@ def test_a_store_that_another_command_made(
     for name in ("debian", "library/debian", "docker.io/debian:latest", "docker.io/library/debian"):
         assert nextflow.fetch(name).exists()
     assert nextflow.pulls == 0
+
+
+def test_other_commands_see_the_image_at_its_path(
+    nextflow: Nextflow, registry: InProcessRegistry, bash: Callable[..., Completed], tmp_path: Path
+) -> None:
+    """They do not take what is there for a directory image."""
+    image = nextflow.fetch(f"{registry.host}/lab/tool:1")
+    own = {"CH_IMAGE_STORAGE": str(tmp_path / "own")}
+    for words in (f"{image} ./tool", f"-i dir {image} ./tool"):
+        bash(f"ch-convert {words}", **own)
+        assert bash("ch-run ./tool -- ls /opt/tool/bin").stdout == "sort\n"
+    done = bash(f"ch-image import {image} copy", check=False, **own)
+    assert done.returncode == 1
+    assert f"error: {image} is an image in a storage directory\n" in done.stderr
+    (hint,) = [line for line in done.stderr.splitlines() if line.startswith("hint: ")]
+    bash(hint.removeprefix("hint: "), **own)
+    assert bash("ch-run copy -- sh -c 'ls /opt/tool/bin'", **own).stdout == "sort\n"

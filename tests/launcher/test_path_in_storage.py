@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sundog.launcher.image import path_in_storage
 from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
 from tests.launcher.storages import fill_storage, make_storage
@@ -87,25 +86,6 @@ def test_directories_that_are_no_storage(ch_run: ChRun, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == (b"a directory\n", b"")
     image = make_image(tmp_path / "images/app")
     assert ch_run(image, "--", "sh", "-c", "echo a directory").stdout == b"a directory\n"
-
-
-def test_only_the_path_of_an_image_is_looked_up(
-    other: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    stat = os.stat
-
-    def note(path: bytes) -> os.stat_result:
-        asked.append(path)
-        return stat(path)
-
-    monkeypatch.setattr(os, "stat", note)
-    storage = os.fsencode(other)
-    for word in (b"/", b"//", b"app", b"/img", b"/a/b", b"img", b"img/", b"/root", storage, b""):
-        assert path_in_storage(word, storage) is None
-    assert asked == []
-    assert path_in_storage(storage + b"/img/app", storage) == (storage, b"app")
-    assert len(asked) == 2
 
 
 def test_an_image_that_is_gone(ch_run: ChRun, other: Path) -> None:

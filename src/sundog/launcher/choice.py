@@ -5,14 +5,16 @@ Floor 0.
 
 import os
 
+from sundog.container.paths import exists
 from sundog.errors import SundogError
 from sundog.kernel.files import STDOUT_FILENO
 from sundog.kernel.libc import printable
 from sundog.launcher.environment import EnvironmentChange, SetFromImage
 from sundog.launcher.help import USAGE
-from sundog.launcher.image import Image, find_image, image_name, path_in_storage
+from sundog.launcher.image import Image, find_image, image_name, image_place
 from sundog.launcher.options import CommandLine
 from sundog.launcher.storage import Storage, find_storage
+from sundog.record.stored_path import path_in_storage
 
 
 def command_missing() -> SundogError:
@@ -27,14 +29,17 @@ def command_missing() -> SundogError:
 def choose_storage(line: CommandLine, path: bytes, usual: bytes) -> Storage:
     """Return the storage directory of the image: that of the image's path, or else ``path``.
 
-    The name of the image replaces its path in the command line.  ``usual`` is the path that applies
-    by default.  Raises SundogError if ``ch-run`` must not run the image.
+    A name in storage beats a path.  The name of the image replaces its path in the command line.
+    ``usual`` is the path that applies by default.  Raises SundogError if ``ch-run`` must not run
+    the image.
     """
-    place = path_in_storage(line.operands[0], path)
-    if place is not None:
-        path, line.operands[0] = place
+    name = image_name(line.operands[0])
+    place = path_in_storage(line.operands[0])
+    if place is not None and (name is None or not exists(image_place(path, name))):
+        path, name = place
+        line.operands[0] = name.encode()
         line.messages.verbose(f"storage of the image: {printable(path)}")
-    return find_storage(path, image_name(line.operands[0]), is_usual=path == usual)
+    return find_storage(path, name, is_usual=path == usual)
 
 
 def choose_image(line: CommandLine, storage: Storage, given: Image | None = None) -> Image:

@@ -7,7 +7,6 @@
     layers/ID/tree/     the files of a layer; the manifest ``owners`` is beside them
     trees/ID/           all layers of an image, flattened; the other driver's form
     skeleton/           the mount points that every container has
-    img/NAME            links to the images: see ``path_in_storage``
 
 Call these functions in the container's mount namespace, because ``ch-run`` mounts what they open.
 
@@ -17,7 +16,7 @@ Floor 0.
 import errno
 import os
 
-from sundog.container.paths import OPEN_DIRECTORY, absolute, exists, is_directory, real_path
+from sundog.container.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
 from sundog.container.root import DirectoryRoot, OverlayRoot
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
@@ -93,30 +92,6 @@ def image_name(reference: bytes) -> str | None:
         return canonical_name(reference.decode("ascii"))
     except (ReferenceSyntaxError, UnicodeDecodeError):
         return None
-
-
-def path_in_storage(word: bytes, storage: bytes) -> "tuple[bytes, bytes] | None":
-    """Return the storage directory and the image for a path of an image in any storage directory.
-
-    Such a path is DIR/img/NAME, DIR/images/NAME or DIR/images/NAME/root, with ``%`` and ``+`` in
-    NAME.  Callers have it from ``ch-image``'s storage directory (Nextflow).  The function returns
-    None for all other words, also for a name in ``storage``, which beats a path.
-    """
-    if b"/" not in word:
-        return None
-    parts = [part for part in absolute(word).split(b"/") if part not in (b"", b".")]
-    if parts[-1:] == [b"root"] and parts[-3:-2] == [b"images"]:
-        parts.pop()
-    if parts[-2:-1] not in ([b"img"], [b"images"]):
-        return None
-    directory, name = b"/" + b"/".join(parts[:-2]), parts[-1]
-    stored = image_name(name)
-    if stored is None or not exists(image_place(directory, stored)):
-        return None
-    own = image_name(word)
-    if own is not None and exists(image_place(storage, own)):
-        return None
-    return (directory, name) if exists(directory + b"/version") else None
 
 
 def image_place(storage: bytes, name: str) -> bytes:
