@@ -104,10 +104,12 @@ def test_hostile_output(build: Callable[..., Completed]) -> None:
 
 def test_hostile_instructions(build: Callable[..., Completed]) -> None:
     text = b"FROM bb\nENV A=\x1b[2J\nRUN true \xff\nRUN : " + b"y" * 100000 + b"\n"
+    text += f"RUN {chr(0x1D518) * 5000}; false\n".encode()
     progress = Progress(build(text, RAW).stderr)
-    assert "[3/4] RUN.S true \\udcff" in progress.names
-    assert "[2/4] ENV A='\\x1b[2J'" in progress.names
-    assert max(map(len, progress.names)) < 5000
+    assert "[3/5] RUN.S true \\udcff" in progress.names
+    assert "[2/5] ENV A='\\x1b[2J'" in progress.names
+    assert max(map(len, progress.names)) < 1100
+    assert len(progress.names) == 5
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 STDOUT, STDERR = 1, 2
 PIECE = 1 << 14  # bytes of one log
-NAME_LIMIT = 1 << 12  # characters of a name, an error or a warning
+NAME_LIMIT = 1000  # characters of a name, an error or a warning; JSON has up to 12 bytes for one
+INPUTS_LIMIT = 64
 SECONDS = 0.1  # between two statuses of one transfer
 INTERNAL = "[internal] ch-image"
 WARNING_LEVEL = 1
@@ -57,7 +58,7 @@ class JsonReport(Report):
         stage = announcement.stage
         inputs = [self._last.get(number) for number in (stage, *announcement.needs)]
         place = f"[{announcement.place}] " if announcement.place else ""
-        self._open(place + announcement.text, *(digest for digest in inputs if digest))
+        self._open(place + announcement.text, [digest for digest in inputs if digest])
         if stage >= 0:
             self._last[stage] = self._vertex["digest"]
         if announcement.status == HIT:
@@ -116,13 +117,13 @@ class JsonReport(Report):
             digest: str = self._vertex["digest"]
             return digest
 
-    def _open(self, name: str, *inputs: str) -> None:
+    def _open(self, name: str, inputs: Sequence[str] = ()) -> None:
         self._count += 1
         identity = f"{os.getpid()} {time.time_ns()} {self._count} {name}"
         digest = sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
         self._vertex = {"digest": f"sha256:{digest}", "name": _bounded(name), "started": _now()}
         if inputs:
-            self._vertex["inputs"] = inputs
+            self._vertex["inputs"] = inputs[:INPUTS_LIMIT]
         self._is_open = True
         self._emit(vertexes=[self._vertex])
 
@@ -156,5 +157,5 @@ def _now() -> str:
 
 
 def _bounded(text: str) -> str:
-    text = text if len(text) <= NAME_LIMIT else f"{text[:NAME_LIMIT]}…"
-    return text.encode("utf-8", "backslashreplace").decode()
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= NAME_LIMIT else f"{text[:NAME_LIMIT]}…"
