@@ -11,7 +11,7 @@ functions work in the container, because ``/root`` and ``/ch/environment`` belon
 import os
 
 from sundog.container.paths import exists
-from sundog.container.variables import Environment
+from sundog.container.variables import CH_RUNNING, Environment
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import libc_call, printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
@@ -27,7 +27,6 @@ IMAGE_ENVIRONMENT = b"/ch/environment"
 VARIABLE_HINT = "write NAME=VALUE, one variable on each line"
 
 HOME_DEFAULT = b"/root"
-CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 
 
 class SetVariables:

@@ -29,6 +29,7 @@ OPTIONS = (
     ("", "set-env", "[ARG]", "set NAME=VALUE, or the variables in a file (/ch/environment)"),
     ("", "set-env0", "[ARG]", "the same, but the file has NUL between variables"),
     ("s", "storage", "DIR", "look for images in DIR"),
+    ("", "test", "WHAT", "print messages and exit: log, or log-fail; see ch-test for more"),
     ("u", "uid", "UID", "run as user UID in the container"),
     ("", "unsafe", "", "allow IMAGE to be a directory inside the storage directory"),
     ("", "unset-env", "GLOB", "remove the variables whose names match GLOB"),

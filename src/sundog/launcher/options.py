@@ -24,7 +24,6 @@ from sundog.launcher.environment import (
     parse_variable,
     read_variables,
 )
-from sundog.launcher.feature import feature_status
 from sundog.launcher.help import OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
@@ -131,6 +130,8 @@ class CommandLine:
 
     def read_feature(self, value: bytes) -> None:
         """--feature FEAT."""
+        from sundog.launcher.feature import feature_status  # noqa: PLC0415
+
         raise Finished(feature_status(value))
 
     def read_gid(self, value: bytes) -> None:
@@ -207,6 +208,17 @@ class CommandLine:
     def read_storage(self, value: bytes) -> None:
         """-s, --storage DIR."""
         self.storage = value
+
+    def read_test(self, value: bytes) -> None:
+        """--test WHAT: log prints a message of each level; log-fail fails after that."""
+        if value not in (b"log", b"log-fail"):
+            raise SundogError(f"--test: no such test: {printable(value)}", "one of: log, log-fail")
+        self.messages.verbose("this is a message of level verbose")
+        self.messages.debug("this is a message of level debug")
+        self.messages.warning("this is a message of level warning")
+        if value == b"log-fail":
+            raise SundogError("the program failed as it was asked to (--test=log-fail)")
+        raise Finished(0)
 
     def read_uid(self, value: bytes) -> None:
         """-u, --uid UID."""
