@@ -112,8 +112,10 @@ static const char *find_directory(const char *path)
     must(CALL(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS), "a closed directory");
     if (*path != '/' && (CALL(getcwd, here, PATH_LIMIT) < 0 || *here != '/')) decline("getcwd");
     path = *path == '/' ? path : JOINED(here, "/", path);
-    for (const char *at = JOINED(path, "/"); (at = find(at, '/')); at++)
-        if (begins(at, "/images/") || begins(at, "/layers/") || begins(at, "/trees/"))
+    for (const char *whole = JOINED(path, "/"), *at = whole; (at = find(at, '/')); at++)
+        if (begins(at, "/images/") || begins(at, "/layers/") || begins(at, "/trees/")
+            || (begins(at, "/img/") && !status_of(AT_FDCWD, JOINED(copied(whole,
+                (size_t)(at - whole)), "/version"), 0, &status)))
             decline("perhaps a directory of the storage");
     return path;
 }

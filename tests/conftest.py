@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # Directories whose tests start programs for most of their time.  Of the tables there, the second
 # run takes a third of the cases: they differ in what the kernel, a shell and an image do, which is
 # the same under each Python.  Other directories try the standard library and C extensions, too.
-TABLES = ("builder", "cli", "convert", "hostile", "launcher", "notify")
+TABLES = ("builder", "callers", "cli", "convert", "hostile", "launcher", "notify")
 SHORTEST_TABLE = 4
 
 

@@ -1,3 +1,3 @@
 """Sundog: fully unprivileged containers for HPC."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -56,7 +56,8 @@ def test_list_json(run_ch_image: Runner, build: Any) -> None:
     images = as_json(run_ch_image, "list", "--format=json")
     assert [image["name"] for image in images] == ["bb", "x1"]
     base, built = images
-    assert list(built) == ["name", "reference", "id", "created", "size", "layers", "origin"]
+    keys = ["name", "reference", "id", "created", "size", "layers", "origin", "platform"]
+    assert list(built) == keys
     assert built["reference"] == "docker.io/library/x1:latest"
     assert built["size"] - base["size"] == 6
     assert (base["layers"], built["layers"]) == (1, 2)

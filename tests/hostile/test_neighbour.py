@@ -223,6 +223,28 @@ def test_a_well_kept_storage_of_another_is_run(theirs: Path, attack: Callable[[s
     assert error == f"error: can't look into the storage directory {theirs}: Permission denied"
 
 
+def test_a_path_of_an_image_is_trusted_as_its_storage(
+    usual: Path, theirs: Path, own: Path, attack: Callable[[str], str]
+) -> None:
+    for image in (theirs / "img/app", theirs / "images" / NAME, theirs / "images" / NAME / "root"):
+        assert ch_run(image, *SHOW).stdout == "theirs\n"
+        attack(f"chmod o+w {theirs}/layers")
+        error, _ = said(ch_run(image, *SHOW))
+        assert error.startswith(f"error: can't trust the storage directory: {theirs}/layers is wri")
+        attack(f"chmod o-w {theirs}/layers")
+    # At the usual path, the victim means his own storage directory.
+    attack(f"ln -s {theirs} {usual}")
+    error, _ = said(ch_run(usual / "img/app", *SHOW))
+    owner = theirs.owner()
+    assert error == f"error: symbolic link {usual} belongs to {owner}: each user has their own"
+    attack(f"rm {usual}; cp -r --preserve=mode {theirs} {usual}")
+    error, _ = said(ch_run(usual / "images" / NAME, *SHOW))
+    assert error == f"error: storage directory {usual} belongs to {owner}: each user has their own"
+    # A link in img/ of another may lead anywhere, but it is not followed.
+    attack(f"cd {theirs}/img; rm app; ln -s {own}/images/{NAME}/root app")
+    assert ch_run(theirs / "img/app", *SHOW).stdout == "theirs\n"
+
+
 ENTRIES = [
     *("", "images", f"images/{NAME}", f"images/{NAME}/stack", f"images/{NAME}/root/ch"),
     *("layers", "layers/ID", "trees", "skeleton", "skeleton/etc", "skeleton/etc/hosts"),

@@ -64,11 +64,13 @@ RARE = {
     "a bind that can't be, of this process, or with :ro",
     "a file in $TMPDIR",
     "a pattern for fnmatch(3)",
+    "a rare name",  # with % or +
     "a rare start",  # no words, or $POSIXLY_CORRECT
     "a script for the shell",
     "a warning",
     "files of an MPI session",
     "a storage for others",  # Python checks its contents
+    "an image that is not there",  # in img/, it has a name without a link
     "no permission to execute",  # $PATH has another file of that name before the program
     "perhaps a directory of the storage",
     "several letters, or an argument too many",  # -tW

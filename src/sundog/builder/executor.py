@@ -10,6 +10,7 @@ from __future__ import annotations
 from sundog.builder.failure import forget_failure
 from sundog.builder.graph import stage_graph
 from sundog.builder.metadata import pair_text, without_times
+from sundog.builder.places import Places
 from sundog.builder.report import NOT_APPLICABLE
 from sundog.builder.scope import GlobalScope, platform_args
 from sundog.builder.secrets import SshAgents
@@ -57,9 +58,11 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     _note_syntax(dockerfile, report)
 
     with SshAgents(options.ssh) as agents:
-        state = BuildState(store, dockerfile, options, report, scope, graph, agents)
+        places = Places(stages)
+        state = BuildState(store, dockerfile, options, report, scope, graph, agents, places)
         for instruction, name, value in graph.arguments:
             state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
+        report.end()
         for stage in stages:
             stage_result(state, stage.index)
 
@@ -73,6 +76,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
             report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
         _put(store, options, stage_result(state, target.index))
         report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
+    report.end()
     if unused := scope.unused():
         report.warning(f"--build-arg: not consumed: {' '.join(unused)}: no ARG declares it")
 

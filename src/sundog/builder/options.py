@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sundog.builder.files.context import BuildContext, NamedContext
     from sundog.builder.force import Force
     from sundog.builder.secrets import Secret, SshSource
+    from sundog.container.relay import OutputSink
     from sundog.oci.platform import Platform
 
 CACHE_ENABLED = "enabled"
@@ -26,7 +27,7 @@ class RunOptions:
 
     ``binds`` are (source, destination) pairs.  ``stdout`` and ``stderr`` are the file descriptors
     that get the commands' output.  ``hidden`` is the one of these that is captured, to be shown
-    only on failure; -1: neither.
+    only on failure; -1: neither.  ``output`` takes the output in place of the descriptors.
     """
 
     force: Force
@@ -34,6 +35,7 @@ class RunOptions:
     stdout: int = 1
     stderr: int = 2
     hidden: int = -1
+    output: OutputSink | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 from sundog.builder.bases import SCRATCH, Bases, scratch_config
 from sundog.builder.failure import explained, is_fault, located
@@ -16,7 +14,7 @@ from sundog.builder.keys import cache_key
 from sundog.builder.metadata import changes, from_text, pair_text
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.builder.platforms import check_platform, wanted_platform
-from sundog.builder.report import HIT, MISS
+from sundog.builder.report import HIT, MISS, ends_reported
 from sundog.builder.run.run_instruction import make_run_step, new_command
 from sundog.builder.scope import PROXY_ARGS, StageScope
 from sundog.builder.shell_form import warn_of_shell_form
@@ -35,7 +33,7 @@ from sundog.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sundog.builder.bases import ImageName
     from sundog.builder.files.add import Files
@@ -55,10 +53,6 @@ def stage_result(state: BuildState, index: int) -> StageResult:
     if index not in state.results:
         state.results[index] = StageBuild(state, state.graph.stages[index]).run()
     return state.results[index]
-
-
-# Seconds after which a RUN says how long it took.
-_LONG = 1.0
 
 
 class StageBuild:
@@ -83,24 +77,19 @@ class StageBuild:
 
     def run(self) -> StageResult:
         """Carry out the stage's instructions."""
+        report = self._state.report
         count = len(self._state.graph.stages)
         if count > 1:
             alias = f": {self._stage.start.alias}" if self._stage.start.alias else ""
-            self._state.report.note(f"stage {self._stage.index + 1}/{count}{alias}")
-        self._timed(self._stage.start, self._from)
+            report.note(f"stage {self._stage.index + 1}/{count}{alias}")
+        with ends_reported(report, self._stage.start.name):
+            self._from()
         for name, default in self._stage.start.variables:
             self._scope.declare(name, default)
         for instruction in (*self._triggers(), *self._stage.instructions):
-            self._timed(instruction, partial(self._instruction, instruction))
+            with ends_reported(report, instruction.name):
+                self._instruction(instruction)
         return StageResult(self._layers, self._config, self._scope.args)
-
-    def _timed(self, instruction: Instruction, action: Callable[[], None]) -> None:
-        start = time.perf_counter()
-        action()
-        seconds = time.perf_counter() - start
-        self._state.report.verbose(f"     {instruction.name} took {seconds * 1000:.1f} ms")
-        if instruction.name == "RUN" and seconds >= _LONG:
-            self._state.report.note(f"     RUN took {seconds:.1f} s")
 
     def _from(self) -> None:
         base, start = self._stage.base, self._stage.start

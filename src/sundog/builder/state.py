@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sundog.builder.report import instruction_line
 from sundog.builder.scope import TOO_LARGE
 
 TYPE_CHECKING = False
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from sundog.builder.graph import StageGraph
     from sundog.builder.options import BuildOptions
+    from sundog.builder.places import Places
     from sundog.builder.report import Report
     from sundog.builder.scope import GlobalScope
     from sundog.builder.secrets import SshAgents
@@ -50,6 +50,7 @@ class BuildState:
     scope: GlobalScope
     graph: StageGraph
     agents: SshAgents
+    places: Places
     results: dict[int, StageResult] = field(default_factory=dict)
     bases: list[str] = field(default_factory=list)
     instructions: int = 0
@@ -60,7 +61,7 @@ class BuildState:
         """Print the line of an instruction and count it."""
         if not self.scope.has_room(text):
             raise self.dockerfile.error(instruction, TOO_LARGE)
-        self.report.info(instruction_line(instruction.line, status, text))
+        self.report.begin(self.places.announce(instruction.line, status, text))
         self.instructions += 1
 
     def announce_change(self, notice: str) -> None:

@@ -6,6 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+PROGRESS_QUIET, PROGRESS_JSON = "quiet", "rawjson"
+PROGRESS_KINDS = ("auto", "tty", "plain", PROGRESS_QUIET, PROGRESS_JSON)
+
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how to run commands; build and modify share them."""
@@ -36,6 +39,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="append ARGs to CMD in RUN; replaces the default rules for apt",
+    )
+    parser.add_argument(
+        "--progress",
+        metavar="KIND",
+        choices=PROGRESS_KINDS,
+        default="auto",
+        help="auto (default), plain (draw nothing), quiet (errors only), or rawjson: lines of JSON",
     )
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="show what build would do, and do nothing"

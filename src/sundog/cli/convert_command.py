@@ -61,15 +61,28 @@ def run(argv: Sequence[str]) -> int:
 
 def _convert(names: tuple[str, str], arguments: ConvertArguments, report: Report) -> int:
     from sundog.convert.conversion import Options, convert  # noqa: PLC0415 - under the signals' care
-    from sundog.convert.formats import input_place, output_place  # noqa: PLC0415
+    from sundog.convert.formats import (  # noqa: PLC0415
+        CH_IMAGE,
+        DIRECTORY,
+        Place,
+        input_place,
+        output_place,
+    )
+    from sundog.record.stored_path import path_in_storage  # noqa: PLC0415
     from sundog.transfer.packing import Packing  # noqa: PLC0415
 
     if arguments.no_limits:
         from sundog.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415
 
         set_limits(UNLIMITED)
+    source = input_place(names[0], arguments.in_fmt)
+    target = output_place(names[1], arguments.out_fmt)
+    storage = arguments.storage
+    stored = path_in_storage(os.fsencode(source.text)) if source.format == DIRECTORY else None
+    if stored is not None:
+        storage, source = os.fsdecode(stored[0]), Place(CH_IMAGE, stored[1])
     options = Options(
-        arguments.storage,
+        storage,
         arguments.tmp,
         keeps_xattrs=not arguments.no_xattrs,
         clobbers=not arguments.no_clobber,
@@ -77,8 +90,6 @@ def _convert(names: tuple[str, str], arguments: ConvertArguments, report: Report
         packing=Packing.choose("gzip", os.environ),
     )
     report.verbose(f"verbose level: {report.level}")
-    source = input_place(names[0], arguments.in_fmt)
-    target = output_place(names[1], arguments.out_fmt)
     report.info(f"input:   {source.format:<8}  {source.text}")
     report.info(f"output:  {target.format:<8}  {target.text}")
     report.verbose(f"noclobber: {'will clobber' if options.clobbers else 'yes'}")

@@ -51,6 +51,7 @@ class ImageArguments(argparse.Namespace):
     force_cmd: Sequence[str] = ()
     no_fallback: bool = False
     parse_only: bool = False
+    progress: str = "auto"
     real_sync: bool = False
     label: Sequence[str] = ()
     iidfile: str = ""
@@ -261,6 +262,7 @@ def _gestalt_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "key", metavar="KEY", choices=["storage-path"], help="storage-path: where images are kept"
     )
+    _format_option(parser)
 
 
 def _import_options(parser: argparse.ArgumentParser) -> None:
@@ -281,6 +283,9 @@ def _history_options(parser: argparse.ArgumentParser) -> None:
 
 def _inspect_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
+    parser.add_argument(
+        "--format", choices=["json"], default="json", help="json: the only format, and the default"
+    )
 
 
 def _list_options(parser: argparse.ArgumentParser) -> None:

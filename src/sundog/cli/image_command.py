@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from sundog.cli.build_arguments import PROGRESS_JSON, PROGRESS_QUIET
 from sundog.cli.image_arguments import parse_arguments, print_help
-from sundog.cli.report import Report
+from sundog.cli.report import ERRORS_ONLY, Report
 from sundog.cli.running import run_action
 from sundog.cli.streams import name_stdout, open_closed, silence_stdout
 from sundog.errors import EXIT_ERROR, EXIT_USAGE, UsageError
@@ -17,6 +18,8 @@ from sundog.errors import EXIT_ERROR, EXIT_USAGE, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sundog.cli.image_arguments import ImageArguments
 
 
 def run(argv: Sequence[str]) -> int:
@@ -34,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     except UsageError as error:
         report.error(error)
         return EXIT_USAGE
-    report.level = arguments.verbose - arguments.quiet
+    report = _chosen_report(arguments)
     if report.hides_stdout:
         silence_stdout()
     name_stdout()
@@ -53,3 +56,15 @@ def run(argv: Sequence[str]) -> int:
         return status
 
     return run_action(subcommand, report, EXIT_USAGE, debug=arguments.debug)
+
+
+def _chosen_report(arguments: ImageArguments) -> Report:
+    """Return what shows the messages, as -v, -q and --progress say."""
+    level = arguments.verbose - arguments.quiet
+    if arguments.progress == PROGRESS_QUIET:
+        return Report(ERRORS_ONLY)
+    if arguments.progress == PROGRESS_JSON:
+        from sundog.cli.json_progress import JsonReport  # noqa: PLC0415 - seldom needed
+
+        return JsonReport(level)
+    return Report(level, is_plain=arguments.progress == "plain")

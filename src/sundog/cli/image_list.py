@@ -9,6 +9,7 @@ from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import human_size, print_json, print_line, print_table
 from sundog.cli.registries import open_session
 from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
+from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
 from sundog.store.images import is_glob
 from sundog.store.store import Store
@@ -68,7 +69,12 @@ def _described(store: Store, image: Image) -> dict[str, Any]:
         "size": store.images.size(image),
         "layers": len(image.layers),
         "origin": image.origin,
+        "platform": str(_platform(image)),
     }
+
+
+def _platform(image: Image) -> Platform:
+    return Platform(image.config.os, image.config.architecture, image.config.variant)
 
 
 def _row(described: dict[str, Any]) -> tuple[str, ...]:
@@ -89,8 +95,6 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
     It is no error if the image is in neither place.  It is one if the image is not in storage and
     the registry can't be asked.
     """
-    from sundog.oci.platform import Platform  # noqa: PLC0415 - only details tell of platforms
-
     reference = canonical_name(text)
     host = Platform.of_host()
     details: list[_Detail] = [("details of image", text)]
@@ -101,10 +105,13 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
         details += [("in local storage", "no"), ("full reference", reference)]
     else:
         config = image.config
-        platform = Platform(config.os, config.architecture, config.variant)
+        created = config.created or _UNKNOWN
         layers = [f"{layer}  {human_size(store.layers.size(layer))}" for layer in image.layers]
         details += [
-            ("in local storage", f"yes ({platform}), created: {config.created or _UNKNOWN}"),
+            (
+                "in local storage",
+                f"yes ({_platform(image)}), created: {created}",
+            ),
             ("full reference", reference),
             ("ID", image.id),
             ("origin", image.origin or _UNKNOWN),

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import TextIO
 
+    from sundog.builder.report import Announcement
     from sundog.cli.transfers import Display
+    from sundog.container.relay import OutputSink
     from sundog.errors import SundogError
 
 _DEBUG, _VERBOSE, _INFO, _WARNING = 2, 1, 0, -1
 _NO_STDOUT, _NO_STDERR = -2, -3
+ERRORS_ONLY = _NO_STDERR
 
 _COLOURS = {
     _DEBUG: "38;5;6",
@@ -42,16 +45,34 @@ _ERROR_COLOUR = "1;31"
 
 
 class Report:
-    """Prints messages at or below ``level``: -v raises it by one, -q lowers it."""
+    """Prints messages at or below ``level``: -v raises it by one, -q lowers it.
 
-    def __init__(self, level: int = _INFO, stream: TextIO | None = None) -> None:
+    If ``is_plain``, it draws nothing on a terminal.
+    """
+
+    def __init__(
+        self, level: int = _INFO, stream: TextIO | None = None, *, is_plain: bool = False
+    ) -> None:
         self.level = level
+        self._is_plain = is_plain
         self._stream = stream if stream is not None else sys.stderr
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         self._coloured = not plain and self._stream.isatty()
         self._warnings: list[str] = []
         self._lock = threading.RLock()  # transfers report from their own threads
         self._display: Display | None = None
+
+    @property
+    def output_sink(self) -> OutputSink | None:
+        """What takes the output of RUN; None lets it go where the user's own output goes."""
+        return None
+
+    def begin(self, announcement: Announcement) -> None:
+        """Report that an instruction of a build begins."""
+        self.info(str(announcement))
+
+    def end(self, error: str = "") -> None:
+        """Take note that an instruction has ended."""
 
     def debug(self, text: str) -> None:
         """Report how something is done (-vv)."""
@@ -158,6 +179,7 @@ class Report:
         """Whether the progress of transfers is drawn."""
         return (
             self.level >= _INFO
+            and not self._is_plain
             and self._stream.isatty()
             and os.environ.get("TERM", "") not in ("", "dumb")
         )

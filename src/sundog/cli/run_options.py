@@ -28,6 +28,7 @@ def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
         stdout=hidden if report.hides_stdout else _STDOUT,
         stderr=hidden if report.hides_stderr else _STDERR,
         hidden=hidden,
+        output=None if report.hides_stdout else report.output_sink,
     )
 
 

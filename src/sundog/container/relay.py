@@ -1,5 +1,7 @@
 """Carry the output of a RUN to where the user wants it, through pipes.
 
+Its builder may take the output in place of the user.
+
 A RUN never has the user's own terminal or file.  From a descriptor of the terminal, it could read
 what the user types.  By /proc/self/fd, it could open the user's log for reading.
 
@@ -12,6 +14,13 @@ from fcntl import ioctl
 from select import POLLOUT, poll
 from termios import FIONREAD
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # Takes a piece of output from standard output (1) or standard error (2).
+    OutputSink = Callable[[int, bytes], None]
+
 PIECE = 1 << 16
 NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 
@@ -19,20 +28,28 @@ NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 class Relay:
     """Pipes for standard output and error; one pipe if both lead to the same file.
 
+    A ``sink`` takes the output in pieces of at most PIECE bytes.
+
     ends     the ends that the command's standard output and error write to
     sources  the ends to ``carry`` from when they have data
 
     Use it as a context, which closes the pipes.
     """
 
-    __slots__ = ("_targets", "ends", "sources")
+    __slots__ = ("_sink", "_targets", "ends", "sources")
 
-    def __init__(self, stdout: int, stderr: int) -> None:
-        """Make the pipes for output that goes to the descriptors ``stdout`` and ``stderr``."""
+    def __init__(self, stdout: int, stderr: int, sink: "OutputSink | None" = None) -> None:
+        """Make the pipes for output that goes to ``sink``, else to ``stdout`` and ``stderr``.
+
+        These two are descriptors.
+        """
+        self._sink = sink
+        if sink is not None:
+            stdout, stderr = NAMES
         source, end = os.pipe()
         self._targets = {source: stdout}
         self.ends = (end, end)
-        if not os.path.sameopenfile(stdout, stderr):
+        if sink is not None or not os.path.sameopenfile(stdout, stderr):
             source, other = os.pipe()
             self._targets[source] = stderr
             self.ends = (end, other)
@@ -45,6 +62,9 @@ class Relay:
         """
         data = memoryview(os.read(source, PIECE))
         target = self._targets[source]
+        if self._sink is not None:
+            self._sink(target, bytes(data))
+            return
         while data:
             try:
                 data = data[os.write(target, data) :]

@@ -188,7 +188,7 @@ def guarded(
         gate.open()
         return status_of(init.result()), None if supervised is None else supervised.pack()
 
-    with Relay(step.stdout, step.stderr) as relay:
+    with Relay(step.stdout, step.stderr, step.output) as relay:
         child = Child(guard, relay.ends)
         with suspended_together(child.pid):
             match child.result(stop=signal.SIGTERM, relay=relay):

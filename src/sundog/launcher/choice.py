@@ -11,9 +11,10 @@ from sundog.kernel.files import STDOUT_FILENO
 from sundog.kernel.libc import printable
 from sundog.launcher.environment import EnvironmentChange, SetFromImage
 from sundog.launcher.help import USAGE
-from sundog.launcher.image import Image, find_image, image_name
+from sundog.launcher.image import Image, find_image, image_name, image_place
 from sundog.launcher.options import CommandLine
-from sundog.launcher.storage import Storage
+from sundog.launcher.storage import Storage, find_storage
+from sundog.record.stored_path import path_in_storage
 
 
 def command_missing() -> SundogError:
@@ -23,6 +24,22 @@ def command_missing() -> SundogError:
         "IMAGE and/or COMMAND not specified",
         "ch-run IMAGE -- COMMAND; without COMMAND, IMAGE must have an ENTRYPOINT or a CMD",
     )
+
+
+def choose_storage(line: CommandLine, path: bytes, usual: bytes) -> Storage:
+    """Return the storage directory of the image: that of the image's path, or else ``path``.
+
+    A name in storage beats a path.  The name of the image replaces its path in the command line.
+    ``usual`` is the path that applies by default.  Raises SundogError if ``ch-run`` must not run
+    the image.
+    """
+    name = image_name(line.operands[0])
+    place = path_in_storage(line.operands[0])
+    if place is not None and (name is None or not exists(image_place(path, name))):
+        path, name = place
+        line.operands[0] = name.encode()
+        line.messages.verbose(f"storage of the image: {printable(path)}")
+    return find_storage(path, name, is_usual=path == usual)
 
 
 def choose_image(line: CommandLine, storage: Storage, given: Image | None = None) -> Image:

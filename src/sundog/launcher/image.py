@@ -94,6 +94,11 @@ def image_name(reference: bytes) -> str | None:
         return None
 
 
+def image_place(storage: bytes, name: str) -> bytes:
+    """Return the path of the image with the canonical name ``name`` in a storage directory."""
+    return storage + b"/images/" + name_to_directory(name).encode()
+
+
 def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> Image:
     """Return the image that ``reference`` names; a name in ``storage`` beats a directory.
 

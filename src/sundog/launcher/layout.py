@@ -20,13 +20,12 @@ from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import encode_text, printable
-from sundog.launcher.image import image_name
+from sundog.launcher.image import image_name, image_place
 from sundog.launcher.inherited import await_child, discard_child_signal, read_all
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.storage import private_storage
 from sundog.record.known_layouts import LAYOUT_RECORD_LIMIT, KnownLayout
-from sundog.record.names import name_to_directory
 
 # The child's program.  The packages of the child are where this module is.
 LOADER_PROGRAM = (
@@ -47,7 +46,7 @@ def use_layout(
     """
     word = line.operands[0]
     own = image_name(word)
-    if exists(word) or (own is not None and is_in_storage(own, storage)):
+    if exists(word) or (own is not None and exists(image_place(storage, own))):
         return
     shown = printable(word)
     _, _, place = word.partition(b":")
@@ -78,11 +77,6 @@ def split_tag(place: bytes) -> tuple[bytes, bytes]:
     return (path, tag) if colon and not exists(place) else (place, b"")
 
 
-def is_in_storage(name: str, storage: bytes) -> bool:
-    """Tell whether the directory ``storage`` has an image with the canonical name ``name``."""
-    return exists(storage + b"/images/" + name_to_directory(name).encode())
-
-
 def recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
     """Return the name of the image if the layout has a record in the user's own storage."""
     found = private_storage(storage)
@@ -98,7 +92,7 @@ def recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
             return None
         if name is None or image_name(name.encode()) != name:
             return None
-        return name.encode() if is_in_storage(name, storage) else None
+        return name.encode() if exists(image_place(storage, name)) else None
 
 
 def ask_loader(words: list[bytes], environment: Environment) -> bytes:

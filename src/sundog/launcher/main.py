@@ -43,12 +43,12 @@ from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
 from sundog.launcher.becoming import become, change_directory
-from sundog.launcher.choice import choose_image, command_missing, execution
+from sundog.launcher.choice import choose_image, choose_storage, command_missing, execution
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.environment import command_environment
 from sundog.launcher.help import help_text
 from sundog.launcher.host_places import TemporaryDirectory, home_places
-from sundog.launcher.image import Image, image_name
+from sundog.launcher.image import Image
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
@@ -56,7 +56,7 @@ from sundog.launcher.mpi import NATIVE_SECURITY_WARNING, native_security_fails, 
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
-from sundog.launcher.storage import Storage, find_storage
+from sundog.launcher.storage import Storage
 from sundog.record.location import default_storage, usual_storage
 
 # An image in a layout or an archive: see ``layout``.
@@ -219,14 +219,13 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
 
     # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
-    is_usual = path == usual_storage(environment)
     homes = home_places(environment) if line.home else []
     word = line.operands[0]
 
     def find() -> Storage:
         if word.startswith(LAYOUT_PREFIXES):
             load_use_layout()(line, path, environment, messages)
-        return find_storage(path, image_name(line.operands[0]), is_usual=is_usual)
+        return choose_storage(line, path, usual_storage(environment))
 
     if group is not None and group.namespaces:
         home = homes[0].source if homes else b""

@@ -14,7 +14,7 @@ DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 
 _LEGACY_REGISTRY = "index.docker.io"
-_OFFICIAL_PREFIX = "library/"
+OFFICIAL_PREFIX = "library/"
 _NAME_LIMIT = 255  # NAME_MAX: an image is a directory in the store
 _TAG_LIMIT = 128
 _REFERENCE_HINT = (
@@ -86,14 +86,14 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
         raise _reference_error(text, "the name is missing")
 
     registry, slash, repository = rest.partition("/")
-    if not slash or not _looks_like_registry(registry):
+    if not slash or not looks_like_registry(registry):
         registry, repository = DEFAULT_REGISTRY, rest
     elif not _is_registry(registry):
         raise _reference_error(text, f"{registry[:_NAME_LIMIT]!r} is not a host")
     if registry == _LEGACY_REGISTRY:
         registry = DEFAULT_REGISTRY
     if registry == DEFAULT_REGISTRY and "/" not in repository:
-        repository = _OFFICIAL_PREFIX + repository
+        repository = OFFICIAL_PREFIX + repository
     for component in repository.split("/"):
         if not _is_path_component(component):
             raise _reference_error(text, _component_fault(component))
@@ -104,7 +104,7 @@ def split_reference(text: str) -> tuple[str, str, str, str]:
     return registry, repository, tag, digest
 
 
-def _looks_like_registry(first: str) -> bool:
+def looks_like_registry(first: str) -> bool:
     """Tell whether ``first`` is a host, not the first part of a Docker Hub repository."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()
 

@@ -8,6 +8,8 @@
     skeleton-build/ the same for RUN, which must not find a passwd that the image lacks
     empty/          an empty directory
     probe/          which driver works here, one file per kernel and file system
+    img/            see ``img_links``
+    dlcache/        empty: callers take a directory with it and ``img`` for a storage directory
     tmp/            see ``scratch``
     locks/          see ``locks``
     layouts/        see ``record.known_layouts``
@@ -44,11 +46,12 @@ _SKELETONS = {
 }
 _DIRECTORIES = (
     *(b"images", b"layers", b"blobs", b"trees", b"cache", b"probe"),
-    *(b"tmp", b"tmp/trash"),
+    *(b"tmp", b"tmp/trash", b"img", b"dlcache"),
 )
 _LINKS_MAX = 40  # the kernel follows as many: path_resolution(7)
 _USER_POINTS = [b"skeleton/mnt/%d" % number for number in range(10)]
 _ADDED = b"blobs"  # stores of the first versions lack it
+_ADDED_LATER = (_USER_POINTS[-1], b"dlcache")
 _MADE_LAST = USE_LOCK = b"locks/use"  # a directory that has it is complete
 
 COLLECTION_DUE = b"locks/collection-due"
@@ -82,7 +85,7 @@ def open_directory(path: bytes) -> None:
     _check_privacy(path, os.stat(path))
     if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
         _furnish(path)
-    elif not os.path.exists(os.path.join(path, _USER_POINTS[-1])):
+    elif not all(os.path.exists(os.path.join(path, name)) for name in _ADDED_LATER):
         # A store of an earlier version.  ``ch-run`` works without them, so if they can't be made,
         # the store can still be read.
         with suppress(OSError):

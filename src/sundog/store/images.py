@@ -32,6 +32,7 @@ from sundog.oci.config import ImageConfig
 from sundog.oci.fields import Fields, parse_json
 from sundog.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.record.stack import ImageStack, pack_stack
+from sundog.store.img_links import ImgLinks
 from sundog.store.metadata import encoded, metadata_files
 from sundog.store.volumes import volume_paths
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 _GLOB = frozenset("*?[")
-_DESCRIPTION = "image.json"
+_DESCRIPTION, _ENVIRONMENT = "image.json", "root/ch/environment"
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -88,6 +89,7 @@ class Images:
         self._storage = storage
         self._layers = layers
         self._choose_driver = choose_driver
+        self._links = ImgLinks(storage)
 
     def get(self, text: str) -> Image:
         """Return the image that ``text`` names.  Its layers stay as long as the store is open.
@@ -159,6 +161,7 @@ class Images:
                     storage.expect_garbage()
                 self._replace(draft, storage.at(b"images", os.fsencode(directory)))
                 storage.device.changed(storage.at(b"images"))
+                self._links.follow(directory)
                 self._refer(image)
             storage.device.settle()
             storage.scratch.dispose(*drafts)
@@ -230,12 +233,17 @@ class Images:
                     places.append(storage.scratch.aside(path))
                 except FileNotFoundError:
                     missing.append(text)
+                self._links.follow(os.fsdecode(os.path.basename(path)))
             if places:
                 storage.device.changed(storage.at(b"images"))
                 storage.device.settle()
             storage.scratch.dispose(*places)
         if missing:
             raise _not_in_storage(missing[0])
+
+    def heal_links(self) -> None:
+        """Make the links in ``img/`` agree with the images.  Raises OSError."""
+        self._links.heal()
 
     def _named(self, text: str) -> Sequence[Image]:
         """Return the image that ``text`` names, if there is one."""
@@ -312,6 +320,7 @@ def _read_image(dirfd: int) -> Image:
     layers = description.strings("layers")
     if layers is None:
         raise description.wrong("layers", "a list of strings", None)
+    os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
     return Image(
         description.required_string("reference"),
         description.required_string("typed"),

@@ -62,6 +62,7 @@ class Store:
         # A store that cannot be written can still be read.
         with suppress(OSError, SundogError):
             store._storage.collect_leftovers()
+            store.images.heal_links()
         return store
 
     @cached_property
@@ -123,6 +124,8 @@ class Store:
         from sundog.store.collect import clear  # noqa: PLC0415 - seldom needed
 
         clear(self._storage, self.cache_mounts)
+        with suppress(OSError):
+            self.images.heal_links()
 
     def collect(self) -> bool:
         """Remove all layers, flattened trees and blobs that nothing refers to.

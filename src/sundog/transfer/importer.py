@@ -11,10 +11,12 @@ import os
 import stat
 
 from sundog.errors import ArchiveError, StoreError
+from sundog.kernel.libc import printable
 from sundog.layer.import_directory import foreign_owners
 from sundog.oci.timestamps import timestamp
 from sundog.record.directory import OWN_COMMAND
 from sundog.record.names import canonical_name
+from sundog.record.stored_path import path_in_storage
 from sundog.store.images import Image
 from sundog.store.layers import layer_id
 from sundog.store.metadata import OWN_METADATA, imported_config
@@ -57,6 +59,12 @@ def read_image(
     """
     canonical = canonical_name(reference)
     store.hold()
+    if (stored := path_in_storage(os.fsencode(source))) is not None:
+        storage = printable(stored[0])
+        raise StoreError(
+            f"{source} is an image in a storage directory",
+            f"ch-image -s {storage} save {stored[1]} | ch-image load - {reference}",
+        )
     path = None if source == STANDARD_INPUT else _readable(source)
     with store.faults:
         place = store.scratch.new()

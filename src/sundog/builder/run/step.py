@@ -106,6 +106,7 @@ class RunStep:
             offline=self.offline,
             stdout=self.options.stdout,
             stderr=self.options.stderr,
+            output=self.options.output,
         )
         argv, root = self.argv, snapshot.root
         if self.fakeroot is not None:
