@@ -32,11 +32,11 @@ USERS = ("sundog", "sundog-second")
 BASES = ("alpine", "busybox", "debian", "rpm")
 # Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
-    "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "charliecloud-runtime",
-    "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools",
-    "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "musl-tools", "openssh-client", "openssl",
-    "podman", "procps", "rsync", "skopeo", "squashfs-tools", "squashfs-tools-ng", "squashfuse",
-    "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
+    "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "charliecloud-builders",
+    "charliecloud-runtime", "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base",
+    "libarchive-tools", "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "musl-tools",
+    "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "squashfs-tools",
+    "squashfs-tools-ng", "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (

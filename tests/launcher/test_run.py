@@ -251,7 +251,7 @@ def test_no_new_privileges(ch_run: ChRun, image: Path) -> None:
     assert b"NoNewPrivs:\t1\n" in ch_run(image, "--", "cat", "/proc/self/status").stdout
 
 
-@pytest.mark.parametrize("feature", ["extglob", "overlayfs", "seccomp", "tmpfs-xattrs"])
+@pytest.mark.parametrize("feature", ["extglob", "overlayfs", "seccomp", "squash", "tmpfs-xattrs"])
 def test_features(ch_run: ChRun, feature: str) -> None:
     done = ch_run("--feature", feature)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

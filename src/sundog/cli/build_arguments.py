@@ -18,6 +18,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         help="show SRC of the host at DST while RUN runs (default: the same path)",
     )
     parser.add_argument(
+        "--build-arg",
+        metavar="ARG[=VAL]",
+        action="append",
+        default=[],
+        help="set a build-time variable (default: its value in the environment)",
+    )
+    parser.add_argument(
         "--force",
         metavar="MODE",
         nargs="?",
@@ -57,13 +64,6 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="files or an image for the name in FROM and --from: a directory, a tar archive, "
         "docker-image://IMAGE or oci-layout://DIR[:TAG][@DIGEST]",
-    )
-    parser.add_argument(
-        "--build-arg",
-        metavar="ARG[=VAL]",
-        action="append",
-        default=[],
-        help="set a build-time variable (default: its value in the environment)",
     )
     parser.add_argument(
         "--check",

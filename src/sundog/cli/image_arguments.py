@@ -12,6 +12,13 @@ from contextlib import suppress
 
 from sundog import __version__
 from sundog.cli.build_arguments import add_build_options, add_modify_options
+from sundog.cli.reference_options import (
+    ReferenceArguments,
+    add_dot_option,
+    add_gestalt_options,
+    add_reference_options,
+    check_pairs,
+)
 from sundog.errors import UsageError
 
 TYPE_CHECKING = False
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 _WIDTH, _MARGIN = 80, 2
 
 
-class ImageArguments(argparse.Namespace):
+class ImageArguments(ReferenceArguments):
     """The options as attributes: those of all subcommands, and the common ones."""
 
     subcommand: str | None = None
@@ -126,6 +133,8 @@ class _OneOf(argparse.Action):
 def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     """Read the command line; raise UsageError.  ``--help`` and ``--version`` exit."""
     arguments, unknown = _parser(wanted=argv).parse_known_args(argv, namespace=ImageArguments())
+    if arguments.dependencies:
+        return arguments
     if arguments.subcommand is None:
         raise UsageError("CMD not specified", "ch-image --help")
     if unknown:
@@ -135,6 +144,7 @@ def parse_arguments(argv: Sequence[str]) -> ImageArguments:
         )
     if arguments.quiet and arguments.verbose:
         raise UsageError('"--quiet" incompatible with "--verbose"', "leave out one of them")
+    check_pairs(arguments)
     return arguments
 
 
@@ -213,6 +223,7 @@ def _common_options(*, hidden: bool) -> _Parser:
     option("-s", "--storage", metavar="DIR", help="storage directory ($CH_IMAGE_STORAGE)")
     option("--tls-no-verify", action="store_true", help="trust any registry's certificate")
     option("-v", "--verbose", action="count", help="say more (repeat for still more)")
+    add_reference_options(option)
     return parser
 
 
@@ -228,6 +239,7 @@ def _build_cache_options(parser: argparse.ArgumentParser) -> None:
         "--gc", dest="collect", action="store_true", help="forget results that no image is made of"
     )
     parser.add_argument("--tree", action="store_true", help="show which layer was made on which")
+    add_dot_option(parser)
     _format_option(parser)
 
 
@@ -267,12 +279,6 @@ def _compression_option(parser: argparse.ArgumentParser) -> None:
 
 def _delete_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("globs", metavar="GLOB", nargs="+", help="name of an image, or pattern")
-
-
-def _gestalt_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "key", metavar="KEY", choices=["storage-path"], help="storage-path: where images are kept"
-    )
 
 
 def _import_options(parser: argparse.ArgumentParser) -> None:
@@ -361,7 +367,7 @@ _SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] =
     "build": ("build an image from a Dockerfile", add_build_options),
     "build-cache": ("show, or clean up, the build cache", _build_cache_options),
     "delete": ("delete images from storage", _delete_options),
-    "gestalt": ("tell something about this installation", _gestalt_options),
+    "gestalt": ("tell something about this installation", add_gestalt_options),
     "import": ("import a tar archive or a directory as an image", _import_options),
     "history": ("tell how an image came about", _history_options),
     "inspect": ("print all that is known of images, as JSON", _inspect_options),

@@ -19,7 +19,7 @@ from sundog.builder.options import BuildOptions
 from sundog.builder.secrets import Secret, SshSource
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.registries import pull_options, puller
-from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
+from sundog.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.dockerfile.parse import SIZE_LIMIT, parse
 from sundog.errors import KernelError, SundogError, UsageError
 from sundog.layer.compression import is_compressed, rejoined
@@ -70,7 +70,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         directory = None if arguments.context == _STDIN else arguments.context
         context = BuildContext(directory, "" if path == _STDIN else path)
     run_options = chosen_run_options(arguments, report)
-    build_args = _build_args(arguments.build_arg, os.environ)
+    build_args = chosen_build_args(arguments.build_arg, os.environ)
     epoch = _epoch(build_args, os.environ)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
     dockerfile = parse(
@@ -183,23 +183,6 @@ def _infer_tag(dockerfile: str, context: str, report: Report) -> str:
         raise UsageError("no name for the image", "give one with -t")
     report.info(f"inferred image name: {tag}")
     return tag
-
-
-def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    build_args = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name:
-            raise UsageError(f"--build-arg: {text}: no name", "write --build-arg NAME=VALUE")
-        if not equals:
-            if name not in environment:
-                raise UsageError(
-                    f"--build-arg: {name}: no value and not in environment",
-                    f"write --build-arg {name}=VALUE",
-                )
-            value = environment[name]
-        build_args[name] = value
-    return build_args
 
 
 def _epoch(build_args: dict[str, str], environment: Mapping[str, str]) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import human_size, print_json, print_line
+from sundog.cli.reference_options import DOT_DEFAULT
 from sundog.store.lineage import lineage, usage
 from sundog.store.store import Store
 
@@ -39,6 +40,10 @@ def run(arguments: ImageArguments, report: Report) -> int:
     with Store.open(path) as store:
         nodes = lineage(store)
         counted = usage(store, nodes)
+    if arguments.dot is not None:
+        from sundog.cli.dot import write_drawing  # noqa: PLC0415 - seldom needed
+
+        write_drawing(nodes, arguments.dot or DOT_DEFAULT, report)
     if arguments.format == "json":
         value: dict[str, Any] = asdict(counted)
         if arguments.tree:

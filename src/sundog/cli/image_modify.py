@@ -13,7 +13,7 @@ from sundog.builder.executor import build
 from sundog.builder.files.context import BuildContext
 from sundog.builder.options import BuildOptions
 from sundog.cli.image_arguments import storage_path
-from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
+from sundog.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.dockerfile.instructions import From, Place, Run
 from sundog.dockerfile.parse import Dockerfile
 from sundog.dockerfile.source import Source
@@ -43,6 +43,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         (target,),
         BuildContext(None),
         run_options,
+        chosen_build_args(arguments.build_arg, os.environ),
         environment=os.environ,
         epoch=parse_epoch(os.environ.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}"),
         cache_mode=chosen_cache_mode(arguments.cache, os.environ),

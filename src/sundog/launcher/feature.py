@@ -12,6 +12,7 @@ from sundog.container.root import OverlayRoot
 from sundog.emulation.filter import install_fake_root
 from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
 from sundog.kernel.libc import printable
+from sundog.kernel.mounts import fsopen
 from sundog.kernel.process import set_no_new_privs
 from sundog.launcher.environment import has_extglob
 
@@ -49,6 +50,14 @@ def has_seccomp() -> bool:
     return True
 
 
+def has_squash() -> bool:
+    """Tell whether this user may mount FUSE.  An image that is one file needs that."""
+    enter_namespaces(os.getuid(), os.getgid())
+    os.close(os.open(b"/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    os.close(fsopen(b"fuse"))
+    return True
+
+
 def has_tmpfs_xattrs() -> bool:
     """Tell whether a tmpfs has user.* attributes (Linux 6.6).
 
@@ -64,5 +73,6 @@ FEATURES = {
     b"extglob": (has_extglob, EXIT_RUN),
     b"overlayfs": (has_overlay, EXIT_ERROR),
     b"seccomp": (has_seccomp, EXIT_RUN),
+    b"squash": (has_squash, EXIT_RUN),
     b"tmpfs-xattrs": (has_tmpfs_xattrs, EXIT_ERROR),
 }

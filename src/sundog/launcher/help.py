@@ -23,6 +23,7 @@ OPTIONS = (
     ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
     ("", "notify", "", "make COMMAND see itself as root; remember its changes (see below)"),
+    ("", "test", "TEST", "log, log-fail: print a message of each level; then exit, or fail"),
     ("t", "private-tmp", "", "give the container its own /tmp"),
     ("q", "quiet", "", "hide COMMAND's output; twice: also warnings; three times: also errors"),
     ("", "seccomp", "", "fake the system calls that need root"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OVERLAY_SIZE_DEFAULT = b"12%"
+TESTS = (b"log", b"log-fail")
 
 
 class Finished(Exception):
@@ -205,6 +206,19 @@ class CommandLine:
     def read_storage(self, value: bytes) -> None:
         """-s, --storage DIR."""
         self.storage = value
+
+    def read_test(self, value: bytes) -> None:
+        """--test TEST."""
+        if value not in TESTS:
+            names = b", ".join(TESTS).decode()
+            raise SundogError(f"unknown test: {printable(value)}", f"the tests are: {names}")
+        self.messages.debug("debug")
+        self.messages.verbose("verbose")
+        self.messages.warning("warning")
+        if value == b"log-fail":
+            raise SundogError('the program failed inexplicably ("log-fail" specified)')
+        self.messages.reprint_warnings()
+        raise Finished(0)
 
     def read_uid(self, value: bytes) -> None:
         """-u, --uid UID."""
