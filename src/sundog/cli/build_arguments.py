@@ -62,8 +62,8 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=SOURCE",
         action="append",
         default=[],
-        help="files or an image for the name in FROM and --from: a directory, a tar archive, "
-        "docker-image://IMAGE or oci-layout://DIR[:TAG][@DIGEST]",
+        help="files or an image for the name in FROM and --from: a directory, a tar archive, a URL "
+        "of one or of a git repository, docker-image://IMAGE or oci-layout://DIR[:TAG][@DIGEST]",
     )
     parser.add_argument(
         "--check",
@@ -116,7 +116,11 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         default="",
         help="build this stage (default: the last)",
     )
-    parser.add_argument("context", metavar="CONTEXT", help="directory to copy from; - for none")
+    parser.add_argument(
+        "context",
+        metavar="CONTEXT",
+        help="directory to copy from, tar or git repository at a URL; - for none",
+    )
 
 
 def add_modify_options(parser: argparse.ArgumentParser) -> None:

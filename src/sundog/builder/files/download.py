@@ -120,6 +120,11 @@ class RemoteFile:
         if self._digest and digest != self._digest:
             raise BuildError(f"{self.shown} has changed during the build", "build again")
 
+    def fetched(self) -> bytes:
+        """Fetch the file, unless it has been fetched; return its path."""
+        self.prepare()
+        return self._path
+
     def place(self, site: Site) -> None:
         """Copy the file, or unpack it."""
         with Closing(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:

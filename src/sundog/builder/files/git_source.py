@@ -20,9 +20,10 @@ from sundog.builder.files.sources import SourceTree
 from sundog.builder.tree_step import decoded, without_user
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import literal_pattern
-from sundog.errors import AddressError, BuildError
+from sundog.errors import AddressError, ArchiveError, BuildError
 from sundog.kernel.files import Closing
 from sundog.kernel.process import Umask
+from sundog.layer.limits import Meter
 from sundog.registry.address import Address
 
 TYPE_CHECKING = False
@@ -175,12 +176,18 @@ class GitFiles:
             self._commit = self._resolve()
         if not self._has(self._commit):
             self._fetch(self._commit)
+        self._check_size()
         with Umask(_UMASK):
             self._git("checkout", "-q", "--force", "--detach", self._commit)
             if self.reference.submodules and self._has_submodules():
                 update = ("submodule", "-q", "update", "--init", "--recursive")
                 if not self._succeeds(*update, "--depth=1"):  # not every server supports that
                     self._git(*update)
+
+    def checkout(self) -> bytes:
+        """Check out the commit; return the directory of the repository."""
+        self.prepare()
+        return self._repository
 
     def place(self, site: Site) -> None:
         """Copy the files of the commit, or of one directory of it."""
@@ -241,6 +248,38 @@ class GitFiles:
         self._git("fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
         if commit and not self._has(commit):
             self._git("fetch", "-q", "origin", commit)
+
+    def _check_size(self) -> None:
+        """Raise BuildError if the commit is beyond the limits of archives.
+
+        A few trees that name each other many times stand for any number of files.
+        """
+        meter = Meter(counts_input=False)
+        packs = os.path.join(self._repository, b".git/objects/pack")
+        with os.scandir(packs) as entries:
+            meter.fetched(sum(entry.stat(follow_symlinks=False).st_size for entry in entries))
+        listing = subprocess.Popen(
+            ["git", "ls-tree", "-r", "-t", "-l", self._commit],
+            cwd=self._repository,
+            env=_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert listing.stdout is not None
+        try:
+            for line in listing.stdout:
+                about, _, name = line.partition(b"\t")
+                size = about.split()[-1]
+                meter.entry(len(name))
+                meter.unpacked(int(size) if size.isdigit() else 0)
+            meter.complete()
+        except ArchiveError as error:
+            listing.kill()
+            raise BuildError(f"git: commit {self._commit}: {error.message}", error.hint) from error
+        finally:
+            listing.stdout.close()
+            listing.wait()
 
     def _has(self, commit: str) -> bool:
         return self._succeeds("cat-file", "-e", f"{commit}^{{commit}}")
