@@ -213,13 +213,15 @@ def test_trees_that_stand_for_a_billion_files(any_workshop: Workshop, tmp_path: 
     (work / "f").write_text("f")
     blob = git(work, "hash-object", "-w", "f")
     entry = f"100644 blob {blob}\t%d\n"
+    tree = ""
     for _ in range(9):
         lines = "".join(entry % number for number in range(10))
         made = subprocess.run(
             ["git", "mktree"], cwd=work, input=lines, capture_output=True, text=True, check=True
         )
-        entry = f"040000 tree {made.stdout.strip()}\t%d\n"
-    commit = git(work, "commit-tree", "-m", "bomb", made.stdout.strip())
+        tree = made.stdout.strip()
+        entry = f"040000 tree {tree}\t%d\n"
+    commit = git(work, "commit-tree", "-m", "bomb", tree)
     git(work, "update-ref", "refs/heads/trunk", commit)
     with serving_git(tmp_path) as url:
         done = build(any_workshop, f"{url}/work/.git")

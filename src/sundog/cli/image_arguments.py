@@ -17,6 +17,8 @@ from sundog.cli.reference_options import (
     add_dot_option,
     add_gestalt_options,
     add_reference_options,
+    add_undeletable_option,
+    add_undelete_options,
     check_pairs,
 )
 from sundog.errors import UsageError
@@ -307,6 +309,7 @@ def _list_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="pattern of names; one name alone shows its details",
     )
+    add_undeletable_option(parser)
     _format_option(parser)
 
 
@@ -381,6 +384,7 @@ _SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] =
     "pull": ("fetch an image from a registry", _pull_options),
     "reset": ("delete everything in storage", _reset_options),
     "tag": ("give an image another name", _tag_options),
+    "undelete": ("restore a deleted image from the build cache", add_undelete_options),
 }
 
 

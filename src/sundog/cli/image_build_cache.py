@@ -34,6 +34,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
                 report.info("collecting cache garbage")
                 images = store.images.list()
                 forgotten = store.cache.prune({layer for image in images for layer in image.layers})
+            store.deleted.clear()
             store.expect_garbage()
             removed = store.cache_mounts.clear()
             report.info(f"forgot {forgotten} results, removed {removed} cache mounts")

@@ -30,6 +30,10 @@ def run(arguments: ImageArguments, report: Report) -> int:
     """Print all images, those that match patterns, or the details of one."""
     globs = arguments.globs
     with Store.open(storage_path(arguments)) as store:
+        if arguments.undeletable:
+            for image in store.deleted.list():
+                print_line(image.typed)
+            return 0
         if len(globs) == 1 and not is_glob(globs[0]) and arguments.format == "text":
             return _print_details(store, globs[0], arguments, report)
         images = _matching(store, globs) if globs else store.images.list()

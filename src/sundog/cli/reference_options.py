@@ -52,6 +52,7 @@ class ReferenceArguments(argparse.Namespace):
     no_lock: bool = False
     no_xattrs: bool = False
     profile: bool = False
+    undeletable: bool = False
     xattrs: bool = False
 
 
@@ -105,6 +106,22 @@ def add_dot_option(parser: argparse.ArgumentParser) -> None:
         const=DOT_DEFAULT,
         help=f"write the tree to PATH.gv, and to PATH.pdf by dot(1) (default: {DOT_DEFAULT})",
     )
+
+
+def add_undeletable_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of ``list`` that shows deleted images."""
+    parser.add_argument(
+        "-u",
+        "--undeletable",
+        "--undeleteable",
+        action="store_true",
+        help="list the deleted images that undelete can restore",
+    )
+
+
+def add_undelete_options(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of ``undelete``."""
+    parser.add_argument("reference", metavar="IMAGE", help="name of the deleted image")
 
 
 def check_pairs(arguments: ReferenceArguments) -> None:
