@@ -150,6 +150,16 @@ class Add(FilesInstruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rsync(Instruction):
+    """``RSYNC [+PLUS] [OPTION]… SOURCE… DESTINATION``; ``NSYNC`` is another word for it."""
+
+    plus: str
+    options: tuple[str, ...]
+    sources: tuple[str, ...]
+    destination: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workdir(Instruction):
     """``WORKDIR PATH``."""
 
