@@ -147,7 +147,7 @@ def test_variables_and_onbuild(shop: Workshop) -> None:
 
 def test_nsync_and_text(shop: Workshop) -> None:
     done = shop.build("FROM bb\nnsync -t -v --delete a /t/\n")
-    assert "  2. RSYNC +l -tv --delete a /t/" in done.stderr
+    assert "  2. NSYNC +l -tv --delete a /t/" in done.stderr
 
 
 def test_files_of_names_to_leave_out(shop: Workshop) -> None:

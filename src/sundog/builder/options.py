@@ -26,7 +26,8 @@ class RunOptions:
 
     ``binds`` are (source, destination) pairs.  ``stdout`` and ``stderr`` are the file descriptors
     that get the commands' output.  ``hidden`` is the one of these that is captured, to be shown
-    only on failure; -1: neither.
+    only on failure; -1: neither.  ``interactive`` commands have a terminal that is connected to the
+    user's.
     """
 
     force: Force
@@ -34,6 +35,7 @@ class RunOptions:
     stdout: int = 1
     stderr: int = 2
     hidden: int = -1
+    interactive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,10 +135,16 @@ def add_modify_options(parser: argparse.ArgumentParser) -> None:
         help="run CMD; repeat for more commands, one layer each",
     )
     parser.add_argument(
+        "-i",
+        "--interactive",
+        action="store_true",
+        help="run a shell on this terminal; keep the result if it exits with 0",
+    )
+    parser.add_argument(
         "-S",
         "--shell",
         metavar="SHELL",
-        help="shell that runs the commands (default: the image's SHELL)",
+        help="shell that runs the commands, or with -i (default: the image's SHELL)",
     )
     parser.add_argument("reference", metavar="IMAGE", help="name of the image")
     parser.add_argument(

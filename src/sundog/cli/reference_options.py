@@ -49,6 +49,7 @@ class ReferenceArguments(argparse.Namespace):
     dependencies: bool = False
     dot: str | None = None
     fail: bool = False
+    interactive: bool = False
     no_lock: bool = False
     no_xattrs: bool = False
     profile: bool = False

@@ -12,6 +12,10 @@ from fcntl import ioctl
 from select import POLLOUT, poll
 from termios import FIONREAD
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.container.pseudoterminal import Pseudoterminal
+
 PIECE = 1 << 16
 NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 
@@ -20,15 +24,16 @@ class Relay:
     """Pipes for standard output and error; one pipe if both lead to the same file.
 
     ends     the ends that the command's standard output and error write to
-    sources  the ends to ``carry`` from when they have data
+    sources  the descriptors to ``carry`` from when they have data
 
-    Use it as a context, which closes the pipes.
+    A ``terminal`` of the command is carried, too.  Use it as a context, which closes the pipes.
     """
 
-    __slots__ = ("_targets", "ends", "sources")
+    __slots__ = ("_targets", "_terminal", "ends")
 
-    def __init__(self, stdout: int, stderr: int) -> None:
+    def __init__(self, stdout: int, stderr: int, terminal: "Pseudoterminal | None" = None) -> None:
         """Make the pipes for output that goes to the descriptors ``stdout`` and ``stderr``."""
+        self._terminal = terminal
         source, end = os.pipe()
         self._targets = {source: stdout}
         self.ends = (end, end)
@@ -36,13 +41,21 @@ class Relay:
             source, other = os.pipe()
             self._targets[source] = stderr
             self.ends = (end, other)
-        self.sources = self._targets.keys()
+
+    @property
+    def sources(self) -> set[int]:
+        """Return the descriptors to carry from; one is left out when it has ended."""
+        pipes = set(self._targets)
+        return pipes if self._terminal is None else pipes | self._terminal.sources
 
     def carry(self, source: int) -> None:
         """Write some of a pipe's data to its target.
 
         Raises OSError, which names the target.
         """
+        if self._terminal is not None and source not in self._targets:
+            self._terminal.carry(source)
+            return
         data = memoryview(os.read(source, PIECE))
         target = self._targets[source]
         while data:
@@ -58,7 +71,9 @@ class Relay:
 
     def finish(self) -> None:
         """Carry the data that is in the pipes now: nobody writes to them any more."""
-        for source in self.sources:
+        if self._terminal is not None:
+            self._terminal.finish()
+        for source in self._targets:
             left = int.from_bytes(ioctl(source, FIONREAD, bytes(4)), sys.byteorder)
             while left > 0:
                 self.carry(source)
@@ -68,5 +83,5 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for fd in {*self.sources, *self.ends}:
+        for fd in {*self._targets, *self.ends}:
             os.close(fd)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.container.operations import Operation
+    from sundog.container.pseudoterminal import Pseudoterminal
     from sundog.container.root import Root
     from sundog.record.identity import Identity
 
@@ -139,7 +140,8 @@ class Step:
     ``offline`` gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and
     its family "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the
     command sees itself as ``identity``; None is root.  Its output arrives at the descriptors
-    ``stdout`` and ``stderr``; the command does not get these descriptors.
+    ``stdout`` and ``stderr``; the command does not get these descriptors.  With a ``terminal``, the
+    command has that for its streams.
     """
 
     __slots__ = (
@@ -157,6 +159,7 @@ class Step:
         "seccomp",
         "stderr",
         "stdout",
+        "terminal",
         "uid",
     )
 
@@ -177,6 +180,7 @@ class Step:
         identity: "Identity | None" = None,
         stdout: int = STDOUT_FILENO,
         stderr: int = STDERR_FILENO,
+        terminal: "Pseudoterminal | None" = None,
     ) -> None:
         self.root = root
         self.argv = argv
@@ -194,6 +198,7 @@ class Step:
         self.identity = identity
         self.stdout = stdout
         self.stderr = stderr
+        self.terminal = terminal
 
 
 def step_plan(step: "Step", *, own_pids: bool) -> Plan:

@@ -24,6 +24,7 @@ from sundog.dockerfile.instructions import (
     Instruction,
     Label,
     Maintainer,
+    Nsync,
     Onbuild,
     Place,
     Rsync,
@@ -226,7 +227,8 @@ def _rsync(statement: Statement, place: Place) -> Rsync:
             hint=f"{statement.name} [+PLUS] [OPTION…] SOURCE… DESTINATION",
         )
     *sources, destination = operands
-    return Rsync(
+    kind = Nsync if statement.name == "NSYNC" else Rsync
+    return kind(
         place=place,
         plus=plus,
         options=tuple(word.text for word in options),

@@ -27,7 +27,7 @@ def rsync_step(state: BuildState, instruction: Rsync, absolute: Callable[[str], 
         raise dockerfile.error(instruction, error.message, hint=error.hint) from error
     operands = " ".join((*instruction.sources, instruction.destination))
     return RsyncStep(
-        f"RSYNC {options.text} {operands}",
+        f"{instruction.name} {options.text} {operands}",
         state.options.context,
         instruction.sources,
         absolute(instruction.destination),
