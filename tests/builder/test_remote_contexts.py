@@ -230,6 +230,35 @@ def test_trees_that_stand_for_a_billion_files(any_workshop: Workshop, tmp_path: 
     assert "hint: if you trust it, --no-limits takes it as it is" in done.stderr
 
 
+SMALL = "from sundog.layer.limits import Limits, set_limits\nset_limits(Limits(free=100_000))\n"
+
+
+def test_pack_without_an_end(any_workshop: Workshop, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    git(work, "init", "-q", "-b", "trunk")
+    (work / "Dockerfile").write_text("FROM bb\n")
+    (work / "f").write_bytes(os.urandom(300_000))
+    git(work, "add", "-A")
+    git(work, "commit", "-q", "-m", "large")
+    with serving_git(tmp_path) as url:
+        done = any_workshop.prepared(SMALL, "build", "-t", "x", f"{url}/work/.git")
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == [
+            "error: git: a file of the repository has more than 100,000 bytes",
+            "hint: if you trust it, --no-limits takes it as it is",
+        ]
+        done = any_workshop.prepared(SMALL, "build", "--no-limits", "-t", "x", f"{url}/work/.git")
+        assert done.returncode == 0, done.stderr
+
+
+def test_file_without_an_end(any_workshop: Workshop, web: Web) -> None:
+    web.files["/t.tar"] = archive({"Dockerfile": b"FROM bb\n", "f": os.urandom(2_000_000)})
+    done = any_workshop.prepared(SMALL, "build", "-t", "x", f"{web.url}/t.tar")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {web.url}/t.tar has more than 100,000 bytes\n")
+
+
 # Files at a URL
 
 

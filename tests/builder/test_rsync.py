@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +110,35 @@ def test_archive_mode_keeps_times_and_not_owners(shop: Workshop) -> None:
     shop.build("FROM bb\nRUN mkdir /t && echo old >/t/x\nRSYNC +z -a d/ /t\n")
     assert str(entries(shop)["t/x"]) == "f 0:0 4750"
     assert shop.run("cat /t/x; stat -c %Y /t/x").split() == [f"x{OLD}"]
+
+
+def test_on_each_driver(workshop: Workshop) -> None:
+    """The upper of an overlay, or a flat copy, gets changes, links and deletions."""
+    workshop.write({"d/x": "x", "d/y": "y"})
+    os.link(workshop.context / "d" / "x", workshop.context / "d" / "z")
+    workshop.build(
+        "FROM bb\nRUN mkdir /t && echo old >/t/x && touch /t/gone && chmod 700 /t\n"
+        "RSYNC --delete d/ /t\nRUN [ $(stat -c %h /t/x) = 2 ]\n"
+    )
+    assert workshop.run("cat /t/x; ls /t; stat -c %a /t").split() == ["xx", "y", "z", "755"]
+
+
+def test_rsync_and_its_libraries_may_be_anywhere(shop: Workshop, tmp_path: Path) -> None:
+    program = shutil.which("rsync", path="/usr/bin:/bin")
+    assert program is not None
+    for name in ("bin", "lib"):
+        (tmp_path / name).mkdir()
+    shutil.copy(program, tmp_path / "bin")
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for name, library in re.findall(r"(lib(?:popt|xxhash)\S*) => (\S+)", listed):
+        shutil.copy(library, tmp_path / "lib" / name)
+    assert list((tmp_path / "lib").iterdir())
+    environment = {
+        "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+        "LD_LIBRARY_PATH": f"{tmp_path}/lib",
+    }
+    shop.build("FROM bb\nRSYNC +m d/ /t\n", env=environment)
+    assert listing(shop) == ALL
 
 
 def test_delete(shop: Workshop) -> None:

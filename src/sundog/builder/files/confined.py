@@ -10,6 +10,7 @@ The caller is in namespaces of its own: see ``container.step.in_root``.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from shutil import which
@@ -113,12 +114,25 @@ def _show_outsiders(scratch: int, program: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         os.close(os.open(_LIBRARY_CACHE, flags, 0o644, dir_fd=scratch))
         _attach(scratch, b"/" + _LIBRARY_CACHE)
-    places = [os.path.dirname(place) for place in (program, os.path.realpath(program))]
-    libraries = os.environb.get(b"LD_LIBRARY_PATH", b"").split(b":")
-    for place in dict.fromkeys([*places, *filter(os.path.isabs, libraries)]):
-        top = place.split(b"/")[1]
-        if top not in _SYSTEM and os.path.isdir(place):
+    real = os.path.realpath(program)
+    if real.split(b"/")[1] in _SYSTEM:
+        return
+    places = [os.path.dirname(path) for path in (program, real, *_libraries(real))]
+    for place in dict.fromkeys(places):
+        if place.split(b"/")[1] not in _SYSTEM:
             _show(scratch, place)
+
+
+def _libraries(program: bytes) -> list[bytes]:
+    """Return the paths of a program's shared libraries, as ldd(1) finds them."""
+    listed = subprocess.run(
+        [program],
+        env={**os.environb, b"LD_TRACE_LOADED_OBJECTS": b"1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return re.findall(rb"(/\S+) \(0x", listed.stdout)
 
 
 def _show(scratch: int, path: bytes) -> None:

@@ -10,10 +10,13 @@ and no hook.  It uses no protocol that reads files or runs commands of this mach
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import signal
 import subprocess
 from dataclasses import dataclass, field
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit, setrlimit
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from sundog.builder.files.sources import SourceTree
@@ -23,7 +26,7 @@ from sundog.dockerfile.wildcard import literal_pattern
 from sundog.errors import AddressError, ArchiveError, BuildError
 from sundog.kernel.files import Closing
 from sundog.kernel.process import Umask
-from sundog.layer.limits import Meter
+from sundog.layer.limits import NO_LIMITS_HINT, Meter, limits_in_force
 from sundog.registry.address import Address
 
 TYPE_CHECKING = False
@@ -41,6 +44,7 @@ _FULL_COMMIT = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ABBREVIATED = re.compile("[0-9a-f]{4,63}")
 _SWITCHES = {"": True, "1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 _UMASK = 0o022
+_TOO_LARGE = b"signal %d" % signal.SIGXFSZ  # how a part of git died that wrote too much
 # The variables of this process that git needs.
 _KEPT = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR", "LD_LIBRARY_PATH")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -290,6 +294,11 @@ class GitFiles:
     def _git(self, *arguments: str) -> str:
         """Run git and return its output; raise BuildError if it fails."""
         done = self._run(*arguments)
+        if done.returncode and _TOO_LARGE in done.stderr:
+            raise BuildError(
+                f"git: a file of the repository has more than {limits_in_force().free:,} bytes",
+                NO_LIMITS_HINT,
+            )
         if done.returncode:
             raise BuildError(
                 f"git {arguments[0]} failed: {_reason(done.stderr)}",
@@ -318,9 +327,19 @@ class GitFiles:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
+                preexec_fn=_limit_files,
             )
         except FileNotFoundError as error:
             raise BuildError("git is not installed here", "ADD of a repository needs it") from error
+
+
+def _limit_files() -> None:
+    """Limit the size of each file, such as a pack that a server sends without end."""
+    limit = limits_in_force().free
+    if not math.isinf(limit):
+        _, most = getrlimit(RLIMIT_FSIZE)
+        limit = int(limit) if most == RLIM_INFINITY else min(int(limit), most)
+        setrlimit(RLIMIT_FSIZE, (limit, most))
 
 
 def _reason(stderr: bytes) -> str:

@@ -22,6 +22,7 @@ from sundog.builder.tree_step import encoded, without_user
 from sundog.dockerfile.parse import SIZE_LIMIT
 from sundog.errors import BuildError, KernelError
 from sundog.kernel.files import Closing
+from sundog.layer.limits import limits_in_force
 from sundog.layer.remove import remove_tree
 
 TYPE_CHECKING = False
@@ -120,7 +121,8 @@ class RemoteContexts:
         return RemoteContext(context, b"", name)
 
     def _download(self, url: str, option: str) -> RemoteContext:
-        file = RemoteFile(url, "", False, self.access, self.store, self.report)
+        limit = limits_in_force().free
+        file = RemoteFile(url, "", False, self.access, self.store, self.report, limit)
         path = file.fetched()
         name = _last_part(file.name).partition(_ARCHIVE)[0]
         with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
