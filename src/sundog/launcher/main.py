@@ -47,11 +47,12 @@ from sundog.launcher.choice import choose_image, command_missing, execution
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.environment import command_environment
 from sundog.launcher.help import help_text
-from sundog.launcher.host_places import home_places, tmp_places
+from sundog.launcher.host_places import TemporaryDirectory, home_places
 from sundog.launcher.image import Image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
+from sundog.launcher.mpi import NATIVE_SECURITY_WARNING, native_security_fails, session_places
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
@@ -212,6 +213,9 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     messages.verbose(f"private /tmp: {line.private_tmp:d}")
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
+    seen = (line.uid or 0) if line.notify else uid
+    if native_security_fails(environment, seen):
+        messages.warning(NATIVE_SECURITY_WARNING % seen)
 
     # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
@@ -230,7 +234,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
             group, line, find, environment, messages, companion=companion, home=home
         )
     storage = find()
-    host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
+    temporary = TemporaryDirectory(line, environment)
     accounts = None
     if line.passwd and not line.notify:  # --notify needs the image's files
         found = find_accounts(uid, gid, messages)
@@ -239,16 +243,16 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
             remember_accounts(storage.directory, uid, gid, found)
     one_file, sources = find_one_files(line, storage)
     files = start_file_server(one_file, sources) if one_file or sources else None
-    temporary = tmp_places(environment, host_tmp, writable=line.write)
+    places = session_places(environment, temporary.shown, writable=line.write)
 
     def planned(root: "Root") -> Plan:
         return build_plan(
             root,
             writable=line.write,
             overlay_size=line.overlay_size,
-            host_tmp=host_tmp,
+            host_tmp=temporary.shown,
             accounts=accounts,
-            places=[*temporary, *homes],
+            places=[*temporary.places, *places, *homes],
             binds=line.binds,
             cray=exists(CRAY_DIRECTORY),
             files=files,
@@ -281,7 +285,15 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     who = prepared.identify()
     home = who.home if who is not None and who.uid else b""
     home = homes[0].source if homes else home
-    command_environment(environment, changes, messages, home, expand=line.expand)
+    command_environment(
+        environment,
+        changes,
+        messages,
+        home=home,
+        tmpdir=temporary.variable,
+        expand=line.expand,
+        unset_mpi=line.unset_mpi,
+    )
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(
@@ -319,7 +331,16 @@ def run_in_group(
     who = prepared.identify()
     if who is not None and who.uid:
         home = home or who.home
-    command_environment(environment, changes, messages, home, expand=line.expand)
+    tmpdir = TemporaryDirectory(line, environment).variable
+    command_environment(
+        environment,
+        changes,
+        messages,
+        home=home,
+        tmpdir=tmpdir,
+        expand=line.expand,
+        unset_mpi=line.unset_mpi,
+    )
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.builder.files.rsync import RsyncStep
-    from sundog.builder.stage import BuildState
+    from sundog.builder.state import BuildState
     from sundog.dockerfile.instructions import Rsync
 
 
