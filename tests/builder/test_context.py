@@ -216,7 +216,7 @@ RUN --mount=from=dir,target=/m,source=sub cp /m/f /mounted
         ("x", "FROM bb", "--build-context: x: no name or no source"),
         ("x=/nowhere", "FROM bb", "--build-context x: can't read /nowhere: No such file"),
         ("x=/dev/null", "FROM bb", "--build-context x must be a directory: /dev/null"),
-        ("x=https://example.com/x", "FROM bb", "not supported yet: --build-context: https"),
+        ("x=ssh://user@:/x.git", "FROM bb", "error: not a URL: ssh://:/x.git"),
         ("x=/etc", "FROM x", "Dockerfile:1: FROM needs an image, and the context x is not one"),
         ("x=/etc/passwd", "FROM bb", "can't unpack --build-context x: "),
         ("x=docker-image://none", "FROM x", "none"),

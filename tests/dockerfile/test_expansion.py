@@ -26,6 +26,10 @@ EXPANSIONS = {
     "COPY <<E <<'F' $a/\n\"$a\" \\$a\nE\n$a\nF": "COPY <<E <<'F' A/\n\"A\" \\$a\nE\n$a\nF",
     "COPY <<-E /\n\t$a\n\tE": "COPY <<-E /\n\tA\n\tE",
     "ADD --checksum=$a --exclude=$a $a b": "ADD --checksum=A --exclude=$a A b",
+    "RSYNC +l --exclude=$a '-f=- x' $a $two /$a": (
+        'RSYNC ["+l", "--exclude=A", "-f=- x", "A", "x y", "/A"]'
+    ),
+    "NSYNC $a /$a": "NSYNC A /A",
     "WORKDIR /$a/${b:-c}": "WORKDIR /A/c",
     "USER $a:$b": "USER A:",
     "STOPSIGNAL ${a:+SIG}$a": "STOPSIGNAL SIGA",

@@ -25,8 +25,10 @@ from sundog.dockerfile.instructions import (
     Instruction,
     Label,
     Maintainer,
+    Nsync,
     Onbuild,
     Place,
+    Rsync,
     Run,
     Shell,
     Stopsignal,
@@ -120,6 +122,16 @@ INSTRUCTIONS: dict[str, Instruction] = {
         unpack=False,
     ),
     "ADD a b": Add(place=NOWHERE, sources=("a",), destination="b"),
+    "RSYNC +m --exclude='a b' -t a b": Rsync(
+        place=NOWHERE,
+        plus="m",
+        options=("--exclude='a b'", "-t"),
+        sources=("a",),
+        destination="b",
+    ),
+    'NSYNC ["--filter=- x", "a", "b"]': Nsync(
+        place=NOWHERE, plus="l", options=("--filter=- x",), sources=("a",), destination="b"
+    ),
     "WORKDIR /a b": Workdir(place=NOWHERE, path="/a b"),
     "USER a:b": User(place=NOWHERE, user="a:b"),
     "STOPSIGNAL SIGKILL": Stopsignal(place=NOWHERE, signal="SIGKILL"),

@@ -28,6 +28,7 @@ class RunOptions:
     ``binds`` are (source, destination) pairs.  ``stdout`` and ``stderr`` are the file descriptors
     that get the commands' output.  ``hidden`` is the one of these that is captured, to be shown
     only on failure; -1: neither.  ``output`` takes the output in place of the descriptors.
+    ``interactive`` commands have a terminal that is connected to the user's.
     """
 
     force: Force
@@ -36,6 +37,7 @@ class RunOptions:
     stderr: int = 2
     hidden: int = -1
     output: OutputSink | None = None
+    interactive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sundog.builder.failure import explained, is_fault, located
 from sundog.builder.files.add import FilesStepMaker
 from sundog.builder.files.context import BuildContext
 from sundog.builder.files.remote_access import RemoteAccess
+from sundog.builder.files.rsync_instruction import rsync_step
 from sundog.builder.keys import cache_key
 from sundog.builder.metadata import changes, from_text, pair_text
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
@@ -24,7 +25,17 @@ from sundog.builder.unsupported import refuse_unsupported
 from sundog.builder.user import emulated_user
 from sundog.builder.volume import VolumeStep
 from sundog.builder.workdir import WorkdirStep
-from sundog.dockerfile.instructions import Add, Arg, Cmd, Copy, Entrypoint, Run, Volume, Workdir
+from sundog.dockerfile.instructions import (
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Rsync,
+    Run,
+    Volume,
+    Workdir,
+)
 from sundog.dockerfile.triggers import parse_triggers
 from sundog.errors import BuildError, SundogError
 from sundog.oci.config import HistoryEntry, ImageConfig
@@ -166,6 +177,8 @@ class StageBuild:
                 self._run(instruction)
             case Copy() | Add():
                 self._files(instruction)
+            case Rsync():
+                self._step(instruction, rsync_step(self._state, instruction, self._absolute))
             case Workdir():
                 self._workdir(instruction)
             case Volume():

@@ -21,6 +21,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         help="show SRC of the host at DST while RUN runs (default: the same path)",
     )
     parser.add_argument(
+        "--build-arg",
+        metavar="ARG[=VAL]",
+        action="append",
+        default=[],
+        help="set a build-time variable (default: its value in the environment)",
+    )
+    parser.add_argument(
         "--force",
         metavar="MODE",
         nargs="?",
@@ -65,15 +72,8 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=SOURCE",
         action="append",
         default=[],
-        help="files or an image for the name in FROM and --from: a directory, a tar archive, "
-        "docker-image://IMAGE or oci-layout://DIR[:TAG][@DIGEST]",
-    )
-    parser.add_argument(
-        "--build-arg",
-        metavar="ARG[=VAL]",
-        action="append",
-        default=[],
-        help="set a build-time variable (default: its value in the environment)",
+        help="files or an image for the name in FROM and --from: a directory, a tar archive, a URL "
+        "of one or of a git repository, docker-image://IMAGE or oci-layout://DIR[:TAG][@DIGEST]",
     )
     parser.add_argument(
         "--check",
@@ -126,7 +126,11 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         default="",
         help="build this stage (default: the last)",
     )
-    parser.add_argument("context", metavar="CONTEXT", help="directory to copy from; - for none")
+    parser.add_argument(
+        "context",
+        metavar="CONTEXT",
+        help="directory to copy from, tar or git repository at a URL; - for none",
+    )
 
 
 def add_modify_options(parser: argparse.ArgumentParser) -> None:
@@ -141,10 +145,16 @@ def add_modify_options(parser: argparse.ArgumentParser) -> None:
         help="run CMD; repeat for more commands, one layer each",
     )
     parser.add_argument(
+        "-i",
+        "--interactive",
+        action="store_true",
+        help="run a shell on this terminal; keep the result if it exits with 0",
+    )
+    parser.add_argument(
         "-S",
         "--shell",
         metavar="SHELL",
-        help="shell that runs the commands (default: the image's SHELL)",
+        help="shell that runs the commands, or with -i (default: the image's SHELL)",
     )
     parser.add_argument("reference", metavar="IMAGE", help="name of the image")
     parser.add_argument(

@@ -12,6 +12,15 @@ import os
 from sundog import __version__
 from sundog.cli.build_arguments import add_build_options, add_modify_options
 from sundog.cli.parser import OneOf, Parser, PodmanOption, suggestion
+from sundog.cli.reference_options import (
+    ReferenceArguments,
+    add_dot_option,
+    add_gestalt_options,
+    add_reference_options,
+    add_undeletable_option,
+    add_undelete_options,
+    check_pairs,
+)
 from sundog.errors import UsageError
 
 TYPE_CHECKING = False
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
-class ImageArguments(argparse.Namespace):
+class ImageArguments(ReferenceArguments):
     """The options as attributes: those of all subcommands, and the common ones."""
 
     subcommand: str | None = None
@@ -90,12 +99,15 @@ def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     if unknown:
         known = _subcommands(parser)
         raise known.get(arguments.subcommand or "", parser).unrecognized(unknown)
+    if arguments.dependencies:
+        return arguments
     if arguments.subcommand is None:
         raise UsageError("CMD not specified", "ch-image --help")
     if arguments.subcommand in _ALIASES:
         arguments.subcommand = _ALIASES[arguments.subcommand][0]
     if arguments.quiet and arguments.verbose:
         raise UsageError('"--quiet" incompatible with "--verbose"', "leave out one of them")
+    check_pairs(arguments)
     return arguments
 
 
@@ -200,6 +212,7 @@ def _common_options(*, hidden: bool) -> Parser:
     option("-s", "--storage", metavar="DIR", help="storage directory ($CH_IMAGE_STORAGE)")
     option("--tls-no-verify", action="store_true", help="trust any registry's certificate")
     option("-v", "--verbose", action="count", help="say more (repeat for still more)")
+    add_reference_options(option)
     return parser
 
 
@@ -215,6 +228,7 @@ def _build_cache_options(parser: argparse.ArgumentParser) -> None:
         "--gc", dest="collect", action="store_true", help="forget results that no image is made of"
     )
     parser.add_argument("--tree", action="store_true", help="show which layer was made on which")
+    add_dot_option(parser)
     _format_option(parser)
 
 
@@ -259,9 +273,7 @@ def _delete_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _gestalt_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "key", metavar="KEY", choices=["storage-path"], help="storage-path: where images are kept"
-    )
+    add_gestalt_options(parser)
     _format_option(parser)
 
 
@@ -301,6 +313,7 @@ def _list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--remote", action="store_true", help="with one name: ask the registry about it, too"
     )
+    add_undeletable_option(parser)
     _format_option(parser)
 
 
@@ -381,6 +394,7 @@ _SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] =
     "pull": ("fetch an image from a registry", _pull_options),
     "reset": ("delete everything in storage", _reset_options),
     "tag": ("give an image another name", _tag_options),
+    "undelete": ("restore a deleted image from the build cache", add_undelete_options),
 }
 
 

@@ -3,53 +3,39 @@
 from __future__ import annotations
 
 import os
-import stat
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 
-from sundog.builder.document import read_document, read_open_document
 from sundog.builder.executor import build
-from sundog.builder.files.archive import is_header
-from sundog.builder.files.context import BuildContext, named_context, unpacked_context
+from sundog.builder.files.context import named_context
 from sundog.builder.graph import context_key
 from sundog.builder.naming import inferred_name
 from sundog.builder.options import BuildOptions
-from sundog.builder.secrets import Secret, SshSource
+from sundog.builder.secrets import Secret, SshAgents, SshSource
+from sundog.cli.build_context import find_context
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.registries import pull_options, puller
-from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
-from sundog.dockerfile.parse import SIZE_LIMIT, parse
-from sundog.errors import KernelError, SundogError, UsageError
-from sundog.layer.compression import is_compressed, rejoined
-from sundog.layer.header import BLOCK
+from sundog.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
+from sundog.dockerfile.parse import parse
+from sundog.errors import UsageError
 from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import BinaryIO, TypeVar
+    from typing import TypeVar
 
+    from sundog.builder.files.remote_context import RemoteContexts
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
 
     SourceT = TypeVar("SourceT", Secret, SshSource)
 
-_STDIN = "-"
-_SHOWN_STDIN = "standard input"
-_DOCKERFILE = "Dockerfile"
-_NAME_IT = "name the Dockerfile with -f"
-
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Build an image; return the exit status."""
-    if "://" in arguments.context or arguments.context.startswith("git@"):
-        raise UsageError(
-            f"not supported yet: URL context: {arguments.context}",
-            "fetch it first, and give the directory",
-        )
     with ExitStack() as stack:
         return _build(arguments, report, stack)
 
@@ -60,23 +46,24 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         """Open the store when it is needed first: what only looks at a Dockerfile makes none."""
         return stack.enter_context(Store.open(storage_path(arguments)))
 
-    archive, text = _standard_input(arguments)
-    path = _dockerfile_path(arguments)
-    if archive is not None:
-        context = unpacked_context(opened_store(), archive, "the context on standard input")
-        path = os.path.relpath(arguments.file or _DOCKERFILE)
-        text = _read_in(context, path, "" if arguments.file else _NAME_IT)
-    else:
-        directory = None if arguments.context == _STDIN else arguments.context
-        context = BuildContext(directory, "" if path == _STDIN else path)
     run_options = chosen_run_options(arguments, report)
-    build_args = _build_args(arguments.build_arg, os.environ)
+    build_args = chosen_build_args(arguments.build_arg, os.environ)
     epoch = _epoch(build_args, os.environ)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
-    dockerfile = parse(
-        _read(path, arguments) if text is None else text,
-        path=_SHOWN_STDIN if path == _STDIN else path,
-    )
+    secrets = _by_id(Secret.parse(text, os.environ) for text in arguments.secret)
+    ssh = _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh)
+
+    @cache
+    def remotes() -> RemoteContexts:
+        from sundog.builder.files.remote_access import RemoteAccess  # noqa: PLC0415 - seldom needed
+        from sundog.builder.files.remote_context import RemoteContexts  # noqa: PLC0415
+
+        access = RemoteAccess(secrets, stack.enter_context(SshAgents(ssh)))
+        return RemoteContexts.make(opened_store(), access, report, build_args)
+
+    given = find_context(arguments, opened_store, remotes)
+    context = given.context
+    dockerfile = parse(given.text, path=given.shown)
     if arguments.parse_only:
         return 0
     if arguments.check or "check" in {directive.name for directive in dockerfile.directives}:
@@ -86,7 +73,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
             status = print_findings(arguments, dockerfile, context, build_args, report)
             if arguments.check or status:
                 return status
-    tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(path, arguments.context, report),)
+    tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(given.path, given.name, report),)
     options = BuildOptions(
         tags,
         context,
@@ -95,8 +82,8 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         os.environ,
         arguments.target_stage,
         _labels(arguments.label),
-        _by_id(Secret.parse(text, os.environ) for text in arguments.secret),
-        _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh),
+        secrets,
+        ssh,
         iidfile=arguments.iidfile,
         metadata_file=arguments.metadata_file,
         epoch=epoch,
@@ -107,7 +94,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         pull=puller(arguments, report),
     )
     store = opened_store()
-    contexts = dict(named_context(store, text, report) for text in arguments.build_context)
+    contexts = dict(named_context(store, text, report, remotes) for text in arguments.build_context)
     options = replace(
         options, contexts={context_key(name): source for name, source in contexts.items()}
     )
@@ -117,89 +104,12 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
     return 0
 
 
-def _standard_input(arguments: ImageArguments) -> tuple[BinaryIO | None, bytes | None]:
-    """Return the context from standard input if that is an archive, else the Dockerfile.
-
-    With ``-f -``, standard input is always the Dockerfile.  With another ``-f`` and the context
-    ``-``, it is always an archive.
-    """
-    if arguments.context != _STDIN or arguments.file == _STDIN:
-        return None, None
-    kind = os.fstat(sys.stdin.fileno()).st_mode
-    if arguments.file is not None and not (stat.S_ISFIFO(kind) or stat.S_ISREG(kind)):
-        return None, None
-    head = sys.stdin.buffer.read(BLOCK)
-    if is_compressed(head) or is_header(head):
-        return rejoined(head, sys.stdin.buffer), None
-    return None, None if arguments.file is not None else head + sys.stdin.buffer.read(SIZE_LIMIT)
-
-
-def _read_in(context: BuildContext, path: str, hint: str) -> bytes:
-    """Read the Dockerfile of an archive; the error for a missing one has ``hint``."""
-    try:
-        fd = context.tree().open(os.fsencode(path))
-        return read_open_document(fd, f"{path} in the archive", SIZE_LIMIT)
-    except (KernelError, OSError) as error:
-        raise SundogError(
-            f"can't read {path} in the archive: {os.strerror(error.errno or 0)}", hint
-        ) from error
-
-
-def _dockerfile_path(arguments: ImageArguments) -> str:
-    if arguments.file is not None:
-        return arguments.file
-    if arguments.context == _STDIN:
-        return _STDIN
-    return os.path.join(arguments.context, _DOCKERFILE)
-
-
-def _read(path: str, arguments: ImageArguments) -> bytes:
-    if path == _STDIN:
-        return sys.stdin.buffer.read(SIZE_LIMIT + 1)
-    try:
-        return read_document(path, SIZE_LIMIT)
-    except OSError as error:
-        hint = ""
-        if isinstance(error, FileNotFoundError):
-            hint = _whereabouts(path, arguments)
-        elif isinstance(error, IsADirectoryError):
-            hint = _NAME_IT
-        raise SundogError(f"can't read {path}: {error.strerror}", hint) from error
-
-
-def _whereabouts(path: str, arguments: ImageArguments) -> str:
-    """Return the hint for a missing Dockerfile."""
-    if arguments.file is None:
-        return _NAME_IT
-    in_context = os.path.join(arguments.context, path)
-    if os.path.exists(in_context):
-        return f"-f is relative to the working directory: -f {in_context}"
-    return ""
-
-
 def _infer_tag(dockerfile: str, context: str, report: Report) -> str:
     tag = inferred_name(dockerfile, context)
     if not tag:
         raise UsageError("no name for the image", "give one with -t")
     report.info(f"inferred image name: {tag}")
     return tag
-
-
-def _build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    build_args = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name:
-            raise UsageError(f"--build-arg: {text}: no name", "write --build-arg NAME=VALUE")
-        if not equals:
-            if name not in environment:
-                raise UsageError(
-                    f"--build-arg: {name}: no value and not in environment",
-                    f"write --build-arg {name}=VALUE",
-                )
-            value = environment[name]
-        build_args[name] = value
-    return build_args
 
 
 def _epoch(build_args: dict[str, str], environment: Mapping[str, str]) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import human_size, print_json, print_line
+from sundog.cli.reference_options import DOT_DEFAULT
 from sundog.store.lineage import lineage, usage
 from sundog.store.store import Store
 
@@ -33,12 +34,17 @@ def run(arguments: ImageArguments, report: Report) -> int:
                 report.info("collecting cache garbage")
                 images = store.images.list()
                 forgotten = store.cache.prune({layer for image in images for layer in image.layers})
+            store.deleted.clear()
             store.expect_garbage()
             removed = store.cache_mounts.clear()
             report.info(f"forgot {forgotten} results, removed {removed} cache mounts")
     with Store.open(path) as store:
         nodes = lineage(store)
         counted = usage(store, nodes)
+    if arguments.dot is not None:
+        from sundog.cli.dot import write_drawing  # noqa: PLC0415 - seldom needed
+
+        write_drawing(nodes, arguments.dot or DOT_DEFAULT, report)
     if arguments.format == "json":
         value: dict[str, Any] = asdict(counted)
         if arguments.tree:

@@ -5,11 +5,13 @@ Exit statuses: 0; 1, it failed; 2, the command line is wrong.  ^C and SIGTERM en
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 from sundog.cli.build_arguments import PROGRESS_JSON, PROGRESS_QUIET
 from sundog.cli.image_arguments import parse_arguments, print_help
+from sundog.cli.reference_options import notes, notes_on_variables
 from sundog.cli.report import ERRORS_ONLY, Report
 from sundog.cli.running import run_action
 from sundog.cli.streams import name_stdout, open_closed, silence_stdout
@@ -17,7 +19,7 @@ from sundog.errors import EXIT_ERROR, EXIT_USAGE, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.cli.image_arguments import ImageArguments
 
@@ -37,7 +39,17 @@ def run(argv: Sequence[str]) -> int:
     except UsageError as error:
         report.error(error)
         return EXIT_USAGE
+    if arguments.dependencies:
+        from sundog.cli.developer import print_missing  # noqa: PLC0415 - seldom needed
+
+        return run_action(print_missing, report, EXIT_USAGE)
     report = _chosen_report(arguments)
+    try:
+        report.open_log(os.environ.get("CH_LOG_FILE", ""))
+    except UsageError as error:
+        report.error(error)
+        return EXIT_USAGE
+    report.level = report.level or int(report.has_log)
     if report.hides_stdout:
         silence_stdout()
     name_stdout()
@@ -49,13 +61,31 @@ def run(argv: Sequence[str]) -> int:
         from sundog.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415 - seldom needed
 
         set_limits(UNLIMITED)
+    for line in notes(arguments):
+        report.info(line)
+    for line in notes_on_variables(os.environ):
+        report.verbose(line)
 
     def subcommand() -> int:
         name = str(arguments.subcommand).replace("-", "_")
         status: int = import_module(f"sundog.cli.image_{name}").run(arguments, report)
         return status
 
-    return run_action(subcommand, report, EXIT_USAGE, debug=arguments.debug)
+    debug = arguments.debug or bool(os.environ.get("CH_IMAGE_DEBUG"))
+    action: Callable[[], int] = subcommand
+    if arguments.break_at is not None:
+        from sundog.cli.developer import stopping  # noqa: PLC0415 - for developers
+
+        try:
+            action = stopping(action, *arguments.break_at)
+        except UsageError as error:
+            report.error(error)
+            return EXIT_USAGE
+    if arguments.profile:
+        from sundog.cli.developer import profiled  # noqa: PLC0415 - for developers
+
+        action = profiled(action)
+    return run_action(action, report, EXIT_USAGE, debug=debug)
 
 
 def _chosen_report(arguments: ImageArguments) -> Report:

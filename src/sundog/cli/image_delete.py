@@ -17,9 +17,11 @@ def run(arguments: ImageArguments, report: Report) -> int:
     with Store.open(storage_path(arguments)) as store:
         matching = store.images.matching(*arguments.globs)
         missing = [glob for glob, images in matching.items() if not images]
-        names = list(dict.fromkeys(image.typed for found in matching.values() for image in found))
+        found = {image.typed: image for images in matching.values() for image in images}
+        names = list(found)
         for name in names:
             report.info(f"deleting image: {name}")
+        store.deleted.remember(*found.values())
         store.images.delete(*names)
     if missing:
         raise SundogError(f"no matching image, can't delete: {' '.join(missing)}", "ch-image list")

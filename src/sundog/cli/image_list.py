@@ -36,6 +36,10 @@ def run(arguments: ImageArguments, report: Report) -> int:
     if arguments.remote and not is_one:
         raise UsageError("--remote: not the name of one image", "ch-image list --remote IMAGE")
     with Store.open(storage_path(arguments)) as store:
+        if arguments.undeletable:
+            for image in store.deleted.list():
+                print_line(image.typed)
+            return 0
         if is_one:
             return _print_details(store, globs[0], arguments, report)
         images = _matching(store, globs) if globs else store.images.list()

@@ -1,19 +1,22 @@
 """``ch-image modify``: run commands in an image and keep the result, as RUN does in a build.
 
 Each command is one instruction, and so is a script as a whole: it makes one layer, one entry of the
-history and one of the build cache.
+history and one of the build cache.  An interactive shell makes a layer, too, but the cache does not
+have it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 from sundog.builder.executor import build
 from sundog.builder.files.context import BuildContext
-from sundog.builder.options import BuildOptions
+from sundog.builder.metadata import DEFAULT_SHELL
+from sundog.builder.options import CACHE_DISABLED, BuildOptions
 from sundog.cli.image_arguments import storage_path
-from sundog.cli.run_options import chosen_cache_mode, chosen_run_options
+from sundog.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.dockerfile.instructions import From, Place, Run
 from sundog.dockerfile.parse import Dockerfile
 from sundog.dockerfile.source import Source
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
+    from sundog.dockerfile.instructions import Instruction
 
 _STDIN = "-"
 
@@ -38,22 +42,46 @@ def run(arguments: ImageArguments, report: Report) -> int:
     target = arguments.target or arguments.reference
     canonical_name(target)  # a bad name fails before the work begins
     run_options = chosen_run_options(arguments, report)
-    commands = _commands(arguments)
+    is_interactive = _is_interactive(arguments)
+    commands = [] if is_interactive else _commands(arguments)
+    cache_mode = chosen_cache_mode(arguments.cache, os.environ)
+    if is_interactive:
+        run_options = replace(run_options, interactive=True)
+        cache_mode = CACHE_DISABLED
     options = BuildOptions(
         (target,),
         BuildContext(None),
         run_options,
+        chosen_build_args(arguments.build_arg, os.environ),
         environment=os.environ,
         epoch=parse_epoch(os.environ.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}"),
-        cache_mode=chosen_cache_mode(arguments.cache, os.environ),
+        cache_mode=cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
         is_modification=True,
     )
     with Store.open(storage_path(arguments)) as store:
         image = store.images.get(arguments.reference)
-        build(store, _as_dockerfile(image.typed, commands, arguments.shell), options, report)
+        if is_interactive:
+            shell = arguments.shell or (image.config.shell or DEFAULT_SHELL)[0]
+            dockerfile = _with_shell(image.typed, shell)
+            if not arguments.dry_run:
+                report.info(f"exit 0 makes the result {target}; another status drops all changes")
+        else:
+            dockerfile = _as_dockerfile(image.typed, commands, arguments.shell)
+        build(store, dockerfile, options, report)
     return 0
+
+
+def _is_interactive(arguments: ImageArguments) -> bool:
+    """Tell whether the user wants a shell: by ``-i``, or because there is nothing else to run."""
+    if not arguments.interactive:
+        return not arguments.command and arguments.script is None and sys.stdin.isatty()
+    if arguments.command:
+        raise UsageError('incompatible opts: "-c", "-i"', "leave out one of them")
+    if arguments.script is not None:
+        raise UsageError("script mode incompatible with interactive mode", "leave out SCRIPT or -i")
+    return True
 
 
 def _commands(arguments: ImageArguments) -> list[str]:
@@ -78,7 +106,7 @@ def _commands(arguments: ImageArguments) -> list[str]:
 
 def _script(path: str | None) -> str:
     """Return the text of the script, by default from standard input; raise UsageError."""
-    hint = "give commands with -c, a script, or commands on standard input"
+    hint = "give commands with -c, a script, or commands on standard input; or -i for a shell"
     if path is None or path == _STDIN:
         if sys.stdin.isatty():
             raise UsageError("modify mode unclear", hint)
@@ -104,9 +132,16 @@ def _as_dockerfile(image: str, commands: Sequence[str], shell: str | None) -> Do
         else Run(place=place, args=(shell, "-c", command), is_exec=True)
         for place, command in zip(places[1:], commands, strict=True)
     )
-    return Dockerfile(
-        "modify",
-        (),
-        (From(place=places[0], image_text=image), *runs),
-        Source("\n".join(lines), "modify"),
-    )
+    return _dockerfile(lines, From(place=places[0], image_text=image), *runs)
+
+
+def _with_shell(image: str, shell: str) -> Dockerfile:
+    """Return a Dockerfile that runs a shell in an image."""
+    lines = [f"FROM {image}", f"RUN {shell}"]
+    start, place = (Place(line, line, text) for line, text in enumerate(lines, 1))
+    run = Run(place=place, args=(shell,), is_exec=True)
+    return _dockerfile(lines, From(place=start, image_text=image), run)
+
+
+def _dockerfile(lines: Sequence[str], *instructions: Instruction) -> Dockerfile:
+    return Dockerfile("modify", (), instructions, Source("\n".join(lines), "modify"))

@@ -4,6 +4,9 @@ Levels and prefixes are Charliecloud's.  -v and -vv tell more.  -q leaves out al
 errors.  -qq leaves out warnings as well, and the standard output of RUN.  -qqq leaves out the
 standard error of RUN as well.  Errors are always printed.
 
+$CH_LOG_FILE gets the messages instead of standard error; errors are on both.  $CH_LOG_FESTOON
+puts the process and the time before each message.
+
 A message is one line.  This module escapes what a terminal would obey, so no caller has to.
 """
 
@@ -17,6 +20,7 @@ from contextlib import contextmanager
 
 from sundog.cli.output import TAB, human_size
 from sundog.container.watch import WATCH
+from sundog.errors import UsageError
 from sundog.kernel.libc import escaped
 
 TYPE_CHECKING = False
@@ -42,6 +46,7 @@ _COLOURS = {
 # Children that moved fewer bytes leave no line.
 _WORTH_A_LINE = 1 << 20
 _ERROR_COLOUR = "1;31"
+_ON_BOTH = ("", _ERROR_COLOUR)  # errors and their traces are on standard error in any case
 
 
 class Report:
@@ -61,6 +66,22 @@ class Report:
         self._warnings: list[str] = []
         self._lock = threading.RLock()  # transfers report from their own threads
         self._display: Display | None = None
+        self._file: TextIO | None = None
+        self._festoons = bool(os.environ.get("CH_LOG_FESTOON"))
+
+    def open_log(self, path: str) -> None:
+        """Append the messages to a file from now on, if a path is given; raise UsageError."""
+        if not path:
+            return
+        try:
+            self._file = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        except OSError as error:
+            raise UsageError(f"$CH_LOG_FILE: can't write {path}: {error.strerror}") from error
+
+    @property
+    def has_log(self) -> bool:
+        """Whether a file gets the messages."""
+        return self._file is not None
 
     @property
     def output_sink(self) -> OutputSink | None:
@@ -180,6 +201,7 @@ class Report:
         return (
             self.level >= _INFO
             and not self._is_plain
+            and self._file is None
             and self._stream.isatty()
             and os.environ.get("TERM", "") not in ("", "dumb")
         )
@@ -206,6 +228,14 @@ class Report:
     def _write(self, colour: str, message: str, *excerpt: str) -> None:
         """Print a message of one line, and the text that goes below it."""
         text = "\n".join([escaped(message), *(escaped(line, TAB) for line in excerpt)])
+        if self._festoons:
+            text = f"{os.getpid():5d} {time.strftime('%Y-%m-%dT%H:%M:%S%z')}  {text}"
+        if self._file is not None:
+            with self._lock:
+                self._file.write(f"{text}\n")
+                self._file.flush()
+            if colour not in _ON_BOTH:
+                return
         # Characters that this terminal can't show must not suppress the message.
         encoding = self._stream.encoding or "ascii"
         text = text.encode(encoding, "backslashreplace").decode(encoding)

@@ -11,7 +11,7 @@ from sundog.errors import SundogError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
@@ -43,6 +43,24 @@ def chosen_cache_mode(option: str | None, environment: Mapping[str, str]) -> str
             f"one of: {', '.join(CACHE_MODES)}",
         )
     return mode
+
+
+def chosen_build_args(texts: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of ``--build-arg``; raise UsageError."""
+    build_args = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--build-arg: {text}: no name", "write --build-arg NAME=VALUE")
+        if not equals:
+            if name not in environment:
+                raise UsageError(
+                    f"--build-arg: {name}: no value and not in environment",
+                    f"write --build-arg {name}=VALUE",
+                )
+            value = environment[name]
+        build_args[name] = value
+    return build_args
 
 
 def _force(arguments: ImageArguments, report: Report) -> Force:

@@ -126,6 +126,8 @@ class Child:
             if relay is not None:
                 for source in relay.sources & set(ready):
                     relay.carry(source)
+                    if source not in relay.sources:
+                        poll.unregister(source)
             if self._pipe not in ready:
                 continue
             data = os.read(self._pipe, READ_SIZE)

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.container.pseudoterminal import Pseudoterminal
+
     # Takes a piece of output from standard output (1) or standard error (2).
     OutputSink = Callable[[int, bytes], None]
 
@@ -31,19 +33,26 @@ class Relay:
     A ``sink`` takes the output in pieces of at most PIECE bytes.
 
     ends     the ends that the command's standard output and error write to
-    sources  the ends to ``carry`` from when they have data
+    sources  the descriptors to ``carry`` from when they have data
 
-    Use it as a context, which closes the pipes.
+    A ``terminal`` of the command is carried, too.  Use it as a context, which closes the pipes.
     """
 
-    __slots__ = ("_sink", "_targets", "ends", "sources")
+    __slots__ = ("_sink", "_targets", "_terminal", "ends")
 
-    def __init__(self, stdout: int, stderr: int, sink: "OutputSink | None" = None) -> None:
+    def __init__(
+        self,
+        stdout: int,
+        stderr: int,
+        sink: "OutputSink | None" = None,
+        terminal: "Pseudoterminal | None" = None,
+    ) -> None:
         """Make the pipes for output that goes to ``sink``, else to ``stdout`` and ``stderr``.
 
         These two are descriptors.
         """
         self._sink = sink
+        self._terminal = terminal
         if sink is not None:
             stdout, stderr = NAMES
         source, end = os.pipe()
@@ -53,13 +62,21 @@ class Relay:
             source, other = os.pipe()
             self._targets[source] = stderr
             self.ends = (end, other)
-        self.sources = self._targets.keys()
+
+    @property
+    def sources(self) -> set[int]:
+        """Return the descriptors to carry from; one is left out when it has ended."""
+        pipes = set(self._targets)
+        return pipes if self._terminal is None else pipes | self._terminal.sources
 
     def carry(self, source: int) -> None:
         """Write some of a pipe's data to its target.
 
         Raises OSError, which names the target.
         """
+        if self._terminal is not None and source not in self._targets:
+            self._terminal.carry(source)
+            return
         data = memoryview(os.read(source, PIECE))
         target = self._targets[source]
         if self._sink is not None:
@@ -78,7 +95,9 @@ class Relay:
 
     def finish(self) -> None:
         """Carry the data that is in the pipes now: nobody writes to them any more."""
-        for source in self.sources:
+        if self._terminal is not None:
+            self._terminal.finish()
+        for source in self._targets:
             left = int.from_bytes(ioctl(source, FIONREAD, bytes(4)), sys.byteorder)
             while left > 0:
                 self.carry(source)
@@ -88,5 +107,5 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for fd in {*self.sources, *self.ends}:
+        for fd in {*self._targets, *self.ends}:
             os.close(fd)

@@ -29,6 +29,7 @@ from sundog.container.execute import SCRIPT_SHELL, execute, failure_hint
 from sundog.container.job_control import TOLD, Foreground, suspended_together
 from sundog.container.members import kill_members
 from sundog.container.plan import enter
+from sundog.container.pseudoterminal import take_terminal
 from sundog.container.relay import Relay
 from sundog.container.root import mount_root
 from sundog.container.step_plan import FreshProc, Step, ignore, step_plan
@@ -169,7 +170,7 @@ def guarded(
         # The builder's signals must wait until the handlers know whom to tell.
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         gate = Gate()
-        kept = [gate.read_end] if supervision is None else [gate.read_end, supervision.theirs]
+        kept = [gate.read_end, *kept_ends(step, supervision)]
         init = Child(
             lambda _tie: container(step, own_pids=True, supervision=supervision, gate=gate), kept
         )
@@ -188,8 +189,8 @@ def guarded(
         gate.open()
         return status_of(init.result()), None if supervised is None else supervised.pack()
 
-    with Relay(step.stdout, step.stderr, step.output) as relay:
-        child = Child(guard, relay.ends)
+    with Relay(step.stdout, step.stderr, step.output, step.terminal) as relay:
+        child = Child(guard, [*relay.ends, *kept_ends(step, None)])
         with suspended_together(child.pid):
             match child.result(stop=signal.SIGTERM, relay=relay):
                 case (status, supervised):
@@ -246,7 +247,7 @@ def container(
     os.close(directory)
     os.close(plan.scratch)
     signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
-    kept = [] if supervision is None else [supervision.theirs]
+    kept = kept_ends(step, supervision)
     command = Child(lambda _tie: become(step, supervision), kept)
     foreground = Foreground(command.pid)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
@@ -270,11 +271,20 @@ def container(
     return os.waitstatus_to_exitcode(status)
 
 
+def kept_ends(step: Step, supervision: "Supervision | None") -> list[int]:
+    """Return the descriptors of a step that its processes keep down to the command."""
+    ends = [] if supervision is None else [supervision.theirs]
+    return ends if step.terminal is None else [*ends, step.terminal.end]
+
+
 def become(step: Step, supervision: "Supervision | None" = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
     os.setsid()
-    null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, STDIN_FILENO)
+    if step.terminal is None:
+        null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(null, STDIN_FILENO)
+    else:
+        take_terminal(step.terminal.end)
     for number in (*TOLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     if step.ignores_interrupt:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.container.operations import Operation
+    from sundog.container.pseudoterminal import Pseudoterminal
     from sundog.container.relay import OutputSink
     from sundog.container.root import Root
     from sundog.record.identity import Identity
@@ -140,7 +141,8 @@ class Step:
     ``offline`` gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and
     its family "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the
     command sees itself as ``identity``; None is root.  Its output arrives at the descriptors
-    ``stdout`` and ``stderr``, or at ``output``; the command does not get these descriptors.
+    ``stdout`` and ``stderr``, or at ``output``; the command does not get these descriptors.  With a
+    ``terminal``, the command has that for its streams.
     """
 
     __slots__ = (
@@ -159,6 +161,7 @@ class Step:
         "seccomp",
         "stderr",
         "stdout",
+        "terminal",
         "uid",
     )
 
@@ -180,6 +183,7 @@ class Step:
         stdout: int = STDOUT_FILENO,
         stderr: int = STDERR_FILENO,
         output: "OutputSink | None" = None,
+        terminal: "Pseudoterminal | None" = None,
     ) -> None:
         self.root = root
         self.argv = argv
@@ -198,6 +202,7 @@ class Step:
         self.stdout = stdout
         self.stderr = stderr
         self.output = output
+        self.terminal = terminal
 
 
 def step_plan(step: "Step", *, own_pids: bool) -> Plan:

@@ -24,8 +24,10 @@ from sundog.dockerfile.instructions import (
     Instruction,
     Label,
     Maintainer,
+    Nsync,
     Onbuild,
     Place,
+    Rsync,
     Run,
     Shell,
     Stopsignal,
@@ -34,6 +36,7 @@ from sundog.dockerfile.instructions import (
     Workdir,
 )
 from sundog.dockerfile.mounts import MountSyntaxError, parse_mount
+from sundog.dockerfile.rsync_options import DEFAULT_PLUS
 from sundog.dockerfile.statement import Statement, Word, comment_hint, json_strings
 from sundog.errors import SubstitutionError
 
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 # Instructions whose arguments may announce heredocs.
 HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
 
+_FEWEST_OPERANDS = 2  # of RSYNC
 _ALIAS = r"[a-z][a-z0-9._-]*"
 _ALIAS_HINT = "a stage's name is a letter, then letters, digits, '.', '_', '-'"
 _NOT_TRIGGERS = ("ONBUILD", "FROM", "MAINTAINER")
@@ -219,6 +223,31 @@ def _heredoc_of(word: Word, by_name: dict[str, Heredoc]) -> Heredoc | None:
     return by_name.get(marker.name) if marker else None
 
 
+def _rsync(statement: Statement, place: Place) -> Rsync:
+    words = statement.options_and_arguments()
+    plus = DEFAULT_PLUS
+    if words and words[0].text.startswith("+"):
+        plus = words.pop(0).text[1:]
+    count = 0
+    while count < len(words) and words[count].text.startswith(("-", "'-", '"-')):
+        count += 1
+    options, operands = words[:count], words[count:]
+    if len(operands) < _FEWEST_OPERANDS:
+        raise statement.fault(
+            f"{statement.name} needs a source and a destination",
+            hint=f"{statement.name} [+PLUS] [OPTION…] SOURCE… DESTINATION",
+        )
+    *sources, destination = operands
+    kind = Nsync if statement.name == "NSYNC" else Rsync
+    return kind(
+        place=place,
+        plus=plus,
+        options=tuple(word.text for word in options),
+        sources=tuple(word.text for word in sources),
+        destination=destination.text,
+    )
+
+
 def _workdir(statement: Statement, place: Place) -> Workdir:
     Flags(statement)
     return Workdir(place=place, path=statement.string().text)
@@ -358,7 +387,9 @@ GRAMMAR: dict[str, Grammar] = {
     "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
     "MAINTAINER": _maintainer,
+    "NSYNC": _rsync,
     "ONBUILD": _onbuild,
+    "RSYNC": _rsync,
     "RUN": _run,
     "SHELL": _shell,
     "STOPSIGNAL": _stopsignal,

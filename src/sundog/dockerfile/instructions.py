@@ -155,6 +155,22 @@ class Add(FilesInstruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rsync(Instruction):
+    """``RSYNC [+PLUS] [OPTION]… SOURCE… DESTINATION``."""
+
+    plus: str
+    options: tuple[str, ...]
+    sources: tuple[str, ...]
+    destination: str
+
+
+class Nsync(Rsync):
+    """``NSYNC``, which is another word for ``RSYNC``."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workdir(Instruction):
     """``WORKDIR PATH``."""
 

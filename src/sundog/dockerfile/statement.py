@@ -122,8 +122,19 @@ class Statement:
 
         A quote that is not closed includes the rest of the line; ``words`` reports it.
         """
+        return self._quoted_from(self.arguments.start)
+
+    def options_and_arguments(self) -> list[Word]:
+        """Split everything after the keyword as ``quoted``, or take a JSON array of strings."""
+        start = _skip(self.text, self.keyword.end, self.arguments.end)
+        strings = json_strings(Word(self.text[start : self.arguments.end], start))
+        if strings is None:
+            return self._quoted_from(start)
+        return [Word(text, start) for text in strings]
+
+    def _quoted_from(self, position: int) -> list[Word]:
         words = []
-        position, end = self.arguments.start, self.arguments.end
+        end = self.arguments.end
         while position < end:
             stop = _word_end(self.text, position, end, self.escape, literal_quote="'")
             if stop > end:

@@ -119,6 +119,10 @@ class Meter:
         if self._entries >= self._batch or self._text >= self._batch << 12:
             self._flush()
 
+    def complete(self) -> None:
+        """Count what waits for further entries.  Raises ArchiveError."""
+        self._flush()
+
     def looked_up(self, steps: int) -> None:
         """Count ``steps`` components of paths, see ``Limits``.  Raises ArchiveError."""
         self._steps += steps

@@ -15,6 +15,7 @@ from sundog.errors import StoreError
 from sundog.kernel.files import Closing, sync_path
 from sundog.kernel.libc import printable
 from sundog.record.stack import read_stack
+from sundog.store.deleted import DeletedImages
 from sundog.store.directory import COLLECTION_DUE
 from sundog.store.locks import remove_turns
 
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 # What ``clear`` empties.  The rest of the storage directory is the same in every store.
-# The builder makes ``downloads`` and ch-run ``accounts`` when they need them.
+# Commands make ``downloads``, ``accounts`` and ``deleted`` when they need them.
 _CONTENT = (
     *(b"images", b"cache", b"layers", b"trees", b"blobs", b"probe"),
-    *(b"downloads", b"accounts"),
+    *(b"downloads", b"accounts", b"deleted"),
 )
 
 
@@ -62,6 +63,7 @@ def collect(storage: Storage, layers: Layers, images: Images, cache: Cache, blob
         finally:
             storage.use_lock.release()
         storage.scratch.dispose(*places)
+        DeletedImages(storage, layers, images).prune()
     return True
 
 

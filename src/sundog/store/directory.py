@@ -13,6 +13,7 @@
     tmp/            see ``scratch``
     locks/          see ``locks``
     layouts/        see ``record.known_layouts``
+    deleted/        see ``deleted``
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
 
 All of it belongs to one user and one group.  Capabilities over a file need both its owner and its

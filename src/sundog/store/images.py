@@ -40,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sundog.oci.fields import JsonObject
     from sundog.store.drivers import Driver
     from sundog.store.layers import LayerId, Layers
     from sundog.store.storage import Storage
@@ -179,15 +180,8 @@ class Images:
             encoded(image.config.working_dir),
             user=encoded(image.config.user),
         )
-        description = {
-            "reference": image.reference,
-            "typed": spelled_out(image.typed),
-            "layers": image.layers,
-            "origin": image.origin,
-            "blobs": image.blobs,
-        }
         files = {
-            b"image.json": json.dumps(description).encode(),
+            b"image.json": json.dumps(described(image)).encode(),
             b"config.json": json.dumps(image.config.to_json()).encode(),
             b"stack": pack_stack(stack),
         }
@@ -314,8 +308,19 @@ def is_glob(pattern: str) -> bool:
     return not _GLOB.isdisjoint(pattern)
 
 
-def _read_image(dirfd: int) -> Image:
-    value = parse_json(_contents(dirfd, _DESCRIPTION), _DESCRIPTION, DocumentError)
+def described(image: Image) -> JsonObject:
+    """Return what ``image.json`` has: all of an image but its configuration."""
+    return {
+        "reference": image.reference,
+        "typed": spelled_out(image.typed),
+        "layers": list(image.layers),
+        "origin": image.origin,
+        "blobs": list(image.blobs),
+    }
+
+
+def image_from(value: object, config: bytes) -> Image:
+    """Return the image of a description and a configuration; raise DocumentError."""
     description = Fields(value, _DESCRIPTION, DocumentError)
     layers = description.strings("layers")
     if layers is None:
@@ -324,11 +329,16 @@ def _read_image(dirfd: int) -> Image:
     return Image(
         description.required_string("reference"),
         description.required_string("typed"),
-        ImageConfig.from_json(_contents(dirfd, "config.json")),
+        ImageConfig.from_json(config),
         layers,
         description.required_string("origin"),
         description.strings("blobs") or (),
     )
+
+
+def _read_image(dirfd: int) -> Image:
+    value = parse_json(_contents(dirfd, _DESCRIPTION), _DESCRIPTION, DocumentError)
+    return image_from(value, _contents(dirfd, "config.json"))
 
 
 def _contents(dirfd: int, name: str) -> bytes:

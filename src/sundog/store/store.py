@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sundog.store.blobs import Blobs
     from sundog.store.cache import Cache
     from sundog.store.cache_mounts import CacheMounts
+    from sundog.store.deleted import DeletedImages
     from sundog.store.drivers import Driver
     from sundog.store.locks import TurnLock
 
@@ -85,6 +86,13 @@ class Store:
         from sundog.store.cache_mounts import CacheMounts  # noqa: PLC0415 - seldom needed
 
         return CacheMounts(self._storage)
+
+    @cached_property
+    def deleted(self) -> DeletedImages:
+        """The images that were deleted, and that may be restored."""
+        from sundog.store.deleted import DeletedImages  # noqa: PLC0415 - seldom needed
+
+        return DeletedImages(self._storage, self.layers, self.images)
 
     @cached_property
     def driver(self) -> Driver:

@@ -13,15 +13,18 @@ import stat
 
 from sundog.builder.document import read_document
 from sundog.builder.files.sources import SourceTree
+from sundog.builder.tree_step import without_user
 from sundog.dockerfile.ignore import PathPatterns, read_ignore_file
 from sundog.dockerfile.wildcard import PatternError
 from sundog.errors import ArchiveError, BuildError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from sundog.builder.bases import ImageName
+    from sundog.builder.files.remote_context import RemoteContexts
     from sundog.builder.files.sources import Records
     from sundog.store.store import Store
     from sundog.transfer.report import Report
@@ -30,7 +33,7 @@ _IGNORE_FILE = ".dockerignore"
 _IGNORE_LIMIT = 256 << 10  # bytes
 _IMAGE = "docker-image://"
 _LAYOUT = "oci-layout://"
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
+_URL_SIGNS = ("://", "@", "github.com/")
 
 
 class BuildContext:
@@ -135,10 +138,13 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     )
 
 
-def named_context(store: Store, text: str, report: Report) -> tuple[str, NamedContext]:
+def named_context(
+    store: Store, text: str, report: Report, remotes: Callable[[], RemoteContexts]
+) -> tuple[str, NamedContext]:
     """Return the name and the context that a ``--build-context`` gives.
 
-    Raises UsageError, or ArchiveError for an archive.
+    ``remotes`` fetches one from elsewhere.  Raises UsageError, BuildError, or ArchiveError for an
+    archive.
     """
     name, equals, source = text.partition("=")
     if not name or not equals or not source:
@@ -155,11 +161,17 @@ def named_context(store: Store, text: str, report: Report) -> tuple[str, NamedCo
             return name, LayoutImage.parse(source, store, report)
         except UsageError as error:
             raise UsageError(f"{option}: {error.message}", error.hint) from error
-    if source.startswith(_REMOTE):
-        raise UsageError(
-            f"not supported yet: --build-context: {source}",
-            "give a directory, a tar archive, docker-image://IMAGE or oci-layout://DIRECTORY",
-        )
+    if any(sign in source for sign in _URL_SIGNS):
+        from sundog.builder.files.remote_context import is_remote  # noqa: PLC0415 - seldom needed
+
+        if is_remote(source):
+            found = remotes().fetch(source, option).context
+            if found is None:
+                raise BuildError(
+                    f"{option}: not a tar archive: {without_user(source)}",
+                    "ADD copies a file from a URL",
+                )
+            return name, found
     if os.path.isdir(source):
         return name, BuildContext(source, option=option)
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import posixpath
 import re
@@ -33,6 +34,7 @@ from sundog.errors import (
     UnreachableError,
 )
 from sundog.kernel.files import Closing
+from sundog.layer.limits import NO_LIMITS_HINT
 from sundog.oci.digest import Digest
 from sundog.oci.fields import Fields, parse_json
 from sundog.oci.verified import VerifiedReader
@@ -71,7 +73,7 @@ class _Note:
 class RemoteFile:
     """The file at ``url``; ``checksum`` is "" or the digest that the file must have.
 
-    ``access`` has the secrets for the server.
+    ``access`` has the secrets for the server.  ``limit`` is the most bytes to fetch.
     """
 
     url: str
@@ -80,6 +82,7 @@ class RemoteFile:
     access: RemoteAccess
     store: Store
     report: Report
+    limit: float = math.inf
     _path: bytes = field(default=b"", init=False)
     _digest: str = field(default="", init=False)
     _address: Address = field(init=False)
@@ -119,6 +122,11 @@ class RemoteFile:
         digest = self._fetch(_Note())
         if self._digest and digest != self._digest:
             raise BuildError(f"{self.shown} has changed during the build", "build again")
+
+    def fetched(self) -> bytes:
+        """Fetch the file, unless it has been fetched; return its path."""
+        self.prepare()
+        return self._path
 
     def place(self, site: Site) -> None:
         """Copy the file, or unpack it."""
@@ -181,6 +189,10 @@ class RemoteFile:
                 with open(path, "wb") as file:
                     while data := reader.read(_CHUNK):
                         file.write(data)
+                        if file.tell() > self.limit:
+                            raise BuildError(
+                                f"{self.shown} has more than {self.limit:,} bytes", NO_LIMITS_HINT
+                            )
                     os.fchmod(file.fileno(), _MODE)
         except DigestMismatch as error:
             raise BuildError(

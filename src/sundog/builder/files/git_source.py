@@ -10,19 +10,23 @@ and no hook.  It uses no protocol that reads files or runs commands of this mach
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import signal
 import subprocess
 from dataclasses import dataclass, field
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit, setrlimit
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from sundog.builder.files.sources import SourceTree
 from sundog.builder.tree_step import decoded, without_user
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import literal_pattern
-from sundog.errors import AddressError, BuildError
+from sundog.errors import AddressError, ArchiveError, BuildError
 from sundog.kernel.files import Closing
 from sundog.kernel.process import Umask
+from sundog.layer.limits import NO_LIMITS_HINT, Meter, limits_in_force
 from sundog.registry.address import Address
 
 TYPE_CHECKING = False
@@ -40,6 +44,7 @@ _FULL_COMMIT = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ABBREVIATED = re.compile("[0-9a-f]{4,63}")
 _SWITCHES = {"": True, "1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 _UMASK = 0o022
+_TOO_LARGE = b"signal %d" % signal.SIGXFSZ  # how a part of git died that wrote too much
 # The variables of this process that git needs.
 _KEPT = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR", "LD_LIBRARY_PATH")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -175,12 +180,18 @@ class GitFiles:
             self._commit = self._resolve()
         if not self._has(self._commit):
             self._fetch(self._commit)
+        self._check_size()
         with Umask(_UMASK):
             self._git("checkout", "-q", "--force", "--detach", self._commit)
             if self.reference.submodules and self._has_submodules():
                 update = ("submodule", "-q", "update", "--init", "--recursive")
                 if not self._succeeds(*update, "--depth=1"):  # not every server supports that
                     self._git(*update)
+
+    def checkout(self) -> bytes:
+        """Check out the commit; return the directory of the repository."""
+        self.prepare()
+        return self._repository
 
     def place(self, site: Site) -> None:
         """Copy the files of the commit, or of one directory of it."""
@@ -242,6 +253,38 @@ class GitFiles:
         if commit and not self._has(commit):
             self._git("fetch", "-q", "origin", commit)
 
+    def _check_size(self) -> None:
+        """Raise BuildError if the commit is beyond the limits of archives.
+
+        A few trees that name each other many times stand for any number of files.
+        """
+        meter = Meter(counts_input=False)
+        packs = os.path.join(self._repository, b".git/objects/pack")
+        with os.scandir(packs) as entries:
+            meter.fetched(sum(entry.stat(follow_symlinks=False).st_size for entry in entries))
+        listing = subprocess.Popen(
+            ["git", "ls-tree", "-r", "-t", "-l", self._commit],
+            cwd=self._repository,
+            env=_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert listing.stdout is not None
+        try:
+            for line in listing.stdout:
+                about, _, name = line.partition(b"\t")
+                size = about.split()[-1]
+                meter.entry(len(name))
+                meter.unpacked(int(size) if size.isdigit() else 0)
+            meter.complete()
+        except ArchiveError as error:
+            listing.kill()
+            raise BuildError(f"git: commit {self._commit}: {error.message}", error.hint) from error
+        finally:
+            listing.stdout.close()
+            listing.wait()
+
     def _has(self, commit: str) -> bool:
         return self._succeeds("cat-file", "-e", f"{commit}^{{commit}}")
 
@@ -251,6 +294,11 @@ class GitFiles:
     def _git(self, *arguments: str) -> str:
         """Run git and return its output; raise BuildError if it fails."""
         done = self._run(*arguments)
+        if done.returncode and _TOO_LARGE in done.stderr:
+            raise BuildError(
+                f"git: a file of the repository has more than {limits_in_force().free:,} bytes",
+                NO_LIMITS_HINT,
+            )
         if done.returncode:
             raise BuildError(
                 f"git {arguments[0]} failed: {_reason(done.stderr)}",
@@ -279,9 +327,19 @@ class GitFiles:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
+                preexec_fn=_limit_files,
             )
         except FileNotFoundError as error:
             raise BuildError("git is not installed here", "ADD of a repository needs it") from error
+
+
+def _limit_files() -> None:
+    """Limit the size of each file, such as a pack that a server sends without end."""
+    limit = limits_in_force().free
+    if not math.isinf(limit):
+        _, most = getrlimit(RLIMIT_FSIZE)
+        limit = int(limit) if most == RLIM_INFINITY else min(int(limit), most)
+        setrlimit(RLIMIT_FSIZE, (limit, most))
 
 
 def _reason(stderr: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,9 +12,11 @@ from sundog.builder.keys import cache_key
 from sundog.builder.tree_step import encoded
 from sundog.builder.user import identify
 from sundog.container.execute import SCRIPT_SHELL
+from sundog.container.pseudoterminal import Pseudoterminal
 from sundog.container.step import run_step, run_supervised
 from sundog.container.step_plan import Step
 from sundog.errors import BuildError
+from sundog.kernel.files import STDIN_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import printable
 from sundog.kernel.process import Umask
 from sundog.kernel.refusal import file_system_of
@@ -88,13 +91,25 @@ class RunStep:
         if self.options.hidden >= 0:
             os.ftruncate(self.options.hidden, 0)
         # A build must not depend on the user's umask.
-        with Umask(_UMASK), self.mounts.prepared() as prepared:
-            status = self._run(snapshot, prepared)
+        with Umask(_UMASK), self.mounts.prepared() as prepared, ExitStack() as stack:
+            terminal = None
+            if self.options.interactive:
+                terminal = stack.enter_context(Pseudoterminal(STDIN_FILENO, STDOUT_FILENO))
+            status = self._run(snapshot, prepared, terminal)
+        if status and self.options.interactive:
+            raise BuildError(
+                f"the shell {_outcome(status)}, so its changes are not kept",
+                "leave the shell by: exit 0",
+            )
         if status:
             raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
 
-    def _run(self, snapshot: Snapshot, prepared: PreparedMounts) -> int:
+    def _run(
+        self, snapshot: Snapshot, prepared: PreparedMounts, terminal: Pseudoterminal | None
+    ) -> int:
         environment = {**self.unkeyed, **self.environment, **prepared.environment}
+        if terminal is not None:
+            environment.setdefault("TERM", os.environ.get("TERM", "dumb"))
         who = identify(self.user, snapshot.root) if self.user else None
         if who is not None:
             environment.setdefault("HOME", os.fsdecode(who.home))
@@ -126,6 +141,7 @@ class RunStep:
             fake_sync=snapshot.fake_sync,
             mounts=prepared.operations,
             identity=who,
+            terminal=terminal,
         )
         if force.notify:
             return self._supervise(step, snapshot, prepared)
