@@ -102,7 +102,7 @@ def test_variables_of_launchers_stay(ch_run: ChRun, image: Path) -> None:
     lines = {f"{name}=1" for name in kept} | {running}
     done = ch_run("--unset-env=*", image, "--", "/bin/env", env=env)
     assert set(done.stdout.decode().splitlines()) == lines
-    for options in (["--unset-mpi", "--unset-env=*"], ["--unset-env=*", "--unset-env=*_*"]):
+    for options in (["--no-mpi-env", "--unset-env=*"], ["--unset-env=*", "--unset-env=*_*"]):
         done = ch_run(*options, image, "--", "/bin/env", env=env)
         assert done.stdout.decode().splitlines() == [running]
     done = ch_run("--unset-env=PMI_*", image, "--", "/bin/env", env=env)

@@ -84,16 +84,16 @@ def command_environment(
     home: bytes = b"",
     tmpdir: bytes = b"",
     expand: bool = True,
-    unset_mpi: bool = False,
+    mpi_env: bool = True,
 ) -> None:
     """Turn ``environment``, the host's, into the command's; keep its order.
 
     ``home`` is the home directory of the command's user, or empty.  ``tmpdir`` is the new $TMPDIR,
     or empty.  Values are expanded unless ``expand`` is false.  --unset-env='*' leaves what a rank
-    of MPI needs, without ``unset_mpi``.  Call it in the container.
+    of MPI needs, if ``mpi_env``.  Call it in the container.
     Raises SundogError if a change needs ``/ch/environment`` and that file cannot be read.
     """
-    kept = () if unset_mpi else LAUNCHER_PREFIXES
+    kept = LAUNCHER_PREFIXES if mpi_env else ()
     hosts = {
         change.name: environment.get(change.name)
         for change in changes

@@ -291,7 +291,7 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
         home=home,
         tmpdir=temporary.variable,
         expand=line.expand,
-        unset_mpi=line.unset_mpi,
+        mpi_env=line.mpi_env,
     )
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
@@ -338,7 +338,7 @@ def run_in_group(
         home=home,
         tmpdir=tmpdir,
         expand=line.expand,
-        unset_mpi=line.unset_mpi,
+        mpi_env=line.mpi_env,
     )
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")

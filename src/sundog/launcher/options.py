@@ -64,6 +64,7 @@ class CommandLine:
         "join_tag",
         "messages",
         "mount_point",
+        "mpi_env",
         "notify",
         "operands",
         "overlay_size",
@@ -73,7 +74,6 @@ class CommandLine:
         "storage",
         "uid",
         "unsafe",
-        "unset_mpi",
         "write",
     )
 
@@ -91,10 +91,9 @@ class CommandLine:
         self.join_ct: int | None = None
         self.join_pid: int | None = None
         self.join_tag: bytes | None = None
-        self.expand = self.fallback = self.passwd = True
+        self.expand = self.fallback = self.mpi_env = self.passwd = True
         self.dry = self.home = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
-        self.unset_mpi = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
         """Read ``arguments`` from left to right.
@@ -177,6 +176,10 @@ class CommandLine:
         """--notify."""
         self.notify = True
 
+    def read_no_mpi_env(self, _: None) -> None:
+        """--no-mpi-env."""
+        self.mpi_env = False
+
     def read_no_passwd(self, _: None) -> None:
         """--no-passwd."""
         self.passwd = False
@@ -243,10 +246,6 @@ class CommandLine:
                 "repeat --unset-env, with one plain pattern each; see: ch-run --feature=extglob",
             )
         self.changes.append(UnsetMatching(value))
-
-    def read_unset_mpi(self, _: None) -> None:
-        """--unset-mpi."""
-        self.unset_mpi = True
 
     def read_verbose(self, _: None) -> None:
         """-v, --verbose."""

@@ -325,7 +325,6 @@ def image_from(value: object, config: bytes) -> Image:
     layers = description.strings("layers")
     if layers is None:
         raise description.wrong("layers", "a list of strings", None)
-    os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
     return Image(
         description.required_string("reference"),
         description.required_string("typed"),
@@ -338,6 +337,7 @@ def image_from(value: object, config: bytes) -> Image:
 
 def _read_image(dirfd: int) -> Image:
     value = parse_json(_contents(dirfd, _DESCRIPTION), _DESCRIPTION, DocumentError)
+    os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
     return image_from(value, _contents(dirfd, "config.json"))
 
 
