@@ -10,7 +10,7 @@ from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.variables import Environment
 from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
 from sundog.emulation.terminal import forbid_typing
-from sundog.errors import EXIT_EXEC, KernelError, SundogError
+from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
@@ -21,19 +21,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.launcher.statuses import Statuses
+
 
 def become(
     command: list[bytes],
     environment: Environment,
     messages: Messages,
     install: "Callable[[], None] | None",
+    statuses: "Statuses",
     *,
     typing: bool,
 ) -> int:
     """Become the command, with the filter that ``install`` installs; None: no filter.
 
     ``typing`` says that the kernel lets programs type into terminals; then a filter forbids it.
-    Returns an exit status if execve(2) fails.  Raises KernelError.
+    Returns one of ``statuses`` if execve(2) fails.  Raises KernelError.
     """
     set_no_new_privs()
     if install is install_fake_root and messages.verbosity >= 2:
@@ -53,7 +56,7 @@ def become(
         failure_hint(failure, command[0], environment),
     )
     messages.reprint_warnings()
-    return EXIT_EXEC
+    return statuses.of_execve(failure.errno or 0)
 
 
 def change_directory(path: bytes) -> None:

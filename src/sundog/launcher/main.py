@@ -30,14 +30,7 @@ from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.terminal import typing_is_possible
-from sundog.errors import (
-    EXIT_ERROR,
-    EXIT_RUN,
-    EXIT_RUN_USAGE,
-    KernelError,
-    SundogError,
-    UsageError,
-)
+from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
@@ -55,6 +48,7 @@ from sundog.launcher.mounting import mount_image, start_file_server, use_mount_p
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
+from sundog.launcher.statuses import Statuses, chosen_statuses
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.location import default_storage, usual_storage
 
@@ -135,16 +129,17 @@ def start_from_stub() -> None:
 def run(arguments: list[bytes], environment: Environment) -> int:
     """Run ``ch-run``; return its exit status unless it becomes the command."""
     messages = Messages()
+    statuses = chosen_statuses(environment)
     try:
-        return launch(arguments, environment, messages)
+        return launch(arguments, environment, messages, statuses)
     except Finished as finished:
-        return finish(finished, messages)
+        return finish(finished, messages, statuses)
     except SundogError as error:
         hint = error.hint
         if isinstance(error, KernelError):
             hint = hint or explain(error)
         messages.error(error.message, hint)
-        status = EXIT_RUN_USAGE if isinstance(error, UsageError) else EXIT_RUN
+        status = statuses.usage if isinstance(error, UsageError) else statuses.failed
     except OSError as error:
         if isinstance(error.filename, bytes):
             place = printable(error.filename) + ": "
@@ -152,7 +147,7 @@ def run(arguments: list[bytes], environment: Environment) -> int:
             place = WANTED.get(error.errno or 0, "")
         refused = kernel_error("fork", b"", error.errno or 0)  # place names the object
         messages.error(f"can't make the container: {place}{error.strerror}", explain(refused))
-        status = EXIT_RUN
+        status = statuses.failed
     except Exception as error:
         where = error.__traceback__
         while where is not None and where.tb_next is not None:
@@ -162,22 +157,24 @@ def run(arguments: list[bytes], environment: Environment) -> int:
             _, _, file = where.tb_frame.f_code.co_filename.rpartition("/")
             place = f" ({file}, line {where.tb_lineno})"
         messages.error(f"please report this bug: {type(error).__name__}: {error}{place}")
-        status = EXIT_RUN
+        status = statuses.failed
     messages.reprint_warnings()
     return status
 
 
-def finish(finished: Finished, messages: Messages) -> int:
+def finish(finished: Finished, messages: Messages, statuses: Statuses) -> int:
     """Print the text of --help and its like; return ``ch-run``'s exit status."""
     try:
         os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
     except OSError as error:
         messages.error(f"can't write: {error.strerror}")
-        return EXIT_RUN
+        return statuses.failed
     return finished.status
 
 
-def launch(arguments: list[bytes], environment: Environment, messages: Messages) -> int:
+def launch(
+    arguments: list[bytes], environment: Environment, messages: Messages, statuses: Statuses
+) -> int:
     """Do what ``arguments`` ask for.  Returns an exit status unless it becomes the command.
 
     Raises SundogError, OSError and Finished.
@@ -227,7 +224,14 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     if group is not None and group.namespaces:
         home = homes[0].source if homes else b""
         return run_in_group(
-            group, line, find, environment, messages, companion=companion, home=home
+            group,
+            line,
+            find,
+            environment,
+            messages,
+            statuses=statuses,
+            companion=companion,
+            home=home,
         )
     storage = find()
     host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
@@ -285,7 +289,8 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(
-        who, lambda install: become(command, environment, messages, install, typing=typing)
+        who,
+        lambda install: become(command, environment, messages, install, statuses, typing=typing),
     )
 
 
@@ -296,6 +301,7 @@ def run_in_group(
     environment: Environment,
     messages: Messages,
     *,
+    statuses: Statuses,
     companion: "Companion",
     home: bytes,
 ) -> int:
@@ -323,7 +329,8 @@ def run_in_group(
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(
-        who, lambda install: become(command, environment, messages, install, typing=typing)
+        who,
+        lambda install: become(command, environment, messages, install, statuses, typing=typing),
     )
 
 
