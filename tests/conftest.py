@@ -217,6 +217,7 @@ IN_PLACE = {
     "ch-convert": [sys.executable, "-m", "sundog.cli.convert"],
     "ch-image": [sys.executable, "-m", "sundog.cli.image"],
     "ch-run": [sys.executable, "-m", "sundog.launcher"],
+    "sundog": [sys.executable, "-m", "sundog.cli.sundog"],
 }
 
 

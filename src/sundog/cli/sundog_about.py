@@ -7,9 +7,10 @@ import os
 from sundog import __version__
 from sundog.cli.output import print_line
 from sundog.cli.sundog_command import run_safely, scanned
-from sundog.cli.sundog_start import execute, installed
+from sundog.cli.sundog_start import execute
 from sundog.errors import SundogError
 from sundog.podman.image_options import PLAIN
+from sundog.podman.installation import ch_run, installed
 from sundog.record.location import default_storage
 
 TYPE_CHECKING = False
@@ -36,11 +37,10 @@ def info(words: Sequence[str], context: Context) -> int:
     def action() -> int:
         storage = context.storage or os.fsdecode(default_storage(os.environb))
         machine = os.uname()
-        program = installed("ch-run") or ["-"]
         for name, value in (
             ("version", __version__),
             ("storage", os.path.abspath(storage)),
-            ("ch-run", program[0]),
+            ("ch-run", " ".join(ch_run())),
             ("kernel", machine.release),
             ("architecture", machine.machine),
         ):
@@ -57,4 +57,4 @@ def doctor(words: Sequence[str], context: Context) -> int:  # noqa: ARG001
     program = installed(_CHECK)
     if program is None:
         raise SundogError(f"{_CHECK} is not installed beside sundog", "install Sundog again")
-    return execute(program, dict(os.environ))
+    return execute([program], dict(os.environ))

@@ -8,10 +8,10 @@ from calendar import timegm
 
 from sundog.cli.output import human_size, print_columns, print_line
 from sundog.cli.sundog_command import image_line, run_safely, scanned, warn
-from sundog.cli.sundog_start import image_facts
 from sundog.errors import UsageError
 from sundog.podman.image_options import IMAGES, PLAIN
 from sundog.podman.run_line import image_operand, is_id
+from sundog.podman.stored import image_facts
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
@@ -70,7 +70,8 @@ def exists(words: Sequence[str], context: Context) -> int:
         return 0
     if len(line.operands) != 1:
         raise UsageError("image exists: it takes one IMAGE", "sundog image exists IMAGE")
-    return 0 if image_facts(image_operand(line.operands[0]), context) is not None else 1
+    facts = image_facts(image_operand(line.operands[0]), context.storage)
+    return 1 if facts is None else 0
 
 
 def names_of_id(text: str, context: Context) -> list[str]:

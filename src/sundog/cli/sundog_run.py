@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.cli.sundog_command import EXIT_SUNDOG, image_line, scanned, warn
-from sundog.cli.sundog_start import Run, become_ch_run, image_facts
+from sundog.cli.sundog_start import Run, become_ch_run
 from sundog.errors import NotInStorage, UsageError
 from sundog.podman.run_line import (
     Caller,
@@ -19,6 +19,7 @@ from sundog.podman.run_line import (
     run_arguments,
 )
 from sundog.podman.run_options import EXEC, RUN
+from sundog.podman.stored import image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,19 +90,19 @@ def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
         raise UsageError(f"--pull {policy}: no such policy", f"one of: {', '.join(_PULL)}")
     if is_path(image):
         return ImageFacts(), 0
-    facts = image_facts(image, context)
+    facts = image_facts(image, context.storage)
     if facts is None and is_id(image):
         from sundog.cli.sundog_images import names_of_id  # noqa: PLC0415 - IDs are seldom given
 
         for name in names_of_id(image, context)[:1]:
             line.operands[0] = name
-            return image_facts(name, context), EXIT_SUNDOG
+            return image_facts(name, context.storage), EXIT_SUNDOG
     if policy == "never" or (policy == "missing" and facts is not None):
         if facts is None:
             raise NotInStorage(f"no image in storage: {image}", f"sundog pull {image}")
         return facts, 0
     status = _pull(image, line, context)
-    return (None, status) if status else (image_facts(image, context), EXIT_SUNDOG)
+    return (None, status) if status else (image_facts(image, context.storage), EXIT_SUNDOG)
 
 
 def _pull(image: str, line: Line, context: Context) -> int:

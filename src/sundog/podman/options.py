@@ -185,10 +185,10 @@ def _add(line: Line, name: str, option: Option, value: str, command: str) -> Non
     elif option.is_held(value):
         return
     elif option.treatment == WARNED:
-        shown = f"{name}={value}" if option.argument else name
+        shown = f"{name} {value}" if option.argument else name
         line.warnings.append(f"{shown} has no effect: {option.text}")
     else:
-        shown = f"{name}={value}" if option.argument else name
+        shown = f"{name} {value}" if option.argument else name
         raise UsageError(f"{shown}: {option.text}", option.hint or f"sundog {command} --help")
 
 
