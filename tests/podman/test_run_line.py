@@ -1,0 +1,336 @@
+"""Lines of ``sundog run`` and ``exec``, and the lines of ``ch-run`` that they stand for."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sundog.errors import UsageError
+from sundog.launcher.options import CommandLine
+from sundog.launcher.messages import Messages
+from sundog.launcher.statuses import PODMAN_WORD, STATUSES_VARIABLE
+from sundog.podman.installation import PODMAN_STATUSES
+from sundog.podman.options import scan
+from sundog.podman.run_line import (
+    Caller,
+    ImageFacts,
+    NamedGroup,
+    command_user,
+    exec_arguments,
+    image_operand,
+    run_arguments,
+)
+from sundog.podman.run_options import EXEC, RUN
+from sundog.podman.users import who
+from sundog.podman.variables import everything_but
+from sundog.podman.volumes import mount, volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOST = {"HOME": "/home/ada", "TERM": "vt100", "A": "a's", "AB": "2", "PATH": "/opt/bin"}
+FACTS = ImageFacts(["/entry"], ["cmd", "arg"], "/work", "app")
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def translated(*words: str, facts: ImageFacts = FACTS, uid: int = 1000) -> list[str]:
+    line = scan(words, RUN, command="run", permute=False)
+    caller = Caller(HOST, uid, 100)
+    user = command_user(line, facts, caller)
+    return run_arguments(line, facts, caller, user=user, read_file=lambda path: FILES[path])
+
+
+FILES = {"vars": "# no\n\nX=1\n  Y='2'\nA\nNOTHERE\n"}
+
+
+def command(arguments: list[str]) -> list[str]:
+    return arguments[arguments.index("--") + 1 :]
+
+
+def test_whole_line() -> None:
+    assert translated("--rm", "-it", "docker://img", "x", facts=ImageFacts()) == [
+        "--notify",
+        "--private-tmp",
+        "--write-fake",
+        "--env-no-expand",
+        "--unset-env=HOME?*",
+        "--unset-env=[!H]*",
+        "--unset-env=H[!O]*",
+        "--unset-env=H",
+        "--unset-env=HO[!M]*",
+        "--unset-env=HO",
+        "--unset-env=HOM[!E]*",
+        "--unset-env=HOM",
+        f"--set-env=PATH='{DEFAULT_PATH}'",
+        "--set-env=TERM='vt100'",
+        "--set-env",
+        "img",
+        "--",
+        "x",
+    ]
+
+
+def test_whole_line_of_the_caller(tmp_path: Path) -> None:
+    """A command that runs as the caller needs nothing that the compiled ch-run does not serve."""
+    words = ["--userns", "keep-id", "-v", f"{tmp_path}:{tmp_path}:ro", "-w", str(tmp_path)]
+    assert translated(*words, "img", facts=ImageFacts((), ["c"])) == [
+        "--uid=1000",
+        "--gid=100",
+        "--private-tmp",
+        "--write-fake",
+        f"--bind={tmp_path}:{tmp_path}:ro",
+        f"--cd={tmp_path}",
+        "--env-no-expand",
+        "--unset-env=*",
+        "--set-env=HOME='/'",
+        f"--set-env=PATH='{DEFAULT_PATH}'",
+        "--set-env",
+        "img",
+        "--",
+        "c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["img"], ["/entry", "cmd", "arg"]),
+        (["img", "x"], ["/entry", "x"]),
+        (["img", "-x", "--rm"], ["/entry", "-x", "--rm"]),
+        (["--entrypoint", "sh", "img"], ["sh"]),
+        (["--entrypoint", "sh", "img", "-c", "y"], ["sh", "-c", "y"]),
+        (["--entrypoint", '["sh", "-c"]', "img", "y"], ["sh", "-c", "y"]),
+        (["--entrypoint", "[sh", "img"], ["[sh"]),
+        (["--entrypoint=", "img", "y"], ["y"]),
+    ],
+)
+def test_command(words: list[str], expected: list[str]) -> None:
+    assert command(translated(*words)) == expected
+
+
+def test_path_as_image() -> None:
+    """Of a directory, nothing is known: ch-run itself finds its command."""
+    arguments = translated("./tree", facts=ImageFacts())
+    assert arguments[-1] == "./tree"
+    assert "--set-env" not in arguments
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "emulated"),
+    [
+        ([], ["--notify"], True),
+        (["-u", "daemon"], ["--user=daemon"], True),
+        (["-u", "5:staff"], ["--user=5:staff"], True),
+        (["-u", "5"], ["--notify", "--uid=5"], True),
+        (["-u", "5:6"], ["--notify", "--uid=5", "--gid=6"], True),
+        (["-u", "0"], ["--notify", "--uid=0"], True),
+        (["-u", "1000:100"], ["--uid=1000", "--gid=100"], False),
+        (["-u", "1000"], ["--uid=1000", "--gid=100"], False),
+        (["-u", "1000:5"], ["--notify", "--uid=1000", "--gid=5"], True),
+        (["--userns", "keep-id"], ["--uid=1000", "--gid=100"], False),
+        (["--userns", "keep-id", "-u", "1000:100"], ["--uid=1000", "--gid=100"], False),
+        (["--userns", "keep-id", "-u", "root"], ["--user=root"], True),
+        (["--userns=keep-id:uid=7,gid=8"], ["--uid=7", "--gid=8"], False),
+        (["--userns", "host"], ["--notify"], True),
+        (["--force=seccomp", "-u", "root"], ["--seccomp", "--uid=0", "--gid=0"], False),
+        (["--force=none", "-u", "5:6"], ["--uid=5", "--gid=6"], False),
+    ],
+)
+def test_users(words: list[str], options: list[str], emulated: bool) -> None:
+    found = who(scan([*words, "i"], RUN, command="run", permute=False), "app", 1000, 100)
+    assert (found.options, found.emulated) == (options, emulated)
+
+
+@pytest.mark.parametrize(
+    ("text", "bind"),
+    [
+        ("{0}:/x", "{0}:/x:rw"),
+        ("{0}:/x:ro", "{0}:/x:ro"),
+        ("{0}:/x/:Z,ro", "{0}:/x:ro"),
+        ("{0}/./:/x:rw,z", "{0}:/x:rw"),
+        ("/x", None),
+    ],
+)
+def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
+    expected = bind and bind.format(tmp_path)
+    assert volume(text.format(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "bind"),
+    [
+        ("type=bind,src={0},dst=/x", "{0}:/x:rw"),
+        ("type=bind,source={0},target=/x,readonly", "{0}:/x:ro"),
+        ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "{0}:/x:ro"),
+        ("type=bind,src={0},dst=/x,ro=false", "{0}:/x:rw"),
+        ("type=tmpfs,dst=/x", None),
+        ("dst=/x", None),
+    ],
+)
+def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
+    assert mount(text.format(tmp_path)) == (bind and bind.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["-v", "data:/x", "i"], "-v data:/x: there are no named volumes", "-v ./data:/x"),
+        (["-v", "/no/such:/x", "i"], "no such file or directory: /no/such", "make it first"),
+        (["-v", "/tmp:x", "i"], "not an absolute path in the container: x", "SRC:DST"),
+        (["-v", "/tmp:/", "i"], "nothing can be mounted over the container's /", "SRC:DST"),
+        (["-v", "/tmp:/x:O", "i"], "no such mode here: O", "ro and rw"),
+        (["-v", "a:b:c:d", "i"], "not SRC:DST[:MODE]", "SRC:DST"),
+        (["--mount", "type=bind,dst=/x", "i"], "it needs one src", "type=bind"),
+        (["--mount", "type=volume,src=a,dst=/x", "i"], "no mount of type volume", "type=bind"),
+        (["--mount", "type=bind,src=/tmp", "i"], "it needs one dst", "type=bind"),
+        (["-w", "x", "i"], "--workdir x: not an absolute path", "one of the container"),
+        (["--read-only", "--tmpfs", "/run", "i"], "not possible with --read-only", "/tmp"),
+        (["--userns", "auto:size=1", "i"], "--userns auto:size=1: no such mode", "keep-id"),
+        (["--userns", "keep-id:uid=x", "i"], "not uid=NUMBER or gid=NUMBER", "keep-id"),
+        (["--force", "magic", "i"], "--force magic: no such mode", "notify, seccomp, none"),
+        (["--force", "none", "i"], "it knows no names of users: app", "numbers"),
+        (["-p", "8080:80", "i"], "-p 8080:80: the container has the host's network", "listen"),
+        (["--network", "none", "i"], "--network none: the container has", "--network host"),
+        (["--restart", "always", "i"], "no daemon would start", "batch system"),
+        (["-e", "=x", "i"], "-e: not a variable: =x", "NAME=VALUE"),
+    ],
+)
+def test_mistakes(words: list[str], message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        translated(*words)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_no_command() -> None:
+    with pytest.raises(UsageError, match="neither ENTRYPOINT nor CMD"):
+        translated("img", facts=ImageFacts())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-p", "8080:8080"],
+        ["-p", "127.0.0.1:80:80/tcp"],
+        ["--device", "/dev/fuse"],
+        ["--device=/dev/dri:/dev/dri:rwm"],
+        ["--network=host"],
+        ["--restart=no"],
+        ["--security-opt", "label=disable", "--init", "--rm"],
+        ["--privileged=false"],
+    ],
+)
+def test_held(words: list[str]) -> None:
+    line = scan([*words, "i"], RUN, command="run", permute=False)
+    assert (line.found, line.warnings, line.operands) == ([], [], ["i"])
+
+
+def test_variables() -> None:
+    """-e beats --env-file; a name alone takes the host's value, if there is one."""
+    arguments = translated("-e", "X=3", "--env-file", "vars", "-e", "AB", "-e", "ZZ", "img")
+    after = arguments[arguments.index("--set-env") + 1 : arguments.index("img")]
+    assert after == [
+        "--set-env=X='3'",
+        "--set-env=Y=''2''",
+        "--set-env=A='a's'",
+        "--set-env=AB='2'",
+    ]
+
+
+def test_variables_of_the_host() -> None:
+    some = translated("-e", "A*", "img")
+    assert {"--set-env=A='a's'", "--set-env=AB='2'"} <= set(some)
+    everything = translated("--env-host", "img")
+    assert {"--set-env=A='a's'", "--set-env=AB='2'"} <= set(everything)
+    assert not any(word.startswith("--set-env=HOME=") for word in everything)
+    assert "--set-env=PATH='/opt/bin'" not in everything
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_everything_but_home(name: str) -> None:
+    """The patterns match each name but HOME."""
+    matched = any(fnmatchcase(name, pattern) for pattern in everything_but("HOME"))
+    assert matched == (name != "HOME")
+
+
+@pytest.mark.parametrize("name", ["H", "HO", "HOM", "HOME", "HOMER", "HOMX", "home", "PATH", "HXME"])
+def test_everything_but_home_nearby(name: str) -> None:
+    matched = any(fnmatchcase(name, pattern) for pattern in everything_but("HOME"))
+    assert matched == (name != "HOME")
+
+
+RUNS = st.lists(
+    st.sampled_from([option.names[0] for option in RUN if not option.argument])
+    | st.builds(
+        "{}={}".format,
+        st.sampled_from([name for option in RUN if option.argument for name in option.names]),
+        st.text(max_size=12) | st.sampled_from(["/tmp:/x", "keep-id", "1000:100", "host"]),
+    ),
+    max_size=5,
+)
+
+
+@given(RUNS, st.lists(st.text(max_size=5), max_size=3), st.booleans())
+def test_ch_run_reads_every_translation(
+    options: list[str], words: list[str], has_command: bool
+) -> None:
+    """A line is refused with UsageError, or ch-run reads its translation as it was meant."""
+    facts = FACTS if has_command else ImageFacts()
+    try:
+        arguments = translated(*options, "img", *words, facts=facts)
+    except (UsageError, KeyError):  # KeyError: no such --env-file in this test
+        return
+    line = CommandLine(Messages())
+    encoded = [word.encode("utf-8", "surrogatepass") for word in arguments]
+    line.read(encoded)
+    assert line.operands[0] == b"img"
+    assert line.operands[1:] == [
+        word.encode("utf-8", "surrogatepass") for word in command(arguments)
+    ]
+    assert line.private_tmp
+    assert not line.expand
+
+
+def exec_line(*words: str, emulated: bool = True) -> list[str]:
+    line = scan(words, EXEC, command="exec", permute=False)
+    group = NamedGroup("tag", emulated=emulated)
+    return exec_arguments(
+        line,
+        "img",
+        "/work",
+        group=group,
+        caller=Caller(HOST, 1000, 100),
+        run_user=["--notify"] if emulated else ["--uid=1000"],
+    )
+
+
+def test_exec() -> None:
+    arguments = exec_line("-it", "web", "ls", "-l")
+    assert arguments[:3] == ["--notify", "--join-tag=tag", "--cd=/work"]
+    assert arguments[-4:] == ["img", "--", "ls", "-l"]
+    assert exec_line("-u", "daemon", "-w", "/", "web", "id")[:3] == [
+        "--user=daemon",
+        "--join-tag=tag",
+        "--cd=/",
+    ]
+    assert exec_line("-u", "1000:100", "web", "id")[:3] == ["--notify", "--uid=1000", "--gid=100"]
+    assert exec_line("web", "id", emulated=False)[0] == "--uid=1000"
+
+
+def test_exec_mistakes() -> None:
+    with pytest.raises(UsageError, match="no command"):
+        exec_line("web")
+    with pytest.raises(UsageError, match="without emulation of users"):
+        exec_line("-u", "daemon", "web", "id", emulated=False)
+
+
+def test_scheme() -> None:
+    assert image_operand("docker://debian:trixie") == "debian:trixie"
+
+
+def test_both_sides_know_the_variable_of_statuses() -> None:
+    assert {STATUSES_VARIABLE.decode(): PODMAN_WORD.decode()} == PODMAN_STATUSES
