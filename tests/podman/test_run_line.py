@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.errors import UsageError
-from sundog.launcher.options import CommandLine
 from sundog.launcher.messages import Messages
+from sundog.launcher.options import CommandLine
 from sundog.launcher.statuses import PODMAN_WORD, STATUSES_VARIABLE
 from sundog.podman.installation import PODMAN_STATUSES
 from sundog.podman.options import scan
@@ -220,7 +220,7 @@ def test_no_command() -> None:
         ["--device=/dev/dri:/dev/dri:rwm"],
         ["--network=host"],
         ["--restart=no"],
-        ["--security-opt", "label=disable", "--init", "--rm"],
+        ["--security-opt", "label=disable", "--init"],
         ["--privileged=false"],
     ],
 )
@@ -257,7 +257,9 @@ def test_everything_but_home(name: str) -> None:
     assert matched == (name != "HOME")
 
 
-@pytest.mark.parametrize("name", ["H", "HO", "HOM", "HOME", "HOMER", "HOMX", "home", "PATH", "HXME"])
+@pytest.mark.parametrize(
+    "name", ["H", "HO", "HOM", "HOME", "HOMER", "HOMX", "home", "PATH", "HXME"]
+)
 def test_everything_but_home_nearby(name: str) -> None:
     matched = any(fnmatchcase(name, pattern) for pattern in everything_but("HOME"))
     assert matched == (name != "HOME")

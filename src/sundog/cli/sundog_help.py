@@ -26,7 +26,7 @@ _COLUMN = 34
 _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     "run": (
         "IMAGE [COMMAND [ARG…]]", "run a command in a new container",
-        "ch-run --notify -W -t -c WORKDIR --unset-env=* --set-env IMAGE -- ENTRYPOINT COMMAND", RUN,
+        "ch-run --notify -W -t -c WORKDIR --set-env IMAGE -- ENTRYPOINT COMMAND", RUN,
     ),
     "exec": ("CONTAINER COMMAND [ARG…]", "run a command in a container with a name",
              "ch-run --join-tag TAG IMAGE -- COMMAND", EXEC),

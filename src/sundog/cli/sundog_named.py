@@ -32,6 +32,7 @@ def start(run: Run) -> int:
     check_name(name)
     containers = Containers(run_time_directory(os.environ))
     containers.free(name)
+    _arguments(run, "")  # what is wrong with the line is said before anything starts
     if not run.line.is_set("detach"):
         _become(run, containers, name)
     sys.stdout.flush()
@@ -68,9 +69,13 @@ def _become(run: Run, containers: Containers, name: str) -> NoReturn:
         emulated=run.user.emulated,
         detached=line.is_set("detach"),
     )
-    arguments = run_arguments(line, run.facts, run.caller, user=run.user, tag=container.tag)
+    arguments = _arguments(run, container.tag)
     containers.write(container)
     become_ch_run(arguments, line, run.context)
+
+
+def _arguments(run: Run, tag: str) -> list[str]:
+    return run_arguments(run.line, run.facts, run.caller, user=run.user, tag=tag)
 
 
 def _keep(run: Run, containers: Containers, name: str, writer: int) -> int:

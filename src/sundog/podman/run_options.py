@@ -9,7 +9,7 @@ from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED, Option, one_of
 
 _OWN_NETWORK = "the container has the host's network"
 _JOB = "the batch system decides that"
-_RIGHTS = "the container has your own rights, no more and no fewer"
+_RIGHTS = "the container has your own rights"
 
 
 def _is_same_port(value: str) -> bool:
@@ -49,6 +49,7 @@ RUN = (
     Option("--entrypoint", "WORD|JSON", TAKEN, 'in place of the image\'s ENTRYPOINT; "" for none'),
     Option("--name", "NAME", TAKEN, "a name, for ps, exec, stop and kill"),
     Option("--detach -d", "", TAKEN, "run in the background; see sundog logs"),
+    Option("--rm", "", TAKEN, "with -d: forget the container at its end; all forget changes"),
     Option("--userns", "MODE", TAKEN, "keep-id: run as yourself; host: the same as no --userns"),
     Option("--read-only", "", TAKEN, "the container can write to /tmp and to volumes only"),
     Option("--pull", "POLICY", TAKEN, "missing (default), always or never"),
@@ -58,7 +59,6 @@ RUN = (
     Option("--quiet -q", "", TAKEN, "do not print the progress of a pull"),
     Option("--force", "MODE", TAKEN, "emulation of root: notify, seccomp, none; not podman's"),
     # What holds in any case.
-    Option("--rm", "", HELD, "changes of a container are always discarded"),
     Option("--init", "", HELD, "the machine's own init collects orphans"),
     Option("--sig-proxy", "", HELD, "signals reach the command"),
     Option("--security-opt", "OPTION", HELD, "the container has no rights to take away"),

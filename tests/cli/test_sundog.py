@@ -1,0 +1,428 @@
+"""``sundog`` as people and programs use it: podman's and docker's lines, with real containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Completed, command, run_program
+from tests.pull.conftest import flavours, no_logins, tls
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from tests.pull.flavours import Flavours
+
+__all__ = ["flavours", "no_logins", "tls"]
+
+DOCKERFILE = """\
+FROM busybox
+ENV GREETING="it's \\$HOME"
+WORKDIR /work
+RUN echo made >/work/made
+ENTRYPOINT ["echo", "entry"]
+CMD ["default"]
+"""
+USER_DOCKERFILE = """\
+FROM busybox
+RUN printf 'root:x:0:0::/root:/bin/sh\\napp:x:42:43::/home/app:/bin/sh\\n' >/etc/passwd; \\
+    mkdir -p /home/app && chown 42:43 /home/app
+USER app
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A storage directory with the images busybox, app (DOCKERFILE) and user (USER_DOCKERFILE)."""
+
+    path: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for the commands."""
+        return {
+            "CH_IMAGE_STORAGE": str(self.path / "storage"),
+            "XDG_RUNTIME_DIR": str(self.path / "run"),
+            "SECRET_OF_THE_HOST": "1",
+        }
+
+    def __call__(self, *words: str | Path, check: bool = True) -> Completed:
+        """Run ``sundog``."""
+        argv = [*command("sundog"), *words]
+        return run_program(argv, check=check, env=self.environment)
+
+    def shell(self, script: str, cwd: Path) -> Completed:
+        """Run a script of bash with the alias docker."""
+        lines = f"shopt -s expand_aliases\nset -e\nalias docker='{' '.join(command('sundog'))}'\n"
+        return run_program(["bash", "-c", lines + script], env=self.environment, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def sundog(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Place:
+    place = Place(tmp_path_factory.mktemp("sundog"))
+    (place.path / "run").mkdir(mode=0o700)
+    place("import", busybox_tar, "busybox")
+    for name, text in (("app", DOCKERFILE), ("user", USER_DOCKERFILE)):
+        context = place.path / name
+        context.mkdir()
+        (context / "Dockerfile").write_text(text)
+        place("build", "-t", name, "-q", "--force", "notify", context)
+    return place
+
+
+def refused(done: Completed, *lines: str) -> None:
+    """Check that ``sundog`` itself failed, with these lines and no others."""
+    assert done.returncode == 125, done.stderr
+    assert done.stderr.splitlines() == list(lines)
+
+
+def test_command(sundog: Place) -> None:
+    """ENTRYPOINT and CMD are the image's; the words of the line replace CMD."""
+    assert sundog("run", "app").stdout == "entry default\n"
+    assert sundog("run", "--rm", "app", "a", "-b").stdout == "entry a -b\n"
+    assert sundog("run", "--entrypoint", "cat", "app", "made").stdout == "made\n"
+
+
+def test_environment(sundog: Place) -> None:
+    """The variables are the image's and the user's, exactly; of the host, there are none."""
+    words = ["-e", "A='q' $x:$HOME", "-e", "SECRET_OF_THE_HOST", "--entrypoint", "env", "app"]
+    done = sundog("run", *words)
+    variables = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert variables.pop("PATH").startswith("/usr/local/sbin:")
+    assert variables == {
+        "A": "'q' $x:$HOME",
+        "GREETING": "it's $HOME",
+        "HOME": "/root",
+        "CH_RUNNING": "Weird Al Yankovic",
+        "SECRET_OF_THE_HOST": "1",
+    }
+    assert "SECRET" not in sundog("run", "--entrypoint", "env", "app").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        (["busybox"], "0 0 /root"),
+        (["user"], "42 43 /home/app"),
+        (["-u", "0", "user"], "0 0 /root"),
+        (["-u", "app", "user"], "42 43 /home/app"),
+        (["-u", "app:7", "user"], "42 7 /home/app"),
+        (["-u", "5:6", "user"], "5 6 /"),
+        (["--userns", "keep-id", "user"], f"{os.getuid()} {os.getgid()} /"),
+        (["--force", "seccomp", "-u", "5:6", "user"], "5 6 /"),
+    ],
+)
+def test_users(words: list[str], output: str, sundog: Place) -> None:
+    script = 'echo $(id -u) $(id -g) "$HOME"'
+    assert sundog("run", *words, "sh", "-c", script).stdout == f"{output}\n"
+
+
+def test_writing(sundog: Place, tmp_path: Path) -> None:
+    """A container is writable, and its changes are gone with it; a volume keeps them."""
+    (tmp_path / "in").write_text("given")
+    volume = ["-v", f"{tmp_path}:/data", "-w", "/data"]
+    script = "cat in; echo new >out; rm /work/made; chown 7 /work; stat -c %u /work"
+    done = sundog("run", *volume, "--entrypoint", "sh", "app", "-c", script)
+    assert done.stdout == "given7\n"
+    assert (tmp_path / "out").read_text() == "new\n"
+    assert sundog("run", "--entrypoint", "ls", "app").stdout == "made\n"
+    mount = f"type=bind,src={tmp_path},dst=/data,ro"
+    done = sundog("run", "--mount", mount, "busybox", "touch", "/data/x", check=False)
+    assert done.returncode == 1
+    script = "touch /tmp/x && touch /x"
+    done = sundog("run", "--read-only", "busybox", "sh", "-c", script, check=False)
+    assert done.returncode == 1
+    assert "/x: Read-only file system" in done.stderr
+
+
+@pytest.mark.parametrize("user", [[], ["--userns=keep-id"], ["--force=seccomp"]])
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 31"], 31),
+        (["sh", "-c", "exit 125"], 125),
+        (["nosuchcommand"], 127),
+        (["/no/such/command"], 127),
+        (["/etc/hosts"], 126),
+    ],
+)
+def test_statuses(user: list[str], words: list[str], status: int, sundog: Place) -> None:
+    assert sundog("run", *user, "busybox", *words, check=False).returncode == status
+
+
+def test_failures_of_the_container(sundog: Place) -> None:
+    for words in (["-w", "/no/such"], ["-v", "/tmp:/proc/no/such"]):
+        done = sundog("run", "--userns=keep-id", *words, "busybox", "true", check=False)
+        assert done.returncode == 125, done.stderr
+        assert "error: " in done.stderr
+
+
+def test_death_by_signal(sundog: Place) -> None:
+    argv = [*command("sundog"), "run", "busybox", "sh", "-c", "kill -TERM $$"]
+    done = subprocess.run(argv, env=os.environ | sundog.environment, check=False)
+    assert done.returncode == -15
+
+
+def test_standard_input(sundog: Place) -> None:
+    """Without -i, a command reads nothing: a loop that reads its own list goes on."""
+    script = "printf 'a\\nb\\n' | while read x; do echo $x; docker run busybox cat; done\n"
+    script += "echo c | docker run -i busybox cat\necho d | docker run -it busybox cat"
+    done = sundog.shell(script, sundog.path)
+    assert done.stdout == "a\nb\nc\nd\n"
+    assert done.stderr == "warning: -t: standard input is no terminal\n"
+
+
+def test_what_is_not_possible(sundog: Place) -> None:
+    refused(
+        sundog("run", "-p", "80:8080", "busybox", "true", check=False),
+        "error: -p 80:8080: the container has the host's network, so no port can be mapped",
+        "hint: leave it out, and have the program listen on a port of the host",
+    )
+    refused(
+        sundog("run", "-v", "data:/data", "busybox", "true", check=False),
+        "error: -v data:/data: there are no named volumes",
+        "hint: make a directory, and bind it: -v ./data:/data",
+    )
+    refused(
+        sundog("volume", "ls", check=False),
+        "error: sundog has no volume: a volume is a directory",
+        "hint: make one, and bind it: sundog run -v ./DIR:DST",
+    )
+    refused(
+        sundog("imagse", check=False),
+        "error: unknown subcommand: imagse",
+        "hint: did you mean images?  see: sundog --help",
+    )
+    done = sundog("run", "--memory", "1g", "--cap-add=ALL", "busybox", "echo", "on")
+    assert done.stdout == "on\n"
+    assert done.stderr.splitlines() == [
+        "warning: --memory 1g has no effect: the batch system decides that",
+        "warning: --cap-add ALL has no effect: the container has your own rights",
+    ]
+
+
+def test_pull_if_missing(sundog: Place, flavours: Flavours) -> None:
+    """run pulls what is not in storage, as podman does; --pull decides otherwise."""
+    remote = f"{flavours.http}/tools/app:1"
+    sundog("push", "app", remote)
+    done = sundog("run", f"docker://{remote}", "from afar")
+    assert done.stdout == "entry from afar\n"
+    assert f"pulling image:    {remote}" in done.stderr
+    done = sundog("run", remote, "again")
+    assert (done.stdout, done.stderr) == ("entry again\n", "")
+    done = sundog("run", "--pull=always", remote)
+    assert "image in storage is up to date" in done.stderr
+    refused(
+        sundog("run", "--pull=never", f"{flavours.http}/other", check=False),
+        f"error: no image in storage: {flavours.http}/other",
+        f"hint: sundog pull {flavours.http}/other",
+    )
+    done = sundog("run", f"{flavours.http}/other", check=False)
+    assert done.returncode == 125
+    assert "error: " in done.stderr
+    assert sundog("image", "exists", remote, check=False).returncode == 0
+    assert sundog("image", "exists", "other", check=False).returncode == 1
+    sundog("rmi", remote)
+
+
+def test_lines_of_snakemake(sundog: Place, tmp_path: Path) -> None:
+    """Snakemake's container plugin: RUNTIME run --rm -w CWD -v A:B .. IMAGE bash -c CMD."""
+    (tmp_path / "input").write_text("3\n1\n2\n")
+    cwd = str(tmp_path)
+    user = f"{os.getuid()}:{os.getgid()}"
+    for number, own in enumerate(([], ["--userns", "keep-id"], ["--user", user])):
+        words = ["run", "--rm", *own, "-w", cwd, "-v", f"{cwd}:{cwd}", "-v", "/tmp:/mnt"]
+        script = f"set -e; sort input >output{number}"
+        sundog(*words, "busybox", "sh", "-c", script)
+        output = tmp_path / f"output{number}"
+        assert output.read_text() == "1\n2\n3\n"
+        assert output.stat().st_uid == os.getuid()
+
+
+@contextmanager
+def background(sundog: Place, *words: str) -> Generator[subprocess.Popen[str]]:
+    """Run ``sundog`` in the background; it has to end by itself."""
+    with subprocess.Popen(
+        [*command("sundog"), *words],
+        env=os.environ | sundog.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
+@pytest.mark.parametrize("user", [[], ["--userns=keep-id"]], ids=["notify", "keep-id"])
+def test_exec(user: list[str], sundog: Place) -> None:
+    """exec sees the files, the variables and the working directory of the container."""
+    name = f"shared{len(user)}"
+    words = ["run", "-i", *user, "--name", name, "--entrypoint", "sh", "app"]
+    with background(sundog, *words, "-c", "echo mine >own; echo ready; read x; cat own") as first:
+        assert first.stdout is not None
+        assert first.stdin is not None
+        assert first.stdout.readline() == "ready\n"
+        listed = json.loads(sundog("ps", "--format", "json").stdout)
+        assert [(entry["name"], entry["process"]) for entry in listed] == [(name, first.pid)]
+        done = sundog("exec", name, "sh", "-c", 'cat own; echo theirs >own; echo "$GREETING"; pwd')
+        assert done.stdout == "mine\nit's $HOME\n/work\n"
+        refused(
+            sundog("run", "--name", name, "busybox", "true", check=False),
+            f"error: a container has the name {name}",
+            f"hint: sundog stop {name}, or choose another --name",
+        )
+        assert sundog("exec", name, "nosuch", check=False).returncode == 127
+        first.stdin.write("\n")
+        first.stdin.flush()
+        assert first.stdout.read() == "theirs\n"
+    assert first.returncode == 0
+    assert sundog("ps", "-aq").stdout == ""
+    refused(
+        sundog("exec", name, "true", check=False),
+        f"error: {name}: no such container",
+        "hint: sundog ps; only containers with a --name can be found",
+    )
+
+
+def until(sundog: Place, text: str, *words: str) -> None:
+    """Wait until ``sundog`` prints a text."""
+    deadline = time.monotonic() + 30
+    while text not in sundog(*words).stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_detached(sundog: Place) -> None:
+    script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
+    done = sundog("run", "-d", "--name", "web", "busybox", "sh", "-c", script)
+    assert (done.stdout, done.stderr) == ("web\n", "")
+    until(sundog, "ready", "logs", "web")
+    assert sundog("rm", "web", check=False).returncode == 1
+    assert sundog("stop", "web").stdout == "web\n"
+    until(sundog, "ended (3)", "ps", "-a")
+    assert sundog("ps", "-q").stdout == ""
+    assert sundog("logs", "-f", "web").stdout == "ready\nbye\n"
+    assert sundog("rm", "web").stdout == "web\n"
+    assert sundog("ps", "-aq").stdout == ""
+
+
+def test_detached_and_killed(sundog: Place) -> None:
+    name = sundog("run", "-d", "--rm", "busybox", "sleep", "1000").stdout.strip()
+    assert name.startswith("busybox-")
+    assert sundog("kill", "-s", "9", name).stdout == f"{name}\n"
+    deadline = time.monotonic() + 30
+    while sundog("ps", "-aq").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_detached_fails(sundog: Place) -> None:
+    refused(
+        sundog("run", "-d", "--name", "x", "-w", "y", "busybox", "true", check=False),
+        "error: --workdir y: not an absolute path",
+        "hint: give one of the container",
+    )
+    refused(
+        sundog("run", "--name", "../x", "busybox", "true", check=False),
+        "error: not a name for a container: ../x",
+        "hint: letters, digits, _ . - and at most 60 of them",
+    )
+
+
+def test_images(sundog: Place) -> None:
+    lines = sundog("images").stdout.splitlines()
+    assert lines[0].split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["app", "latest"],
+        ["busybox", "latest"],
+        ["user", "latest"],
+    ]
+    form = "{{.Repository}}:{{.Tag}}"
+    assert sundog("images", "--format", form, "app").stdout == "app:latest\n"
+    assert json.loads(sundog("images", "--format", "json", "app").stdout)[0]["name"] == "app"
+    sundog("tag", "app", "again:1", "again:2")
+    identity = sundog("images", "-q", "app").stdout.strip()
+    assert sundog("run", identity).stdout == "entry default\n"
+    sundog("tag", identity, "third")
+    sundog("tag", "third", "app")
+    assert sundog("images", "-q", "again").stdout == f"{identity}\n"
+    sundog("rmi", "again:1", "again:2", "third")
+    done = sundog("images", "--format", "{{.Nothing}}", check=False)
+    assert done.returncode == 125
+    assert "json, or fields: Repository, Tag" in done.stderr
+
+
+def test_help(sundog: Place) -> None:
+    done = sundog("--help")
+    assert "= ch-image pull IMAGE" in done.stdout
+    assert sundog("help", "run").stdout == sundog("run", "--help").stdout
+    assert sundog("system", "df", "--help").stdout.startswith("Usage: sundog system df")
+    empty = sundog(check=False)
+    assert (empty.returncode, empty.stdout) == (1, "")
+    assert empty.stderr == done.stdout
+    assert sundog("--version").stdout == sundog("version").stdout
+
+
+CHEAT_SHEET = """\
+docker --version
+docker info
+docker pull REGISTRY/base
+docker images
+docker run --rm REGISTRY/base echo hello
+echo 'echo from a shell' | docker run -i --rm REGISTRY/base sh
+docker build -t mine:1 .
+docker run --rm -v "$PWD":/data -w /data -e WHO=me mine:1 sh -c 'echo $WHO >made'
+docker run -d --name web -p 8080:8080 mine:1 sleep 1000
+docker ps
+docker exec web cat /made
+docker logs web
+docker stop -t 0 web
+docker ps -a
+docker rm -f web
+docker tag mine:1 REGISTRY/mine:1
+docker push REGISTRY/mine:1
+docker history mine:1
+docker inspect mine:1
+docker save -o mine.tar mine:1
+docker rmi mine:1 REGISTRY/mine:1
+docker load -i mine.tar
+docker image ls -q
+docker rmi $(docker images -q mine)
+docker system df
+docker image prune -f
+docker system prune -f
+"""
+
+
+def test_cheat_sheet(sundog: Place, flavours: Flavours, tmp_path: Path) -> None:
+    """The commands of a docker cheat sheet, with an alias and a registry."""
+    sundog("push", "busybox", f"{flavours.http}/base")
+    (tmp_path / "Dockerfile").write_text(f"FROM {flavours.http}/base\nRUN echo built >/made\n")
+    script = "".join(
+        f"echo '== {number}'\n{line}\n"
+        for number, line in enumerate(CHEAT_SHEET.replace("REGISTRY", flavours.http).splitlines())
+    )
+    done = sundog.shell(script, tmp_path)
+    outputs = [part.partition("\n")[2] for part in done.stdout.split("== ")[1:]]
+    assert len(outputs) == len(CHEAT_SHEET.splitlines())
+    shown = dict(zip(CHEAT_SHEET.splitlines(), outputs, strict=True))
+    assert shown["docker run --rm REGISTRY/base echo hello"] == "hello\n"
+    shell = "echo 'echo from a shell' | docker run -i --rm REGISTRY/base sh"
+    assert shown[shell] == "from a shell\n"
+    assert (tmp_path / "made").read_text() == "me\n"
+    assert shown["docker exec web cat /made"] == "built\n"
+    assert "running" in shown["docker ps"]
+    assert "ended" in shown["docker ps -a"]
+    assert shown["docker push REGISTRY/mine:1"].startswith("sha256:")
+    assert json.loads(shown["docker inspect mine:1"])[0]["name"] == "mine:1"
+    assert sundog("image", "exists", "mine:1", check=False).returncode == 1
+    assert "warning" not in done.stderr
+    sundog("rmi", f"{flavours.http}/base")
