@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog import errors as errors
     from sundog.api.building import build as build
-    from sundog.api.converting import convert as convert
+    from sundog.api.converting import convert_image as convert_image
     from sundog.api.images import Image as Image
     from sundog.api.images import history as history
     from sundog.api.images import images as images
@@ -31,7 +31,7 @@ _IMAGES = (
 )
 _PLACES = {
     "build": "sundog.api.building",
-    "convert": "sundog.api.converting",
+    "convert_image": "sundog.api.converting",
     "Event": "sundog.api.progress",
     "run": "sundog.api.running",
     **dict.fromkeys(_IMAGES, "sundog.api.images"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.api.progress import ProgressReport
-from sundog.convert.conversion import Options
-from sundog.convert.conversion import convert as convert_image
+from sundog.convert.conversion import Options, convert
 from sundog.convert.formats import input_place, output_place
 from sundog.transfer.packing import Packing
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     Path = str | PathLike[str]
 
 
-def convert(
+def convert_image(
     source: Path,
     target: Path,
     *,
@@ -47,4 +46,4 @@ def convert(
     )
     input_ = input_place(os.fspath(source), in_format)
     output = output_place(os.fspath(target), out_format)
-    convert_image(input_, output, options, ProgressReport(progress))
+    convert(input_, output, options, ProgressReport(progress))
