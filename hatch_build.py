@@ -1,8 +1,8 @@
 """The wheel's build hook: make the files of the wheel that the checkout lacks.
 
 The hook joins the modules of ``ch-run`` into two modules of ``sundog/launcher``. It makes the
-manual page of ``ch-image`` from its document. It compiles ``ch-run`` if there is a C compiler. An
-editable installation needs none of these files.
+manual pages of ``ch-image`` and ``sundog`` from their documents. It compiles ``ch-run`` if there
+is a C compiler. An editable installation needs none of these files.
 """
 
 import importlib.util
@@ -16,6 +16,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # The script that starts Python. Without a compiler it is ch-run; the compiled ch-run executes it.
 STUB = "packaging/ch-run"
 STUB_BELOW_SHARE = "share/sundog/ch-run"
+# The commands whose manual pages are made from their documents.
+DOCUMENTS = ("ch-image", "sundog")
 
 
 class WheelHook(BuildHookInterface[Any]):
@@ -34,10 +36,11 @@ class WheelHook(BuildHookInterface[Any]):
             joined = directory / f"{name}.py"
             joined.write_text(joiner.join(root / "src", name), encoding="utf-8")
             build_data["force_include"][str(joined)] = f"sundog/launcher/{name}.py"
-        page = directory / "ch-image.1"
-        document = (root / "docs" / "ch-image.md").read_text(encoding="utf-8")
-        page.write_text(load(root, "manual_page").page(document), encoding="utf-8")
-        build_data["shared_data"][str(page)] = "share/man/man1/ch-image.1"
+        for name in DOCUMENTS:
+            page = directory / f"{name}.1"
+            document = (root / "docs" / f"{name}.md").read_text(encoding="utf-8")
+            page.write_text(load(root, "manual_page").page(document), encoding="utf-8")
+            build_data["shared_data"][str(page)] = f"share/man/man1/{name}.1"
         self.add_start(root, directory, build_data)
 
     def add_start(self, root: Path, directory: Path, build_data: dict[str, Any]) -> None:

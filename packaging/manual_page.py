@@ -1,6 +1,6 @@
-"""Make the manual page ch-image.1 from docs/ch-image.md when the wheel is built.
+"""Make manual pages from docs/ch-image.md and docs/sundog.md when the wheel is built.
 
-It knows only the Markdown of that document: headings, paragraphs, fenced code, tables of two
+It knows only the Markdown of these documents: headings, paragraphs, fenced code, tables of two
 columns, `code`, *emphasis* and links. This module imports nothing of ``sundog``: it runs while the
 package is built.
 """

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from sundog.cli.image_arguments import parse_arguments
 from sundog.cli.sundog_help import described, names, subcommand_help
 from sundog.errors import UsageError
 from sundog.podman.image_lines import SUBCOMMANDS
-from sundog.podman.options import scan
+from sundog.podman.options import TAKEN, scan
 from sundog.podman.refused import REFUSED
 
 if TYPE_CHECKING:
@@ -106,3 +108,27 @@ def test_help(name: str) -> None:
 def test_no_subcommand_is_had_and_refused() -> None:
     assert not set(names()) & REFUSED.keys()
     assert all(why and hint for why, hint in REFUSED.values())
+
+
+MANUAL = (CHECKOUT / "docs" / "sundog.md").read_text()
+
+
+@pytest.mark.parametrize("name", names())
+def test_manual_has_all_options(name: str) -> None:
+    """docs/sundog.md names each subcommand, and each option that it takes."""
+    if name in ("run", "exec"):
+        text = MANUAL.partition("## Run")[2].partition("## ")[0]
+    else:
+        start = re.compile(rf"^\| .*`{name}\b.*$", re.M)
+        text = "".join(start.findall(MANUAL))
+    assert text, name
+    for option in described(name)[3]:
+        if option.treatment == TAKEN and option.name != "help":
+            for word in option.names:
+                assert re.search(rf"(?<![\w-]){word}\b", text), word
+
+
+def test_manual_names_no_other_options() -> None:
+    known = {word for name in names() for option in described(name)[3] for word in option.names}
+    written = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", MANUAL))
+    assert written - known == {"--storage", "--root", "--gc", "--notify"}

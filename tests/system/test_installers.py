@@ -60,6 +60,7 @@ def test_uv_into_a_virtual_environment(
         "ch-convert.1",
         "ch-image.1",
         "ch-run.1",
+        "sundog.1",
     }
 
 

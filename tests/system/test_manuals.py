@@ -17,6 +17,7 @@ CH_CONVERT = (CHECKOUT / "docs" / "man" / "ch-convert.1").read_text()
 # tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 CH_IMAGE = load_packaging("manual_page").page(DOCUMENT)
+SUNDOG = load_packaging("manual_page").page((CHECKOUT / "docs" / "sundog.md").read_text())
 
 
 def formatted(page: str) -> str:
@@ -33,7 +34,9 @@ def formatted(page: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", [CH_RUN, CH_IMAGE, CH_CONVERT], ids=["ch-run", "ch-image", "ch-convert"]
+    "page",
+    [CH_RUN, CH_IMAGE, CH_CONVERT, SUNDOG],
+    ids=["ch-run", "ch-image", "ch-convert", "sundog"],
 )
 def test_page_is_formatted_without_a_warning(page: str) -> None:
     formatted(page)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from sundog.cli.sundog_command import run
 
@@ -18,8 +19,9 @@ def main() -> int:
         from sundog.cli.interruption import die_of  # noqa: PLC0415
 
         die_of(-status)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # it is closed, or nobody reads it
+            stream.flush()
     os._exit(status)
 
 

@@ -24,9 +24,14 @@ _CHECK = "ch-checkns"
 
 def version(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as all subcommands
     """Print the version; return the exit status."""
-    if scanned("version", words, PLAIN) is not None:
+    if scanned("version", words, PLAIN) is None:
+        return 0
+
+    def action() -> int:
         print_line(f"sundog version {__version__}")
-    return 0
+        return 0
+
+    return run_safely(action)
 
 
 def info(words: Sequence[str], context: Context) -> int:

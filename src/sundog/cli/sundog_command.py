@@ -5,9 +5,11 @@ Lines about images are translated to lines of ``ch-image``, whose functions do t
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 from sundog.errors import SundogError, UsageError
+from sundog.kernel.libc import printable
 from sundog.podman.run_line import is_id
 
 TYPE_CHECKING = False
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sundog.cli.report import Report
     from sundog.podman.options import Line, Option
 
+ON_STDERR = "--stderr"  # the word for ``help`` if there is no subcommand
 EXIT_SUNDOG = 125  # podman-run(1): podman itself failed
 
 # The words before a subcommand that podman and docker have as well: they change nothing.
@@ -81,6 +84,9 @@ def run(argv: Sequence[str]) -> int:
         return _image_lines(name, words, context)
     except SundogError as error:
         return fail(error)
+    except OSError as error:
+        what = f"{printable(os.fsencode(error.filename))}: " if error.filename else ""
+        return fail(SundogError(f"{what}{error.strerror}"))
 
 
 def fail(error: SundogError) -> int:
@@ -150,7 +156,7 @@ def _subcommand(argv: Sequence[str]) -> tuple[Context, str, Sequence[str]]:
             value = words.pop(0)
         storage = value
     if not words:
-        return Context(storage), "help", ["--stderr"]
+        return Context(storage), "help", [ON_STDERR]
     name = words.pop(0)
     name = _ALIASES.get(name, name)
     if name in _GROUPS:

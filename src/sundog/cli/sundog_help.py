@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 
+from sundog.cli.output import print_line
+from sundog.cli.sundog_command import ON_STDERR, new_report, run_safely
 from sundog.errors import UsageError
 from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
 from sundog.podman.image_lines import SUBCOMMANDS
@@ -50,22 +51,26 @@ _GROUPS = (
 )
 
 
-def help(words: Sequence[str], context: Context) -> int:  # noqa: A001, ARG001 - the subcommand's name
+def help(words: Sequence[str], context: Context) -> int:  # noqa: A001, ARG001 - its own name
     """Print the help, or that of a subcommand; return the exit status."""
-    if list(words) == ["--stderr"]:
-        sys.stderr.write(_overview())
+    if list(words) == [ON_STDERR]:
+        report = new_report()
+        for line in _overview():
+            report.info(line)
         return 1
-    name = " ".join(words)
-    if name:
-        print_help(name)
-    else:
-        sys.stdout.write(_overview())
-    return 0
+    return print_help(" ".join(words))
 
 
-def print_help(name: str) -> None:
-    """Print the help of a subcommand.  Raises UsageError if there is none of that name."""
-    sys.stdout.write("\n".join(subcommand_help(name)) + "\n")
+def print_help(name: str) -> int:
+    """Print the help of a subcommand, or of all, and return the exit status.  Raises UsageError."""
+    lines = list(subcommand_help(name) if name else _overview())
+
+    def action() -> int:
+        for line in lines:
+            print_line(line)
+        return 0
+
+    return run_safely(action)
 
 
 def names() -> list[str]:
@@ -114,20 +119,15 @@ def _entry(option: Option) -> Iterator[str]:
         shown = ""
 
 
-def _overview() -> str:
-    lines = [
-        "Usage: sundog [--storage DIR] SUBCOMMAND [OPTION…] [ARG…]",
-        "Containers with the words of podman and docker, as an ordinary user.",
-        "",
-    ]
+def _overview() -> Iterator[str]:
+    yield "Usage: sundog [--storage DIR] SUBCOMMAND [OPTION…] [ARG…]"
+    yield "Containers with the words of podman and docker, as an ordinary user."
+    yield ""
     for name in names():
         _, summary, stands_for, _ = described(name)
-        lines.append(f"  {name:14}{summary}")
-        lines.append(f"  {'':14}  = {stands_for}")
-    lines += [
-        "",
-        "sundog SUBCOMMAND --help lists the options, also those that have no effect here.",
-        "Exit status of run and exec: that of the command; 125 if sundog fails, 126 if the command",
-        "cannot be executed, 127 if it is not found.",
-    ]
-    return "\n".join(lines) + "\n"
+        yield f"  {name:14}{summary}"
+        yield f"  {'':14}  = {stands_for}"
+    yield ""
+    yield "sundog SUBCOMMAND --help lists the options, also those that have no effect here."
+    yield "Exit status of run and exec: that of the command; 125 if sundog fails, 126 if the command"
+    yield "cannot be executed, 127 if it is not found."

@@ -59,8 +59,9 @@ def execute(argv: list[str], environment: dict[str, str]) -> NoReturn:
     """Become the program ``argv[0]``, with the signals that Python ignores at their defaults."""
     for number in (SIGPIPE, SIGXFSZ):
         signal(number, SIG_DFL)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     try:
         os.execve(argv[0], argv, environment)
     except (OSError, ValueError) as error:  # a NUL in an argument
@@ -77,6 +78,7 @@ def _prepare_stdin(line: Line) -> None:
             new_report().warning("-t: standard input is no terminal")
         return
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, _STDIN)
     if null != _STDIN:
+        os.dup2(null, _STDIN)
         os.close(null)
+    os.set_inheritable(_STDIN, True)

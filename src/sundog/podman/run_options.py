@@ -35,13 +35,13 @@ _COMMAND = (
     Option("--workdir -w", "DIR", TAKEN, "start in the container's directory DIR"),
     Option("--privileged", "", WARNED, _RIGHTS),
     Option("--detach-keys", "KEYS", HELD, "nothing to detach from"),
-    Option("--help -h", "", TAKEN, "print this help and exit"),
 )
 
-EXEC = _COMMAND
+EXEC = (*_COMMAND, Option("--help -h", "", TAKEN, "print this help and exit"))
 
 RUN = (
     *_COMMAND,
+    Option("--help", "", TAKEN, "print this help and exit"),  # -h is --hostname
     Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show the host's SRC at DST"),
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "the same, spelled out"),
     Option("--tmpfs", "DIR", TAKEN, "an empty DIR; /tmp always is one"),
@@ -85,7 +85,7 @@ RUN = (
     Option("--uts", "MODE", WARNED, "the host's name is used", harmless=one_of("host", "")),
     Option("--publish-all -P", "", WARNED, f"{_OWN_NETWORK}; its ports are the host's"),
     Option("--expose", "PORT", HELD, "all ports are the host's"),
-    Option("--hostname", "NAME", WARNED, "the container has the host's name"),
+    Option("--hostname -h", "NAME", WARNED, "the container has the host's name"),
     Option("--dns", "SERVER", WARNED, "the host's /etc/resolv.conf is used"),
     Option("--dns-search", "DOMAIN", WARNED, "the host's /etc/resolv.conf is used"),
     Option("--dns-option", "OPTION", WARNED, "the host's /etc/resolv.conf is used"),
