@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 
 from sundog.cli.output import print_line
@@ -54,9 +55,8 @@ _GROUPS = (
 def help(words: Sequence[str], context: Context) -> int:  # noqa: A001, ARG001 - its own name
     """Print the help, or that of a subcommand; return the exit status."""
     if list(words) == [ON_STDERR]:
-        report = new_report()
-        for line in _overview():
-            report.info(line)
+        new_report()  # opens standard error if it is closed
+        sys.stderr.write("".join(f"{line}\n" for line in _overview()))
         return 1
     return print_help(" ".join(words))
 
@@ -129,5 +129,5 @@ def _overview() -> Iterator[str]:
         yield f"  {'':14}  = {stands_for}"
     yield ""
     yield "sundog SUBCOMMAND --help lists the options, also those that have no effect here."
-    yield "Exit status of run and exec: that of the command; 125 if sundog fails, 126 if the command"
+    yield "Exit status of run and exec: the command's; 125 if sundog fails, 126 if the command"
     yield "cannot be executed, 127 if it is not found."

@@ -59,6 +59,7 @@ RUN = (
     Option("--quiet -q", "", TAKEN, "do not print the progress of a pull"),
     Option("--force", "MODE", TAKEN, "emulation of root: notify, seccomp, none; not podman's"),
     # What holds in any case.
+    Option("--nobanner", "", HELD, "no banner is printed; udocker's"),
     Option("--init", "", HELD, "the machine's own init collects orphans"),
     Option("--sig-proxy", "", HELD, "signals reach the command"),
     Option("--security-opt", "OPTION", HELD, "the container has no rights to take away"),
