@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,6 @@ from tests.pull.conftest import flavours, no_logins, tls
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from tests.pull.flavours import Flavours
 
@@ -51,7 +52,7 @@ class Place:
         return {
             "CH_IMAGE_STORAGE": str(self.path / "storage"),
             "XDG_RUNTIME_DIR": str(self.path / "run"),
-            "SECRET_OF_THE_HOST": "1",
+            "SECRET_OF_THE_HOST": "host",
         }
 
     def __call__(self, *words: str | Path, check: bool = True) -> Completed:
@@ -102,7 +103,7 @@ def test_environment(sundog: Place) -> None:
         "GREETING": "it's $HOME",
         "HOME": "/root",
         "CH_RUNNING": "Weird Al Yankovic",
-        "SECRET_OF_THE_HOST": "1",
+        "SECRET_OF_THE_HOST": "host",
     }
     assert "SECRET" not in sundog("run", "--entrypoint", "env", "app").stdout
 
@@ -234,18 +235,63 @@ def test_pull_if_missing(sundog: Place, flavours: Flavours) -> None:
     sundog("rmi", remote)
 
 
-def test_lines_of_snakemake(sundog: Place, tmp_path: Path) -> None:
-    """Snakemake's container plugin: RUNTIME run --rm -w CWD -v A:B .. IMAGE bash -c CMD."""
+SNAKEMAKE = {
+    "udocker": "--rm --nobanner --env TINI_SUBREAPER=1",
+    "podman": "--rm",
+    "docker": "--rm --user UID:GID",
+    "docker with namespaces": "--rm --userns keep-id",
+}
+
+
+@pytest.mark.parametrize("runtime", SNAKEMAKE)
+def test_lines_of_snakemake(runtime: str, sundog: Place, tmp_path: Path) -> None:
+    """The lines of Snakemake's container plugin, as it gives them to the shell of each runtime."""
     (tmp_path / "input").write_text("3\n1\n2\n")
-    cwd = str(tmp_path)
-    user = f"{os.getuid()}:{os.getgid()}"
-    for number, own in enumerate(([], ["--userns", "keep-id"], ["--user", user])):
-        words = ["run", "--rm", *own, "-w", cwd, "-v", f"{cwd}:{cwd}", "-v", "/tmp:/mnt"]
-        script = f"set -e; sort input >output{number}"
-        sundog(*words, "busybox", "sh", "-c", script)
-        output = tmp_path / f"output{number}"
-        assert output.read_text() == "1\n2\n3\n"
-        assert output.stat().st_uid == os.getuid()
+    options = SNAKEMAKE[runtime].replace("UID:GID", f"{os.getuid()}:{os.getgid()}")
+    mounts = f" -v '/tmp':'/tmp' -v '{tmp_path}':'{tmp_path}' -v '{tmp_path}':'{tmp_path}'"
+    line = f"docker run {options} -w '{tmp_path}' {mounts} busybox sh -c"
+    done = sundog.shell(f"{line} 'set -e; sort input >output; id -u; test -w /tmp'", tmp_path)
+    owner = str(os.getuid()) if runtime.startswith("docker") else "0"
+    assert (done.stdout, done.stderr) == (f"{owner}\n", "")
+    assert (tmp_path / "output").read_text() == "1\n2\n3\n"
+    assert (tmp_path / "output").stat().st_uid == os.getuid()
+
+
+def test_secrets_are_not_on_the_command_line(sundog: Place, tmp_path: Path) -> None:
+    """Values of variables go by the environment: all users can read a command line."""
+    (tmp_path / "env").write_text("OF_THE_FILE=secret1\n")
+    words = ["-i", "--env-file", tmp_path / "env", "-e", "SECRET_OF_THE_HOST", "busybox", "sh"]
+    script = "echo $OF_THE_FILE $SECRET_OF_THE_HOST; read x"
+    with background(sundog, "run", *map(str, words), "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "secret1 host\n"
+        line = Path(f"/proc/{process.pid}/cmdline").read_text()
+        assert "ch-run" in line
+        assert "secret1" not in line
+        process.communicate("\n")
+
+
+def test_terminal(sundog: Place) -> None:
+    """With -it, the command has the caller's terminal, and $TERM."""
+    control, terminal = pty.openpty()
+    argv = [*command("sundog"), "run", "--rm", "-it", "busybox", "sh", "-c", "tty; echo $TERM"]
+    environment = os.environ | sundog.environment | {"TERM": "vt100"}
+    done = subprocess.run(
+        argv, env=environment, stdin=terminal, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == f"{os.ttyname(terminal)}\nvt100\n"
+    os.close(control)
+    os.close(terminal)
+
+
+@pytest.mark.parametrize("words", ["--help", "images", "ps", "version", "run --help", "nosuch", ""])
+def test_closed_streams(words: str, sundog: Place) -> None:
+    """No traceback, whatever stream is closed, full, or read by nobody."""
+    for streams in (">&-", "2>&-", "<&-", ">/dev/full", ">&- 2>&- <&-", "| true"):
+        line = f"{' '.join(command('sundog'))} {words} {streams}"
+        done = run_program(["bash", "-c", line], env=sundog.environment, check=False)
+        assert "Traceback" not in done.stderr, line
+        assert "report this bug" not in done.stderr, line
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from sundog.podman.installation import PODMAN_STATUSES
 from sundog.podman.options import scan
 from sundog.podman.run_line import (
     Caller,
+    ChRunLine,
     ImageFacts,
     NamedGroup,
     command_user,
-    exec_arguments,
+    exec_line,
     image_operand,
-    run_arguments,
+    run_line,
 )
 from sundog.podman.run_options import EXEC, RUN
 from sundog.podman.users import who
@@ -37,11 +38,15 @@ FACTS = ImageFacts(["/entry"], ["cmd", "arg"], "/work", "app")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def translated(*words: str, facts: ImageFacts = FACTS, uid: int = 1000) -> list[str]:
+def started(*words: str, facts: ImageFacts = FACTS, uid: int = 1000) -> ChRunLine:
     line = scan(words, RUN, command="run", permute=False)
     caller = Caller(HOST, uid, 100)
     user = command_user(line, facts, caller)
-    return run_arguments(line, facts, caller, user=user, read_file=lambda path: FILES[path])
+    return run_line(line, facts, caller, user=user, read_file=lambda path: FILES[path])
+
+
+def translated(*words: str, facts: ImageFacts = FACTS) -> list[str]:
+    return started(*words, facts=facts).arguments
 
 
 FILES = {"vars": "# no\n\nX=1\n  Y='2'\nA\nNOTHERE\n"}
@@ -231,23 +236,36 @@ def test_held(words: list[str]) -> None:
 
 def test_variables() -> None:
     """-e beats --env-file; a name alone takes the host's value, if there is one."""
-    arguments = translated("-e", "X=3", "--env-file", "vars", "-e", "AB", "-e", "ZZ", "img")
-    after = arguments[arguments.index("--set-env") + 1 : arguments.index("img")]
-    assert after == [
-        "--set-env=X='3'",
-        "--set-env=Y=''2''",
-        "--set-env=A='a's'",
-        "--set-env=AB='2'",
-    ]
+    start = started("-e", "X=3", "--env-file", "vars", "-e", "AB", "-e", "ZZ", "img")
+    after = start.arguments[start.arguments.index("--set-env") + 1 : start.arguments.index("img")]
+    assert after == ["--env=X", "--env=Y", "--env=A", "--env=AB"]
+    assert start.variables == {"X": "3", "Y": "'2'", "A": "a's", "AB": "2"}
 
 
 def test_variables_of_the_host() -> None:
-    some = translated("-e", "A*", "img")
-    assert {"--set-env=A='a's'", "--set-env=AB='2'"} <= set(some)
-    everything = translated("--env-host", "img")
-    assert {"--set-env=A='a's'", "--set-env=AB='2'"} <= set(everything)
-    assert not any(word.startswith("--set-env=HOME=") for word in everything)
-    assert "--set-env=PATH='/opt/bin'" not in everything
+    assert started("-e", "A*", "img").variables == {"A": "a's", "AB": "2"}
+    start = started("--env-host", "img")
+    assert start.variables == {"A": "a's", "AB": "2"}
+    assert start.arguments.count("--set-env=TERM='vt100'") == 1
+    assert not any("/home/ada" in word or "/opt/bin" in word for word in start.arguments)
+
+
+def test_variables_that_steer_ch_run() -> None:
+    """What would change ch-run's own start is on the command line, and not in its environment."""
+    start = started("-e", "LD_PRELOAD=x.so", "-e", "PATH=/bin", "-e", "PYTHONHOME=/x", "img")
+    assert start.variables == {}
+    assert {"--set-env=LD_PRELOAD='x.so'", "--set-env=PATH='/bin'"} <= set(start.arguments)
+
+
+def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's proxies are passed on; a login in one is no part of the command line."""
+    monkeypatch.setitem(HOST, "https_proxy", "http://proxy:3128")
+    monkeypatch.setitem(HOST, "HTTP_PROXY", "http://ada:secret@proxy:3128")
+    start = started("img")
+    assert start.variables == {"HTTP_PROXY": "http://ada:secret@proxy:3128"}
+    assert "--env=HTTP_PROXY" in start.arguments
+    assert "--set-env=https_proxy='http://proxy:3128'" in start.arguments
+    assert not any("secret" in word for word in start.arguments)
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
@@ -297,37 +315,37 @@ def test_ch_run_reads_every_translation(
     assert not line.expand
 
 
-def exec_line(*words: str, emulated: bool = True) -> list[str]:
+def executed(*words: str, emulated: bool = True) -> list[str]:
     line = scan(words, EXEC, command="exec", permute=False)
     group = NamedGroup("tag", emulated=emulated)
-    return exec_arguments(
+    return exec_line(
         line,
         "img",
         "/work",
         group=group,
         caller=Caller(HOST, 1000, 100),
         run_user=["--notify"] if emulated else ["--uid=1000"],
-    )
+    ).arguments
 
 
 def test_exec() -> None:
-    arguments = exec_line("-it", "web", "ls", "-l")
+    arguments = executed("-it", "web", "ls", "-l")
     assert arguments[:3] == ["--notify", "--join-tag=tag", "--cd=/work"]
     assert arguments[-4:] == ["img", "--", "ls", "-l"]
-    assert exec_line("-u", "daemon", "-w", "/", "web", "id")[:3] == [
+    assert executed("-u", "daemon", "-w", "/", "web", "id")[:3] == [
         "--user=daemon",
         "--join-tag=tag",
         "--cd=/",
     ]
-    assert exec_line("-u", "1000:100", "web", "id")[:3] == ["--notify", "--uid=1000", "--gid=100"]
-    assert exec_line("web", "id", emulated=False)[0] == "--uid=1000"
+    assert executed("-u", "1000:100", "web", "id")[:3] == ["--notify", "--uid=1000", "--gid=100"]
+    assert executed("web", "id", emulated=False)[0] == "--uid=1000"
 
 
 def test_exec_mistakes() -> None:
     with pytest.raises(UsageError, match="no command"):
-        exec_line("web")
+        executed("web")
     with pytest.raises(UsageError, match="without emulation of users"):
-        exec_line("-u", "daemon", "web", "id", emulated=False)
+        executed("-u", "daemon", "web", "id", emulated=False)
 
 
 def test_scheme() -> None:

@@ -9,7 +9,7 @@ from sundog.api.images import pull as pull_image
 from sundog.errors import NotInStorage, UsageError
 from sundog.podman.installation import PODMAN_STATUSES, ch_run
 from sundog.podman.options import scan
-from sundog.podman.run_line import Caller, ImageFacts, command_user, is_path, run_arguments
+from sundog.podman.run_line import Caller, ImageFacts, command_user, is_path, run_line
 from sundog.podman.run_options import RUN
 from sundog.podman.stored import image_facts
 
@@ -74,14 +74,14 @@ def run(
     facts = _facts(image, pull, storage, progress)
     caller = Caller(os.environ, os.geteuid(), os.getegid())
     chosen = command_user(line, facts, caller)
-    arguments = run_arguments(line, facts, caller, user=chosen)
+    start = run_line(line, facts, caller, user=chosen)
     place = [] if storage is None else [f"--storage={os.path.abspath(storage)}"]
     streams: dict[str, int | bytes | None] = {"stdin": stdin} if input is None else {"input": input}
     if not capture_output:
         streams |= {"stdout": stdout, "stderr": stderr}
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [*ch_run(), *place, *arguments],
-        env=os.environ | PODMAN_STATUSES,
+        [*ch_run(), *place, *start.arguments],
+        env=os.environ | start.variables | PODMAN_STATUSES,
         capture_output=capture_output,
         check=check,
         timeout=timeout,

@@ -12,11 +12,13 @@ from sundog.cli.output import print_line
 from sundog.cli.sundog_start import Run, become_ch_run
 from sundog.errors import SundogError
 from sundog.podman.containers import Container, Containers, check_name, run_time_directory, started
-from sundog.podman.run_line import run_arguments
+from sundog.podman.run_line import run_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from sundog.podman.run_line import ChRunLine
 
 _STREAMS = (0, 1, 2)
 _FAILED = 1
@@ -32,7 +34,7 @@ def start(run: Run) -> int:
     check_name(name)
     containers = Containers(run_time_directory(os.environ))
     containers.free(name)
-    _arguments(run, "")  # what is wrong with the line is said before anything starts
+    _translated(run, "")  # what is wrong with the line is said before anything starts
     if not run.line.is_set("detach"):
         _become(run, containers, name)
     sys.stdout.flush()
@@ -69,13 +71,13 @@ def _become(run: Run, containers: Containers, name: str) -> NoReturn:
         emulated=run.user.emulated,
         detached=line.is_set("detach"),
     )
-    arguments = _arguments(run, container.tag)
+    translated = _translated(run, container.tag)
     containers.write(container)
-    become_ch_run(arguments, line, run.context)
+    become_ch_run(translated, line, run.context)
 
 
-def _arguments(run: Run, tag: str) -> list[str]:
-    return run_arguments(run.line, run.facts, run.caller, user=run.user, tag=tag)
+def _translated(run: Run, tag: str) -> ChRunLine:
+    return run_line(run.line, run.facts, run.caller, user=run.user, tag=tag)
 
 
 def _keep(run: Run, containers: Containers, name: str, writer: int) -> int:

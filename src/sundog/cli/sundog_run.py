@@ -12,11 +12,11 @@ from sundog.podman.run_line import (
     ImageFacts,
     NamedGroup,
     command_user,
-    exec_arguments,
+    exec_line,
     image_operand,
     is_id,
     is_path,
-    run_arguments,
+    run_line,
 )
 from sundog.podman.run_options import EXEC, RUN
 from sundog.podman.stored import image_facts
@@ -49,7 +49,7 @@ def run(words: Sequence[str], context: Context) -> int:
 
         run = Run(line, line.operands[0], facts, caller=caller, user=user, context=context)
         return start(run)
-    return become_ch_run(run_arguments(line, facts, caller, user=user), line, context)
+    return become_ch_run(run_line(line, facts, caller, user=user), line, context)
 
 
 def run_in_container(words: Sequence[str], context: Context) -> int:
@@ -64,7 +64,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
 
     container = running(line.operands[0])
     group = NamedGroup(container.tag, emulated=container.emulated)
-    arguments = exec_arguments(
+    start = exec_line(
         line,
         container.image,
         container.workdir,
@@ -72,7 +72,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
         caller=_caller(),
         run_user=container.user,
     )
-    return become_ch_run(arguments, line, context)
+    return become_ch_run(start, line, context)
 
 
 def _caller() -> Caller:

@@ -11,12 +11,11 @@ from sundog.podman.installation import PODMAN_STATUSES, ch_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import NoReturn
 
     from sundog.cli.sundog_command import Context
     from sundog.podman.options import Line
-    from sundog.podman.run_line import Caller, ImageFacts
+    from sundog.podman.run_line import Caller, ChRunLine, ImageFacts
     from sundog.podman.users import Who
 
 _STDIN = 0
@@ -48,11 +47,11 @@ class Run:
         self.context = context
 
 
-def become_ch_run(arguments: Sequence[str], line: Line, context: Context) -> NoReturn:
+def become_ch_run(start: ChRunLine, line: Line, context: Context) -> NoReturn:
     """Become ``ch-run``.  Raises SundogError if that is not possible."""
     _prepare_stdin(line)
     storage = [] if context.storage is None else [f"--storage={context.storage}"]
-    execute([*ch_run(), *storage, *arguments], os.environ | PODMAN_STATUSES)
+    execute([*ch_run(), *storage, *start.arguments], os.environ | start.variables | PODMAN_STATUSES)
 
 
 def execute(argv: list[str], environment: dict[str, str]) -> NoReturn:

@@ -52,6 +52,16 @@ class ImageFacts:
         self.user = user
 
 
+class ChRunLine:
+    """What starts ``ch-run``: its arguments, and additions to its environment."""
+
+    __slots__ = ("arguments", "variables")
+
+    def __init__(self, arguments: list[str], variables: Mapping[str, str]) -> None:
+        self.arguments = arguments
+        self.variables = variables
+
+
 class NamedGroup:
     """The processes of a container with a name.
 
@@ -82,7 +92,7 @@ def is_id(text: str) -> bool:
     return 4 <= len(digits) <= 64 and _HEX_DIGITS.issuperset(digits)
 
 
-def run_arguments(
+def run_line(
     line: Line,
     facts: ImageFacts,
     caller: Caller,
@@ -90,8 +100,8 @@ def run_arguments(
     user: Who,
     tag: str | None = None,
     read_file: Callable[[str], str] = variables.read_environment_file,
-) -> list[str]:
-    """Return the arguments of ``ch-run`` for a line of ``sundog run``.
+) -> ChRunLine:
+    """Return the line of ``ch-run`` for a line of ``sundog run``.
 
     The scanned ``line`` has an IMAGE.  ``user`` is what ``command_user`` returned.  ``tag`` names
     the group of a container that has a name.  Raises UsageError, and what ``read_file`` raises.
@@ -121,12 +131,14 @@ def run_arguments(
         arguments.append(f"--cd={workdir}")
     targets = [bind.split(":")[1] for bind in binds if bind is not None]
     home = None if user.emulated else _home(caller, targets)
-    arguments += variables.environment_options(
+    passed = variables.passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
+    arguments += passed.options
     if tag is not None:
         arguments.append(f"--join-tag={tag}")
-    return [*arguments, image, *(["--", *command] if command else [])]
+    arguments += [image, *(["--", *command] if command else [])]
+    return ChRunLine(arguments, passed.variables)
 
 
 def command_user(line: Line, facts: ImageFacts, caller: Caller) -> Who:
@@ -134,7 +146,7 @@ def command_user(line: Line, facts: ImageFacts, caller: Caller) -> Who:
     return who(line, facts.user, caller.uid, caller.gid)
 
 
-def exec_arguments(
+def exec_line(
     line: Line,
     image: str,
     workdir: str,
@@ -143,8 +155,8 @@ def exec_arguments(
     caller: Caller,
     run_user: Sequence[str],
     read_file: Callable[[str], str] = variables.read_environment_file,
-) -> list[str]:
-    """Return the arguments of ``ch-run`` for a line of ``sundog exec``.
+) -> ChRunLine:
+    """Return the line of ``ch-run`` for a line of ``sundog exec``.
 
     ``image``, ``workdir`` and ``run_user`` (options of ``ch-run``) are those of the container.
     Raises UsageError, and what ``read_file`` raises.
@@ -167,10 +179,11 @@ def exec_arguments(
     if directory:
         arguments.append(f"--cd={directory}")
     home = None if group.emulated else "/"
-    arguments += variables.environment_options(
+    passed = variables.passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
-    return [*arguments, image, "--", *command]
+    arguments += passed.options
+    return ChRunLine([*arguments, image, "--", *command], passed.variables)
 
 
 def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:

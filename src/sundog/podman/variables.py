@@ -1,6 +1,7 @@
 """The environment of ``sundog run``: the image's, and what the user adds; not the host's.
 
-The result are options of ``ch-run``, which obeys them in their order.  They need --env-no-expand.
+The result are options of ``ch-run``, which obeys them in their order.  Values go by the environment
+of ``ch-run``, not by its command line, which all users of the machine can read.
 
 Specification: podman-run(1), "ENVIRONMENT", --env, --env-file, --env-host and --http-proxy.
 """
@@ -21,6 +22,12 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 PROXIES = frozenset({*_PROXIES, *map(str.upper, _PROXIES)})
 # What of the host is about the host itself, or about ``sundog`` and ``ch-run``.
 _HOSTS_OWN = frozenset({"HOME", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "SUNDOG_STATUSES"})
+# Variables that change how ch-run, its interpreter, a shell or the loader starts.
+_STEERING = frozenset(
+    {"HOME", "PATH", "TERM", "TMPDIR", "USER", "LANG", "POSIXLY_CORRECT"}
+    | {"IFS", "ENV", "PS4", "SHELLOPTS", "BASHOPTS", "BASH_ENV", "GLIBC_TUNABLES", "GCONV_PATH"}
+)
+_STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "SLURM_", "OMPI_", "MALLOC_")
 _FILE_LIMIT = 1 << 20
 _HINT = "write -e NAME=VALUE, or -e NAME for the host's value"
 
@@ -38,32 +45,64 @@ def everything_but(name: str) -> list[str]:
     return patterns
 
 
-def environment_options(
+class Passed:
+    """The environment on its way to the command.
+
+    options    options of ``ch-run``, in their order
+    variables  what ``ch-run`` itself must have in its environment, because options name it
+    """
+
+    __slots__ = ("options", "variables")
+
+    def __init__(self, options: list[str]) -> None:
+        self.options = options
+        self.variables: dict[str, str] = {}
+
+    def show(self, name: str, value: str) -> None:
+        """Pass a variable that everybody may see: the machine's users can read command lines."""
+        # ch-run removes one pair of quotes.
+        self.options.append(f"--set-env={name}='{value}'")
+
+    def hide(self, name: str, value: str) -> None:
+        """Pass a variable whose value may be a secret, unless it would steer ``ch-run`` itself."""
+        if name in _STEERING or name.startswith(_STEERING_STARTS):
+            self.show(name, value)
+        else:
+            self.variables[name] = value
+            self.options.append(f"--env={name}")
+
+
+def passed_environment(
     line: Line,
     host: Mapping[str, str],
     read_file: Callable[[str], str],
     *,
     home: str | None,
     image: bool = True,
-) -> list[str]:
-    """Return the options of ``ch-run`` that make the environment.
+) -> Passed:
+    """Return the environment of a command.
 
     ``home`` is the home directory; None leaves that to ``ch-run``.  ``image``: the container has
     a file with the image's variables.  Raises UsageError, and what ``read_file`` raises.
     """
-    options = ["--env-no-expand"]
+    passed = Passed(["--env-no-expand"])
     if home is None:
-        options += [f"--unset-env={pattern}" for pattern in everything_but("HOME")]
+        passed.options += [f"--unset-env={pattern}" for pattern in everything_but("HOME")]
     else:
-        options += ["--unset-env=*", _set("HOME", home)]
-    first = {"PATH": DEFAULT_PATH}
+        passed.options.append("--unset-env=*")
+        passed.show("HOME", home)
+    passed.show("PATH", DEFAULT_PATH)
     if line.is_set("tty"):
-        first["TERM"] = host.get("TERM") or _DEFAULT_TERM
-    first |= {name: host[name] for name in sorted(PROXIES & host.keys())}
-    options += [_set(*variable) for variable in first.items()]
+        passed.show("TERM", host.get("TERM") or _DEFAULT_TERM)
+    for name in sorted(PROXIES & host.keys()):
+        # Only an address with a login in it is a secret.  The compiled ch-run serves --set-env.
+        show = passed.hide if "@" in host[name] else passed.show
+        show(name, host[name])
     if image:
-        options.append("--set-env")
-    return options + [_set(*variable) for variable in chosen(line, host, read_file).items()]
+        passed.options.append("--set-env")
+    for name, value in chosen(line, host, read_file).items():
+        passed.hide(name, value)
+    return passed
 
 
 def chosen(line: Line, host: Mapping[str, str], read_file: Callable[[str], str]) -> dict[str, str]:
@@ -91,11 +130,6 @@ def _variables(text: str, host: Mapping[str, str], place: str) -> dict[str, str]
         start = name[:-1]
         return {name: value for name, value in host.items() if name.startswith(start)}
     return {name: host[name]} if name in host else {}
-
-
-def _set(name: str, value: str) -> str:
-    """Return the option that sets a variable exactly: ch-run removes one pair of quotes."""
-    return f"--set-env={name}='{value}'"
 
 
 def read_environment_file(path: str) -> str:
