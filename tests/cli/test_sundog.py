@@ -325,6 +325,9 @@ def test_exec(user: list[str], sundog: Place) -> None:
             f"error: a container has the name {name}",
             f"hint: sundog stop {name}, or choose another --name",
         )
+        elsewhere = sundog.environment | {"CH_IMAGE_STORAGE": "/no/such"}
+        argv = [*command("sundog"), "exec", name, "echo", "found"]
+        assert run_program(argv, env=elsewhere).stdout == "found\n"
         assert sundog("exec", name, "nosuch", check=False).returncode == 127
         first.stdin.write("\n")
         first.stdin.flush()

@@ -11,7 +11,7 @@ from sundog.cli.sundog_start import execute
 from sundog.errors import SundogError
 from sundog.podman.image_options import PLAIN
 from sundog.podman.installation import ch_run, installed
-from sundog.record.location import default_storage
+from sundog.podman.stored import storage_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,11 +40,10 @@ def info(words: Sequence[str], context: Context) -> int:
         return 0
 
     def action() -> int:
-        storage = context.storage or os.fsdecode(default_storage(os.environb))
         machine = os.uname()
         for name, value in (
             ("version", __version__),
-            ("storage", os.path.abspath(storage)),
+            ("storage", storage_directory(context.storage)),
             ("ch-run", " ".join(ch_run())),
             ("kernel", machine.release),
             ("architecture", machine.machine),

@@ -15,6 +15,7 @@ from sundog.podman.run_line import is_id
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Self
 
     from sundog.cli.report import Report
     from sundog.podman.options import Line, Option
@@ -62,6 +63,10 @@ class Context:
 
     def __init__(self, storage: str | None) -> None:
         self.storage = storage
+
+    def at(self, storage: str) -> Self:
+        """Return this context with a storage directory."""
+        return type(self)(storage)
 
     @property
     def image_options(self) -> list[str]:

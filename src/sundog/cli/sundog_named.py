@@ -13,6 +13,7 @@ from sundog.cli.sundog_start import Run, become_ch_run
 from sundog.errors import SundogError
 from sundog.podman.containers import Container, Containers, check_name, run_time_directory, started
 from sundog.podman.run_line import run_line
+from sundog.podman.stored import storage_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _become(run: Run, containers: Containers, name: str) -> NoReturn:
         started=started(process),
         created=int(time.time()),
         workdir=line.last("workdir") or run.facts.workdir,
+        storage=storage_directory(run.context.storage),
         user=run.user.options,
         emulated=run.user.emulated,
         detached=line.is_set("detach"),

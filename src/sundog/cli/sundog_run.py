@@ -72,7 +72,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
         caller=_caller(),
         run_user=container.user,
     )
-    return become_ch_run(start, line, context)
+    return become_ch_run(start, line, context.at(container.storage))
 
 
 def _caller() -> Caller:

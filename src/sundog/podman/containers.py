@@ -36,6 +36,7 @@ class Container:
 
     process, started  the ID of its process, and when that started: proc_pid_stat(5)
     created           seconds since 1970
+    storage           the storage directory, absolute
     user              the options of ``ch-run`` that say who its command is
     emulated          whether a supervisor emulates users
     status            the exit status of a detached command that has ended, else None
@@ -51,6 +52,7 @@ class Container:
         "process",
         "started",
         "status",
+        "storage",
         "user",
         "workdir",
     )
@@ -64,10 +66,11 @@ class Container:
         process: int,
         started: int,
         created: int,
-        workdir: str = "",
+        workdir: str,
+        storage: str,
         user: list[str],
         emulated: bool,
-        detached: bool = False,
+        detached: bool,
         status: int | None = None,
     ) -> None:
         self.name = name
@@ -77,6 +80,7 @@ class Container:
         self.started = started
         self.created = created
         self.workdir = workdir
+        self.storage = storage
         self.user = user
         self.emulated = emulated
         self.detached = detached
@@ -221,9 +225,13 @@ def check_name(text: str) -> None:
 def _read(value: Any) -> Container:
     container = Container(**value)
     numbers = (container.process, container.started, container.created)
-    words = (*container.command, *container.user)
+    words = [*container.command, *container.user]
+    words += [container.image, container.workdir, container.storage]
     if not all(isinstance(number, int) for number in numbers):
         raise ValueError("not a record")
-    if not all(isinstance(word, str) for word in (container.image, container.workdir, *words)):
+    if not all(
+        isinstance(word, str)
+        for word in (container.image, container.workdir, container.storage, *words)
+    ):
         raise ValueError("not a record")
     return container

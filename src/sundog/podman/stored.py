@@ -11,14 +11,18 @@ from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import read_stack
 
 
+def storage_directory(storage: str | None) -> str:
+    """Return the absolute path of the storage directory; None stands for the usual one."""
+    return os.path.abspath(storage or os.fsdecode(default_storage(os.environb)))
+
+
 def image_facts(image: str, storage: str | None) -> ImageFacts | None:
     """Return what storage says of an image; None if it is not there.
 
     ``storage`` is the storage directory; None stands for the usual one.  Raises SundogError.
     """
     name = name_to_directory(canonical_name(image))
-    place = storage or os.fsdecode(default_storage(os.environb))
-    path = os.path.join(os.path.abspath(place), "images", name)
+    path = os.path.join(storage_directory(storage), "images", name)
     try:
         directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
