@@ -29,6 +29,7 @@ static void plan(const struct image *image, const struct options *options,
                  const struct accounts *accounts)
 {
     static const char *const paths[] = {REQUIRED_BINDS, OPTIONAL_BINDS, CRAY_BINDS};
+    static const char *const sessions[] = {SESSION_VARIABLES, "PMIX_SECURITY_MODE=munge", NULL};
     enum need need = options->overlay_size ? CREATED : REQUIRED;
     size_t known = sizeof paths / sizeof *paths, most = known + 4 + (size_t)options->bind_count;
     operations = last_operation = allocate(most * sizeof *operations);
@@ -42,10 +43,14 @@ static void plan(const struct image *image, const struct options *options,
     if (accounts->passwd) add(NULL, accounts->passwd, "/etc/passwd", need);
     if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
     const char *tmp = variable("TMPDIR"), *at = JOINED("=", tmp && *tmp ? tmp : "/tmp");
-    for (EACH_SLOT) /* a variable that names a file below it: launcher/host_places.py */
-        if (!options->private_tmp && !equal(at, "=/tmp")
-            && begins(slot->text + slot->name, at) && !equal(slot->text + slot->name, at))
+    int is_usual = equal(at, "=/tmp") && !options->private_tmp;
+    for (EACH_SLOT) { /* launcher/host_places.py, launcher/mpi.py */
+        const char *value = slot->text + slot->name;
+        if (!options->private_tmp && !is_usual && begins(value, at) && !equal(value, at))
             decline("a file in $TMPDIR");
+        if (begins_any(slot->text, sessions) && !(is_usual && begins(value, "=/tmp/")))
+            decline("files of an MPI session");
+    }
     add(options->private_tmp ? NULL : at + 1, NULL, "/tmp", need);
     for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
         add(bind->source, NULL, bind->target, CREATED);
@@ -158,6 +163,14 @@ static void mount_overlaid(const char *directory, long scratch)
     mount_overlay(directory, "", scratch);
 }
 
+/* Mount a file below a tmpfs.  Only what is attached can be a layer: container/squash_root.py. */
+static void mount_overlaid_file(long file, long scratch)
+{
+    must(CALL(mkdirat, scratch, SQUASH_PLACE, 0777), SQUASH_PLACE);
+    must(CALL(move_mount, file, "", scratch, SQUASH_PLACE, MOVE_MOUNT_F_EMPTY_PATH), SQUASH_PLACE);
+    mount_overlay(fd_path(file, ""), "", scratch);
+}
+
 /* Make the container, and change the root of this process to its root: container/plan.py. */
 static void make_container(const struct image *image, const struct options *options,
                            const struct accounts *accounts)
@@ -170,6 +183,7 @@ static void make_container(const struct image *image, const struct options *opti
     if (!directory && *image->tree)
         directory = fd_path(image->storage_at, JOINED("/trees/", image->tree));
     long root = directory && !size ? must(copy_tree(directory, !options->write), directory) : -1;
+    if (!size && image->shown >= 0) root = image->shown;
     if (size && find(size, ',')) decline("the size of -W");
     const char *data = JOINED("mode=755,size=", size ? size : SCRATCH_SIZE);
     must(CALL(mount, "sundog", "/", "tmpfs", MS_NOSUID | MS_NODEV, data), "tmpfs");
@@ -177,6 +191,7 @@ static void make_container(const struct image *image, const struct options *opti
     for (EACH_OPERATION) if (!o->source) generate(o, scratch);
     if (root >= 0) must(CALL(move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "/");
     else if (directory) mount_overlaid(directory, scratch);
+    else if (image->shown >= 0) mount_overlaid_file(image->shown, scratch);
     else mount_layers(image, size ? scratch : -1);
     if (root < 0) root = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
     must(CALL(fchdir, root), "fchdir");

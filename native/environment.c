@@ -116,6 +116,7 @@ static int matches(const char *pattern, const char *name)
 /* Make the environment of the command and return it.  This process is in the container. */
 static char **change_environment(int expand)
 {
+    static const char *const kept[] = {LAUNCHER_PREFIXES, NULL};
     const char *path = variable("PATH"), *at = path;
     if (!path) decline("no $PATH");
     put(CALL(faccessat, AT_FDCWD, HOME_DEFAULT) == 0 ? "HOME=" HOME_DEFAULT : "HOME=/");
@@ -132,6 +133,7 @@ static char **change_environment(int expand)
         if (changes[i].kind != UNSET_MATCHING) continue;
         for (EACH_SLOT) {
             const char *name = copied(slot->text, slot->name);
+            if (equal(changes[i].text, "*") && begins_any(slot->text, kept)) continue;
             if (!slot->gone && matches(changes[i].text, name)) put(name);
         }
     }

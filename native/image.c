@@ -4,6 +4,7 @@ struct image {
     const char *storage, *path;   /* paths of the storage, and of a directory image or NULL */
     struct status storage_status; /* mode 0: there is no storage */
     long storage_at, own;         /* descriptors of the storage and of images/NAME, or < 0 */
+    long file, shown;             /* of an image that is one file, and of its mount, or < 0 */
     const char *tree, *workdir;
     char **layers, **command;     /* NULL ends both */
 };

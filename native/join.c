@@ -53,13 +53,8 @@ static int receive_namespaces(long connection, const char *image, long *users, l
 {
     struct { uint64_t length; int level, type, fds[2]; } control = {0};
     char *answer = allocate(IMAGE_LIMIT + 2);
-    struct { char *base; uint64_t length; } part = {answer, IMAGE_LIMIT + 1};
-    struct { /* struct msghdr */
-        uint64_t name, name_length;
-        void *parts; uint64_t part_count;
-        void *control; uint64_t control_length;
-        int flags;
-    } message = {0, 0, &part, 1, &control, sizeof control, 0};
+    struct part part = {answer, IMAGE_LIMIT + 1};
+    struct message message = {0, 0, &part, 1, &control, sizeof control, 0};
     long size = CALL(recvmsg, connection, &message, MSG_CMSG_CLOEXEC);
     if (size == 0 || size == -ECONNRESET) return 0;
     must(size, "recvmsg");

@@ -62,6 +62,16 @@ static inline long call(long number, long a, long b, long c, long d, long e)
 #define FIVE(number, a, b, c, d, e, ...) \
     call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
 
+/* Like vfork(2): the child has this process's memory, and runs on its stack until it ends. */
+#define VFORK(flags) \
+    (ELF_MACHINE == 22 ? CALL(clone, 0, CLONE_VM | CLONE_VFORK | (flags)) /* the stack is first */ \
+                       : CALL(clone, CLONE_VM | CLONE_VFORK | (flags), 0))
+
+struct part { char *base; uint64_t length; }; /* struct iovec */
+struct message { /* struct msghdr */
+    uint64_t name, name_length; struct part *parts; uint64_t part_count;
+    void *control; uint64_t control_length; int flags;
+};
 struct status { /* statx(2); times are seconds and nanoseconds */
     uint32_t mask, block_size; uint64_t attributes; uint32_t links, uid, gid; uint16_t mode, spare;
     uint64_t inode, size, blocks, attributes_mask;

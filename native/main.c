@@ -13,19 +13,18 @@
 #include "container.c"
 #include "program.c"
 #include "join.c"
+#include "one_file.c"
 
 static struct {
     size_t count;            /* of the arguments */
     char **words, **strings; /* the original arguments and environment */
     struct options options;
     struct image image;
-    int is_child, is_made, is_asked; /* is_asked: never hand over */
+    int is_made, is_asked; /* is_asked: never hand over */
     long users, mounts, directory; /* descriptors: namespaces, working directory */
     const char *program, *declined;
     char **environment;
-} self;
-
-static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
+} self = {.image = {.file = -1, .shown = -1}};
 
 /* Print an error and exit.  An image may choose the text, so control characters become "?". */
 static _Noreturn void fail(int status, const char *what, const char *why, long error)
@@ -44,11 +43,10 @@ static _Noreturn void decline(const char *why)
 {
     static char path[PATH_LIMIT + sizeof LAUNCHER];
     self.declined = why;
-    if (self.is_child) leave(1);
+    if (is_child) leave(1);
     if (self.is_asked) fail(EXIT_RUN, "declined: ", why, 0);
-    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT);
+    long size = find_own_directory(path);
     if (size <= 0) fail(EXIT_RUN, "can't read /proc/self/exe", "", size);
-    while (path[size - 1] != '/') size--;
     memcpy(path + size, LAUNCHER, sizeof LAUNCHER);
     self.words[-1] = "/bin/sh", self.words[0] = path;
     long error = CALL(execve, self.words[-1], self.words - 1, self.strings);
@@ -76,20 +74,23 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     struct image *image = &self.image;
     struct accounts accounts = {0};
     const char *directory = options->directory ? options->directory : "/";
-    self.is_child = 1;
+    is_child = 1;
     if (options->join) {
         must(CALL(setns, self.users, CLONE_NEWUSER), "setns");
         must(CALL(setns, self.mounts, CLONE_NEWNS), "setns");
+        if (image->file >= 0) read_own_command(image, must(open_at(AT_FDCWD, "/", DIRECTORY), "/"));
         finish(directory);
     }
     enter_namespaces(options->uid, options->gid, uid, gid);
-    find_image(image, options);
+    if (image->file < 0) find_image(image, options);
+    else mount_one_file(image, options);
     find_accounts(&accounts, image->storage_at, options);
     if (!options->operands[1]) {
-        if (image->path || !*image->command) decline("no command");
+        if (!image->command || !*image->command) decline("no command");
         options->operands = image->command - 1;
         if (!options->directory && *image->workdir) directory = image->workdir;
-        first_change = 0, changes[0].kind = SET_FROM_IMAGE, changes[0].delimiter = '\n';
+        first_change = image->shown >= 0 && open_inside(image->shown, OWN_VARIABLES, O_PATH) < 0;
+        changes[0].kind = SET_FROM_IMAGE, changes[0].delimiter = '\n';
     }
     long proc = must(open_at(AT_FDCWD, "/proc/self", DIRECTORY), "/proc/self");
     make_container(image, options, &accounts);
@@ -103,9 +104,7 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
 /* Start the child like vfork(2).  The child runs on this stack, so use no local variable later. */
 __attribute__((noinline)) static long attempt(uint32_t uid, uint32_t gid)
 {
-    const long flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;
-    const int is_s390x = ELF_MACHINE == 22; /* its first argument is the stack */
-    long pid = CALL(clone, is_s390x ? 0 : flags, is_s390x ? flags : 0);
+    long pid = VFORK(CLONE_FILES);
     if (!pid) make(uid, gid);
     return pid;
 }
@@ -143,16 +142,22 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         else add_slot(*string);
     if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
     read_options(options, self.words + 1, self.count);
+    if (options->uid != uid && variable("PMIX_SECURITY_MODE")) decline("a warning");
     if (options->join) {
         if (!options->operands[1]) decline("a group and the image's command");
         join_group(options->operands[0], uid, options->tag, &self.users, &self.mounts);
         must(CALL(prctl, PR_SET_DUMPABLE, 0), "dumpable"); /* programs in the container see it */
-    } else find_storage(&self.image, options, uid);
+        self.image.file = open_squashfs(options->operands[0]);
+    } else {
+        find_storage(&self.image, options, uid);
+        find_one_file(&self.image, options);
+        if (self.image.file >= 0) start_server(self.image.file, self.strings);
+    }
     char allowed = '1';
     long sysctl = open_at(AT_FDCWD, LEGACY_TIOCSTI, O_RDONLY);
     long pid = must(attempt(uid, gid), "clone");
-    while (CALL(wait4, pid, 0, WAIT_ALL) == -EINTR) continue;
-    self.is_child = 0;
+    await(pid);
+    is_child = 0;
     if (!self.is_made) decline(self.declined);
     if (sysctl >= 0) CALL(read, sysctl, &allowed, 1);
     confine(allowed != '0');

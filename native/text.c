@@ -5,7 +5,10 @@
 #define READ (O_RDONLY | O_NONBLOCK | O_NOCTTY)
 #define DIRECTORY (O_PATH | O_DIRECTORY)
 
+static int is_child; /* a child only ends when it declines */
 static _Noreturn void decline(const char *why); /* hand over to the launcher in Python */
+static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
+static void await(long child) { while (CALL(wait4, child, 0, WAIT_ALL) == -EINTR) continue; }
 
 static long must(long result, const char *what)
 {
@@ -53,6 +56,12 @@ static int begins(const char *text, const char *with)
 
 static size_t length(const char *text) { return (size_t)(find(text, 0) - text); }
 static int equal(const char *a, const char *b) { return begins(a, b) && !a[length(b)]; }
+static int begins_any(const char *text, const char *const *with)
+{
+    while (*with && !begins(text, *with)) with++;
+    return *with != NULL;
+}
+
 static char *copied(const char *text, size_t n) { return memcpy(allocate(n + 1), text, n); }
 
 /* Return the concatenation of the arguments; NULL is the last argument. */
@@ -92,6 +101,15 @@ static uint32_t number(const char *digits, uint32_t limit)
 }
 
 #define fd_path(fd, rest) JOINED("/proc/self/fd/", decimal(fd), rest)
+
+/* Write the directory of this program, with "/" at its end; return its length. */
+static long find_own_directory(char *path)
+{
+    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT - 1);
+    while (size > 0 && path[size - 1] != '/') size--;
+    if (size > 0) path[size] = 0;
+    return size;
+}
 
 static long open_at(long directory, const char *path, int flags)
 {

@@ -1,5 +1,7 @@
 """Join the modules of ``ch-run`` into one module for the wheel; those of rare options into others.
 
+The server that the compiled ``ch-run`` starts is a joined module, too.
+
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
 
@@ -35,11 +37,13 @@ class Joined:
     """A joined module.
 
     ``entry`` is the module that it is made from.  ``end`` is its last statement; the joined module
-    keeps the definitions that this statement needs.
+    keeps the definitions that this statement needs.  ``is_addition`` says that it runs in the
+    namespace of the first joined module, and lacks what that one has.
     """
 
     entry: str
     end: str
+    is_addition: bool = True
 
 
 # To import an extension module, Python lists each directory of sys.path and tries many suffixes.
@@ -66,17 +70,20 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# The joined modules by their names in ``sundog.launcher``: the first, and its additions.
+# The joined modules by their names in ``sundog.launcher``: the first, its additions, and a program
+# of its own.
 FIRST = "ch_run"
 MODULES = {
-    FIRST: Joined("sundog.launcher.main", "start_from_stub()"),
+    FIRST: Joined("sundog.launcher.main", "start_from_stub()", is_addition=False),
+    "ch_run_feature": Joined("sundog.launcher.feature", "feature_status"),
     "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
     "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
     "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.launcher.join", "group_for"),
     "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
+    "ch_run_fuse": Joined("sundog.fuse.program", "serve_one()", is_addition=False),
 }
-ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if name != FIRST}
+ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
 
 # The join removes this name and the statements under ``if TYPE_CHECKING:``.
 TYPE_CHECKING = "TYPE_CHECKING"
@@ -89,7 +96,7 @@ class JoinError(Exception):
 def join(source: Path, name: str) -> str:
     """Return the text of the joined module ``name``, made from the packages in ``source``."""
     body = joined_body(source, name)
-    if name != FIRST:
+    if MODULES[name].is_addition:
         first = {ast.unparse(statement) for statement in joined_body(source, FIRST)}
         body = [statement for statement in body if ast.unparse(statement) not in first]
     return ast.unparse(ast.fix_missing_locations(ast.Module(body, []))) + "\n"
@@ -104,8 +111,8 @@ def joined_body(source: Path, name: str) -> list[ast.stmt]:
         for statement in body
         for bound, meaning in bound_names(statement, "the prelude")
     }
-    entries = dict.fromkeys([MODULES[FIRST].entry, MODULES[name].entry])
-    for module, tree in load_modules(source, *entries).items():
+    entries = [MODULES[FIRST].entry] if MODULES[name].is_addition else []
+    for module, tree in load_modules(source, *entries, MODULES[name].entry).items():
         for statement in LeaveOut().visit(tree).body:
             text = ast.unparse(ast.fix_missing_locations(statement))
             for bound, meaning in bound_names(statement, module):

@@ -6,12 +6,15 @@ every architecture of the program.
 
 import errno
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # The constants that the C takes from each module.
 CONSTANTS = {
     "sundog.kernel.mounts": (
         *("AT_EMPTY_PATH", "AT_FDCWD", "AT_RECURSIVE", "AT_SYMLINK_NOFOLLOW", "MNT_DETACH"),
+        *("FSCONFIG_CMD_CREATE", "FSCONFIG_SET_FLAG", "FSCONFIG_SET_STRING", "FSMOUNT_CLOEXEC"),
+        *("FSOPEN_CLOEXEC", "MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOSUID"),
         *("MOUNT_ATTR_RDONLY", "MOVE_MOUNT_F_EMPTY_PATH", "MOVE_MOUNT_T_SYMLINKS", "MS_NODEV"),
         *("MS_NOSUID", "MS_RDONLY", "OPENAT2_ATTEMPTS", "OPEN_TREE_CLONE", "RESOLVE_IN_ROOT"),
         "RESOLVE_NO_MAGICLINKS",
@@ -34,13 +37,19 @@ CONSTANTS = {
         *("ACCOUNTS_DIRECTORY", "ACCOUNTS_FRESH", "GROUP_NOBODY", "GROUP_ROOT", "NOBODY"),
         *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT"),
     ),
-    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT", "CH_RUNNING"),
+    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT"),
+    "sundog.container.variables": ("CH_RUNNING",),
     "sundog.kernel.unix_peer": ("SO_PEERPIDFD",),
     "sundog.launcher.join": (
         *("JOB_VARIABLE", "JOIN_ATTEMPTS", "NAME_LIMIT", "NAME_PREFIX", "TAG_VARIABLE"),
     ),
     "sundog.launcher.keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
     "sundog.launcher.main": ("SET_ID_REFUSAL",),
+    "sundog.launcher.one_file": ("SIF_MAGIC", "SIF_MAGIC_PLACE", "SQUASHFS_MAGIC"),
+    "sundog.launcher.file_server": ("ENROOT_ENTRY", "SIF_RUN", "SIF_RUNSCRIPT"),
+    "sundog.record.directory": ("OWN_COMMAND", "OWN_VARIABLES"),
+    "sundog.container.squash_root": ("SQUASH_PLACE",),
+    "sundog.fuse.device": ("FUSE_DEVICE",),
     "sundog.launcher.options": ("OVERLAY_SIZE_DEFAULT",),
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
@@ -58,7 +67,9 @@ OTHERS = {
     "CLONE_FILES": 0x400,
     "CLONE_VFORK": 0x4000,
     "CLONE_VM": 0x100,
+    "F_DUPFD": 0,
     "MSG_CMSG_CLOEXEC": 0x40000000,
+    "MSG_NOSIGNAL": 0x4000,
     "O_APPEND": 0o2000,
     "O_CLOEXEC": 0o2000000,
     "O_CREAT": 0o100,
@@ -67,6 +78,7 @@ OTHERS = {
     "O_NONBLOCK": 0o4000,
     "O_PATH": 0o10000000,
     "O_RDONLY": 0,
+    "O_RDWR": 2,
     "O_WRONLY": 1,
     "PATH_LIMIT": 4096,
     "SCM_RIGHTS": 1,
@@ -76,6 +88,21 @@ OTHERS = {
     "WAIT_ALL": 0x40000000,
     "X_OK": 1,
 }
+
+# The program of the interpreter that serves an image.  Its arguments are the directory of ch-run,
+# and those of sundog.fuse.program.  It looks for the joined module where the stub looks.
+SERVER_PROGRAM = """\
+import gc, sys, _frozen_importlib_external as loaders
+gc.disable()
+lib = "../lib/python%d.%d/" % sys.version_info[:2]
+for site in lib + "site-packages", lib + "dist-packages", "../lib/python3/dist-packages", "..":
+    path = f"{sys.argv[1]}{site}/sundog/launcher/ch_run_fuse.py"
+    try:
+        code = loaders.SourceFileLoader("ch_run_fuse", path).get_code("ch_run_fuse")
+    except OSError:
+        continue
+    exec(code)
+"""
 
 # The path of the stub that starts Python, relative to the directory of the program.
 LAUNCHER = "../share/sundog/ch-run"
@@ -98,6 +125,10 @@ NUMBERS = {
     "fchdir":        (   81,     50,    133,   133),
     "fchmod":        (   91,     52,     94,    94),
     "fchmodat":      (  268,     53,    297,   299),
+    "fcntl":         (   72,     25,     55,    55),
+    "fsconfig":      (  431,    431,    431,   431),
+    "fsmount":       (  432,    432,    432,   432),
+    "fsopen":        (  430,    430,    430,   430),
     "getcwd":        (   79,     17,    182,   183),
     "getegid":       (  108,    177,     50,   202),
     "geteuid":       (  107,    175,     49,   201),
@@ -121,8 +152,11 @@ NUMBERS = {
     "readlinkat":    (  267,     78,    296,   298),
     "recvmsg":       (   47,    212,    342,   372),
     "seccomp":       (  317,    277,    358,   348),
+    "sendmsg":       (   46,    211,    341,   370),
     "setns":         (  308,    268,    350,   339),
+    "setsid":        (  112,    157,     66,    66),
     "socket":        (   41,    198,    326,   359),
+    "socketpair":    (   53,    199,    333,   360),
     "statx":         (  332,    291,    383,   379),
     "umount2":       (  166,     39,     52,    52),
     "unshare":       (  272,     97,    282,   303),
@@ -162,7 +196,8 @@ def lines() -> list[str]:
     """Return the lines of the header."""
     from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
-    from sundog.launcher import run_plan  # noqa: PLC0415
+    from sundog.fuse.messages import READY  # noqa: PLC0415
+    from sundog.launcher import mpi, run_plan  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():
@@ -171,10 +206,14 @@ def lines() -> list[str]:
     text += [define(name, getattr(errno, name)) for name in ERRNOS]
     text += [define(name, value) for name, value in OTHERS.items()]
     text.append(define("LAUNCHER", LAUNCHER))
+    text.append(define("SERVER_PROGRAM", SERVER_PROGRAM))
+    text.append(define("SERVER_READY", READY))
     text += option_lines()
+    for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
+        text.append(define_list(name, getattr(mpi, name)))
     for name in ("REQUIRED", "OPTIONAL", "CRAY"):
         paths = getattr(run_plan, f"{name}_BINDS")
-        text.append(f"#define {name}_BINDS {', '.join(map(literal, paths))}")
+        text.append(define_list(f"{name}_BINDS", paths))
         text.append(define(f"{name}_COUNT", len(paths)))
     for machine, macro in MACROS.items():
         text.append(f"#ifdef {macro}")
@@ -219,6 +258,11 @@ def kind_of(argument: str) -> str:
 def define(name: str, value: int | str | bytes) -> str:
     """Return the definition of a constant."""
     return f"#define {name} {value if isinstance(value, int) else literal(value)}"
+
+
+def define_list(name: str, values: Sequence[bytes]) -> str:
+    """Return the definition of the initializers of an array of strings."""
+    return f"#define {name} {', '.join(map(literal, values))}"
 
 
 def literal(text: str | bytes) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts import account, install, packages, references, root_helper
+from scripts import account, cluster, install, packages, references, root_helper
 from scripts.bases import makers
 from scripts.place import WorkshopError, copy_checkout
 
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 USERS = ("sundog", "sundog-second")
 # All bases but pacman's, which only `make fidelity` uses.
-BASES = ("alpine", "busybox", "debian", "rpm")
+BASES = ("alpine", "busybox", "debian", "mpi", "rpm")
 # Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
     "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "charliecloud-runtime",
     "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools",
-    "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "musl-tools", "openssh-client", "openssl",
-    "podman", "procps", "rsync", "skopeo", "squashfs-tools", "squashfs-tools-ng", "squashfuse",
+    "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "mpich", "musl-tools", "openmpi-bin",
+    "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "squashfs-tools",
+    "squashfs-tools-ng", "squashfuse",
     "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
@@ -148,7 +149,7 @@ def main() -> int:
     try:
         needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
         if not options.lint:
-            needs |= {*NEEDS, *makers.needs(BASES)}
+            needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(BASES)}
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())

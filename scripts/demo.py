@@ -40,11 +40,25 @@ class Step:
 
 def twin(tag: str, dockerfile: str, *, refusal: str, why: str, run: Step) -> list[Step]:
     """Return a Dockerfile's steps: a build without root emulation, one with it, and a run."""
-    build = f"-t {tag} -f examples/openssh/Dockerfile.{dockerfile} ."
     grown = rf"grown in \d+ instructions: {tag}"
-    none, seccomp = (f"ch-image build --force={mode} {build}" for mode in ("none", "seccomp"))
     done = "the same Dockerfile, untouched: calls that need root are answered with success"
-    return [Step(none, False, refusal, why), Step(seccomp, True, grown, done), run]
+    return [
+        Step(build("none", tag, dockerfile), False, refusal, why),
+        Step(build("seccomp", tag, dockerfile), True, grown, done),
+        run,
+    ]
+
+
+def build(mode: str, tag: str, dockerfile: str) -> str:
+    """Return the command that builds an example."""
+    return f"ch-image build --force={mode} -t {tag} -f examples/openssh/Dockerfile.{dockerfile} ."
+
+
+def older(tag: str, dockerfile: str) -> list[Step]:
+    """Return the steps of a Dockerfile's build by the program fakeroot, and of a run."""
+    why = "the older way: fakeroot is first installed into the image, by this distribution's recipe"
+    command = r"--force: RUN: new command: \['fakeroot', .*\]"
+    return [Step(build("fakeroot", tag, dockerfile), True, command, why), ssh(tag)]
 
 
 def ssh(tag: str) -> Step:
@@ -62,20 +76,24 @@ BUILDS = {
             run=ssh("ssh"),
         )[:1],
         Step(
-            "ch-image build --force=none -t ssh -f examples/openssh/Dockerfile.debian-none .",
+            build("none", "ssh", "debian-none"),
             False,
             r"error setting ownership of .*: Invalid argument",
             "told not to, it gets further: now dpkg gives a file to a group that you are not in",
         ),
         *twin("ssh", "debian", refusal="", why="", run=ssh("ssh"))[1:],
+        *older("ssh-fakeroot", "debian"),
     ],
-    "An RPM distribution: dnf": twin(
-        "ssh-rpm",
-        "rpm",
-        refusal=r"ssh-keysign.*chown failed",
-        why="the package has a program of a group that only the package makes",
-        run=ssh("ssh-rpm"),
-    ),
+    "An RPM distribution: dnf": [
+        *twin(
+            "ssh-rpm",
+            "rpm",
+            refusal=r"ssh-keysign.*chown failed",
+            why="the package has a program of a group that only the package makes",
+            run=ssh("ssh-rpm"),
+        ),
+        *older("ssh-rpm-fakeroot", "rpm"),
+    ],
     "The same by zypper": twin(
         "ssh-zypper",
         "zypper",

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts import account
+from scripts import account, cluster
 from scripts.disks import Disk, lacking
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Server:
     mounts: Path
     mounted: set[str] = field(default_factory=set)
     disks: dict[str, Disk] = field(default_factory=dict)
+    clusters: list[cluster.Cluster] = field(default_factory=list)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do an action; return its answer, also for a failure."""
@@ -59,6 +60,7 @@ class Server:
             "mount-clone": self._mount_clone,
             "remove-clone": self._remove_clone,
             "remove-disk": self._remove_disk,
+            "start-cluster": self._start_cluster,
             "link": self._link,
             "unlink": self._unlink,
         }
@@ -172,6 +174,18 @@ class Server:
         self.disks.pop(request["path"]).remove()
         return {}
 
+    def _start_cluster(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the one cluster of these tests; start it if it is not there.
+
+        The request has its oci.conf.  All of its commands run as the users of the jobs.
+        """
+        if lack := cluster.lacking():
+            return {"lacking": lack}
+        if not self.clusters:
+            self.clusters.append(cluster.Cluster.start(request["oci"]))
+        (one,) = self.clusters
+        return {"configuration": str(one.configuration), "nodes": one.nodes}
+
     def _link(self, request: dict[str, Any]) -> dict[str, Any]:
         os.symlink(request["target"], _victims(request["path"]))
         return {}
@@ -250,4 +264,6 @@ def _serve(server: Server, listener: socket.socket) -> None:
             subprocess.run(["umount", "--lazy", path], check=False)
         for disk in server.disks.values():
             disk.remove()
+        for one in server.clusters:
+            one.stop()
         os._exit(0)

@@ -214,9 +214,12 @@ class Runner(Protocol):
 
 
 IN_PLACE = {
+    "ch-checkns": [sys.executable, "-m", "sundog.cli.checkns"],
     "ch-convert": [sys.executable, "-m", "sundog.cli.convert"],
+    "ch-fromhost": [sys.executable, "-m", "sundog.cli.fromhost"],
     "ch-image": [sys.executable, "-m", "sundog.cli.image"],
     "ch-run": [sys.executable, "-m", "sundog.launcher"],
+    "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
     "sundog": [sys.executable, "-m", "sundog.cli.sundog"],
 }
 
@@ -371,6 +374,18 @@ def foreign_tree() -> Path:
     if not REFERENCES:
         skip_needs_root()
     return Path(REFERENCES) / "foreign"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Generator[Path]:
+    """Return a directory whose new files get a group that is not the user's."""
+    if not REFERENCES:
+        skip_needs_root()
+    path = Path(REFERENCES, "project", tmp_path.name)
+    path.mkdir()
+    assert path.stat().st_gid not in (os.getegid(), *os.getgroups())
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 Debian's mirror has no RPM distribution, but it has the package managers. The userland below them is
 Debian's; one package (rpm/rpmdistro-base.spec) describes it to rpm. /srv/repo holds packages made
-here from rpm/*.spec, with the owners for which Enterprise Linux's openssh needs privilege.
+here from rpm/*.spec, with the owners for which Enterprise Linux's openssh needs privilege. The
+repository has EPEL's name, because --force=fakeroot installs its program from there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ INCLUDE = (
     "systemd-standalone-sysusers", "systemd-standalone-tmpfiles", "zypper",
 )  # fmt: skip
 DATABASE = "var/lib/rpm"
+ARCHIVES = ("fakeroot", "libfakeroot", "openssh-client")  # Debian's packages, for their files
 
 # A payload that any rpm reads, and the same bytes on every machine.
 MACROS = {
@@ -40,7 +42,7 @@ MACROS = {
 }
 
 REPOSITORY = """\
-[local]
+[epel]
 name=packages made for Sundog
 baseurl=file:///srv/repo
 enabled=1
@@ -99,12 +101,12 @@ def make(out: Path) -> None:
 
 
 def _build(work: Path, repository: Path) -> None:
-    """Build the packages, around the programs of the mirror's own openssh-client."""
+    """Build the packages, around files of the mirror's own packages."""
     sources = work / "SOURCES"
     sources.mkdir()
-    _run(["apt-get", "-qq", "download", "openssh-client"], sources)
-    (archive,) = sources.glob("*.deb")
-    _run(["dpkg-deb", "-x", str(archive), str(sources / "openssh-client")], sources)
+    _run(["apt-get", "-qq", "download", *ARCHIVES], sources)
+    for archive in sources.glob("*.deb"):
+        _run(["dpkg-deb", "-x", str(archive), str(sources / archive.name.split("_")[0])], sources)
     macros = MACROS | {"_topdir": str(work), "_rpmdir": str(repository)}
     defines = [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
     for spec in sorted(SPECS.glob("*.spec")):

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from scripts.fidelity.entries import View
     from scripts.fidelity.reference import Reference
 
+METADATA = (r"ch|ch/.*", "what programs may know of their image")
 # What can't be equal, by the way of looking: a pattern of paths, and the reason.  In the layers'
 # tars, everything can.
 EXCLUDED = {
     "tar": (),
-    "RUN": ((r"etc/(hosts|resolv\.conf)", "the host's, bound over"),),
+    "RUN": ((r"etc/(hosts|resolv\.conf)", "the host's, bound over"), METADATA),
     "ch-run": (
         (r"etc/(hosts|machine-id|resolv\.conf)", "the host's, bound over"),
-        (r"ch|ch/.*", "what ch-run lets programs know of their image"),
+        METADATA,
         (r"mnt/\d", "the mount points that every image by name has"),
     ),
 }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # The programs that look at the result, beside find and stat: every set gets those that it lacks.
 LOOKING = ("acl", "libcap2-bin")
+# The program that --force=fakeroot installs.
+EMULATING = "fakeroot"
 REPOSITORY = "/aptrepo"
 
 
@@ -37,7 +39,7 @@ def debian(name: str, *packages: str) -> PackageSet:
         "apt-get -qq update",
         f"{install} >/dev/null",
     )
-    return PackageSet(name, "debian", commands, wanted)
+    return PackageSet(name, "debian", commands, (*wanted, EMULATING))
 
 
 PRIVILEGED = (

@@ -40,10 +40,8 @@ CMD ["/bin/cat", "/work/said"]
         (8, ".", 'RUN.S ["/bin/sh", "-c", "id -u >uid"]'),
         (9, ".", 'CMD ["/bin/cat", "/work/said"]'),
     ]
-    assert done.stderr.splitlines()[-2:] == [
-        "--force=seccomp: modified 0 RUN instructions",
-        "grown in 10 instructions: img",
-    ]
+    assert done.stderr.splitlines()[-1] == "grown in 10 instructions: img"
+    assert "modified" not in done.stderr  # all RUNs ran as they are written
     assert done.stdout == ""
     assert workshop.ch_run("img").stdout == "hi you there 3\n/work\n"
     assert workshop.run("cat /work/hello /work/uid") == "hello from the context\n0\n"

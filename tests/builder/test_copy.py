@@ -42,6 +42,8 @@ COPY --chown=5 f /number
 COPY --chown=app f /name
 COPY --chown=app:grp d /both/
 COPY --chown=1:grp f /mixed
+COPY --chown=:grp f /group
+COPY --chown=:4 f /gid
 COPY f /plain
 RUN touch /touched
 """,
@@ -58,6 +60,8 @@ RUN touch /touched
         "f 5:5 644 number",
         "f 7:8 644 name",
         "f 1:9 644 mixed",
+        "f 0:9 644 group",
+        "f 0:4 644 gid",
         "f 0:0 644 plain",
         "f 0:0 644 touched",
         "d 7:9 755 both",
@@ -142,7 +146,7 @@ COPY --from=one /d/a /file
     [
         ("COPY --chown=nobody f /x", "--chown: no such user in the image: nobody", "/etc/passwd"),
         ("COPY --chown=0:none f /x", "--chown: no such group in the image: none", "/etc/group"),
-        ("COPY --chown=:5 f /x", "--chown: no user: :5", "USER"),
+        ("COPY --chown=: f /x", "--chown: neither user nor group: :", "USER"),
         ("COPY --chown=app --link f /x", "--link does not read the image", "numbers"),
         ("COPY --chmod=79 f /x", "--chmod: not a mode: 79", "octal"),
         ("COPY --chmod=17777 f /x", "--chmod: not a mode: 17777", "octal"),

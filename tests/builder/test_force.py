@@ -27,10 +27,17 @@ def test_none_emulates_nothing() -> None:
     assert force.environment == {"TAR_OPTIONS": "--no-same-owner"}
 
 
+def test_fakeroot_changes_commands_by_itself() -> None:
+    force = Force.choose("fakeroot")
+    assert (force.instruction, force.fakeroot, force.hooks) == ("RUN.F", True, ())
+    assert (force.seccomp, force.notify) == (False, False)
+    assert force.environment["FAKEROOTDONTTRYCHOWN"] == "1"
+
+
 @pytest.mark.parametrize(
     ("mode", "hooks", "message"),
     [
-        ("fakeroot", [], "--force=fakeroot: this version does not have the LD_PRELOAD helper"),
+        ("fakeroot", [HOOK], "--force-cmd and --force=fakeroot are incompatible"),
         ("notify", [HOOK], "--force-cmd and --force=notify are incompatible"),
         ("x", [], "--force=x: no such mode"),
         ("none", [HOOK], "--force-cmd and --force=none are incompatible"),

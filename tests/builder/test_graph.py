@@ -53,6 +53,12 @@ def test_stages_that_are_not_needed_are_left_out(text: str, needed: list[int]) -
     [
         ("FROM a\nCOPY --from=0 / /", "--from: stage 0 is the current stage"),
         ("FROM a\nCOPY --from=7 / /", "--from: stage 7 does not exist yet"),
+        ("FROM a\nCOPY --from=-1 / /", "--from: a stage's number can't be negative: -1"),
+        ("FROM a\nCOPY --from=-1 / /\nFROM b", "--from: a stage's number can't be negative: -1"),
+        (
+            "FROM a\nRUN --mount=from=-2,target=/x y",
+            "--from: a stage's number can't be negative: -2",
+        ),
         ("FROM a AS x\nCOPY --from=X / /", "--from: stage X is not complete at this point"),
         ("FROM a\nCOPY --from=y / /\nFROM b AS y", "--from: stage y is not complete at this point"),
     ],

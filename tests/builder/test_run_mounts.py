@@ -112,7 +112,8 @@ def test_a_long_command_of_another_shell(any_workshop: Workshop) -> None:
     """Nobody knows how to make that shell read a file."""
     done = any_workshop.build(f'FROM bb\nSHELL ["/bin/echo"]\nRUN <<EOF\n{LONG}EOF', check=False)
     assert done.returncode == 1
-    assert ":3: can't execve(2): /bin/echo: Argument list too long\n" in done.stderr
+    fault = f"an argument of the command has {len(LONG)} bytes; the kernel passes at most 131071"
+    assert f":3: {fault}\n" in done.stderr
 
 
 # Binds
@@ -473,7 +474,7 @@ RUN --mount=type=ssh --mount=target=/c echo $SSH_AUTH_SOCK; perl /c/ask.pl
 RUN --mount=type=ssh,target=/tmp/agent --mount=target=/c echo $SSH_AUTH_SOCK; perl /c/ask.pl
 RUN --mount=type=ssh,id=other echo [$SSH_AUTH_SOCK]
 """
-    done = workshop.build(dockerfile, f"--ssh=default={key}")
+    done = workshop.build(dockerfile, f"--ssh=default={key}", env={"SSH_AUTH_SOCK": ""})
     lines = done.stdout.splitlines()
     assert lines[0] == "/run/buildkit/ssh_agent.0"
     assert lines[2:] == ["/tmp/agent", lines[1], "[]"]

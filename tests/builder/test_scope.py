@@ -88,7 +88,11 @@ def test_proxies_come_from_build_args_then_from_the_environment() -> None:
     outer, stage = scopes(
         {"HTTP_PROXY": "given"}, {"HTTP_PROXY": "env", "no_proxy": "localhost", "OTHER": "x"}
     )
-    assert outer.proxies() == {"HTTP_PROXY": "given", "no_proxy": "localhost"}
+    assert outer.of_host() == {
+        "CH_RUNNING": "Weird Al Yankovic",
+        "HTTP_PROXY": "given",
+        "no_proxy": "localhost",
+    }
     assert "no_proxy" not in stage.variables({})
 
 

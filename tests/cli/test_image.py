@@ -57,7 +57,7 @@ def test_help(run_ch_image: Runner) -> None:
         (["bogus"], "invalid choice: 'bogus'"),
         (["list", "--bogus"], "error: unrecognized arguments: --bogus"),
         (["-q", "-v", "list"], 'error: "--quiet" incompatible with "--verbose"'),
-        (["build", "--force=fakeroot", "."], "error: --force=fakeroot: "),
+        (["build", "--force=bogus", "."], "error: --force=bogus: no such mode"),
         (
             ["build", "--force=notify", "--force-cmd=x,y", "."],
             "error: --force-cmd and --force=notify",

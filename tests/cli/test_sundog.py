@@ -420,6 +420,19 @@ def test_help(sundog: Place) -> None:
     assert sundog("--version").stdout == sundog("version").stdout
 
 
+def test_doctor(sundog: Place) -> None:
+    """It is ch-checkns, which can make containers here."""
+    done = sundog("doctor")
+    assert done.stdout == run_program(command("ch-checkns"), env=sundog.environment).stdout
+
+
+def test_ranks_of_mpi(sundog: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What srun and mpirun tell a rank reaches the command; it does so with ch-run, too."""
+    monkeypatch.setenv("PMI_RANK", "3")
+    for own in ([], ["--userns=keep-id"]):
+        assert sundog("run", *own, "busybox", "sh", "-c", "echo $PMI_RANK").stdout == "3\n"
+
+
 CHEAT_SHEET = """\
 docker --version
 docker info

@@ -56,6 +56,9 @@ INSTRUCTIONS: dict[str, Instruction] = {
     "from --platform=$P a@sha256:0 as Stage-1": From(
         place=NOWHERE, image_text="a@sha256:0", alias="stage-1", platform="$P"
     ),
+    "FROM --arg=A=$B --arg=C a": From(
+        place=NOWHERE, image_text="a", variables=(("A", "$B"), ("C", None))
+    ),
     "ARG a": Arg(place=NOWHERE, variables=(("a", None),)),
     'ARG a= b="c d" e': Arg(place=NOWHERE, variables=(("a", ""), ("b", '"c d"'), ("e", None))),
     "ENV a=b c='d e'": Env(place=NOWHERE, pairs=(("a", "b"), ("c", "'d e'"))),
@@ -234,6 +237,8 @@ FAULTS = [
     ("FROM a # b", 1, "FROM needs an image", "a # b", "comment needs a line of its own"),
     ("FROM a AS 1b", 1, "not a name for a stage: '1b'", "1b", "a letter"),
     ("FROM --plattform=x a", 1, "no flag --plattform", "--plattform=x", "did you mean --platform?"),
+    ("FROM --arg==1 a", 1, "FROM --arg: no name before '='", "=1", ""),
+    ("FROM --arg a", 1, "--arg needs a value", "--arg", "--arg=VALUE"),
     ("FROM --platform x", 1, "--platform needs a value", "--platform", "--platform=VALUE"),
     ("FROM a\nRUN", 2, "RUN needs an argument", "", ""),
     ("FROM a\nRUN []", 2, "RUN needs a command", "[]", ""),

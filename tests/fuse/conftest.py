@@ -13,6 +13,7 @@ from sundog.kernel.process import PR_SET_CHILD_SUBREAPER
 from tests.conftest import skip_needs_root
 from tests.launcher.compiled import python_start
 from tests.launcher.conftest import ENVIRONMENT, image, installed
+from tests.launcher.installation import make_storage
 
 __all__ = ["image", "installed"]
 
@@ -119,6 +120,10 @@ def servers() -> dict[int, int]:
     return found
 
 
-@pytest.fixture
-def containers(installed: Path, tmp_path: Path) -> Containers:
-    return Containers(python_start(installed), tmp_path)
+@pytest.fixture(params=["python", "compiled"])
+def containers(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> Containers:
+    """Start by the launcher in Python, and by the compiled program, which may hand over."""
+    if request.param == "python":
+        return Containers(python_start(installed), tmp_path)
+    make_storage(tmp_path / "storage")
+    return Containers(installed, tmp_path)

@@ -66,6 +66,8 @@ RARE = {
     "a pattern for fnmatch(3)",
     "a rare start",  # no words, or $POSIXLY_CORRECT
     "a script for the shell",
+    "a warning",
+    "files of an MPI session",
     "a storage for others",  # Python checks its contents
     "no permission to execute",  # $PATH has another file of that name before the program
     "perhaps a directory of the storage",

@@ -71,8 +71,7 @@ def install(
     module = prefix / "lib" / VERSION / site / JOINED
     package = module.parents[1]
     shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
-    module.write_text(joined_text())
-    for name in load_packaging("join_launcher").ADDITIONS.values():
+    for name in load_packaging("join_launcher").MODULES:
         module.with_stem(name).write_text(joined_text(name))
     if bytecode:
         py_compile.compile(str(module), doraise=True)
@@ -84,7 +83,8 @@ def install(
     if native:
         command.write_bytes(compiled_start())
     command.chmod(0o755)
-    (command.parent / VERSION).symlink_to(interpreter())
+    for name in (VERSION, "python3"):  # as venv makes them
+        (command.parent / name).symlink_to(interpreter())
     return command
 
 

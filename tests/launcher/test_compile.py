@@ -32,7 +32,7 @@ FOREIGN = "s390x" if MACHINE != "s390x" else "x86_64"
 
 def test_it_is_small() -> None:
     texts = [path.read_text(encoding="ascii").splitlines() for path in NATIVE.iterdir()]
-    assert sum(map(len, texts)) <= 1120
+    assert sum(map(len, texts)) <= 1310
     assert max(map(len, texts)) <= 400
     assert max(len(line) for text in texts for line in text) <= 100
 
@@ -52,10 +52,10 @@ def test_no_compiler_warns(compiler: str, tmp_path: Path) -> None:
 
 # libseccomp takes these calls for parts of socketcall(2), which these kernels also have:
 # arch/powerpc and arch/s390, kernel/syscalls/syscall.tbl.
-SOCKET_CALLS = ("socket", "bind", "connect", "getsockopt", "recvmsg")
+SOCKET_CALLS = (*("socket", "bind", "connect", "socketpair", "getsockopt", "sendmsg", "recvmsg"),)
 DIRECT = {
-    "ppc64le": dict(zip(SOCKET_CALLS, (326, 327, 328, 340, 342), strict=True)),
-    "s390x": dict(zip(SOCKET_CALLS, (359, 361, 362, 365, 372), strict=True)),
+    "ppc64le": dict(zip(SOCKET_CALLS, (326, 327, 328, 333, 340, 341, 342), strict=True)),
+    "s390x": dict(zip(SOCKET_CALLS, (359, 361, 362, 360, 365, 370, 372), strict=True)),
 }
 
 

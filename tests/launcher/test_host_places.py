@@ -9,7 +9,9 @@ import pytest
 from sundog.container.operations import CREATED, DESIRED, OPTIONAL
 from sundog.container.variables import Environment
 from sundog.errors import SundogError
-from sundog.launcher.host_places import home_places, tmp_places
+from sundog.launcher.host_places import TemporaryDirectory, home_places
+from sundog.launcher.messages import Messages
+from sundog.launcher.options import CommandLine
 from tests.launcher.conftest import ChRun, messages
 from tests.launcher.storages import fill_storage, make_storage
 
@@ -84,16 +86,41 @@ def test_home_that_cannot_be(ch_run: ChRun, image: Path) -> None:
     ],
 )
 def test_when_tmpdir_is_at_its_own_path(variable: str, value: str, found: bool) -> None:
-    environment = Environment([f"{variable}={value}".encode()])
     for tmp in (b"/scratch/1", b"/scratch/1/"):
-        places = tmp_places(environment, tmp, writable=False)
+        places = temporary_directory(tmp, variable, value).places
         assert [(place.source, place.destination, place.need) for place in places] == (
             [(tmp, tmp, DESIRED)] if found else []
         )
-    for place in tmp_places(environment, b"/scratch/1", writable=True):
+    for place in temporary_directory(b"/scratch/1", variable, value, b"-w").places:
         assert place.need == OPTIONAL
-    for other in (b"/tmp", b"/tmp/", b"/", None):
-        assert tmp_places(environment, other, writable=False) == []
+    for other in (b"/tmp", b"/tmp/", b"/"):
+        assert temporary_directory(other, variable, value).places == []
+    private = temporary_directory(b"/scratch/1", variable, value, b"-t")
+    assert (private.shown, private.places) == (None, [])
+
+
+def temporary_directory(
+    tmp: bytes, variable: str, value: str, *options: bytes
+) -> TemporaryDirectory:
+    """Return what is at /tmp if $TMPDIR is ``tmp`` and another variable has a value."""
+    line = CommandLine(Messages())
+    line.read([*options, b"image"])
+    return TemporaryDirectory(line, Environment([f"{variable}={value}".encode(), b"TMPDIR=" + tmp]))
+
+
+@pytest.mark.parametrize(
+    ("tmp", "value", "shown", "variable"),
+    [
+        (b"/tmp/job", "/tmp/job/session", b"/tmp", b"/tmp/job"),
+        (b"/tmp/job", "/tmp/job", b"/tmp/job", b""),
+        (b"/tmp/job", "/tmp/other/x", b"/tmp/job", b""),
+        (b"/tmp", "/tmp/session", b"/tmp", b""),
+        (b"/scratch", "/scratch/session", b"/scratch", b""),
+    ],
+)
+def test_a_tmpdir_below_tmp(tmp: bytes, value: str, shown: bytes, variable: bytes) -> None:
+    found = temporary_directory(tmp, "PMIX_SERVER_TMPDIR", value)
+    assert (found.shown, found.variable) == (shown, variable)
 
 
 def test_a_rank_finds_its_session_directory(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
@@ -113,13 +140,14 @@ def test_a_rank_finds_its_session_directory(ch_run: ChRun, image: Path, tmp_path
     )
 
 
-def test_a_tmpdir_below_tmp_is_no_error(ch_run: ChRun, image: Path) -> None:
+def test_a_session_in_a_tmpdir_below_tmp(ch_run: ChRun, image: Path) -> None:
+    """The container cannot show $TMPDIR twice without a directory in it.  So /tmp is the host's."""
     with tempfile.TemporaryDirectory(dir="/tmp") as tmp:
+        Path(tmp, "session").write_text("here\n")
         env = {"TMPDIR": tmp, "X": f"{tmp}/session"}
-        done = ch_run("-v", image, "--", "ls", "/tmp", env=env)
-        assert done.returncode == 0
-        assert any("where nothing is created" in text for text in messages(done))
-        assert os.listdir(tmp) == []
+        done = ch_run(image, "--", "sh", "-c", "cat $X; echo $TMPDIR", env=env)
+        assert (done.stdout.decode(), done.stderr) == (f"here\n{tmp}\n", b"")
+        assert os.listdir(tmp) == ["session"]
 
 
 def test_read_only_binds(ch_run: ChRun, image: Path, tmp_path: Path) -> None:

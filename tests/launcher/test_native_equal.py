@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from sundog.kernel.process import execve
+from tests.conftest import skip_needs_root
+from tests.fuse.conftest import FUSE, make_squashfs
 from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, make_image
 from tests.launcher.storages import ENVIRONMENT_TEXT, fill_storage, make_storage
@@ -76,7 +78,7 @@ MADE = {"a bind to make", "binds", "all"}  # only Python makes mount points in a
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with images and accounts, a directory image, and files for the options."""
+    """A storage with images and accounts, other images, and files for the options."""
     place = tmp_path_factory.mktemp("t")
     storage = fill_storage(make_storage(place / "s"))
     for name in ("layers/top/tree", "trees/flat"):
@@ -85,6 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ch", "usr", "root"):
         (directory / name).mkdir()
     (directory / "ch" / "environment").write_text(ENVIRONMENT_TEXT)
+    make_squashfs(directory, place / "file")
     for uid in (os.geteuid(), 0, 65534):
         for gid in (os.getegid(), 0, 65534):
             leave_accounts(storage, uid, gid)
@@ -134,11 +137,13 @@ def shown(command: Path, start: str, place: Path, words: list[str]) -> str:
     return text.replace(f"SUNDOG_START={start}", "SUNDOG_START=")
 
 
-@pytest.mark.parametrize("image", ["app", "tree", "./directory"])
+@pytest.mark.parametrize("image", ["app", "tree", "./directory", "file"])
 @pytest.mark.parametrize("case", SETS)
 def test_equal(compiled: Compiled, place: Path, case: str, image: str) -> None:
     words = [*SETS[case], image]
-    is_made = image != "app" and case in MADE
+    if image == "file" and not os.access(FUSE, os.R_OK | os.W_OK):
+        skip_needs_root()
+    is_made = image in ("tree", "./directory") and case in MADE
     python = shown(compiled.command, "python", place, words)
     served = shown(compiled.command, "both" if is_made else "compiled", place, words)
     assert served == python

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sundog.record.stack import ImageStack, pack_stack
+from tests.fuse.conftest import make_squashfs
 from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, make_image
 from tests.launcher.storages import ENVIRONMENT_TEXT, fill_storage, make_storage
@@ -25,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = fill_storage(make_storage(place / "storage"))
     for uid, gid in ((os.geteuid(), os.getegid()), (0, 0), (0, os.getegid()), (os.geteuid(), 0)):
         leave_accounts(storage, uid, gid)
-    make_image(place / "directory")
+    make_squashfs(make_image(place / "directory"), place / "file")
     (place / "data").mkdir()
     (place / "vars").write_text("A=1\nB=$A\n")
     return place
@@ -74,6 +75,8 @@ OPTIONS = st.sampled_from(
             "data:/proc",
             "-bvars:/etc/group",
             "-bvars:/mnt",
+            "-bfile:/mnt",
+            "-bfile:/new",
             "-b/dev/null:/etc/x/y",
             "-b/usr:/tmp/x",
         ),
@@ -93,7 +96,7 @@ OPTIONS = st.sampled_from(
     ]
 )
 IMAGES = st.sampled_from(
-    ["app", "tree", "directory", "./directory/", "library/app:latest", "APP", "."]
+    ["app", "tree", "directory", "./directory/", "library/app:latest", "APP", ".", "file"]
 )
 
 

@@ -187,6 +187,8 @@ def test_changes_of_the_environment_keep_their_order(tmp_path: Path) -> None:
         (["-qqqq"], "--quiet can be specified at most thrice"),
         (["-vvvv"], "--verbose can be specified at most thrice"),
         (["--feature=nope"], "unknown feature: nope"),
+        (["--test=nope"], "--test: no such test: nope"),
+        (["--test=log-fail"], "the program failed as it was asked to (--test=log-fail)"),
     ],
 )
 def test_values_that_cannot_be(words: list[str], message: str) -> None:

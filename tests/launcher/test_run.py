@@ -251,7 +251,15 @@ def test_no_new_privileges(ch_run: ChRun, image: Path) -> None:
     assert b"NoNewPrivs:\t1\n" in ch_run(image, "--", "cat", "/proc/self/status").stdout
 
 
-@pytest.mark.parametrize("feature", ["extglob", "overlayfs", "seccomp", "tmpfs-xattrs"])
+def test_messages_of_each_level(ch_run: ChRun) -> None:
+    done = ch_run("-vv", "--test=log")
+    assert done.returncode == 0
+    lines = [line.partition(b": ")[2].decode() for line in done.stderr.splitlines()]
+    levels = [f"this is a message of level {name}" for name in ("verbose", "debug", "warning")]
+    assert lines == [*levels[:2], f"warning: {levels[2]}"]
+
+
+@pytest.mark.parametrize("feature", ["extglob", "overlayfs", "seccomp", "squash", "tmpfs-xattrs"])
 def test_features(ch_run: ChRun, feature: str) -> None:
     done = ch_run("--feature", feature)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

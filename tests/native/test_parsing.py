@@ -22,6 +22,7 @@ from sundog.launcher.environment import (
     matches,
 )
 from sundog.launcher.messages import Messages
+from sundog.launcher.one_file import is_one_file
 from sundog.launcher.options import CommandLine, Finished
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.record.stack import ImageStack, pack_stack, unpack_stack
@@ -360,3 +361,26 @@ def test_patterns(server: Server, pattern: str, name: str) -> None:
     answer = server.ask("u", f"{pattern}\0{name}\0".encode())
     if answer is not None:
         assert answer == [("matches", str(int(matches(pattern.encode(), name.encode()))))]
+
+
+# Images that are one file
+
+STARTS = st.one_of(
+    st.binary(max_size=60),
+    st.builds(lambda rest: b"hsqs" + rest, st.binary(max_size=60)),
+    st.builds(lambda start: start.ljust(32, b"\0")[:32] + b"SIF_MAGIC", st.binary(max_size=32)),
+    st.sampled_from([b"hsq", b"hsqs", bytes(32) + b"SIF_MAGI", b"hsqs" + bytes(28) + b"SIF_MAGIC"]),
+)
+
+
+@given(data=STARTS)
+def test_squashfs_is_recognised(server: Server, data: bytes) -> None:
+    """The C leaves SIF, which is one file too, to Python."""
+    found = server.ask("q", data)
+    (server.directory / "same").write_bytes(data)
+    is_known = is_one_file(os.fsencode(server.directory / "same"))
+    if found is None:
+        assert is_known
+        assert data[32:].startswith(b"SIF_MAGIC")
+    else:
+        assert found == [("squashfs", str(int(is_known)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from sundog.errors import UsageError
 from sundog.launcher.messages import Messages
+from sundog.launcher.mpi import LAUNCHER_PREFIXES
 from sundog.launcher.options import CommandLine
 from sundog.launcher.statuses import PODMAN_WORD, STATUSES_VARIABLE
 from sundog.podman.installation import PODMAN_STATUSES
@@ -27,7 +29,7 @@ from sundog.podman.run_line import (
 )
 from sundog.podman.run_options import EXEC, RUN
 from sundog.podman.users import who
-from sundog.podman.variables import everything_but
+from sundog.podman.variables import MPI_STARTS, passed_environment, steers
 from sundog.podman.volumes import mount, volume
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 HOST = {"HOME": "/home/ada", "TERM": "vt100", "A": "a's", "AB": "2", "PATH": "/opt/bin"}
 FACTS = ImageFacts(["/entry"], ["cmd", "arg"], "/work", "app")
+UNSET = "PATH TERM TMPDIR USER LANG POSIXLY_CORRECT IFS ENV PS4 SHELLOPTS BASHOPTS BASH_ENV"
+UNSET += " GLIBC_TUNABLES GCONV_PATH LD_* LC_* PYTHON* SUNDOG_* CH_* MALLOC_*"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -62,14 +66,7 @@ def test_whole_line() -> None:
         "--private-tmp",
         "--write-fake",
         "--env-no-expand",
-        "--unset-env=HOME?*",
-        "--unset-env=[!H]*",
-        "--unset-env=H[!O]*",
-        "--unset-env=H",
-        "--unset-env=HO[!M]*",
-        "--unset-env=HO",
-        "--unset-env=HOM[!E]*",
-        "--unset-env=HOM",
+        *map("--unset-env={}".format, UNSET.split()),
         f"--set-env=PATH='{DEFAULT_PATH}'",
         "--set-env=TERM='vt100'",
         "--set-env",
@@ -234,18 +231,23 @@ def test_held(words: list[str]) -> None:
     assert (line.found, line.warnings, line.operands) == ([], [], ["i"])
 
 
+def added(start: ChRunLine) -> dict[str, str]:
+    """Return what ch-run gets beside what of the host steers it."""
+    return {name: value for name, value in start.environment.items() if not steers(name)}
+
+
 def test_variables() -> None:
     """-e beats --env-file; a name alone takes the host's value, if there is one."""
     start = started("-e", "X=3", "--env-file", "vars", "-e", "AB", "-e", "ZZ", "img")
     after = start.arguments[start.arguments.index("--set-env") + 1 : start.arguments.index("img")]
     assert after == ["--env=X", "--env=Y", "--env=A", "--env=AB"]
-    assert start.variables == {"X": "3", "Y": "'2'", "A": "a's", "AB": "2"}
+    assert added(start) == {"X": "3", "Y": "'2'", "A": "a's", "AB": "2"}
 
 
 def test_variables_of_the_host() -> None:
-    assert started("-e", "A*", "img").variables == {"A": "a's", "AB": "2"}
+    assert added(started("-e", "A*", "img")) == {"A": "a's", "AB": "2"}
     start = started("--env-host", "img")
-    assert start.variables == {"A": "a's", "AB": "2"}
+    assert added(start) == {"A": "a's", "AB": "2"}
     assert start.arguments.count("--set-env=TERM='vt100'") == 1
     assert not any("/home/ada" in word or "/opt/bin" in word for word in start.arguments)
 
@@ -253,7 +255,7 @@ def test_variables_of_the_host() -> None:
 def test_variables_that_steer_ch_run() -> None:
     """What would change ch-run's own start is on the command line, and not in its environment."""
     start = started("-e", "LD_PRELOAD=x.so", "-e", "PATH=/bin", "-e", "PYTHONHOME=/x", "img")
-    assert start.variables == {}
+    assert added(start) == {}
     assert {"--set-env=LD_PRELOAD='x.so'", "--set-env=PATH='/bin'"} <= set(start.arguments)
 
 
@@ -262,25 +264,27 @@ def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HOST, "https_proxy", "http://proxy:3128")
     monkeypatch.setitem(HOST, "HTTP_PROXY", "http://ada:secret@proxy:3128")
     start = started("img")
-    assert start.variables == {"HTTP_PROXY": "http://ada:secret@proxy:3128"}
+    assert added(start) == {"HTTP_PROXY": "http://ada:secret@proxy:3128"}
     assert "--env=HTTP_PROXY" in start.arguments
     assert "--set-env=https_proxy='http://proxy:3128'" in start.arguments
     assert not any("secret" in word for word in start.arguments)
 
 
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-def test_everything_but_home(name: str) -> None:
-    """The patterns match each name but HOME."""
-    matched = any(fnmatchcase(name, pattern) for pattern in everything_but("HOME"))
-    assert matched == (name != "HOME")
+@given(st.dictionaries(st.text(string.ascii_uppercase + "_", min_size=1), st.just("1")))
+def test_nothing_of_the_host(variables: dict[str, str]) -> None:
+    """What ch-run gets of the host, it removes, except HOME and what a rank of MPI needs."""
+    variables |= {"LD_PRELOAD": "1", "HOME": "1", "SLURM_JOB_ID": "1", "TMPDIR": "1"}
+    line = scan(["img"], RUN, command="run", permute=False)
+    passed = passed_environment(line, variables, lambda path: path, home=None)
+    patterns = [word.removeprefix("--unset-env=") for word in passed.options]
+    for name in passed.environment:
+        removed = any(fnmatchcase(name, pattern) for pattern in patterns)
+        assert removed != (name == "HOME" or name.startswith(MPI_STARTS)), name
+    assert passed.environment == {name: "1" for name in variables if steers(name)}
 
 
-@pytest.mark.parametrize(
-    "name", ["H", "HO", "HOM", "HOME", "HOMER", "HOMX", "home", "PATH", "HXME"]
-)
-def test_everything_but_home_nearby(name: str) -> None:
-    matched = any(fnmatchcase(name, pattern) for pattern in everything_but("HOME"))
-    assert matched == (name != "HOME")
+def test_ch_run_keeps_the_same_variables_for_mpi() -> None:
+    assert tuple(start.encode() for start in MPI_STARTS) == LAUNCHER_PREFIXES
 
 
 RUNS = st.lists(

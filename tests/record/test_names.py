@@ -36,6 +36,10 @@ SHA256 = "sha256:" + "0123456789abcdef" * 4
         (f"alpine@{SHA256}", f"docker.io/library/alpine@{SHA256}"),
         (f"test:5000/repo:tag@{SHA256}", f"test:5000/repo:tag@{SHA256}"),
         ("foo:_tag.With-All_3", "docker.io/library/foo:_tag.With-All_3"),
+        ("a%b+c", "docker.io/a/b:c"),
+        ("docker.io%library%alpine+3.9", "docker.io/library/alpine:3.9"),
+        ("localhost+5000%a%b", "localhost:5000/a/b:latest"),
+        (f"a%b@{SHA256}", f"docker.io/a/b@{SHA256}"),
     ],
 )
 def test_canonical_name_of_valid_references(typed: str, canonical: str) -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,18 +118,6 @@ def test_set_group_id_bit_that_came_later_is_refused_with_the_chmod(path: Path) 
     with pytest.raises(StoreError, match="set-group-ID bit") as error:
         open_directory(os.fsencode(path))
     assert error.value.hint == f"chmod g-s {path}"
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory whose new files get a group that is not the user's."""
-    if "SUNDOG_REFERENCES" not in os.environ:
-        pytest.skip("needs root")
-    path = Path(os.environ["SUNDOG_REFERENCES"], "project", tmp_path.name)
-    path.mkdir()
-    assert path.stat().st_gid not in (os.getegid(), *os.getgroups())
-    yield path
-    shutil.rmtree(path)
 
 
 def test_below_a_project_directory_storage_gets_the_primary_group(project: Path) -> None:

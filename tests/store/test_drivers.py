@@ -70,6 +70,22 @@ BASE_VIEW = {
 }
 
 
+def test_a_snapshot_is_mounted_again(store: Store, base: str) -> None:
+    """An instruction may be several commands, each with a container of its own."""
+
+    def put(path: str) -> Callable[[list[int]], object]:
+        return lambda roots: write(path, path)(roots[0])
+
+    with store.driver.begin((base,)) as snapshot:
+        in_root([snapshot.root], put("a"))
+        in_root([snapshot.reopened()], put("b"))
+        seen = in_root([snapshot.reopened()], lambda roots: os.listdir(roots[0]))
+        layer = snapshot.commit()
+    assert {"a", "b"} < set(seen)
+    assert layer is not None
+    assert view(store, (base, layer)) == BASE_VIEW | {"a": "a", "b": "b"}
+
+
 def test_view_is_exactly_what_the_layers_hold(store: Store, base: str) -> None:
     assert view(store, (base,)) == BASE_VIEW
     assert view(store, ()) == {}

@@ -57,9 +57,12 @@ def test_uv_into_a_virtual_environment(
     seen = run([venv / "bin" / "ch-image", "gestalt", "storage-path"], USER="ada")
     assert seen.stdout == "/var/tmp/ada.sundog\n"
     assert {path.name for path in (venv / "share/man/man1").iterdir()} == {
+        "ch-checkns.1",
         "ch-convert.1",
+        "ch-fromhost.1",
         "ch-image.1",
         "ch-run.1",
+        "ch-test.1",
         "sundog.1",
     }
 

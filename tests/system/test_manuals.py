@@ -8,12 +8,24 @@ import subprocess
 import pytest
 from scripts.place import CHECKOUT
 
-from sundog.cli.convert_arguments import make_parser
+from sundog.cli import (
+    checkns_arguments,
+    convert_arguments,
+    fromhost_arguments,
+    selftest_arguments,
+)
 from sundog.launcher.help import OPTIONS
 from tests.launcher.installation import load_packaging
 
 CH_RUN = (CHECKOUT / "docs" / "man" / "ch-run.1").read_text()
-CH_CONVERT = (CHECKOUT / "docs" / "man" / "ch-convert.1").read_text()
+# The commands whose options argparse knows.
+PARSERS = {
+    "ch-checkns": checkns_arguments.make_parser,
+    "ch-convert": convert_arguments.make_parser,
+    "ch-fromhost": fromhost_arguments.make_parser,
+    "ch-test": selftest_arguments.make_parser,
+}
+PAGES = {name: (CHECKOUT / "docs" / "man" / f"{name}.1").read_text() for name in PARSERS}
 # tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 CH_IMAGE = load_packaging("manual_page").page(DOCUMENT)
@@ -35,8 +47,8 @@ def formatted(page: str) -> str:
 
 @pytest.mark.parametrize(
     "page",
-    [CH_RUN, CH_IMAGE, CH_CONVERT, SUNDOG],
-    ids=["ch-run", "ch-image", "ch-convert", "sundog"],
+    [CH_RUN, CH_IMAGE, SUNDOG, *PAGES.values()],
+    ids=["ch-run", "ch-image", "sundog", *PAGES],
 )
 def test_page_is_formatted_without_a_warning(page: str) -> None:
     formatted(page)
@@ -49,10 +61,11 @@ def test_every_option_of_ch_run_has_its_entry(short: str, long: str) -> None:
     assert not short or any(f"-{short}" in entry for entry in entries)
 
 
-def test_every_option_of_ch_convert_has_its_entry() -> None:
-    entries = re.sub(r"\\fP|\\fR", " ", " ".join(_entries(CH_CONVERT)))
+@pytest.mark.parametrize("name", PARSERS)
+def test_every_option_has_its_entry(name: str) -> None:
+    entries = re.sub(r"\\fP|\\fR", " ", " ".join(_entries(PAGES[name])))
     words = re.findall(r"(?<!\S)--?[a-z-]+", entries.replace("\\ ", " ").replace(".BI", " "))
-    for action in make_parser()._actions:
+    for action in PARSERS[name]()._actions:
         for option in action.option_strings:
             assert option in words
 

@@ -81,7 +81,7 @@ def run(
         streams |= {"stdout": stdout, "stderr": stderr}
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
         [*ch_run(), *place, *start.arguments],
-        env=os.environ | start.variables | PODMAN_STATUSES,
+        env=start.environment | PODMAN_STATUSES,
         capture_output=capture_output,
         check=check,
         timeout=timeout,

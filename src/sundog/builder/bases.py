@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sundog.builder.platforms import suits
+from sundog.builder.scope import DEFAULT_PATH
 from sundog.errors import NotInStorage, SundogError
+from sundog.oci.config import ImageConfig
 from sundog.oci.platform import Platform
 
 TYPE_CHECKING = False
@@ -25,6 +27,20 @@ if TYPE_CHECKING:
 
     # The name of an image.
     ImageName = str | LayoutImage
+
+
+SCRATCH = "scratch"
+
+
+def scratch_config(platform: Platform) -> ImageConfig:
+    """Return the configuration of the image without files."""
+    return ImageConfig(
+        architecture=platform.architecture,
+        variant=platform.variant,
+        os=platform.os,
+        env=(f"PATH={DEFAULT_PATH}",),  # no reference says so, but every builder does it
+        working_dir="/",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,21 @@ from sundog.builder.metadata import pair_text, without_times
 from sundog.builder.report import NOT_APPLICABLE
 from sundog.builder.scope import GlobalScope, platform_args
 from sundog.builder.secrets import SshAgents
-from sundog.builder.stage import BuildState
+from sundog.builder.shell_form import warn_of_shell_form
+from sundog.builder.stage import stage_result
+from sundog.builder.state import BuildState
 from sundog.builder.unsupported import refuse_unsupported
-from sundog.errors import BuildError, NotInStorage, StoreError
+from sundog.errors import NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
-from sundog.record.names import canonical_name
+from sundog.record.names import canonical_name, spelled_out
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.builder.options import BuildOptions
     from sundog.builder.report import Report
-    from sundog.builder.stage import StageResult
+    from sundog.builder.state import StageResult
     from sundog.dockerfile.parse import Dockerfile
     from sundog.oci.config import ImageConfig
     from sundog.store.store import Store
@@ -39,8 +41,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     """Build an image and put it in place under the names in ``options.tags``.
 
     Raises DockerfileError, BuildError and the errors of the store; then the images that had these
-    names are unchanged.  One error comes after the image is complete: that about build arguments
-    that no ARG declares.
+    names are unchanged.
     """
     for tag in options.tags:
         canonical_name(tag)
@@ -52,6 +53,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     stages = graph.needed(target)
     for stage in stages:
         refuse_unsupported(dockerfile, stage.instructions)
+        warn_of_shell_form(dockerfile, stage.instructions, report)
     _note_syntax(dockerfile, report)
 
     with SshAgents(options.ssh) as agents:
@@ -59,20 +61,20 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
         for instruction, name, value in graph.arguments:
             state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
         for stage in stages:
-            state.result(stage.index)
+            stage_result(state, stage.index)
 
-    mode = options.run.force.mode
     if options.dry_run:
         report.info("dry run: nothing was built")
     else:
-        if state.misses and mode != "none":
-            report.info(f"--force={mode}: modified {state.modified} RUN instructions")
-        _put(store, options, state.result(target.index))
+        force = options.run.force
+        if state.modified:
+            report.info(f"--force={force.mode}: modified {state.modified} RUN instructions")
+        elif state.ran and force.fakeroot:
+            report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
+        _put(store, options, stage_result(state, target.index))
         report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
     if unused := scope.unused():
-        raise BuildError(
-            f"--build-arg: not consumed: {' '.join(unused)}", "no ARG instruction declares it"
-        )
+        report.warning(f"--build-arg: not consumed: {' '.join(unused)}: no ARG declares it")
 
 
 def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
@@ -91,7 +93,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
-            same = old.typed == tag and old.layers == result.layers
+            same = old.typed == spelled_out(tag) and old.layers == result.layers
             if same and _is_same(old.config, config, options):
                 config = old.config  # one image under all its names
                 continue

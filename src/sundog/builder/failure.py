@@ -10,12 +10,12 @@ import os
 from contextlib import suppress
 
 from sundog.errors import DockerfileError, MachineError, NotInStorage, SundogError, UsageError
-from sundog.record.names import canonical_name
+from sundog.record.names import canonical_name, spelled_out
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.builder.stage import BuildState
+    from sundog.builder.state import BuildState
     from sundog.dockerfile.instructions import Instruction
     from sundog.oci.config import ImageConfig
     from sundog.store.store import Store
@@ -98,6 +98,6 @@ def _keep(state: BuildState, layers: tuple[str, ...], config: ImageConfig) -> st
 
 
 def _name(tag: str) -> str:
-    name = tag.partition("@")[0]
+    name = spelled_out(tag).partition("@")[0]
     has_tag = ":" in name.rpartition("/")[2]
     return f"{name}{_SUFFIX}" if has_tag else f"{name}:latest{_SUFFIX}"

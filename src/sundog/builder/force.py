@@ -8,15 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sundog.builder.run.inject import DEFAULT_HOOKS, Hook
+from sundog.builder.run.recipes import RECIPES
 from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TAGS = {"none": "N", "seccomp": "S", "notify": "C"}
-_LATER = {
-    "fakeroot": "this version does not have the LD_PRELOAD helper",
+    from sundog.builder.keys import Field
+
+_TAGS = {"seccomp": "S", "notify": "C", "fakeroot": "F", "none": "N"}
+# As root, tar gives files to the owners in the archive; without emulation, it can't.
+_TAR_AS_USER = {"TAR_OPTIONS": "--no-same-owner"}
+_ENVIRONMENTS = {
+    # libfakeroot also tries the real chown(2), and does not ignore EINVAL for an unmapped ID.
+    "fakeroot": {"FAKEROOTDONTTRYCHOWN": "1", **_TAR_AS_USER},
+    "none": _TAR_AS_USER,
 }
 
 
@@ -33,12 +40,8 @@ class Force:
 
         ``hooks`` replace the mode's default hooks.
         """
-        if mode in _LATER:
-            raise UsageError(
-                f"--force={mode}: {_LATER[mode]}", "use --force=seccomp, which is the default"
-            )
         if mode not in _TAGS:
-            raise UsageError(f"--force={mode}: no such mode", "one of: seccomp, notify, none")
+            raise UsageError(f"--force={mode}: no such mode", f"one of: {', '.join(_TAGS)}")
         if hooks and mode != "seccomp":
             raise UsageError(
                 f"--force-cmd and --force={mode} are incompatible", "leave out one of them"
@@ -55,10 +58,20 @@ class Force:
     @property
     def environment(self) -> dict[str, str]:
         """Variables for RUN, unless the Dockerfile sets them."""
-        if self.mode == "none":
-            # As root, tar gives files to the owners in the archive; here it can't.
-            return {"TAR_OPTIONS": "--no-same-owner"}
-        return {}
+        return _ENVIRONMENTS.get(self.mode, {})
+
+    @property
+    def key(self) -> Field:
+        """The emulation's part of the key of a RUN.
+
+        The recipes of fakeroot decide about its result, together with the image below.
+        """
+        return [self.mode, repr(RECIPES)] if self.fakeroot else self.mode
+
+    @property
+    def fakeroot(self) -> bool:
+        """Whether RUN's command runs under the program fakeroot if it needs that."""
+        return self.mode == "fakeroot"
 
     @property
     def notify(self) -> bool:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     # The index of an earlier stage, or a context or image from elsewhere.
     Base = int | NamedContext
 
-SCRATCH = "scratch"
 _MOST_DIGITS = 20  # of a stage's number; Python refuses to read very long ones
 
 
@@ -70,12 +69,19 @@ class StageNames:
         count = bisect_left(indices, self.index)
         return indices[count - 1] if count else None
 
+    def near(self, name: str) -> str:
+        """Return a hint with the earlier stage whose name is most like ``name``; "" if none is."""
+        earlier = [known for known, indices in self.named.items() if indices[0] < self.index]
+        return did_you_mean(name.lower(), earlier, prefix="stage ")
+
     def resolve(self, dockerfile: Dockerfile, instruction: Instruction, name: str) -> Base:
         """Return the base that ``from`` in an instruction names; raise DockerfileError."""
         fault = ""
         if (key := context_key(name)) in self.contexts:
             return self.contexts[key]
-        if is_stage_number(name):
+        if is_stage_number(name.removeprefix("-")) and name.startswith("-"):
+            fault = f"a stage's number can't be negative: {name}"
+        elif is_stage_number(name):
             if int(name) < self.index:
                 return int(name)
             is_current = int(name) == self.index
@@ -85,8 +91,9 @@ class StageNames:
         elif name.lower() in self.named:
             fault = f"stage {name} is not complete at this point"
         if fault:
-            hint = "name an earlier stage"
-            raise dockerfile.error(instruction, f"--from: {fault}", near=name, hint=hint)
+            raise dockerfile.error(
+                instruction, f"--from: {fault}", near=name, hint="name an earlier stage"
+            )
         return name
 
 
@@ -107,8 +114,10 @@ class StageGraph:
             if stage.start.alias == name.lower():
                 return stage
         names = [stage.start.alias for stage in self.stages if stage.start.alias]
-        hint = did_you_mean(name.lower(), names) or f"named stages: {' '.join(names)}"
-        raise UsageError(f"--target: no such stage: {name}", hint if names else "no stage is named")
+        shown = " ".join(stage.start.alias or str(stage.index) for stage in self.stages)
+        close = did_you_mean(name.lower(), names)
+        known = f"the stages are: {shown}"
+        raise UsageError(f"--target: no such stage: {name}", f"{close} {known}" if close else known)
 
     def needed(self, target: Stage | None = None) -> list[Stage]:
         """Return the stages that ``target`` (by default the last) needs, and itself, in order."""
@@ -144,7 +153,7 @@ def stage_graph(
     arguments: list[tuple[Arg, str, str | None]] = []
     parts: list[list[Instruction]] = []
     for instruction in dockerfile.instructions:
-        if isinstance(instruction, Arg):
+        if isinstance(instruction, Arg | From):
             scope.declared.update(name for name, _ in instruction.variables)
         if isinstance(instruction, From):
             parts.append([instruction])

@@ -30,7 +30,7 @@ from sundog.errors import BuildError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.dockerfile.instructions import CommandInstruction, Instruction
+    from sundog.dockerfile.instructions import CommandInstruction, From, Instruction
     from sundog.oci.config import ImageConfig
 
     # The text that announces an instruction, and the configuration after it.
@@ -80,6 +80,17 @@ def command_text(instruction: CommandInstruction, keyword: str) -> str:
     if instruction.is_exec:
         return f"{keyword} {json.dumps(instruction.args, ensure_ascii=False)}"
     return f"{keyword} {instruction.args[0]}"
+
+
+def from_text(start: From) -> str:
+    """Return a FROM for the output."""
+    platform = f"--platform={start.platform} " if start.platform else ""
+    variables = "".join(
+        f"--arg={name}{'' if default is None else f'={default}'} "
+        for name, default in start.variables
+    )
+    alias = f" AS {start.alias}" if start.alias else ""
+    return f"FROM {platform}{variables}{start.image_text}{alias}"
 
 
 def pair_text(keyword: str, name: str, value: str | None) -> str:

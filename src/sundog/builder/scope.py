@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sundog.container.variables import CH_RUNNING
 from sundog.oci.timestamps import EPOCH_VARIABLE
 
 TYPE_CHECKING = False
@@ -26,6 +27,9 @@ PROXY_ARGS = frozenset(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
     for spelling in (name, name.lower())
 )
+
+# RUN also has these of the host, as in Charliecloud.
+HOST_VARIABLES = ("SSH_AUTH_SOCK", "USER")
 
 _TOTAL_LIMIT = 64 << 20  # characters
 TOO_LARGE = f"all instructions together have more than {_TOTAL_LIMIT >> 20} MiB after substitution"
@@ -90,13 +94,19 @@ class GlobalScope:
         self.size += len(text)
         return self.size <= _TOTAL_LIMIT
 
-    def proxies(self) -> dict[str, str]:
-        """Return the proxy variables of RUN: from ``--build-arg``, else from the environment."""
-        return {
-            name: value
-            for name in sorted(PROXY_ARGS)
-            if (value := self.given.get(name, self.environment.get(name))) is not None
-        }
+    def of_host(self) -> dict[str, str]:
+        """Return the variables that RUN gets from outside; neither the image nor a key has them.
+
+        The values of proxies may also come from ``--build-arg``.
+        """
+        variables = {"CH_RUNNING": CH_RUNNING.decode()}
+        for name in sorted(PROXY_ARGS):
+            if (value := self.given.get(name, self.environment.get(name))) is not None:
+                variables[name] = value
+        for name in HOST_VARIABLES:
+            if name in self.environment:
+                variables[name] = self.environment[name]
+        return variables
 
     def unused(self) -> list[str]:
         """Return the names in ``--build-arg`` that no ARG declares."""

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
-from sundog.builder.bases import Bases
+from sundog.builder.bases import SCRATCH, Bases, scratch_config
 from sundog.builder.failure import explained, is_fault, located
 from sundog.builder.files.add import FilesStepMaker
 from sundog.builder.files.context import BuildContext
 from sundog.builder.files.remote_access import RemoteAccess
-from sundog.builder.graph import SCRATCH
 from sundog.builder.keys import cache_key
-from sundog.builder.metadata import changes, pair_text
+from sundog.builder.metadata import changes, from_text, pair_text
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.builder.platforms import check_platform, wanted_platform
-from sundog.builder.report import HIT, MISS, instruction_line
-from sundog.builder.run.run_instruction import make_run_step
-from sundog.builder.scope import DEFAULT_PATH, PROXY_ARGS, TOO_LARGE, StageScope
+from sundog.builder.report import HIT, MISS
+from sundog.builder.run.run_instruction import make_run_step, new_command
+from sundog.builder.scope import PROXY_ARGS, StageScope
+from sundog.builder.shell_form import warn_of_shell_form
+from sundog.builder.state import StageResult
 from sundog.builder.tree_step import absolute
 from sundog.builder.unsupported import refuse_unsupported
 from sundog.builder.user import emulated_user
@@ -35,71 +35,26 @@ from sundog.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from sundog.builder.bases import ImageName
     from sundog.builder.files.add import Files
-    from sundog.builder.graph import Stage, StageGraph
-    from sundog.builder.options import BuildOptions
-    from sundog.builder.report import Report
-    from sundog.builder.scope import GlobalScope
-    from sundog.builder.secrets import SshAgents
+    from sundog.builder.graph import Stage
+    from sundog.builder.run.fakeroot import Fakeroot
+    from sundog.builder.state import BuildState
     from sundog.builder.tree_step import TreeStep
     from sundog.dockerfile.instructions import Instruction
-    from sundog.dockerfile.parse import Dockerfile
     from sundog.store.cache import CacheHit
-    from sundog.store.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """The result of a stage; ``layers`` is None if a dry run does not know them.
+def stage_result(state: BuildState, index: int) -> StageResult:
+    """Return the result of a stage; build it first if need be.
 
-    ``args`` are the ARGs that a stage built from this one sees, too.
+    A build learns what an ONBUILD trigger needs only when its stage begins.
     """
-
-    layers: tuple[str, ...] | None
-    config: ImageConfig
-    args: Mapping[str, str]
-
-
-@dataclass
-class BuildState:
-    """The state that the stages of a build share.
-
-    ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
-    started from.  Then come counts: all instructions, those that were not in the cache, and RUNs
-    that hooks changed.
-    """
-
-    store: Store
-    dockerfile: Dockerfile
-    options: BuildOptions
-    report: Report
-    scope: GlobalScope
-    graph: StageGraph
-    agents: SshAgents
-    results: dict[int, StageResult] = field(default_factory=dict)
-    bases: list[str] = field(default_factory=list)
-    instructions: int = 0
-    misses: int = 0
-    modified: int = 0
-
-    def result(self, index: int) -> StageResult:
-        """Return the result of a stage; build it first if need be.
-
-        A build learns what an ONBUILD trigger needs only when its stage begins.
-        """
-        if index not in self.results:
-            self.results[index] = StageBuild(self, self.graph.stages[index]).run()
-        return self.results[index]
-
-    def announce(self, instruction: Instruction, status: str, text: str) -> None:
-        """Print the line of an instruction and count it."""
-        if not self.scope.has_room(text):
-            raise self.dockerfile.error(instruction, TOO_LARGE)
-        self.report.info(instruction_line(instruction.line, status, text))
-        self.instructions += 1
+    if index not in state.results:
+        state.results[index] = StageBuild(state, state.graph.stages[index]).run()
+    return state.results[index]
 
 
 class StageBuild:
@@ -114,10 +69,19 @@ class StageBuild:
         self._layers: tuple[str, ...] | None = ()
         self._config = ImageConfig()
         self._has_own_cmd = False
+        self._fakeroot: Fakeroot | None = None
+        if state.options.run.force.fakeroot:
+            from sundog.builder.run.fakeroot import Fakeroot  # noqa: PLC0415 - seldom needed
+
+            self._fakeroot = Fakeroot(
+                state.report, lambda argv: state.announce_change(new_command(argv))
+            )
 
     def run(self) -> StageResult:
         """Carry out the stage's instructions."""
         self._timed(self._stage.start, self._from)
+        for name, default in self._stage.start.variables:
+            self._scope.declare(name, default)
         for instruction in (*self._triggers(), *self._stage.instructions):
             self._timed(instruction, partial(self._instruction, instruction))
         return StageResult(self._layers, self._config, self._scope.args)
@@ -134,7 +98,7 @@ class StageBuild:
         platform = wanted_platform(self._state.dockerfile, start) or options.platform
         status = HIT
         if isinstance(base, int):
-            result = self._state.result(base)
+            result = stage_result(self._state, base)
             self._layers, self._config = result.layers, result.config
             self._scope.args.update(result.args)
         elif isinstance(base, BuildContext):
@@ -145,14 +109,7 @@ class StageBuild:
                 hint="make an image of it with ch-image import; or use COPY --from",
             )
         elif base == SCRATCH:
-            made_for = platform or Platform.of_host()
-            self._config = ImageConfig(
-                architecture=made_for.architecture,
-                variant=made_for.variant,
-                os=made_for.os,
-                env=(f"PATH={DEFAULT_PATH}",),  # no reference says so, but every builder does it
-                working_dir="/",
-            )
+            self._config = scratch_config(platform or Platform.of_host())
         else:
             if isinstance(base, str):
                 self._state.bases.append(base)
@@ -162,9 +119,7 @@ class StageBuild:
                 status = MISS
             else:
                 self._layers, self._config = image.layers, image.config
-        option = f"--platform={start.platform} " if start.platform else ""
-        alias = f" AS {start.alias}" if start.alias else ""
-        self._state.announce(start, status, f"FROM {option}{start.image_text}{alias}")
+        self._state.announce(start, status, from_text(start))
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
             with self._showing(start, start.image_text):
@@ -184,6 +139,8 @@ class StageBuild:
         except SundogError as error:
             if self._state.options.is_modification or not is_fault(error):
                 raise
+            if close := self._stage.names.near(near):
+                error.hint = f"{close} {error.hint}".rstrip()
             raise located(self._state, instruction, error, near=near) from error
 
     def _triggers(self) -> tuple[Instruction, ...]:
@@ -197,6 +154,7 @@ class StageBuild:
             self._state.report.info(f"ONBUILD: {start.image_text} triggers {len(texts)}")
         triggers = parse_triggers(self._state.dockerfile, start, texts)
         refuse_unsupported(self._state.dockerfile, triggers)
+        warn_of_shell_form(self._state.dockerfile, triggers, self._state.report)
         return triggers
 
     def _instruction(self, written: Instruction) -> None:
@@ -241,7 +199,9 @@ class StageBuild:
         def files_of(name: str) -> Files:
             return self._files_of(instruction, name)
 
-        step, notice = make_run_step(self._state, instruction, self._scope, self._config, files_of)
+        step, notice = make_run_step(
+            self._state, instruction, self._scope, self._config, files_of, fakeroot=self._fakeroot
+        )
         self._step(instruction, step, notice)
 
     def _files(self, instruction: Copy | Add) -> None:
@@ -275,11 +235,15 @@ class StageBuild:
     def _layers_of(self, base: int | ImageName) -> tuple[str, ...] | None:
         """Return the layers of a stage or an image; None if they are not known yet."""
         if isinstance(base, int):
-            return self._state.result(base).layers
+            return stage_result(self._state, base).layers
         if base == SCRATCH:
             return ()
         platform = self._state.options.platform
-        image = self._bases.find(base, platform) or self._bases.fetch(base, platform)
+        image = self._bases.find(base, platform)
+        if image is None:
+            if isinstance(base, str) and (close := self._stage.names.near(base)):
+                self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
+            image = self._bases.fetch(base, platform)
         return None if image is None else image.layers
 
     def _workdir(self, instruction: Workdir) -> None:
@@ -335,7 +299,7 @@ class StageBuild:
             self._record(step.text, hit.layer)
             return
         if self._state.options.dry_run:
-            self._count_miss(notice)
+            self._note_start(instruction, notice)
             self._layers = None
             return
         with ExitStack() as stack:
@@ -344,7 +308,7 @@ class StageBuild:
                 if (hit := self._remembered(key)) is not None:  # another build was faster
                     self._record(step.text, hit.layer)
                     return
-            self._count_miss(notice)
+            self._note_start(instruction, notice)
             try:
                 layer = self._make(step, below)
             except SundogError as error:
@@ -352,11 +316,10 @@ class StageBuild:
             self._remember(key, layer)
         self._record(step.text, layer)
 
-    def _count_miss(self, notice: str) -> None:
-        self._state.misses += 1
+    def _note_start(self, instruction: Instruction, notice: str) -> None:
+        self._state.ran += isinstance(instruction, Run)
         if notice:
-            self._state.report.info(notice)
-            self._state.modified += 1
+            self._state.announce_change(notice)
 
     def _tell_waiting(self) -> None:
         self._state.report.info("waiting for another build that runs the same step")

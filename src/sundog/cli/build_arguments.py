@@ -23,7 +23,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="seccomp",
         default="seccomp",
-        help="emulation of root for RUN: seccomp (default), notify or none",
+        help="emulation of root for RUN: seccomp (default), notify, fakeroot or none",
     )
     parser.add_argument(
         "--no-fallback",

@@ -18,6 +18,7 @@ from sundog.dockerfile.instructions import From, Place, Run
 from sundog.dockerfile.parse import Dockerfile
 from sundog.dockerfile.source import Source
 from sundog.errors import SundogError, UsageError
+from sundog.kernel.process import LONGEST_STRING
 from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.record.names import canonical_name
 from sundog.store.store import Store
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from sundog.cli.report import Report
 
 _STDIN = "-"
-_ARGUMENT_LIMIT = 32 * 4096  # the longest argument that execve(2) takes
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
@@ -66,11 +66,12 @@ def _commands(arguments: ImageArguments) -> list[str]:
         commands = [_script(arguments.script)]
     for command in commands:
         size = len(os.fsencode(command))
-        if size >= _ARGUMENT_LIMIT or "\0" in command:
+        if size >= LONGEST_STRING or "\0" in command:
             fault = "a NUL in it" if "\0" in command else f"{size} bytes"
             raise UsageError(
                 f"can't run a command with {fault}",
-                f"at most {_ARGUMENT_LIMIT - 1} bytes of text; a Dockerfile can COPY and RUN more",
+                f"at most {LONGEST_STRING - 1} bytes of text; a Dockerfile can have more in a "
+                "heredoc of RUN",
             )
     return commands
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
+from sundog.builder.bases import SCRATCH, scratch_config
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import print_line
 from sundog.cli.registries import open_session, pull_options
 from sundog.record.names import DEFAULT_REGISTRY, canonical_name, name_to_directory, split_reference
 from sundog.registry.pull import pull
+from sundog.store.images import Image
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
@@ -32,9 +34,12 @@ def run(arguments: ImageArguments, report: Report) -> int:
     report.info(f"requesting arch:  {'yolo' if options.any_platform else options.wanted}")
     with Store.open(storage_path(arguments)) as store:
         report.verbose(f"storage directory: {os.fsdecode(store.path)}")
-        pull(
-            store, open_session(arguments, report), reference, name, options=options, report=report
-        )
+        if reference == SCRATCH:  # it is in no registry
+            config = scratch_config(options.wanted)
+            store.images.put(Image(canonical_name(name), name, config, (), f"pull {SCRATCH}"))
+        else:
+            session = open_session(arguments, report)
+            pull(store, session, reference, name, options=options, report=report)
     report.info("done")
     return 0
 

@@ -51,7 +51,7 @@ def become_ch_run(start: ChRunLine, line: Line, context: Context) -> NoReturn:
     """Become ``ch-run``.  Raises SundogError if that is not possible."""
     _prepare_stdin(line)
     storage = [] if context.storage is None else [f"--storage={context.storage}"]
-    execute([*ch_run(), *storage, *start.arguments], os.environ | start.variables | PODMAN_STATUSES)
+    execute([*ch_run(), *storage, *start.arguments], start.environment | PODMAN_STATUSES)
 
 
 def execute(argv: list[str], environment: dict[str, str]) -> NoReturn:

@@ -94,6 +94,11 @@ def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str
     path = failure.filename
     if failure.errno == errno.ENOEXEC:
         return "it is a program for another architecture than this machine has"
+    if failure.errno == errno.E2BIG:
+        return (
+            "its arguments and variables are too long: one has more than 131071 bytes, or all have "
+            "more than a fourth of the limit of the stack (ulimit -s)"
+        )
     if failure.errno == errno.ELOOP:
         return "it is a symbolic link to itself, or it or its interpreter is a link in /proc"
     if failure.errno == errno.ENOENT and path and exists(path):

@@ -27,6 +27,7 @@ from sundog.kernel.mounts import (
     MS_NODEV,
     MS_NOSUID,
     OPEN_TREE_CLONE,
+    RESOLVE_NO_MAGICLINKS,
     mount,
     mount_setattr,
     move_mount,
@@ -137,17 +138,23 @@ class DetachedMount:
                     f"can't bind: destination not found: {printable(destination)}",
                     MISSING_HINTS.get(destination, MISSING_HINT),
                 ) from None
-            make_mount_point(destination, is_directory=self.covers_directory())
+            self.make_mount_point()
             self.move()
+
+    def make_mount_point(self) -> None:
+        """Make the mount point at the destination, in the image."""
+        make_mount_point(self.destination, is_directory=self.covers_directory())
 
 
 class Bind(DetachedMount):
     """Show ``source``, a file or directory of the host and all mounts below, in the container.
 
     With ``covers_link``, it covers a symbolic link at its destination, and not the link's target.
+    With ``in_tmpfs``, the destination lies in a tmpfs of this container, so the mount point can be
+    made there.
     """
 
-    __slots__ = ("covers_link", "source")
+    __slots__ = ("covers_link", "in_tmpfs", "source")
 
     def __init__(
         self,
@@ -157,10 +164,12 @@ class Bind(DetachedMount):
         *,
         writable: bool = True,
         covers_link: bool = False,
+        in_tmpfs: bool = False,
     ) -> None:
         super().__init__(destination, need, writable=writable)
         self.source = source
         self.covers_link = covers_link
+        self.in_tmpfs = in_tmpfs
 
     def what(self) -> str:
         """See ``DetachedMount``."""
@@ -170,6 +179,15 @@ class Bind(DetachedMount):
         """Take a copy of the source's mounts."""
         hint = SOURCE_HINTS.get(self.destination, SOURCE_HINT)
         self.tree = copy_of_mounts(self.source, hint, writable=self.writable)
+
+    def make_mount_point(self) -> None:
+        """See ``DetachedMount``."""
+        if not self.in_tmpfs:
+            return super().make_mount_point()
+        is_directory = self.covers_directory()
+        return make_mount_point(
+            self.destination, is_directory=is_directory, inside=RESOLVE_NO_MAGICLINKS
+        )
 
     def move(self) -> None:
         """See ``DetachedMount``."""

@@ -115,10 +115,12 @@ class OverlayRoot:
     Every path is relative to the directory ``base``, or absolute.  The mount is made after a chdir
     to ``base``, because the names of all layers must fit into one page (mount(2)).  ``upper`` and
     ``work`` belong together; without them, the mount is read-only.  ``volatile`` leaves out all
-    syncing of the upper (Linux 5.10).
+    syncing of the upper (Linux 5.10).  The kernel mounts a volatile upper only once, because a
+    crash may have lost what was written to it (overlayfs.rst, "Volatile mount").  ``again`` says
+    that there was no crash.
     """
 
-    __slots__ = ("base", "layers", "upper", "volatile", "work")
+    __slots__ = ("again", "base", "layers", "upper", "volatile", "work")
 
     binds: tuple[tuple[bytes, bytes], ...] = ()
     directory = b""
@@ -131,7 +133,9 @@ class OverlayRoot:
         work: bytes | None = None,
         *,
         volatile: bool = False,
+        again: bool = False,
     ) -> None:
+        self.again = again
         self.base = base
         self.layers = layers
         self.upper = upper
@@ -172,6 +176,8 @@ class OverlayRoot:
 
     def _mount_at(self, place: bytes) -> None:
         os.chdir(self.base)
+        if self.again and self.work is not None:
+            forget_volatile_mount(self.work)
         mount_layers(
             place,
             self.layers,
@@ -182,6 +188,16 @@ class OverlayRoot:
             # Inode numbers stay unique even if the upper is on another file system.
             xino=self.upper is not None,
         )
+
+
+def forget_volatile_mount(work: bytes) -> None:
+    """Remove the kernel's mark that the work directory ``work`` was that of a volatile mount."""
+    mark = work + b"/work/incompat/volatile"
+    try:
+        os.unlink(mark + b"/dirty")
+        os.rmdir(mark)
+    except FileNotFoundError:
+        return
 
 
 def mount_root(root: "Root", *, writable: bool = False) -> int:

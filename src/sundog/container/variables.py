@@ -3,6 +3,8 @@
 Floor 0.
 """
 
+CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING: programs see that they run in a container
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping

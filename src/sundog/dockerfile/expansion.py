@@ -38,7 +38,7 @@ EXPANDED: dict[type[Instruction], tuple[str, ...]] = {
     Arg: ("variables",),
     Copy: ("sources", "destination", "heredocs", "chown", "chmod"),
     Env: ("pairs",),
-    From: ("image_text", "platform"),
+    From: ("image_text", "platform", "variables"),
     Label: ("pairs",),
     Stopsignal: ("signal",),
     User: ("user",),

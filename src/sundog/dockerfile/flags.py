@@ -26,7 +26,7 @@ _FILES: dict[str, Kind] = {
 FLAGS: dict[str, dict[str, Kind]] = {
     "ADD": {**_FILES, "checksum": TEXT, "keep-git-dir": SWITCH, "unpack": SWITCH},
     "COPY": {**_FILES, "from": TEXT, "parents": SWITCH},
-    "FROM": {"platform": TEXT},
+    "FROM": {"platform": TEXT, "arg": TEXTS},
     "HEALTHCHECK": {
         "interval": TEXT,
         "timeout": TEXT,

@@ -81,7 +81,16 @@ def _from(statement: Statement, place: Place) -> From:
                 "FROM needs an image, and may have AS and a name",
                 hint=comment_hint(words) or "FROM [--platform=PLATFORM] IMAGE [AS NAME]",
             )
-    return From(place=place, image_text=image, alias=alias, platform=flags.text("platform"))
+    return From(
+        place=place,
+        image_text=image,
+        alias=alias,
+        platform=flags.text("platform"),
+        variables=tuple(
+            _variable(Word(text := flag.value or "", flag.word.end - len(text)), "FROM --arg")
+            for flag in flags.all("arg")
+        ),
+    )
 
 
 def _arg(statement: Statement, place: Place) -> Arg:
@@ -89,13 +98,15 @@ def _arg(statement: Statement, place: Place) -> Arg:
     words = statement.quoted()
     if not words:
         raise statement.fault("ARG needs a name", hint="ARG NAME[=DEFAULT]")
-    variables = []
-    for word in words:
-        name, equals, default = word.text.partition("=")
-        if not name:
-            raise word.fault("ARG: no name before '='")
-        variables.append((name, default if equals else None))
-    return Arg(place=place, variables=tuple(variables))
+    return Arg(place=place, variables=tuple(_variable(word, "ARG") for word in words))
+
+
+def _variable(word: Word, where: str) -> tuple[str, str | None]:
+    """Parse ``NAME[=DEFAULT]``."""
+    name, equals, default = word.text.partition("=")
+    if not name:
+        raise word.fault(f"{where}: no name before '='")
+    return name, default if equals else None
 
 
 def _env(statement: Statement, place: Place) -> Env:

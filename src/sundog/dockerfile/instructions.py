@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sundog.dockerfile.heredocs import Heredoc
 
     Pairs = tuple[tuple[str, str], ...]
+    Variables = tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +52,22 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class From(Instruction):
-    """``FROM [--platform=P] IMAGE [AS ALIAS]``; the alias in lower case, "" if there is none."""
+    """``FROM [--platform=P] [--arg=NAME=VALUE]… IMAGE [AS ALIAS]``.
+
+    The alias is in lower case, "" if there is none.  ``variables`` are as those of an ARG.
+    """
 
     image_text: str
     alias: str = ""
     platform: str = ""
+    variables: Variables = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arg(Instruction):
     """``ARG NAME[=DEFAULT]…``; None if no default is given."""
 
-    variables: tuple[tuple[str, str | None], ...]
+    variables: Variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,6 @@
 """Messages between ``ch-run`` and its server of one-file images: text, and perhaps a descriptor.
 
-``ch-run`` sends DEVICE_MESSAGE with a device of FUSE that it has mounted: the number of the image,
-the owner of all its files (uid, gid as the server sees them in the mount's user namespace), and
-whether it wants the records of owners.  The server answers READY, with a descriptor of the records
-if they are wanted; or FAILED and the reason, in UTF-8.
+``messages`` has the texts.
 
 Floor 0.
 """
@@ -21,11 +18,7 @@ from _socket import (
     socket,
     socketpair,
 )
-from _struct import Struct
 
-DEVICE_MESSAGE = Struct("=4I")
-READY = b"ready"
-FAILED = b"failed:"
 LONGEST_MESSAGE = 4096
 DESCRIPTOR_BYTES = 4  # an int, in a message of SCM_RIGHTS
 CONTROL_SIZE = 64

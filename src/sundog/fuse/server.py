@@ -16,75 +16,19 @@ Floor 0.
 from __future__ import annotations
 
 import _thread
-import errno
 import os
 
 from sundog.errors import SundogError
-from sundog.fuse.channel import DEVICE_MESSAGE, FAILED, READY, Channel
+from sundog.fuse.channel import Channel
 from sundog.fuse.files import ImageFiles
-from sundog.fuse.protocol import (
-    DESTROY,
-    REPLY_HEAD,
-    REQUEST_HEAD,
-    REQUEST_SIZE,
-    UNANSWERED,
-)
+from sundog.fuse.messages import DEVICE_MESSAGE, FAILED, READY
 from sundog.fuse.records import write_records
+from sundog.fuse.requests import serve_device
 from sundog.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sundog.fuse.files import Buffers, Handler
-
-# The request was interrupted, or a signal came, or there was nothing after all.
-READ_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
-
-NO_BUFFERS: Buffers = ()
-
-
-def serve_device(device: int, handlers: dict[int, Handler]) -> None:
-    """Answer the requests of ``device`` until its file system is gone.  Raises OSError."""
-    request = bytearray(REQUEST_SIZE)
-    view = memoryview(request)
-    head, head_size, unpack, pack = (
-        REQUEST_HEAD.size,
-        REPLY_HEAD.size,
-        REQUEST_HEAD.unpack_from,
-        REPLY_HEAD.pack,
-    )
-    while True:
-        try:
-            length = os.readv(device, [request])
-        except OSError as error:
-            if error.errno in READ_AGAIN:
-                continue
-            if error.errno == errno.ENODEV:
-                return
-            raise
-        _, opcode, unique, node = unpack(request)
-        handler = handlers.get(opcode)
-        answer, number = NO_BUFFERS, 0
-        if handler is None:
-            if opcode in UNANSWERED:
-                continue
-            number = 0 if opcode == DESTROY else errno.ENOSYS
-        else:
-            try:
-                answer = handler(node, view[head:length])
-            except (SundogError, MemoryError):
-                number = errno.EIO  # the image is damaged
-            except OSError as error:
-                number = error.errno or errno.EIO
-        size = head_size
-        for buffer in answer:
-            size += len(buffer)
-        try:
-            os.writev(device, [pack(size, -number, unique), *answer])
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # an interrupted request is gone
-                raise
 
 
 class ImageServer:

@@ -1,11 +1,11 @@
-"""The last steps of ``ch-run``: the directory, the filters, the streams, and execve(2).
+"""The last steps of ``ch-run``: the environment, the directory, the filters, and execve(2).
 
 Floor 0.
 """
 
 import os
 
-from sundog.container.execute import execute, failure_hint
+from sundog.container.execute import execute, failure_hint, quoted
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.variables import Environment
 from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
@@ -15,13 +15,55 @@ from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import set_no_new_privs
+from sundog.launcher.environment import command_environment
 from sundog.launcher.messages import Messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.launcher.environment import EnvironmentChange
+    from sundog.launcher.main import PreparedCompanion
+    from sundog.launcher.options import CommandLine
     from sundog.launcher.statuses import Statuses
+
+
+def run_command(
+    line: "CommandLine",
+    what: "tuple[list[bytes], list[EnvironmentChange], bytes]",
+    prepared: "PreparedCompanion",
+    environment: Environment,
+    messages: Messages,
+    *,
+    statuses: "Statuses",
+    home: bytes,
+    tmpdir: bytes,
+    typing: bool,
+) -> int:
+    """Run the command in the container, in which this process is.
+
+    ``what`` is the command, the changes of its environment, and its directory.  ``home`` is the
+    directory of --home, or empty.  Returns an exit status unless this process becomes the command.
+    """
+    command, changes, workdir = what
+    who = prepared.identify()
+    if who is not None and who.uid:
+        home = home or who.home
+    command_environment(
+        environment,
+        changes,
+        messages,
+        home=home,
+        tmpdir=tmpdir,
+        expand=line.expand,
+        unset_mpi=line.unset_mpi,
+    )
+    change_directory(workdir)
+    messages.verbose(f"executing: {quoted(command)}")
+    return prepared.attend(
+        who,
+        lambda install: become(command, environment, messages, install, statuses, typing=typing),
+    )
 
 
 def become(

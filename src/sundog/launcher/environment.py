@@ -11,12 +11,14 @@ functions work in the container, because ``/root`` and ``/ch/environment`` belon
 import os
 
 from sundog.container.paths import exists
-from sundog.container.variables import Environment
+from sundog.container.variables import CH_RUNNING, Environment
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import libc_call, printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.launcher.messages import Messages
+from sundog.launcher.mpi import LAUNCHER_PREFIXES
 
+ALL_VARIABLES = b"*"  # the pattern that leaves what a rank of MPI needs
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 
 # The variables of an image.  ch-image writes this file.
@@ -25,7 +27,6 @@ IMAGE_ENVIRONMENT = b"/ch/environment"
 VARIABLE_HINT = "write NAME=VALUE, one variable on each line"
 
 HOME_DEFAULT = b"/root"
-CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING
 
 
 class SetVariables:
@@ -79,15 +80,20 @@ def command_environment(
     environment: Environment,
     changes: list[EnvironmentChange],
     messages: Messages,
-    home: bytes = b"",
     *,
+    home: bytes = b"",
+    tmpdir: bytes = b"",
     expand: bool = True,
+    unset_mpi: bool = False,
 ) -> None:
     """Turn ``environment``, the host's, into the command's; keep its order.
 
-    ``home`` is the home directory of the command's user, or empty.  Call it in the container.
+    ``home`` is the home directory of the command's user, or empty.  ``tmpdir`` is the new $TMPDIR,
+    or empty.  Values are expanded unless ``expand`` is false.  --unset-env='*' leaves what a rank
+    of MPI needs, without ``unset_mpi``.  Call it in the container.
     Raises SundogError if a change needs ``/ch/environment`` and that file cannot be read.
     """
+    kept = () if unset_mpi else LAUNCHER_PREFIXES
     hosts = {
         change.name: environment.get(change.name)
         for change in changes
@@ -103,10 +109,15 @@ def command_environment(
         environment.set(b"PATH", path)
         messages.verbose(f"new $PATH: {printable(path)}")
     environment.unset(b"TMPDIR")  # it is a path of the host
+    if tmpdir:
+        environment.set(b"TMPDIR", tmpdir)
     for change in changes:
         if isinstance(change, UnsetMatching):
-            for name in [name for name in environment.names() if matches(change.pattern, name)]:
-                set_or_unset(environment, name, None, messages)
+            for name in environment.names():
+                if change.pattern == ALL_VARIABLES and name.startswith(kept):
+                    continue
+                if matches(change.pattern, name):
+                    set_or_unset(environment, name, None, messages)
             continue
         if isinstance(change, SetExactly):
             found = hosts[change.name] if change.value is None else change.value

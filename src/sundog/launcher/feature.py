@@ -1,18 +1,13 @@
 """``ch-run --feature``: try whether a feature works on this machine.
 
-The process exits after a probe, so a probe may enter namespaces or install a filter.
+The process exits after a trial.  Few starts need this module: it is a joined module of its own.
 
 Floor 0.
 """
 
-import os
-
-from sundog.container.enter import enter_namespaces, mount_scratch
-from sundog.container.root import OverlayRoot
-from sundog.emulation.filter import install_fake_root
+from sundog.container.features import try_overlay, try_seccomp, try_squash, try_tmpfs_xattrs
 from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
 from sundog.kernel.libc import printable
-from sundog.kernel.process import set_no_new_privs
 from sundog.launcher.environment import has_extglob
 
 
@@ -24,45 +19,25 @@ def feature_status(name: bytes) -> int:
     if name not in FEATURES:
         known = b", ".join(FEATURES).decode()
         raise SundogError(f"unknown feature: {printable(name)}", f"the features are: {known}")
-    probe, absent = FEATURES[name]
+    attempt, absent = FEATURES[name]
     try:
-        return 0 if probe() else absent
+        attempt()
     except (SundogError, OSError):
         return absent
+    return 0
 
 
-def has_overlay() -> bool:
-    """Tell whether an ordinary user may mount an overlay.  -W needs that."""
-    enter_namespaces(os.getuid(), os.getgid())
-    scratch = mount_scratch()
-    for name in (b"lower", b"upper", b"work"):
-        os.mkdir(name, dir_fd=scratch)
-    base = b"/proc/self/fd/%d" % scratch
-    OverlayRoot(base, [b"lower"], b"upper", b"work", volatile=True).mount(-1)
-    return True
+def try_extglob() -> None:
+    """Find out whether the C library knows extended patterns."""
+    if not has_extglob():
+        raise SundogError("the C library knows no extended patterns")
 
 
-def has_seccomp() -> bool:
-    """Tell whether root emulation works on this architecture and kernel."""
-    set_no_new_privs()
-    install_fake_root()
-    return True
-
-
-def has_tmpfs_xattrs() -> bool:
-    """Tell whether a tmpfs has user.* attributes (Linux 6.6).
-
-    Without them, programs can't replace directories under -W.
-    """
-    enter_namespaces(os.getuid(), os.getgid())
-    os.setxattr(b"/proc/self/fd/%d" % mount_scratch(), b"user.sundog", b"1")
-    return True
-
-
-# name → the probe, and the exit status if the feature is absent
+# name → the trial, and the exit status if the feature is absent
 FEATURES = {
-    b"extglob": (has_extglob, EXIT_RUN),
-    b"overlayfs": (has_overlay, EXIT_ERROR),
-    b"seccomp": (has_seccomp, EXIT_RUN),
-    b"tmpfs-xattrs": (has_tmpfs_xattrs, EXIT_ERROR),
+    b"extglob": (try_extglob, EXIT_RUN),
+    b"overlayfs": (try_overlay, EXIT_ERROR),
+    b"seccomp": (try_seccomp, EXIT_RUN),
+    b"squash": (try_squash, EXIT_RUN),
+    b"tmpfs-xattrs": (try_tmpfs_xattrs, EXIT_ERROR),
 }

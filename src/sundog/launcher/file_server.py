@@ -11,23 +11,19 @@ Floor 0.
 """
 
 import os
-from _signal import (  # type: ignore[import-not-found]
-    SIG_BLOCK,
-    pthread_sigmask,
-    valid_signals,
-)
 
 from sundog.container.operations import Bind
 from sundog.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.container.squash_root import SquashRoot
 from sundog.errors import KernelError, SundogError
-from sundog.fuse.channel import DEVICE_MESSAGE, FAILED, READY, Channel, make_channel
+from sundog.fuse.channel import Channel, make_channel
 from sundog.fuse.device import mount_fuse
-from sundog.kernel.files import Closing, leave_descriptors
+from sundog.fuse.messages import DEVICE_MESSAGE, FAILED, READY
+from sundog.fuse.process import become_server
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, kernel_error, printable
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-from sundog.kernel.process import clear_command_line, prctl, set_dumpable
 from sundog.launcher.environment import SetVariables
 from sundog.launcher.image import Image
 from sundog.launcher.inherited import await_child, discard_child_signal
@@ -35,8 +31,6 @@ from sundog.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.record.stack import unpack_command
 from sundog.squashfs.sif import squashfs_place
 
-SERVER_NAME = b"sundog-fuse"  # as ps(1) shows it
-PR_SET_NAME = 15
 DESCRIPTOR_PATH = b"/proc/self/fd/%d"
 LARGEST_TEXT = 1 << 20  # in bytes: a file of the image that ``ch-run`` reads
 
@@ -173,13 +167,7 @@ class FileBind(Bind):
 
 def be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -> None:
     """Be the server.  Never returns normally."""
-    leave_descriptors((channel, *(fd for fd, _ in images)))
-    # The terminal's and the batch system's signals are for the command; the server ends after it.
-    pthread_sigmask(SIG_BLOCK, valid_signals())
-    set_dumpable(False)
-    clear_command_line()  # it has values of --set-env
-    prctl(PR_SET_NAME, b"PR_SET_NAME", SERVER_NAME)
-    os.chdir(b"/")
+    become_server((channel, *(fd for fd, _ in images)))
     from sundog.fuse.server import ImageServer  # noqa: PLC0415
 
     ImageServer(channel, images, is_single=is_single).run()

@@ -5,10 +5,16 @@ Floor 0.
 
 from sundog.container.mountpoint import components
 from sundog.container.operations import CREATED, DESIRED, OPTIONAL, Bind
+from sundog.container.paths import absolute
 from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.launcher.options import CommandLine
+
+TMP = b"/tmp"
 HOMES = b"home"  # the directory of Charliecloud's homes: /home/$USER
 
 
@@ -33,18 +39,43 @@ def home_places(environment: Environment) -> list[Bind]:
     return places
 
 
-def tmp_places(environment: Environment, host_tmp: bytes | None, *, writable: bool) -> list[Bind]:
-    """Return the bind of ``host_tmp``, which is $TMPDIR, at its own path if it is in use there.
+class TemporaryDirectory:
+    """What the container shows at /tmp: $TMPDIR or /tmp of the host, or a private tmpfs.
+
+    ``shown`` is the host's directory to show there; None stands for a private one.  ``places`` are
+    the binds that show $TMPDIR at its own path, too.  ``variable`` is the command's $TMPDIR; empty
+    if it is to be unset.
 
     A launcher of MPI ranks makes its session directory below $TMPDIR, and tells the ranks by a
-    variable (PMIX_SERVER_TMPDIR).  So a variable that names a file below is the reason.  The mount
-    point is not made in a ``writable`` image, where it would stay.
+    variable (PMIX_SERVER_TMPDIR).  So $TMPDIR is needed at its own path if a variable names a file
+    below it.  If it lies below /tmp, the container cannot show it at both places without a new
+    directory in it.  Then /tmp is the host's /tmp.
     """
-    if host_tmp is None or components(host_tmp) in ([], [b"tmp"]):
-        return []
-    below = host_tmp.rstrip(b"/") + b"/"
+
+    __slots__ = ("places", "shown", "variable")
+
+    def __init__(self, line: "CommandLine", environment: Environment) -> None:
+        self.shown: bytes | None = None
+        self.places: list[Bind] = []
+        self.variable = b""
+        if line.private_tmp:
+            return
+        self.shown = wanted = absolute(environment.get(b"TMPDIR") or TMP)
+        names = components(wanted)
+        if names in ([], [b"tmp"]) or not is_named(environment, wanted):
+            return
+        if names[0] == b"tmp":
+            self.shown, self.variable = TMP, wanted
+        else:
+            # The mount point is not made in a writable image, where it would stay.
+            self.places.append(Bind(wanted, wanted, OPTIONAL if line.write else DESIRED))
+
+
+def is_named(environment: Environment, directory: bytes) -> bool:
+    """Tell whether a variable other than $TMPDIR names a file below ``directory``."""
+    below = directory.rstrip(b"/") + b"/"
     for string in environment.strings():
         name, _, value = string.partition(b"=")
         if name != b"TMPDIR" and value.startswith(below) and value != below:
-            return [Bind(host_tmp, host_tmp, OPTIONAL if writable else DESIRED)]
-    return []
+            return True
+    return False

@@ -24,7 +24,6 @@ import os
 import sys
 
 from sundog.container.enter import enter_namespaces, lock_mounts
-from sundog.container.execute import quoted
 from sundog.container.paths import absolute, exists
 from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
@@ -35,16 +34,16 @@ from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
-from sundog.launcher.becoming import become, change_directory
+from sundog.launcher.becoming import run_command
 from sundog.launcher.choice import choose_image, command_missing, execution
 from sundog.launcher.dry_run import dry_run_text
-from sundog.launcher.environment import command_environment
 from sundog.launcher.help import help_text
-from sundog.launcher.host_places import home_places, tmp_places
+from sundog.launcher.host_places import TemporaryDirectory, home_places
 from sundog.launcher.image import Image, image_name
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
+from sundog.launcher.mpi import NATIVE_SECURITY_WARNING, native_security_fails, session_places
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
@@ -209,6 +208,9 @@ def launch(
     messages.verbose(f"private /tmp: {line.private_tmp:d}")
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
+    seen = (line.uid or 0) if line.notify else uid
+    if native_security_fails(environment, seen):
+        messages.warning(NATIVE_SECURITY_WARNING % seen)
 
     # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
@@ -234,7 +236,7 @@ def launch(
             home=home,
         )
     storage = find()
-    host_tmp = None if line.private_tmp else absolute(environment.get(b"TMPDIR") or b"/tmp")
+    temporary = TemporaryDirectory(line, environment)
     accounts = None
     if line.passwd and not line.notify:  # --notify needs the image's files
         found = find_accounts(uid, gid, messages)
@@ -243,16 +245,16 @@ def launch(
             remember_accounts(storage.directory, uid, gid, found)
     one_file, sources = find_one_files(line, storage)
     files = start_file_server(one_file, sources) if one_file or sources else None
-    temporary = tmp_places(environment, host_tmp, writable=line.write)
+    places = session_places(environment, temporary.shown, writable=line.write)
 
     def planned(root: "Root") -> Plan:
         return build_plan(
             root,
             writable=line.write,
             overlay_size=line.overlay_size,
-            host_tmp=host_tmp,
+            host_tmp=temporary.shown,
             accounts=accounts,
-            places=[*temporary, *homes],
+            places=[*temporary.places, *places, *homes],
             binds=line.binds,
             cray=exists(CRAY_DIRECTORY),
             files=files,
@@ -275,22 +277,23 @@ def launch(
             0, dry_run_text(plan, changes, workdir, command, joins=line.join, stored=name)
         )
     image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
-    command, changes, workdir = execution(line, image)
+    what = execution(line, image)
     prepared = companion.prepare(image, plan, None if group is None else group.channel)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
     if group is not None:
         group.publish()
-    who = prepared.identify()
-    home = who.home if who is not None and who.uid else b""
-    home = homes[0].source if homes else home
-    command_environment(environment, changes, messages, home, expand=line.expand)
-    change_directory(workdir)
-    messages.verbose(f"executing: {quoted(command)}")
-    return prepared.attend(
-        who,
-        lambda install: become(command, environment, messages, install, statuses, typing=typing),
+    return run_command(
+        line,
+        what,
+        prepared,
+        environment,
+        messages,
+        statuses=statuses,
+        home=homes[0].source if homes else b"",
+        tmpdir=temporary.variable,
+        typing=typing,
     )
 
 
@@ -320,17 +323,16 @@ def run_in_group(
     group.enter()
     if shown_image is not None:
         image = shown_image(line.operands[0])
-    command, changes, workdir = execution(line, image)
-    prepared = companion.prepare(image, None, group.channel)
-    who = prepared.identify()
-    if who is not None and who.uid:
-        home = home or who.home
-    command_environment(environment, changes, messages, home, expand=line.expand)
-    change_directory(workdir)
-    messages.verbose(f"executing: {quoted(command)}")
-    return prepared.attend(
-        who,
-        lambda install: become(command, environment, messages, install, statuses, typing=typing),
+    return run_command(
+        line,
+        execution(line, image),
+        companion.prepare(image, None, group.channel),
+        environment,
+        messages,
+        statuses=statuses,
+        home=home,
+        tmpdir=TemporaryDirectory(line, environment).variable,
+        typing=typing,
     )
 
 

@@ -24,7 +24,6 @@ from sundog.launcher.environment import (
     parse_variable,
     read_variables,
 )
-from sundog.launcher.feature import feature_status
 from sundog.launcher.help import OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
@@ -73,6 +72,7 @@ class CommandLine:
         "storage",
         "uid",
         "unsafe",
+        "unset_mpi",
         "user",
         "write",
     )
@@ -95,6 +95,7 @@ class CommandLine:
         self.expand = self.fallback = self.passwd = True
         self.dry = self.home = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
+        self.unset_mpi = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
         """Read ``arguments`` from left to right.
@@ -131,6 +132,8 @@ class CommandLine:
 
     def read_feature(self, value: bytes) -> None:
         """--feature FEAT."""
+        from sundog.launcher.feature import feature_status  # noqa: PLC0415
+
         raise Finished(feature_status(value))
 
     def read_gid(self, value: bytes) -> None:
@@ -208,6 +211,17 @@ class CommandLine:
         """-s, --storage DIR."""
         self.storage = value
 
+    def read_test(self, value: bytes) -> None:
+        """--test WHAT: log prints a message of each level; log-fail fails after that."""
+        if value not in (b"log", b"log-fail"):
+            raise SundogError(f"--test: no such test: {printable(value)}", "one of: log, log-fail")
+        self.messages.verbose("this is a message of level verbose")
+        self.messages.debug("this is a message of level debug")
+        self.messages.warning("this is a message of level warning")
+        if value == b"log-fail":
+            raise SundogError("the program failed as it was asked to (--test=log-fail)")
+        raise Finished(0)
+
     def read_uid(self, value: bytes) -> None:
         """-u, --uid UID."""
         self.uid = parse_id(value, "--uid")
@@ -226,6 +240,10 @@ class CommandLine:
                 "repeat --unset-env, with one plain pattern each; see: ch-run --feature=extglob",
             )
         self.changes.append(UnsetMatching(value))
+
+    def read_unset_mpi(self, _: None) -> None:
+        """--unset-mpi."""
+        self.unset_mpi = True
 
     def read_user(self, value: bytes) -> None:
         """--user NAME[:GROUP]."""

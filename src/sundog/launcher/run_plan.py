@@ -3,6 +3,7 @@
 Floor 0.
 """
 
+from sundog.container.mountpoint import components
 from sundog.container.operations import (
     CREATED,
     OPTIONAL,
@@ -82,7 +83,18 @@ def build_plan(
     operations += places or []
     for source, destination, is_writable in binds:
         if files is None:
-            operations.append(Bind(source, destination, CREATED, writable=is_writable))
+            in_tmpfs = host_tmp is None and is_in_tmp(destination, operations)
+            operations.append(
+                Bind(source, destination, CREATED, writable=is_writable, in_tmpfs=in_tmpfs)
+            )
         else:
             operations.append(files.bind(source, destination, CREATED, writable=is_writable))
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)
+
+
+def is_in_tmp(destination: bytes, operations: "list[Operation]") -> bool:
+    """Tell whether ``destination`` lies below /tmp, and below no other of the ``operations``."""
+    names = components(destination)
+    above = [components(earlier.destination) for earlier in operations]
+    lies_below = [other for other in above if names[: len(other)] == other]
+    return len(names) > 1 and b".." not in names and lies_below == [[b"tmp"]]

@@ -53,13 +53,13 @@ class ImageFacts:
 
 
 class ChRunLine:
-    """What starts ``ch-run``: its arguments, and additions to its environment."""
+    """What starts ``ch-run``: its arguments, and its environment."""
 
-    __slots__ = ("arguments", "variables")
+    __slots__ = ("arguments", "environment")
 
-    def __init__(self, arguments: list[str], variables: Mapping[str, str]) -> None:
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self.arguments = arguments
-        self.variables = variables
+        self.environment = environment
 
 
 class NamedGroup:
@@ -138,7 +138,7 @@ def run_line(
     if tag is not None:
         arguments.append(f"--join-tag={tag}")
     arguments += [image, *(["--", *command] if command else [])]
-    return ChRunLine(arguments, passed.variables)
+    return ChRunLine(arguments, passed.environment)
 
 
 def command_user(line: Line, facts: ImageFacts, caller: Caller) -> Who:
@@ -183,7 +183,7 @@ def exec_line(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
     arguments += passed.options
-    return ChRunLine([*arguments, image, "--", *command], passed.variables)
+    return ChRunLine([*arguments, image, "--", *command], passed.environment)
 
 
 def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:

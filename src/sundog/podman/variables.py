@@ -22,41 +22,40 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 PROXIES = frozenset({*_PROXIES, *map(str.upper, _PROXIES)})
 # What of the host is about the host itself, or about ``sundog`` and ``ch-run``.
 _HOSTS_OWN = frozenset({"HOME", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "SUNDOG_STATUSES"})
-# Variables that change how ch-run, its interpreter, a shell or the loader starts.
-_STEERING = frozenset(
-    {"HOME", "PATH", "TERM", "TMPDIR", "USER", "LANG", "POSIXLY_CORRECT"}
-    | {"IFS", "ENV", "PS4", "SHELLOPTS", "BASHOPTS", "BASH_ENV", "GLIBC_TUNABLES", "GCONV_PATH"}
+# Variables that change how ch-run, its interpreter, a shell or the loader starts.  ch-run gets
+# those of the host, and the command does not.
+_STEERING = (
+    *("HOME", "PATH", "TERM", "TMPDIR", "USER", "LANG", "POSIXLY_CORRECT", "IFS", "ENV", "PS4"),
+    *("SHELLOPTS", "BASHOPTS", "BASH_ENV", "GLIBC_TUNABLES", "GCONV_PATH"),
 )
-_STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "SLURM_", "OMPI_", "MALLOC_")
+_STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "MALLOC_")
+# What a rank of MPI needs of mpirun and srun: launcher/mpi.py.
+MPI_STARTS = (
+    *("FI_CXI_", "HYDI_", "MPI_LOCAL", "OMPI_", "PALS_", "PMIX_", "PMI_", "PRTE_"),
+    *("SLINGSHOT_", "SLURM_"),
+)
 _FILE_LIMIT = 1 << 20
 _HINT = "write -e NAME=VALUE, or -e NAME for the host's value"
 
 
-def everything_but(name: str) -> list[str]:
-    """Return patterns of fnmatch(3) that together match every word except ``name`` and "".
-
-    The letters of ``name`` must have no meaning in patterns.
-    """
-    patterns = [f"{name}?*"]
-    for end, letter in enumerate(name):
-        patterns.append(f"{name[:end]}[!{letter}]*")
-        if end:
-            patterns.append(name[:end])
-    return patterns
+def steers(name: str) -> bool:
+    """Tell whether a variable would change how ``ch-run`` itself starts."""
+    return name in _STEERING or name.startswith((*_STEERING_STARTS, *MPI_STARTS))
 
 
 class Passed:
     """The environment on its way to the command.
 
-    options    options of ``ch-run``, in their order
-    variables  what ``ch-run`` itself must have in its environment, because options name it
+    options      options of ``ch-run``, in their order
+    environment  that of ``ch-run`` itself: what of the host's it needs, what ranks of MPI need, and
+                 the values that ``options`` name
     """
 
-    __slots__ = ("options", "variables")
+    __slots__ = ("environment", "options")
 
-    def __init__(self, options: list[str]) -> None:
+    def __init__(self, host: Mapping[str, str], options: list[str]) -> None:
         self.options = options
-        self.variables: dict[str, str] = {}
+        self.environment = {name: value for name, value in host.items() if steers(name)}
 
     def show(self, name: str, value: str) -> None:
         """Pass a variable that everybody may see: the machine's users can read command lines."""
@@ -64,11 +63,11 @@ class Passed:
         self.options.append(f"--set-env={name}='{value}'")
 
     def hide(self, name: str, value: str) -> None:
-        """Pass a variable whose value may be a secret, unless it would steer ``ch-run`` itself."""
-        if name in _STEERING or name.startswith(_STEERING_STARTS):
+        """Pass a variable whose value may be a secret, unless it would steer ``ch-run``."""
+        if steers(name):
             self.show(name, value)
         else:
-            self.variables[name] = value
+            self.environment[name] = value
             self.options.append(f"--env={name}")
 
 
@@ -85,10 +84,13 @@ def passed_environment(
     ``home`` is the home directory; None leaves that to ``ch-run``.  ``image``: the container has
     a file with the image's variables.  Raises UsageError, and what ``read_file`` raises.
     """
-    passed = Passed(["--env-no-expand"])
+    passed = Passed(host, ["--env-no-expand"])
     if home is None:
-        passed.options += [f"--unset-env={pattern}" for pattern in everything_but("HOME")]
+        patterns = [name for name in _STEERING if name != "HOME"]
+        patterns += [f"{start}*" for start in _STEERING_STARTS]
+        passed.options += [f"--unset-env={pattern}" for pattern in patterns]
     else:
+        # The compiled ch-run serves this pattern, which leaves what a rank of MPI needs.
         passed.options.append("--unset-env=*")
         passed.show("HOME", home)
     passed.show("PATH", DEFAULT_PATH)

@@ -52,12 +52,24 @@ def name_to_directory(canonical: str) -> str:
     return canonical.replace("/", "%").replace(":", "+")
 
 
+def spelled_out(text: str) -> str:
+    """Return a name that may have the spelling of a directory, ``a%b+c``, as ``a/b:c``.
+
+    Charliecloud shows names in this spelling as directories, and takes it everywhere.  No other
+    name has either of the two characters.
+    """
+    return text.replace("%", "/").replace("+", ":")
+
+
 def split_reference(text: str) -> tuple[str, str, str, str]:
     """Return (registry, repository, tag, digest) of ``text``, with defaults filled in.
+
+    ``text`` may have either spelling of ``spelled_out``.
 
     ``tag`` is ``latest`` if ``text`` has neither tag nor digest, and empty if ``text`` has only a
     digest.  ``digest`` may be empty.  Raises ReferenceSyntaxError.
     """
+    text = spelled_out(text)
     scheme, slashes, _ = text.partition("://")
     if slashes:
         raise _reference_error(text, f"leave out {scheme + slashes!r}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sundog.errors import NotInStorage, RegistryError, StoreError
 from sundog.oci.platform import Platform
-from sundog.record.names import canonical_name
+from sundog.record.names import canonical_name, spelled_out
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -86,7 +86,7 @@ def _unchanged(
 
 def _renamed(store: Store, image: Image, name: str) -> Image:
     """Remember how the user typed the name now, for ``list``."""
-    if image.typed == name:
+    if image.typed == spelled_out(name):
         return image
     renamed = Image(image.reference, name, image.config, image.layers, image.origin, image.blobs)
     store.images.put(renamed)

@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.container.root import Root
     from sundog.store.layers import LayerId, Layers
     from sundog.store.storage import Storage
 
@@ -117,3 +118,7 @@ class CopySnapshot(DraftedSnapshot):
             paths = layers.paths(below)
             storage.worker.call(prepare_copy, self._draft, paths, storage.at(self._skeleton))
         self.root = DirectoryRoot(os.path.join(self._draft, b"work"))
+
+    def reopened(self) -> Root:
+        """See ``drivers.Snapshot``: a directory can be mounted again."""
+        return self.root

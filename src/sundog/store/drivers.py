@@ -45,6 +45,9 @@ class Snapshot(Protocol):
     def fake_sync(self) -> bool:
         """Whether RUN's syncs have to be faked; else they are real, or ``root`` ignores them."""
 
+    def reopened(self) -> Root:
+        """Return ``root`` for a further mount, with what was written to it; no mount is left."""
+
     def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
         """Return what a supervisor starts with; the caller sets ``owners`` to its records."""
 

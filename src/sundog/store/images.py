@@ -30,9 +30,9 @@ from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
 from sundog.oci.fields import Fields, parse_json
-from sundog.record.names import canonical_name, name_to_directory
+from sundog.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.record.stack import ImageStack, pack_stack
-from sundog.store.metadata import encoded, environment_file, metadata_file
+from sundog.store.metadata import encoded, metadata_files
 from sundog.store.volumes import volume_paths
 
 TYPE_CHECKING = False
@@ -127,14 +127,16 @@ class Images:
     def matching(self, *patterns: str) -> dict[str, Sequence[Image]]:
         """Return for each pattern the images whose typed or canonical name it matches.
 
-        A pattern is a glob of fnmatch(3), or a name.  For a name, no other image is read.
+        A pattern is a glob of fnmatch(3), or a name; it may have either spelling of
+        ``spelled_out``.  For a name, no other image is read.
         """
         images = self.list() if any(map(is_glob, patterns)) else ()
         return {
             pattern: [
                 image
                 for image in images
-                if fnmatchcase(image.typed, pattern) or fnmatchcase(image.reference, pattern)
+                if fnmatchcase(image.typed, spelled_out(pattern))
+                or fnmatchcase(image.reference, spelled_out(pattern))
             ]
             if is_glob(pattern)
             else self._named(pattern)
@@ -176,7 +178,7 @@ class Images:
         )
         description = {
             "reference": image.reference,
-            "typed": image.typed,
+            "typed": spelled_out(image.typed),
             "layers": image.layers,
             "origin": image.origin,
             "blobs": image.blobs,
@@ -185,9 +187,8 @@ class Images:
             b"image.json": json.dumps(description).encode(),
             b"config.json": json.dumps(image.config.to_json()).encode(),
             b"stack": pack_stack(stack),
-            b"root/ch/environment": environment_file(image.config),
-            b"root/ch/metadata.json": metadata_file(image.config),
         }
+        files |= {b"root" + path: data for path, data in metadata_files(image.config).items()}
         draft = storage.scratch.new()
         os.makedirs(os.path.join(draft, b"root/ch"))
         for name, data in files.items():
@@ -250,7 +251,7 @@ class Images:
         try:
             return self._read(directory)
         except StoreError as error:
-            name = _name_of(directory)
+            name = spelled_out(directory)
             return Image(name, name, ImageConfig(), (), error.message)
 
     def _others_are_replaced(self, directory: str, layers: tuple[LayerId, ...]) -> bool:
@@ -293,7 +294,7 @@ class Images:
                     return _read_image(fd)
                 except (FileNotFoundError, DocumentError) as error:
                     if is_at(path, fd):
-                        name = _name_of(directory)
+                        name = spelled_out(directory)
                         raise StoreError(
                             f"damaged image in storage: {name}: {error}", f"ch-image delete {name}"
                         ) from error
@@ -325,11 +326,6 @@ def _contents(dirfd: int, name: str) -> bytes:
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
     with open(fd, "rb") as file:
         return file.read()
-
-
-def _name_of(directory: str) -> str:
-    """Return the canonical name of the image in ``directory``."""
-    return directory.replace("%", "/").replace("+", ":")
 
 
 def _not_in_storage(text: str) -> NotInStorage:

@@ -20,6 +20,14 @@ _SHOWN = "metadata.json"
 OWN_METADATA = b"ch/metadata.json"
 
 
+def metadata_files(config: ImageConfig) -> dict[bytes, bytes]:
+    """Return the files that tell a container about its image, by path."""
+    return {
+        b"/ch/environment": environment_file(config),
+        b"/ch/metadata.json": metadata_file(config),
+    }
+
+
 def environment_file(config: ImageConfig) -> bytes:
     """Return the contents of ``/ch/environment``, sorted.
 

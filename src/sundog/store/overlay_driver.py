@@ -106,6 +106,13 @@ class OverlaySnapshot(DraftedSnapshot):
             volatile=not real_sync,
         )
 
+    def reopened(self) -> Root:
+        """See ``drivers.Snapshot``."""
+        root = self.root
+        return OverlayRoot(
+            root.base, root.layers, root.upper, root.work, volatile=root.volatile, again=True
+        )
+
 
 def _lowers(layers: Sequence[LayerId]) -> list[bytes]:
     return [layer.encode() + b"/tree" for layer in layers]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sundog.builder.check.subject import Finding, Subject, Written
+    from sundog.dockerfile.instructions import Variables
 
 _PLAIN = re.compile(r"\$(?:\{(\w+)\}|(\w+))")  # no modifier gives a default
 
@@ -101,7 +102,8 @@ def undefined_var(subject: Subject) -> Iterator[Finding]:
     global_values = _global_values(subject, with_build_args=True)
     environments: dict[str, dict[str, str] | None] = {"scratch": {}}
     for (_, start), stage in zip(subject.starts(), subject.stages, strict=True):
-        base = subject.dockerfile.expand(start, global_values).image_text
+        expanded_start = subject.dockerfile.expand(start, global_values)
+        base = expanded_start.image_text
         if base.lower() in environments:
             known = environments[base.lower()]
         else:
@@ -112,6 +114,13 @@ def undefined_var(subject: Subject) -> Iterator[Finding]:
                 environments[start.alias] = None
             continue
         defined = {"PATH": DEFAULT_PATH, **dict.fromkeys(PROXY_ARGS, ""), **known}
+
+        def declare(variables: Variables, defined: dict[str, str]) -> None:
+            for name, default in variables:
+                value = subject.facts.build_args.get(name, default)
+                defined.setdefault(name, value or global_values.get(name, ""))
+
+        declare(expanded_start.variables, defined)
         for written in stage[1:]:
             for name in _missing(subject, written, defined):
                 yield _undefined("UndefinedVar", written, name, defined.keys() - PROXY_ARGS)
@@ -119,9 +128,7 @@ def undefined_var(subject: Subject) -> Iterator[Finding]:
             if isinstance(expanded, Env):
                 defined.update(expanded.pairs)
             elif isinstance(expanded, Arg):
-                for name, default in expanded.variables:
-                    value = subject.facts.build_args.get(name, default)
-                    defined.setdefault(name, value or global_values.get(name, ""))
+                declare(expanded.variables, defined)
         if start.alias:
             environments[start.alias] = defined
 

@@ -2,7 +2,7 @@
 
 Specification: the Dockerfile reference, “COPY --chown”: the image's /etc/passwd or /etc/group
 resolves a name; a number is the ID itself.  Without a group, a number is also the group's ID, and a
-name has the group of its entry.
+name has the group of its entry.  Without a user, the user is root [BuildKit].
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class OwnerText:
 
     @classmethod
     def parse(cls, text: str) -> OwnerText:
-        """Split ``text``; raise BuildError if it has no user."""
+        """Split ``text``; raise BuildError if it has neither user nor group."""
         user, _, group = text.partition(":")
-        if not user:
-            raise BuildError(f"--chown: no user: {text}", "--chown=USER[:GROUP]")
-        return cls(user, group)
+        if not user and not group:
+            raise BuildError(f"--chown: neither user nor group: {text}", "--chown=USER[:GROUP]")
+        return cls(user or "0", group)
 
     @property
     def is_numeric(self) -> bool:

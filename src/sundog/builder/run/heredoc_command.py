@@ -8,13 +8,13 @@ a file, too.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
 from sundog.builder.tree_step import encoded
 from sundog.dockerfile.heredocs import parse_marker
 from sundog.errors import SubstitutionError
+from sundog.kernel.process import LONGEST_STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sundog.dockerfile.instructions import Run
 
 SCRIPT_DIRECTORY = "/run/.heredocs"
+_SHOWN = 200  # characters
 _LONG = "command"  # the name of the script that is a long command
 
 
@@ -53,12 +54,11 @@ def run_command(instruction: Run, shell: Sequence[str]) -> tuple[tuple[str, ...]
 def from_file(argv: tuple[str, ...]) -> tuple[tuple[str, ...], Script | None]:
     """If a command text is too long for an argument, return a command that reads it from a file.
 
-    For the shell form of RUN.  The kernel takes 32 pages: execve(2), MAX_ARG_STRLEN.  If the
-    shell's last option is not ``-c``, or is combined with others, the command stays unchanged.
+    For the shell form of RUN.  If the shell's last option is not ``-c``, or a group of options that
+    ends with it, the command stays unchanged.
     """
     *shell, text = argv
-    limit = 32 * os.sysconf("SC_PAGE_SIZE")
-    if len(encoded(text)) < limit or not re.fullmatch("-[a-zA-Z]*c", shell[-1]):
+    if len(encoded(text)) < LONGEST_STRING or not re.fullmatch("-[a-zA-Z]*c", shell[-1]):
         return argv, None
     option = shell.pop().removesuffix("c")
     options = [] if option == "-" else [option]
@@ -73,7 +73,8 @@ def heredoc_text(instruction: Run) -> str:
 
 def _beginning(heredoc: Heredoc) -> str:
     lines = [line.strip() for line in heredoc.body.splitlines() if line.strip()]
-    return (lines[0] if lines else "") + ("..." if len(lines) > 1 else "")
+    first = lines[0] if lines else ""
+    return first[:_SHOWN] + ("..." if len(lines) > 1 or len(first) > _SHOWN else "")
 
 
 def _is_marker(line: str) -> bool:

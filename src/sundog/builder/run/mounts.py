@@ -16,7 +16,7 @@ from sundog.builder.keys import cache_key
 from sundog.builder.run.heredoc_command import SCRIPT_DIRECTORY
 from sundog.builder.tree_step import encoded
 from sundog.container.mounted_tree import MountedTree
-from sundog.container.operations import CREATED, Bind, DetachedMount, FileMount, TmpfsMount
+from sundog.container.operations import CREATED, DESIRED, Bind, DetachedMount, FileMount, TmpfsMount
 from sundog.container.root import DirectoryRoot, OverlayRoot
 from sundog.container.step import in_root
 from sundog.container.step_mounts import TreeMount
@@ -174,7 +174,10 @@ class PreparedMounts:
 
 @dataclass(frozen=True, slots=True)
 class RunMounts:
-    """The mounts of one RUN, in order, and the objects that they are made from."""
+    """The mounts of one RUN, in order, and the objects that they are made from.
+
+    ``metadata`` are files that tell RUN about the image, by path.  They are not part of the key.
+    """
 
     mounts: tuple[RunMount, ...]
     scripts: tuple[Script, ...]
@@ -183,6 +186,7 @@ class RunMounts:
     cache_namespace: str
     store: Store
     report: Report
+    metadata: Mapping[bytes, bytes] = field(default_factory=dict)
 
     def key(self) -> Field:
         """Return the mounts' part of the key of the RUN; raise BuildError for a missing file."""
@@ -210,6 +214,8 @@ class RunMounts:
             for script in self.scripts:
                 path = encoded(f"{SCRIPT_DIRECTORY}/{script.name}")
                 prepared.operations.append(_file(encoded(script.text), path, _SCRIPT_MODE))
+            for target, contents in self.metadata.items():
+                prepared.operations.append(FileMount(contents, target, DESIRED, writable=False))
             yield prepared
 
     def _tell_waiting(self, name: str) -> None:

@@ -9,23 +9,27 @@ from sundog.builder.run.inject import inject
 from sundog.builder.run.mounts import ContextOrigin, ImageOrigin, RunMount, RunMounts
 from sundog.builder.run.step import RunStep
 from sundog.builder.scope import PROXY_ARGS
-from sundog.builder.tree_step import absolute
+from sundog.builder.tree_step import absolute, encoded
 from sundog.builder.user import emulated_user, is_root
 from sundog.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
 from sundog.dockerfile.words import expand
+from sundog.kernel.process import LONGEST_STRING
+from sundog.store.metadata import metadata_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sundog.builder.files.add import Files
+    from sundog.builder.run.fakeroot import Fakeroot
     from sundog.builder.run.mounts import MountOrigin
     from sundog.builder.scope import StageScope
-    from sundog.builder.stage import BuildState
+    from sundog.builder.state import BuildState
     from sundog.dockerfile.instructions import Run
     from sundog.oci.config import ImageConfig
 
 _HOME = "/root"
+_LONG_HINT = "put the text into a file: COPY <<EOF /FILE; or into a heredoc of RUN in shell form"
 _PATH_LIMIT = 4000  # characters; the kernel has PATH_MAX
 _CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 _INSECURE = "insecure"
@@ -41,10 +45,13 @@ def make_run_step(
     scope: StageScope,
     config: ImageConfig,
     files_of: Callable[[str], Files],
+    *,
+    fakeroot: Fakeroot | None = None,
 ) -> tuple[RunStep, str]:
     """Return the step, and a notice for the time when it runs ("" for none).
 
-    ``files_of`` resolves ``from`` in a mount.  Raises DockerfileError.
+    ``files_of`` resolves ``from`` in a mount.  ``fakeroot`` is the stage's.  Raises
+    DockerfileError.
     """
     options = state.options.run
     argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
@@ -68,6 +75,7 @@ def make_run_step(
         state.options.build_args.get(_CACHE_NAMESPACE, ""),
         state.store,
         state.report,
+        metadata_files(config),
     )
     if instruction.security == _INSECURE:
         state.report.info(_SECURITY_NOTE)
@@ -82,11 +90,14 @@ def make_run_step(
             f"RUN stays root after USER with --force={mode}; notify runs it as that user"
         )
     home = {} if user else {"HOME": _HOME}
+    variables = {**home, **options.force.environment, **variables}
+    if fault := too_long(command, variables):
+        raise state.dockerfile.error(instruction, fault, hint=_LONG_HINT)
     step = RunStep(
         text,
         command,
-        {**home, **options.force.environment, **variables},
-        {**state.scope.proxies(), **proxies},
+        variables,
+        {**state.scope.of_host(), **proxies},
         config.working_dir or "/",
         options,
         state.store,
@@ -94,8 +105,25 @@ def make_run_step(
         mounts,
         offline=instruction.network == _NO_NETWORK,
         user=user,
+        fakeroot=fakeroot,
     )
-    return step, f"--force: RUN: new command: {list(hooked)!r}" if hooked != argv else ""
+    return step, new_command(hooked) if hooked != argv else ""
+
+
+def too_long(argv: Sequence[str], variables: Mapping[str, str]) -> str:
+    """Say which string of a command the kernel would not pass to it; "" if it takes all."""
+    strings = {"an argument of the command": argv}
+    strings |= {f"the variable {name}": [f"{name}={value}"] for name, value in variables.items()}
+    for what, several in strings.items():
+        for string in several:
+            if (size := len(encoded(string))) >= LONGEST_STRING:
+                return f"{what} has {size} bytes; the kernel passes at most {LONGEST_STRING - 1}"
+    return ""
+
+
+def new_command(argv: Sequence[str]) -> str:
+    """Return the notice that RUN runs another command than the written one."""
+    return f"--force: RUN: new command: {list(argv)!r}"
 
 
 def _mounts(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
+from functools import partial
 
 from sundog.builder.keys import cache_key
 from sundog.builder.tree_step import encoded
 from sundog.builder.user import identify
+from sundog.container.execute import SCRIPT_SHELL
 from sundog.container.step import run_step, run_supervised
 from sundog.container.step_plan import Step
 from sundog.errors import BuildError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from sundog.builder.options import RunOptions
     from sundog.builder.report import Report
+    from sundog.builder.run.fakeroot import Fakeroot
     from sundog.builder.run.mounts import PreparedMounts, RunMounts
     from sundog.store.drivers import Snapshot
     from sundog.store.store import Store
@@ -33,15 +36,17 @@ _FULL = 1 << 20  # bytes; with less free space, a file system counts as full
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """RUN: ``argv`` has the hooks' arguments, ``environment`` has no proxies.
+    """RUN: ``argv`` has the hooks' arguments.
 
-    ``user`` is the user that the command sees itself as; "" is root.
+    ``environment`` has all variables that may change the result, and ``unkeyed`` the others.
+    ``user`` is the user that the command sees itself as; "" is root.  ``fakeroot`` may change the
+    command when it runs.
     """
 
     text: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    proxies: Mapping[str, str]
+    unkeyed: Mapping[str, str]
     working_dir: str
     options: RunOptions
     store: Store
@@ -49,6 +54,7 @@ class RunStep:
     mounts: RunMounts
     offline: bool = False
     user: str = ""
+    fakeroot: Fakeroot | None = None
 
     @property
     def is_bare(self) -> bool:
@@ -71,7 +77,7 @@ class RunStep:
             self.argv,
             dict(self.environment),
             self.working_dir,
-            self.options.force.mode,
+            self.options.force.key,
             self.offline,
             self.mounts.key(),
             self.user,
@@ -88,27 +94,41 @@ class RunStep:
             raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
 
     def _run(self, snapshot: Snapshot, prepared: PreparedMounts) -> int:
-        environment = {**self.proxies, **self.environment, **prepared.environment}
+        environment = {**self.unkeyed, **self.environment, **prepared.environment}
         who = identify(self.user, snapshot.root) if self.user else None
         if who is not None:
             environment.setdefault("HOME", os.fsdecode(who.home))
-        step = Step(
-            snapshot.root,
-            [encoded(word) for word in self.argv],
-            {encoded(name): encoded(value) for name, value in environment.items()},
-            encoded(self.working_dir),
-            seccomp=self.options.force.seccomp,
-            fake_sync=snapshot.fake_sync,
+        force = self.options.force
+        make = partial(
+            Step,
+            env={encoded(name): encoded(value) for name, value in environment.items()},
             binds=self.options.binds,
-            mounts=prepared.operations,
             offline=self.offline,
-            identity=who,
             stdout=self.options.stdout,
             stderr=self.options.stderr,
         )
-        if self.options.force.notify:
+        argv, root = self.argv, snapshot.root
+        if self.fakeroot is not None:
+
+            def initialize(command: str) -> int:
+                shell = [SCRIPT_SHELL, b"-c", encoded(command)]
+                return run_step(make(snapshot.reopened(), shell, cwd=b"/"))
+
+            scripts = [script.text for script in self.mounts.scripts]
+            argv = self.fakeroot.command(argv, scripts, root, initialize)
+            root = snapshot.reopened()
+        step = make(
+            root,
+            [encoded(word) for word in argv],
+            cwd=encoded(self.working_dir),
+            seccomp=force.seccomp,
+            fake_sync=snapshot.fake_sync,
+            mounts=prepared.operations,
+            identity=who,
+        )
+        if force.notify:
             return self._supervise(step, snapshot, prepared)
-        snapshot.owners = StepOwners({}, guessed=self.options.force.seccomp)
+        snapshot.owners = StepOwners({}, guessed=force.seccomp or force.fakeroot)
         return run_step(step)
 
     def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
@@ -129,7 +149,7 @@ class RunStep:
             return "it ran without root emulation; --force=seccomp, the default, has it"
         space = os.statvfs(self.store.path)
         if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
-            return ""
+            return "" if self.fakeroot is None else self.fakeroot.hint()
         return (
             f"no space left on {file_system_of(self.store.path)}: "
             f"storage directory {printable(self.store.path)}"

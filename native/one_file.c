@@ -1,0 +1,144 @@
+/* An image that is one file, SquashFS: launcher/one_file.py, launcher/file_server.py.
+ *
+ * The server of FUSE is a process of the host, in Python.  This program starts it before there are
+ * namespaces, mounts the file in those of the container, and passes the device of FUSE on. */
+
+static struct { const char *words[10]; int count, ends[2]; } server; /* command line, channel */
+
+/* Open a file with SquashFS; return -1 for anything else. */
+static long open_squashfs(const char *path)
+{
+    struct status status;
+    char start[SIF_MAGIC_PLACE + sizeof SIF_MAGIC] = {0};
+    if (status_of(AT_FDCWD, path, 0, &status) || !is_type(&status, S_IFREG)) return -1;
+    long file = open_at(AT_FDCWD, path, READ);
+    if (file < 0 || CALL(read, file, start, sizeof start - 1) < 0) return -1;
+    if (begins(start + SIF_MAGIC_PLACE, SIF_MAGIC)) decline("a file of Apptainer");
+    if (begins(start, SQUASHFS_MAGIC)) return file;
+    CALL(close, file);
+    return -1;
+}
+
+/* Open the image if it is one file.  A name in the storage takes precedence. */
+static void find_one_file(struct image *image, const struct options *options)
+{
+    const char *path = options->operands[0];
+    for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
+        if (!equal(bind->source, bind->target) && open_squashfs(bind->source) >= 0)
+            decline("a bind of SquashFS");
+    image->file = open_squashfs(path);
+    const char *name = image->file < 0 ? NULL : image_directory(path);
+    long storage = name ? open_storage(image) : -1;
+    if (storage < 0) return;
+    if (CALL(faccessat, storage, JOINED("images/", name)) != -ENOENT) image->file = -1;
+    CALL(close, storage);
+}
+
+/* Add the interpreter beside this program, or that of ch-image, and its arguments. */
+static void make_command(void)
+{
+    struct status status;
+    char *directory = allocate(PATH_LIMIT);
+    must(find_own_directory(directory), "/proc/self/exe");
+    const char *interpreter = JOINED(directory, "python3");
+    if (CALL(faccessat, AT_FDCWD, interpreter, X_OK)) {
+        long script = open_at(AT_FDCWD, JOINED(directory, "ch-image"), READ);
+        const char *line = contents(script, "an interpreter", &status);
+        if (!begins(line, "#!/")) decline("an interpreter");
+        interpreter = interpreter_of(line + 2);
+    }
+    const char *words[] = {interpreter, "-I", "-S", "-E", "-c", SERVER_PROGRAM, directory};
+    memcpy(server.words, words, sizeof words);
+    server.count = sizeof words / sizeof *words;
+}
+
+/* Give this process a copy of a descriptor that stays open at the exec, from 3 on. */
+static long inherited(long fd) { return must(CALL(fcntl, fd, F_DUPFD, 3), "fcntl"); }
+
+/* Execute the server.  Its messages come by the channel.  Python starts faster without streams. */
+static _Noreturn void execute_server(long file, char **strings)
+{
+    server.words[server.count++] = decimal(inherited(server.ends[1]));
+    server.words[server.count++] = decimal(inherited(file));
+    for (int fd = 0; fd < 3; fd++) CALL(close, fd);
+    CALL(execve, server.words[0], server.words, strings);
+    leave(1);
+}
+
+/* Start the server in a session of its own.  The command does not know this process, because its
+ * parent ends.  Both run on this stack, so use no local variable later. */
+__attribute__((noinline)) static void start_server(long file, char **strings)
+{
+    make_command();
+    must(CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0, server.ends), "socketpair");
+    is_child = 1;
+    long pid = VFORK(0);
+    if (!pid) {
+        must(CALL(setsid, 0), "setsid");
+        if (!VFORK(0)) execute_server(file, strings);
+        leave(0);
+    }
+    is_child = 0;
+    await(must(pid, "clone"));
+    CALL(close, server.ends[1]);
+}
+
+/* Make a detached mount of FUSE: fuse/device.py. */
+static long mount_fuse(long device, const char *uid, const char *gid)
+{
+    const char *const settings[][2] = {
+        {"source", "sundog"}, {"fd", decimal(device)}, {"rootmode", "40000"}, {"user_id", uid},
+        {"group_id", gid}, {"default_permissions", NULL}, {"ro", NULL}};
+    long context = must(CALL(fsopen, "fuse", FSOPEN_CLOEXEC), "fsopen");
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        must(CALL(fsconfig, context, settings[i][1] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
+                  settings[i][0], settings[i][1]), "fsconfig");
+    must(CALL(fsconfig, context, FSCONFIG_CMD_CREATE), "fsconfig");
+    const int attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    long tree = must(CALL(fsmount, context, FSMOUNT_CLOEXEC, attributes), "fsmount");
+    CALL(close, context);
+    return tree;
+}
+
+/* Read what the image has at a path in its root; return < 0 if there is nothing. */
+static long open_inside(long root, const char *path, int flags)
+{
+    return open_within(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+/* Read the default command.  Decline an image whose programs need a start of their own. */
+static void read_own_command(struct image *image, long root)
+{
+    static const char *const others[] = {SIF_RUN, SIF_RUNSCRIPT, ENROOT_ENTRY};
+    struct status status;
+    long stack = open_inside(root, OWN_COMMAND, READ);
+    image->tree = "";
+    if (stack >= 0) {
+        read_stack(image, contents(stack, OWN_COMMAND, &status), &status);
+        if (*image->tree || *image->layers) decline("layers in a file");
+        return;
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (open_inside(root, others[i], O_PATH) >= 0) decline("an image of another program");
+}
+
+/* Mount the image in the container's namespaces, and wait until its server is ready. */
+static void mount_one_file(struct image *image, const struct options *options)
+{
+    uint32_t request[4] = {0, options->uid, options->gid, 0};
+    char answer[sizeof SERVER_READY] = {0};
+    int device = (int)must(open_at(AT_FDCWD, FUSE_DEVICE, O_RDWR), FUSE_DEVICE);
+    struct { uint64_t length; int level, type, fd, padding; } control = {
+        20, SOL_SOCKET, SCM_RIGHTS, device, 0};
+    struct part part = {(char *)request, sizeof request};
+    struct message message = {0, 0, &part, 1, &control, sizeof control, 0};
+    if (options->write) decline("-w with a file");
+    image->storage_at = open_storage(image);
+    image->shown = mount_fuse(device, decimal(options->uid), decimal(options->gid));
+    must(CALL(sendmsg, server.ends[0], &message, MSG_NOSIGNAL), "the server of a file");
+    CALL(close, device); /* only the server has it: if that ends, no program waits for it */
+    if (CALL(read, server.ends[0], answer, sizeof answer) != sizeof answer - 1
+        || !equal(answer, SERVER_READY))
+        decline("the server of a file");
+    read_own_command(image, image->shown);
+}

@@ -1,0 +1,58 @@
+"""``ch-checkns``'s command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sundog.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+_DESCRIPTION = """\
+Try each step that a container needs on this machine.  Print ok, or what is
+refused, why, and the command that mends it.
+"""
+
+
+class CheckArguments(argparse.Namespace):
+    """The options as attributes."""
+
+    help: bool = False
+    version: bool = False
+    all: bool = False
+    json: bool = False
+    storage: str | None = None
+    verbose: int = 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = _Parser(
+        "ch-checkns",
+        usage="ch-checkns [OPTION...]",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--all", action="store_true", help="try every feature, not only what each container needs")
+    add("--json", action="store_true", help="print the outcomes as JSON")
+    add("-s", "--storage", metavar="DIR", help="the storage directory that --all looks at")
+    add("-v", "--verbose", action="count", default=0, help="print each step")
+    add("-h", "--help", action="store_true", help="print this help and exit")
+    add("--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> CheckArguments:
+    """Parse the command line; raise UsageError."""
+    return make_parser().parse_args(argv, CheckArguments())

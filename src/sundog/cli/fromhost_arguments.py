@@ -1,0 +1,152 @@
+"""``ch-fromhost``'s command line: options may stand anywhere.
+
+--dest counts for the files that are named after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sundog.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+_DESCRIPTION = "Put files of the host into the directory of an image: all of them, or none."
+_EPILOGUE = """\
+Without --dest, the path of a file tells its place: a path with /bin or /sbin is
+a program, for /usr/bin; a path with /lib or .so is a library, for the directory
+that the image's linker searches first.  If there was a library, ldconfig brings
+the linker's cache of the image up to date.  See ch-fromhost(1).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOption:
+    """An option that names files, its value, and the --dest that counts for it ("": none)."""
+
+    option: str
+    value: str
+    destination: str
+
+
+class FromhostArguments(argparse.Namespace):
+    """The options as attributes."""
+
+    help: bool = False
+    version: bool = False
+    images: list[str]
+    files: list[FileOption]
+    destination: str = ""
+    print_lib: bool = False
+    print_fi: bool = False
+    print_cray_fi: bool = False
+    no_ldconfig: bool = False
+    quiet: int = 0
+    verbose: int = 0
+
+    def __init__(self) -> None:
+        super().__init__(images=[], files=[])
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help")
+
+
+class _AddFiles(argparse.Action):
+    """Add a FileOption, with the --dest that has been read so far."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option: str | None = None,
+    ) -> None:
+        option = self.option_strings[-1]
+        if values == "":
+            raise UsageError(f"{option} must not be empty")
+        value = values if isinstance(values, str) else ""
+        namespace.files.append(FileOption(option, value, namespace.destination))
+
+
+class _SetDestination(argparse.Action):
+    """Check --dest and remember it."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option: str | None = None,
+    ) -> None:
+        if not values:
+            raise UsageError("--dest must not be empty")
+        if not values.startswith("/"):
+            raise UsageError(f"not an absolute path: {values}", "DST is a directory of the image")
+        namespace.destination = values
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = _Parser(
+        "ch-fromhost",
+        usage="ch-fromhost [OPTION...] FILE_OPTION... IMGDIR",
+        description=_DESCRIPTION,
+        epilog=_EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("images", metavar="IMGDIR", nargs="*", help="the directory of the image")
+    named = parser.add_argument_group("files (at least one of these; each may be repeated)")
+    add_files = named.add_argument
+    add_files("-c", "--cmd", metavar="CMD", action=_AddFiles, help="the files that CMD prints")
+    add_files("-f", "--file", metavar="FILE", action=_AddFiles, help="the files in the list FILE")
+    add_files("-p", "--path", metavar="PATH", action=_AddFiles, help="the file PATH")
+    add_files(
+        "--nvidia", action=_AddFiles, nargs=0, help="what nvidia-container-cli lists: GPU libraries"
+    )
+    add_files("--cray-cxi", action=_AddFiles, nargs=0, help="libfabric: $CH_FROMHOST_OFI_CXI")
+    add_files("--cray-gni", action=_AddFiles, nargs=0, help="a provider: $CH_FROMHOST_OFI_GNI")
+    add(
+        *("-d", "--dest"),
+        metavar="DST",
+        action=_SetDestination,
+        help="the image's directory for the files named after this option",
+    )
+    add("--no-ldconfig", action="store_true", help="leave the linker's cache as it is")
+    add(
+        *("--print-lib", "--lib-path"),
+        action="store_true",
+        dest="print_lib",
+        help="print the image's directory for libraries, and exit",
+    )
+    add("--print-fi", action="store_true", help="print that for providers of libfabric, and exit")
+    add("--print-cray-fi", action="store_true", help="print that of libfabric, and exit")
+    add("-q", "--quiet", action="count", default=0, help="print warnings and errors only")
+    add("-v", "--verbose", action="count", default=0, help="print each file; twice: also more")
+    add("-h", "--help", action="store_true", help="print this help and exit")
+    add("--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> FromhostArguments:
+    """Parse the command line; raise UsageError."""
+    # argparse of Python 3.11 looks for options after "--", too.
+    end = argv.index("--") if "--" in argv else len(argv)
+    arguments = FromhostArguments()
+    make_parser().parse_intermixed_args(list(argv[:end]), arguments)
+    arguments.images = [*arguments.images, *argv[end + 1 :]]
+    if arguments.help or arguments.version:
+        return arguments
+    if not arguments.images:
+        raise UsageError("no image specified", "ch-fromhost --help")
+    if len(arguments.images) > 1:
+        raise UsageError(f"duplicate image: {arguments.images[1]}", "name one image at a time")
+    return arguments

@@ -1,0 +1,90 @@
+"""What containers can do here beyond the minimum: overlays, FUSE, supervision, PID namespaces."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.container.enter import enter_namespaces, mount_scratch
+from sundog.container.features import try_overlay, try_squash, try_tmpfs_xattrs
+from sundog.container.step import supervision_obstacle
+from sundog.doctor.outcome import Check, NotHere
+from sundog.emulation.notify.seccomp.trial import obstacle
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.mounts import MS_NODEV, MS_NOSUID, mount
+
+_LIMITS = ("user", "mnt", "pid")
+
+
+def _overlay() -> str:
+    try_overlay()
+    return "ch-run -W works"
+
+
+def _overlay_attributes() -> str:
+    try:
+        try_tmpfs_xattrs()
+    except OSError as error:
+        raise NotHere(
+            f"a tmpfs has no user.* attributes: {error.strerror}",
+            "under ch-run -W programs can't replace directories; Linux 6.6 and newer have them",
+        ) from error
+    return ""
+
+
+def _fuse() -> str:
+    try_squash()
+    return "ch-run runs SquashFS and SIF files"
+
+
+def _notify() -> str:
+    reason = obstacle()
+    if reason:
+        raise SundogError(
+            f"root emulation that remembers is not possible: {reason}",
+            "--force=notify and ch-run --notify use --force=seccomp instead",
+        )
+    return ""
+
+
+def _pid_namespace() -> str:
+    reason = supervision_obstacle()
+    if reason:
+        raise SundogError(
+            reason,
+            "RUN works without, but sees the processes of the host; --force=notify is impossible",
+        )
+    return ""
+
+
+def _binfmt() -> str:
+    enter_namespaces(0, 0)
+    scratch = mount_scratch()
+    os.mkdir(b"binfmt", dir_fd=scratch)
+    place = b"/proc/self/fd/%d/binfmt" % scratch
+    try:
+        mount(b"binfmt_misc", place, b"binfmt_misc", MS_NOSUID | MS_NODEV, None)
+    except KernelError as error:
+        raise NotHere(
+            f"users can't register interpreters for other architectures: {error.message}",
+            "Linux 6.7 and newer allow it; an administrator can do it for all users",
+        ) from None
+    return ""
+
+
+def _limits() -> str:
+    values = []
+    for kind in _LIMITS:
+        with open(f"/proc/sys/user/max_{kind}_namespaces", encoding="ascii") as file:
+            values.append(f"{kind} {file.read().strip()}")
+    return f"namespaces that a user may have: {', '.join(values)}"
+
+
+FEATURES = (
+    Check("limits", _limits),
+    Check("overlay in memory (-W)", _overlay),
+    Check("attributes in memory (-W)", _overlay_attributes),
+    Check("FUSE (SquashFS)", _fuse),
+    Check("supervision (--force=notify)", _notify),
+    Check("PID namespace with /proc", _pid_namespace),
+    Check("binfmt_misc", _binfmt),
+)

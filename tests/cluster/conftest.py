@@ -1,0 +1,119 @@
+"""A Slurm cluster of four nodes, and images for its jobs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts.bases import makers
+
+from tests.conftest import HELPER, RootHelper, command, skip_needs_root
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Done = subprocess.CompletedProcess[str]
+IMAGE = "mpi"
+SMALL = "small"
+
+# Slurm's manual oci.conf(5).  `srun --container=IMAGE` takes all that ch-run does.  Slurm starts
+# the line by a shell, without the job's environment, which is in the file %e.
+OCI = """\
+IgnoreFileConfigJson=true
+CreateEnvFile=newline
+EnvExclude="^(SLURM_CONF|SLURM_CONF_SERVER)="
+RunTimeEnvExclude="^(SLURM_CONF|SLURM_CONF_SERVER)="
+RunTimeQuery="echo"
+RunTimeRun="env $(grep ^CH_IMAGE_STORAGE= %e) {ch_run} --set-env=%e -b %m -c / %r -- %@"
+RunTimeKill="kill -s SIGTERM %p"
+RunTimeDelete="kill -s SIGKILL %p"
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory that all nodes share, with a storage of two images and a file of one of them."""
+
+    directory: Path
+    variables: Mapping[str, str]
+
+    @property
+    def file(self) -> Path:
+        """Return the SquashFS file of the small image."""
+        return self.directory / "small.sqfs"
+
+    def run(
+        self,
+        *words: str | Path,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 120,
+    ) -> Done:
+        """Run a program in an environment that names the storage, and the cluster if it runs."""
+        done = subprocess.run(
+            list(map(str, words)),
+            env={**self.variables, **(env or {})},
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
+        return done
+
+    def ranks(self, *words: str | Path, count: int) -> list[str]:
+        """Run ranks of the image's program, all of which must be right; return their nodes."""
+        done = self.run(*words)
+        found = [line.split() for line in done.stdout.splitlines() if line.startswith("rank ")]
+        assert sorted(int(line[1]) for line in found) == [*range(count)], (words, done)
+        assert all(line[3] == str(count) and line[-1] == "right" for line in found), (words, done)
+        return [line[5] for line in found]
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Return the place that all of pytest's processes share; the first process makes it."""
+    directory = tmp_path_factory.getbasetemp().parent / "cluster"
+    directory.mkdir(exist_ok=True)
+    (program,) = command("ch-run")
+    variables = {
+        "CH_IMAGE_STORAGE": str(directory / "storage"),
+        "HOME": str(directory),
+        "PATH": f"{Path(program).parent}:/usr/bin:/bin",
+        "USER": os.environ.get("USER", "sundog"),
+    }
+    place = Place(directory, variables)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.file.exists():
+            for name, base in ((SMALL, "busybox"), (IMAGE, "mpi")):
+                place.run("ch-image", "import", makers.base(base), name)
+            place.run("ch-convert", SMALL, place.file)
+    return place
+
+
+@dataclass(frozen=True)
+class Slurm(Place):
+    """The same, with $SLURM_CONF; ``nodes`` are the names of the nodes."""
+
+    nodes: tuple[str, ...]
+
+
+@pytest.fixture(scope="session")
+def slurm(place: Place) -> Slurm:
+    if not HELPER:
+        skip_needs_root()
+    ch_run = shutil.which("ch-run", path=place.variables["PATH"])
+    answer = RootHelper(HELPER).ask("start-cluster", oci=OCI.format(ch_run=ch_run))
+    if "lacking" in answer:
+        pytest.fail(answer["lacking"])
+    variables = {**place.variables, "SLURM_CONF": answer["configuration"]}
+    return Slurm(place.directory, variables, tuple(answer["nodes"]))

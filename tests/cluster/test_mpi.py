@@ -1,0 +1,65 @@
+"""Ranks of Open MPI and MPICH in containers, started by Slurm and by mpirun, inside and outside."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.conftest import IMAGE, Place, Slurm
+
+pytestmark = pytest.mark.slow
+
+# The interface between Slurm and the ranks that each implementation of Debian has.
+INTERFACES = {"openmpi": "pmix", "mpich": "pmi2"}
+RANKS = "/usr/local/bin/ranks"
+# mpirun: more ranks than cores, and no remote shell.
+LAUNCHERS = {
+    "openmpi": ("mpirun.openmpi", "--oversubscribe"),
+    "mpich": ("mpiexec.hydra", "-launcher", "fork"),
+}
+# Open MPI wants a home.
+EMPTY = ("--unset-env=*", "--set-env=HOME=/")
+OPTIONS = ((), ("--join",), ("-t",), ("-W",), EMPTY, ("-t", *EMPTY, "--join"))
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", INTERFACES)
+def test_ranks_of_srun(slurm: Slurm, name: str, options: tuple[str, ...]) -> None:
+    nodes = slurm.ranks(
+        *("srun", f"--mpi={INTERFACES[name]}", "-N4", "-n16", "--ntasks-per-node=4"),
+        *("ch-run", *options, IMAGE, "--", f"{RANKS}.{name}"),
+        count=16,
+    )
+    assert set(nodes) == {*slurm.nodes}
+
+
+@pytest.mark.parametrize("options", [(), ("--join",), ("-t",), EMPTY])
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_ranks_of_mpirun(place: Place, name: str, options: tuple[str, ...]) -> None:
+    launcher = (*LAUNCHERS[name], "-n", "4")
+    place.ranks(*launcher, "ch-run", *options, IMAGE, "--", f"{RANKS}.{name}", count=4)
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_mpirun_inside(place: Place, name: str) -> None:
+    launcher = (*LAUNCHERS[name], "-n", "4")
+    place.ranks("ch-run", IMAGE, "--", *launcher, f"{RANKS}.{name}", count=4)
+
+
+def test_hybrid(place: Place) -> None:
+    """One rank in the container, one on the host, which has the same Open MPI."""
+    host = place.directory / "ranks.openmpi"
+    place.run("sh", "-c", f"ch-run {IMAGE} -- cat {RANKS}.openmpi >{host}; chmod 755 {host}")
+    inside = f"ch-run {IMAGE} -- {RANKS}.openmpi"
+    each = f"if [ $OMPI_COMM_WORLD_RANK = 0 ]; then exec {inside}; else exec {host}; fi"
+    place.ranks(*LAUNCHERS["openmpi"], "-n", "2", "sh", "-c", each, count=2)
+
+
+def test_a_rank_that_calls_itself_root(place: Place) -> None:
+    """The warning's hint works: without the security module, the ranks start."""
+    launcher = (*LAUNCHERS["openmpi"], "-n", "2")
+    done = place.run(
+        *("env", "PMIX_MCA_psec=none", *launcher),
+        *("ch-run", "--notify", IMAGE, "--", f"{RANKS}.openmpi"),
+    )
+    assert done.stdout.count(": right") == 2
+    assert done.stdout.count(" as 0:") == 2

@@ -1,0 +1,177 @@
+"""Jobs of Slurm whose steps run in containers, on four nodes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.conftest import SMALL, Slurm
+from tests.conftest import HELPER, RootHelper
+from tests.launcher.test_terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.slow
+
+EVERYWHERE = ("srun", "-N4", "-n16", "--ntasks-per-node=4")
+SECONDS = 60
+FILE_SERVER = "sundog-fuse"
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def file_servers(image: Path) -> list[int]:
+    """Return the servers that have this file open.  Only root sees their descriptors."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            name = (process / "comm").read_text().strip()
+            is_ours = process.stat().st_uid in (os.getuid(), 0) and name == FILE_SERVER
+        except OSError:
+            continue  # it has ended
+        if is_ours:
+            descriptors = RootHelper(HELPER).ask("descriptors", process=int(process.name))
+            if str(image) in descriptors.get("descriptors", {}).values():
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.parametrize("options", [(), ("-W",), ("--join",), ("--notify",)])
+def test_steps_on_all_nodes(slurm: Slurm, options: tuple[str, ...]) -> None:
+    done = slurm.run(*EVERYWHERE, "ch-run", *options, SMALL, "--", "hostname")
+    assert sorted(done.stdout.split()) == sorted([*slurm.nodes] * 4)
+
+
+def test_one_file_on_all_nodes(slurm: Slurm) -> None:
+    for options in ((), ("--join",)):
+        done = slurm.run(*EVERYWHERE, "ch-run", *options, slurm.file, "--", "hostname")
+        assert sorted(done.stdout.split()) == sorted([*slurm.nodes] * 4)
+    until(lambda: not file_servers(slurm.file), "a server stays")
+
+
+def test_the_ranks_of_a_node_share_a_container(slurm: Slurm) -> None:
+    show = "readlink /proc/self/ns/mnt"
+    done = slurm.run(
+        "srun",
+        "-N2",
+        "-n8",
+        "--ntasks-per-node=4",
+        "ch-run",
+        "--join",
+        SMALL,
+        "--",
+        "sh",
+        "-c",
+        show,
+    )
+    assert sorted(map(done.stdout.split().count, set(done.stdout.split()))) == [4, 4]
+
+
+def test_exit_statuses(slurm: Slurm) -> None:
+    done = slurm.run("srun", "-n2", "ch-run", SMALL, "--", "sh", "-c", "exit 7", check=False)
+    assert done.returncode == 7
+    done = slurm.run("srun", "-n1", "ch-run", "nope", "--", "true", check=False)
+    assert done.returncode == 31
+
+
+def test_a_script_and_a_job_array(slurm: Slurm) -> None:
+    script = slurm.directory / "script"
+    script.write_text(
+        "#!/bin/sh\n"
+        f"ch-run {SMALL} -- sh -c 'echo task $SLURM_ARRAY_TASK_ID'\n"
+        f"srun -n2 ch-run {slurm.file} -- sh -c 'echo step $SLURM_PROCID'\n"
+    )
+    output = slurm.directory / "array.%a"
+    slurm.run("sbatch", "--wait", "-n2", "--array=1-3", f"--output={output}", script)
+    for task in (1, 2, 3):
+        lines = Path(str(output).replace("%a", str(task))).read_text().splitlines()
+        assert sorted(lines) == ["step 0", "step 1", f"task {task}"]
+
+
+def test_nothing_stays_after_scancel(slurm: Slurm) -> None:
+    """The containers are of all kinds: layers, a file, one shared by ranks, supervised."""
+    ready = slurm.directory / "ready"
+    ready.mkdir()
+    wait = f"touch {ready}/$0.$SLURM_PROCID; exec sleep 99999"
+    kinds = {"layers": [SMALL], "file": [str(slurm.file)], "group": ["--join", str(slurm.file)]}
+    kinds["supervised"] = ["--notify", SMALL]
+    lines = [
+        f"srun --overlap -n2 ch-run -b {ready} {' '.join(words)} -- sh -c '{wait}' {name} &"
+        for name, words in kinds.items()
+    ]
+    script = slurm.directory / "waiting"
+    script.write_text("\n".join(["#!/bin/sh", *lines, "wait", ""]))
+    log = slurm.directory / "waiting.log"
+    job = slurm.run("sbatch", "--parsable", "-n2", f"--output={log}", script).stdout.strip()
+    until(lambda: len(list(ready.iterdir())) == 2 * len(kinds), "the steps do not start")
+    assert file_servers(slurm.file)
+    slurm.run("scancel", job)
+    until(lambda: not slurm.run("squeue", "-h", "-j", job, check=False).stdout, "the job stays")
+    until(lambda: not file_servers(slurm.file), "a server stays")
+    until(lambda: not sleepers(ready), "a command stays")
+
+
+def sleepers(ready: Path) -> list[str]:
+    """Return the commands that have the directory in their mounts, or still sleep."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            mounts = (process / "mountinfo").read_text()
+        except OSError:
+            continue
+        if b"99999" in words or f" {ready} " in mounts:
+            found.append(process.name)
+    return found
+
+
+def test_a_job_that_uses_too_much_memory(slurm: Slurm) -> None:
+    """Slurm kills the step; no process of its container stays."""
+    grow = "x=0123456789abcdef; while :; do x=$x$x; done"
+    done = slurm.run(
+        *("srun", "-n1", "--mem=50", "ch-run", slurm.file, "--", "sh", "-c", grow), check=False
+    )
+    assert done.returncode != 0
+    assert "memory" in done.stderr.lower() or "killed" in done.stderr.lower(), done.stderr
+    until(lambda: not file_servers(slurm.file), "a server stays")
+
+
+def test_a_terminal(slurm: Slurm) -> None:
+    argv = [
+        "srun",
+        "-n1",
+        "--pty",
+        "ch-run",
+        SMALL,
+        "--",
+        "sh",
+        "-c",
+        "test -t 0 && read x && echo =$x=",
+    ]
+    terminal = Terminal(argv, dict(slurm.variables))
+    try:
+        terminal.write(b"typed\r")
+        terminal.expect("=typed=")
+        assert terminal.end()[0] == 0
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("kind", ["name", "file", "path"])
+def test_srun_container(slurm: Slurm, kind: str) -> None:
+    """`srun --container=` takes a name, a file, or a path of the storage: see docs/cluster.md."""
+    storage = Path(slurm.variables["CH_IMAGE_STORAGE"])
+    image = {"name": SMALL, "file": slurm.file, "path": storage / "img" / SMALL}[kind]
+    show = "echo $SLURM_PROCID $0; test ! -e /usr/bin/srun"
+    done = slurm.run("srun", "-n2", f"--container={image}", "sh", "-c", show, "a b")
+    assert sorted(done.stdout.splitlines()) == ["0 a b", "1 a b"]
