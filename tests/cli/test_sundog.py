@@ -358,9 +358,32 @@ def test_detached(sundog: Place) -> None:
     assert sundog("stop", "web").stdout == "web\n"
     until(sundog, "ended (3)", "ps", "-a")
     assert sundog("ps", "-q").stdout == ""
+    refused(
+        sundog("run", "--name", "web", "busybox", "true", check=False),
+        "error: an ended container has the name web",
+        "hint: sundog rm web",
+    )
     assert sundog("logs", "-f", "web").stdout == "ready\nbye\n"
     assert sundog("rm", "web").stdout == "web\n"
     assert sundog("ps", "-aq").stdout == ""
+
+
+@pytest.mark.parametrize("user", [[], ["--userns=keep-id"]], ids=["notify", "keep-id"])
+def test_exec_at_once(user: list[str], sundog: Place) -> None:
+    """A container of -d can be entered as soon as its name is printed, and is the same one."""
+    script = "echo mine >/own; sleep 1000"
+    docker = f"docker run -d --rm {' '.join(user)} --name early busybox sh -c '{script}'"
+    inside = "until test -s /own; do :; done; cat /own"
+    program = " ".join(command("sundog"))
+    script = f"{docker}; timeout 20 {program} exec early sh -c '{inside}'"
+    done = sundog.shell(script, sundog.path)
+    assert done.stdout == "early\nmine\n"
+    refused(
+        sundog("run", "-d", "--name", "early", "busybox", "true", check=False),
+        "error: a container has the name early",
+        "hint: sundog stop early, or choose another --name",
+    )
+    assert sundog("rm", "-f", "early").stdout == "early\n"
 
 
 def test_detached_and_killed(sundog: Place) -> None:

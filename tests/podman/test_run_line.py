@@ -259,6 +259,15 @@ def test_variables_that_steer_ch_run() -> None:
     assert {"--set-env=LD_PRELOAD='x.so'", "--set-env=PATH='/bin'"} <= set(start.arguments)
 
 
+def test_passwords_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ch-run has of the host anyway needs no place on the command line."""
+    monkeypatch.setitem(HOST, "CH_IMAGE_PASSWORD", "secret")
+    start = started("-e", "CH_IMAGE_PASSWORD", "img")
+    assert "--env=CH_IMAGE_PASSWORD" in start.arguments
+    assert start.environment["CH_IMAGE_PASSWORD"] == "secret"
+    assert not any("secret" in word for word in start.arguments)
+
+
 def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host's proxies are passed on; a login in one is no part of the command line."""
     monkeypatch.setitem(HOST, "https_proxy", "http://proxy:3128")

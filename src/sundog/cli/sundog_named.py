@@ -48,13 +48,18 @@ def start(run: Run) -> int:
         failure = pipe.read().decode(errors="replace")
     if failure:
         raise SundogError(failure)
+    container = containers.find(name)
+    if container is not None:
+        container.wait_for_group()
     print_line(name)
     return 0
 
 
 def running(name: str) -> Container:
-    """Return the container ``name``.  Raises SundogError if it does not run."""
-    return Containers(run_time_directory(os.environ)).get(name, running=True)
+    """Return the container ``name``, which can be entered.  Raises SundogError if it has ended."""
+    containers = Containers(run_time_directory(os.environ))
+    containers.get(name, running=True).wait_for_group()
+    return containers.get(name, running=True)
 
 
 def _become(run: Run, containers: Containers, name: str) -> NoReturn:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
@@ -28,6 +29,7 @@ _RECORD_LIMIT = 1 << 20
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _RECORD, _LOG = ".json", ".log"
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from the state: proc_pid_stat(5)
+_PAUSE = 0.002  # seconds
 _DEAD_STATES = ("Z", "X")
 
 
@@ -96,6 +98,23 @@ class Container:
         """Whether its process is alive."""
         return started(self.process) == self.started
 
+    def wait_for_group(self) -> None:
+        """Wait until the group of its tag exists, or its process has ended.
+
+        Until then, another process with the tag would make a container of its own.  ``ch-run``
+        makes the group before it enters its user namespace.
+        """
+        own = os.stat("/proc/self/ns/user").st_ino
+        while self.is_running:
+            try:
+                if os.stat(f"/proc/{self.process}/ns/user").st_ino != own:
+                    return
+            except PermissionError:  # it is in the container, and does not let others look
+                return
+            except OSError:  # it has just ended
+                pass
+            time.sleep(_PAUSE)
+
     def to_json(self) -> dict[str, Any]:
         """Return the record."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -119,7 +138,7 @@ class Containers:
             )
 
     def free(self, name: str) -> None:
-        """Forget an old container ``name``.  Raises SundogError if there is one that runs."""
+        """Forget an old container ``name``, unless it runs or has a log.  Raises SundogError."""
         old = self.find(name)
         if old is None:
             return
@@ -127,6 +146,8 @@ class Containers:
             raise SundogError(
                 f"a container has the name {name}", f"sundog stop {name}, or choose another --name"
             )
+        if old.detached:
+            raise SundogError(f"an ended container has the name {name}", f"sundog rm {name}")
         self.remove(old)
 
     def write(self, container: Container) -> None:

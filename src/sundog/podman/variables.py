@@ -63,8 +63,8 @@ class Passed:
         self.options.append(f"--set-env={name}='{value}'")
 
     def hide(self, name: str, value: str) -> None:
-        """Pass a variable whose value may be a secret, unless it would steer ``ch-run``."""
-        if steers(name):
+        """Pass a variable whose value may be a secret, unless it would steer ``ch-run`` anew."""
+        if steers(name) and self.environment.get(name) != value:
             self.show(name, value)
         else:
             self.environment[name] = value
