@@ -248,7 +248,7 @@ def test_variables_of_the_host() -> None:
     assert added(started("-e", "A*", "img")) == {"A": "a's", "AB": "2"}
     start = started("--env-host", "img")
     assert added(start) == {"A": "a's", "AB": "2"}
-    assert start.arguments.count("--set-env=TERM='vt100'") == 1
+    assert "--env=TERM" in start.arguments
     assert not any("/home/ada" in word or "/opt/bin" in word for word in start.arguments)
 
 
