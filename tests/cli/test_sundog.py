@@ -449,6 +449,17 @@ def test_doctor(sundog: Place) -> None:
     assert done.stdout == run_program(command("ch-checkns"), env=sundog.environment).stdout
 
 
+def test_the_compiled_ch_run_serves_the_caller(sundog: Place, tmp_path: Path) -> None:
+    """A job of a workflow that runs as the caller starts without a second Python."""
+    program = command("ch-run")[0]
+    if not Path(program).read_bytes().startswith(b"\x7fELF"):
+        pytest.fail(f"{program} is not compiled")
+    words = ["run", "--rm", "--userns=keep-id", "-w", tmp_path, "-v", f"{tmp_path}:{tmp_path}"]
+    argv = [*command("sundog"), *words, "busybox", "pwd"]
+    environment = sundog.environment | {"SUNDOG_START": "compiled"}
+    assert run_program(argv, env=environment).stdout == f"{tmp_path}\n"
+
+
 def test_ranks_of_mpi(sundog: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """What srun and mpirun tell a rank reaches the command; it does so with ch-run, too."""
     monkeypatch.setenv("PMI_RANK", "3")

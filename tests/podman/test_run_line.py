@@ -150,10 +150,10 @@ def test_users(words: list[str], options: list[str], emulated: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "bind"),
     [
-        ("{0}:/x", "{0}:/x:rw"),
+        ("{0}:/x", "{0}:/x"),
         ("{0}:/x:ro", "{0}:/x:ro"),
         ("{0}:/x/:Z,ro", "{0}:/x:ro"),
-        ("{0}/./:/x:rw,z", "{0}:/x:rw"),
+        ("{0}/./:/x:rw,z", "{0}:/x"),
         ("/x", None),
     ],
 )
@@ -165,10 +165,10 @@ def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "bind"),
     [
-        ("type=bind,src={0},dst=/x", "{0}:/x:rw"),
+        ("type=bind,src={0},dst=/x", "{0}:/x"),
         ("type=bind,source={0},target=/x,readonly", "{0}:/x:ro"),
         ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "{0}:/x:ro"),
-        ("type=bind,src={0},dst=/x,ro=false", "{0}:/x:rw"),
+        ("type=bind,src={0},dst=/x,ro=false", "{0}:/x"),
         ("type=tmpfs,dst=/x", None),
         ("dst=/x", None),
     ],

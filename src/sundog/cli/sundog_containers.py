@@ -94,7 +94,7 @@ def rm(words: Sequence[str], context: Context) -> int:  # noqa: ARG001
                 )
             _signal(container, signal.SIGKILL)
             _wait(container, _GRACE)
-        containers.remove(container)
+        containers.remove(container.name)
 
     return _for_each("rm", line, act)
 

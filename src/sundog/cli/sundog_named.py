@@ -79,7 +79,7 @@ def _become(run: Run, containers: Containers, name: str) -> NoReturn:
         detached=line.is_set("detach"),
     )
     translated = _translated(run, container.tag)
-    containers.write(container)
+    containers.claim(container)
     become_ch_run(translated, line, run.context)
 
 
@@ -114,10 +114,10 @@ def _keep(run: Run, containers: Containers, name: str, writer: int) -> int:
     container = containers.find(name)
     if container is not None and container.process == child:
         if run.line.is_set("rm"):
-            containers.remove(container)
+            containers.remove(name)
         else:
             container.status = os.waitstatus_to_exitcode(status)
-            containers.write(container)
+            containers.update(container)
     return 0
 
 

@@ -15,13 +15,14 @@ import json
 import os
 import stat
 import time
+from contextlib import suppress
 
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 _NAME_LIMIT = 60
@@ -140,24 +141,36 @@ class Containers:
     def free(self, name: str) -> None:
         """Forget an old container ``name``, unless it runs or has a log.  Raises SundogError."""
         old = self.find(name)
-        if old is None:
-            return
-        if old.is_running:
+        if old is not None and old.is_running:
             raise SundogError(
                 f"a container has the name {name}", f"sundog stop {name}, or choose another --name"
             )
-        if old.detached:
+        if old is not None and old.detached:
             raise SundogError(f"an ended container has the name {name}", f"sundog rm {name}")
-        self.remove(old)
+        self.remove(name)
 
-    def write(self, container: Container) -> None:
+    def claim(self, container: Container) -> None:
+        """Write the record of a new container.  Raises SundogError if its name has one."""
+        self._write(container, os.link)
+
+    def update(self, container: Container) -> None:
         """Write the record of a container in place of an older one."""
+        self._write(container, os.rename)
+
+    def _write(self, container: Container, put: Callable[[str, str], None]) -> None:
+        """Write a complete record, and ``put`` it in place."""
         path = self._place(container.name, _RECORD)
         draft = f"{path}.{os.getpid()}"
         try:
             with open(draft, "x", encoding="utf-8", errors="surrogateescape") as file:
                 json.dump(container.to_json(), file, ensure_ascii=True)
-            os.rename(draft, path)
+            try:
+                put(draft, path)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(draft)
+        except FileExistsError:
+            raise SundogError(f"a container has the name {container.name}", "sundog ps") from None
         except OSError as error:
             raise SundogError(f"can't write {path}: {error.strerror}") from error
 
@@ -191,14 +204,14 @@ class Containers:
             if container.is_running or container.detached:
                 found.append(container)
             else:
-                self.remove(container)
+                self.remove(name)
         return found
 
-    def remove(self, container: Container) -> None:
-        """Delete a record and its log."""
+    def remove(self, name: str) -> None:
+        """Delete the record of a container, if there is one, and its log."""
         for suffix in (_RECORD, _LOG):
             try:
-                os.unlink(self._place(container.name, suffix))
+                os.unlink(self._place(name, suffix))
             except FileNotFoundError:
                 continue
 

@@ -23,7 +23,7 @@ _SOURCES, _TARGETS = ("source", "src"), ("target", "dst", "destination")
 
 
 def volume(text: str) -> str | None:
-    """Return -v ``text`` as SRC:DST:MODE for ``ch-run --bind``.
+    """Return -v ``text`` as SRC:DST[:ro] for ``ch-run --bind``.
 
     None stands for a volume without a source: a directory that can be written to, as all can.
     Raises UsageError.
@@ -50,7 +50,7 @@ def volume(text: str) -> str | None:
 
 
 def mount(text: str) -> str | None:
-    """Return --mount ``text`` as SRC:DST:MODE for ``ch-run --bind``; None as ``volume``.
+    """Return --mount ``text`` as SRC:DST[:ro] for ``ch-run --bind``; None as ``volume``.
 
     Raises UsageError.
     """
@@ -94,7 +94,8 @@ def _bind(source: str, target: str, option: str, *, is_writable: bool) -> str:
     path = os.path.abspath(source)
     if not os.path.exists(path):
         raise UsageError(f"{option}: no such file or directory: {path}", "make it first")
-    return f"{path}:{os.path.normpath(target)}:{'rw' if is_writable else 'ro'}"
+    # The compiled ch-run serves a bind without a mode.
+    return f"{path}:{os.path.normpath(target)}{'' if is_writable else ':ro'}"
 
 
 def _absolute(target: str, option: str, hint: str) -> None:
