@@ -455,7 +455,7 @@ def test_the_compiled_ch_run_serves_the_caller(sundog: Place, tmp_path: Path) ->
     if not Path(program).read_bytes().startswith(b"\x7fELF"):
         pytest.fail(f"{program} is not compiled")
     words = ["run", "--rm", "--userns=keep-id", "-w", tmp_path, "-v", f"{tmp_path}:{tmp_path}"]
-    argv = [*command("sundog"), *words, "busybox", "pwd"]
+    argv = [*command("sundog"), *map(str, words), "busybox", "pwd"]
     environment = sundog.environment | {"SUNDOG_START": "compiled"}
     assert run_program(argv, env=environment).stdout == f"{tmp_path}\n"
 
