@@ -18,6 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # The script that starts Python. Without a compiler it is ch-run; the compiled ch-run executes it.
 STUB = "packaging/ch-run"
 STUB_BELOW_SHARE = "share/sundog/ch-run"
+# The commands whose manual pages are made from their documents.
 
 
 class WheelHook(BuildHookInterface[Any]):

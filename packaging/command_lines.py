@@ -12,7 +12,7 @@ import argparse
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +175,34 @@ def ch_run() -> CommandLine:
     return CommandLine("ch-run", "run a command in a container", tuple(options), operands)
 
 
+def sundog() -> CommandLine:
+    """Return the command line of ``sundog``, whose options are those of podman."""
+    module = import_module("sundog.cli.sundog_help")
+    subcommands = []
+    for name in module.names():
+        operands, summary, _, options = module.described(name)
+        if " " not in name:
+            words = [word.strip("[]…") for word in operands.split()]
+            arguments = [Argument(word, kind("sundog", word, word)) for word in words if word]
+            subcommands.append(
+                CommandLine(name, summary, tuple(map(podman_option, options)), tuple(arguments))
+            )
+    storage = Option(("-s", "--storage"), "where the images are", Argument("DIR", DIRECTORIES))
+    operands = (Argument("SUBCOMMAND", SUBCOMMANDS),)
+    summary = "containers with the words of podman and docker"
+    return CommandLine("sundog", summary, (storage,), operands, tuple(subcommands))
+
+
+def podman_option(option: Any) -> Option:
+    """Return an option of ``sundog``; brackets mark an argument that may only be attached."""
+    argument = None
+    if option.argument:
+        name = option.argument.strip("[]")
+        attached = option.argument.startswith("[")
+        argument = Argument(name, kind("sundog", option.names[0], name), attached=attached)
+    return Option(option.names, option.text, argument)
+
+
 # The commands that get completion and a manual page.
 COMMANDS: dict[str, Callable[[], CommandLine]] = {
     "ch-checkns": partial(parsed, "ch-checkns", "checkns_arguments"),
@@ -183,4 +211,5 @@ COMMANDS: dict[str, Callable[[], CommandLine]] = {
     "ch-image": partial(parsed, "ch-image", "image_arguments", "_parser"),
     "ch-run": ch_run,
     "ch-test": partial(parsed, "ch-test", "selftest_arguments"),
+    "sundog": sundog,
 }

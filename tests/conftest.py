@@ -221,6 +221,7 @@ IN_PLACE = {
     "ch-image": [sys.executable, "-m", "sundog.cli.image"],
     "ch-run": [sys.executable, "-m", "sundog.launcher"],
     "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
+    "sundog": [sys.executable, "-m", "sundog.cli.sundog"],
 }
 
 

@@ -57,7 +57,15 @@ def test_uv_into_a_virtual_environment(
     seen = run([venv / "bin" / "ch-image", "gestalt", "storage-path"], USER="ada")
     assert seen.stdout == "/var/tmp/ada.sundog\n"
     pages = {path.stem for path in (venv / "share/man/man1").iterdir()}
-    assert pages >= {"ch-checkns", "ch-convert", "ch-fromhost", "ch-image", "ch-run", "ch-test"}
+    assert pages >= {
+        "ch-checkns",
+        "ch-convert",
+        "ch-fromhost",
+        "ch-image",
+        "ch-run",
+        "ch-test",
+        "sundog",
+    }
 
 
 def test_uv_into_a_directory(uv: str, wheel: str, tmp_path: Path, busybox_tree: Path) -> None:

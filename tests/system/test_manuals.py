@@ -16,6 +16,7 @@ from sundog.cli import (
     convert_arguments,
     fromhost_arguments,
     selftest_arguments,
+    sundog_help,
 )
 from sundog.cli.image_arguments import _parser, _subcommands
 from sundog.launcher.help import OPTIONS
@@ -29,7 +30,8 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     "ch-test": selftest_arguments.make_parser(),
     **{f"ch-image-{name}": parser for name, parser in _subcommands(_parser()).items()},
 }
-NAMES = sorted([*PARSERS, "ch-run"])
+PODMAN = {f"sundog-{name}": name for name in sundog_help.names() if " " not in name}
+NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "sundog"])
 # tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 
@@ -57,6 +59,11 @@ def options(name: str) -> set[str]:
         return {f"--{long}" for _, long, _, _ in OPTIONS} | {
             f"-{short}" for short, *_ in OPTIONS if short
         }
+    if name == "sundog":
+        return {"-s", "--storage"}
+    if name in PODMAN:
+        *_, listed = sundog_help.described(PODMAN[name])
+        return {option.names[0] for option in listed}
     return {
         option
         for action in PARSERS[name]._actions

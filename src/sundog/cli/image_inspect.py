@@ -5,12 +5,11 @@ from __future__ import annotations
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import print_json
 from sundog.errors import NotInStorage
+from sundog.store.description import describe
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
     from sundog.store.images import Image
@@ -28,33 +27,3 @@ def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as 
         described = [describe(store, image) for image in found.values()]
     print_json(described)
     return 0
-
-
-def describe(store: Store, image: Image) -> dict[str, Any]:
-    """Return an image's names, origin, layers (bottom first) and configuration.
-
-    ``config`` is the whole configuration in the form of OCI image-spec, with the history.
-    """
-    return {
-        "name": image.typed,
-        "reference": image.reference,
-        "id": image.id,
-        "created": image.config.created,
-        "origin": image.origin,
-        "size": store.images.size(image),
-        "layers": [_layer(store, layer) for layer in image.layers],
-        "config": image.config.to_json(),
-    }
-
-
-def _layer(store: Store, layer: str) -> dict[str, Any]:
-    if not store.layers.exists(layer):
-        return {"layer": layer, "missing": True}
-    info = store.layers.info(layer)
-    return {
-        "layer": layer,
-        "size": store.layers.size(layer),
-        "instruction": info.instruction,
-        "source": info.source,
-        "diff_id": info.diff_id,
-    }

@@ -45,11 +45,16 @@ def print_json(value: object) -> None:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of the same length as aligned columns with `` | `` between them."""
+    print_columns(rows, " | ")
+
+
+def print_columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> None:
+    """Print rows of the same length as aligned columns with ``gap`` between them."""
     rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print_line(" | ".join(cells).rstrip())
+        print_line(gap.join(cells).rstrip())
 
 
 def human_size(size: int) -> str:

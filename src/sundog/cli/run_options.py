@@ -6,8 +6,9 @@ import os
 
 from sundog.builder.force import Force
 from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
+from sundog.builder.possible_force import possible_force
 from sundog.builder.run.inject import Hook
-from sundog.errors import SundogError, UsageError
+from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,19 +67,7 @@ def chosen_build_args(texts: Sequence[str], environment: Mapping[str, str]) -> d
 def _force(arguments: ImageArguments, report: Report) -> Force:
     """Return the emulation that the user asked for, or, with a warning, its substitute."""
     force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
-    if force.notify:
-        from sundog.container.step import supervision_obstacle  # noqa: PLC0415
-        from sundog.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415 - seldom needed
-
-        reason = obstacle() or supervision_obstacle()
-        if reason and arguments.no_fallback:
-            raise SundogError(
-                f"--force=notify is not possible here: {reason}", "use --force=seccomp"
-            )
-        if reason:
-            report.warning(f"--force=notify is not possible here, using seccomp: {reason}")
-            return Force.choose("seccomp")
-    return force
+    return possible_force(force, fallback=not arguments.no_fallback, report=report)
 
 
 def _bind(text: str) -> tuple[bytes, bytes]:

@@ -339,12 +339,16 @@ def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
     fault = "--notify is not possible here"
     if not line.fallback:
         raise SundogError(f"{fault}: {reason}", "leave out --no-fallback; or use --seccomp")
+    if line.user:
+        raise SundogError(f"{fault}: {reason}", "leave out --user; give numbers with -u and -g")
     messages.warning(f"{fault}, using --seccomp: {reason}")
     return None
 
 
 def user_words(line: "CommandLine") -> bytes:
-    """Return -u and -g as USER[:GROUP], or b"" if ``line`` has neither."""
+    """Return --user, else -u and -g as USER[:GROUP], else b""."""
+    if line.user:
+        return line.user
     if line.uid is None and line.gid is None:
         return b""
     user = b"%d" % (line.uid or 0)

@@ -1,25 +1,69 @@
-"""The last steps of ``ch-run``: the directory, the filters, the streams, and execve(2).
+"""The last steps of ``ch-run``: the environment, the directory, the filters, and execve(2).
 
 Floor 0.
 """
 
 import os
 
-from sundog.container.execute import execute, failure_hint
+from sundog.container.execute import execute, failure_hint, quoted
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.variables import Environment
 from sundog.emulation.filter import describe_program, fake_root_program, install_fake_root
 from sundog.emulation.terminal import forbid_typing
-from sundog.errors import EXIT_EXEC, KernelError, SundogError
+from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import set_no_new_privs
+from sundog.launcher.environment import command_environment
 from sundog.launcher.messages import Messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sundog.launcher.environment import EnvironmentChange
+    from sundog.launcher.main import PreparedCompanion
+    from sundog.launcher.options import CommandLine
+    from sundog.launcher.statuses import Statuses
+
+
+def run_command(
+    line: "CommandLine",
+    what: "tuple[list[bytes], list[EnvironmentChange], bytes]",
+    prepared: "PreparedCompanion",
+    environment: Environment,
+    messages: Messages,
+    *,
+    statuses: "Statuses",
+    home: bytes,
+    tmpdir: bytes,
+    typing: bool,
+) -> int:
+    """Run the command in the container, in which this process is.
+
+    ``what`` is the command, the changes of its environment, and its directory.  ``home`` is the
+    directory of --home, or empty.  Returns an exit status unless this process becomes the command.
+    """
+    command, changes, workdir = what
+    who = prepared.identify()
+    if who is not None and who.uid:
+        home = home or who.home
+    command_environment(
+        environment,
+        changes,
+        messages,
+        home=home,
+        tmpdir=tmpdir,
+        expand=line.expand,
+        mpi_env=line.mpi_env,
+    )
+    change_directory(workdir)
+    messages.verbose(f"executing: {quoted(command)}")
+    return prepared.attend(
+        who,
+        lambda install: become(command, environment, messages, install, statuses, typing=typing),
+    )
 
 
 def become(
@@ -27,13 +71,14 @@ def become(
     environment: Environment,
     messages: Messages,
     install: "Callable[[], None] | None",
+    statuses: "Statuses",
     *,
     typing: bool,
 ) -> int:
     """Become the command, with the filter that ``install`` installs; None: no filter.
 
     ``typing`` says that the kernel lets programs type into terminals; then a filter forbids it.
-    Returns an exit status if execve(2) fails.  Raises KernelError.
+    Returns one of ``statuses`` if execve(2) fails.  Raises KernelError.
     """
     set_no_new_privs()
     if install is install_fake_root and messages.verbosity >= 2:
@@ -53,7 +98,7 @@ def become(
         failure_hint(failure, command[0], environment),
     )
     messages.reprint_warnings()
-    return EXIT_EXEC
+    return statuses.of_execve(failure.errno or 0)
 
 
 def change_directory(path: bytes) -> None:

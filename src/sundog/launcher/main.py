@@ -24,28 +24,19 @@ import os
 import sys
 
 from sundog.container.enter import enter_namespaces, lock_mounts
-from sundog.container.execute import quoted
 from sundog.container.paths import absolute, exists
 from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.terminal import typing_is_possible
-from sundog.errors import (
-    EXIT_ERROR,
-    EXIT_RUN,
-    EXIT_RUN_USAGE,
-    KernelError,
-    SundogError,
-    UsageError,
-)
+from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
-from sundog.launcher.becoming import become, change_directory
+from sundog.launcher.becoming import run_command
 from sundog.launcher.choice import choose_image, choose_storage, command_missing, execution
 from sundog.launcher.dry_run import dry_run_text
-from sundog.launcher.environment import command_environment
 from sundog.launcher.help import help_text
 from sundog.launcher.host_places import TemporaryDirectory, home_places
 from sundog.launcher.image import Image
@@ -56,6 +47,7 @@ from sundog.launcher.mpi import NATIVE_SECURITY_WARNING, native_security_fails, 
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
+from sundog.launcher.statuses import Statuses, chosen_statuses
 from sundog.launcher.storage import Storage
 from sundog.record.location import default_storage, usual_storage
 
@@ -136,16 +128,17 @@ def start_from_stub() -> None:
 def run(arguments: list[bytes], environment: Environment) -> int:
     """Run ``ch-run``; return its exit status unless it becomes the command."""
     messages = Messages()
+    statuses = chosen_statuses(environment)
     try:
-        return launch(arguments, environment, messages)
+        return launch(arguments, environment, messages, statuses)
     except Finished as finished:
-        return finish(finished, messages)
+        return finish(finished, messages, statuses)
     except SundogError as error:
         hint = error.hint
         if isinstance(error, KernelError):
             hint = hint or explain(error)
         messages.error(error.message, hint)
-        status = EXIT_RUN_USAGE if isinstance(error, UsageError) else EXIT_RUN
+        status = statuses.usage if isinstance(error, UsageError) else statuses.failed
     except OSError as error:
         if isinstance(error.filename, bytes):
             place = printable(error.filename) + ": "
@@ -153,7 +146,7 @@ def run(arguments: list[bytes], environment: Environment) -> int:
             place = WANTED.get(error.errno or 0, "")
         refused = kernel_error("fork", b"", error.errno or 0)  # place names the object
         messages.error(f"can't make the container: {place}{error.strerror}", explain(refused))
-        status = EXIT_RUN
+        status = statuses.failed
     except Exception as error:
         where = error.__traceback__
         while where is not None and where.tb_next is not None:
@@ -163,22 +156,24 @@ def run(arguments: list[bytes], environment: Environment) -> int:
             _, _, file = where.tb_frame.f_code.co_filename.rpartition("/")
             place = f" ({file}, line {where.tb_lineno})"
         messages.error(f"please report this bug: {type(error).__name__}: {error}{place}")
-        status = EXIT_RUN
+        status = statuses.failed
     messages.reprint_warnings()
     return status
 
 
-def finish(finished: Finished, messages: Messages) -> int:
+def finish(finished: Finished, messages: Messages, statuses: Statuses) -> int:
     """Print the text of --help and its like; return ``ch-run``'s exit status."""
     try:
         os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
     except OSError as error:
         messages.error(f"can't write: {error.strerror}")
-        return EXIT_RUN
+        return statuses.failed
     return finished.status
 
 
-def launch(arguments: list[bytes], environment: Environment, messages: Messages) -> int:
+def launch(
+    arguments: list[bytes], environment: Environment, messages: Messages, statuses: Statuses
+) -> int:
     """Do what ``arguments`` ask for.  Returns an exit status unless it becomes the command.
 
     Raises SundogError, OSError and Finished.
@@ -230,7 +225,14 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
     if group is not None and group.namespaces:
         home = homes[0].source if homes else b""
         return run_in_group(
-            group, line, find, environment, messages, companion=companion, home=home
+            group,
+            line,
+            find,
+            environment,
+            messages,
+            statuses=statuses,
+            companion=companion,
+            home=home,
         )
     storage = find()
     temporary = TemporaryDirectory(line, environment)
@@ -274,29 +276,23 @@ def launch(arguments: list[bytes], environment: Environment, messages: Messages)
             0, dry_run_text(plan, changes, workdir, command, joins=line.join, stored=name)
         )
     image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
-    command, changes, workdir = execution(line, image)
+    what = execution(line, image)
     prepared = companion.prepare(image, plan, None if group is None else group.channel)
     enter(directory, operations, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
     if group is not None:
         group.publish()
-    who = prepared.identify()
-    home = who.home if who is not None and who.uid else b""
-    home = homes[0].source if homes else home
-    command_environment(
+    return run_command(
+        line,
+        what,
+        prepared,
         environment,
-        changes,
         messages,
-        home=home,
+        statuses=statuses,
+        home=homes[0].source if homes else b"",
         tmpdir=temporary.variable,
-        expand=line.expand,
-        mpi_env=line.mpi_env,
-    )
-    change_directory(workdir)
-    messages.verbose(f"executing: {quoted(command)}")
-    return prepared.attend(
-        who, lambda install: become(command, environment, messages, install, typing=typing)
+        typing=typing,
     )
 
 
@@ -307,6 +303,7 @@ def run_in_group(
     environment: Environment,
     messages: Messages,
     *,
+    statuses: Statuses,
     companion: "Companion",
     home: bytes,
 ) -> int:
@@ -325,25 +322,16 @@ def run_in_group(
     group.enter()
     if shown_image is not None:
         image = shown_image(line.operands[0])
-    command, changes, workdir = execution(line, image)
-    prepared = companion.prepare(image, None, group.channel)
-    who = prepared.identify()
-    if who is not None and who.uid:
-        home = home or who.home
-    tmpdir = TemporaryDirectory(line, environment).variable
-    command_environment(
+    return run_command(
+        line,
+        execution(line, image),
+        companion.prepare(image, None, group.channel),
         environment,
-        changes,
         messages,
+        statuses=statuses,
         home=home,
-        tmpdir=tmpdir,
-        expand=line.expand,
-        mpi_env=line.mpi_env,
-    )
-    change_directory(workdir)
-    messages.verbose(f"executing: {quoted(command)}")
-    return prepared.attend(
-        who, lambda install: become(command, environment, messages, install, typing=typing)
+        tmpdir=TemporaryDirectory(line, environment).variable,
+        typing=typing,
     )
 
 

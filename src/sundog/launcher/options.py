@@ -74,6 +74,7 @@ class CommandLine:
         "storage",
         "uid",
         "unsafe",
+        "user",
         "write",
     )
 
@@ -91,6 +92,7 @@ class CommandLine:
         self.join_ct: int | None = None
         self.join_pid: int | None = None
         self.join_tag: bytes | None = None
+        self.user = b""
         self.expand = self.fallback = self.mpi_env = self.passwd = True
         self.dry = self.home = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
@@ -246,6 +248,12 @@ class CommandLine:
                 "repeat --unset-env, with one plain pattern each; see: ch-run --feature=extglob",
             )
         self.changes.append(UnsetMatching(value))
+
+    def read_user(self, value: bytes) -> None:
+        """--user NAME[:GROUP]."""
+        if not value:
+            raise SundogError("--user: NAME must have non-zero length")
+        self.user, self.notify = value, True
 
     def read_verbose(self, _: None) -> None:
         """-v, --verbose."""

@@ -1,0 +1,135 @@
+"""Build an image from a Dockerfile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from sundog.api.images import described, open_session, open_store, parsed_platform
+from sundog.api.progress import ProgressReport
+from sundog.builder.document import read_document
+from sundog.builder.executor import build as build_image
+from sundog.builder.files.context import BuildContext
+from sundog.builder.force import Force
+from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED, BuildOptions, RunOptions
+from sundog.builder.possible_force import possible_force
+from sundog.dockerfile.parse import SIZE_LIMIT, parse
+from sundog.errors import UsageError
+from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    from sundog.api.images import Image
+    from sundog.api.progress import Progress
+    from sundog.builder.bases import Pull
+    from sundog.oci.platform import Platform
+    from sundog.store.images import Image as StoredImage
+    from sundog.store.store import Store
+
+    Path = str | PathLike[str]
+
+_TEXT = "the Dockerfile's text"
+
+
+def build(
+    context: Path | None,
+    tag: str | Sequence[str],
+    *,
+    dockerfile: Path | None = None,
+    text: str | None = None,
+    target: str = "",
+    build_args: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    force: str = "seccomp",
+    cache: bool = True,
+    platform: str | None = None,
+    tls_verify: bool = True,
+    output: int | None = None,
+    storage: Path | None = None,
+    progress: Progress | None = None,
+) -> Image:
+    """Build an image, and return it.  Base images that are not in storage are pulled.
+
+    context     the directory for COPY and ADD; None for none
+    tag         the image's name, or its names
+    dockerfile  the path of the Dockerfile, by default Dockerfile in ``context``
+    text        the Dockerfile itself, in place of a path
+    force       the emulation of root: "seccomp", "notify" or "none"
+    output      a file descriptor for what RUN's commands print; without one, their last lines are
+                in the error of a command that fails
+
+    Raises DockerfileError and its kind for what is wrong with the Dockerfile and for instructions
+    that fail, RegistryError, OSError for a Dockerfile that can't be read.
+    """
+    report = ProgressReport(progress)
+    tags = (tag,) if isinstance(tag, str) else tuple(tag)
+    if not tags:
+        raise UsageError("no name for the image", "give a tag")
+    directory = None if context is None else os.fspath(context)
+    path = _dockerfile_path(directory, dockerfile, text)
+    document = read_document(path, SIZE_LIMIT) if text is None else text.encode()
+    hidden = os.memfd_create("output", os.MFD_CLOEXEC) if output is None else -1
+    epoch_text = os.environ.get(EPOCH_VARIABLE, "")
+    args = dict(build_args or {})
+    if epoch_text:
+        args.setdefault(EPOCH_VARIABLE, epoch_text)
+    chosen = None if platform is None else parsed_platform(platform)
+    try:
+        stream = hidden if output is None else output
+        options = BuildOptions(
+            tags,
+            BuildContext(directory, "" if text is not None else path),
+            RunOptions(
+                possible_force(Force.choose(force), fallback=True, report=report),
+                stdout=stream,
+                stderr=stream,
+                hidden=hidden,
+            ),
+            args,
+            os.environ,
+            target,
+            labels or {},
+            epoch=parse_epoch(args.get(EPOCH_VARIABLE, ""), EPOCH_VARIABLE),
+            cache_mode=CACHE_ENABLED if cache else CACHE_DISABLED,
+            platform=chosen,
+            pull=_puller(report, chosen, tls_verify=tls_verify),
+        )
+        parsed = parse(document, path=path)
+        with open_store(storage) as store:
+            build_image(store, parsed, options, report)
+            return described(store, store.images.get(tags[0]))
+    finally:
+        if hidden >= 0:
+            os.close(hidden)
+
+
+def _dockerfile_path(context: str | None, path: Path | None, text: str | None) -> str:
+    if text is not None:
+        if path is not None:
+            raise UsageError("a Dockerfile and a text", "give one of them")
+        return _TEXT
+    if path is not None:
+        return os.fspath(path)
+    if context is None:
+        raise UsageError("no Dockerfile", "give a context, a dockerfile or a text")
+    return os.path.join(context, "Dockerfile")
+
+
+def _puller(report: ProgressReport, chosen: Platform | None, *, tls_verify: bool) -> Pull:
+    """Return the function that pulls base images."""
+
+    def pull_base(store: Store, text: str, platform: Platform | None) -> StoredImage:
+        from sundog.registry.options import PullOptions  # noqa: PLC0415 - a build seldom pulls
+        from sundog.registry.pull import pull  # noqa: PLC0415
+
+        options = PullOptions(chosen)
+        if platform is not None:
+            options = replace(options, platform=platform)
+        session = open_session(report, tls_verify=tls_verify)
+        report.info(f"pulling image:    {text}")
+        return pull(store, session, text, text, options=options, report=report)
+
+    return pull_base

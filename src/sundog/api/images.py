@@ -1,0 +1,249 @@
+"""Images in storage: list, pull, push, tag, remove, load, save, import, inspect.
+
+Each function opens the storage directory, and closes it before it returns.  ``storage`` is the path
+of that directory; None stands for ``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+
+from sundog.api.progress import ProgressReport
+from sundog.errors import NotInStorage
+from sundog.oci.platform import Platform
+from sundog.record.names import canonical_name
+from sundog.store.description import describe
+from sundog.store.description import history as history_of
+from sundog.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from os import PathLike
+    from typing import Any
+
+    from sundog.api.progress import Progress
+    from sundog.registry.session import Session
+    from sundog.store.images import Image as StoredImage
+
+    Path = str | PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in storage.
+
+    name         as the user typed it
+    reference    the canonical name: REGISTRY/PATH:TAG
+    id           the same for each name of an image; of this storage directory only
+    created      RFC 3339, or ""
+    size         bytes in all files of its layers
+    origin       in words: how it came into storage
+    environment  its variables; ``entrypoint``, ``command``, ``user``, ``workdir`` and ``labels``
+                 are the Dockerfile's ENTRYPOINT, CMD, USER, WORKDIR and LABEL
+    """
+
+    name: str
+    reference: str
+    id: str
+    created: str
+    size: int
+    origin: str
+    layers: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def images(*, storage: Path | None = None) -> list[Image]:
+    """Return all images in storage, sorted by name."""
+    with open_store(storage) as store:
+        return [described(store, image) for image in store.images.list()]
+
+
+def inspect(name: str, *, storage: Path | None = None) -> dict[str, Any]:
+    """Return all that is known of an image, as ``ch-image inspect``.  Raises NotInStorage."""
+    with open_store(storage) as store:
+        return describe(store, store.images.get(name))
+
+
+def history(name: str, *, storage: Path | None = None) -> list[dict[str, Any]]:
+    """Return how an image came about, the oldest entry first: ``ch-image history --format json``.
+
+    Raises NotInStorage.
+    """
+    with open_store(storage) as store:
+        return history_of(store, store.images.get(name))
+
+
+def pull(
+    reference: str,
+    name: str | None = None,
+    *,
+    platform: str | None = None,
+    tls_verify: bool = True,
+    storage: Path | None = None,
+    progress: Progress | None = None,
+) -> Image:
+    """Fetch an image from a registry, and return it; an image that is up to date stays.
+
+    ``name`` is its name in storage, by default ``reference``.  ``platform`` is such as
+    ``linux/arm64``; None stands for this machine's.  Raises RegistryError and its kinds.
+    """
+    from sundog.registry.options import PullOptions  # noqa: PLC0415 - other functions need none
+    from sundog.registry.pull import pull as pull_image  # noqa: PLC0415
+
+    report = ProgressReport(progress)
+    target = reference if name is None else name
+    canonical_name(target)
+    options = PullOptions(None if platform is None else parsed_platform(platform))
+    with open_store(storage) as store:
+        session = open_session(report, tls_verify=tls_verify)
+        image = pull_image(store, session, reference, target, options=options, report=report)
+        return described(store, image)
+
+
+def push(
+    name: str,
+    destination: str | None = None,
+    *,
+    compression: str = "gzip",
+    tls_verify: bool = True,
+    storage: Path | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Copy an image to a registry; return the digest of its manifest there.
+
+    ``destination`` is HOST/PATH[:TAG], by default ``name``.  Raises RegistryError and its kinds,
+    NotInStorage.
+    """
+    from sundog.registry.push import destination as remote_of  # noqa: PLC0415 - as for pull
+    from sundog.registry.push import push_image  # noqa: PLC0415
+    from sundog.transfer.packing import Packing  # noqa: PLC0415
+
+    report = ProgressReport(progress)
+    packing = Packing.choose(compression, os.environ)
+    session = open_session(report, tls_verify=tls_verify, authenticated=True)
+    remote = remote_of(session, destination or name)
+    with open_store(storage) as store:
+        image = store.images.get(name)
+        return str(push_image(store, session, image, remote, packing=packing, report=report))
+
+
+def tag(name: str, target: str, *, storage: Path | None = None) -> Image:
+    """Give an image a further name, which another image loses.  Raises NotInStorage."""
+    canonical = canonical_name(target)
+    with open_store(storage) as store:
+        image = replace(store.images.get(name), reference=canonical, typed=target)
+        store.images.put(image)
+        return described(store, image)
+
+
+def remove(*names: str, storage: Path | None = None) -> None:
+    """Delete images.  Raises NotInStorage if one of them is not there; then none is deleted."""
+    with open_store(storage) as store:
+        found = {name: store.images.matching(name)[name] for name in names}
+        missing = [name for name, matching in found.items() if not matching]
+        if missing:
+            raise NotInStorage(f"no such image, can't delete: {' '.join(missing)}")
+        store.images.delete(*names)
+
+
+def load(
+    path: Path,
+    name: str | None = None,
+    *,
+    storage: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Image]:
+    """Take images out of an OCI layout or an archive of ``docker save``; return them.
+
+    ``name`` replaces the name of a single image.  Raises ArchiveError, UsageError.
+    """
+    from sundog.convert.load import load as load_images  # noqa: PLC0415 - other functions need none
+
+    report = ProgressReport(progress)
+    with open_store(storage) as store:
+        source = os.path.abspath(path)
+        host = Platform.of_host()
+        loaded = load_images(store, source, name, platform=host, report=report)
+        return [described(store, image) for image in loaded]
+
+
+def save(
+    names: str | Iterable[str],
+    path: Path,
+    *,
+    format: str = "oci-archive",  # noqa: A002 - the option's name
+    compression: str = "gzip",
+    storage: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write images to ``path``, which gets its name when it is complete and on the device.
+
+    ``format`` is "oci-archive", "oci-dir" or "docker-archive".  Raises NotInStorage, UsageError.
+    """
+    from sundog.convert.save import save as save_images  # noqa: PLC0415 - as for load
+    from sundog.transfer.packing import Packing  # noqa: PLC0415
+
+    report = ProgressReport(progress)
+    packing = Packing.choose(compression, os.environ)
+    wanted = [names] if isinstance(names, str) else list(names)
+    with open_store(storage) as store:
+        found = [store.images.get(name) for name in wanted]
+        save_images(store, found, os.path.abspath(path), format, packing=packing, report=report)
+
+
+def import_image(path: Path, name: str, *, storage: Path | None = None) -> Image:
+    """Make an image of a tar, perhaps compressed, or of a directory; return it.
+
+    Raises ArchiveError, StoreError.
+    """
+    from sundog.transfer.importer import import_image as import_tree  # noqa: PLC0415 - as for load
+
+    canonical_name(name)
+    with open_store(storage) as store:
+        return described(store, import_tree(store, os.path.abspath(path), name))
+
+
+def open_store(storage: Path | None) -> Store:
+    """Open the storage directory.  Raises StoreError."""
+    return Store.open(None if storage is None else os.path.abspath(storage))
+
+
+def open_session(
+    report: ProgressReport, *, tls_verify: bool, authenticated: bool = False
+) -> Session:
+    """Return the connections to registries; there is nobody to ask for a password."""
+    from sundog.registry.session import Session  # noqa: PLC0415 - most functions ask no registry
+
+    return Session(os.environ, report, verify=tls_verify, authenticated=authenticated)
+
+
+def parsed_platform(text: str) -> Platform:
+    """Return the platform ``linux/arm64`` or ``arm64``.  Raises UsageError."""
+    return Platform.parse(text.removeprefix("linux/"))
+
+
+def described(store: Store, image: StoredImage) -> Image:
+    """Return an image as the API shows it."""
+    config = image.config
+    return Image(
+        image.typed,
+        image.reference,
+        image.id,
+        config.created,
+        store.images.size(image),
+        image.origin,
+        tuple(image.layers),
+        config.entrypoint or (),
+        config.cmd or (),
+        config.user,
+        config.working_dir,
+        config.environment,
+        dict(config.labels),
+    )

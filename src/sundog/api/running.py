@@ -1,0 +1,105 @@
+"""Run a command in an image, with the meaning of ``sundog run``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from sundog.api.images import pull as pull_image
+from sundog.errors import NotInStorage, UsageError
+from sundog.podman.installation import PODMAN_STATUSES, ch_run
+from sundog.podman.options import scan
+from sundog.podman.run_line import Caller, ImageFacts, command_user, is_path, run_line
+from sundog.podman.run_options import RUN
+from sundog.podman.stored import image_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    from sundog.api.progress import Progress
+
+    Path = str | PathLike[str]
+    File = int | None
+
+
+def run(
+    image: str,
+    command: Sequence[str] = (),
+    *,
+    volumes: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    workdir: str | None = None,
+    user: str | None = None,
+    as_caller: bool = False,
+    entrypoint: str | None = None,
+    read_only: bool = False,
+    force: str = "notify",
+    pull: str = "missing",
+    stdin: File = subprocess.DEVNULL,
+    stdout: File = None,
+    stderr: File = None,
+    input: bytes | None = None,  # noqa: A002 - as in subprocess
+    capture_output: bool = False,
+    check: bool = False,
+    timeout: float | None = None,
+    storage: Path | None = None,
+    progress: Progress | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in a new container; return its exit status and, if captured, its output.
+
+    image      a name in storage, or the path of a directory or a SquashFS file
+    command    the words after ENTRYPOINT, in place of CMD
+    volumes    ``SRC:DST[:ro]``
+    env        variables in addition to the image's; the host's are not passed on
+    user       a user of the image, by name or number; ``as_caller`` runs as the caller instead
+    force      the emulation of root: "notify", "seccomp" or "none"
+    pull       "missing", "always" or "never"
+
+    stdin, stdout, stderr, input, capture_output, check and timeout are those of subprocess.run.
+    The status is 125 if the container can't be made, 126 if the command can't be executed, 127 if
+    it does not exist.  Raises NotInStorage, RegistryError, UsageError, and what subprocess.run
+    raises.
+    """
+    words = [f"--volume={volume}" for volume in volumes]
+    words += [f"--env={name}={value}" for name, value in (env or {}).items()]
+    for name, value in (("workdir", workdir), ("user", user), ("entrypoint", entrypoint)):
+        if value is not None:
+            words.append(f"--{name}={value}")
+    words += [f"--force={force}", f"--read-only={str(read_only).lower()}"]
+    if as_caller:
+        words.append("--userns=keep-id")
+    line = scan([*words, "--", image, *command], RUN, command="run", permute=False)
+    facts = _facts(image, pull, storage, progress)
+    caller = Caller(os.environ, os.geteuid(), os.getegid())
+    chosen = command_user(line, facts, caller)
+    start = run_line(line, facts, caller, user=chosen)
+    place = [] if storage is None else [f"--storage={os.path.abspath(storage)}"]
+    streams: dict[str, int | bytes | None] = {"stdin": stdin} if input is None else {"input": input}
+    if not capture_output:
+        streams |= {"stdout": stdout, "stderr": stderr}
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*ch_run(), *place, *start.arguments],
+        env=start.environment | PODMAN_STATUSES,
+        capture_output=capture_output,
+        check=check,
+        timeout=timeout,
+        **streams,
+    )
+
+
+def _facts(image: str, pull: str, storage: Path | None, progress: Progress | None) -> ImageFacts:
+    """Return what storage says of the image, after a pull if that is wanted."""
+    if pull not in ("missing", "always", "never"):
+        raise UsageError(f"pull={pull}: no such policy", "one of: missing, always, never")
+    if is_path(image):
+        return ImageFacts()
+    place = None if storage is None else os.fspath(storage)
+    facts = image_facts(image, place)
+    if pull == "always" or (pull == "missing" and facts is None):
+        pull_image(image, storage=storage, progress=progress)
+        facts = image_facts(image, place)
+    if facts is None:
+        raise NotInStorage(f"no image in storage: {image}", "pull it, or build it")
+    return facts

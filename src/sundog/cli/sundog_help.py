@@ -1,0 +1,133 @@
+"""``sundog --help``, and the help of each subcommand, from the tables of ``podman/``."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+from sundog.cli.output import print_line
+from sundog.cli.sundog_command import ON_STDERR, new_report, run_safely
+from sundog.errors import UsageError
+from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
+from sundog.podman.image_lines import SUBCOMMANDS
+from sundog.podman.image_options import IMAGES, PLAIN
+from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED
+from sundog.podman.run_options import EXEC, RUN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sundog.cli.sundog_command import Context
+    from sundog.podman.options import Option
+
+_WIDTH = 78
+_COLUMN = 34
+
+# Name: (operands, summary, the line it stands for, options), for what is no line of ch-image.
+_OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
+    "run": (
+        "IMAGE [COMMAND [ARG…]]", "run a command in a new container",
+        "ch-run --notify -W -t -c WORKDIR --set-env IMAGE -- ENTRYPOINT COMMAND", RUN,
+    ),
+    "exec": ("CONTAINER COMMAND [ARG…]", "run a command in a container with a name",
+             "ch-run --join-tag TAG IMAGE -- COMMAND", EXEC),
+    "ps": ("", "list the containers with a name", "ps -u $USER", PS),
+    "stop": ("CONTAINER…", "end containers with SIGTERM", "kill PID", STOP),
+    "kill": ("CONTAINER…", "send containers a signal", "kill -s SIGNAL PID", KILL),
+    "rm": ("CONTAINER…", "forget containers that have ended", "(nothing)", RM),
+    "logs": ("CONTAINER", "print the output of a container of run --detach", "(nothing)", LOGS),
+    "images": ("[NAME]", "list the images in storage", "ch-image list -l", IMAGES),
+    "image exists": ("IMAGE", "tell by the exit status whether an image is in storage",
+                     "ch-image list IMAGE", PLAIN),
+    "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),
+    "version": ("", "print the version", "ch-image --version", PLAIN),
+    "doctor": ("", "say what keeps containers from starting on this machine", "ch-checkns", PLAIN),
+}  # fmt: skip
+
+_GROUPS = (
+    (HELD, "Accepted; what they ask for is so in any case:"),
+    (WARNED, "Accepted with a warning, without effect:"),
+    (REFUSED, "Not possible:"),
+)
+
+
+def help(words: Sequence[str], context: Context) -> int:  # noqa: A001, ARG001 - its own name
+    """Print the help, or that of a subcommand; return the exit status."""
+    if list(words) == [ON_STDERR]:
+        new_report()  # opens standard error if it is closed
+        sys.stderr.write("".join(f"{line}\n" for line in _overview()))
+        return 1
+    return print_help(" ".join(words))
+
+
+def print_help(name: str) -> int:
+    """Print the help of a subcommand, or of all, and return the exit status.  Raises UsageError."""
+    lines = list(subcommand_help(name) if name else _overview())
+
+    def action() -> int:
+        for line in lines:
+            print_line(line)
+        return 0
+
+    return run_safely(action)
+
+
+def names() -> list[str]:
+    """Return the names of all subcommands, in the order of the help."""
+    return [*list(_OWN)[:2], *SUBCOMMANDS, *list(_OWN)[2:]]
+
+
+def described(name: str) -> tuple[str, str, str, Sequence[Option]]:
+    """Return operands, summary, the line it stands for and the options of a subcommand."""
+    if name in _OWN:
+        return _OWN[name]
+    if name not in SUBCOMMANDS:
+        raise UsageError(f"no help for: {name}", "sundog --help")
+    found = SUBCOMMANDS[name]
+    return found.operands, found.summary, found.stands_for, found.options
+
+
+def subcommand_help(name: str) -> Iterator[str]:
+    """Yield the lines of the help of a subcommand."""
+    operands, summary, stands_for, options = described(name)
+    yield f"Usage: sundog {name} [OPTION…] {operands}".rstrip()
+    yield f"{summary[0].upper()}{summary[1:]}."
+    yield f"It stands for: {stands_for}"
+    yield ""
+    for option in options:
+        if option.treatment == TAKEN:
+            yield from _entry(option)
+    for treatment, title in _GROUPS:
+        group = [option for option in options if option.treatment == treatment]
+        if group:
+            yield from ("", title)
+            for option in group:
+                yield from _entry(option)
+
+
+def _entry(option: Option) -> Iterator[str]:
+    *long, short = (*option.names, "") if option.names[-1].startswith("--") else option.names
+    shown = f"{short + ',' if short else '':4}{', '.join(long)} {option.argument}".rstrip()
+    text = option.text if option.treatment != REFUSED else f"{option.text}: {option.hint}"
+    lines = textwrap.wrap(text, _WIDTH - _COLUMN) or [""]
+    if len(shown) > _COLUMN - 4:
+        yield f"  {shown}"
+        shown = ""
+    for line in lines:
+        yield f"  {shown:{_COLUMN - 2}}{line}"
+        shown = ""
+
+
+def _overview() -> Iterator[str]:
+    yield "Usage: sundog [--storage DIR] SUBCOMMAND [OPTION…] [ARG…]"
+    yield "Containers with the words of podman and docker, as an ordinary user."
+    yield ""
+    for name in names():
+        _, summary, stands_for, _ = described(name)
+        yield f"  {name:14}{summary}"
+        yield f"  {'':14}  = {stands_for}"
+    yield ""
+    yield "sundog SUBCOMMAND --help lists the options, also those that have no effect here."
+    yield "Exit status of run and exec: the command's; 125 if sundog fails, 126 if the command"
+    yield "cannot be executed, 127 if it is not found."

@@ -1,0 +1,118 @@
+"""``sundog run`` and ``sundog exec``: become ``ch-run`` with the same meaning."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.cli.sundog_command import EXIT_SUNDOG, image_line, scanned, warn
+from sundog.cli.sundog_start import Run, become_ch_run
+from sundog.errors import NotInStorage, UsageError
+from sundog.podman.run_line import (
+    Caller,
+    ImageFacts,
+    NamedGroup,
+    command_user,
+    exec_line,
+    image_operand,
+    is_id,
+    is_path,
+    run_line,
+)
+from sundog.podman.run_options import EXEC, RUN
+from sundog.podman.stored import image_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.cli.sundog_command import Context
+    from sundog.podman.options import Line
+
+_PULL = ("missing", "always", "newer", "never")
+
+
+def run(words: Sequence[str], context: Context) -> int:
+    """Run a command in a container; return an exit status unless this process becomes it."""
+    line = scanned("run", words, RUN, permute=False)
+    if line is None:
+        return 0
+    if not line.operands:
+        raise UsageError("run: no image", "sundog run IMAGE [COMMAND [ARG…]]")
+    warn(line)
+    facts, status = _find(line, context)
+    if facts is None:
+        return status if status < 0 else EXIT_SUNDOG
+    caller = _caller()
+    user = command_user(line, facts, caller)
+    if line.last("name") is not None or line.is_set("detach"):
+        from sundog.cli.sundog_named import start  # noqa: PLC0415 - few containers have a name
+
+        run = Run(line, line.operands[0], facts, caller=caller, user=user, context=context)
+        return start(run)
+    return become_ch_run(run_line(line, facts, caller, user=user), line, context)
+
+
+def run_in_container(words: Sequence[str], context: Context) -> int:
+    """Run a command in a container that runs; return an exit status as ``run``."""
+    line = scanned("exec", words, EXEC, permute=False)
+    if line is None:
+        return 0
+    if not line.operands:
+        raise UsageError("exec: no container", "sundog exec CONTAINER COMMAND")
+    warn(line)
+    from sundog.cli.sundog_named import running  # noqa: PLC0415 - ``run`` needs none of it
+
+    container = running(line.operands[0])
+    group = NamedGroup(container.tag, emulated=container.emulated)
+    start = exec_line(
+        line,
+        container.image,
+        container.workdir,
+        group=group,
+        caller=_caller(),
+        run_user=container.user,
+    )
+    return become_ch_run(start, line, context.at(container.storage))
+
+
+def _caller() -> Caller:
+    return Caller(os.environ, os.geteuid(), os.getegid())
+
+
+def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
+    """Return the facts of the image of the line, and 0; or None, and the status of its pull.
+
+    The image is pulled if need be, and its name replaces an ID in the line.
+    """
+    image = line.operands[0] = image_operand(line.operands[0])
+    policy = line.last("pull") or "missing"
+    if policy not in _PULL:
+        raise UsageError(f"--pull {policy}: no such policy", f"one of: {', '.join(_PULL)}")
+    if is_path(image):
+        return ImageFacts(), 0
+    facts = image_facts(image, context.storage)
+    if facts is None and is_id(image):
+        from sundog.cli.sundog_images import names_of_id  # noqa: PLC0415 - IDs are seldom given
+
+        for name in names_of_id(image, context)[:1]:
+            line.operands[0] = name
+            return image_facts(name, context.storage), EXIT_SUNDOG
+    if policy == "never" or (policy == "missing" and facts is not None):
+        if facts is None:
+            raise NotInStorage(f"no image in storage: {image}", f"sundog pull {image}")
+        return facts, 0
+    status = _pull(image, line, context)
+    return (None, status) if status else (image_facts(image, context.storage), EXIT_SUNDOG)
+
+
+def _pull(image: str, line: Line, context: Context) -> int:
+    """Pull the image; return the exit status."""
+    words = ["pull"]
+    platform = line.last("platform") or line.last("arch")
+    if platform is not None:
+        words.append(f"--arch={platform.removeprefix('linux/')}")
+    if line.last("tls-verify") == "false":
+        words.append("--tls-no-verify")
+    if line.is_set("quiet"):
+        words.append("--quiet")
+    return image_line([*words, "--", image], context)

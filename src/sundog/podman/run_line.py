@@ -1,0 +1,227 @@
+"""A line of ``sundog run`` or ``sundog exec`` as a line of ``ch-run``.
+
+Specification: podman-run(1), podman-exec(1); the Dockerfile reference for ENTRYPOINT and CMD.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from sundog.errors import UsageError
+from sundog.podman import variables
+from sundog.podman.users import who
+from sundog.podman.volumes import mount, tmpfs, volume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sundog.podman.options import Line
+    from sundog.podman.users import Who
+
+_SCHEME = "docker://"
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+class Caller:
+    """Who runs ``sundog``, with what environment."""
+
+    __slots__ = ("environment", "gid", "uid")
+
+    def __init__(self, environment: Mapping[str, str], uid: int, gid: int) -> None:
+        self.environment = environment
+        self.uid = uid
+        self.gid = gid
+
+
+class ImageFacts:
+    """What a run must know of an image: its ENTRYPOINT, CMD, WORKDIR and USER."""
+
+    __slots__ = ("command", "entrypoint", "user", "workdir")
+
+    def __init__(
+        self,
+        entrypoint: Sequence[str] = (),
+        command: Sequence[str] = (),
+        workdir: str = "",
+        user: str = "",
+    ) -> None:
+        self.entrypoint = entrypoint
+        self.command = command
+        self.workdir = workdir
+        self.user = user
+
+
+class ChRunLine:
+    """What starts ``ch-run``: its arguments, and its environment."""
+
+    __slots__ = ("arguments", "environment")
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self.arguments = arguments
+        self.environment = environment
+
+
+class NamedGroup:
+    """The processes of a container with a name.
+
+    tag        the group of ``ch-run --join``
+    emulated   whether the group has a supervisor
+    """
+
+    __slots__ = ("emulated", "tag")
+
+    def __init__(self, tag: str, *, emulated: bool) -> None:
+        self.tag = tag
+        self.emulated = emulated
+
+
+def image_operand(word: str) -> str:
+    """Return IMAGE as ``ch-run`` takes it."""
+    return word.removeprefix(_SCHEME)
+
+
+def is_path(image: str) -> bool:
+    """Tell whether IMAGE is a path, or a layout, and no name."""
+    return image.startswith(("/", "./", "../", "oci:", "oci-archive:", "docker-archive:"))
+
+
+def is_id(text: str) -> bool:
+    """Tell whether ``text`` may be the ID of an image, or its beginning: 4 digits or more."""
+    digits = text.removeprefix("sha256:")
+    return 4 <= len(digits) <= 64 and _HEX_DIGITS.issuperset(digits)
+
+
+def run_line(
+    line: Line,
+    facts: ImageFacts,
+    caller: Caller,
+    *,
+    user: Who,
+    tag: str | None = None,
+    read_file: Callable[[str], str] = variables.read_environment_file,
+) -> ChRunLine:
+    """Return the line of ``ch-run`` for a line of ``sundog run``.
+
+    The scanned ``line`` has an IMAGE.  ``user`` is what ``command_user`` returned.  ``tag`` names
+    the group of a container that has a name.  Raises UsageError, and what ``read_file`` raises.
+    """
+    image, *words = line.operands
+    image = image_operand(image)
+    command = _command(line, facts, words)
+    if not command and not is_path(image):
+        raise UsageError(
+            f"no command: {image} has neither ENTRYPOINT nor CMD", f"sundog run {image} COMMAND"
+        )
+    arguments = [*user.options, "--private-tmp"]
+    read_only = line.is_set("read-only")
+    if not read_only:
+        arguments.append("--write-fake")
+    binds = [volume(text) for text in line.all("volume")]
+    binds += [mount(text) for text in line.all("mount")]
+    arguments += [f"--bind={bind}" for bind in binds if bind is not None]
+    for text in line.all("tmpfs"):
+        if tmpfs(text) != "/tmp" and read_only:
+            raise UsageError(
+                f"--tmpfs {text}: not possible with --read-only",
+                "leave out --read-only, or use /tmp",
+            )
+    workdir = _workdir(line) or facts.workdir
+    if workdir:
+        arguments.append(f"--cd={workdir}")
+    targets = [bind.split(":")[1] for bind in binds if bind is not None]
+    home = None if user.emulated else _home(caller, targets)
+    passed = variables.passed_environment(
+        line, caller.environment, read_file, home=home, image=not is_path(image)
+    )
+    arguments += passed.options
+    if tag is not None:
+        arguments.append(f"--join-tag={tag}")
+    arguments += [image, *(["--", *command] if command else [])]
+    return ChRunLine(arguments, passed.environment)
+
+
+def command_user(line: Line, facts: ImageFacts, caller: Caller) -> Who:
+    """Return the user of the command of a line of ``sundog run``.  Raises UsageError."""
+    return who(line, facts.user, caller.uid, caller.gid)
+
+
+def exec_line(
+    line: Line,
+    image: str,
+    workdir: str,
+    *,
+    group: NamedGroup,
+    caller: Caller,
+    run_user: Sequence[str],
+    read_file: Callable[[str], str] = variables.read_environment_file,
+) -> ChRunLine:
+    """Return the line of ``ch-run`` for a line of ``sundog exec``.
+
+    ``image``, ``workdir`` and ``run_user`` (options of ``ch-run``) are those of the container.
+    Raises UsageError, and what ``read_file`` raises.
+    """
+    _, *command = line.operands
+    if not command:
+        raise UsageError("no command", "sundog exec CONTAINER COMMAND")
+    user = list(run_user)
+    if line.last("user") is not None:
+        if not group.emulated:
+            raise UsageError(
+                f"--user {line.last('user')}: the container runs without emulation of users",
+                "start it without --userns keep-id",
+            )
+        user = who(line, "", caller.uid, caller.gid).options
+        if not any(option == "--notify" or option.startswith("--user=") for option in user):
+            user = ["--notify", *user]
+    arguments = [*user, f"--join-tag={group.tag}"]
+    directory = _workdir(line) or workdir
+    if directory:
+        arguments.append(f"--cd={directory}")
+    home = None if group.emulated else "/"
+    passed = variables.passed_environment(
+        line, caller.environment, read_file, home=home, image=not is_path(image)
+    )
+    arguments += passed.options
+    return ChRunLine([*arguments, image, "--", *command], passed.environment)
+
+
+def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:
+    """Return the argv: the entrypoint, then the user's words, else CMD.
+
+    An --entrypoint of the user has no CMD of the image after it.
+    """
+    given = line.last("entrypoint")
+    if given is None:
+        return [*facts.entrypoint, *(words or facts.command)]
+    return [*_entrypoint(given), *words]
+
+
+def _entrypoint(text: str) -> list[str]:
+    """Return --entrypoint as words: a JSON array of them, or one word, or none."""
+    if text.startswith("["):
+        import json  # noqa: PLC0415 - seldom needed
+
+        try:
+            words = json.loads(text)
+        except (ValueError, RecursionError):
+            words = None
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return [word for word in words if isinstance(word, str)]
+    return [text] if text else []
+
+
+def _workdir(line: Line) -> str:
+    text = line.last("workdir")
+    if text is None:
+        return ""
+    if not text.startswith("/"):
+        raise UsageError(f"--workdir {text}: not an absolute path", "give one of the container")
+    return posixpath.normpath(text)
+
+
+def _home(caller: Caller, targets: Sequence[str]) -> str:
+    """Return HOME of a caller who runs as himself: his own if it is in the container, else /."""
+    home = caller.environment.get("HOME", "")
+    inside = any(home == target or home.startswith(f"{target}/") for target in targets)
+    return home if home.startswith("/") and inside else "/"

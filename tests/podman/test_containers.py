@@ -1,0 +1,92 @@
+"""The records of containers with a name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.errors import SundogError
+from sundog.podman.containers import Container, Containers, run_time_directory, started
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def container(name: str = "web", *, process: int = 0, detached: bool = False) -> Container:
+    number = process or os.getpid()
+    return Container(
+        name,
+        "img",
+        ["sh"],
+        process=number,
+        started=started(number) if process == 0 else 1,
+        created=1,
+        workdir="/",
+        storage="/s",
+        user=["--notify"],
+        emulated=True,
+        detached=detached,
+    )
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Containers:
+    return Containers(str(tmp_path / "run"))
+
+
+def test_record(containers: Containers) -> None:
+    containers.claim(container())
+    found = containers.get("web", running=True)
+    assert found.to_json() == container().to_json()
+    assert [each.name for each in containers.list()] == ["web"]
+    with pytest.raises(SundogError, match="a container has the name web"):
+        containers.claim(container())
+    with pytest.raises(SundogError, match="a container has the name web"):
+        containers.free("web")
+    assert os.listdir(containers.directory) == ["web.json"]
+
+
+def test_ended(containers: Containers) -> None:
+    """The ID of a process that another process has now is not that of the container."""
+    containers.claim(container("gone", process=os.getpid()))
+    containers.claim(container("kept", process=os.getpid(), detached=True))
+    assert [each.name for each in containers.list()] == ["kept"]
+    assert not containers.get("kept").is_running
+    with pytest.raises(SundogError, match="kept: it has ended"):
+        containers.get("kept", running=True)
+    with pytest.raises(SundogError, match="gone: no such container"):
+        containers.get("gone")
+    with pytest.raises(SundogError, match="an ended container has the name kept"):
+        containers.free("kept")
+    assert os.listdir(containers.directory) == ["kept.json"]
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"name": 1}', b"\xff", b"[" * 100_000])
+def test_damaged(text: bytes, containers: Containers) -> None:
+    with open(os.path.join(containers.directory, "web.json"), "wb") as file:
+        file.write(text)
+    assert containers.find("web") is None
+    assert containers.list() == []
+    containers.free("web")
+    containers.claim(container())
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".x", "-x", "x" * 61, "a\n", "é/"])
+def test_names(name: str, containers: Containers) -> None:
+    with pytest.raises(SundogError, match="not a name for a container"):
+        containers.find(name)
+
+
+def test_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_time_directory({"XDG_RUNTIME_DIR": str(tmp_path)}) == str(tmp_path / "sundog")
+    assert run_time_directory({}) == f"/tmp/sundog-{os.geteuid()}"
+    assert run_time_directory({"XDG_RUNTIME_DIR": "/no/such"}) == f"/tmp/sundog-{os.geteuid()}"
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "file").touch()
+    for place in ("open", "link", "file", "file/below"):
+        with pytest.raises(SundogError):
+            Containers(str(tmp_path / place))
