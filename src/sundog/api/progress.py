@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Self
+
+    from sundog.builder.report import Announcement
 
     Progress = Callable[["Event"], None]
 
@@ -68,6 +72,20 @@ class ProgressReport:
     def warning(self, text: str) -> None:
         """Report what programs may not expect."""
         self.tell(Event(WARNING, text))
+
+    def note(self, text: str) -> None:
+        """Leave out what is for a terminal only."""
+
+    def begin(self, announcement: Announcement) -> None:
+        """Report that an instruction of a build begins."""
+        self.info(str(announcement))
+
+    def end(self, error: str = "") -> None:
+        """Leave out that an instruction has ended."""
+
+    def watched(self, text: str, total: int | None = None) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Leave out the bytes that child processes move."""
+        return nullcontext()
 
     def transfer(self, label: str, verb: str, total: int | None) -> ReportedTransfer:
         """Report that a transfer begins."""

@@ -21,6 +21,7 @@ from sundog.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
     from sundog.builder.files.context import NamedContext
     from sundog.builder.scope import GlobalScope
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sundog.dockerfile.parse import Dockerfile
 
     # The index of an earlier stage, or a context or image from elsewhere.
-    Base = int | NamedContext
+    Base: TypeAlias = int | NamedContext
 
 _MOST_DIGITS = 20  # of a stage's number; Python refuses to read very long ones
 

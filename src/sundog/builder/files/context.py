@@ -21,7 +21,7 @@ from sundog.errors import ArchiveError, BuildError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import BinaryIO
+    from typing import BinaryIO, TypeAlias
 
     from sundog.builder.bases import ImageName
     from sundog.builder.files.remote_context import RemoteContexts
@@ -106,7 +106,7 @@ class BuildContext:
 
 if TYPE_CHECKING:
     # The source of a --build-context: files, or an image.
-    NamedContext = BuildContext | ImageName
+    NamedContext: TypeAlias = BuildContext | ImageName
 
 
 def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
