@@ -61,7 +61,7 @@ def make_programs(directory: Path) -> Path:
     directory.mkdir()
     texts = {
         name: f'#!/bin/sh\nexec {" ".join(command(name))} "$@"\n'
-        for name in ("ch-convert", "ch-image", "ch-run")
+        for name in ("ch-convert", "ch-image", "ch-run", "sundog")
     }
     for name, text in (texts | {"srun": RANK, "mpirun": RANK, "pip": PIP}).items():
         (directory / name).write_text(text)

@@ -7,7 +7,6 @@ there is one reader and one writer for each format, and none for a pair of forma
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -263,7 +262,7 @@ class _Conversion:
             fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
             offset = squashfs_place(fd, os.fsencode(source.text)) if source.format == SIF else 0
             return (lambda out: read_squash(out, fd, offset)), (fd,)
-        if source.format == TAR and not source.is_stream and _is_file(source.text):
+        if source.format == TAR and not source.is_stream and os.path.isfile(source.text):
             fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
             with open(fd, "rb", buffering=0, closefd=False) as raw:
                 found = self._survey(raw)
@@ -388,10 +387,6 @@ def _write_tar(out: TarWriter, fd: int, found: Survey) -> None:
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb", buffering=0, closefd=False) as raw:
         write_normal(out, raw, found)
-
-
-def _is_file(path: str) -> bool:
-    return stat.S_ISREG(os.stat(path).st_mode)
 
 
 def _name_of(text: str) -> str:
