@@ -1,6 +1,6 @@
-"""A hook of MkDocs: README.md is the first page of the site, and links lead to it.
+"""A hook of MkDocs: README.md is the first page of the site, and CHANGELOG.md another.
 
-In the checkout, README.md is above docs/, so its links begin with docs/.
+In the checkout, both are above docs/, so their links begin with docs/.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-README = Path(__file__).parents[1] / "README.md"
+TOP = Path(__file__).parents[1]
 FIRST = "index.md"
+PAGES = {FIRST: "README.md", "CHANGELOG.md": "CHANGELOG.md"}
 
 
 def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
-    """Add README.md as the first page."""
+    """Add the pages that are not in docs/."""
     from mkdocs.structure.files import File  # noqa: PLC0415 - MkDocs alone imports this hook
 
-    text = re.sub(r"\]\(docs/", "](", README.read_text(encoding="utf-8"))
-    files.append(File.generated(config, FIRST, content=text))
+    for page, name in PAGES.items():
+        text = re.sub(r"\]\(docs/", "](", (TOP / name).read_text(encoding="utf-8"))
+        files.append(File.generated(config, page, content=text))
     return files
 
 

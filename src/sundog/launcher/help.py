@@ -61,7 +61,6 @@ INSTEAD = {
     "read-only": "the image is read-only unless you write -w or -W",
     "tmpfs": "write -t for a /tmp of its own, or -W to write anywhere",
     "unsetenv": "write --unset-env GLOB",
-    "user": "write -u UID -g GID; with --notify they are users of the image",
     "volume": "write -b SRC[:DST[:ro]]",
     "workdir": "write -c DIR",
 }
