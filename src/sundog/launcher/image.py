@@ -97,10 +97,11 @@ def image_name(reference: bytes) -> str | None:
 def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> Image:
     """Return the image that ``reference`` names; a name in ``storage`` beats a directory.
 
-    The function refuses a directory inside the storage unless ``unsafe``.  Raises NotInStorage if
+    The directory of an image in the storage stands for its name: batch systems make paths of
+    names.  The function refuses other directories inside unless ``unsafe``.  Raises NotInStorage if
     there is neither.
     """
-    image = find_stored(reference, storage)
+    image = find_stored(reference, storage) or find_stored_path(reference, storage)
     return image or find_directory(reference, storage.path, unsafe=unsafe)
 
 
@@ -109,8 +110,25 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
     name = image_name(reference)
     if name is None or storage.directory < 0:
         return None
+    return open_stored(name_to_directory(name).encode(), storage)
+
+
+def find_stored_path(path: bytes, storage: Storage) -> Image | None:
+    """Return the image whose directory in ``storage`` is ``path``, or its ``root``; else None."""
+    if storage.directory < 0 or b"/images/" not in path:
+        return None
     try:
-        place = storage.at(b"images/" + name_to_directory(name).encode())
+        inside = real_path(path).removeprefix(real_path(storage.path) + b"/images/")
+    except OSError:
+        return None
+    name = inside.removesuffix(b"/root")
+    return None if b"/" in name else open_stored(name, storage)
+
+
+def open_stored(name: bytes, storage: Storage) -> Image | None:
+    """Return the image in the directory ``name`` of ``storage``, or None."""
+    try:
+        place = storage.at(b"images/" + name)
         directory = os.open(place, OPEN_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return None
