@@ -35,7 +35,7 @@ NEEDS = (
     "apache2-utils", "btrfs-progs", "buildah", "busybox-static", "bzip2", "charliecloud-runtime",
     "docker-registry", "dpkg-dev", "e2fsprogs", "gcc", "git", "groff-base", "libarchive-tools",
     "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "mpich", "musl-tools", "openmpi-bin",
-    "openssh-client", "openssl", "podman", "procps", "rsync", "skopeo", "squashfs-tools",
+    "openssh-client", "openssl", "podman", "procps", "rsync", "runc", "skopeo", "squashfs-tools",
     "squashfs-tools-ng", "squashfuse",
     "strace", "umoci", "xfsprogs", "xz-utils", "zstd",
 )  # fmt: skip

@@ -65,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # Directories whose tests start programs for most of their time.  Of the tables there, the second
 # run takes a third of the cases: they differ in what the kernel, a shell and an image do, which is
 # the same under each Python.  Other directories try the standard library and C extensions, too.
-TABLES = ("builder", "cli", "convert", "hostile", "launcher", "notify")
+TABLES = ("builder", "cli", "convert", "hostile", "launcher", "notify", "oci_runtime")
 SHORTEST_TABLE = 4
 
 
@@ -219,7 +219,9 @@ IN_PLACE = {
     "ch-fromhost": [sys.executable, "-m", "sundog.cli.fromhost"],
     "ch-image": [sys.executable, "-m", "sundog.cli.image"],
     "ch-run": [sys.executable, "-m", "sundog.launcher"],
+    "ch-run-oci": [sys.executable, "-m", "sundog.oci_runtime.command"],
     "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
+    "sundog-pyxis-importer": [sys.executable, "-m", "sundog.cli.pyxis_importer"],
 }
 
 

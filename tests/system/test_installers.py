@@ -61,6 +61,7 @@ def test_uv_into_a_virtual_environment(
         "ch-convert.1",
         "ch-fromhost.1",
         "ch-image.1",
+        "ch-run-oci.1",
         "ch-run.1",
         "ch-test.1",
     }

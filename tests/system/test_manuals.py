@@ -15,9 +15,11 @@ from sundog.cli import (
     selftest_arguments,
 )
 from sundog.launcher.help import OPTIONS
+from sundog.oci_runtime.arguments import COMMANDS, GLOBAL
 from tests.launcher.installation import load_packaging
 
 CH_RUN = (CHECKOUT / "docs" / "man" / "ch-run.1").read_text()
+CH_RUN_OCI = (CHECKOUT / "docs" / "man" / "ch-run-oci.1").read_text()
 # The commands whose options argparse knows.
 PARSERS = {
     "ch-checkns": checkns_arguments.make_parser,
@@ -45,7 +47,9 @@ def formatted(page: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", [CH_RUN, CH_IMAGE, *PAGES.values()], ids=["ch-run", "ch-image", *PAGES]
+    "page",
+    [CH_RUN, CH_IMAGE, CH_RUN_OCI, *PAGES.values()],
+    ids=["ch-run", "ch-image", "ch-run-oci", *PAGES],
 )
 def test_page_is_formatted_without_a_warning(page: str) -> None:
     formatted(page)
@@ -65,6 +69,16 @@ def test_every_option_has_its_entry(name: str) -> None:
     for action in PARSERS[name]()._actions:
         for option in action.option_strings:
             assert option in words
+
+
+def test_every_command_and_option_of_ch_run_oci_has_its_entry() -> None:
+    text = CH_RUN_OCI.replace("\\-", "-")
+    for name, (options, *_) in COMMANDS.items():
+        assert re.search(rf"^\.BI? {name}\b", text, re.MULTILINE), name
+        for option in options:
+            assert f"--{option}" in text, option
+    for option in GLOBAL:
+        assert f"--{option}" in text, option
 
 
 def test_page_of_ch_image_has_all_of_the_document() -> None:
