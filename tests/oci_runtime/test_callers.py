@@ -391,15 +391,18 @@ def test_slurm_with_names(given: str, slurm_environment: Mapping[str, str], tmp_
         assert task.wait() == -15
 
 
-def test_run_on_a_terminal(oci: Runtime, bundle: Bundle) -> None:
-    """run without --console-socket relays the caller's terminal."""
-    path = bundle(
-        "tty; read line; echo got $line; exit 5",
-        lambda config: config["process"].update(terminal=True),
-    )
+@pytest.mark.parametrize("joins", [False, True], ids=["run", "exec"])
+def test_a_terminal(oci: Runtime, bundle: Bundle, joins: bool) -> None:
+    """run and exec without --console-socket relay the caller's terminal."""
+    script = "tty; read line; echo got $line; exit 5"
+    words = ["run", "-b", str(bundle(script, lambda c: c["process"].update(terminal=True))), "c"]
+    if joins:
+        oci("create", "-b", bundle("sleep 60"), "c")
+        oci("start", "c")
+        words = ["exec", "--tty", "c", "sh", "-c", script]
     pid, fd = pty.fork()
     if pid == 0:
-        argv = [*oci.argv(), "run", "-b", str(path), "c"]
+        argv = [*oci.argv(), *words]
         os.execv(argv[0], argv)
     output = b""
     while b"/dev/pts/" not in output:

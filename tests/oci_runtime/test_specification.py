@@ -513,18 +513,20 @@ def test_a_hook_sees_the_namespaces(oci: Runtime, bundle: Bundle, tmp_path: Path
 
 
 def test_descriptors(oci: Runtime, bundle: Bundle) -> None:
-    """--preserve-fds and LISTEN_FDS: no others get into the container."""
+    """--preserve-fds, LISTEN_FDS and PMI_FD: no others get into the container."""
     read_end, write_end = os.pipe()
     fds = (3, 4, 5)
     before = [os.dup(read_end) for _ in fds]
     script = "ls -l /proc/self/fd >/tmp/fds; grep -c pipe /tmp/fds; echo $LISTEN_FDS:$LISTEN_PID:$$"
 
-    def pass_three(words: str, **env: str) -> list[str]:
+    def pass_three(
+        words: str, change: Callable[[Json], object] | None = None, **env: str
+    ) -> list[str]:
         argv = ["bash", "-c", f'exec 3<&{read_end} 4<&{read_end} 5<&{read_end}; exec "$@"', "sh"]
         argv += [*oci.argv(), "run", *words.split()]
         with (oci.directory / "out").open("w") as out:
             subprocess.run(
-                [*argv, "-b", str(bundle(script)), "c"],
+                [*argv, "-b", str(bundle(script, change)), "c"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 pass_fds=[read_end],
@@ -539,6 +541,13 @@ def test_descriptors(oci: Runtime, bundle: Bundle) -> None:
     assert pass_three("--preserve-fds 2") == ["2", "::1"]
     assert pass_three("", LISTEN_FDS="1") == ["1", "1:1:1"]
     assert pass_three("--preserve-fds=1", LISTEN_FDS="2") == ["3", "2:1:1"]
+    # PMI-1 and PMI-2 of Slurm: the variable names a socket that the process has.
+    for number, count in (("5", "1"), ("6", "0"), ("x", "0")):
+
+        def name(config: Json, number: str = number) -> None:
+            config["process"]["env"].append(f"PMI_FD={number}")
+
+        assert pass_three("", name) == [count, "::1"]
     for fd in (*before, read_end, write_end):
         os.close(fd)
 
