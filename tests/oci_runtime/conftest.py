@@ -18,8 +18,8 @@ from tests.conftest import command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-APPLETS = "cat df echo env false grep head hostname id kill ls mount ps pwd readlink sh sleep stat"
-APPLETS += " stty sysctl tail wc test touch trap true tty umask umount"
+APPLETS = "cat df echo env false grep head hostname id ifconfig kill ls mount ps pwd readlink"
+APPLETS += " sh sleep stat stty sysctl tail wc test touch trap true tty umask umount"
 
 Json = dict[str, Any]
 

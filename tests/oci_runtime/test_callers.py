@@ -258,7 +258,7 @@ class Step:
             "%": "%",
             "b": bundle,
             "e": str(spool / "environment"),
-            "j": "17",
+            "j": str(os.getpid()),  # the state directory is that of all of this user's jobs
             "m": str(spool),
             "n": "node1",
             "r": rootfs,

@@ -375,8 +375,9 @@ def test_namespaces(oci: Runtime, bundle: Bundle) -> None:
 
     found = run(oci, bundle(script, only("user", "mount")))
     assert found == host
-    found = run(oci, bundle(script + "; ping -c1 127.0.0.1 >&2; true", only("mount", *names)))
-    assert [a == b for a, b in zip(found, host, strict=True)] == [False] * 5
+    *found, loopback = run(oci, bundle(script + "; ifconfig lo", only("mount", *names)))[:7]
+    assert [a == b for a, b in zip(found[:5], host, strict=True)] == [False] * 5
+    assert "127.0.0.1" in loopback
 
 
 @pytest.mark.parametrize("kind", ["pid", "ipc", "user"])
