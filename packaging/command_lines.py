@@ -175,6 +175,24 @@ def ch_run() -> CommandLine:
     return CommandLine("ch-run", "run a command in a container", tuple(options), operands)
 
 
+def ch_run_oci() -> CommandLine:
+    """Return the command line of ``ch-run-oci``, which programs write; so its options have no help.
+
+    docs/ch-run-oci.md describes them.
+    """
+    module = import_module("sundog.oci_runtime.arguments")
+
+    def options(table: dict[str, str]) -> tuple[Option, ...]:
+        values = {
+            name: None if how == module.FLAG else Argument("VALUE") for name, how in table.items()
+        }
+        return tuple(Option((f"--{name}",), "", value) for name, value in values.items())
+
+    operands = (Argument("COMMAND", tuple(module.COMMANDS)),)
+    summary = "run containers by OCI bundles"
+    return CommandLine("ch-run-oci", summary, options(module.GLOBAL), operands)
+
+
 def sundog() -> CommandLine:
     """Return the command line of ``sundog``, whose options are those of podman."""
     module = import_module("sundog.cli.sundog_help")
@@ -210,6 +228,7 @@ COMMANDS: dict[str, Callable[[], CommandLine]] = {
     "ch-fromhost": partial(parsed, "ch-fromhost", "fromhost_arguments"),
     "ch-image": partial(parsed, "ch-image", "image_arguments", "_parser"),
     "ch-run": ch_run,
+    "ch-run-oci": ch_run_oci,
     "ch-test": partial(parsed, "ch-test", "selftest_arguments"),
     "sundog": sundog,
 }

@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # Directories whose tests start programs for most of their time.  Of the tables there, the second
 # run takes a third of the cases: they differ in what the kernel, a shell and an image do, which is
 # the same under each Python.  Other directories try the standard library and C extensions, too.
-TABLES = ("builder", "callers", "cli", "convert", "hostile", "launcher", "notify")
+TABLES = ("builder", "callers", "cli", "convert", "hostile", "launcher", "notify", "oci_runtime")
 SHORTEST_TABLE = 4
 
 
@@ -220,8 +220,10 @@ IN_PLACE = {
     "ch-fromhost": [sys.executable, "-m", "sundog.cli.fromhost"],
     "ch-image": [sys.executable, "-m", "sundog.cli.image"],
     "ch-run": [sys.executable, "-m", "sundog.launcher"],
+    "ch-run-oci": [sys.executable, "-m", "sundog.oci_runtime.command"],
     "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
     "sundog": [sys.executable, "-m", "sundog.cli.sundog"],
+    "sundog-pyxis-importer": [sys.executable, "-m", "sundog.cli.pyxis_importer"],
 }
 
 

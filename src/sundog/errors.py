@@ -19,7 +19,8 @@
     ├── DocumentError           a JSON document does not follow its specification
     │   ├── ManifestError       a manifest, an index or a descriptor
     │   ├── ImageConfigError    an image's configuration
-    │   └── DockerArchiveError  manifest.json of an archive of docker save
+    │   ├── DockerArchiveError  manifest.json of an archive of docker save
+    │   └── RuntimeConfigError  config.json of a bundle, or another document of runtime-spec
     ├── DockerfileError         a Dockerfile is wrong, at a known place
     ├── SubstitutionError       a word of a Dockerfile cannot be expanded
     ├── BuildError              an instruction failed
@@ -166,6 +167,10 @@ class ManifestError(DocumentError):
 
 class DockerArchiveError(DocumentError):
     """``manifest.json`` is not as Docker writes it."""
+
+
+class RuntimeConfigError(DocumentError):
+    """A document of OCI runtime-spec does not follow it, or asks for the impossible."""
 
 
 class PlatformUnavailable(SundogError):

@@ -64,7 +64,7 @@ RARE = {
     "a bind that can't be, of this process, or with :ro",
     "a file in $TMPDIR",
     "a pattern for fnmatch(3)",
-    "a rare name",  # with % or +
+    "a rare name",  # with % or +, or of an image's directory in storage
     "a rare start",  # no words, or $POSIXLY_CORRECT
     "a script for the shell",
     "a warning",

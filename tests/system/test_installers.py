@@ -63,6 +63,7 @@ def test_uv_into_a_virtual_environment(
         "ch-fromhost",
         "ch-image",
         "ch-run",
+        "ch-run-oci",
         "ch-test",
         "sundog",
     }

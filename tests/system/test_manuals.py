@@ -20,6 +20,7 @@ from sundog.cli import (
 )
 from sundog.cli.image_arguments import _parser, _subcommands
 from sundog.launcher.help import OPTIONS
+from sundog.oci_runtime.arguments import COMMANDS, GLOBAL
 
 PAGES = Path(sys.prefix) / "share" / "man" / "man1"
 PARSERS: dict[str, argparse.ArgumentParser] = {
@@ -31,7 +32,7 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     **{f"ch-image-{name}": parser for name, parser in _subcommands(_parser()).items()},
 }
 PODMAN = {f"sundog-{name}": name for name in sundog_help.names() if " " not in name}
-NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "sundog"])
+NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "ch-run-oci", "sundog"])
 # tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 
@@ -59,6 +60,8 @@ def options(name: str) -> set[str]:
         return {f"--{long}" for _, long, _, _ in OPTIONS} | {
             f"-{short}" for short, *_ in OPTIONS if short
         }
+    if name == "ch-run-oci":
+        return {f"--{option}" for option in GLOBAL}
     if name == "sundog":
         return {"-s", "--storage"}
     if name in PODMAN:
@@ -97,6 +100,16 @@ def test_page_has_the_sections_of_its_document(name: str, headings: list[str]) -
     lines = formatted(name).splitlines()
     for heading in headings:
         assert lines.count(heading) == 1
+
+
+def test_every_command_and_option_of_ch_run_oci_has_its_entry() -> None:
+    text = page("ch-run-oci").replace("\\-", "-")
+    for name, (options, *_) in COMMANDS.items():
+        assert re.search(rf"^\\fB{name}\b", text, re.MULTILINE), name
+        for option in options:
+            assert f"--{option}" in text, option
+    for option in GLOBAL:
+        assert f"--{option}" in text, option
 
 
 def test_page_of_ch_image_has_all_of_the_document() -> None:

@@ -145,6 +145,11 @@ def _load_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _oci_bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="IMAGE", help="name of the image")
+    parser.add_argument("path", metavar="DIR", help="the bundle, a new directory")
+
+
 def _pull_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="IMAGE", help="what to fetch: [HOST/]PATH[:TAG]")
     parser.add_argument(
@@ -190,6 +195,7 @@ SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = 
     "login": ("log in to a registry", _login_options),
     "logout": ("forget the login to a registry", _logout_options),
     "load": ("take images out of an archive or an OCI layout", _load_options),
+    "oci-bundle": ("make a bundle for ch-run-oci, without a copy", _oci_bundle_options),
     "save": ("write images to an archive or an OCI layout", _save_options),
     "push": ("copy an image to a registry", _push_options),
     "modify": ("run commands in an image, and keep the result", add_modify_options),

@@ -1,0 +1,8 @@
+"""What a bundle of OCI runtime-spec says to Sundog alone: annotations of ``config.json``."""
+
+# The name of an image in storage that is the container's root, in place of the directory root.path.
+IMAGE_ANNOTATION = "org.sundog.image"
+# The absolute path of the storage directory that has it.
+STORAGE_ANNOTATION = "org.sundog.storage"
+# How root is emulated: as ch-image build --force.
+FORCE_ANNOTATION = "org.sundog.force"
