@@ -110,9 +110,11 @@ def test_run_gets_no_input_and_a_plain_environment(any_workshop: Workshop) -> No
     )
     assert done.stdout.splitlines() == [
         "A=1",
+        "CH_RUNNING=Weird Al Yankovic",
         "HOME=/root",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "PWD=/",
+        f"USER={os.environ['USER']}",
         "http_proxy=http://proxy",
         "0022",
     ]

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -44,6 +45,17 @@ ERRORS = {
     "registry": UnreachableError("no answer", permanent=True),
     "own constructor": EndsEarly(),
 }
+
+
+def test_a_pipe_of_its_parent_ends_when_the_parent_closes_it(worker: TreeWorker) -> None:
+    read, write = os.pipe()
+    try:
+        worker.call(own_uid)
+        os.close(write)
+        assert select.select([read], [], [], 60)[0]
+        assert os.read(read, 1) == b""
+    finally:
+        os.close(read)
 
 
 def raise_error(name: str) -> None:

@@ -8,13 +8,16 @@ forks the worker.  It serves one call at a time, and dies with its parent.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
 from contextlib import suppress
 
+from sundog.container.child import STANDARD_STREAMS
 from sundog.container.watch import WATCH
 from sundog.errors import KernelError, StoreError
+from sundog.kernel.files import close_all_but
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.process import set_pdeathsig
 from sundog.wire.outcomes import pack_exception, pack_result, unpack_outcome
@@ -84,7 +87,9 @@ class TreeWorker:
     def start(self, get_ready: Callable[[], None] | None = None) -> None:
         """Fork the worker ahead of the first call.  Call this while the process has no threads.
 
-        ``get_ready`` runs in the worker before it serves calls.
+        ``get_ready`` runs in the worker before it serves calls, and may use all descriptors.
+        Without it, the worker keeps none of this process: the other end of a pipe must see when
+        this process has closed it.
         """
         request_read, self._requests = os.pipe()
         self._answers, answer_write = os.pipe()
@@ -92,8 +97,13 @@ class TreeWorker:
         ids = os.geteuid(), os.getegid()
         self._pid = os.fork()
         if not self._pid:
-            os.close(self._requests)
-            os.close(self._answers)
+            if get_ready is None:
+                # Objects of the parent must not close descriptor numbers that are in use again.
+                gc.freeze()
+                close_all_but((*STANDARD_STREAMS, request_read, answer_write))
+            else:
+                os.close(self._requests)
+                os.close(self._answers)
             _serve(request_read, answer_write, parent, ids, get_ready)
         os.close(request_read)
         os.close(answer_write)
