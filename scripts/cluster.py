@@ -84,18 +84,23 @@ class Cluster:
     """A running cluster; its file slurm.conf is what $SLURM_CONF has to name."""
 
     directory: Path
+    network: str  # the first three numbers of its addresses
     name: str  # of the bridge; the prefix of the nodes' names
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, oci: str) -> Cluster:
+    def start(cls, oci: str, number: int) -> Cluster:
         """Start a cluster, and wait until all nodes are idle; ``oci`` is its oci.conf, or empty.
 
+        ``number`` tells the clusters of this process apart.
         Raises ValueError with the ends of all logs if that takes too long.
         """
         directory = Path(tempfile.mkdtemp(prefix="sundog-cluster.", dir="/var/tmp"))
         directory.chmod(0o755)
-        cluster = cls(directory, f"sd{os.getpid()}n")
+        # Other processes have clusters, too: each has a network of its own.
+        pid = os.getpid()
+        network = f"10.{77 + number * 20 + pid // 250 % 20}.{pid % 250}"
+        cluster = cls(directory, network, f"sd{pid}{'nmk'[number]}")
         try:
             cluster._start(oci)
         except BaseException:
@@ -114,8 +119,7 @@ class Cluster:
         return [f"{self.name}{number}" for number in range(1, NODES + 1)]
 
     def _start(self, oci: str) -> None:
-        # Many clusters may run at once: each has a network of its own.
-        network = f"10.{77 + os.getpid() // 250 % 150}.{os.getpid() % 250}"
+        network = self.network
         for name in ("log", "munge", "state", *(f"tmp.{node}" for node in self.nodes)):
             (self.directory / name).mkdir()
         run("ip", "link", "add", self.name, "type", "bridge")

@@ -44,7 +44,7 @@ class Server:
     mounts: Path
     mounted: set[str] = field(default_factory=set)
     disks: dict[str, Disk] = field(default_factory=dict)
-    clusters: list[cluster.Cluster] = field(default_factory=list)
+    clusters: dict[str, cluster.Cluster] = field(default_factory=dict)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do an action; return its answer, also for a failure."""
@@ -175,15 +175,16 @@ class Server:
         return {}
 
     def _start_cluster(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the one cluster of these tests; start it if it is not there.
+        """Return the cluster with this oci.conf; start it if it is not there.
 
-        The request has its oci.conf.  All of its commands run as the users of the jobs.
+        All commands of an oci.conf run as the users of the jobs.
         """
         if lack := cluster.lacking():
             return {"lacking": lack}
-        if not self.clusters:
-            self.clusters.append(cluster.Cluster.start(request["oci"]))
-        (one,) = self.clusters
+        oci = request["oci"]
+        if oci not in self.clusters:
+            self.clusters[oci] = cluster.Cluster.start(oci, len(self.clusters))
+        one = self.clusters[oci]
         return {"configuration": str(one.configuration), "nodes": one.nodes}
 
     def _link(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -264,6 +265,6 @@ def _serve(server: Server, listener: socket.socket) -> None:
             subprocess.run(["umount", "--lazy", path], check=False)
         for disk in server.disks.values():
             disk.remove()
-        for one in server.clusters:
+        for one in server.clusters.values():
             one.stop()
         os._exit(0)

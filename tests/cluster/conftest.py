@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scripts.bases import makers
+from scripts.place import CHECKOUT
 
 from tests.conftest import HELPER, RootHelper, command, skip_needs_root
 
@@ -22,18 +23,18 @@ Done = subprocess.CompletedProcess[str]
 IMAGE = "mpi"
 SMALL = "small"
 
-# Slurm's manual oci.conf(5).  `srun --container=IMAGE` takes all that ch-run does.  Slurm starts
-# the line by a shell, without the job's environment, which is in the file %e.
-OCI = """\
-IgnoreFileConfigJson=true
-CreateEnvFile=newline
-EnvExclude="^(SLURM_CONF|SLURM_CONF_SERVER)="
-RunTimeEnvExclude="^(SLURM_CONF|SLURM_CONF_SERVER)="
-RunTimeQuery="echo"
-RunTimeRun="env $(grep ^CH_IMAGE_STORAGE= %e) {ch_run} --set-env=%e -b %m -c / %r -- %@"
-RunTimeKill="kill -s SIGTERM %p"
-RunTimeDelete="kill -s SIGKILL %p"
-"""
+BUNDLES, IMAGES = range(2)  # the recipes of oci.conf in docs/cluster.md, in their order
+
+
+def recipe(number: int, programs: str, storage: str) -> str:
+    """Return an oci.conf of docs/cluster.md, with the paths of the programs and of the storage."""
+    text = (CHECKOUT / "docs/cluster.md").read_text()
+    found: str = re.findall(r"```\n# oci\.conf.*?\n(.*?)```", text, re.DOTALL)[number]
+    storage = f"--storage={storage} "
+    found = found.replace('"ch-run-oci ', '"exec ch-run-oci ').replace(
+        "exec ch-", f"exec {programs}/ch-"
+    )
+    return found.replace("ch-run --", f"ch-run {storage}--")
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,21 @@ class Slurm(Place):
 
 @pytest.fixture(scope="session")
 def slurm(place: Place) -> Slurm:
+    return started(place, IMAGES)
+
+
+@pytest.fixture(scope="session")
+def slurm_with_bundles(place: Place) -> Slurm:
+    return started(place, BUNDLES)
+
+
+def started(place: Place, number: int) -> Slurm:
+    """Return the cluster with a recipe of oci.conf."""
     if not HELPER:
         skip_needs_root()
-    ch_run = shutil.which("ch-run", path=place.variables["PATH"])
-    answer = RootHelper(HELPER).ask("start-cluster", oci=OCI.format(ch_run=ch_run))
+    programs = place.variables["PATH"].partition(":")[0]
+    oci = recipe(number, programs, place.variables["CH_IMAGE_STORAGE"])
+    answer = RootHelper(HELPER).ask("start-cluster", oci=oci)
     if "lacking" in answer:
         pytest.fail(answer["lacking"])
     variables = {**place.variables, "SLURM_CONF": answer["configuration"]}

@@ -175,3 +175,16 @@ def test_srun_container(slurm: Slurm, kind: str) -> None:
     show = "echo $SLURM_PROCID $0; test ! -e /usr/bin/srun"
     done = slurm.run("srun", "-n2", f"--container={image}", "sh", "-c", show, "a b")
     assert sorted(done.stdout.splitlines()) == ["0 a b", "1 a b"]
+
+
+def test_srun_container_with_bundles(slurm_with_bundles: Slurm) -> None:
+    """`srun --container=BUNDLE`: Slurm executes ch-run-oci in place of each task."""
+    slurm = slurm_with_bundles
+    bundle = slurm.directory / "bundle"
+    slurm.run("ch-image", "oci-bundle", SMALL, bundle)
+    show = "echo $SLURM_PROCID $0; test ! -e /usr/bin/srun && exit 3"
+    done = slurm.run(
+        *("srun", "-n2", f"--container={bundle}", "sh", "-c", show, "a b"), check=False
+    )
+    assert sorted(done.stdout.splitlines()) == ["0 a b", "1 a b"], done.stderr
+    assert done.returncode == 3
