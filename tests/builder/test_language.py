@@ -190,7 +190,7 @@ def test_unknown_target(any_workshop: Workshop) -> None:
     assert done.returncode == 2
     assert last_lines(done.stderr, 2) == [
         "error: --target: no such stage: midle",
-        "hint: did you mean middle?",
+        "hint: did you mean middle? the stages are: middle 1",
     ]
 
 

@@ -75,7 +75,6 @@ def test_help_of_a_subcommand(run_ch_image: Runner) -> None:
         ),
         (["build", "--force-cmd=x", "."], "error: --force-cmd: at least one ARG is needed"),
         (["build", "/nowhere"], "error: context must be a directory: /nowhere"),
-        (["build", "https://x/y.git"], "error: not supported yet: URL context: https://x/y.git"),
         (["build", "-b", ":/x", "."], "error: --bind: :/x: a path is missing or relative"),
         (["build", "-b", "/x:y", "."], "error: --bind: /x:y: a path is missing or relative"),
         (["build", "--build-arg", "=x", "."], "error: --build-arg: =x: no name"),

@@ -157,7 +157,7 @@ def platforms_of_an_index(world: World) -> Any:
     descriptor = world.registry.shelf.image(world.registry.shelf.base())
     platform = {"architecture": TEXT, "os": TEXT, "variant": TEXT}
     world.registry.shelf.index({**descriptor, "platform": platform}, tag="evil:latest")
-    return ["ch-image", "list", f"{world.registry.host}/evil"]
+    return ["ch-image", "list", "--remote", f"{world.registry.host}/evil"]
 
 
 @case

@@ -95,12 +95,12 @@ def build(tmp_path: Path) -> Callable[..., tuple[Path, str]]:
 
 
 def starts_in(wheel: Path) -> dict[str, bytes]:
-    """Return the files of the wheel that have the name ``ch-run``."""
+    """Return the files of the wheel that start ``ch-run``."""
     with zipfile.ZipFile(wheel) as archive:
         return {
             name.split(".data/")[1]: archive.read(name)
             for name in archive.namelist()
-            if name.endswith("/ch-run")
+            if name.endswith(("/scripts/ch-run", "/sundog/ch-run"))
         }
 
 

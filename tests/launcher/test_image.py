@@ -225,18 +225,6 @@ def test_a_directory_in_storage(ch_run: ChRun, layered: Path, tmp_path: Path) ->
     assert ch_run(make_image(tmp_path / "layers" / "mine"), "--", "true").returncode == 0
 
 
-def test_a_path_in_storage_stands_for_the_name(
-    ch_run: ChRun, layered: Path, tmp_path: Path
-) -> None:
-    """Slurm's --container makes a path of a name, or a user gives the path."""
-    (tmp_path / "st").symlink_to(layered)
-    name = name_to_directory(canonical_name("app"))
-    for path in (layered / "images" / name, f"st/images/{name}", f"storage/images/{name}/root/"):
-        assert ch_run(path, "--", "cat", "/below").stdout == b"top\n"
-    for path in (layered / "images", layered / "images" / name / "root" / "ch"):
-        assert ch_run(path, "--", "true").returncode == 31
-
-
 def test_a_damaged_image(ch_run: ChRun, layered: Path) -> None:
     directory = layered / "images" / name_to_directory(canonical_name("app"))
     (directory / "stack").write_bytes(b"garbage\0\0")

@@ -174,7 +174,7 @@ def test_a_name_in_storage_and_a_file_come_first(place: Place, busybox_tar: Path
     assert place.run("oci:ours", "--", "cat", "/which", check=False).returncode == 1
     place.image("delete", "oci:ours")
     assert place.say("oci:ours") == "one"
-    (place.path / "oci:ours").mkdir()
+    (place.path / "oci:ours" / "dev").mkdir(parents=True)
     assert "/oci:ours" in place.run("--dry-run", "oci:ours", "--", "true").stdout
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -337,7 +338,8 @@ def image_from(value: object, config: bytes) -> Image:
 
 def _read_image(dirfd: int) -> Image:
     value = parse_json(_contents(dirfd, _DESCRIPTION), _DESCRIPTION, DocumentError)
-    os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
+    with suppress(PermissionError):  # an image may forbid its own root directory
+        os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
     return image_from(value, _contents(dirfd, "config.json"))
 
 
