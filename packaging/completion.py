@@ -203,11 +203,11 @@ def fish_rows(line: CommandLine) -> Iterator[str]:
         if option.argument is not None and not option.argument.attached:
             words.append(fish_action(option.argument))
         yield " ".join([*words, "-d", quoted(option.help)])
-    kinds = {operand.values for operand in line.operands}
+    kinds = dict.fromkeys(operand.values for operand in line.operands)
     for values in kinds:
         action = fish_action(Argument("", values))
         yield action.replace("-x ", "-f ").replace("-r ", "")
-    if not kinds & {FILES, IMAGES_AND_FILES}:
+    if not kinds.keys() & {FILES, IMAGES_AND_FILES}:
         yield "-f"
 
 
