@@ -285,6 +285,14 @@ def test_a_killed_create(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert list(oci.root.iterdir()) == []
 
 
+def test_no_exec_before_start(oci: Runtime, bundle: Bundle) -> None:
+    """The first process is Sundog's own until then, and has descriptors of the host."""
+    oci("create", "-b", bundle("sleep 60"), "c")
+    failed = oci("exec", "c", "true", check=False)
+    assert "cannot exec in a container that is created: c" in failed.messages()[0]["msg"]
+    assert oci.status("c") == "created"
+
+
 def test_exec(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     oci("create", "-b", bundle("sleep 60"), "c")
     oci("start", "c")

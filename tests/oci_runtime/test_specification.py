@@ -501,6 +501,20 @@ def test_the_time_of_a_hook_is_up(oci: Runtime, bundle: Bundle) -> None:
     assert failed.messages()[0]["msg"].endswith("it ran longer than 1 s")
 
 
+def test_a_hook_of_the_image_gets_no_interpreter_of_the_host(
+    oci: Runtime, bundle: Bundle, rootfs: Path
+) -> None:
+    (rootfs / "bin/hook").write_text("#!/proc/self/exe\nopen('/ran', 'w')\n")
+    (rootfs / "bin/hook").chmod(0o755)
+    hooks = {"startContainer": [{"path": "/bin/hook"}]}
+    path = bundle("true", lambda config: config.update(hooks=hooks))
+    oci("create", "-b", path, "c")
+    failed = oci("start", "c", check=False)
+    assert failed.status == 1
+    assert "Too many levels of symbolic links" in failed.messages()[0]["msg"]
+    assert not (rootfs / "ran").exists()
+
+
 def test_a_hook_sees_the_namespaces(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     """A hook can look at the namespaces of the process that waits, as network plug-ins do."""
     out = tmp_path / "out"
@@ -516,21 +530,24 @@ def test_a_hook_sees_the_namespaces(oci: Runtime, bundle: Bundle, tmp_path: Path
 def test_descriptors(oci: Runtime, bundle: Bundle) -> None:
     """--preserve-fds, LISTEN_FDS and PMI_FD: no others get into the container."""
     read_end, write_end = os.pipe()
+    ours, theirs = socket.socketpair()
     fds = (3, 4, 5)
     before = [os.dup(read_end) for _ in fds]
-    script = "ls -l /proc/self/fd >/tmp/fds; grep -c pipe /tmp/fds; echo $LISTEN_FDS:$LISTEN_PID:$$"
+    script = "ls -l /proc/self/fd >/tmp/fds; grep -Ec 'pipe|socket' /tmp/fds"
+    script += "; echo $LISTEN_FDS:$LISTEN_PID:$$"
 
     def pass_three(
         words: str, change: Callable[[Json], object] | None = None, **env: str
     ) -> list[str]:
-        argv = ["bash", "-c", f'exec 3<&{read_end} 4<&{read_end} 5<&{read_end}; exec "$@"', "sh"]
+        opened = f"3<&{read_end} 4<&{read_end} 5<&{theirs.fileno()}"
+        argv = ["bash", "-c", f'exec {opened}; exec "$@"', "sh"]
         argv += [*oci.argv(), "run", *words.split()]
         with (oci.directory / "out").open("w") as out:
             subprocess.run(
                 [*argv, "-b", str(bundle(script, change)), "c"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                pass_fds=[read_end],
+                pass_fds=[read_end, theirs.fileno()],
                 env=os.environ | env,
                 check=True,
             )
@@ -543,7 +560,8 @@ def test_descriptors(oci: Runtime, bundle: Bundle) -> None:
     assert pass_three("", LISTEN_FDS="1") == ["1", "1:1:1"]
     assert pass_three("--preserve-fds=1", LISTEN_FDS="2") == ["3", "2:1:1"]
     # PMI-1 and PMI-2 of Slurm: the variable names a socket that the process has.
-    for number, count in (("5", "1"), ("6", "0"), ("x", "0")):
+    # A pipe or a file of the caller, which the variable of an image might name, does not pass.
+    for number, count in (("5", "1"), ("4", "0"), ("6", "0"), ("x", "0")):
 
         def name(config: Json, number: str = number) -> None:
             config["process"]["env"].append(f"PMI_FD={number}")
@@ -551,6 +569,8 @@ def test_descriptors(oci: Runtime, bundle: Bundle) -> None:
         assert pass_three("", name) == [count, "::1"]
     for fd in (*before, read_end, write_end):
         os.close(fd)
+    ours.close()
+    theirs.close()
 
 
 def test_console_socket(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:

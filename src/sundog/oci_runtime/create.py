@@ -12,6 +12,7 @@ from sundog.kernel.descriptors import INT_SIZE
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
 from sundog.kernel.locks import unlock
+from sundog.kernel.modes import S_IFMT, S_IFSOCK
 from sundog.oci.bundle import FORCE_ANNOTATION
 from sundog.oci_runtime.console import connect_console
 from sundog.oci_runtime.container_process import Making, as_error, be_maker
@@ -74,7 +75,7 @@ def create(
     )
     lock = place.reserve()
     try:
-        created = make_container(making, place)
+        created = make_container(making, place, lock)
         write_pid_file(arguments.value("pid-file"), created.process.pid)
     except BaseException:
         place.remove()
@@ -84,8 +85,11 @@ def create(
     return created
 
 
-def make_container(making: Making, place: Place) -> Created:
-    """Make the container at its ``place``; kill its process if that fails."""
+def make_container(making: Making, place: Place, lock: int) -> Created:
+    """Make the container at its ``place``; kill its process if that fails.
+
+    No process of the container keeps the ``lock``: if this one is killed, others can go on.
+    """
     configuration = making.configuration
     container = Container(
         place.id,
@@ -102,9 +106,9 @@ def make_container(making: Making, place: Place) -> Created:
     if configuration.namespaces.get("pid"):
         making.log.warn_once("join pid", "linux.namespaces: pid: cannot join another one")
     try:
-        process = make_process(making, container, gate, place, own_pids=own_pids)
+        process = make_process(making, container, gate, place, lock, own_pids=own_pids)
     except PidNamespaceRefused as error:
-        process = make_process(making, container, gate, place, own_pids=False)
+        process = make_process(making, container, gate, place, lock, own_pids=False)
         making.log.warn_once(
             "namespace pid", f"linux.namespaces: no pid namespace here: {error.message}"
         )
@@ -116,12 +120,13 @@ def make_container(making: Making, place: Place) -> Created:
 
 
 def make_process(
-    making: Making, container: Container, gate: socket, place: Place, *, own_pids: bool
+    making: Making, container: Container, gate: socket, place: Place, lock: int, *, own_pids: bool
 ) -> Process:
     """Start the first process, and wait until it is ready."""
     link, theirs = Link.pair()
     maker = os.fork()
     if maker == 0:
+        os.close(lock)
         link.close()
         be_maker(making, theirs, gate, own_pids=own_pids)
     theirs.close()
@@ -244,8 +249,9 @@ def passed_descriptors(
     variables = [b"LISTEN_FDS=%d" % count] if count else []
     for string in settings.env:
         name, _, value = string.partition(b"=")
+        # An image may have such a variable, too: it must not choose a file of the caller.
         if name == b"PMI_FD" and value.isdigit() and len(value) < INT_SIZE * 2:
-            kept.append(int(value))
+            kept += [fd for fd in [int(value)] if is_socket(fd)]
     return list(filter(is_passed, kept)), variables
 
 
@@ -253,6 +259,14 @@ def is_passed(fd: int) -> bool:
     """Tell whether the caller has left the descriptor open; Sundog's own ones close on exec."""
     try:
         return os.get_inheritable(fd)
+    except OSError:
+        return False
+
+
+def is_socket(fd: int) -> bool:
+    """Tell whether ``fd`` is a socket."""
+    try:
+        return os.fstat(fd).st_mode & S_IFMT == S_IFSOCK
     except OSError:
         return False
 

@@ -19,6 +19,7 @@ from _signal import (  # type: ignore[import-not-found]
     signal,
 )
 
+from sundog.container.magic_links import refusal_to_execute
 from sundog.errors import SundogError
 from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
 from sundog.kernel.libc import printable
@@ -126,5 +127,7 @@ def be_hook(hook: Hook, state_end: int, output: int, directory: bytes) -> None:
     pthread_sigmask(SIG_SETMASK, ())
     if directory:
         os.chdir(directory)
-    failure = -execve(hook.path, list(hook.args or (hook.path,)), list(hook.env))
+    # Without ``directory``, the root is the container's, and the hook may be a file of an image.
+    failure = 0 if directory else refusal_to_execute(hook.path)
+    failure = failure or -execve(hook.path, list(hook.args or (hook.path,)), list(hook.env))
     os.write(STDERR_FILENO, os.strerror(failure).encode())

@@ -50,7 +50,7 @@ from sundog.oci_runtime.specification import (
     read_bundle,
     read_file,
 )
-from sundog.oci_runtime.state import CREATED, RUNNING, Process, identify
+from sundog.oci_runtime.state import RUNNING, Process, identify
 from sundog.oci_runtime.waiting import Terminal, Watch
 
 TYPE_CHECKING = False
@@ -100,7 +100,8 @@ def execute_in(arguments: Arguments, log: Log) -> int:
     place = find_place(arguments)
     container = place.read()
     status = place.status(container)
-    if status not in (CREATED, RUNNING) or container.process is None:
+    # Before ``start``, the container's first process is Sundog's own, and could be looked into.
+    if status != RUNNING or container.process is None:
         raise SundogError(f"cannot exec in a container that is {status}: {place.id}")
     configuration = read_bundle(os.fsencode(container.bundle))
     own = configuration.process

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit, setrlimit
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -48,6 +49,7 @@ _TOO_LARGE = b"signal %d" % signal.SIGXFSZ  # how a part of git died that wrote 
 # The variables of this process that git needs.
 _KEPT = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR", "LD_LIBRARY_PATH")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_MOST_OUTPUT = 64 << 20  # bytes of git's output and of its messages that are read
 _SETTINGS = (
     "protocol.allow=never",
     "protocol.http.allow=always",
@@ -320,15 +322,27 @@ class GitFiles:
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
         self.report.verbose(f"git {' '.join(map(without_user, arguments))}")
         try:
-            return subprocess.run(
-                ["git", *settings, *arguments],
-                cwd=self._repository,
-                env=_environment(os.environ) | self.access.git_environment(self.reference.remote),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                preexec_fn=_limit_files,
-            )
+            # Files, because a server may send messages without end: ``_limit_files`` ends them.
+            with (
+                tempfile.TemporaryFile(dir=self._repository) as output,
+                tempfile.TemporaryFile(dir=self._repository) as errors,
+            ):
+                status = subprocess.run(
+                    ["git", *settings, *arguments],
+                    cwd=self._repository,
+                    env=_environment(os.environ)
+                    | self.access.git_environment(self.reference.remote),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    check=False,
+                    preexec_fn=_limit_files,
+                ).returncode
+                output.seek(0)
+                errors.seek(0)
+                return subprocess.CompletedProcess(
+                    arguments, status, output.read(_MOST_OUTPUT), errors.read(_MOST_OUTPUT)
+                )
         except FileNotFoundError as error:
             raise BuildError("git is not installed here", "ADD of a repository needs it") from error
 

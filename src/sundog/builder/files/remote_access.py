@@ -60,9 +60,12 @@ class RemoteAccess:
             if header:
                 host = parts.netloc.rpartition("@")[2]
                 variables |= {
-                    "GIT_CONFIG_COUNT": "1",
+                    "GIT_CONFIG_COUNT": "2",
                     "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{host}/.extraHeader",
                     "GIT_CONFIG_VALUE_0": f"Authorization: {header}",
+                    # git would send the header to the host that a redirect names.
+                    "GIT_CONFIG_KEY_1": "http.followRedirects",
+                    "GIT_CONFIG_VALUE_1": "false",
                 }
         return variables
 

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 _CONTEXT, _IMAGE = b"context", b"image"
 # What rsync prints for each file: the kind of change, the mode, the name, the source, the link.
-# Names have no tab: rsync escapes it.
 _COLUMNS = "%i\t%B\t%n\t%f\t%L"
 # Extended attributes that leave the context are those of COPY.
 _BEFORE = ("--filter=-x user.overlay.*",)
@@ -57,6 +56,7 @@ _AFTER = (
     *("--filter=+x user.*", "--filter=+x security.capability", "--filter=-x *"),
     *("--no-owner", "--no-group", "--no-devices", "--no-owner", f"--out-format={_COLUMNS}"),
 )
+_CHANGE = re.compile(rb"[<>ch.][fdLDS]")  # the first column for a file
 _KINDS = {"f": "f", "d": "d", "L": "l", "S": "p"}
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
 _REMOTE_HINT = "RSYNC copies from the build context"
@@ -224,9 +224,17 @@ class RsyncStep:
 
 
 def _items(output: bytes) -> Iterator[_Item]:
-    """Read what rsync printed; other lines are messages."""
+    """Read what rsync printed; other lines are messages.
+
+    Raises BuildError for a name with a tab, which rsync does not escape.
+    """
     for line in output.splitlines():
         columns = line.split(b"\t")
+        if len(columns) > _COLUMNS.count("\t") + 1 and _CHANGE.match(columns[0]):
+            raise BuildError(
+                f"RSYNC can't copy a name with a tab: {printable(b'?'.join(columns[2:]))}",
+                "rename the file, or leave it out with --exclude",
+            )
         if len(columns) == _COLUMNS.count("\t") + 1 and not columns[0].startswith(b"*"):
             change, mode, *names = columns
             yield _Item(
