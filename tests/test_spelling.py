@@ -52,3 +52,4 @@ def test_nearest() -> None:
     assert nearest("puhs", known) == "push"
     assert nearest("run", known) == ""
     assert nearest("x" * 10**6, known) == ""
+    assert nearest("-x", ["-h", "-s"]) == ""

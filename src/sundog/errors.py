@@ -39,7 +39,7 @@
     └── Cancelled               another part of the same pull has failed
 
 A message is one line in lower case: what, which object, why.  The hint says what to do next.  Only
-``cli/`` and the launcher print them and choose the process's exit status.
+``cli/``, ``oci_runtime/`` and the launcher print them and choose the process's exit status.
 """
 
 EXIT_ERROR = 1  # ch-image and the rest

@@ -20,7 +20,9 @@ def nearest(word: str, known: "Iterable[str]") -> str:
     """
     if len(word) > WORD_LIMIT:
         return ""
-    best, fewest = "", max(1, len(word.lstrip("-")) // CHARACTERS_PER_EDIT) + 1
+    length = len(word.lstrip("-"))
+    # An edit of a word of one letter would make any other of them.
+    best, fewest = "", min(max(1, length // CHARACTERS_PER_EDIT) + 1, max(1, length))
     for candidate in known:
         count = edits(word, candidate)
         if count < fewest:

@@ -57,7 +57,7 @@ def build(
     tag         the image's name, or its names
     dockerfile  the path of the Dockerfile, by default Dockerfile in ``context``
     text        the Dockerfile itself, in place of a path
-    force       the emulation of root: "seccomp", "notify" or "none"
+    force       the emulation of root: "seccomp", "notify", "fakeroot" or "none"
     output      a file descriptor for what RUN's commands print; without one, their last lines are
                 in the error of a command that fails
 

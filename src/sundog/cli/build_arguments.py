@@ -52,7 +52,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         choices=PROGRESS_KINDS,
         default="auto",
-        help="auto (default), plain (draw nothing), quiet (errors only), or rawjson: lines of JSON",
+        help="auto (default), tty, plain (draw nothing), quiet (errors only), or rawjson (JSON)",
     )
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="show what build would do, and do nothing"

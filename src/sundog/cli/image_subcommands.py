@@ -202,7 +202,7 @@ SUBCOMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = 
     "pull": ("fetch an image from a registry", _pull_options),
     "reset": ("delete everything in storage", _reset_options),
     "tag": ("give an image another name", _tag_options),
-    "undelete": ("restore a deleted image from the build cache", add_undelete_options),
+    "undelete": ("restore a deleted image whose layers are in storage", add_undelete_options),
 }
 
 # Further names, as users of other tools type them: the subcommand, the summary, and the options

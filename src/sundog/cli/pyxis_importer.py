@@ -161,7 +161,7 @@ def _run(module: str, *words: str) -> bytes:
     command = [sys.executable, "-I", "-m", module, *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        raise SundogError(f"cannot import the image: {module.rpartition('.')[2]} {words[0]} failed")
+        raise SundogError(f"cannot import the image: ch-{module.rpartition('.')[2]} failed")
     return done.stdout
 
 

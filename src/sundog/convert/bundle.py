@@ -14,7 +14,7 @@ from contextlib import suppress
 from sundog.errors import SundogError
 from sundog.kernel.drafts import write_new_file
 from sundog.kernel.libc import printable
-from sundog.oci.bundle import IMAGE_ANNOTATION, STORAGE_ANNOTATION
+from sundog.oci.bundle import IMAGE_ANNOTATION, OCI_VERSION, STORAGE_ANNOTATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sundog.oci.fields import JsonObject
     from sundog.store.images import Image
 
-VERSION = "1.2.0"
 _ROOT = "rootfs"
 _DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DIRECTORIES = ("/dev", "/proc", "/sys")
@@ -69,7 +68,7 @@ def bundle_config(
     if not any(entry.startswith("PATH=") for entry in env):
         env.append(_DEFAULT_PATH)
     return {
-        "ociVersion": VERSION,
+        "ociVersion": OCI_VERSION,
         "process": {
             "terminal": False,
             "user": {"uid": uid, "gid": gid},

@@ -15,6 +15,8 @@ _LITTLE = 100 << 20  # bytes
 _PROGRAMS = (
     (("mksquashfs", "tar2sqfs"), "ch-convert makes SquashFS files with one of them"),
     (("git",), "ch-image build takes contexts from Git with it"),
+    (("rsync",), "RSYNC of a Dockerfile copies with it"),
+    (("ssh-agent",), "ch-image build --ssh with a key starts it"),
     (("ldd",), "ch-fromhost finds what a provider of libfabric needs with it"),
 )
 _MUNGE_SOCKET = "/run/munge/munge.socket.2"

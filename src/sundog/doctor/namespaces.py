@@ -19,17 +19,16 @@ from sundog.errors import SundogError
 from sundog.kernel.mounts import MOVE_MOUNT_F_EMPTY_PATH, move_mount
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS, set_no_new_privs
-
-_NEEDED_VERSION = (5, 12)
+from sundog.kernel.refusal import LINUX_NEEDED
 
 
 def _kernel() -> str:
     release = os.uname().release
     numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
-    if numbers < _NEEDED_VERSION:
+    if numbers < LINUX_NEEDED:
         raise SundogError(
             f"Linux {release} is too old",
-            f"Linux {'.'.join(map(str, _NEEDED_VERSION))} or newer is needed",
+            f"Linux {'.'.join(map(str, LINUX_NEEDED))} or newer is needed",
         )
     return f"Linux {release} {os.uname().machine}"
 

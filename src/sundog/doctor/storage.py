@@ -20,7 +20,6 @@ from sundog.store.probe import probe
 _LITTLE = 1 << 30  # bytes
 _FEW_INODES = 100_000
 _LONG_NAME = 255
-_RENAME_FLAGS = (("RENAME_NOREPLACE", RENAME_NOREPLACE), ("RENAME_EXCHANGE", RENAME_EXCHANGE))
 _ELSEWHERE = "name a directory on another file system by --storage or $CH_IMAGE_STORAGE"
 
 

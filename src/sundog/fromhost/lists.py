@@ -123,4 +123,3 @@ _LISTS: dict[str, Callable[[str, str, Mapping[str, str]], list[bytes]]] = {
     "--nvidia": _nvidia,
     "--path": _path,
 }
-FILE_OPTIONS = tuple(_LISTS)

@@ -34,7 +34,6 @@ FUSE_FAULTS = {
     errno.ENXIO: "the kernel has no FUSE",
 }
 FUSE_HINT = "unpack the image once, and run the directory: ch-convert {} DIR"
-FUSE_CALLS = ("fsopen", "fsconfig", "fsmount")
 
 
 def mount_fuse(image: bytes, uid: int, gid: int) -> tuple[int, int]:

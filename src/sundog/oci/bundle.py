@@ -1,5 +1,7 @@
 """What a bundle of OCI runtime-spec says to Sundog alone: annotations of ``config.json``."""
 
+# The version of the specification that bundles and ch-run-oci follow.
+OCI_VERSION = "1.2.0"
 # The name of an image in storage that is the container's root, in place of the directory root.path.
 IMAGE_ANNOTATION = "org.sundog.image"
 # The absolute path of the storage directory that has it.

@@ -76,7 +76,7 @@ def run_command() -> int:
             os.write(1, _HELP.encode())
             return 0 if arguments.has("help") else EXIT_ERROR
         if arguments.has("version"):
-            from sundog.oci_runtime.state import OCI_VERSION  # noqa: PLC0415
+            from sundog.oci.bundle import OCI_VERSION  # noqa: PLC0415
 
             os.write(1, f"ch-run-oci version {__version__}\nspec: {OCI_VERSION}\n".encode())
             return 0

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from sundog import __version__
-from sundog.oci.bundle import FORCE_ANNOTATION, IMAGE_ANNOTATION, STORAGE_ANNOTATION
+from sundog.oci.bundle import (
+    FORCE_ANNOTATION,
+    IMAGE_ANNOTATION,
+    OCI_VERSION,
+    STORAGE_ANNOTATION,
+)
 from sundog.oci_runtime.capabilities import CAPABILITIES
 from sundog.oci_runtime.container_process import NAMESPACES
 from sundog.oci_runtime.lifecycle import print_json
 from sundog.oci_runtime.mount_options import ATTRIBUTES, BINDS, IGNORED
 from sundog.oci_runtime.specification import HOOK_STAGES
-from sundog.oci_runtime.state import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

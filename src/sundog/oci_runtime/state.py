@@ -21,6 +21,7 @@ from sundog.errors import RuntimeConfigError, SundogError, UsageError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, printable
 from sundog.kernel.locks import open_locked, unlock
+from sundog.oci.bundle import OCI_VERSION
 from sundog.oci.fields import Fields, parse_json
 from sundog.record.location import is_others_link
 
@@ -28,7 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OCI_VERSION = "1.2.0"
 STATE, GATE, LOCK = "state.json", "gate", "lock"
 _DRAFT = "state.json.new"
 _SIZE_LIMIT = 16 << 20

@@ -9,7 +9,7 @@ from sundog.podman.image_options import HELP
 from sundog.podman.options import HELD, REFUSED, TAKEN, Option, one_of
 
 _FILTER = Option(
-    "--filter -f", "FILTER", REFUSED, "it can't filter", "sundog ps --format json | jq"
+    "--filter -f", "FILTER", REFUSED, "sundog can't filter", "sundog ps --format json | jq"
 )
 
 PS = (
@@ -40,7 +40,7 @@ RM = (
 
 LOGS = (
     Option("--follow -f", "", TAKEN, "wait for more"),
-    Option("--tail -n", "NUMBER", REFUSED, "it prints all", "sundog logs NAME | tail",
+    Option("--tail -n", "NUMBER", REFUSED, "sundog prints all lines", "sundog logs NAME | tail",
            harmless=one_of("all", "-1")),
     Option("--timestamps -t", "", REFUSED, "output has no times", "leave it out"),
     Option("--since", "TIME", REFUSED, "output has no times", "leave it out"),

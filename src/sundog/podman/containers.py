@@ -3,7 +3,7 @@
 ``sundog run`` becomes ``ch-run``, and that becomes the command, or stands in for it.  So a
 container is a process, and its record has the ID and the start time of that process: together
 they are never used twice.  A record is a JSON file, complete when it gets its name.  There is no
-daemon: whoever looks finds out which containers have ended.
+daemon: each command finds out which containers have ended.
 
 The directory is ``$XDG_RUNTIME_DIR/sundog``, else ``/tmp/sundog-UID``.  It belongs to the machine,
 as its processes do, and only the user can enter it.

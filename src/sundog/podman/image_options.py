@@ -81,9 +81,9 @@ BUILD = (
     Option("--force-rm", "", HELD, "nothing is left of a step"),
     Option("--load", "", HELD, "the image is in storage"),
     Option("--format", "FORMAT", HELD, "images have no format until they leave"),
-    Option("--isolation", "TYPE", HELD, "there is one"),
+    Option("--isolation", "TYPE", HELD, "there is only one kind of isolation"),
     Option("--jobs", "NUMBER", HELD, "stages run one by one"),
-    Option("--progress", "TYPE", HELD, "progress is plain"),
+    Option("--progress", "TYPE", HELD, "sundog shows progress in its own way"),
     Option("--provenance", "[TYPE]", HELD, "no attestation is made"),
     Option("--sbom", "[TYPE]", HELD, "no attestation is made"),
     Option("--security-opt", "OPTION", HELD, "RUN has no rights to take away"),
@@ -99,7 +99,7 @@ BUILD = (
     Option("--cap-drop", "NAME", WARNED, "RUN has your own rights, and emulated ones"),
     Option("--cache-from", "SOURCE", WARNED, "the build cache is in storage"),
     Option("--cache-to", "TARGET", WARNED, "the build cache is in storage"),
-    Option("--env", "NAME=VALUE", REFUSED, "it is no part of the Dockerfile", "write ENV there"),
+    Option("--env", "NAME=VALUE", REFUSED, "a Dockerfile says that", "write ENV there"),
     Option("--add-host", "NAME:ADDRESS", REFUSED, "RUN has the host's /etc/hosts", "leave it out"),
     Option("--output -o", "TARGET", REFUSED, "the result is an image in storage",
            "sundog save, or ch-convert, afterwards"),
@@ -134,8 +134,10 @@ IMAGES = (
     Option("--noheading -n", "", TAKEN, "print no header"),
     Option("--format", "json|TEMPLATE", TAKEN, "JSON, or a line such as {{.Repository}}:{{.Tag}}"),
     Option("--digests", "", WARNED, "sundog inspect shows digests"),
-    Option("--filter -f", "FILTER", REFUSED, "it can't filter", "sundog images --format json | jq"),
-    Option("--sort", "KEY", REFUSED, "it sorts by name", "sundog images | sort"),
+    Option(
+        "--filter -f", "FILTER", REFUSED, "sundog can't filter", "sundog images --format json | jq"
+    ),
+    Option("--sort", "KEY", REFUSED, "sundog sorts by name", "sundog images | sort"),
     HELP,
 )
 
@@ -199,7 +201,7 @@ LOGIN = (
 )  # fmt: skip
 
 LOGOUT = (
-    Option("--all -a", "", REFUSED, "it forgets one login at a time", "sundog logout HOST"),
+    Option("--all -a", "", REFUSED, "sundog forgets one login at a time", "sundog logout HOST"),
     _AUTHFILE,
     HELP,
 )
@@ -210,7 +212,7 @@ PRUNE = (
            "sundog rmi NAME…, or sundog rmi --all"),
     Option("--volumes", "", HELD, "there are no volumes"),
     Option("--build", "", HELD, "nothing is left of broken builds"),
-    Option("--filter", "FILTER", REFUSED, "it can't filter", "leave it out"),
+    Option("--filter", "FILTER", REFUSED, "sundog can't filter", "leave it out"),
     HELP,
 )  # fmt: skip
 

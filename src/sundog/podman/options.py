@@ -7,6 +7,7 @@ Specification: podman(1), docker(1), and what both use (Go's package pflag): ``-
 from __future__ import annotations
 
 from sundog.errors import UsageError
+from sundog.spelling import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,10 +211,8 @@ def _next(rest: Iterator[str], name: str, command: str) -> str:
 
 def unknown(name: str, names: Iterable[str], command: str) -> UsageError:
     """Return the error for an option, or a subcommand, that does not exist."""
-    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
-
-    close = get_close_matches(name, list(names), 1)
-    hint = f"did you mean {close[0]}?  " if close else ""
+    close = nearest(name, names)
+    hint = f"did you mean {close}?  " if close else ""
     kind = "option" if name.startswith("-") else "subcommand"
     return UsageError(
         f"unknown {kind}: {name}", f"{hint}see: sundog {command} --help".replace("  --", " --")

@@ -28,7 +28,7 @@ def _is_same_device(value: str) -> bool:
 # What run and exec share.
 _COMMAND = (
     Option("--interactive -i", "", TAKEN, "keep standard input open"),
-    Option("--tty -t", "", TAKEN, "the command may use your terminal, and gets $TERM"),
+    Option("--tty -t", "", TAKEN, "pass $TERM on; the command has your terminal in any case"),
     Option("--env -e", "NAME[=VALUE]", TAKEN, "set a variable; without a value: the host's"),
     Option("--env-file", "FILE", TAKEN, "set the variables in FILE, one NAME[=VALUE] a line"),
     Option("--user -u", "USER[:GROUP]", TAKEN, "run as this user of the image, by name or number"),
