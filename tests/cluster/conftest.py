@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Done = subprocess.CompletedProcess[str]
 IMAGE = "mpi"
+# Open MPI 5.0.7 dies here if a message comes by TCP while MPI_Init still waits for others.  On four
+# nodes with more ranks than cores that ends a quarter of the runs, with and without a container.
+OPEN_MPI_FAULT = "mca_pml_ob1_recv_frag_callback_match"
+ATTEMPTS = 8
 SMALL = "small"
 
 BUNDLES, IMAGES = range(2)  # the recipes of oci.conf in docs/cluster.md, in their order
@@ -71,8 +75,15 @@ class Place:
         return done
 
     def ranks(self, *words: str | Path, count: int) -> list[str]:
-        """Run ranks of the image's program, all of which must be right; return their nodes."""
-        done = self.run(*words)
+        """Run ranks of the image's program, all of which must be right; return their nodes.
+
+        Repeats what Open MPI's own fault has ended.
+        """
+        for _ in range(ATTEMPTS):
+            done = self.run(*words, check=False)
+            if not done.returncode or OPEN_MPI_FAULT not in done.stderr:
+                break
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
         found = [line.split() for line in done.stdout.splitlines() if line.startswith("rank ")]
         assert sorted(int(line[1]) for line in found) == [*range(count)], (words, done)
         assert all(line[3] == str(count) and line[-1] == "right" for line in found), (words, done)
