@@ -64,19 +64,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # Directories whose tests start programs for most of their time.  Of the tables there, the second
-# run takes a third of the cases: they differ in what the kernel, a shell and an image do, which is
+# run takes a fifth of the cases: they differ in what the kernel, a shell and an image do, which is
 # the same under each Python.  Other directories try the standard library and C extensions, too.
-TABLES = ("builder", "callers", "cli", "convert", "hostile", "launcher", "notify", "oci_runtime")
+TABLES = (
+    *("builder", "callers", "cli", "convert", "doctor", "fromhost", "hostile", "launcher"),
+    *("notify", "oci_runtime", "system"),
+)
 SHORTEST_TABLE = 4
+TAKEN = 5  # the second run takes one of so many cases
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark two thirds of the cases of each table in ``TABLES`` as slow.
+    """Mark as slow all cases of each table in ``TABLES`` but one of ``TAKEN``.
 
     A table is a test with at least ``SHORTEST_TABLE`` cases that work with files.  The first case
-    is always in the other third.  In each row of three, the next place is taken, so that crossed
-    parameters do not always have the same values.
+    is always left.  In each row of ``TAKEN``, the next place is left, so that crossed parameters do
+    not always have the same values.
     """
     tables: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -89,7 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for table in tables.values():
         for number, item in enumerate(table):
-            if len(table) >= SHORTEST_TABLE and (number + number // 3) % 3:
+            if len(table) >= SHORTEST_TABLE and (number + number // TAKEN) % TAKEN:
                 item.add_marker(pytest.mark.slow)
 
 

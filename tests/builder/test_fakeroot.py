@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.builder.conftest import Workshop
     from tests.conftest import Completed, Runner
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 # /etc/…-release of real images, and the recipe's tag.

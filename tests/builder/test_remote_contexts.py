@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.builder.web import Web
     from tests.conftest import Completed
 
+pytestmark = pytest.mark.slow
+
 DOCKERFILE = "FROM bb\nWORKDIR /c\nCOPY . .\n"
 
 

@@ -16,6 +16,8 @@ from tests.builder.layers import entries
 if TYPE_CHECKING:
     from tests.builder.conftest import Workshop
 
+pytestmark = pytest.mark.slow
+
 OLD = 1_000_000_000
 
 

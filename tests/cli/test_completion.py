@@ -20,6 +20,8 @@ from tests.conftest import command
 if TYPE_CHECKING:
     from tests.conftest import Runner
 
+pytestmark = pytest.mark.slow
+
 SHARE = Path(sys.prefix) / "share"
 SHELLS = ("bash", "zsh", "fish")
 DOCKERFILE = """\

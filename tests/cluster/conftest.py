@@ -79,10 +79,11 @@ class Place:
 
         Repeats what Open MPI's own fault has ended.
         """
+        done = self.run(*words, check=False)
         for _ in range(ATTEMPTS):
-            done = self.run(*words, check=False)
             if not done.returncode or OPEN_MPI_FAULT not in done.stderr:
                 break
+            done = self.run(*words, check=False)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         found = [line.split() for line in done.stdout.splitlines() if line.startswith("rank ")]
         assert sorted(int(line[1]) for line in found) == [*range(count)], (words, done)

@@ -21,6 +21,8 @@ import pytest
 from tests.conftest import Completed, Runner, command, run_program
 from tests.oci_runtime.conftest import Json, Runtime, wait_until
 
+pytestmark = pytest.mark.slow
+
 Bundle = Callable[..., Path]
 
 DOCS = Path(__file__).parents[2] / "docs"

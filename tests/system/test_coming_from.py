@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 PAGE = CHECKOUT / "docs" / "coming-from.md"
 PEERS = {
     "podman and Docker": "podman ",
