@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sundog.cli.parser import Parser
+from sundog.cli.parser import SmallParser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,23 +27,15 @@ class CheckArguments(argparse.Namespace):
     verbose: int = 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> SmallParser:
     """Return the parser of the command line."""
-    parser = Parser(
-        prog="ch-checkns",
-        usage="ch-checkns [OPTION...]",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = SmallParser("ch-checkns", "", _DESCRIPTION)
     add = parser.add_argument
     add("--all", action="store_true", help="try every feature, not only what each container needs")
     add("--json", action="store_true", help="print the outcomes as JSON")
     add("-s", "--storage", metavar="DIR", help="the storage directory that --all looks at")
     add("-v", "--verbose", action="count", default=0, help="print each step")
-    add("-h", "--help", action="store_true", help="print this help and exit")
-    add("--version", action="store_true", help="print the version and exit")
+    parser.add_last_options()
     return parser
 
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from sundog.cli.parser import Parser
+from sundog.cli.parser import SmallParser
 from sundog.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,17 +50,9 @@ class ConvertArguments(argparse.Namespace):
     verbose: int = 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> SmallParser:
     """Return the parser of the command line."""
-    parser = Parser(
-        prog="ch-convert",
-        usage="ch-convert [OPTION...] IN OUT",
-        description=_DESCRIPTION,
-        epilog=_EPILOGUE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = SmallParser("ch-convert", " IN OUT", _DESCRIPTION, _EPILOGUE)
     add = parser.add_argument
     add("source", metavar="IN", nargs="?", help="the image to be converted")
     add("target", metavar="OUT", nargs="?", help="the image to be made")
@@ -75,8 +67,7 @@ def make_parser() -> Parser:
     add("--tmp", metavar="DIR", help="where temporary files go (default $TMPDIR, or /var/tmp)")
     add("-q", "--quiet", action="count", default=0, help="print warnings and errors only")
     add("-v", "--verbose", action="count", default=0, help="print more")
-    add("-h", "--help", action="store_true", help="print this help and exit")
-    add("--version", action="store_true", help="print the version and exit")
+    parser.add_last_options()
     return parser
 
 

@@ -6,12 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from sundog import __version__
 from sundog.cli.convert_arguments import ConvertArguments, make_parser, parse
 from sundog.cli.report import Report, Transfer
-from sundog.cli.running import run_action
-from sundog.cli.streams import name_stdout, open_closed
-from sundog.errors import EXIT_ERROR, UsageError
+from sundog.cli.small_command import run_command
+from sundog.errors import EXIT_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,32 +32,16 @@ def run(argv: Sequence[str]) -> int:
 
     A negative status is the number of the signal that this process is to die of.
     """
-    open_closed()
-    report = Report()
-    try:
-        arguments = parse(argv)
-    except UsageError as error:
-        report.error(error)
-        return EXIT_ERROR
-    if arguments.help:
-        sys.stdout.write(make_parser().format_help())
-        sys.stdout.flush()
-        return 0
-    if arguments.version:
-        sys.stderr.write(f"{__version__}\n")  # as the reference, and ch-run
-        return 0
-    if arguments.source is None or arguments.target is None:
-        sys.stderr.write(make_parser().format_help())
-        return EXIT_ERROR
-    names = arguments.source, arguments.target
-    report.level = arguments.verbose - arguments.quiet
-    name_stdout()
-    return run_action(
-        lambda: _convert(names, arguments, report), report, EXIT_ERROR, debug=arguments.verbose > 1
+    return run_command(
+        argv, parse, make_parser, _convert, EXIT_ERROR, traces=lambda found: found.verbose > 1
     )
 
 
-def _convert(names: tuple[str, str], arguments: ConvertArguments, report: Report) -> int:
+def _convert(arguments: ConvertArguments, report: Report) -> int:
+    if arguments.source is None or arguments.target is None:
+        sys.stderr.write(make_parser().format_help())
+        return EXIT_ERROR
+    report.level = arguments.verbose - arguments.quiet
     from sundog.convert.conversion import Options, convert  # noqa: PLC0415 - under the signals' care
     from sundog.convert.formats import (  # noqa: PLC0415
         CH_IMAGE,
@@ -75,8 +57,8 @@ def _convert(names: tuple[str, str], arguments: ConvertArguments, report: Report
         from sundog.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415
 
         set_limits(UNLIMITED)
-    source = input_place(names[0], arguments.in_fmt)
-    target = output_place(names[1], arguments.out_fmt)
+    source = input_place(arguments.source, arguments.in_fmt)
+    target = output_place(arguments.target, arguments.out_fmt)
     storage = arguments.storage
     stored = path_in_storage(os.fsencode(source.text)) if source.format == DIRECTORY else None
     if stored is not None:

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sundog.cli.parser import Parser
+from sundog.cli.parser import SmallParser
 from sundog.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,17 +86,9 @@ class _SetDestination(argparse.Action):
         namespace.destination = values
 
 
-def make_parser() -> Parser:
+def make_parser() -> SmallParser:
     """Return the parser of the command line."""
-    parser = Parser(
-        prog="ch-fromhost",
-        usage="ch-fromhost [OPTION...] FILE_OPTION... IMGDIR",
-        description=_DESCRIPTION,
-        epilog=_EPILOGUE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = SmallParser("ch-fromhost", " FILE_OPTION... IMGDIR", _DESCRIPTION, _EPILOGUE)
     add = parser.add_argument
     add("images", metavar="IMGDIR", nargs="*", help="the directory of the image")
     named = parser.add_argument_group("files (at least one of these; each may be repeated)")
@@ -126,8 +118,7 @@ def make_parser() -> Parser:
     add("--print-cray-fi", action="store_true", help="print that of libfabric, and exit")
     add("-q", "--quiet", action="count", default=0, help="print warnings and errors only")
     add("-v", "--verbose", action="count", default=0, help="print each file; twice: also more")
-    add("-h", "--help", action="store_true", help="print this help and exit")
-    add("--version", action="store_true", help="print the version and exit")
+    parser.add_last_options()
     return parser
 
 

@@ -73,6 +73,29 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+class SmallParser(Parser):
+    """The parser of a command without subcommands: --help and --version are options like others.
+
+    So they count only if the rest of the line is right, and the command chooses their stream.
+    """
+
+    def __init__(self, prog: str, operands: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=prog,
+            usage=f"{prog} [OPTION...]{operands}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+
+    def add_last_options(self) -> None:
+        """Add the options that end the help of each command."""
+        self.add_argument("-h", "--help", action="store_true", help="print this help and exit")
+        self.add_argument("--version", action="store_true", help="print the version and exit")
+
+
 class OneOf(argparse.Action):
     """Store ``const``, once on each side of the subcommand.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sundog.cli.parser import Parser
+from sundog.cli.parser import SmallParser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,24 +33,15 @@ class SelfTestArguments(argparse.Namespace):
     storage: str | None = None
 
 
-def make_parser() -> Parser:
+def make_parser() -> SmallParser:
     """Return the parser of the command line."""
-    parser = Parser(
-        prog="ch-test",
-        usage="ch-test [OPTION...]",
-        description=_DESCRIPTION,
-        epilog=_EPILOGUE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = SmallParser("ch-test", "", _DESCRIPTION, _EPILOGUE)
     add = parser.add_argument
     add("--format", choices=("text", "json"), default="text", help="what to print")
     add("--registry", metavar="HOST[/IMAGE]", help="ask a registry, and pull IMAGE from it")
     add("--slurm", action="store_true", help="also run containers by srun")
     add("-s", "--storage", metavar="DIR", help="the storage directory to try the file system of")
-    add("-h", "--help", action="store_true", help="print this help and exit")
-    add("--version", action="store_true", help="print the version and exit")
+    parser.add_last_options()
     return parser
 
 

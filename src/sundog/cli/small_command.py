@@ -31,10 +31,13 @@ def run_command(
     make_parser: Callable[[], argparse.ArgumentParser],
     act: Callable[[A, Report], int],
     usage_status: int,
+    *,
+    traces: Callable[[A], bool] = lambda _: False,
 ) -> int:
     """Run a command with these arguments; return its exit status.
 
-    ``act`` gets what ``parse`` returns.  A wrong command line has the status ``usage_status``.  A
+    ``act`` gets what ``parse`` returns.  So does ``traces``, which tells whether an error is to
+    show a stack trace.  A wrong command line has the status ``usage_status``.  A
     negative status is the number of the signal that this process is to die of.
     """
     open_closed()
@@ -52,4 +55,5 @@ def run_command(
         sys.stderr.write(f"{__version__}\n")  # as the reference, and ch-run
         return 0
     name_stdout()
-    return run_action(lambda: act(arguments, report), report, usage_status)
+    debug = traces(arguments)
+    return run_action(lambda: act(arguments, report), report, usage_status, debug=debug)
