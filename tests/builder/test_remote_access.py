@@ -38,9 +38,11 @@ def test_the_most_particular_secret_counts(url: str, header: str) -> None:
 def test_git_is_told_for_one_host() -> None:
     given = access(("GIT_AUTH_HEADER", "any"), ("GIT_AUTH_TOKEN.a.example", "one\n"))
     assert given.git_environment("https://user@a.example:444/x.git") == {
-        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_COUNT": "2",
         "GIT_CONFIG_KEY_0": "http.https://a.example:444/.extraHeader",
         "GIT_CONFIG_VALUE_0": "Authorization: Basic eC1hY2Nlc3MtdG9rZW46b25l",
+        "GIT_CONFIG_KEY_1": "http.followRedirects",
+        "GIT_CONFIG_VALUE_1": "false",
     }
     assert given.git_environment("http://b.example/x.git")["GIT_CONFIG_VALUE_0"] == (
         "Authorization: any"
