@@ -1,10 +1,10 @@
 """The mounts of a plan: what each shows (of the host, or made by Sundog), and where.
 
-A mount runs in three phases.  ``acquire`` takes hold of the host's files, before Sundog mounts
-anything over them.  ``generate`` makes what the host does not have.  After the change of root,
-``attach`` mounts either one at its place in the container.  By then "/" is the container's.  So a
-symbolic link in the image, absolute or not, leads where the image's programs see it lead, and never
-to a path of the host.
+A mount runs in phases.  ``acquire`` takes hold of the host's files, before Sundog mounts anything
+over them.  ``generate`` makes what the host does not have, and ``inspect`` what depends on the
+root.  After the change of root, ``attach`` mounts each at its place in the container.  By then "/"
+is the container's.  So a symbolic link in the image, absolute or not, leads where the image's
+programs see it lead, and never to a path of the host.
 
 Floor 0.
 """
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         def describe(self) -> str: ...  # noqa: D102
         def acquire(self) -> None: ...  # noqa: D102
         def generate(self, scratch: int, /) -> None: ...  # noqa: D102
+        def inspect(self, root: int, scratch: int, /) -> None: ...  # noqa: D102
         def attach(self) -> None: ...  # noqa: D102
         def covers_directory(self) -> bool: ...  # noqa: D102
         def remove(self) -> None: ...  # noqa: D102
@@ -102,6 +103,9 @@ class DetachedMount:
 
     def generate(self, scratch: int) -> None:
         """Make the source in the ``scratch`` tmpfs."""
+
+    def inspect(self, root: int, scratch: int) -> None:
+        """Make in ``scratch`` what depends on the mounted ``root``, a directory."""
 
     def attach(self) -> None:
         """Mount it at its destination, from the container's point of view."""

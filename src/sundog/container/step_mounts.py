@@ -65,6 +65,11 @@ class Traceless:
         """Make the source in the ``scratch`` tmpfs."""
         self._mount.generate(scratch)
 
+    def inspect(self, root: int, scratch: int) -> None:
+        """Make in ``scratch`` what depends on the mounted ``root``."""
+        self._mount.inspect(root, scratch)
+        self.destination, self.need = self._mount.destination, self._mount.need
+
     def covers_directory(self) -> bool:
         """Tell whether its mount point must be a directory."""
         return self._mount.covers_directory()
