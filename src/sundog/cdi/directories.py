@@ -27,10 +27,10 @@ def cdi_directories(
     directories = tuple(filter(None, named.split(b":")))
     if option is not None and not directories:
         raise CdiError("--cdi-dirs: no directory", "write --cdi-dirs=DIR or --cdi-dirs=DIR:DIR")
-    return directories or SYSTEM_DIRECTORIES + own_directory(variable)
+    return directories or SYSTEM_DIRECTORIES + user_directory(variable)
 
 
-def own_directory(variable: "Callable[[bytes], bytes | None]") -> tuple[bytes, ...]:
+def user_directory(variable: "Callable[[bytes], bytes | None]") -> tuple[bytes, ...]:
     """Return the user's own directory, if variables lead to one."""
     for name, below in ((b"XDG_CONFIG_HOME", b"/cdi"), (b"HOME", b"/.config/cdi")):
         value = variable(name) or b""

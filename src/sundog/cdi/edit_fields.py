@@ -26,7 +26,7 @@ from sundog.cdi.fields import (
     read_boolean,
     read_bytes,
     read_path,
-    read_text,
+    read_string,
     read_variable,
     whole_number,
     word_of,
@@ -43,14 +43,14 @@ BIND_TYPES = (b"", b"bind", b"none")
 BIND_OPTIONS = (b"bind", b"rbind")
 
 read_bytes_list = list_of(read_bytes)
-read_variables = list_of(read_variable)
+read_variable_list = list_of(read_variable)
 read_int64 = whole_number(-INT64_MAX - 1, INT64_MAX)
 read_uint32 = whole_number(0, UINT32_MAX)
 
 
 def read_permissions(value: object, version: int) -> str:
     """Return letters of "rwm", or "none"."""
-    text = read_text(value, version)
+    text = read_string(value, version)
     if text != NO_PERMISSIONS and text.strip("rwm"):
         raise Misfit(f'{shortened(text)} is neither letters of "rwm" nor "none"')
     return text
@@ -119,7 +119,7 @@ HOOK = Shape(
         "hookName": CdiField("hook_name", word_of(*HOOK_NAMES)),
         "path": CdiField("path", read_path),
         "args": CdiField("args", read_bytes_list),
-        "env": CdiField("env", read_variables),
+        "env": CdiField("env", read_variable_list),
         "timeout": CdiField("timeout", whole_number(1, INT64_MAX)),
     },
     ("hookName", "path"),
@@ -148,7 +148,7 @@ NET_DEVICE = Shape(
 CONTAINER_EDITS = Shape(
     ContainerEdits,
     {
-        "env": CdiField("env", read_variables),
+        "env": CdiField("env", read_variable_list),
         "deviceNodes": CdiField("device_nodes", list_of(DEVICE_NODE.read)),
         "mounts": CdiField("mounts", list_of(CDI_MOUNT.read)),
         "hooks": CdiField("hooks", list_of(HOOK.read)),

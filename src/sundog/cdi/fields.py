@@ -138,7 +138,7 @@ def expected(what: str, value: object) -> Misfit:
     return Misfit(f"expected {what}, found {found}")
 
 
-def read_text(value: object, _version: int) -> str:
+def read_string(value: object, _version: int) -> str:
     """Return text."""
     if type(value) is str:
         return value
@@ -149,7 +149,7 @@ def read_text(value: object, _version: int) -> str:
 
 def read_bytes(value: object, version: int) -> bytes:
     """Return text as the bytes that the kernel gets."""
-    text = read_text(value, version)
+    text = read_string(value, version)
     if "\0" in text:
         raise Misfit("a NUL character")
     try:
@@ -198,7 +198,7 @@ def word_of(*words: str) -> "ReadValue":
     """Return a function that reads one of ``words``."""
 
     def read(value: object, version: int) -> str:
-        text = read_text(value, version)
+        text = read_string(value, version)
         if text not in words:
             known = ", ".join(filter(None, words))
             raise Misfit(f"{shortened(text)} is unknown", f"the specification has: {known}")
@@ -230,6 +230,6 @@ def read_string_map(value: object, version: int) -> None:
         raise expected("an object", value)
     for name, item in value.items():
         try:
-            read_text(item, version)
+            read_string(item, version)
         except Misfit as misfit:
             raise misfit.within(name) from None

@@ -10,7 +10,7 @@ from _json import make_scanner
 
 from sundog.cdi.names import shortened
 
-BLANKS = " \t\n\r"
+JSON_BLANKS = " \t\n\r"
 
 
 class JsonFault(Exception):
@@ -43,7 +43,7 @@ class ScannerOptions:
 
 def parse_json_text(text: str) -> object:
     """Return the value of ``text``.  Raises JsonFault."""
-    start = len(text) - len(text.lstrip(BLANKS))
+    start = len(text) - len(text.lstrip(JSON_BLANKS))
     try:
         value, end = make_scanner(ScannerOptions)(text, start)  # type: ignore[arg-type]
     except RecursionError:
@@ -51,7 +51,7 @@ def parse_json_text(text: str) -> object:
     except (ValueError, StopIteration, SystemError):
         # Python 3.11 has no error before the package is imported: SystemError.
         raise JsonFault(syntax_fault(text)) from None
-    if text[end:].strip(BLANKS):
+    if text[end:].strip(JSON_BLANKS):
         raise JsonFault(syntax_fault(text))
     return value
 

@@ -13,8 +13,8 @@ from sundog.cdi.fields import (
     Misfit,
     Shape,
     expected,
+    read_string,
     read_string_map,
-    read_text,
     since_fault,
 )
 from sundog.cdi.names import device_fault, kind_fault, shortened
@@ -126,7 +126,7 @@ def stated_vendor(value: object) -> str:
 
 def read_kind(value: object, version: int) -> str:
     """Return VENDOR/CLASS."""
-    kind = read_text(value, version)
+    kind = read_string(value, version)
     fault = kind_fault(kind)
     if fault:
         raise Misfit(fault)
@@ -137,7 +137,7 @@ def read_kind(value: object, version: int) -> str:
 
 def read_device_name(value: object, version: int) -> str:
     """Return the name of a device within its kind."""
-    name = read_text(value, version)
+    name = read_string(value, version)
     fault = device_fault(name)
     if fault:
         raise Misfit(fault)
@@ -183,7 +183,7 @@ CDI_DEVICE = Shape(
 SPECIFICATION = Shape(
     CdiSpecification,
     {
-        "cdiVersion": CdiField("", read_text),
+        "cdiVersion": CdiField("", read_string),
         "kind": CdiField("kind", read_kind),
         "annotations": CdiField("", read_string_map, VERSION_0_6),
         "devices": CdiField("devices", read_devices),

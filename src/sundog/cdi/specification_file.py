@@ -23,7 +23,7 @@ def load_values(path: bytes) -> object:
 
     Raises CdiError if the file can't be read, is too large, or is malformed.
     """
-    data = read_specification(path)
+    data = read_specification_bytes(path)
     shown = printable(path)
     try:
         text = data.decode("utf-8")
@@ -42,7 +42,7 @@ def load_values(path: bytes) -> object:
     raise CdiError(f"{shown}: {reason}", GENERATOR_HINT)
 
 
-def read_specification(path: bytes) -> bytes:
+def read_specification_bytes(path: bytes) -> bytes:
     """Return the bytes of a file.  Raises CdiError; a FIFO or a device is not waited for."""
     shown = printable(path)
     try:

@@ -14,11 +14,13 @@ from sundog.cdi.yaml_scalar import plain_scalar
 MOST_BLOCK_LEVELS = 16
 # A longer name than the library takes is left to it.
 LONGEST_BLOCK_KEY = 128
-KEY_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./")
+BLOCK_KEY_CHARACTERS = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./"
+)
 # An unquoted scalar may have other characters, too, but none of these needs a closer look: only a
 # colon before a blank, and what the scalar starts with.
-PLAIN_CHARACTERS = KEY_CHARACTERS | frozenset(" :=+,@%~")
-PLAIN_STARTS = KEY_CHARACTERS | frozenset("+~")
+YAML_PLAIN_CHARACTERS = BLOCK_KEY_CHARACTERS | frozenset(" :=+,@%~")
+YAML_PLAIN_STARTS = BLOCK_KEY_CHARACTERS | frozenset("+~")
 
 
 class NotBlocks(Exception):
@@ -113,9 +115,9 @@ class BlockReader:
 
 def is_block_key(key: str) -> bool:
     """Tell whether ``key`` is a name that needs no closer look."""
-    return (
-        0 < len(key) <= LONGEST_BLOCK_KEY and key[0] not in "-." and KEY_CHARACTERS.issuperset(key)
-    )
+    if not 0 < len(key) <= LONGEST_BLOCK_KEY or key[0] in "-.":
+        return False
+    return BLOCK_KEY_CHARACTERS.issuperset(key)
 
 
 def block_scalar(word: str) -> object:
@@ -129,7 +131,7 @@ def block_scalar(word: str) -> object:
         return {}
     if word == "[]":
         return []
-    if word[0] not in PLAIN_STARTS or not PLAIN_CHARACTERS.issuperset(word):
+    if word[0] not in YAML_PLAIN_STARTS or not YAML_PLAIN_CHARACTERS.issuperset(word):
         raise NotBlocks
     if word[-1] == ":" or ": " in word or word == "-" or word[:2] == "- ":
         raise NotBlocks
