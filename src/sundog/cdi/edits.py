@@ -13,7 +13,7 @@ class ContainerEdits:
     env              strings NAME=VALUE
     device_nodes, mounts, hooks, net_devices
                      see the classes below
-    additional_gids  supplementary groups, none of them 0
+    additional_gids  supplementary groups; 0 means nothing, and merged edits do not have it
     intel_rdt        a group of Intel's Resource Director Technology, if there is one
     """
 
@@ -45,6 +45,10 @@ class ContainerEdits:
         self.additional_gids = additional_gids
         self.intel_rdt = intel_rdt
         self.net_devices = net_devices
+
+    def is_empty(self) -> bool:
+        """Tell whether there is no edit."""
+        return not any(getattr(self, name) for name in self.__slots__)
 
 
 class DeviceNode:

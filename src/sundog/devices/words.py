@@ -39,13 +39,13 @@ def edits_of_words(
     if not nodes:
         return edits
     return ContainerEdits(
-        edits.env,
-        (*edits.device_nodes, *nodes),
-        edits.mounts,
-        edits.hooks,
-        edits.additional_gids,
-        edits.intel_rdt,
-        edits.net_devices,
+        env=edits.env,
+        device_nodes=(*edits.device_nodes, *nodes),
+        mounts=edits.mounts,
+        hooks=edits.hooks,
+        additional_gids=edits.additional_gids,
+        intel_rdt=edits.intel_rdt,
+        net_devices=edits.net_devices,
     )
 
 
