@@ -86,7 +86,8 @@ class LinkerMount(FileMount):
         found = list(self.libraries)
         place = {folder: number for number, folder in enumerate(folders)}
         for folder in folders:
-            if not cache.mentions(folder):
+            plain = without_usr(folder)
+            if not cache.mentions(plain) and not cache.mentions(b"/usr" + plain):
                 found += libraries_inside(root, folder)
         found.sort(key=lambda library: place.get(directory_of(library.path), len(place)))
         if not is_extension_needed(cache, found):
