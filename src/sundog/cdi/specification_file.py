@@ -53,7 +53,7 @@ def read_specification_bytes(path: bytes) -> bytes:
                 raise CdiError(f"{shown}: not a regular file")
             if status.st_size > SPECIFICATION_LIMIT:
                 raise CdiError(f"{shown}: larger than {SPECIFICATION_LIMIT >> 20} MiB")
-            return file.read(SPECIFICATION_LIMIT)
+            return file.read(status.st_size)
     except OSError as error:
         refused = error.errno in (errno.EACCES, errno.EPERM)
         hint = "ask the owner of the file to make it readable" if refused else ""

@@ -23,6 +23,10 @@ from sundog.kernel.mounts import (
     openat2,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
 
@@ -58,13 +62,35 @@ def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -
         raise SundogError(f"can't bind: {printable(path)} {fault}", hint) from None
 
 
-def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bool) -> None:
+def reserve_mount_points(
+    mount_points: "Iterable[tuple[bytes, bool]]", lower: int, upper: int
+) -> None:
+    """Reserve each of ``mount_points`` (path, whether a directory), as ``reserve_mount_point`` does.
+
+    Many files of a driver go to one directory, which is looked up once.
+    """
+    known: dict[bytes, bytes] = {}  # the place in the upper of each directory
+    for path, is_directory in mount_points:
+        parent, _, name = path.rpartition(b"/")
+        if parent not in known or name in (b"", b".", b".."):
+            known[parent] = reserve_mount_point(path, lower, upper, is_directory=is_directory)
+            if not known[parent]:
+                del known[parent]
+            continue
+        place = known[parent] + name
+        if not lexists(place, lower) and not lexists(place, upper):
+            os.close(make_entry(upper, place, is_directory=is_directory))
+
+
+def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bool) -> bytes:
     """Make in the directory ``upper`` the part of ``path`` that the image ``lower`` lacks.
 
     For an overlay of the two that is not mounted yet.  Once it is mounted, nothing can be made in
     those of the image's directories that belong to another user.  So this also makes the
     directories that lead to ``path`` in the upper, with their modes.  It does nothing if ``path``
-    exists, or if ``make_mount_point`` will report an error.  Raises OSError.
+    exists, or if ``make_mount_point`` will report an error.  Returns the place in the upper of the
+    directory with the last name, with a slash at its end; b"" if it has done nothing.  Raises
+    OSError.
     """
     names = components(path)
     there, missing = b".", list(names)  # the place of the existing names; the missing names
@@ -78,10 +104,10 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         blocked = os.stat(fd).st_mode & S_IFMT != S_IFDIR
         os.close(fd)
         if blocked:
-            return
+            return b""
         del missing[0]
     if not missing or lexists(there + b"/" + missing[0], lower):
-        return
+        return b""
     if b".." in missing:
         # Below the missing directory nothing can be a link, so this ".." leads back out of it.
         up = missing.index(b"..")
@@ -89,7 +115,7 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         reserve_mount_point(b"/".join(place), lower, upper, is_directory=True)
         rest = b"/".join([*place[:-1], *missing[up + 1 :]])
         reserve_mount_point(rest, lower, upper, is_directory=is_directory)
-        return
+        return b""
     made = b""
     for name in there.split(b"/"):
         made += name + b"/"
@@ -99,6 +125,7 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         make_directory(made, 0o755, upper)
     if not lexists(made + missing[-1], upper):
         os.close(make_entry(upper, made + missing[-1], is_directory=is_directory))
+    return made
 
 
 def make_directory(path: bytes, mode: int, parent: int) -> None:

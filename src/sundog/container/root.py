@@ -9,7 +9,7 @@ import errno
 import os
 
 from sundog.container.enter import copy_tree, cover_root, topmost_mount
-from sundog.container.mountpoint import reserve_mount_point
+from sundog.container.mountpoint import reserve_mount_points
 from sundog.container.paths import OPEN_DIRECTORY, shown_path
 from sundog.errors import KernelError
 from sundog.kernel.mounts import AT_RECURSIVE, MS_RDONLY
@@ -217,8 +217,8 @@ def mount_overlaid(root: "Root", scratch: int, mount_points: list[tuple[bytes, b
     upper, work = place + b"upper", place + b"work"
     if root.directory:
         lower_fd, upper_fd = os.open(root.directory, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
-        for path, is_directory in dict.fromkeys(mount_points):  # a bind may be named twice
-            reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
+        # A bind may be named twice.
+        reserve_mount_points(dict.fromkeys(mount_points), lower_fd, upper_fd)
         # By a link to /proc/self/fd, the image could make the command start above its root.
         os.close(lower_fd)
         os.close(upper_fd)
