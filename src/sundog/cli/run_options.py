@@ -8,6 +8,7 @@ from sundog.builder.force import Force
 from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
 from sundog.builder.possible_force import possible_force
 from sundog.builder.run.inject import Hook
+from sundog.cdi.directories import cdi_directories
 from sundog.errors import UsageError
 
 TYPE_CHECKING = False
@@ -26,6 +27,11 @@ def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
     return RunOptions(
         _force(arguments, report),
         tuple(_bind(text) for text in arguments.bind),
+        tuple(map(os.fsencode, arguments.device)),
+        cdi_directories(
+            None if arguments.cdi_dirs is None else os.fsencode(arguments.cdi_dirs),
+            os.environb.get,
+        ),
         stdout=hidden if report.hides_stdout else _STDOUT,
         stderr=hidden if report.hides_stderr else _STDERR,
         hidden=hidden,

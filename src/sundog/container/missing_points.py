@@ -62,8 +62,7 @@ def add_missing_points(
         os.mkdir(layer)
         os.mkdir(stack)
         with Closing(os.open(layer, OPEN_DIRECTORY)) as fd:
-            points = [(each.destination, each.covers_directory()) for each in missing]
-            reserve_mount_points(points, directory, fd)
+            reserve_mount_points([each.mount_point() for each in missing], directory, fd)
         if not os.listdir(layer):
             return directory  # attaching will say why nothing can be made
         copy_attributes(layer, directory, b".")

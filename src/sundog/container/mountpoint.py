@@ -30,13 +30,34 @@ if TYPE_CHECKING:
 INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
 
-def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -> None:
-    """Make ``path``, an empty directory or file, and the directories above it.
+class MountPoint:
+    """What has to be at ``path`` for a mount: a directory, or else a file.
 
-    Follows symbolic links on the way, as ``inside`` allows (RESOLVE_*).  Raises SundogError if
-    ``path`` can't be made.
+    With ``link``, it is a symbolic link to that instead, which itself is all that is wanted.
     """
-    names = components(path)
+
+    __slots__ = ("is_directory", "link", "path")
+
+    def __init__(self, path: bytes, *, is_directory: bool, link: bytes = b"") -> None:
+        self.path = path
+        self.is_directory = is_directory
+        self.link = link
+
+    def make(self, parent: int, name: bytes) -> int:
+        """Make it as ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
+        if self.link:
+            os.symlink(self.link, name, dir_fd=parent)
+            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        return make_entry(parent, name, is_directory=self.is_directory)
+
+
+def make_mount_point(point: MountPoint, *, inside: int = INSIDE) -> None:
+    """Make ``point``, and the directories above it.
+
+    Follows symbolic links on the way, as ``inside`` allows (RESOLVE_*).  Raises SundogError if it
+    can't be made.
+    """
+    names = components(point.path)
     here = b"/"
     try:
         parent = openat2(AT_FDCWD, here, os.O_PATH | os.O_DIRECTORY, inside)
@@ -47,8 +68,10 @@ def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise
-                last = index == len(names) - 1
-                child = make_entry(parent, name, is_directory=is_directory or not last)
+                if index == len(names) - 1:
+                    child = point.make(parent, name)
+                else:
+                    child = make_entry(parent, name, is_directory=True)
             os.close(parent)
             parent = child
         os.close(parent)
@@ -59,40 +82,38 @@ def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -
         fault, hint = MOUNT_POINT_FAULTS.get(error.errno or 0, ("", ""))
         if not fault:
             raise kernel_error("mkdir", here, error.errno or 0) from None
-        raise SundogError(f"can't bind: {printable(path)} {fault}", hint) from None
+        raise SundogError(f"can't bind: {printable(point.path)} {fault}", hint) from None
 
 
-def reserve_mount_points(
-    mount_points: "Iterable[tuple[bytes, bool]]", lower: int, upper: int
-) -> None:
-    """Reserve each of ``mount_points`` (path, whether a directory), as ``reserve_mount_point`` does.
+def reserve_mount_points(points: "Iterable[MountPoint]", lower: int, upper: int) -> None:
+    """Reserve each of ``points`` as ``reserve_mount_point`` does.
 
     Many files of a driver go to one directory, which is looked up once.
     """
     known: dict[bytes, bytes] = {}  # the place in the upper of each directory
-    for path, is_directory in mount_points:
-        parent, _, name = path.rpartition(b"/")
+    for point in points:
+        parent, _, name = point.path.rpartition(b"/")
         if parent not in known or name in (b"", b".", b".."):
-            known[parent] = reserve_mount_point(path, lower, upper, is_directory=is_directory)
-            if not known[parent]:
-                del known[parent]
+            place = reserve_mount_point(point, lower, upper)
+            if place:
+                known[parent] = place
             continue
         place = known[parent] + name
         if not lexists(place, lower) and not lexists(place, upper):
-            os.close(make_entry(upper, place, is_directory=is_directory))
+            os.close(point.make(upper, place))
 
 
-def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bool) -> bytes:
-    """Make in the directory ``upper`` the part of ``path`` that the image ``lower`` lacks.
+def reserve_mount_point(point: MountPoint, lower: int, upper: int) -> bytes:
+    """Make in the directory ``upper`` the part of the ``point`` that the image ``lower`` lacks.
 
     For an overlay of the two that is not mounted yet.  Once it is mounted, nothing can be made in
     those of the image's directories that belong to another user.  So this also makes the
-    directories that lead to ``path`` in the upper, with their modes.  It does nothing if ``path``
+    directories that lead to the point in the upper, with their modes.  It does nothing if the point
     exists, or if ``make_mount_point`` will report an error.  Returns the place in the upper of the
     directory with the last name, with a slash at its end; b"" if it has done nothing.  Raises
     OSError.
     """
-    names = components(path)
+    names = components(point.path)
     there, missing = b".", list(names)  # the place of the existing names; the missing names
     while missing:
         here = b"/".join(names[: len(names) - len(missing) + 1])
@@ -112,9 +133,11 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         # Below the missing directory nothing can be a link, so this ".." leads back out of it.
         up = missing.index(b"..")
         place = [there, *missing[:up]]
-        reserve_mount_point(b"/".join(place), lower, upper, is_directory=True)
+        reserve_mount_point(MountPoint(b"/".join(place), is_directory=True), lower, upper)
         rest = b"/".join([*place[:-1], *missing[up + 1 :]])
-        reserve_mount_point(rest, lower, upper, is_directory=is_directory)
+        reserve_mount_point(
+            MountPoint(rest, is_directory=point.is_directory, link=point.link), lower, upper
+        )
         return b""
     made = b""
     for name in there.split(b"/"):
@@ -124,7 +147,7 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         made += name + b"/"
         make_directory(made, 0o755, upper)
     if not lexists(made + missing[-1], upper):
-        os.close(make_entry(upper, made + missing[-1], is_directory=is_directory))
+        os.close(point.make(upper, made + missing[-1]))
     return made
 
 

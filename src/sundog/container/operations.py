@@ -13,7 +13,7 @@ import errno
 import os
 
 from sundog.container.enter import copy_tree
-from sundog.container.mountpoint import make_mount_point
+from sundog.container.mountpoint import MountPoint, make_mount_point
 from sundog.container.paths import is_directory, shown_path
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import Closing
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         def generate(self, scratch: int, /) -> None: ...  # noqa: D102
         def inspect(self, root: int, scratch: int, /) -> None: ...  # noqa: D102
         def attach(self) -> None: ...  # noqa: D102
-        def covers_directory(self) -> bool: ...  # noqa: D102
+        def mount_point(self) -> MountPoint: ...  # noqa: D102
         def remove(self) -> None: ...  # noqa: D102
 
 
@@ -119,6 +119,10 @@ class DetachedMount:
         """Tell whether its mount point must be a directory."""
         return is_directory(self.tree)
 
+    def mount_point(self) -> MountPoint:
+        """Return what has to be at its destination."""
+        return MountPoint(self.destination, is_directory=self.covers_directory())
+
     def move(self) -> None:
         """Mount it at its destination, which exists; follow symbolic links there."""
         flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
@@ -147,7 +151,7 @@ class DetachedMount:
 
     def make_mount_point(self) -> None:
         """Make the mount point at the destination, in the image."""
-        make_mount_point(self.destination, is_directory=self.covers_directory())
+        make_mount_point(self.mount_point())
 
 
 class Bind(DetachedMount):
@@ -188,10 +192,7 @@ class Bind(DetachedMount):
         """See ``DetachedMount``."""
         if not self.in_tmpfs:
             return super().make_mount_point()
-        is_directory = self.covers_directory()
-        return make_mount_point(
-            self.destination, is_directory=is_directory, inside=RESOLVE_NO_MAGICLINKS
-        )
+        return make_mount_point(self.mount_point(), inside=RESOLVE_NO_MAGICLINKS)
 
     def move(self) -> None:
         """See ``DetachedMount``."""

@@ -67,12 +67,8 @@ class Plan:
         try:
             operations = each(operations, lambda step: step.generate(scratch), skipped)
             if is_overlaid:
-                mount_points = [
-                    (operation.destination, operation.covers_directory())
-                    for operation in operations
-                    if operation.need in MADE
-                ]
-                directory = mount_overlaid(self.root, scratch, mount_points)
+                made = [step.mount_point() for step in operations if step.need in MADE]
+                directory = mount_overlaid(self.root, scratch, made)
             else:
                 directory = self.root.mount(held)
         except (SundogError, OSError):

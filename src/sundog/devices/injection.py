@@ -55,10 +55,13 @@ class Injection:
         self.hooks = hooks
 
 
-def injection(edits: "ContainerEdits", warn: "Warn", *, shares_dev: bool) -> Injection:
+def injection(
+    edits: "ContainerEdits", warn: "Warn", *, shares_dev: bool, is_temporary: bool = False
+) -> Injection:
     """Return what ``edits`` mean for a container.
 
-    ``shares_dev`` tells whether the container sees the host's /dev.  ``warn`` gets a line for each
+    ``shares_dev`` tells whether the container sees the host's /dev, ``is_temporary`` whether
+    everything that is written to its root is gone at its end.  ``warn`` gets a line for each
     part that is not possible.  Raises SundogError if a file or a device of the host is missing.
     """
     effects = HookEffects(edits.hooks)
@@ -82,7 +85,7 @@ def injection(edits: "ContainerEdits", warn: "Warn", *, shares_dev: bool) -> Inj
         mounts += parameter_mounts()
     if effects.folders or effects.compat:
         libraries += linked_libraries(effects.links, effects.folders, libraries)
-        mounts.append(LinkerMount(effects.folders, libraries, effects.compat))
+        mounts.append(LinkerMount(effects.folders, libraries, effects.compat, is_file=is_temporary))
     refuse_impossible(edits, warn)
     variables = [split_variable(text) for text in edits.env]
     return Injection(mounts, variables, effects.others)

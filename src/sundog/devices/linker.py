@@ -2,13 +2,14 @@
 
 ``ldconfig`` would read all libraries of the image again, and write into the image.  So Sundog adds
 the host's libraries to a copy of the image's cache, and shows the copy in its place.  If the linker
-finds the libraries without that, the image's cache stays, so that its own ``ldconfig`` can work.
+finds the libraries without that, the image's cache stays: its own ``ldconfig`` can't replace a file
+that is mounted.
 
 Floor 0.
 """
 
 from sundog.container.operations import CREATED, DESIRED, FileMount
-from sundog.container.root_files import names_inside, open_inside, read_inside
+from sundog.container.root_files import names_inside, open_inside, read_inside, write_inside
 from sundog.devices.cuda_compat import compat_directory
 from sundog.devices.elf import read_library
 from sundog.devices.linker_cache import CachedLibrary, LinkerCache
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sundog.devices.hooks import CompatRequest
 
 LINKER_CACHE = b"/etc/ld.so.cache"
+LINKER_CONFIGURATION = b"/etc/ld.so.conf.d/00-sundog-devices.conf"
 LINKER_CACHE_LIMIT = 16 << 20  # in bytes
 C_LIBRARY = b"libc.so.6"
 GLIBC_LINKERS = (b"ld-linux", b"ld64.so", b"ld.so")
@@ -37,19 +39,25 @@ LIBRARIES_LIMIT = 4096  # of one directory of an image
 class LinkerMount(FileMount):
     """Show the linker a cache with ``libraries`` of the host in front, or musl their directories.
 
+    With ``is_file``, the file is written into the container's root, which is writable, and nothing
+    is mounted.
+
     folders    the directories that the linker is to search, in this order
     compat     whether the image's own CUDA libraries come first: see ``cuda_compat``
     """
 
-    __slots__ = ("compat", "folders", "libraries")
+    __slots__ = ("compat", "folders", "is_file", "libraries")
 
     def __init__(
         self,
         folders: "Sequence[bytes]",
         libraries: "Sequence[CachedLibrary]",
         compat: "CompatRequest | None",
+        *,
+        is_file: bool,
     ) -> None:
         super().__init__(b"", LINKER_CACHE, DESIRED)
+        self.is_file = is_file
         self.folders = folders
         self.libraries = libraries
         self.compat = compat
@@ -81,6 +89,14 @@ class LinkerMount(FileMount):
             raise SundogError("the image has no dynamic linker")
         self.need = CREATED
         super().generate(scratch)
+
+    def attach(self) -> None:
+        """See ``DetachedMount``."""
+        if not self.is_file or not write_inside(self.destination, self.contents):
+            super().attach()
+        elif self.destination == LINKER_CACHE:  # for an ``ldconfig`` in the container
+            folders = b"".join([folder + b"\n" for folder in self.folders])
+            write_inside(LINKER_CONFIGURATION, folders)
 
     def _extend_cache(self, root: int, cache: LinkerCache, folders: "Sequence[bytes]") -> None:
         found = list(self.libraries)

@@ -1,13 +1,14 @@
 """The mounts that edits of CDI become: links, binds with options, device nodes.
 
-A link is a mount, too: a symbolic link of its own covers what is there, as it can cover a file.  So
-it needs no writable image, and no image keeps it.
+A link is made where other mounts have their mount points.  If something is there already, a mounted
+link covers it, as a file can be covered.  So it needs no writable image, and no image keeps it.
 
 Floor 0.
 """
 
 import os
 
+from sundog.container.mountpoint import MountPoint
 from sundog.container.operations import (
     CREATED,
     OPTIONAL,
@@ -56,19 +57,27 @@ class LinkMount(DetachedMount):
         """See ``DetachedMount``."""
         return False
 
+    def mount_point(self) -> MountPoint:
+        """See ``DetachedMount``."""
+        return MountPoint(self.destination, is_directory=False, link=self.target)
+
     def attach(self) -> None:
-        """Cover what is at its destination, unless that is an equal link."""
-        try:
-            is_there = os.readlink(self.destination) == self.target
-        except OSError:
-            is_there = False
-        if is_there:
+        """Make the link, or cover what is at its destination, unless that is an equal link."""
+        if self._is_there():
             os.close(self.tree)
         else:
             super().attach()
 
+    def _is_there(self) -> bool:
+        try:
+            return os.readlink(self.destination) == self.target
+        except OSError:
+            return False
+
     def move(self) -> None:
         """See ``DetachedMount``; a link at the destination is covered, and not followed."""
+        if self._is_there():
+            return
         move_mount(self.tree, b"", AT_FDCWD, self.destination, MOVE_MOUNT_F_EMPTY_PATH)
 
 

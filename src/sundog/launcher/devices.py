@@ -100,7 +100,9 @@ def devices_for(line: "CommandLine", environment: "Environment", messages: "Mess
     edits = edits_of_words(
         line.devices, directories, messages.warning, all_devices=line.all_devices
     )
-    found = injection(edits, messages.warning, shares_dev=True)
+    found = injection(
+        edits, messages.warning, shares_dev=True, is_temporary=line.overlay_size is not None
+    )
     if line.device_variables is not None:
         line.device_variables.variables += found.variables
     if line.join_pid is not None:
