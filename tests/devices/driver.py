@@ -39,13 +39,23 @@ static const struct {{ int name_size, size, type; char name[20]; char text[{size
     {{ {len(owner) + 1}, {size}, 1, "{owner}", {json.dumps(note)} }};
 """
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", path, f"-Wl,-soname,{soname}"]
+    command: list[str | Path] = [
+        "gcc",
+        "-shared",
+        "-fPIC",
+        "-x",
+        "c",
+        "-",
+        "-o",
+        path,
+        f"-Wl,-soname,{soname}",
+    ]
     subprocess.run(command, input=source.encode(), check=True)
     return path
 
 
 def compile_loader(path: Path, compiler: Sequence[str] = ("gcc",)) -> Path:
-    command = [*compiler, "-x", "c", "-", "-o", path]
+    command: list[str | Path] = [*compiler, "-x", "c", "-", "-o", path]
     subprocess.run(command, input=LOADER.encode(), check=True)
     return path
 
