@@ -27,13 +27,13 @@ def device_options(line: Line, variables: Mapping[str, str]) -> list[str]:
 
     ``variables`` are those that the user has chosen for the container.  Raises UsageError.
     """
-    words = line.all("device")
+    words = [text for text in line.all("device") if not _is_same_device(text)]
     gpus = line.last("gpus")
     names = _gpus(gpus) if gpus is not None else _visible(variables.get(GPU_VARIABLE, ""))
     return [f"--device={word}" for word in [*words, *names]]
 
 
-def is_same_device(value: str) -> bool:
+def _is_same_device(value: str) -> bool:
     """Tell whether a device of the host keeps its name: all are in the container's /dev."""
     source, _, rest = value.partition(":")
     target = rest.partition(":")[0] or source

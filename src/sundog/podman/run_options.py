@@ -5,7 +5,6 @@ Specification: podman-run(1), docker-run(1).
 
 from __future__ import annotations
 
-from sundog.podman.devices import is_same_device
 from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED, Option, one_of
 
 _OWN_NETWORK = "the container has the host's network"
@@ -38,8 +37,7 @@ RUN = (
     Option("--help", "", TAKEN, "print this help and exit"),  # -h is --hostname
     Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show the host's SRC at DST"),
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "the same, spelled out"),
-    Option("--device", "DEVICE", TAKEN, "a device of CDI, VENDOR/CLASS=NAME, or a device node",
-           harmless=is_same_device),
+    Option("--device", "DEVICE", TAKEN, "a device of CDI, VENDOR/CLASS=NAME, or a device node"),
     Option("--gpus", "all|NUMBER|device=LIST", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
     Option("--tmpfs", "DIR", TAKEN, "an empty DIR; /tmp always is one"),
     Option("--env-host", "", TAKEN, "take the host's variables, too"),
