@@ -3,7 +3,7 @@
 A misfit is reported with its place: "mounts 2: hostPath: expected text, found a number".
 
 Field names are compared as the programs do that read CDI files today: upper and lower case are the
-same, and a number stands for its decimal text.
+same.
 
 Floor 0.
 """
@@ -139,11 +139,11 @@ def expected(what: str, value: object) -> Misfit:
 
 
 def read_string(value: object, _version: int) -> str:
-    """Return text."""
+    """Return text; a number and a truth value stand for theirs, because YAML needs no quotes."""
     if type(value) is str:
         return value
-    if type(value) is int:
-        return str(value)
+    if type(value) in (bool, int):
+        return str(value).lower()
     raise expected("text", value)
 
 
