@@ -89,7 +89,9 @@ def test_files_together(tmp_path: Path, version: str) -> None:
         ended = names - set(answer["devices"])
         assert all("2/" in str(registry.devices[name][0].path) for name in ended)
         assert sorted(names - ended) == answer["devices"]
-        faulty = {"/".join(fault.message.split(":")[0].split("/")[-2:]) for fault in registry.faults}
+        faulty = {
+            "/".join(fault.message.split(":")[0].split("/")[-2:]) for fault in registry.faults
+        }
         for paths in registry.conflicts.values():
             faulty |= {"/".join(str(path, "utf-8").split("/")[-2:]) for path in paths}
         assert faulty <= set(answer["errors"])

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 
+from sundog.doctor.devices import DEVICES
 from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import SundogError
 from sundog.kernel.refusal import file_system_of
@@ -81,4 +82,5 @@ HOST = (
     Check("proxies", _proxies, in_child=False),
     Check("Slurm", _slurm, in_child=False),
     Check("subordinate IDs", _subordinate_ids, in_child=False),
+    DEVICES,
 )
