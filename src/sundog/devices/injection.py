@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 HOST_DEVICES = b"/dev/"
 NODE_TYPES = {"b": S_IFBLK, "c": S_IFCHR, "u": S_IFCHR, "p": S_IFIFO}
 NO_ACCESS = "none"
-BIND_TYPES = (b"", b"none", b"bind")
+BIND_MOUNT_TYPES = (b"", b"none", b"bind")
 DRIVER_PARAMETERS = b"/proc/driver/nvidia/params"
 MODIFIES_NODES, KEEPS_NODES = b"ModifyDeviceFiles: 1", b"ModifyDeviceFiles: 0"
 PARAMETERS_LIMIT = 1 << 16
@@ -123,7 +123,7 @@ def driver_mounts(mount: CdiMount, warn: "Warn") -> "list[DetachedMount]":
     shown = printable(mount.container_path)
     if mount.mount_type == b"tmpfs":
         return [TmpfsMount(mount.container_path, CREATED)]
-    if mount.mount_type not in BIND_TYPES:
+    if mount.mount_type not in BIND_MOUNT_TYPES:
         warn(f"{shown}: a mount of type {printable(mount.mount_type)} is not possible")
         return []
     attributes = 0

@@ -6,7 +6,7 @@ import os
 
 from sundog.cdi.directories import cdi_directories
 from sundog.cdi.registry import device_names, edits_for_all
-from sundog.devices.injection import BIND_TYPES, NO_ACCESS
+from sundog.devices.injection import BIND_MOUNT_TYPES, NO_ACCESS
 from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import SundogError
 
@@ -23,7 +23,7 @@ def _devices() -> str:
         raise NotHere(f"no CDI specification in {places}", _NONE_HINT)
     edits = edits_for_all(directories, lambda _: None)
     for mount in edits.mounts:
-        if mount.mount_type in BIND_TYPES and not os.path.exists(mount.host_path):
+        if mount.mount_type in BIND_MOUNT_TYPES and not os.path.exists(mount.host_path):
             faults.append(f"{os.fsdecode(mount.host_path)} is missing")
     for node in edits.device_nodes:
         if node.permissions != NO_ACCESS:
