@@ -287,7 +287,7 @@ def hook(tmp_path: Path) -> Path:
         f"cat >{tmp_path}/state\n"
         f'bundle=$(sed \'s/.*bundle":"//; s/".*//\' {tmp_path}/state)\n'
         'root=$(sed \'s/.*path":"//; s/".*//\' $bundle/config.json)\n'
-        'echo "$1 $X" >$root/tmp/made\n'
+        'test -n "$root" && echo "$1 $X" >$root/tmp/made\n'
     )
     path.chmod(0o755)
     return path

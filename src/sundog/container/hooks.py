@@ -61,18 +61,24 @@ def run_hooks(
             raise SundogError(f"{stage} hook {number} failed: {printable(hook.path)}: {problem}")
 
 
-def run_hook(hook: "HookProgram", state: bytes, directory: bytes = b"", root: int = -1) -> str:
+def run_hook(
+    hook: "HookProgram",
+    state: bytes,
+    directory: bytes = b"",
+    root: int = -1,
+    kept: "Sequence[int]" = (),
+) -> str:
     """Run one hook; return "", or how it failed.  It may leave processes in the background.
 
     The hook is a program of the host if there is a ``directory``, in which it runs, or a ``root``,
-    the host's root directory; else it is one of the container.
+    the host's root directory; else it is one of the container.  It has the descriptors ``kept``.
     """
     state_end, write_end = os.pipe()
     read_end, output = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            be_hook(hook, state_end, output, directory, root)
+            be_hook(hook, state_end, output, directory=directory, root=root, kept=kept)
         finally:
             os._exit(EXIT_NO_PROGRAM)
     os.close(state_end)
@@ -134,7 +140,15 @@ def attend(
     return told, not has_ended
 
 
-def be_hook(hook: "HookProgram", state_end: int, output: int, directory: bytes, root: int) -> None:
+def be_hook(
+    hook: "HookProgram",
+    state_end: int,
+    output: int,
+    *,
+    directory: bytes,
+    root: int,
+    kept: "Sequence[int]",
+) -> None:
     """Become the hook; return if that fails."""
     if root >= 0:
         os.fchdir(root)
@@ -142,7 +156,9 @@ def be_hook(hook: "HookProgram", state_end: int, output: int, directory: bytes, 
     os.dup2(state_end, STDIN_FILENO)
     os.dup2(output, STDOUT_FILENO)
     os.dup2(output, STDERR_FILENO)
-    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO))
+    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))
+    for fd in kept:
+        os.set_inheritable(fd, True)
     for number in (SIGPIPE, SIGXFSZ):
         signal(number, SIG_DFL)
     pthread_sigmask(SIG_SETMASK, ())

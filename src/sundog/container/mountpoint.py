@@ -14,7 +14,7 @@ import os
 from sundog.container.paths import lexists
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import descriptor_path, kernel_error, printable
-from sundog.kernel.modes import S_IFDIR, S_IFMT
+from sundog.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
     AT_FDCWD,
     RESOLVE_IN_ROOT,
@@ -43,12 +43,14 @@ class MountPoint:
         self.is_directory = is_directory
         self.link = link
 
-    def make(self, parent: int, name: bytes) -> int:
-        """Make it as ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
+    def make(self, parent: int, name: bytes) -> None:
+        """Make it as ``name`` in ``parent``.  Raises OSError."""
         if self.link:
             os.symlink(self.link, name, dir_fd=parent)
-            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        return make_entry(parent, name, is_directory=self.is_directory)
+        elif self.is_directory:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            os.mknod(name, S_IFREG | 0o644, dir_fd=parent)
 
 
 def make_mount_point(point: MountPoint, *, inside: int = INSIDE) -> None:
@@ -69,9 +71,10 @@ def make_mount_point(point: MountPoint, *, inside: int = INSIDE) -> None:
                 if error.errno != errno.ENOENT:
                     raise
                 if index == len(names) - 1:
-                    child = point.make(parent, name)
+                    point.make(parent, name)
                 else:
-                    child = make_entry(parent, name, is_directory=True)
+                    os.mkdir(name, 0o755, dir_fd=parent)
+                child = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
             os.close(parent)
             parent = child
         os.close(parent)
@@ -100,7 +103,7 @@ def reserve_mount_points(points: "Iterable[MountPoint]", lower: int, upper: int)
             continue
         place = known[parent] + name
         if not lexists(place, lower) and not lexists(place, upper):
-            os.close(point.make(upper, place))
+            point.make(upper, place)
 
 
 def reserve_mount_point(point: MountPoint, lower: int, upper: int) -> bytes:
@@ -147,7 +150,7 @@ def reserve_mount_point(point: MountPoint, lower: int, upper: int) -> bytes:
         made += name + b"/"
         make_directory(made, 0o755, upper)
     if not lexists(made + missing[-1], upper):
-        os.close(point.make(upper, made + missing[-1]))
+        point.make(upper, made + missing[-1])
     return made
 
 
@@ -163,16 +166,6 @@ def make_directory(path: bytes, mode: int, parent: int) -> None:
 def components(path: bytes) -> list[bytes]:
     """Return the names in ``path``."""
     return [name for name in path.split(b"/") if name not in (b"", b".")]
-
-
-def make_entry(parent: int, name: bytes, *, is_directory: bool) -> int:
-    """Make a directory or file ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
-    if is_directory:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    else:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        os.close(os.open(name, flags, 0o644, dir_fd=parent))
-    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
 
 
 MOUNT_POINT_FAULTS = {

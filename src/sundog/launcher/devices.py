@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 OUTSIDE_HOOKS = ("prestart", "createRuntime", "createContainer")
 INSIDE_HOOKS = ("startContainer",)
 HOOK_BUNDLE = b"bundle"
-HOOK_CONFIG = '{"ociVersion":"1.2.0","root":{"path":"/proc/%d/root"}}\n'
+# A hook gets the bundle and the container's root as descriptors: it may not look at the process.
+HOOK_CONFIG = '{"ociVersion":"1.2.0","root":{"path":"/proc/self/fd/%d"}}\n'
 HOOK_STATE = (
     '{"ociVersion":"1.2.0","id":"ch-run-%d","status":"created","pid":%d,'
-    '"bundle":"/proc/%d/fd/%d"}\n'
+    '"bundle":"/proc/self/fd/%d"}\n'
 )
 
 
@@ -73,13 +74,13 @@ class Devices:
         bundle = os.open(HOOK_BUNDLE, OPEN_DIRECTORY, dir_fd=scratch)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         config = os.open(b"config.json", flags, 0o644, dir_fd=bundle)
-        os.write(config, (HOOK_CONFIG % process).encode())
+        os.write(config, (HOOK_CONFIG % directory).encode())
         os.close(config)
-        state = (HOOK_STATE % (process, process, process, bundle)).encode()
+        state = (HOOK_STATE % (process, process, bundle)).encode()
         enter(directory, operations, skipped)
         for hook in self._hooks:
             root = self._host if hook.hook_name in OUTSIDE_HOOKS else -1
-            problem = run_hook(hook, state, root=root)
+            problem = run_hook(hook, state, root=root, kept=(bundle, directory))
             if problem:
                 shown = printable(hook.path)
                 raise SundogError(
