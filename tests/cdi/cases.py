@@ -74,12 +74,13 @@ ODD_VALUES: tuple[Any, ...] = (
     [], ["A=1"], [1], [[]], [""], {}, {"x": "y"}, {"x": 1}, [{}], "bind",
 )  # fmt: skip
 NAMES = (
-    "a", "A1", "1", "1a", "a-b_c.d:e", "-a", "a-", "a.", ".a", "_a", "a:", ":a", "a b", "a/b", "a=b",
-    "", "é", "a\u00e9b", "0:1", "GPU-1b2c", "a" * 300,
+    "a", "A1", "1", "1a", "a-b_c.d:e", "-a", "a-", "a.", ".a", "_a", "a:", ":a", "a b", "a/b",
+    "a=b", "", "é", "a\u00e9b", "0:1", "GPU-1b2c", "a" * 300,
 )  # fmt: skip
 KINDS = (
-    "a/b", "a1/b1", "a.b/c", "a.b/c.d", "1a/b", "a/1b", "a-/b", "a/b-", "a/", "/b", "a", "", "a/b/c",
-    "a_b/c_d", "_a/b", "a/b:c", "a b/c", "A.B/C", "a/b=c", "a" * 64 + "/b", "a/" + "b" * 64, "é/b",
+    "a/b", "a1/b1", "a.b/c", "a.b/c.d", "1a/b", "a/1b", "a-/b", "a/b-", "a/", "/b", "a", "",
+    "a/b/c", "a_b/c_d", "_a/b", "a/b:c", "a b/c", "A.B/C", "a/b=c",
+    "a" * 64 + "/b", "a/" + "b" * 64, "é/b",
 )  # fmt: skip
 VERSIONS = (
     "0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "v0.8.0", "1.0.0",
@@ -224,7 +225,7 @@ def _joint_case(chance: random.Random) -> dict[str, Any]:
             for name in chance.sample(("p", "q", "r"), chance.randint(1, 2))
         ]
         names += [f"{kind}={device['name']}" for device in devices]
-        document = {"cdiVersion": "0.7.0", "kind": kind, "devices": devices}
+        document: dict[str, Any] = {"cdiVersion": "0.7.0", "kind": kind, "devices": devices}
         if chance.random() < 0.7:
             document["containerEdits"] = _some_edits(chance)
         if chance.random() < 0.1:
