@@ -57,7 +57,7 @@ def edits_for(
             found += [(specification, device) for device in specification.devices]
             continue
         registry = registry or CdiRegistry(directories)
-        asked = os.fsdecode(name)
+        asked = name.decode("utf-8", "surrogateescape")
         found += registry.devices_of(asked)
         vendors.add(asked.partition("/")[0])
     if registry is not None:
@@ -157,7 +157,7 @@ class CdiRegistry:
             message = f"{shown}: more than {MOST_SPECIFICATIONS} files"
             self.faults.append(UnusableSpecification(message))
             return []
-        return [os.path.join(directory, name) for name in sorted(names)]
+        return [directory.rstrip(b"/") + b"/" + name for name in sorted(names)]
 
     def devices_of(self, asked: str) -> "list[Found]":
         """Return the device VENDOR/CLASS=DEVICE, or all devices of VENDOR/CLASS.
