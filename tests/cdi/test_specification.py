@@ -269,8 +269,8 @@ NAMES = st.sampled_from(
      "deviceNodes", "path", "hostPath", "containerPath", "options", "annotations", "x"]
 )  # fmt: skip
 LEAVES = (
-    st.none() | st.booleans() | st.integers(-2, 2**64) | st.floats() | st.text(max_size=3)
-    | st.sampled_from(["0.3.0", "1.1.0", "a.b/c", "/a", "A=1", "createContainer", "0"])
+    st.none() | st.booleans() | st.integers(-2, 2**64) | st.floats()
+    | st.text("a/=.0\0é\ud800", max_size=3) | st.sampled_from(["0.3.0", "1.1.0", "a.b/c", "/a", "A=1", "createContainer", "0"])
 )  # fmt: skip
 INNER = st.dictionaries(NAMES, LEAVES | st.lists(LEAVES, max_size=2), max_size=3)
 MIDDLE = st.dictionaries(NAMES, LEAVES | INNER | st.lists(INNER, max_size=2), max_size=3)

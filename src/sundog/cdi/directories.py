@@ -23,8 +23,8 @@ def cdi_directories(
     The option, or else $CH_RUN_CDI_DIRS unless it is empty, has directories between colons, and
     replaces all others.  Raises CdiError if the option has no directory.
     """
-    named = option or variable(CDI_DIRECTORIES_VARIABLE) or b""
-    directories = tuple(filter(None, named.split(b":")))
+    named = variable(CDI_DIRECTORIES_VARIABLE) if option is None else option
+    directories = tuple(filter(None, (named or b"").split(b":")))
     if option is not None and not directories:
         raise CdiError("--cdi-dirs: no directory", "write --cdi-dirs=DIR or --cdi-dirs=DIR:DIR")
     return directories or SYSTEM_DIRECTORIES + user_directory(variable)

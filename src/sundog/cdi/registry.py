@@ -7,7 +7,6 @@ has it, too.  A file that can't be used is no hindrance for other vendors.  Floo
 
 import errno
 import os
-import sys
 
 from sundog.cdi.merging import merged_edits
 from sundog.cdi.names import device_fault, kind_fault, shortened
@@ -58,7 +57,7 @@ def edits_for(
             found += [(specification, device) for device in specification.devices]
             continue
         registry = registry or CdiRegistry(directories)
-        asked = decode_argument(name)
+        asked = name.decode("utf-8", "surrogateescape")
         found += registry.devices_of(asked)
         vendors.add(asked.partition("/")[0])
     if registry is not None:
@@ -66,11 +65,6 @@ def edits_for(
             if fault.vendor in vendors:
                 warn(f"can't use {fault.message}")
     return edits_of(found)
-
-
-def decode_argument(argument: bytes) -> str:
-    """Do what os.fsdecode does, without the millisecond that the import of ``os`` takes."""
-    return argument.decode(sys.getfilesystemencoding(), "surrogateescape")
 
 
 def edits_for_all(directories: "Sequence[bytes]", warn: "Warn") -> "ContainerEdits":
