@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sundog.cdi.specification import load_specification
 from sundog.cdi.yaml_blocks import NotBlocks, parse_blocks
+from sundog.cdi.yaml_faults import YamlFault
 from sundog.cdi.yaml_scalar import plain_scalar
-from sundog.cdi.yaml_text import MOST_YAML_VALUES, YamlFault, parse_by_library, parse_yaml_text
+from sundog.cdi.yaml_text import MOST_YAML_VALUES, parse_by_library, parse_yaml_text
 from sundog.errors import CdiError
 
 SPECIFICATIONS = Path(__file__).parent / "specifications"

@@ -7,10 +7,14 @@ import errno
 import os
 
 from sundog.cdi.json_text import JsonFault, parse_json_text
-from sundog.cdi.yaml_text import NoYamlLibrary, YamlFault, parse_yaml_text
+from sundog.cdi.yaml_faults import NoYamlLibrary, YamlFault
 from sundog.errors import CdiError
 from sundog.kernel.libc import printable
 from sundog.kernel.modes import S_IFMT, S_IFREG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SPECIFICATION_SUFFIXES = (b".json", b".yaml")
 # A node of 16 GPUs with seven partitions each needs a fifth of it.
@@ -27,7 +31,7 @@ def load_values(path: bytes) -> object:
     shown = printable(path)
     try:
         text = data.decode("utf-8")
-        return (parse_json_text if path.endswith(b".json") else parse_yaml_text)(text)
+        return (parse_json_text if path.endswith(b".json") else yaml_parser())(text)
     except UnicodeDecodeError as fault:
         reason = f"byte {fault.start} is not UTF-8"
     except JsonFault as fault:
@@ -40,6 +44,13 @@ def load_values(path: bytes) -> object:
             "pip install pyyaml; or write the file as JSON: nvidia-ctk cdi generate --format=json",
         ) from None
     raise CdiError(f"{shown}: {reason}", GENERATOR_HINT)
+
+
+def yaml_parser() -> "Callable[[str], object]":
+    """Return the reader of YAML.  Starts with files of JSON only need not load it."""
+    from sundog.cdi.yaml_text import parse_yaml_text  # noqa: PLC0415
+
+    return parse_yaml_text
 
 
 def read_specification_bytes(path: bytes) -> bytes:

@@ -13,6 +13,7 @@ import sys
 
 from sundog.cdi.names import shortened
 from sundog.cdi.yaml_blocks import NotBlocks, parse_blocks
+from sundog.cdi.yaml_faults import NoYamlLibrary, YamlFault
 from sundog.cdi.yaml_scalar import plain_scalar
 
 TYPE_CHECKING = False
@@ -25,14 +26,6 @@ MOST_YAML_LEVELS = 32
 MOST_YAML_VALUES = 200_000
 STRING_TAGS = ("!", "tag:yaml.org,2002:str")
 COLLECTION_TAGS = ("!", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
-
-
-class YamlFault(Exception):
-    """The text is not YAML that can be used; the message says why, and where."""
-
-
-class NoYamlLibrary(Exception):
-    """PyYAML is not installed."""
 
 
 def parse_yaml_text(text: str) -> object:

@@ -9,7 +9,6 @@ Floor 0.
 import os
 
 from sundog.cdi.directories import cdi_directories
-from sundog.container.hooks import run_hook
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.plan import enter
 from sundog.devices.injection import injection
@@ -45,7 +44,7 @@ class Devices:
     mounts   operations of its plan
     """
 
-    __slots__ = ("_hooks", "_host", "_messages", "mounts")
+    __slots__ = ("_hooks", "_host", "_messages", "_run", "mounts")
 
     def __init__(
         self, mounts: "list[DetachedMount]", hooks: "list[Hook]", messages: "Messages"
@@ -53,6 +52,7 @@ class Devices:
         self.mounts = mounts
         self._hooks = hooks
         self._host = os.open(b"/", OPEN_DIRECTORY) if hooks else -1
+        self._run = load_run_hook() if hooks else None
         self._messages = messages
 
     def enter(
@@ -66,7 +66,7 @@ class Devices:
 
         Raises SundogError for the first hook that fails.
         """
-        if not self._hooks:
+        if self._run is None:
             enter(directory, operations, skipped)
             return
         process = os.getpid()
@@ -80,7 +80,7 @@ class Devices:
         enter(directory, operations, skipped)
         for hook in self._hooks:
             root = self._host if hook.hook_name in OUTSIDE_HOOKS else -1
-            problem = run_hook(hook, state, root=root, kept=(bundle, directory))
+            problem = self._run(hook, state, root=root, kept=(bundle, directory))
             if problem:
                 shown = printable(hook.path)
                 raise SundogError(
@@ -90,6 +90,13 @@ class Devices:
             self._messages.verbose(f"{hook.hook_name} hook has run: {printable(hook.path)}")
         os.close(bundle)
         os.close(self._host)
+
+
+def load_run_hook() -> "Callable[..., str]":
+    """Return the function that runs a hook.  Few starts load it, and none may after ``enter``."""
+    from sundog.container.hooks import run_hook  # noqa: PLC0415
+
+    return run_hook
 
 
 def devices_for(line: "CommandLine", environment: "Environment", messages: "Messages") -> Devices:
