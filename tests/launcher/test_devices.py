@@ -256,6 +256,14 @@ def test_device_nodes(start: Start, image: Path) -> None:
     assert done.returncode == 64
 
 
+def test_links_to_nodes_are_the_hosts(
+    start: Start, image: Path, driver: Driver, tmp_path: Path
+) -> None:
+    link = driver.hook("create-symlinks", "--link", "../card1::/dev/dri/by-path/no-such-card")
+    specify(tmp_path, {"hooks": [link]})
+    assert found_by(start(DEVICE, image, "--", "true")) == []
+
+
 def test_what_nobody_can_have(start: Start, image: Path, tmp_path: Path) -> None:
     own = os.getegid()
     document = {

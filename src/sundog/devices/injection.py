@@ -79,7 +79,8 @@ def injection(
         directory, _, name = library.path.rpartition(b"/")
         links.append((name, directory + b"/" + library.name))
     for target, place in links:
-        if place not in taken:
+        is_host = shares_dev and place.startswith(HOST_DEVICES)  # udev makes these links
+        if place not in taken and not is_host:
             taken.add(place)
             mounts.append(LinkMount(target, place))
     if effects.keeps_nodes:

@@ -79,8 +79,10 @@ class Devices:
         state = (HOOK_STATE % (process, process, bundle)).encode()
         enter(directory, operations, skipped)
         for hook in self._hooks:
-            root = self._host if hook.hook_name in OUTSIDE_HOOKS else -1
-            problem = self._run(hook, state, root=root, kept=(bundle, directory))
+            if hook.hook_name in OUTSIDE_HOOKS:
+                problem = self._run(hook, state, root=self._host, kept=(bundle, directory))
+            else:  # a program of the image gets no descriptor from outside
+                problem = self._run(hook, state)
             if problem:
                 shown = printable(hook.path)
                 raise SundogError(
