@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sundog.cdi.fields import Misfit
@@ -280,6 +280,7 @@ VALUES = ODD | st.lists(ODD, max_size=3) | st.dictionaries(NAMES, ODD, max_size=
 
 
 @given(PATHS, VALUES, VALUES)
+@settings(deadline=None)
 def test_any_values_are_read_or_refused(path: str, value: Any, edits: Any) -> None:
     document = changed(changed(RIGHT, path, value), "containerEdits", edits)
     reason = ""

@@ -58,7 +58,7 @@ def assert_same(text: str) -> None:
     st.sampled_from([None, "'", '"']),
     st.integers(2, 5),
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_dumped_values(value: Any, style: str | None, indent: int) -> None:
     text = yaml.safe_dump(
         value, default_style=style, indent=indent, default_flow_style=False, width=10**6
@@ -67,7 +67,7 @@ def test_dumped_values(value: Any, style: str | None, indent: int) -> None:
 
 
 @given(st.lists(LINES, max_size=6))
-@settings(max_examples=800)
+@settings(max_examples=800, deadline=None)
 def test_any_lines(lines: list[str]) -> None:
     assert_same("\n".join(lines))
 
