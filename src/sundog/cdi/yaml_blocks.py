@@ -9,14 +9,13 @@ So it must never give another value than the library; a test compares the two.
 Floor 0.
 """
 
+from sundog.cdi.names import KIND_CHARACTERS
 from sundog.cdi.yaml_scalar import plain_scalar
 
 MOST_BLOCK_LEVELS = 16
 # A longer name than the library takes is left to it.
 LONGEST_BLOCK_KEY = 128
-BLOCK_KEY_CHARACTERS = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./"
-)
+BLOCK_KEY_CHARACTERS = KIND_CHARACTERS | {"/"}
 # An unquoted scalar may have other characters, too, but none of these needs a closer look: only a
 # colon before a blank, and what the scalar starts with.
 YAML_PLAIN_CHARACTERS = BLOCK_KEY_CHARACTERS | frozenset(" :=+,@%~")

@@ -1,8 +1,8 @@
 """YAML text to values: plain ones, as JSON has them, and only so many.
 
 Most files are as generators write them; ``yaml_blocks`` reads these.  PyYAML reads the others.  Its
-import takes 12 ms, so it is imported only then.  This module takes events from it, because events
-need no recursion and make no objects that a tag names.
+import takes tens of milliseconds, so it is imported only then.  This module takes events from it,
+because events need no recursion and make no objects that a tag names.
 
 Aliases count as what they stand for.  So a small text can't stand for a huge value.
 
