@@ -19,7 +19,7 @@ from sundog.kernel.descriptors import receive_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.oci_runtime.state import Process
+    from sundog.kernel.living_process import Process
 
 _PASSED = (
     signal.SIGHUP,
