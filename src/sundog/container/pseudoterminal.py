@@ -13,6 +13,7 @@ import termios
 from fcntl import ioctl
 
 from sundog.container.typed_input import RawMode, TypedInput
+from sundog.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,10 +69,8 @@ class Pseudoterminal:
     def _show(self) -> int:
         """Show some output; return its size."""
         data = os.read(self._master, PIECE)
-        size = len(data)
-        while data:
-            data = data[os.write(self._shown, data) :]
-        return size
+        write_all(self._shown, data)
+        return len(data)
 
     def __enter__(self) -> "Pseudoterminal":
         self._mode.__enter__()

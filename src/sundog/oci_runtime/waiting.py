@@ -16,6 +16,7 @@ from fcntl import ioctl
 
 from sundog.container.typed_input import RawMode, TypedInput
 from sundog.kernel.descriptors import receive_message
+from sundog.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,10 +190,3 @@ class Terminal:
         self._is_silent = not data
         write_all(1, data)
         return bool(data)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``."""
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
