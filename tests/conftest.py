@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import functools
 import json
 import os
 import platform
@@ -34,8 +35,8 @@ SKIPS = ("needs root", "kernel: ")
 # On machines other than those that run the project's own tests, oracles may be missing.
 STRICT = platform.machine() == "x86_64"
 
-# The number of pulls, and of pushes, to kill; `make kills` uses more.
-KILLS = int(os.environ.get("SUNDOG_KILLS", "25"))
+# The number of commands of a kind to kill; `make kills` uses more.
+KILLS = int(os.environ.get("SUNDOG_KILLS", "10"))
 
 # The number of power cuts, on all kinds of file systems together; `make kills` uses more.
 CUTS = int(os.environ.get("SUNDOG_CUTS", "12"))
@@ -272,7 +273,9 @@ def podman_options(subcommand: str) -> list[str]:
     return sorted(set(re.findall(r"(?<=[ ,])--[a-z][a-z-]+", text)))
 
 
-def _runner(name: str, storage: Path) -> Runner:
+def runner(name: str, storage: Path) -> Runner:
+    """Return a function that runs a command on a storage directory."""
+
     def run(
         *arguments: str | os.PathLike[str],
         check: bool = True,
@@ -307,16 +310,47 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path / "storage"
 
 
+@pytest.fixture(scope="session")
+def storage_with_busybox(
+    tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
+) -> Callable[[str], Path]:
+    """Return a function that gives a storage directory with the image ``bb``, for a driver.
+
+    Each is imported once, and tests get copies.
+    """
+
+    @functools.cache
+    def imported(driver: str) -> Path:
+        storage = tmp_path_factory.mktemp("busybox") / "storage"
+        environment = {"CH_IMAGE_STORAGE": str(storage), "CH_IMAGE_DRIVER": driver}
+        run_program([*command("ch-image"), "import", busybox_tar, "bb"], env=environment)
+        return storage
+
+    return imported
+
+
+def copy_storage(source: Path, target: Path) -> None:
+    """Copy a storage directory that a fixture has filled once, for a test that changes it."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+@pytest.fixture
+def bb(storage: Path, storage_with_busybox: Callable[[str], Path]) -> str:
+    """Put an image of static programs into the test's own storage; return its name."""
+    copy_storage(storage_with_busybox(""), storage)
+    return "bb"
+
+
 @pytest.fixture
 def run_ch_image(storage: Path) -> Runner:
     """Run ch-image on the test's own storage."""
-    return _runner("ch-image", storage)
+    return runner("ch-image", storage)
 
 
 @pytest.fixture
 def run_ch_run(storage: Path) -> Runner:
     """Run ch-run on the test's own storage."""
-    return _runner("ch-run", storage)
+    return runner("ch-run", storage)
 
 
 # Root
