@@ -31,11 +31,21 @@ class Pseudoterminal:
     end.  ``typed`` need not be a terminal: its end is passed on as ^D.
     """
 
-    __slots__ = ("_before", "_handler", "_master", "_pending", "_shown", "_typed", "end")
+    __slots__ = (
+        "_before",
+        "_handler",
+        "_has_ended",
+        "_master",
+        "_pending",
+        "_shown",
+        "_typed",
+        "end",
+    )
 
     def __init__(self, typed: int, shown: int) -> None:
         self._master, self.end = os.openpty()
-        self._typed: int | None = typed
+        self._typed = typed
+        self._has_ended = False
         self._shown = shown
         self._pending = b""
         self._before: tuple[int, list[Any]] | None = None
@@ -44,8 +54,13 @@ class Pseudoterminal:
 
     @property
     def sources(self) -> set[int]:
-        """The descriptors to ``carry`` from when they have data."""
-        return {self._master} if self._typed is None else {self._master, self._typed}
+        """The descriptors to ``carry`` from when they have data.
+
+        A program that does not read lets the end of the input wait, too.  So the input stays a
+        source until its end is passed on.
+        """
+        is_done = self._has_ended and not self._pending
+        return {self._master} if is_done else {self._master, self._typed}
 
     def carry(self, source: int) -> None:
         """Pass some data on.  Raises OSError if nobody can see the output."""
@@ -71,13 +86,11 @@ class Pseudoterminal:
         ioctl(self._master, termios.TIOCSWINSZ, size)
 
     def _read(self) -> bytes:
-        assert self._typed is not None
         try:
             data = os.read(self._typed, PIECE)
         except OSError:  # the user's terminal is gone
             data = b""
-        if not data:
-            self._typed = None
+        self._has_ended = not data
         return data or END_OF_INPUT
 
     def _pass_on(self, data: bytes) -> None:
@@ -96,7 +109,6 @@ class Pseudoterminal:
         return size
 
     def __enter__(self) -> "Pseudoterminal":
-        assert self._typed is not None
         if os.isatty(self._typed):
             import tty  # noqa: PLC0415 - few steps need it
 
