@@ -82,11 +82,10 @@ LONGEST = ("cluster", "dockerfiles", "system")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest tests first, and mark as slow what the second run leaves out.
 
-    It leaves out the directories ``NEWEST_ONLY``, and most cases of tables.
-    A table is a test with several cases that work with files: such cases differ in what the kernel,
-    a shell and an image do.  Tables of functions that need no files are quick, and left whole.  In
-    each row of ``TAKEN`` cases, the next place is left, so that crossed parameters do not always
-    have the same values.
+    It leaves out the directories ``NEWEST_ONLY``, and most cases of tables.  A table is a test with
+    several cases that work with files: such cases differ in what the kernel, a shell and an image
+    do.  Tables of functions that need no files are quick, and left whole.  In each row of ``TAKEN``
+    cases, another place is left, so that crossed parameters do not always have the same values.
     """
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     numbers: Counter[str] = Counter()
