@@ -252,6 +252,7 @@ def test_run_killed_half_way_commits_nothing(workshop: Workshop) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_build_killed_at_any_moment_has_the_whole_layer_or_none(workshop: Workshop) -> None:
     storage = workshop.ch_image("gestalt", "storage-path").stdout.strip()
     look = "stat -c '%u:%g %n' /srv/*"
