@@ -66,9 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # A second Python can show a difference of the language, the standard library, or a C extension.  So
-# the second run leaves out directories whose subjects are the kernel, compiled programs, and what
-# no input may do.  Tests of other directories run the same Python code.
-NEWEST_ONLY = ("hostile", "native", "notify")
+# the second run leaves out directories whose subjects are the kernel and compiled programs.
+NEWEST_ONLY = ("native", "notify")
 # Compression and archives are the work of the standard library and of C extensions.
 EVERY_CASE = ("layer",)
 TAKEN = 10  # of a table, the second run takes the first case, and one of so many
