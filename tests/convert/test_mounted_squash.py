@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -142,7 +141,7 @@ def squash(place: Place, *words: str, **env: str) -> tuple[Path, bool]:
     """Convert; return the file, and whether mksquashfs has read the mounted layers."""
     *source, target = words
     (place.path / "options").unlink(missing_ok=True)
-    place.run("-q", *source, f"./{target}", **env)
+    place.run("-q", *source, f"./{target}", check=True, **env)
     options = (place.path / "options").read_text().splitlines()
     assert ("-tar" in options) != ("-pf" in options)
     assert place.left() == []
@@ -187,9 +186,10 @@ def test_both_ways_give_the_same(place: Place) -> None:
         assert found[path][:6] == ("f", 0o4750, 3, 4, (0, 0), name.encode())
         assert found[path + b".d/link"][:3] == ("l", 0o777, 7)
         assert found[path + b".c"][:5] == ("c", 0o600, 8, 0, (1, 3))
-    for name in (b"z/first", b"a/b/second", b"a/third", b"zz"):
-        assert found[name][1:7] == (0o2755, 11, 12, (0, 0), b"linked", MTIME - 3)
-    assert {"z/first", "a/b/second", "a/third", "zz"} in links_in_tar(in_squash(one))
+    for linked in (b"z/first", b"a/b/second", b"a/third", b"zz"):
+        assert found[linked][1:7] == (0o2755, 11, 12, (0, 0), b"linked", MTIME - 3)
+    assert {"./z/first", "./a/b/second", "./a/third", "./zz"} in links_in_tar(in_squash(one))
+    assert dict(found[b""][7]) == {"user.root": b"r"}  # type: ignore[call-overload]
     assert found[b"a/partly"][2:6] == (14, 0, (0, 0), b"1")
     assert found[b"z/partly"][2:6] == (0, 0, (0, 0), b"2")
     assert not {b"gone", b"gone/file", b"opaque/below", b"becomes-a-file/x"} & set(found)
@@ -208,13 +208,19 @@ def test_the_program_works_outside_of_the_image(place: Place) -> None:
     assert (place.path / "directory").read_text() == "/\n"
 
 
-def test_same_bytes_twice(place: Place) -> None:
-    digests = set()
-    for epoch in ({}, {"SOURCE_DATE_EPOCH": str(MTIME + 1)}, {"SOURCE_DATE_EPOCH": "4294967296"}):
-        path, is_mounted = squash(place, "hostile", "again.sqfs", **epoch)
-        assert is_mounted
-        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
-    assert len(digests) == 1
+@pytest.mark.parametrize("epoch", ["", "1500000000", str(MTIME - 4), "99999999999"])
+def test_same_bytes_twice(place: Place, epoch: str) -> None:
+    one, is_mounted = squash(place, "hostile", "again.1.sqfs", SOURCE_DATE_EPOCH=epoch)
+    two, _ = squash(place, "hostile", "again.2.sqfs", SOURCE_DATE_EPOCH=epoch)
+    assert is_mounted
+    assert one.read_bytes() == two.read_bytes()
+    tar, _ = squash(
+        place, "hostile", "again.3.sqfs", SOURCE_DATE_EPOCH=epoch, CH_IMAGE_DRIVER="copy"
+    )
+    limit = min(int(epoch or MTIME), MTIME)
+    times = [value[6] for value in same(place, one, tar).values()]
+    assert limit in times
+    assert all(isinstance(seconds, int) and seconds <= limit for seconds in times)
 
 
 def test_attributes_can_be_dropped(place: Place) -> None:
@@ -229,9 +235,7 @@ INEXPRESSIBLE = {
     "newline-device": (Entry(f"{ODD}", "c", device=NULL),),
     "root": (directory("./", uid=1), file("x")),
     "linked-device": (Entry("x", "c", device=NULL), hard_link("y", "x")),
-    "number": (Entry("x", "b", device=(1, 1 << 20)),),
     "devices": tuple(Entry(f"{number}", "c", device=NULL) for number in range(1001)),
-    "early": (file("x", mtime=-1),),
     "late": (directory("x", mtime=1 << 32),),
     "long": (file("/".join(["deep" * 50] * 20), uid=1),),
     "attribute-of-link": (symlink("x", "y", pax={f"{XATTR}user.x": "y"}),),
@@ -248,13 +252,6 @@ def test_what_mksquashfs_cannot_be_told_goes_by_a_tar(place: Place, name: str) -
     two, _ = squash(place, name, f"{name}.2.sqfs", CH_IMAGE_DRIVER="copy")
     assert one.read_bytes() == two.read_bytes()
     place.run("-q", f"./{name}.1.sqfs", "./read.tar")
-
-
-def test_a_time_that_has_to_change_goes_by_a_tar(place: Place) -> None:
-    path, is_mounted = squash(place, "hostile", "old.sqfs", SOURCE_DATE_EPOCH=str(MTIME - 4))
-    assert not is_mounted
-    times = {value[6] for value in in_tar(in_squash(path)).values()}
-    assert times == {MTIME - 4, MTIME - 5}
 
 
 def test_holes_are_not_read(place: Place) -> None:
@@ -277,7 +274,7 @@ def test_an_overlay_that_cannot_be_mounted(place: Place) -> None:
     (place.path / "options").unlink()
     done = subprocess.run(
         [
-            *("strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"),
+            *("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=mount"),
             *("-e", "inject=mount:error=EPERM:when=2"),
             *(*command("ch-convert"), "-q", "hostile", "./refused.sqfs"),
         ],
@@ -313,7 +310,7 @@ def test_set_id_bits_of_unknown_owners_are_dropped(place: Place, busybox_tar: Pa
     env = place.environment
     (place.path / "context").mkdir()
     (place.path / "context/Dockerfile").write_text(
-        "FROM busybox\nRUN mkdir -m 2755 /d && echo x >/d/f && chmod 4755 /d/f && ln /d/f /g\n"
+        "FROM busybox\nRUN mkdir /d && echo x >/d/f && chmod 4755 /d/f && ln /d/f /g\n"
     )
     image = command("ch-image")
     run_program([*image, "-q", "import", busybox_tar, "busybox"], env=env)
@@ -325,7 +322,7 @@ def test_set_id_bits_of_unknown_owners_are_dropped(place: Place, busybox_tar: Pa
     assert said[0][2:] == said[1][2:]
     assert any("set-id bits dropped, owner unknown: /d/f" in line for line in said[0])
     assert found[0] == found[1]
-    assert [found[0][path][1] for path in (b"d", b"d/f", b"g")] == [0o755] * 3
+    assert [found[0][path][1] for path in (b"d/f", b"g")] == [0o755] * 2
 
 
 def has_ended(pid: int) -> bool:

@@ -18,14 +18,15 @@ from sundog.container.enter import enter_namespaces, mount_scratch
 from sundog.container.root import mount_root
 from sundog.container.watch import PERIOD, WATCH
 from sundog.convert.flow import task
-from sundog.convert.pseudo_file import describe
-from sundog.convert.squash import MKSQUASHFS, check_status, start, tree_arguments
+from sundog.convert.pseudo_file import LATEST, describe
+from sundog.convert.squash import MKSQUASHFS, check_status, making_arguments, start
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.process import set_pdeathsig
 from sundog.layer.below import Below, LayerTree
 from sundog.layer.header import NANOSECONDS
 from sundog.layer.whole_image import FILE_MODE
+from sundog.oci.timestamps import EPOCH_VARIABLE
 from sundog.transfer.packing import set_id_lines
 
 if TYPE_CHECKING:
@@ -105,20 +106,23 @@ def _made(
         return None
     with Below([LayerTree.read(layer) for layer in image.layers]) as view:
         place = _path_of(scratch)
-        description = describe(
-            view, image.added, place, latest=flow.epoch, keeps_xattrs=flow.keeps_xattrs
-        )
+        description = describe(view, image.added, place, keeps_xattrs=flow.keeps_xattrs)
     if description is None:
         return None
     _write_added(description, scratch)
     pseudo, excluded = map(_in_memory, (description.definitions, description.excluded))
     xattrs = ("-xattrs-exclude", ".") if flow.keeps_xattrs else ("-no-xattrs",)
     arguments = [
-        *(_path_of(root) + b"/.", *tree_arguments(output.path, description.root)),
+        *(_path_of(root) + b"/.", *making_arguments(output.path, description.root)),
         # The pseudo file alone decides about owners and attributes.
         *("-all-root", "-pseudo-override", *xattrs),
         *("-pf", _path_of(pseudo), "-ef", _path_of(excluded)),
     ]
+    environment = {}
+    if flow.epoch is None:
+        arguments += ["-mkfs-time", "0"]
+    else:  # mksquashfs takes it as the latest time
+        environment = {EPOCH_VARIABLE: str(min(flow.epoch, LATEST))}
     # Not the image: with an empty word in LD_LIBRARY_PATH, libraries come from this directory.
     os.chdir(b"/")
     parent = os.getpid()
@@ -128,8 +132,15 @@ def _made(
         if os.getppid() != parent:
             os._exit(1)
 
-    keep = [root, scratch, pseudo, excluded]
-    process = start(maker, arguments, output, stdin=subprocess.DEVNULL, keep=keep, prepare=tie)
+    process = start(
+        maker,
+        arguments,
+        output,
+        stdin=subprocess.DEVNULL,
+        keep=[root, scratch, pseudo, excluded],
+        environment=environment,
+        prepare=tie,
+    )
     return _counted(process), list(description.dropped)
 
 

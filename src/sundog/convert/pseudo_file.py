@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from sundog.layer.below import Below, Found
     from sundog.layer.whole_image import Added, Entry
+    from sundog.layer.xattrs import Pairs
 
 LATEST = (1 << 32) - 1  # the latest time in a SquashFS file
 _PATH_LIMIT = 4000  # PATH_MAX without the path of the mount
@@ -37,10 +38,11 @@ _EXCLUDED_LIMIT = 1000  # mksquashfs compares each file with each of them
 # mksquashfs looks for each name in a list of the names of its directory: a second of its time.
 _COMPARISONS_LIMIT = 200_000_000
 _MAJOR_MAX, _MINOR_MAX = 0xFFF, 0xFFFFF
-_PREFIXES = (b"user.", b"trusted.", b"security.")  # SquashFS has no other attributes
+_USER = b"user."
+_PREFIXES = (_USER, b"trusted.", b"security.")  # SquashFS has no other attributes
 _ATTRIBUTE = re.compile(rb"[!-<>-~]+")  # a printable word without "="
 _SPECIAL = re.compile(rb"[^A-Za-z0-9_./+-]")
-_LINE = 8192  # characters of a value in one line; mksquashfs takes 16384
+_LINE = 8192  # characters of a definition in one line; mksquashfs takes 16384 with the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class RootInode:
     uid: int
     gid: int
     seconds: int
+    xattrs: Pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +78,34 @@ class _Inexpressible(Exception):
     """An image can't be described."""
 
 
-def describe(
-    view: Below, added: Added, place: bytes, *, latest: int | None, keeps_xattrs: bool
-) -> Description | None:
+def describe(view: Below, added: Added, place: bytes, *, keeps_xattrs: bool) -> Description | None:
     """Describe an image; return None if that is impossible, or slower than a tar.
 
     ``view`` and ``added`` are as for ``whole_image.image_entries``.  The added files will be in the
-    directory ``place``.  ``latest`` is the latest time that the result may have.  Raises OSError.
+    directory ``place``.  Raises OSError.
     """
-    limit = LATEST if latest is None else min(latest, LATEST)
     try:
-        return _Describer(view, place, limit, keeps_xattrs=keeps_xattrs).run(added)
+        return _Describer(view, place, keeps_xattrs=keeps_xattrs).run(added)
     except _Inexpressible:
         return None
+
+
+def is_definable(name: bytes, value: bytes) -> bool:
+    """Tell whether an extended attribute can be defined."""
+    return bool(value and name.startswith(_PREFIXES) and _ATTRIBUTE.fullmatch(name))
+
+
+def attribute(name: bytes, value: bytes) -> bytes:
+    """Return what defines an attribute, to be put behind a path."""
+    return b"x %s=0s%s" % (name, b64encode(value))
 
 
 class _Describer:
     """The state of describing one image."""
 
-    def __init__(self, view: Below, place: bytes, limit: int, *, keeps_xattrs: bool) -> None:
+    def __init__(self, view: Below, place: bytes, *, keeps_xattrs: bool) -> None:
         self._view = view
         self._place = place
-        self._limit = limit
         self._keeps_xattrs = keeps_xattrs
         self._lines: list[bytes] = []
         self._excluded: list[bytes] = []
@@ -110,7 +119,7 @@ class _Describer:
     def run(self, added: Added) -> Description:
         root = None
         for entry in image_entries(self._view, added):
-            seconds = self._seconds(entry)
+            seconds = _seconds(entry)
             if len(entry.path) > _PATH_LIMIT:
                 raise _Inexpressible
             if not entry.path:
@@ -123,6 +132,7 @@ class _Describer:
                 self._exclude(entry.path, entry.found)  # a socket
             elif entry.first is not None:
                 # All names must say the same: the last one decides.
+                self._mode(entry)
                 if definition := self._changed.get(entry.first):
                     self._define(entry.path, definition)
             elif entry.kind == "f" and entry.record.kind in PLACEHOLDERS:
@@ -135,19 +145,11 @@ class _Describer:
         definitions, excluded = b"".join(self._lines), b"".join(self._excluded)
         return Description(root, definitions, excluded, self._files, self._dropped)
 
-    def _seconds(self, entry: Entry) -> int:
-        """Return the time of an entry; no definition can change the time of a directory."""
-        seconds = entry.mtime_ns // NANOSECONDS
-        if not 0 <= seconds <= self._limit:
-            raise _Inexpressible
-        return seconds
-
     def _root_directory(self, entry: Entry, seconds: int) -> RootInode:
         record = entry.record
         if record.uid or record.gid:
             raise _Inexpressible  # -all-root decides about the root
-        self._attributes(entry)
-        return RootInode(self._mode(entry), 0, 0, seconds)
+        return RootInode(self._mode(entry), 0, 0, seconds, self._xattrs(entry))
 
     def _addition(self, entry: Entry, seconds: int) -> None:
         """Define what is not in the layers."""
@@ -203,27 +205,30 @@ class _Describer:
             raise _Inexpressible
 
     def _attributes(self, entry: Entry) -> None:
-        """Define the extended attributes of an entry: those of its inode and of its record."""
+        """Define the extended attributes of an entry."""
+        for name, value in self._xattrs(entry):
+            self._define(entry.path, attribute(name, value))
+
+    def _xattrs(self, entry: Entry) -> Pairs:
+        """Return the attributes of an entry: those of its inode, and those of its record."""
         if not self._keeps_xattrs:
-            return
+            return ()
         inodes = entry.found.xattrs() if entry.found and entry.kind in "fd" else ()
-        for name, value in sorted({**dict(inodes), **dict(entry.record.xattrs)}.items()):
-            if not name.startswith(_PREFIXES):
-                continue
-            is_possible = entry.kind in "fd" and entry.record.kind not in PLACEHOLDERS
-            if name.startswith(_PREFIXES[0]) and not is_possible:
+        merged = {**dict(inodes), **dict(entry.record.xattrs)}
+        found = tuple(pair for pair in sorted(merged.items()) if pair[0].startswith(_PREFIXES))
+        has_user = entry.kind in "fd" and entry.record.kind not in PLACEHOLDERS
+        for name, value in found:
+            if not is_definable(name, value) or not (has_user or not name.startswith(_USER)):
                 raise _Inexpressible
-            if not value or not _ATTRIBUTE.fullmatch(name):
-                raise _Inexpressible
-            text = b64encode(value)
-            lines = [text[start : start + _LINE] for start in range(0, len(text), _LINE)]
-            self._define(entry.path, b"x %s=0s%s" % (name, b"\\\n".join(lines)))
+        return found
 
     def _define(self, path: bytes, words: bytes) -> None:
         if b"\n" in path:
             raise _Inexpressible
         self._defined[_parent(path)] += 1
-        self._lines.append(b"%s %s\n" % (_SPECIAL.sub(rb"\\\g<0>", path) or b"/", words))
+        lines = [words[start : start + _LINE] for start in range(0, len(words), _LINE)]
+        path = _SPECIAL.sub(rb"\\\g<0>", path)
+        self._lines.append(b"%s %s\n" % (path, b"\\\n".join(lines)))
 
     def _exclude(self, path: bytes, found: Found) -> None:
         """Leave out a file; mksquashfs would leave out all of its names."""
@@ -244,3 +249,11 @@ class _Describer:
 
 def _parent(path: bytes) -> bytes:
     return path.rpartition(b"/")[0]
+
+
+def _seconds(entry: Entry) -> int:
+    """Return the time of an entry; no definition can change the time of a directory."""
+    seconds = entry.mtime_ns // NANOSECONDS
+    if not 0 <= seconds <= LATEST:
+        raise _Inexpressible
+    return seconds

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sundog.convert.flow import CHUNK, pump
 from sundog.convert.outputs import output_file
-from sundog.convert.pseudo_file import LATEST, RootInode
+from sundog.convert.pseudo_file import LATEST, RootInode, attribute, is_definable
 from sundog.errors import ArchiveError, EndsEarly, SundogError
 from sundog.kernel.files import Closing
 from sundog.layer.header import NANOSECONDS
 from sundog.layer.tar import TarReader
+from sundog.oci.timestamps import EPOCH_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sundog.layer.header import Member
     from sundog.transfer.report import Transfer
@@ -71,18 +72,21 @@ class Output:
         return b"/proc/self/fd/%d" % self.file
 
 
-def tree_arguments(output: bytes, root: RootInode) -> Sequence[str | bytes]:
-    """Return the arguments of mksquashfs that say how ``output`` is made."""
-    return [
-        *(output, "-noappend", "-no-progress", "-quiet", "-exit-on-error"),
+def making_arguments(output: bytes, root: RootInode) -> Sequence[str | bytes]:
+    """Return the arguments of mksquashfs that say how ``output`` is made, and what its root is."""
+    arguments: list[str | bytes] = [
+        *(output, "-noappend", "-no-progress", "-quiet", "-exit-on-error", "-no-exports"),
         *("-comp", "zstd", "-Xcompression-level", str(_LEVEL), "-b", str(BLOCK_SIZE)),
         *("-root-mode", f"{root.mode:o}", "-root-uid", str(root.uid), "-root-gid", str(root.gid)),
-        *("-root-time", str(root.seconds), "-mkfs-time", "0", "-no-exports"),
+        *("-root-time", str(root.seconds)),
     ]
+    for name, value in root.xattrs:
+        arguments += ["-p", b"/ " + attribute(name, value)]
+    return arguments
 
 
 def _mksquashfs(output: bytes, root: RootInode) -> Sequence[str | bytes]:
-    return ["-", *tree_arguments(output, root), "-tar"]
+    return ["-", *making_arguments(output, root), "-mkfs-time", "0", "-tar"]
 
 
 def _tar2sqfs(output: bytes, root: RootInode) -> Sequence[str | bytes]:
@@ -130,18 +134,20 @@ def start(
     *,
     stdin: int,
     keep: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start the program, which inherits the descriptors ``keep``.
 
     The new process calls ``prepare`` first; for that, this process may have no threads.
     """
+    inherited = {key: value for key, value in os.environ.items() if key != EPOCH_VARIABLE}
     return subprocess.Popen(
         [maker.program, *arguments],
         stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=output.said,
-        env={key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"},
+        env={**inherited, **(environment or {})},
         start_new_session=True,  # ^C is for us: we end it
         pass_fds=[output.file, *keep],
         preexec_fn=prepare,  # noqa: PLW1509 - see above
@@ -187,7 +193,8 @@ def _root_of(stream: BinaryIO) -> tuple[bytes, RootInode]:
 
 def _root_inode(member: Member) -> RootInode:
     seconds = min(max(member.mtime_ns // NANOSECONDS, 0), LATEST)
-    return RootInode(member.mode, member.uid, member.gid, seconds)
+    xattrs = tuple(pair for pair in sorted(member.xattrs.items()) if is_definable(*pair))
+    return RootInode(member.mode, member.uid, member.gid, seconds, xattrs)
 
 
 def check_status(status: int, maker: Maker, output: Output) -> None:
