@@ -1,7 +1,7 @@
 """Write a SquashFS file of an image in a store: ``mksquashfs`` reads it where it is mounted.
 
 The layers are mounted as ``ch-run`` mounts them, read-only, in a mount namespace that only this
-conversion sees.  ``mksquashfs`` reads a tree with several threads, and a tar with one.
+conversion sees.  No process has to write a tar, to pass it on, and to take it apart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sundog.container.enter import enter_namespaces, mount_scratch
 from sundog.container.root import mount_root
 from sundog.container.watch import PERIOD, WATCH
 from sundog.convert.flow import task
-from sundog.convert.pseudo_file import LATEST, describe
+from sundog.convert.pseudo_file import describe
 from sundog.convert.squash import MKSQUASHFS, check_status, making_arguments, start
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
@@ -26,7 +26,6 @@ from sundog.kernel.process import set_pdeathsig
 from sundog.layer.below import Below, LayerTree
 from sundog.layer.header import NANOSECONDS
 from sundog.layer.whole_image import FILE_MODE
-from sundog.oci.timestamps import EPOCH_VARIABLE
 from sundog.transfer.packing import set_id_lines
 
 if TYPE_CHECKING:
@@ -111,18 +110,13 @@ def _made(
         return None
     _write_added(description, scratch)
     pseudo, excluded = map(_in_memory, (description.definitions, description.excluded))
-    xattrs = ("-xattrs-exclude", ".") if flow.keeps_xattrs else ("-no-xattrs",)
     arguments = [
         *(_path_of(root) + b"/.", *making_arguments(output.path, description.root)),
         # The pseudo file alone decides about owners and attributes.
-        *("-all-root", "-pseudo-override", *xattrs),
-        *("-pf", _path_of(pseudo), "-ef", _path_of(excluded)),
+        *("-all-root", "-pseudo-override", "-pf", _path_of(pseudo), "-ef", _path_of(excluded)),
+        *(("-xattrs-exclude", ".") if flow.keeps_xattrs else ("-no-xattrs",)),
+        *(("-mkfs-time", "0") if flow.epoch is None else ()),
     ]
-    environment = {}
-    if flow.epoch is None:
-        arguments += ["-mkfs-time", "0"]
-    else:  # mksquashfs takes it as the latest time
-        environment = {EPOCH_VARIABLE: str(min(flow.epoch, LATEST))}
     # Not the image: with an empty word in LD_LIBRARY_PATH, libraries come from this directory.
     os.chdir(b"/")
     parent = os.getpid()
@@ -138,7 +132,7 @@ def _made(
         output,
         stdin=subprocess.DEVNULL,
         keep=[root, scratch, pseudo, excluded],
-        environment=environment,
+        latest=flow.epoch,
         prepare=tie,
     )
     return _counted(process), list(description.dropped)

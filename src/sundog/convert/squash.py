@@ -1,7 +1,7 @@
 """Write SquashFS files: ``mksquashfs`` or ``tar2sqfs`` makes them from a tar.
 
 Owners, devices, capabilities and other attributes are in the tar, and so in the file.  No mount and
-no privilege is needed.
+no privilege is needed.  ``mounted_squash`` is the faster way for an image of layers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sundog.layer.tar import TarReader
 from sundog.oci.timestamps import EPOCH_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sundog.layer.header import Member
     from sundog.transfer.report import Transfer
@@ -134,20 +134,23 @@ def start(
     *,
     stdin: int,
     keep: Sequence[int] = (),
-    environment: Mapping[str, str] | None = None,
+    latest: int | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start the program, which inherits the descriptors ``keep``.
 
-    The new process calls ``prepare`` first; for that, this process may have no threads.
+    No file will be younger than ``latest``, in seconds since 1970, if mksquashfs reads a tree.  The
+    new process calls ``prepare`` first; for that, this process may have no threads.
     """
-    inherited = {key: value for key, value in os.environ.items() if key != EPOCH_VARIABLE}
+    environment = {key: value for key, value in os.environ.items() if key != EPOCH_VARIABLE}
+    if latest is not None:
+        environment[EPOCH_VARIABLE] = str(min(latest, LATEST))
     return subprocess.Popen(
         [maker.program, *arguments],
         stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=output.said,
-        env={**inherited, **(environment or {})},
+        env=environment,
         start_new_session=True,  # ^C is for us: we end it
         pass_fds=[output.file, *keep],
         preexec_fn=prepare,  # noqa: PLW1509 - see above
