@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert.checks import check_input, check_output
 from sundog.convert.engines import ENGINES
-from sundog.convert.flow import Flow, full_chunks, produced
+from sundog.convert.flow import Flow, full_chunks, produced, pump
 from sundog.convert.formats import (
     ARCHIVES,
     CH_IMAGE,
@@ -275,11 +275,8 @@ class _Conversion:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        if self._source.is_stream:
-            with open(0, "rb", buffering=0, closefd=False) as raw:
-                yield cast("BinaryIO", raw)
-            return
-        with open(self._source.text, "rb", buffering=0) as raw:
+        file = 0 if self._source.is_stream else self._source.text
+        with open(file, "rb", buffering=0, closefd=file != 0) as raw:
             yield cast("BinaryIO", raw)
 
     # Sinks
@@ -343,7 +340,10 @@ class _Conversion:
                 self._compress(stream, file, transfer)
 
     def _compress(self, stream: BinaryIO, out: BinaryIO, transfer: Transfer) -> None:
-        writer = CompressedWriter(out, self._compression)
+        if self._compression == "none":
+            pump(stream, out.fileno(), transfer)
+            return
+        writer = CompressedWriter(out, self._compression, hashes=False)
         for data in full_chunks(stream):
             writer.write(data)
             transfer.advance(len(data))
