@@ -288,6 +288,22 @@ def test_an_overlay_that_cannot_be_mounted(place: Place) -> None:
     assert "-tar" in (place.path / "options").read_text().splitlines()
 
 
+def test_a_store_that_cannot_be_written(place: Place) -> None:
+    """Nobody knows whether overlays work there, and nothing can be tried."""
+    for note in (place.storage / "probe").iterdir():
+        note.unlink()
+    closed = [place.storage / name for name in ("probe", "tmp")]
+    for path in closed:
+        path.chmod(0o500)
+    try:
+        _, is_mounted = squash(place, "hostile", "closed.sqfs")
+    finally:
+        for path in closed:
+            path.chmod(0o700)
+    assert not is_mounted
+    assert squash(place, "hostile", "open.sqfs")[1]
+
+
 def test_an_image_of_one_layer_and_of_none(place: Place) -> None:
     for name, trees in (("one", (HOSTILE,)), ("none", ())):
         add(place, name, *trees)

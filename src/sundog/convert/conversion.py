@@ -29,7 +29,7 @@ from sundog.convert.formats import (
     compression,
 )
 from sundog.convert.load import load_one
-from sundog.convert.mounted_squash import StackedImage, squash_mounted
+from sundog.convert.mounted_squash import StackedImage, mountable_root, squash_mounted
 from sundog.convert.normal_tar import Survey, survey, write_normal
 from sundog.convert.outputs import output_directory, output_file
 from sundog.convert.own_files import own_files
@@ -325,10 +325,10 @@ class _Conversion:
 
     def _mountable(self) -> StackedImage | None:
         """Return the source if it is an image of layers that can be mounted."""
-        if not self._has_layers or self._store_of_image().driver.name != "overlay":
+        if not self._has_layers:
             return None
-        root = self._store_of_image().driver.root(self._image_anywhere.layers)
-        return StackedImage(root, *self._layers_and_added())
+        root = mountable_root(self._store_of_image(), self._image_anywhere.layers)
+        return StackedImage(root, *self._layers_and_added()) if root else None
 
     def _to_tar(self) -> None:
         with self._stage("packing") as transfer, self._flat(is_flat=False) as stream:

@@ -20,7 +20,7 @@ from sundog.container.watch import PERIOD, WATCH
 from sundog.convert.flow import task
 from sundog.convert.pseudo_file import describe
 from sundog.convert.squash import MKSQUASHFS, check_status, making_arguments, start
-from sundog.errors import KernelError
+from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.process import set_pdeathsig
 from sundog.layer.below import Below, LayerTree
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from sundog.convert.squash import Maker, Output
     from sundog.layer.whole_image import Added
     from sundog.record.layer_path import LayerPath
+    from sundog.store.layers import LayerId
+    from sundog.store.store import Store
     from sundog.transfer.report import Transfer
 
 _SLACK = 16 << 10  # bytes of a tmpfs for each file and for itself
@@ -49,6 +51,15 @@ class StackedImage:
     root: Root
     layers: Sequence[LayerPath]
     added: Added
+
+
+def mountable_root(store: Store, layers: Sequence[LayerId]) -> Root | None:
+    """Return how the layers of an image, bottom first, are mounted; None if they can't be here."""
+    try:
+        driver = store.driver
+    except (OSError, SundogError):  # a store that can't be written: nothing can be tried there
+        return None
+    return driver.root(layers) if driver.name == "overlay" else None
 
 
 def squash_mounted(

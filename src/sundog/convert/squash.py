@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -121,7 +120,7 @@ def squash_output(destination: str) -> Iterator[Output]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with (
         output_file(destination) as draft,
-        tempfile.TemporaryFile() as said,
+        open(os.memfd_create("said", os.MFD_CLOEXEC), "w+b") as said,
         Closing(os.open(draft, flags, 0o666)) as file,
     ):
         yield Output(destination, file, said)
