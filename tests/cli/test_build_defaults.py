@@ -27,6 +27,16 @@ def test_nothing_is_said(tmp_path: Path) -> None:
     assert default_force({"HOME": str(tmp_path)}) == "seccomp"
 
 
+def test_a_home_directory_that_cannot_be_searched(tmp_path: Path) -> None:
+    """Such as that of another user."""
+    given = environment(tmp_path, b'force = "auto"')
+    tmp_path.chmod(0)
+    try:
+        assert default_force(given) == "seccomp"
+    finally:
+        tmp_path.chmod(0o700)
+
+
 def test_the_variable_goes_before_the_file(tmp_path: Path) -> None:
     given = environment(tmp_path, b'force = "auto"\n')
     assert default_force(given) == "auto"

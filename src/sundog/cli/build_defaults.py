@@ -52,9 +52,9 @@ def _settings(path: str) -> Mapping[str, object]:
     try:
         with open(path, "rb") as file:
             data = file.read(_SIZE_LIMIT + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
     except OSError as error:
+        if not os.path.exists(path):  # or another user's $HOME, which can't be searched
+            return {}
         raise UsageError(f"can't read {path}: {error.strerror}", "make it readable") from error
     import tomllib  # noqa: PLC0415 - few users have the file
 
