@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sundog.builder.force import Force
 from sundog.errors import SundogError
+from sundog.kernel.advice import referring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def possible_force(force: Force, *, fallback: bool, report: Report) -> Force:
     if not reason:
         return force
     if not fallback:
-        raise SundogError(f"--force=notify is not possible here: {reason}", "use --force=seccomp")
+        raise SundogError(
+            f"--force=notify is not possible here: {reason}", referring("use --force=seccomp")
+        )
     report.warning(f"--force=notify is not possible here, using seccomp: {reason}")
     return Force.choose("seccomp")

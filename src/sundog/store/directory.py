@@ -26,7 +26,7 @@ import os
 import stat
 from contextlib import suppress
 
-from sundog.errors import StoreError
+from sundog.errors import UnfitStorage
 from sundog.kernel.drafts import replace_file
 from sundog.kernel.files import sync_file_system
 from sundog.kernel.libc import printable
@@ -62,8 +62,8 @@ def open_directory(path: bytes) -> None:
     """Make sure that ``path`` is a storage directory of this user; make it if it is not there.
 
     An empty directory becomes one, unless another user's symbolic link leads there.  Raises
-    StoreError for a directory that is not Sundog's, that belongs to another user or group, or that
-    others may enter; such a directory is left untouched.
+    UnfitStorage for a directory that is not Sundog's, that belongs to another user or group, or
+    that others may enter; such a directory is left untouched.
     """
     try:
         os.lstat(path)
@@ -77,7 +77,7 @@ def open_directory(path: bytes) -> None:
         _claim(path)
         version = read_version(path) or b""
     if version != FORMAT:
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
             f"version of Sundog knows {printable(FORMAT.strip())!r}",
             "ch-image reset deletes all of its contents and starts anew; or " + OTHER_STORAGE_HINT,
@@ -94,7 +94,7 @@ def open_directory(path: bytes) -> None:
 
 
 def check_owner(path: bytes) -> None:
-    """Raise StoreError if ``path`` is not a directory of this user.
+    """Raise UnfitStorage if ``path`` is not a directory of this user.
 
     A symbolic link of another user, except root, is refused too: others must not decide in which of
     the user's own directories Sundog works.
@@ -102,26 +102,26 @@ def check_owner(path: bytes) -> None:
     try:
         if is_others_link(path):
             owner = printable(account_name(os.lstat(path).st_uid))
-            raise StoreError(
+            raise UnfitStorage(
                 f"storage directory {printable(path)} is a symbolic link that belongs to {owner}",
                 OTHER_STORAGE_HINT,
             )
         status = os.stat(path)
     except PermissionError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"can't reach storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
         ) from error
     except FileNotFoundError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
         ) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} is not a directory", OTHER_STORAGE_HINT
         )
     if status.st_uid != os.geteuid():
         owner = printable(account_name(status.st_uid))
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} belongs to {owner}: each user has their own",
             OTHER_STORAGE_HINT,
         )
@@ -143,7 +143,7 @@ def _make(path: bytes) -> None:
     except FileExistsError:
         pass  # another process was faster; check_owner tells whether it is this user's
     except OSError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"can't make storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
         ) from error
 
@@ -153,7 +153,7 @@ def _claim(path: bytes) -> None:
     if not all(name.startswith(_VERSION_IN_MAKING) for name in os.listdir(path)):
         if read_version(path) is not None:
             return  # another process has just claimed it
-        raise StoreError(
+        raise UnfitStorage(
             f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
         )
     _check_way(path)
@@ -162,7 +162,7 @@ def _claim(path: bytes) -> None:
         os.chown(path, -1, os.getegid())
         os.chmod(path, 0o700)
     except OSError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"can't make storage directory {printable(path)} private: {error.strerror}",
             OTHER_STORAGE_HINT,
         ) from error
@@ -172,7 +172,7 @@ def _claim(path: bytes) -> None:
 
 
 def _check_way(path: bytes) -> None:
-    """Raise StoreError if a symbolic link of another user, except root, is on the way to ``path``.
+    """Raise UnfitStorage if a symbolic link of another user, but root, is on the way to ``path``.
 
     Such a link could lead to any empty directory of this user.
     """
@@ -189,7 +189,7 @@ def _check_way(path: bytes) -> None:
             continue
         links += 1
         if is_others_link(step) or links > _LINKS_MAX:
-            raise StoreError(
+            raise UnfitStorage(
                 f"won't make {printable(path)} a storage directory: on the way there is "
                 f"{printable(step)}, a symbolic link that belongs to another user",
                 f"give its real path: --storage {printable(os.path.realpath(path))}",
@@ -201,19 +201,19 @@ def _check_way(path: bytes) -> None:
 
 def _check_privacy(path: bytes, status: os.stat_result) -> None:
     if status.st_mode & 0o077:
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} is open to others (mode "
             f"{stat.S_IMODE(status.st_mode):04o})",
             f"chmod 700 {printable(path)}",
         )
     if status.st_gid != os.getegid():
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} has group {_group_name(status.st_gid)}, but you "
             f"work as group {_group_name(os.getegid())}, and only one group can be mapped",
             f"newgrp {_group_name(status.st_gid)}; or {OTHER_STORAGE_HINT}",
         )
     if status.st_mode & stat.S_ISGID:
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} has the set-group-ID bit",
             f"chmod g-s {printable(path)}",
         )
