@@ -202,9 +202,14 @@ class PidNamespaceRefused(MachineError):
 
 
 class FuseRefused(MachineError):
-    """This machine does not let the user mount a file system of FUSE."""
+    """This machine does not let the user mount a file system of FUSE; ``errno`` says why."""
 
+    ATTRIBUTES = (*SundogError.ATTRIBUTES, "errno")
     TRIED_BY = TRIES_ALL
+
+    def __init__(self, message: str, hint: str = "", *, errno: int = 0) -> None:
+        super().__init__(message, hint)
+        self.errno = errno
 
 
 class EndsEarly(ArchiveError):

@@ -72,5 +72,7 @@ def no_fuse(image: bytes, number: int) -> FuseRefused:
     shown = printable(image)
     cause = FUSE_FAULTS.get(number, "FUSE can't be mounted")
     return FuseRefused(
-        f"can't mount {shown}: {cause}: {os.strerror(number)}", FUSE_HINT.format(shown)
+        f"can't mount {shown}: {cause}: {os.strerror(number)}",
+        FUSE_HINT.format(shown),
+        errno=number,
     )

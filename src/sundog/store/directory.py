@@ -26,7 +26,7 @@ import os
 import stat
 from contextlib import suppress
 
-from sundog.errors import UnfitStorage
+from sundog.errors import StoreError, UnfitStorage
 from sundog.kernel.drafts import replace_file
 from sundog.kernel.files import sync_file_system
 from sundog.kernel.libc import printable
@@ -62,7 +62,7 @@ def open_directory(path: bytes) -> None:
     """Make sure that ``path`` is a storage directory of this user; make it if it is not there.
 
     An empty directory becomes one, unless another user's symbolic link leads there.  Raises
-    UnfitStorage for a directory that is not Sundog's, that belongs to another user or group, or
+    StoreError for a directory that is not Sundog's, that belongs to another user or group, or
     that others may enter; such a directory is left untouched.
     """
     try:
@@ -76,12 +76,7 @@ def open_directory(path: bytes) -> None:
     if version is None:
         _claim(path)
         version = read_version(path) or b""
-    if version != FORMAT:
-        raise UnfitStorage(
-            f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
-            f"version of Sundog knows {printable(FORMAT.strip())!r}",
-            "ch-image reset deletes all of its contents and starts anew; or " + OTHER_STORAGE_HINT,
-        )
+    _check_format(path, version)
     # Look again: a process that has claimed the directory meanwhile has made it private.
     _check_privacy(path, os.stat(path))
     if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
@@ -127,6 +122,36 @@ def check_owner(path: bytes) -> None:
         )
 
 
+def check_directory(path: bytes) -> None:
+    """Raise StoreError if ``path``, which exists, can't be a storage directory."""
+    check_owner(path)
+    version = read_version(path)
+    if version is None and _is_unclaimed(path):
+        return
+    _check_format(path, read_version(path) or b"")
+    _check_privacy(path, os.stat(path))
+
+
+def _is_unclaimed(path: bytes) -> bool:
+    """Tell whether a directory is empty; raise UnfitStorage if it has the files of others."""
+    if all(name.startswith(_VERSION_IN_MAKING) for name in os.listdir(path)):
+        return True
+    if read_version(path) is not None:
+        return False
+    raise UnfitStorage(
+        f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
+    )
+
+
+def _check_format(path: bytes, version: bytes) -> None:
+    if version != FORMAT:
+        raise UnfitStorage(
+            f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
+            f"version of Sundog knows {printable(FORMAT.strip())!r}",
+            "ch-image reset deletes all of its contents and starts anew; or " + OTHER_STORAGE_HINT,
+        )
+
+
 def read_version(path: bytes) -> bytes | None:
     """Return the contents of the version file of ``path``, None if ``path`` is not Sundog's."""
     try:
@@ -150,12 +175,8 @@ def _make(path: bytes) -> None:
 
 def _claim(path: bytes) -> None:
     """Make an empty directory a storage directory."""
-    if not all(name.startswith(_VERSION_IN_MAKING) for name in os.listdir(path)):
-        if read_version(path) is not None:
-            return  # another process has just claimed it
-        raise UnfitStorage(
-            f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
-        )
+    if not _is_unclaimed(path):
+        return  # another process has just claimed it
     _check_way(path)
     # Below a directory with the set-group-ID bit, the group is the parent's.
     try:
@@ -172,7 +193,7 @@ def _claim(path: bytes) -> None:
 
 
 def _check_way(path: bytes) -> None:
-    """Raise UnfitStorage if a symbolic link of another user, but root, is on the way to ``path``.
+    """Raise StoreError if a symbolic link of another user, but root, is on the way to ``path``.
 
     Such a link could lead to any empty directory of this user.
     """
@@ -189,7 +210,7 @@ def _check_way(path: bytes) -> None:
             continue
         links += 1
         if is_others_link(step) or links > _LINKS_MAX:
-            raise UnfitStorage(
+            raise StoreError(
                 f"won't make {printable(path)} a storage directory: on the way there is "
                 f"{printable(step)}, a symbolic link that belongs to another user",
                 f"give its real path: --storage {printable(os.path.realpath(path))}",
@@ -201,19 +222,19 @@ def _check_way(path: bytes) -> None:
 
 def _check_privacy(path: bytes, status: os.stat_result) -> None:
     if status.st_mode & 0o077:
-        raise UnfitStorage(
+        raise StoreError(
             f"storage directory {printable(path)} is open to others (mode "
             f"{stat.S_IMODE(status.st_mode):04o})",
             f"chmod 700 {printable(path)}",
         )
     if status.st_gid != os.getegid():
-        raise UnfitStorage(
+        raise StoreError(
             f"storage directory {printable(path)} has group {_group_name(status.st_gid)}, but you "
             f"work as group {_group_name(os.getegid())}, and only one group can be mapped",
             f"newgrp {_group_name(status.st_gid)}; or {OTHER_STORAGE_HINT}",
         )
     if status.st_mode & stat.S_ISGID:
-        raise UnfitStorage(
+        raise StoreError(
             f"storage directory {printable(path)} has the set-group-ID bit",
             f"chmod g-s {printable(path)}",
         )
