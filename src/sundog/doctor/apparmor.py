@@ -50,10 +50,11 @@ def profile() -> str:
             "the commands of Sundog are not installed, so AppArmor can't know them",
             "install Sundog: pip install .",
         )
-    return _PROFILE.format(commands=" ".join(map(_quoted, paths)))
+    return _PROFILE.format(commands=" ".join(map(quoted, paths)))
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
+    """Return a path as a profile has it; raise SundogError if a profile can't have it."""
     if not path.isprintable():
         raise SundogError(f"AppArmor can't have this path in a profile: {path!r}")
     escaped = "".join(f"\\{one}" if one in _SPECIAL else one for one in path)

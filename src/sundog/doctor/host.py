@@ -11,6 +11,7 @@ from sundog.errors import SundogError
 from sundog.kernel.refusal import file_system_of, read_state
 
 _LITTLE = 100 << 20  # bytes
+_ELSEWHERE = "name another directory by $TMPDIR"
 _BINFMT = b"/proc/sys/fs/binfmt_misc"
 _QEMU = "qemu-"
 _EMULATORS = ("aarch64", "arm", "ppc64le", "riscv64", "s390x", "x86_64")
@@ -29,14 +30,17 @@ def _user() -> str:
 
 def _temporary() -> str:
     directory = os.environ.get("TMPDIR") or "/tmp"
-    with tempfile.TemporaryFile(dir=directory) as file:
-        file.write(b"1")
-        file.flush()
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"1")
+            file.flush()
+    except OSError as error:
+        raise SundogError(f"can't write to {directory}: {error.strerror}", _ELSEWHERE) from None
     state = os.statvfs(directory)
     free = state.f_bavail * state.f_frsize
     text = f"{directory} on {file_system_of(os.fsencode(directory))}: {free >> 20} MiB free"
     if free < _LITTLE:
-        raise SundogError(f"too little space: {text}", "name another directory by $TMPDIR")
+        raise SundogError(f"too little space: {text}", _ELSEWHERE)
     return text
 
 
