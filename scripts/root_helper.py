@@ -14,12 +14,14 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +134,7 @@ class Server:
 
         The container's root is a bare directory with /usr and what ``show`` names, read-only.
         """
-        with tempfile.TemporaryDirectory(prefix="podman.", dir="/var/tmp") as directory:
+        with _podman_directory() as directory:
             tree = Path(directory, "tree")
             for name in ("usr", "etc", "proc", "dev", "sys", "run", "tmp", "var/tmp"):
                 (tree / name).mkdir(parents=True)
@@ -236,6 +238,21 @@ class Server:
                 with connection.makefile("rb") as stream:
                     request = json.loads(stream.read(1 << 20))
                 connection.sendall(json.dumps(self.answer(request)).encode())
+
+
+@contextlib.contextmanager
+def _podman_directory() -> Iterator[str]:
+    """Make a directory for podman, and remove it at the end.
+
+    A process of podman's cleans up after a container, and may make files there for a moment.
+    """
+    directory = tempfile.mkdtemp(prefix="podman.", dir="/var/tmp")
+    try:
+        yield directory
+    finally:
+        deadline = time.monotonic() + 10
+        while os.path.exists(directory) and time.monotonic() < deadline:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _completed(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:

@@ -67,12 +67,9 @@ def cover(path: str, text: str, place: Path) -> None:
     mount(os.fsencode(file), os.fsencode(path), None, MS_BIND, None)
 
 
-def close_device(path: str, place: Path) -> None:
-    """Show a file that nobody may open in place of a device."""
-    file = place / "closed"
-    file.touch()
-    file.chmod(0)
-    mount(os.fsencode(file), os.fsencode(path), None, MS_BIND, None)
+def close_device(path: str) -> None:
+    """Show a file that only root may open in place of a device."""
+    mount(b"/etc/shadow", os.fsencode(path), None, MS_BIND, None)
 
 
 def sysctl(name: str, text: str) -> None:

@@ -83,7 +83,7 @@ def test_namespaces(busybox_tree: Path) -> None:
 
 def test_overlay(busybox_tree: Path) -> None:
     done = after(no_overlay, "ch-run", "-W", busybox_tree, "--", "true")
-    refused(done, "can't overlay ", "No such device")
+    refused(done, "can't mount overlay", "No such device")
 
 
 def test_supervision(busybox_tree: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sundog.cli.checkns_arguments import CheckArguments, make_parser, parse
 from sundog.cli.outcomes import print_failure, print_outcome, print_outcomes_as_json
-from sundog.cli.output import print_line
+from sundog.cli.output import print_bytes, print_line
 from sundog.cli.small_command import run_command
 from sundog.errors import EXIT_ERROR, EXIT_RUN, EXIT_USAGE
 
@@ -33,7 +33,7 @@ def _check(arguments: CheckArguments, _report: Report) -> int:
     if arguments.apparmor_profile:
         from sundog.doctor.apparmor import profile  # noqa: PLC0415
 
-        print_line(profile().rstrip("\n"))
+        print_bytes(os.fsencode(profile().rstrip("\n")))
         return 0
     if arguments.all:
         from sundog.doctor.place import trial_directory  # noqa: PLC0415

@@ -36,7 +36,7 @@ class _Silent:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A registry; ``is_needed``: the user or a setting names it, so it has to answer."""
+    """A registry; ``is_needed``: an option or registries.conf names it, so it has to answer."""
 
     host: str
     is_needed: bool
@@ -50,8 +50,8 @@ def registry_check(host: str, environment: Mapping[str, str] = os.environ) -> Ch
 def registry_checks(chosen: Sequence[str], environment: Mapping[str, str]) -> tuple[Check, ...]:
     """Return the checks of the registries ``chosen``; without any, of those that the user has.
 
-    These are the registries in registries.conf, those with a login, and the one for names without a
-    registry.
+    These are the registries in registries.conf, those with a login, and the first one that is asked
+    for a name without a registry.
     """
     if chosen:
         return tuple(registry_check(host, environment) for host in chosen)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Where slurm.conf may be; the first is that of a node without files of its own.
 _CONFIGURATIONS = ("/run/slurm/conf", "/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc")
-_OCI = "oci.conf"
+_OCI, _SLURM = "oci.conf", "slurm.conf"
 _OURS = ("ch-run", "ch-run-oci")
 _RUN = re.compile(r"^\s*RunTimeRun\s*=\s*\"?(?:exec\s+)?([^\s\"]+)", re.IGNORECASE | re.MULTILINE)
 _LONGEST = 1 << 20  # bytes of an oci.conf
@@ -31,7 +31,7 @@ _PLACES = ("PMIX_SERVER_TMPDIR", "PALS_SPOOL_DIR")
 def slurm_checks() -> Iterator[Check]:
     """Yield the checks of Slurm; only one if it is not here."""
     yield Check("Slurm", _slurm, in_child=False)
-    if shutil.which("srun"):
+    if shutil.which("srun") and _is_configured():
         yield Check("Slurm: munge", _munge, in_child=False)
         yield Check("Slurm: MPI", _mpi, in_child=False)
         yield Check("Slurm: oci.conf", _oci, in_child=False)
@@ -42,6 +42,8 @@ def _slurm() -> str:
     srun = shutil.which("srun")
     if srun is None:
         raise NotHere("no srun in $PATH")
+    if not _is_configured():
+        raise NotHere(f"{srun} is installed, but there is no {_SLURM}")
     version = output_of([srun, "--version"]).strip()
     job = os.environ.get("SLURM_JOB_ID")
     where = f"in job {job}" if job else "not in a job"
@@ -88,7 +90,7 @@ def _mpi() -> str:
 
 def _oci() -> str:
     """Look at what ``srun --container`` would run."""
-    path = next(filter(os.path.exists, _candidates()), None)
+    path = next(filter(os.path.exists, _candidates(_OCI)), None)
     if path is None:
         raise NotHere(
             "no oci.conf beside slurm.conf: srun --container does not work; srun ch-run does",
@@ -114,12 +116,24 @@ def _oci() -> str:
     return f"{path} runs {program}"
 
 
-def _candidates() -> Iterator[str]:
+def _is_configured() -> bool:
+    """Tell whether Slurm has a configuration: in a file, or from a server that DNS names."""
+    if any(map(os.path.exists, _candidates(_SLURM))):
+        return True
+    try:
+        output_of(["srun", "--version"])
+    except (SundogError, OSError):
+        return False
+    return True
+
+
+def _candidates(name: str) -> Iterator[str]:
+    """Yield where a file of Slurm may be."""
     if conf := os.environ.get("SLURM_CONF"):
-        yield os.path.join(os.path.dirname(conf), _OCI)
+        yield os.path.join(os.path.dirname(conf), name)
         return
     for place in _CONFIGURATIONS:
-        yield os.path.join(place, _OCI)
+        yield os.path.join(place, name)
 
 
 def _session() -> str:

@@ -142,10 +142,10 @@ class Registries:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The registries and mirrors that the settings name, without those that are blocked."""
+        """The registries and mirrors in the settings, without those that are blocked."""
         used = [one for one in self.registries if not one.blocked]
         mirrors = [mirror.location for one in used for mirror in one.mirrors]
-        named = (*(one.location for one in used), *mirrors, self.default_host, *self.search)
+        named = (*(one.location for one in used), *mirrors)
         return tuple(dict.fromkeys(name.partition("/")[0] for name in named if name))
 
     def remotes(self, text: str) -> list[Remote]:
