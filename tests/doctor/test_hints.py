@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.conftest import Completed
 
 SAYS_MORE = "ch-checkns --all says more"
+REGISTRY_SAYS_MORE = "ch-checkns --all --registry=HOST says more"
 
 
 def kernel(call: str, number: int, hint: str = "why") -> KernelError:
@@ -50,7 +51,7 @@ def kernel(call: str, number: int, hint: str = "why") -> KernelError:
         (StoreError("damaged", "why"), "why"),
         (NotInStorage("no image", "why"), "why"),
         (SundogError("no"), ""),
-        (UnreachableError("no", "why"), "why (ch-checkns --all --registry=HOST says more)"),
+        (UnreachableError("no", "why"), f"why ({REGISTRY_SAYS_MORE})"),
     ],
 )
 def test_which_errors(error: SundogError, hint: str) -> None:
@@ -117,6 +118,10 @@ def test_storage(name: str, busybox_tar: Path) -> None:
 
 
 def test_registry(tmp_path: Path) -> None:
-    words = (f"--storage={tmp_path / 'storage'}", "pull", "127.0.0.1:9/image")
+    words: tuple[str, ...] = (f"--storage={tmp_path / 'storage'}", "pull", "127.0.0.1:9/image")
     done = run_program([*command("ch-image"), *words], check=False)
-    refused(done, "can't reach 127.0.0.1:9", says="ch-checkns --all --registry=HOST says more")
+    refused(done, "can't reach 127.0.0.1:9", says=REGISTRY_SAYS_MORE)
+    (tmp_path / "Dockerfile").write_text("FROM 127.0.0.1:9/image\n")
+    words = (f"--storage={tmp_path / 'storage'}", "build", "-t", "x", str(tmp_path))
+    done = run_program([*command("ch-image"), *words], check=False)
+    refused(done, "can't reach 127.0.0.1:9", "Dockerfile:1: ", says=REGISTRY_SAYS_MORE)
