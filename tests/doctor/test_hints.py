@@ -58,6 +58,12 @@ def test_which_errors(error: SundogError, hint: str) -> None:
     assert advice(error) == hint
 
 
+def test_an_error_about_another() -> None:
+    error = SundogError("Dockerfile:1: no", "why")
+    error.__cause__ = UnfitStorage("no", "why")
+    assert advice(error) == f"why ({SAYS_MORE})"
+
+
 def refused(done: Completed, *parts: str, says: str = SAYS_MORE) -> None:
     """Check that a command has failed with these parts in its messages, and with the hint."""
     for part in parts:
@@ -104,7 +110,10 @@ def test_a_directory_from_which_nothing_runs(
 ) -> None:
     place = small_tmpfs(8192, "noexec") / "image"
     run_program(["cp", "-a", busybox_tree, place])
-    done = run_program([*command("ch-run"), place, "--", "true"], check=False)
+    done = run_program(
+        [*command("ch-run"), place, "--", "sh", "-c", "cat /proc/self/mountinfo"], check=False
+    )
+    print(done.stdout, place.parent, place.stat())
     assert done.returncode == 49
     refused(done, "is mounted noexec")
 

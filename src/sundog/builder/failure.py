@@ -10,7 +10,6 @@ import os
 from contextlib import suppress
 
 from sundog.errors import DockerfileError, MachineError, NotInStorage, SundogError, UsageError
-from sundog.kernel.advice import advice
 from sundog.record.names import canonical_name, spelled_out
 from sundog.store.images import Image
 
@@ -41,7 +40,7 @@ def located(
     """Return ``error`` as an error that shows the instruction."""
     if isinstance(error, DockerfileError):
         return error
-    return state.dockerfile.error(instruction, error.message, near=near, hint=advice(error))
+    return state.dockerfile.error(instruction, error.message, near=near, hint=error.hint)
 
 
 def explained(

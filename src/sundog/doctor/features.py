@@ -94,9 +94,11 @@ def _binfmt() -> str:
     try:
         mount(b"binfmt_misc", place, b"binfmt_misc", MS_NOSUID | MS_NODEV, None)
     except KernelError as error:
+        hint = "Linux 6.7 and newer allow it; an administrator can do it for all users"
+        if error.errno == errno.ENODEV:
+            hint = for_administrator("modprobe binfmt_misc")
         raise NotHere(
-            f"users can't register interpreters for other architectures: {error.message}",
-            "Linux 6.7 and newer allow it; an administrator can do it for all users",
+            f"users can't register interpreters for other architectures: {error.message}", hint
         ) from None
     return ""
 

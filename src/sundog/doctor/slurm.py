@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 
 from sundog.doctor.outcome import Check, NotHere, for_administrator
-from sundog.doctor.programs import TIME_LIMIT, output_of
+from sundog.doctor.programs import output_of
 from sundog.errors import SundogError
 
 TYPE_CHECKING = False
@@ -55,21 +54,11 @@ def _munge() -> str:
     if shutil.which("munge") is None or shutil.which("unmunge") is None:
         raise NotHere("no munge in $PATH; Slurm may use another way to know users")
     try:
-        credential = subprocess.run(
-            ["munge", "--no-input"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise SundogError(f"munge did not end within {TIME_LIMIT} s") from None
-    if credential.returncode:
-        said = credential.stderr.decode(errors="replace").strip()
-        raise SundogError(
-            f"munge makes no credential: {said}", for_administrator("systemctl start munge")
-        )
-    output_of(["unmunge"], stdin=credential.stdout)
+        credential = output_of(["munge", "--no-input"])
+    except SundogError as error:
+        error.hint = for_administrator("systemctl start munge")
+        raise
+    output_of(["unmunge"], stdin=credential.encode())
     return "a credential was made and decoded"
 
 

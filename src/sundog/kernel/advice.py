@@ -25,6 +25,8 @@ def advice(error: SundogError) -> str:
     It ends with the command that tries on this machine what has failed, if there is one.
     """
     hint, tried_by = error.hint, error.TRIED_BY
+    if isinstance(error.__cause__, SundogError):  # it has the place in the Dockerfile, for one
+        tried_by = tried_by or error.__cause__.TRIED_BY
     if isinstance(error, KernelError):
         hint = hint or explain(error)
         if any(error.call in calls and error.errno in errnos for calls, errnos in TRIED):
