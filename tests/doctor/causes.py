@@ -19,10 +19,9 @@ from sundog.emulation.bpf import (
 )
 from sundog.kernel.mounts import MS_BIND, mount
 from sundog.kernel.numbers import process_abi
-from sundog.kernel.process import install_seccomp_filter, set_no_new_privs
+from sundog.kernel.process import PR_SET_SECCOMP, install_seccomp_filter, set_no_new_privs
 from tests.kernel import libseccomp
-
-_FLAGS = DATA_ARGS + 3 * 8
+from tests.kernel.test_refusal import deny
 
 
 def no_overlay() -> None:
@@ -31,21 +30,32 @@ def no_overlay() -> None:
     A filter can't read the type of file system.  But of all mounts that Sundog makes, only
     overlays that can be written to have no flags.
     """
-    number = libseccomp.number("mount", process_abi())
+    deny_argument("mount", 3, 0, errno.ENODEV)
+
+
+def no_seccomp_filters() -> None:
+    """Let the kernel refuse filters as one without CONFIG_SECCOMP_FILTER does."""
+    deny_argument("prctl", 0, PR_SET_SECCOMP, errno.EINVAL)
+    deny("seccomp", errno.EINVAL)
+
+
+def deny_argument(call: str, place: int, value: int, error: int) -> None:
+    """Install a filter that answers ``call`` with ``error`` if its argument ``place`` is this."""
+    number = libseccomp.number(call, process_abi())
     assert number is not None
     set_no_new_privs()
     install_seccomp_filter(
         assemble(
             [
                 load(DATA_NR),
-                compare(number, "mount"),
+                compare(number, "call"),
                 verdict(SECCOMP_RET_ALLOW),
-                label("mount"),
-                load(_FLAGS),
-                compare(0, "deny"),
+                label("call"),
+                load(DATA_ARGS + place * 8),
+                compare(value, "deny"),
                 verdict(SECCOMP_RET_ALLOW),
                 label("deny"),
-                verdict(SECCOMP_RET_ERRNO | errno.ENODEV),
+                verdict(SECCOMP_RET_ERRNO | error),
             ]
         )
     )

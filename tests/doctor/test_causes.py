@@ -13,6 +13,7 @@ from sundog.doctor.apparmor import apparmor_check, quoted
 from sundog.doctor.features import FEATURES
 from sundog.doctor.file_systems import NETWORK, network_file_system
 from sundog.doctor.host import HOST
+from sundog.doctor.namespaces import ROOT_EMULATION
 from sundog.doctor.network import NETWORK as WAYS
 from sundog.doctor.outcome import ADMINISTRATOR, FAILED, NOT_HERE, OK, USER, Outcome, attempt
 from sundog.doctor.place import trial_directory
@@ -21,7 +22,14 @@ from sundog.doctor.slurm import slurm_checks
 from sundog.doctor.storage import storage_checks
 from sundog.emulation.notify.state.files import file_system_type
 from tests.conftest import Completed, command, run_program
-from tests.doctor.causes import close_device, cover, empty_dev, no_overlay, sysctl
+from tests.doctor.causes import (
+    close_device,
+    cover,
+    empty_dev,
+    no_overlay,
+    no_seccomp_filters,
+    sysctl,
+)
 from tests.doctor.test_checkns import checkns
 from tests.kernel.child import in_child, in_namespaces
 from tests.kernel.test_refusal import deny
@@ -99,6 +107,16 @@ def test_a_profile_that_forbids_to_look_into_processes() -> None:
     assert outcome.state == FAILED
     assert outcome.command == ""
     assert "--force=seccomp" in outcome.hint
+
+
+def test_no_filters() -> None:
+    def inside() -> Outcome:
+        no_seccomp_filters()
+        return attempt(ROOT_EMULATION[0])
+
+    outcome = in_namespaces(inside)
+    assert (outcome.state, outcome.errno) == (FAILED, errno.EINVAL)
+    assert outcome.hint.startswith("the kernel was built without CONFIG_SECCOMP_FILTER")
 
 
 def test_apparmor() -> None:

@@ -17,7 +17,7 @@ from sundog.errors import (
 )
 from sundog.kernel.advice import advice
 from tests.conftest import command, run_program
-from tests.doctor.causes import no_overlay
+from tests.doctor.causes import no_overlay, no_seccomp_filters
 from tests.doctor.test_checkns import limit
 from tests.kernel.child import in_namespaces
 from tests.kernel.test_refusal import deny
@@ -91,6 +91,11 @@ def test_namespaces(busybox_tree: Path) -> None:
 def test_overlay(busybox_tree: Path) -> None:
     done = after(no_overlay, "ch-run", "-W", busybox_tree, "--", "true")
     refused(done, "can't mount overlay", "No such device")
+
+
+def test_seccomp(busybox_tree: Path) -> None:
+    done = after(no_seccomp_filters, "ch-run", "--seccomp", busybox_tree, "--", "true")
+    refused(done, "CONFIG_SECCOMP_FILTER")
 
 
 def test_supervision(busybox_tree: Path, tmp_path: Path) -> None:
