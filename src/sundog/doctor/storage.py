@@ -37,7 +37,7 @@ def _file_system(place: bytes) -> str:
     free = state.f_bavail * state.f_frsize
     text = f"{file_system_of(place)}: {free >> 20} MiB free"
     if state.f_flag & os.ST_NOEXEC:
-        raise SundogError(f"{text}; mounted noexec: no program of an image runs", _ELSEWHERE)
+        raise SundogError(f"{text}; mounted noexec: only images that are overlays run", _ELSEWHERE)
     if free < _LITTLE:
         raise SundogError(f"{text}: too little for images", _ELSEWHERE)
     if state.f_files and state.f_favail < _FEW_INODES:
