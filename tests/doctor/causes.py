@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sundog.doctor.outcome import Outcome, attempt
 from sundog.emulation.bpf import (
     DATA_ARGS,
     DATA_NR,
@@ -22,6 +24,11 @@ from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import PR_SET_SECCOMP, install_seccomp_filter, set_no_new_privs
 from tests.kernel import libseccomp
 from tests.kernel.test_refusal import deny
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sundog.doctor.outcome import Check
 
 
 def no_overlay() -> None:
@@ -88,3 +95,8 @@ def sysctl(name: str, text: str) -> None:
     path = Path("/proc/sys/kernel", *name.split("."))
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{text}\n")
+
+
+def row(checks: Iterable[Check], name: str) -> Outcome:
+    """Make the check ``name`` of ``checks``."""
+    return attempt(next(check for check in checks if check.name == name))
