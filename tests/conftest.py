@@ -386,8 +386,18 @@ class RootHelper:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as another ordinary user than the one that runs the tests."""
         answer = self.ask("as-second-user", argv=list(argv), env=dict(env or {}))
-        streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
-        return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
+        return _completed(argv, answer)
+
+    def in_podman(
+        self, argv: Sequence[str], show: Sequence[str], security: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command in a container that root's podman makes, without rights.
+
+        The container has the host's /usr, and the paths in ``show``.  ``security`` are values of
+        --security-opt.
+        """
+        answer = self.ask("in-podman", argv=list(argv), show=list(show), security=list(security))
+        return _completed(argv, answer)
 
     def descriptors(self, process: int) -> dict[str, str]:
         """Return what the descriptors of a process are, which nobody but root may ask."""
@@ -397,6 +407,11 @@ class RootHelper:
     def drop_caches(self) -> None:
         """Empty the kernel's caches of pages, dentries and inodes."""
         self.ask("drop-caches")
+
+
+def _completed(argv: Sequence[str], answer: dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
+    streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
 
 
 @pytest.fixture

@@ -262,7 +262,8 @@ def test_under_another_supervisor_it_falls_back_or_fails(
     fault = "--force=notify is not possible here"
     reason = "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
     if status:
-        assert f"error: {fault}: {reason}\nhint: use --force=seccomp\n" in done.stderr
+        hint = "hint: use --force=seccomp (ch-checkns --all says more)"
+        assert f"error: {fault}: {reason}\n{hint}\n" in done.stderr
     else:
         assert f"warning: {fault}, using seccomp: {reason}\n" in done.stderr
         assert "RUN.S chown" in done.stderr

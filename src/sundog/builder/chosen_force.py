@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sundog.builder.force import AUTO, Force
 from sundog.errors import SundogError
+from sundog.kernel.advice import referring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def chosen_force(mode: str, hooks: Sequence[Hook] = (), *, fallback: bool, repor
     elif fallback:
         report.warning(f"--force=notify is not possible here, using seccomp: {reason}")
     else:
-        raise SundogError(f"--force=notify is not possible here: {reason}", "use --force=seccomp")
+        raise SundogError(
+            f"--force=notify is not possible here: {reason}", referring("use --force=seccomp")
+        )
     return Force.choose("seccomp")
 
 
