@@ -14,6 +14,7 @@ from sundog.cli.streams import silence_stdout
 from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
+from sundog.store.advice import ADVICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def run_action(
     errors have a stack trace.
     """
     interruption = Interruption(report.end_display)
+    ADVICE.listener = report.warning
     try:
         status = _reported(action, report, interruption, usage_status, debug=debug)
     except BrokenPipeError:

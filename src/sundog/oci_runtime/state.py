@@ -18,9 +18,9 @@ import re
 import stat
 
 from sundog.errors import RuntimeConfigError, SundogError, UsageError
-from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, printable
 from sundog.kernel.locks import open_locked, unlock
+from sundog.kernel.other_process import boot_id, start_time
 from sundog.oci.bundle import OCI_VERSION
 from sundog.oci.fields import Fields, parse_json
 from sundog.record.location import is_others_link
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 STATE, GATE, LOCK = "state.json", "gate", "lock"
 _DRAFT = "state.json.new"
 _SIZE_LIMIT = 16 << 20
-_START_TIME = 22  # field of proc_pid_stat(5)
 _ID = re.compile(r"[A-Za-z0-9_+.-]{1,240}", re.ASCII)
 _TRASH = "~"  # no ID has this character
 
@@ -311,24 +310,3 @@ def identify(pid: int) -> Process:
     if start is None:
         raise SundogError("the container's process has ended")
     return Process(pid, start, boot_id())
-
-
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks after the boot; None if it has ended."""
-    try:
-        with Closing(os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            fields = os.read(fd, 4096).rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if len(fields) < _START_TIME - 2 or fields[0] in (b"Z", b"X"):
-        return None
-    return int(fields[_START_TIME - 3])
-
-
-def boot_id() -> str:
-    """Return the number of this boot, "" without /proc."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read(64).strip()
-    except OSError:
-        return ""
