@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Program = subprocess.Popen[str]
 # What flock(2) does on a file system: each node keeps its locks to itself, or it fails.
-LOCKS = {"unseen": None, "ENOSYS": errno.ENOSYS, "ENOLCK": errno.ENOLCK}
+LOCKS = {"unseen": None, "ENOLCK": errno.ENOLCK}
 # Seconds until a node that has died loses its locks.
 BOUND = 3
 

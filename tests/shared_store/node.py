@@ -26,11 +26,17 @@ def forward(listener: socket.socket, connect: Callable[[], socket.socket]) -> No
         with suppress(OSError):  # the listener is closed
             while True:
                 near, _ = listener.accept()
-                far = connect()
-                for one, other in ((near, far), (far, near)):
-                    Thread(target=_copy, args=(one, other), daemon=True).start()
+                Thread(target=_join, args=(near, connect()), daemon=True).start()
 
     Thread(target=accept, daemon=True).start()
+
+
+def _join(near: socket.socket, far: socket.socket) -> None:
+    with near, far:
+        back = Thread(target=_copy, args=(far, near), daemon=True)
+        back.start()
+        _copy(near, far)
+        back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
