@@ -77,9 +77,9 @@ def _without_tmpdir() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "TMPDIR"}
 
 
-def finished(process: Program, *, check: bool = True) -> Completed:
+def finished(process: Program, *, check: bool = True, timeout: float = 120) -> Completed:
     """Wait for the end of a program; by default its failure fails the test."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=timeout)
     assert not check or process.returncode == 0, (process.args, out, err)
     return Completed(process.args, process.returncode, out, err)
 

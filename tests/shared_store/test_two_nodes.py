@@ -15,7 +15,9 @@ from sundog.store.store import Store
 from tests.shared_store.conftest import BOUND, Node, Program, Site, finished
 
 WARNING = "other nodes may not see locks on fuse at "
+# How often each user of a node goes through ``WORK``; `make kills` uses more.
 ROUNDS = int(os.environ.get("SUNDOG_NODE_ROUNDS", "2"))
+PATIENCE = 60 * (1 + ROUNDS)  # seconds
 SLOW = 8  # seconds that a command may need beside its waiting: other tests share the machine
 
 # What one user of a node does.  Every round ends without images of its own.
@@ -76,6 +78,7 @@ def is_whole(store: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(PATIENCE + 120)
 def test_nodes_pull_build_run_and_delete_at_once_and_one_is_killed(
     site: Site, nodes: tuple[Node, Node], busybox_tar: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +107,7 @@ def test_nodes_pull_build_run_and_delete_at_once_and_one_is_killed(
     for user in ("ann", "bob"):
         finished(users.pop(f"doomed-{user}"), check=False)
     for process in users.values():
-        done = finished(process)
+        done = finished(process, timeout=PATIENCE)
         assert warnings(done.stderr) == []  # the first command of all has given it
     for node in nodes:
         kept = node.run("ch-image", "list", "[!d]*").stdout.split()
