@@ -53,13 +53,13 @@ class Sign:
             raise StoreError(_lost(self.path), "run the command again") from None
 
     def close(self) -> None:
-        """Remove the file, and end the child."""
-        with suppress(OSError):
-            os.unlink(self.path)
-        os.close(self._alive)
+        """End the child, and remove the file."""
         # The end of the pipe would not do: later children of this process hold it open.
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
+        os.close(self._alive)
+        with suppress(OSError):
+            os.unlink(self.path)
 
 
 def _renew_until(ended: int, path: bytes, seconds: int, parent: int) -> NoReturn:
@@ -76,9 +76,8 @@ def _renew_until(ended: int, path: bytes, seconds: int, parent: int) -> NoReturn
             try:
                 os.utime(path)
             except FileNotFoundError:
-                if not poll.poll(0):
-                    os.write(STDERR_FILENO, b"error: %b\n" % _lost(path).encode())
-                    signal.pidfd_send_signal(parent, signal.SIGKILL)
+                signal.pidfd_send_signal(parent, signal.SIGKILL)
+                os.write(STDERR_FILENO, b"error: %b\n" % _lost(path).encode())
                 break
             except OSError:
                 continue
