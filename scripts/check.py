@@ -37,7 +37,8 @@ NEEDS = (
     "fish", "gcc", "git", "groff-base", "libarchive-tools", "libfuse3-dev", "liblz4-1",
     "liblzo2-2", "libseccomp2", "mount", "mpich", "musl-tools", "openmpi-bin",
     "openssh-client", "openssl", "podman", "procps", "rsync", "runc", "skopeo",
-    "squashfs-tools", "squashfs-tools-ng", "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
+    "squashfs-tools", "squashfs-tools-ng", "squashfuse", "strace", "umoci", "xfsprogs",
+    "xz-utils", "zsh", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
