@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sundog.doctor.outcome import NOT_HERE
 from sundog.store.store import Store
 from tests.shared_store.conftest import BOUND, Node, Program, Site, finished
 
@@ -147,6 +149,13 @@ def test_one_warning(site: Site, busybox_tar: Path, locks: str) -> None:
     assert warnings(nodes[1].run("ch-image", "delete", "login1", "node2").stderr) == []
     is_whole(site.store)
     assert list((site.store / "layers").iterdir()) == []
+
+
+def test_the_doctor_tells(site: Site) -> None:
+    done = site.node("login1", "ENOLCK").run("ch-checkns", "--all", "--json", check=False)
+    (row,) = [row for row in json.loads(done.stdout) if row["name"] == "storage: locks"]
+    assert row["state"] == NOT_HERE
+    assert row["detail"].startswith(WARNING)
 
 
 def build(node: Node, tmp_path: Path, command: str) -> Program:

@@ -26,6 +26,7 @@ from itertools import count
 from threading import Lock
 
 from sundog.errors import StoreError
+from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
 from sundog.kernel.locks import is_at
 from sundog.kernel.other_process import boot_id, start_time
@@ -129,12 +130,12 @@ class ClaimLocks:
         own = self._own_sign()
         node, pid, start, seconds, _ = sign.split(",")
         with suppress(FileNotFoundError, ValueError):
-            then = os.stat(self._at(sign)).st_mtime
+            then = _time_of(self._at(sign))
             if sign == own or (node == self._node and start_time(int(pid)) == int(start)):
                 return True
             if node != self._node:
                 self.confirm()  # its time is that of the file system now
-                if os.stat(self._at(own)).st_mtime - then <= int(seconds):
+                if _time_of(self._at(own)) - then <= int(seconds):
                     return True
         _remove(self._at(sign))
         return False
@@ -171,6 +172,12 @@ class ClaimLocks:
 def _remove(path: bytes) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def _time_of(path: bytes) -> float:
+    """Return the time of a file: of an open file, a client of NFS does not know an old one."""
+    with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        return os.fstat(fd).st_mtime
 
 
 def _node() -> str:
