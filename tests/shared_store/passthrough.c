@@ -5,7 +5,9 @@
  * Two mounts of one directory are two nodes.  Each kernel keeps the locks of flock(2) to itself, so
  * that one node does not see those of the other; with ERRNO, flock(2) fails with that number.
  * Nothing is cached: each node sees at once what the other one changes.  Files that are open, or in
- * which a process works, stay the same files when the other node renames or removes them. */
+ * which a process works, stay the same files when the other node renames or removes them.  As NFS
+ * does, a node that removes a file which it has open gives it another name in the same directory, and
+ * removes that when it closes the file. */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 317
 #include <dirent.h>
@@ -24,7 +26,14 @@
 
 #define BUCKETS 4096
 
-struct node { struct node *next; int fd; dev_t device; ino_t inode; uint64_t lookups; };
+struct node {
+    struct node *next;
+    int fd;
+    dev_t device;
+    ino_t inode;
+    uint64_t lookups;
+    int opens, directory; /* directory: of the name that an open file has after its removal, or 0 */
+};
 struct path { char text[32]; };
 static struct node root, *nodes[BUCKETS];
 static int flock_error;
@@ -55,7 +64,7 @@ static int look_up(fuse_ino_t parent, const char *name, struct fuse_entry_param 
     if (node) close(fd);
     else {
         node = calloc(1, sizeof *node);
-        *node = (struct node){*bucket, fd, entry->attr.st_dev, entry->attr.st_ino, 0};
+        *node = (struct node){*bucket, fd, entry->attr.st_dev, entry->attr.st_ino, 0, 0, 0};
         *bucket = node;
     }
     node->lookups++;
@@ -81,9 +90,8 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     reply_entry(req, 0, parent, name);
 }
 
-static void forget(fuse_req_t req, fuse_ino_t number, uint64_t count)
+static void let_go(struct node *node, uint64_t count)
 {
-    struct node *node = node_of(number);
     if (node != &root && (node->lookups -= count) == 0) {
         struct node **at = &nodes[node->inode % BUCKETS];
         while (*at != node) at = &(*at)->next;
@@ -91,6 +99,11 @@ static void forget(fuse_req_t req, fuse_ino_t number, uint64_t count)
         close(node->fd);
         free(node);
     }
+}
+
+static void forget(fuse_req_t req, fuse_ino_t number, uint64_t count)
+{
+    let_go(node_of(number), count);
     fuse_reply_none(req);
 }
 
@@ -165,9 +178,27 @@ static void link_(fuse_req_t req, fuse_ino_t number, fuse_ino_t parent, const ch
     reply_entry(req, failed, parent, name);
 }
 
+static const char *name_of_removed(const struct node *node)
+{
+    static char name[32];
+    snprintf(name, sizeof name, ".nfs%016lx", (unsigned long)node->inode);
+    return name;
+}
+
 static void unlink_(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    reply_status(req, unlinkat(fd_of(parent), name, 0));
+    struct fuse_entry_param entry;
+    int error = look_up(parent, name, &entry);
+    if (error) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    struct node *node = node_of(entry.ino);
+    if (node->opens && entry.attr.st_nlink == 1 && !node->directory) {
+        node->directory = dup(fd_of(parent));
+        reply_status(req, renameat(fd_of(parent), name, fd_of(parent), name_of_removed(node)));
+    } else reply_status(req, unlinkat(fd_of(parent), name, 0));
+    let_go(node, 1);
 }
 
 static void rmdir_(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -190,6 +221,7 @@ static void open_(fuse_req_t req, fuse_ino_t number, struct fuse_file_info *file
         fuse_reply_err(req, errno);
         return;
     }
+    node_of(number)->opens++;
     file->fh = (uint64_t)fd;
     fuse_reply_open(req, file);
 }
@@ -206,13 +238,19 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
         fuse_reply_err(req, error);
         return;
     }
+    node_of(entry.ino)->opens++;
     file->fh = (uint64_t)fd;
     fuse_reply_create(req, &entry, file);
 }
 
 static void release(fuse_req_t req, fuse_ino_t number, struct fuse_file_info *file)
 {
-    (void)number;
+    struct node *node = node_of(number);
+    if (--node->opens == 0 && node->directory) {
+        unlinkat(node->directory, name_of_removed(node), 0);
+        close(node->directory);
+        node->directory = 0;
+    }
     reply_status(req, close((int)file->fh));
 }
 

@@ -10,6 +10,7 @@ same layer counts too, which does no harm.  What processes of other nodes have m
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import suppress
 
@@ -68,8 +69,10 @@ def _notes(directory: bytes) -> Iterator[tuple[bytes, float, bytes]]:
     now = time.time()
     for note in notes:
         path = os.path.join(directory, note)
-        with suppress(OSError):
-            yield path, now - os.lstat(path).st_mtime, os.readlink(path)
+        with suppress(FileNotFoundError):  # another command has removed it
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                yield path, now - status.st_mtime, os.readlink(path)
 
 
 def _mounted_here(names: set[bytes]) -> set[bytes]:

@@ -146,17 +146,19 @@ class Scratch:
             if lock is not None:
                 with lock:
                     on_leftover()
-                    self._clear(path)
+                    self._empty(path)
+                _remove_directory(path)
 
     def close(self) -> None:
         """Delete this process's directory with its contents."""
         if self._own:
             with suppress(FileNotFoundError):  # mkdir had failed
-                self._clear(self._own)
+                self._empty(self._own)
+            if self._lock is not None:
+                lock, self._lock = self._lock, None
+                lock.release()
+            _remove_directory(self._own)
             self._own = b""
-        if self._lock is not None:
-            lock, self._lock = self._lock, None
-            lock.release()
 
     def _locked(self, directory: bytes) -> Held | None:
         """Lock a directory of ``tmp/``; None if another process has it, or has just deleted it."""
@@ -165,8 +167,8 @@ class Scratch:
             return self._locks.open(path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
         return None
 
-    def _clear(self, directory: bytes) -> None:
-        """Delete the directory of a process.  The caller holds the lock, which is deleted last."""
+    def _empty(self, directory: bytes) -> None:
+        """Delete what a process has in its directory.  The caller holds the lock, deleted last."""
         paths = [os.path.join(directory, name) for name in os.listdir(directory) if name != _LOCK]
         for path in paths:
             if path.endswith(_REPLACED):
@@ -174,7 +176,6 @@ class Scratch:
         self.dispose(*paths)
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, _LOCK))
-        os.rmdir(directory)
 
     def _restore(self, place: bytes) -> None:
         """Put back an image that ``replace`` took away before it was interrupted."""
@@ -182,6 +183,19 @@ class Scratch:
             target = os.path.join(self._images, name)
             if not os.path.lexists(target):
                 os.rename(os.path.join(place, name), target)
+
+
+def _remove_directory(path: bytes) -> None:
+    """Remove a directory of ``tmp/`` that was emptied and unlocked.
+
+    On NFS, the lock keeps a name in it until it is closed.  So another command may find the
+    directory without a lock at this moment, and take it for a leftover.
+    """
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise
 
 
 def _marks(path: bytes) -> set[bytes]:
