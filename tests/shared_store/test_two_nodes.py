@@ -61,8 +61,13 @@ def pushed(site: Site, node: Node, tar: Path) -> str:
     return base
 
 
-def is_whole(store: Path) -> None:
-    """Check every blob and layer by its digest, and that nothing is left over."""
+def is_whole(site: Site, node: Node) -> None:
+    """Check every blob and layer by its digest, and that nothing is left over.
+
+    A command on ``node`` comes first: it removes what an earlier one had to leave.
+    """
+    node.run("ch-image", "list")
+    store = site.store
     for blob in (store / "blobs").glob("sha*/*"):
         assert hashlib.new(blob.parent.name, blob.read_bytes()).hexdigest() == blob.name
     assert [name for name in os.listdir(store / "tmp") if name != "trash"] == []
@@ -119,7 +124,7 @@ def test_nodes_pull_build_run_and_delete_at_once_and_one_is_killed(
             assert done.stdout == f"common {ROUNDS} {me}\n"
     time.sleep(BOUND)
     settle(site, *nodes)
-    is_whole(site.store)
+    is_whole(site, nodes[0])
 
 
 def wait_for(directory: Path, pattern: str) -> None:
@@ -147,7 +152,7 @@ def test_one_warning(site: Site, busybox_tar: Path, locks: str) -> None:
     assert WARNING in found[0]
     assert nodes[0].run("ch-image", "list").stdout.split() == ["login1", "node2"]
     assert warnings(nodes[1].run("ch-image", "delete", "login1", "node2").stderr) == []
-    is_whole(site.store)
+    is_whole(site, nodes[0])
     assert list((site.store / "layers").iterdir()) == []
 
 
@@ -202,7 +207,7 @@ def test_nobody_waits_for_a_node_that_died_beyond_the_bound(
     assert time.monotonic() - start < BOUND + SLOW
     other.run("ch-image", "delete", "busy", "of-node2")
     other.run("ch-image", "build-cache", "--reset")
-    is_whole(site.store)
+    is_whole(site, other)
 
 
 def processes_of(node: Node) -> list[int]:
@@ -239,7 +244,7 @@ def test_a_command_that_was_suspended_does_not_go_on_without_its_locks(
     assert "another node has its locks" in done.stderr
     assert other.run("ch-image", "list").stdout.split() == ["busy", "of-node2"]
     one.run("ch-image", "delete", "busy", "of-node2")
-    is_whole(site.store)
+    is_whole(site, other)
 
 
 def test_a_killed_command_loses_its_locks_at_once(
@@ -260,7 +265,7 @@ def test_a_killed_command_loses_its_locks_at_once(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     other.run("ch-image", "delete", "busy")
-    is_whole(site.store)
+    is_whole(site, other)
 
 
 def test_a_container_of_another_node_keeps_its_files(
@@ -281,7 +286,7 @@ def test_a_container_of_another_node_keeps_its_files(
     assert (out, err) == ("/bin/busybox\n", "")
     assert len(os.listdir(site.store / "tmp/trash")) == 2
     settle(site, other, one)
-    is_whole(site.store)
+    is_whole(site, other)
 
 
 def test_a_note_of_a_node_that_does_not_come_back_ends(
@@ -300,7 +305,7 @@ def test_a_note_of_a_node_that_does_not_come_back_ends(
     assert os.listdir(site.store / "tmp/trash")
     os.utime(note, (time.time() - week - 60,) * 2, follow_symlinks=False)
     one.run("ch-image", "list")
-    is_whole(site.store)
+    is_whole(site, one)
     assert not note.is_symlink()
 
 
