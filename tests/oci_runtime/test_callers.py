@@ -415,3 +415,43 @@ def test_a_terminal(oci: Runtime, bundle: Bundle, joins: bool) -> None:
     _, status = os.waitpid(pid, 0)
     os.close(fd)
     assert os.waitstatus_to_exitcode(status) == 5
+
+
+@pytest.mark.parametrize("joins", [False, True], ids=["run", "exec"])
+def test_signals_pass_beside_input_that_nobody_reads(
+    oci: Runtime, bundle: Bundle, tmp_path: Path, joins: bool
+) -> None:
+    script = "trap 'exit 6' TERM; echo ready; while :; do sleep 0.1; done"
+    words = ["run", "-b", str(bundle(script, lambda c: c["process"].update(terminal=True))), "c"]
+    if joins:
+        oci("create", "-b", bundle("sleep 60"), "c")
+        oci("start", "c")
+        words = ["exec", "--tty", "c", "sh", "-c", script]
+    typed = tmp_path / "typed"
+    typed.write_bytes(b"nobody reads this\n" * 20_000)
+    with (
+        typed.open("rb") as stdin,
+        subprocess.Popen([*oci.argv(), *words], stdin=stdin, stdout=subprocess.PIPE) as process,
+    ):
+        assert process.stdout is not None
+        output = b""
+        while b"ready" not in output:
+            output += os.read(process.stdout.fileno(), 1000)
+        process.terminate()
+        assert process.wait(30) == 6
+
+
+def test_input_from_a_file_ends(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    typed = tmp_path / "typed"
+    typed.write_bytes(b"echo $((6*7))\n")
+    place = bundle("exec sh -i", lambda c: c["process"].update(terminal=True))
+    with typed.open("rb") as stdin:
+        done = subprocess.run(
+            [*oci.argv(), "run", "-b", place, "c"],
+            check=False,
+            stdin=stdin,
+            capture_output=True,
+            timeout=60,
+        )
+    assert done.returncode == 0
+    assert b"\r\n42\r\n" in done.stdout

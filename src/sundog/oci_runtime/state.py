@@ -4,8 +4,7 @@
     gate         the socket at which the container's process waits for ``start``
     lock         held by a command while it changes the container
 
-ROOT is private to the user.  A process is known by its PID, its start time and the boot: another
-process that gets the number later is never signalled.
+ROOT is private to the user.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import stat
 
 from sundog.errors import RuntimeConfigError, SundogError, UsageError
 from sundog.kernel.libc import escaped, printable
+from sundog.kernel.living_process import Process
 from sundog.kernel.locks import open_locked, unlock
-from sundog.kernel.other_process import boot_id, start_time
 from sundog.oci.bundle import OCI_VERSION
 from sundog.oci.fields import Fields, parse_json
 from sundog.record.location import is_others_link
@@ -38,30 +37,6 @@ _TRASH = "~"  # no ID has this character
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
-
-
-class Process:
-    """A process that no other one can be taken for: ``start`` is in clock ticks after the boot."""
-
-    __slots__ = ("boot", "pid", "start")
-
-    def __init__(self, pid: int, start: int, boot: str) -> None:
-        self.pid = pid
-        self.start = start
-        self.boot = boot
-
-    def lives(self) -> bool:
-        """Tell whether it has not ended; a zombie has."""
-        return self.boot == boot_id() and start_time(self.pid) == self.start
-
-    def open(self) -> int:
-        """Return a pidfd of it.  Raises ProcessLookupError if it has ended."""
-        fd = os.pidfd_open(self.pid)
-        # The number can have gone to another process before the call, not after it.
-        if self.lives():
-            return fd
-        os.close(fd)
-        raise ProcessLookupError
 
 
 class Container:
@@ -306,7 +281,7 @@ def all_places(root: str) -> Iterator[Place]:
 
 def identify(pid: int) -> Process:
     """Return the process with this number.  Raises SundogError if it has ended."""
-    start = start_time(pid)
-    if start is None:
-        raise SundogError("the container's process has ended")
-    return Process(pid, start, boot_id())
+    try:
+        return Process.of(pid)
+    except ProcessLookupError:
+        raise SundogError("the container's process has ended") from None
