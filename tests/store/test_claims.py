@@ -247,6 +247,24 @@ def test_a_store_of_one_node_has_neither_claims_nor_notes(driver: str, storage: 
     assert not (storage / "running").exists()
 
 
+def test_a_store_that_cannot_be_written_is_read_without_claims(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "is_shared", lambda *_: True)
+    with Store.open(str(storage), driver="overlay") as store:
+        assert isinstance(store._storage.locks, ClaimLocks)
+    place = storage / "locks/claims"
+    place.chmod(0o500)
+    with Store.open(str(storage), driver="overlay") as store:
+        store.hold()
+        assert isinstance(store._storage.locks, KernelLocks)
+    place.rmdir()
+    place.parent.chmod(0o500)
+    with Store.open(str(storage), driver="overlay") as store:
+        assert isinstance(store._storage.locks, KernelLocks)
+    place.parent.chmod(0o700)
+
+
 def test_file_systems_without_a_device() -> None:
     """The mount tells: /dev/shm is of this node, /proc is not known to be."""
     shm, proc = mount_at(b"/dev/shm"), mount_at(b"/proc")

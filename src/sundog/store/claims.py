@@ -28,8 +28,8 @@ from threading import Lock
 from sundog.errors import StoreError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
-from sundog.kernel.locks import is_at
 from sundog.kernel.living_process import boot_id, start_time
+from sundog.kernel.locks import is_at
 from sundog.store.held import Held
 from sundog.store.sign import Sign
 

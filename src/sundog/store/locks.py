@@ -92,13 +92,15 @@ def locks_of(store: bytes) -> Locks:
             os.mkdir(directory, 0o700)
         except FileExistsError:
             pass
-        except OSError:  # nothing can be written, so this command only looks
-            return KernelLocks()
+        except OSError:
+            return KernelLocks()  # see below
         else:
             ADVICE.warn(
                 f"storage directory {printable(store)}: other nodes may not see locks on "
                 f"{file_system_of(store)}; from now on, commands take turns there by files"
             )
+    if not os.access(directory, os.W_OK):  # nothing can be written, so this command only looks
+        return KernelLocks()
     from sundog.store.claims import ClaimLocks  # noqa: PLC0415 - seldom needed
 
     return ClaimLocks(store, directory)

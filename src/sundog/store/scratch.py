@@ -154,11 +154,15 @@ class Scratch:
         if self._own:
             with suppress(FileNotFoundError):  # mkdir had failed
                 self._empty(self._own)
-            if self._lock is not None:
-                lock, self._lock = self._lock, None
-                lock.release()
-            _remove_directory(self._own)
+                self._unlock()
+                _remove_directory(self._own)
             self._own = b""
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            lock.release()
 
     def _locked(self, directory: bytes) -> Held | None:
         """Lock a directory of ``tmp/``; None if another process has it, or has just deleted it."""
