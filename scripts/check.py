@@ -36,9 +36,9 @@ BASES = ("alpine", "busybox", "debian", "mpi", "rpm")
 NEEDS = (
     "apache2-utils", "apparmor", "bash-completion", "btrfs-progs", "buildah", "busybox-static",
     "bzip2", "charliecloud-builders", "charliecloud-runtime", "docker-registry", "dpkg-dev",
-    "e2fsprogs", "fish", "gcc", "git", "groff-base", "libarchive-tools", "liblz4-1",
-    "liblzo2-2", "libseccomp2", "mount", "mpich", "musl-tools", "openmpi-bin", "openssh-client",
-    "openssl", "podman", "procps", "rsync", "runc", "skopeo", "squashfs-tools",
+    "e2fsprogs", "fish", "gcc", "git", "groff-base", "libarchive-tools", "libfuse3-dev",
+    "liblz4-1", "liblzo2-2", "libseccomp2", "mount", "mpich", "musl-tools", "openmpi-bin",
+    "openssh-client", "openssl", "podman", "procps", "rsync", "runc", "skopeo", "squashfs-tools",
     "squashfs-tools-ng", "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)

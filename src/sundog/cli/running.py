@@ -15,6 +15,7 @@ from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
 from sundog.kernel.advice import advice
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
+from sundog.store.advice import ADVICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def run_action(
     errors have a stack trace.
     """
     interruption = Interruption(report.end_display)
+    ADVICE.listener = report.warning
     try:
         status = _reported(action, report, interruption, usage_status, debug=debug)
     except BrokenPipeError:

@@ -16,6 +16,8 @@ from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, Closing, renameat2
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.kernel.refusal import file_system_of
+from sundog.kernel.sharing import is_shared
+from sundog.store.locks import are_seen_by_all
 from sundog.store.probe import COPY, probe
 
 _LITTLE = 1 << 30  # bytes
@@ -55,6 +57,14 @@ def _network(place: bytes) -> str:
 def _locks(place: bytes) -> str:
     path = os.path.join(place, b"lock")
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    if is_shared(place, os.stat(place)):
+        _write(path, b"")
+        if not are_seen_by_all(place, path):
+            raise NotHere(
+                f"other nodes may not see locks on {file_system_of(place)}",
+                "commands take turns by files in the storage directory instead: slower, and after "
+                "the death of a node others wait for a minute",
+            )
     with Closing(os.open(path, flags, 0o600)) as one, Closing(os.open(path, flags)) as other:
         fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:

@@ -14,6 +14,7 @@
     locks/          see ``locks``
     layouts/        see ``record.known_layouts``
     deleted/        see ``deleted``
+    running/        see ``record.running``
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
 
 All of it belongs to one user and one group.  Capabilities over a file need both its owner and its
