@@ -10,6 +10,7 @@
 #include "options.c"
 #include "image.c"
 #include "accounts.c"
+#include "running.c"
 #include "container.c"
 #include "program.c"
 #include "join.c"
@@ -85,6 +86,7 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     if (image->file < 0) find_image(image, options);
     else mount_one_file(image, options);
     find_accounts(&accounts, image->storage_at, options);
+    if (image->file < 0) find_note(image);
     if (!options->operands[1]) {
         if (!image->command || !*image->command) decline("no command");
         options->operands = image->command - 1;

@@ -28,6 +28,7 @@ CONSTANTS = {
     "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
     "sundog.record.location": ("S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX", "STORAGE_VARIABLE"),
     "sundog.record.identity": ("ID_LIMIT",),
+    "sundog.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.record.stack": ("STACK_MAGIC",),
     "sundog.container.enter": ("SCRATCH_SIZE",),
     "sundog.container.execute": ("DEFAULT_PATH",),
@@ -129,6 +130,7 @@ NUMBERS = {
     "fsconfig":      (  431,    431,    431,   431),
     "fsmount":       (  432,    432,    432,   432),
     "fsopen":        (  430,    430,    430,   430),
+    "fstatfs":       (  138,     44,    100,   100),
     "getcwd":        (   79,     17,    182,   183),
     "getegid":       (  108,    177,     50,   202),
     "geteuid":       (  107,    175,     49,   201),
@@ -159,6 +161,7 @@ NUMBERS = {
     "socketpair":    (   53,    199,    333,   360),
     "statx":         (  332,    291,    383,   379),
     "umount2":       (  166,     39,     52,    52),
+    "uname":         (   63,    160,    122,   122),
     "unshare":       (  272,     97,    282,   303),
     "wait4":         (   61,    260,    114,   114),
     "write":         (    1,     64,      4,     4),
@@ -197,6 +200,7 @@ def lines() -> list[str]:
     from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
     from sundog.fuse.messages import READY  # noqa: PLC0415
+    from sundog.kernel.sharing import OF_ONE_NODE  # noqa: PLC0415
     from sundog.launcher import mpi, run_plan  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
@@ -208,6 +212,7 @@ def lines() -> list[str]:
     text.append(define("LAUNCHER", LAUNCHER))
     text.append(define("SERVER_PROGRAM", SERVER_PROGRAM))
     text.append(define("SERVER_READY", READY))
+    text.append(f"#define OF_ONE_NODE {', '.join(map(str, OF_ONE_NODE.values()))}")
     text += option_lines()
     for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
         text.append(define_list(name, getattr(mpi, name)))
@@ -257,7 +262,9 @@ def kind_of(argument: str) -> str:
 
 def define(name: str, value: int | str | bytes) -> str:
     """Return the definition of a constant."""
-    return f"#define {name} {value if isinstance(value, int) else literal(value)}"
+    if isinstance(value, int):
+        return f"#define {name} {value}{'u' if value >= 1 << 63 else ''}"
+    return f"#define {name} {literal(value)}"
 
 
 def define_list(name: str, values: Sequence[bytes]) -> str:

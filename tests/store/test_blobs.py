@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from sundog.oci.digest import Digest
-from sundog.store import blobs, locks
+from sundog.store.held import Held
+from sundog.store.locks import KernelLocks
 from sundog.store.store import Store
 
 pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # blobs use no driver
@@ -17,14 +18,14 @@ def test_another_process_settles_the_blob_while_this_one_looks(
 ) -> None:
     digest = Digest.of(b"content")
     with open_store() as store:
-        real_lock_file = locks.lock_file
+        real_open = KernelLocks.open
 
-        def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
-            fd = real_lock_file(path, operation, create=create)
+        def lock(self: KernelLocks, path: bytes, operation: int, *, create: bool = False) -> Held:
+            held = real_open(self, path, operation, create=create)
             os.makedirs(os.path.dirname(store.blobs.path(digest)), exist_ok=True)
             os.rename(path, store.blobs.path(digest))
-            return fd
+            return held
 
-        monkeypatch.setattr(blobs, "lock_file", lock_file)
+        monkeypatch.setattr(KernelLocks, "open", lock)
         with store.blobs.partial(digest) as partial:
             assert partial is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import StoreError
-from sundog.store.locks import UseLock, remove_turns
+from sundog.store.locks import KernelLocks, UseLock, remove_turns
 from sundog.store.store import Store
 from sundog.transfer.importer import import_image
 
@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> bytes:
 
 
 def test_users_share_and_a_remover_is_alone(path: bytes) -> None:
-    first, second, remover = UseLock(path), UseLock(path), UseLock(path)
+    first, second, remover = (UseLock(KernelLocks(), path) for _ in range(3))
     first.share()
     second.share()
     assert not remover.try_exclude()
@@ -35,7 +35,7 @@ def test_users_share_and_a_remover_is_alone(path: bytes) -> None:
 
 
 def test_release_frees_the_lock_although_a_child_has_the_file_open(path: bytes) -> None:
-    lock, remover = UseLock(path), UseLock(path)
+    lock, remover = (UseLock(KernelLocks(), path) for _ in range(2))
     lock.share()
     read, write = os.pipe()
     child = os.fork()
@@ -84,8 +84,8 @@ def test_a_turn_that_another_command_has_taken_meanwhile_is_not_removed(
         real(fd, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    remove_turns(os.fsencode(tmp_path))
+    remove_turns(KernelLocks(), os.fsencode(tmp_path))
     assert path.exists()
     os.close(taken[0])
-    remove_turns(os.fsencode(tmp_path))
+    remove_turns(KernelLocks(), os.fsencode(tmp_path))
     assert not path.exists()

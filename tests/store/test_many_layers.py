@@ -102,7 +102,7 @@ def test_what_a_container_has_mounted_is_found_by_name(images: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         names = {layer_id("many", str(number)).encode() for number in range(MOST + 5)}
-        assert len(mounted_names(names)) == MOST - 1
+        assert len(mounted_names(names, os.fsencode(images))) == MOST - 1
         process.communicate(b"\n")
 
 

@@ -11,13 +11,15 @@ import pytest
 
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.directory import open_directory
+from sundog.store.locks import KernelLocks
 from sundog.store.scratch import Scratch
 
 # The program makes a directory in tmp/, says so, and waits to be killed.
 HOLDER = """
 import sys, time
+from sundog.store.locks import KernelLocks
 from sundog.store.scratch import Scratch
-scratch = Scratch(sys.argv[1].encode())
+scratch = Scratch(sys.argv[1].encode(), KernelLocks())
 path = scratch.new(b".replaced" if len(sys.argv) > 2 else b"")
 import os
 os.makedirs(os.path.join(path, (sys.argv[2] if len(sys.argv) > 2 else "deep/tree").encode()))
@@ -35,7 +37,7 @@ def directory(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def scratch(directory: bytes) -> Scratch:
-    return Scratch(directory)
+    return Scratch(directory, KernelLocks())
 
 
 def collect(scratch: Scratch) -> bool:
@@ -109,8 +111,9 @@ def test_children_of_a_killed_process_keep_what_they_may_still_use(
         os._exit(0)
     try:
         # As if this process were killed: its own descriptor is closed, the child's is not.
-        os.close(scratch._lock)
-        other = Scratch(directory)
+        assert scratch._lock is not None
+        os.close(scratch._lock.fd)
+        other = Scratch(directory, KernelLocks())
         assert not collect(other)
         assert os.path.isdir(place)
     finally:
@@ -241,7 +244,7 @@ def test_mounted_things_wait_in_the_trash(
         assert len(leftovers(directory)) == 1
     finally:
         kill(process)
-    later = Scratch(directory)
+    later = Scratch(directory, KernelLocks())
     collect(later)
     later.close()
     assert leftovers(directory) == []

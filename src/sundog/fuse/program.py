@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import sys
-from _ctypes import _SimpleCData, addressof
 from _struct import Struct
 
 from sundog.errors import SundogError
@@ -22,7 +21,7 @@ from sundog.fuse.files import ImageFiles
 from sundog.fuse.messages import DEVICE_MESSAGE, READY
 from sundog.fuse.process import become_server
 from sundog.fuse.requests import serve_device
-from sundog.kernel.libc import libc_call
+from sundog.kernel.libc import address, libc_call
 from sundog.squashfs.image import SquashfsImage
 
 MESSAGE = Struct("PIPNPNi0P")  # struct msghdr
@@ -31,17 +30,6 @@ CONTROL = Struct("Niii0N")  # struct cmsghdr, and a descriptor
 CONTROL_LENGTH = 20
 SOL_SOCKET, SCM_RIGHTS = 1, 1
 MSG_CMSG_CLOEXEC = 0x40000000
-
-
-class Char(_SimpleCData):  # type: ignore[type-arg]
-    """C's ``char``."""
-
-    _type_ = "c"
-
-
-def address(buffer: bytearray) -> int:
-    """Return the address of ``buffer``, which must keep its length."""
-    return addressof(Char.from_buffer(buffer))
 
 
 def receive_device(channel: int) -> tuple[int, int, int]:

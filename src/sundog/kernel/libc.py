@@ -12,6 +12,7 @@ from _ctypes import (
     FUNCFLAG_USE_ERRNO,
     CFuncPtr,
     _SimpleCData,
+    addressof,
     dlopen,
     dlsym,
     get_errno,
@@ -30,6 +31,12 @@ class Long(_SimpleCData):  # type: ignore[type-arg]
     """C's ``long``.  ``_ctypes`` would pass a plain Python int as a 32-bit ``int``."""
 
     _type_ = "l"
+
+
+class Char(_SimpleCData):  # type: ignore[type-arg]
+    """C's ``char``."""
+
+    _type_ = "c"
 
 
 class CharPointer(_SimpleCData):  # type: ignore[type-arg]
@@ -78,6 +85,11 @@ def syscall(number: int, *args: int | bytes | None) -> int:
 def as_word(arg: int | bytes | None) -> Long | bytes | None:
     """Return ``arg`` as an argument that fills a whole register."""
     return Long(arg) if isinstance(arg, int) else arg
+
+
+def address(buffer: bytearray) -> int:
+    """Return the address of ``buffer``, which must keep its length."""
+    return addressof(Char.from_buffer(buffer))
 
 
 def negated_errno(result: int) -> int:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     # The calls that it explains (none: all), the errnos, and the function that returns the hint.
     Cause = tuple[tuple[str, ...], tuple[int, ...], Callable[[KernelError, bytes], str]]
-    # ID, mount point, type of file system.
-    Mount = tuple[str, bytes, str]
+    # ID, mount point, type of file system, options of the file system.
+    Mount = tuple[str, bytes, str, str]
 
 LINUX_NEEDED = (5, 12)
 MOUNTINFO_ESCAPES = (
@@ -36,6 +36,11 @@ WANTED = {
     errno.ENFILE: "can't open another file or pipe: ",
     errno.ENOMEM: "can't get more memory: ",
 }
+# Makes AppArmor allow user namespaces to Sundog's commands.
+LOADS_PROFILE = (
+    "ch-checkns --apparmor-profile >/etc/apparmor.d/sundog && "
+    "apparmor_parser -r /etc/apparmor.d/sundog"
+)
 ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
 
 
@@ -95,7 +100,7 @@ def inside_chroot(_: KernelError, proc: bytes) -> str:
     mount is at "/" for this process, and elsewhere for a process that stayed outside.
     """
     mounts = read_mounts(proc, b"self")
-    roots = [mount_id for mount_id, point, _ in mounts if point == b"/"]
+    roots = [mount_id for mount_id, point, *_ in mounts if point == b"/"]
     if not mounts or (roots and not is_elsewhere(roots[-1], proc)):
         return ""
     return (
@@ -110,7 +115,7 @@ def is_elsewhere(root: str, proc: bytes) -> bool:
         mount_id == root and point != b"/"
         for process in os.listdir(proc)
         if process.isdigit()
-        for mount_id, point, _ in read_mounts(proc, process)
+        for mount_id, point, *_ in read_mounts(proc, process)
     )
 
 
@@ -130,8 +135,8 @@ def apparmor_switch(_: KernelError, proc: bytes) -> str:
     if read_state(proc, f"sys/kernel/{name}".encode()) != "1":
         return ""
     return (
-        f"AppArmor restricts user namespaces here: kernel.{name} is 1; ask the administrator for "
-        f'an AppArmor profile with the rule "userns," or for: sysctl -w kernel.{name}=0'
+        f"AppArmor restricts user namespaces here, and has no profile that allows them to Sundog: "
+        f"kernel.{name} is 1; ask the administrator for: {LOADS_PROFILE}"
     )
 
 
@@ -179,7 +184,7 @@ def mount_limit(_: KernelError, proc: bytes) -> str:
 
 def root_is_initramfs(_: KernelError, proc: bytes) -> str:
     """Find the one root that pivot_root(2) cannot leave."""
-    roots = [fstype for _, point, fstype in read_mounts(proc, b"self") if point == b"/"]
+    roots = [fstype for _, point, fstype, _ in read_mounts(proc, b"self") if point == b"/"]
     if roots != ["rootfs"]:
         return ""
     return (
@@ -350,7 +355,8 @@ def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":
         point = fields[4].encode("latin-1")
         for escape, character in MOUNTINFO_ESCAPES:
             point = point.replace(escape, character)
-        mounts.append((fields[0], point, fields[fields.index("-") + 1]))
+        fstype, _, options = fields[fields.index("-") + 1 :][:3]
+        mounts.append((fields[0], point, fstype, options))
     return mounts
 
 
@@ -362,12 +368,21 @@ def existing_part(error: KernelError) -> bytes:
     return path or b"."
 
 
+def mount_at(path: bytes, proc: bytes = b"/proc") -> "Mount | None":
+    """Return the mount that shows at ``path``, the topmost one; None if /proc does not tell."""
+    path = os.path.realpath(path)
+    found: Mount | None = None
+    for mount in read_mounts(proc, b"self"):
+        point = mount[1]
+        covers = path == point or path.startswith(point.rstrip(b"/") + b"/")
+        if covers and (found is None or len(point) >= len(found[1])):
+            found = mount
+    return found
+
+
 def file_system_of(path: bytes, proc: bytes = b"/proc") -> str:
     """Name the file system that shows at ``path``, as in "tmpfs at /tmp": the topmost mount."""
-    path = os.path.realpath(path)
-    name, over = f"the file system of {printable(path)}", b""
-    for _, point, fstype in read_mounts(proc, b"self"):
-        covers = path == point or path.startswith(point.rstrip(b"/") + b"/")
-        if covers and len(point) >= len(over):
-            name, over = f"{fstype} at {printable(point)}", point
-    return name
+    mount = mount_at(path, proc)
+    if mount is None:
+        return f"the file system of {printable(os.path.realpath(path))}"
+    return f"{mount[2]} at {printable(mount[1])}"

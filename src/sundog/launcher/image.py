@@ -20,8 +20,10 @@ from sundog.container.paths import OPEN_DIRECTORY, absolute, is_directory, real_
 from sundog.container.root import DirectoryRoot, OverlayRoot
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.sharing import is_shared
 from sundog.launcher.storage import Storage, closed_storage
 from sundog.record.names import canonical_name, name_to_directory
+from sundog.record.running import note_run
 from sundog.record.stack import read_stack
 
 TYPE_CHECKING = False
@@ -124,6 +126,8 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
     # All reads of the image use this descriptor.  Another process may replace the image meanwhile,
     # and the two must not be mixed.
     stack = read_stack(directory)
+    if is_shared(storage.path, os.fstat(storage.directory)):
+        note_run(storage.directory, [stack.tree] if stack.tree else stack.layers)
     own = b"/proc/self/fd/%d/root" % directory
     root: Root
     if stack.tree:

@@ -16,10 +16,8 @@ import time
 from contextlib import contextmanager, suppress
 
 from sundog.errors import DigestMismatch
-from sundog.kernel.files import Closing
 from sundog.oci.digest import ALGORITHMS
 from sundog.oci.verified import VerifiedReader
-from sundog.store.locks import lock_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,15 +117,14 @@ class Blobs:
         path = self.partial_path(digest)
         with self._storage.faults:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            # Closing the file unlocks it: no other process holds this open file.
-            with Closing(lock_file(path, fcntl.LOCK_EX, create=True)) as fd:
+            with self._storage.locks.open(path, fcntl.LOCK_EX, create=True) as lock:
                 if os.path.exists(self.path(digest)):
                     # The process that completed it may rename it at this moment.
                     with suppress(FileNotFoundError):
                         os.unlink(path)
                     yield None
                 else:
-                    yield Partial(fd)
+                    yield Partial(lock.fd)
 
     def settle(self, digests: Iterable[Digest]) -> None:
         """Give their final names to blobs that are complete, checked and on the device."""

@@ -1,6 +1,6 @@
 """``cache-mounts/``: directories that ``RUN --mount=type=cache`` keeps from one build to the next.
 
-    cache-mounts/NAME/lock     flock(2)ed by the commands that use the directory
+    cache-mounts/NAME/lock     locked by the commands that use the directory
     cache-mounts/NAME/tree/    the files
     cache-mounts/NAME/owners   the owners of the files that a supervisor recorded, see
                                ``record.owners``
@@ -20,16 +20,15 @@ from dataclasses import dataclass
 from itertools import count
 
 from sundog.kernel.drafts import replace_file
-from sundog.kernel.locks import unlock
 from sundog.record.owners import OwnerRecord, pack_owners
 from sundog.store.layers import layer_id
-from sundog.store.locks import lock_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sundog.record.owners import OwnersManifest
+    from sundog.store.held import Held
     from sundog.store.storage import Storage
 
 _DIRECTORY = b"cache-mounts"
@@ -96,8 +95,8 @@ class CacheMounts:
             places = {}
             # All commands lock in this order, so that no two commands wait for each other.
             for name, request in sorted(strictest.items()):
-                fd, places[name] = self._take(request, waiting)
-                locks.callback(unlock, fd)
+                lock, places[name] = self._take(request, waiting)
+                locks.enter_context(lock)
             yield [
                 CacheMount(os.path.join(place, b"tree"), os.path.join(place, b"owners"))
                 for place in (places[request.name] for request in requests)
@@ -114,12 +113,12 @@ class CacheMounts:
         removed = []
         with self._storage.faults:
             for path in self.names():
-                with suppress(FileNotFoundError, BlockingIOError):
-                    fd = lock_file(os.path.join(path, b"lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    try:
-                        removed.append(self._storage.scratch.aside(path))
-                    finally:
-                        unlock(fd)
+                lock = os.path.join(path, b"lock")
+                with (
+                    suppress(FileNotFoundError, BlockingIOError),
+                    self._storage.locks.open(lock, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                ):
+                    removed.append(self._storage.scratch.aside(path))
             self._storage.scratch.dispose(*removed)
         return len(removed)
 
@@ -127,25 +126,27 @@ class CacheMounts:
     def _root(self) -> bytes:
         return self._storage.at(_DIRECTORY)
 
-    def _take(self, request: CacheRequest, waiting: Callable[[str], None]) -> tuple[int, bytes]:
-        """Lock a directory for ``request``; return the descriptor of the lock, and the path."""
+    def _take(self, request: CacheRequest, waiting: Callable[[str], None]) -> tuple[Held, bytes]:
+        """Lock a directory for ``request``; return the lock, and the path."""
         for number in count(_FIRST):
             path = os.path.join(self._root, b"%b-%d" % (request.name.encode(), number))
             mode = fcntl.LOCK_SH if request.sharing == "shared" else fcntl.LOCK_EX
-            fd = self._locked(path, request, mode | fcntl.LOCK_NB)
-            if fd is None and request.sharing != "private":
+            lock = self._locked(path, request, mode | fcntl.LOCK_NB)
+            if lock is None and request.sharing != "private":
                 waiting(request.id)
-                fd = self._locked(path, request, mode)
-            if fd is not None:
-                return fd, path
+                lock = self._locked(path, request, mode)
+            if lock is not None:
+                return lock, path
         raise AssertionError
 
-    def _locked(self, path: bytes, request: CacheRequest, operation: int) -> int | None:
+    def _locked(self, path: bytes, request: CacheRequest, operation: int) -> Held | None:
         """Lock the directory ``path``, and make it if need be; None when other commands use it."""
         is_here = False
         while True:
             try:
-                return lock_file(os.path.join(path, b"lock"), operation, create=is_here)
+                return self._storage.locks.open(
+                    os.path.join(path, b"lock"), operation, create=is_here
+                )
             except BlockingIOError:
                 return None
             except FileNotFoundError:

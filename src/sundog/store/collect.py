@@ -57,7 +57,8 @@ def collect(storage: Storage, layers: Layers, images: Images, cache: Cache, blob
                 [*map(layers.directory, here - needed), *_useless_trees(storage)]
             )
             blobs.collect(_useless_blobs(layers, kept, blobs))
-            remove_turns(storage.at(b"locks"))
+            remove_turns(storage.locks, storage.at(b"locks"))
+            storage.locks.sweep()
             with suppress(FileNotFoundError):
                 os.unlink(storage.at(COLLECTION_DUE))
         finally:

@@ -161,6 +161,7 @@ class Images:
                 directory = name_to_directory(image.reference)
                 if self._others_are_replaced(directory, image.layers):
                     storage.expect_garbage()
+                storage.locks.confirm()
                 self._replace(draft, storage.at(b"images", os.fsencode(directory)))
                 storage.device.changed(storage.at(b"images"))
                 self._links.follow(directory)

@@ -3,16 +3,79 @@
 A running container needs its files after they have left the store.  Its mounts are found by name:
 the options of its overlay, or the root of its bind mount, contain the ID of each layer or of the
 flattened tree.  IDs do not occur by chance.  A container from another storage directory with the
-same layer counts too, which does no harm.  Processes on other hosts that share the file system are
-not seen.
+same layer counts too, which does no harm.  What processes of other nodes have mounted is in
+``record.running``.
 """
 
 from __future__ import annotations
 
 import os
+import stat
+import time
+from contextlib import suppress
+
+from sundog.record.running import KEPT, RUNNING_DIRECTORY, node_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STARTING = 60  # seconds from the note of a container to its mount, at most
 
 
-def mounted_names(names: set[bytes]) -> set[bytes]:
+def mounted_names(names: set[bytes], store: bytes) -> set[bytes]:
+    """Return those of ``names`` that a container may have mounted, on this node or another."""
+    return _mounted_here(names) | _noted_elsewhere(names, store)
+
+
+def forget_runs(store: bytes) -> None:
+    """Remove this node's notes of what it no longer has mounted."""
+    notes = {
+        path: set(text.split(b","))
+        for path, age, text in _notes(os.path.join(store, node_directory()))
+        if age > _STARTING
+    }
+    mounted = _mounted_here(set().union(*notes.values()))
+    for path, names in notes.items():
+        if names.isdisjoint(mounted):
+            with suppress(OSError):
+                os.unlink(path)
+
+
+def _noted_elsewhere(names: set[bytes], store: bytes) -> set[bytes]:
+    """Return those of ``names`` that other nodes have noted, not too long ago."""
+    try:
+        nodes = os.listdir(os.path.join(store, os.fsencode(RUNNING_DIRECTORY))) if names else []
+    except FileNotFoundError:
+        return set()
+    own = os.path.basename(node_directory())
+    noted: set[bytes] = set()
+    for node in nodes:
+        for path, age, text in _notes(os.path.join(store, node_directory(node))):
+            if age > KEPT:
+                with suppress(OSError):
+                    os.unlink(path)
+            elif node != own:
+                noted |= names.intersection(text.split(b","))
+    return noted
+
+
+def _notes(directory: bytes) -> Iterator[tuple[bytes, float, bytes]]:
+    """Yield the path, the age in seconds and the text of each note in ``directory``."""
+    try:
+        notes = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    now = time.time()
+    for note in notes:
+        path = os.path.join(directory, note)
+        with suppress(FileNotFoundError):  # another command has removed it
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                yield path, now - status.st_mtime, os.readlink(path)
+
+
+def _mounted_here(names: set[bytes]) -> set[bytes]:
     """Return those of ``names`` that occur in the mounts of any process of this host."""
     found: set[bytes] = set()
     seen: set[str] = set()

@@ -1,6 +1,6 @@
 """``tmp/``: drafts of everything, before they are renamed into place, and the trash.
 
-    tmp/PID.RANDOM/lock       flock(2)ed by the live process PID
+    tmp/PID.RANDOM/lock       locked by the live process PID
     tmp/PID.RANDOM/N          a draft
     tmp/PID.RANDOM/N.replaced/NAME
                               an image that makes way for another, see ``replace``
@@ -23,12 +23,14 @@ from sundog.errors import StoreError
 from sundog.kernel.files import Closing
 from sundog.layer.remove import remove_tree
 from sundog.record.stack import ID_LENGTH, read_stack
-from sundog.store.locks import lock_file
 from sundog.store.mounted import mounted_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sundog.store.held import Held
+    from sundog.store.locks import Locks
 
 _TRASH = b"trash"
 _LOCK = b"lock"
@@ -38,28 +40,29 @@ _REPLACED = b".replaced"
 class Scratch:
     """This process's own directory below ``tmp/``, which is made when needed, and the trash."""
 
-    def __init__(self, store: bytes) -> None:
+    def __init__(self, store: bytes, locks: Locks) -> None:
+        self._store = store
+        self._locks = locks
         self._images = os.path.join(store, b"images")
         self._tmp = os.path.join(store, b"tmp")
         self._trash = os.path.join(self._tmp, _TRASH)
         self._own = b""
-        self._lock = -1
+        self._lock: Held | None = None
         self._count = 0
 
     def name(self, suffix: bytes = b"") -> bytes:
         """Return a new path in the own directory.  Closing deletes what is there by then."""
-        while self._lock < 0:
+        while self._lock is None:
             # Set before mkdir: ``close`` finds the directory, whenever a signal comes.
             self._own = os.path.join(self._tmp, b"%d.%s" % (os.getpid(), _random_name()))
             os.mkdir(self._own, 0o700)
             try:
-                lock = _locked(self._own)
+                self._lock = self._locked(self._own)
             except OSError:  # no space for one more file
                 with suppress(FileNotFoundError):
                     os.rmdir(self._own)
                 raise
-            if lock is not None:  # else another command took the directory for a leftover
-                self._lock = lock
+            # None: another command took the directory for a leftover.
         self._count += 1
         return os.path.join(self._own, b"%d%s" % (self._count, suffix))
 
@@ -122,7 +125,7 @@ class Scratch:
                     inside = os.path.join(path, image)
                     marks[inside] = _marks(inside)
             marks[path] = _marks(path)
-        mounted = mounted_names(set().union(*marks.values()))
+        mounted = mounted_names(set().union(*marks.values()), self._store)
         for path, names in marks.items():
             if names.isdisjoint(mounted):
                 _delete(path)
@@ -139,24 +142,37 @@ class Scratch:
             path = os.path.join(self._tmp, name)
             if name == _TRASH or path == self._own:
                 continue
-            lock = _locked(path)
+            lock = self._locked(path)
             if lock is not None:
-                on_leftover()
-                self._clear(path)
-                os.close(lock)
+                with lock:
+                    on_leftover()
+                    self._empty(path)
+                _remove_directory(path)
 
     def close(self) -> None:
         """Delete this process's directory with its contents."""
         if self._own:
             with suppress(FileNotFoundError):  # mkdir had failed
-                self._clear(self._own)
+                self._empty(self._own)
+                self._unlock()
+                _remove_directory(self._own)
             self._own = b""
-        if self._lock >= 0:
-            lock, self._lock = self._lock, -1
-            os.close(lock)
+        self._unlock()
 
-    def _clear(self, directory: bytes) -> None:
-        """Delete the directory of a process.  The caller holds the lock, which is deleted last."""
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            lock.release()
+
+    def _locked(self, directory: bytes) -> Held | None:
+        """Lock a directory of ``tmp/``; None if another process has it, or has just deleted it."""
+        path = os.path.join(directory, _LOCK)
+        with suppress(FileNotFoundError, BlockingIOError):
+            return self._locks.open(path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
+        return None
+
+    def _empty(self, directory: bytes) -> None:
+        """Delete what a process has in its directory.  The caller holds the lock, deleted last."""
         paths = [os.path.join(directory, name) for name in os.listdir(directory) if name != _LOCK]
         for path in paths:
             if path.endswith(_REPLACED):
@@ -164,7 +180,6 @@ class Scratch:
         self.dispose(*paths)
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, _LOCK))
-        os.rmdir(directory)
 
     def _restore(self, place: bytes) -> None:
         """Put back an image that ``replace`` took away before it was interrupted."""
@@ -174,12 +189,17 @@ class Scratch:
                 os.rename(os.path.join(place, name), target)
 
 
-def _locked(directory: bytes) -> int | None:
-    """Lock a directory of ``tmp/``; None when another process has it, or has just deleted it."""
-    path = os.path.join(directory, _LOCK)
-    with suppress(FileNotFoundError, BlockingIOError):
-        return lock_file(path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
-    return None
+def _remove_directory(path: bytes) -> None:
+    """Remove a directory of ``tmp/`` that was emptied and unlocked.
+
+    On NFS, the lock keeps a name in it until it is closed.  So another command may find the
+    directory without a lock at this moment, and take it for a leftover.
+    """
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise
 
 
 def _marks(path: bytes) -> set[bytes]:

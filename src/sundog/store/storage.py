@@ -14,8 +14,9 @@ from sundog.kernel.files import sync_path
 from sundog.store.device import Device
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK
 from sundog.store.faults import StorageFaults
-from sundog.store.locks import TurnLock, UseLock
+from sundog.store.locks import TurnLock, UseLock, locks_of
 from sundog.store.loose import Loose
+from sundog.store.mounted import forget_runs
 from sundog.store.scratch import Scratch
 from sundog.store.worker import TreeWorker
 
@@ -31,10 +32,11 @@ class Storage:
         self.path = path
         self.faults = StorageFaults(path)
         self.worker = TreeWorker()
-        self.scratch = Scratch(path)
+        self.locks = locks_of(path)
+        self.scratch = Scratch(path, self.locks)
         self.device = Device(path)
         self.loose = Loose()
-        self.use_lock = UseLock(self.at(USE_LOCK))
+        self.use_lock = UseLock(self.locks, self.at(USE_LOCK))
         self._expects_garbage = False
 
     def at(self, *names: bytes) -> bytes:
@@ -47,7 +49,7 @@ class Storage:
 
     def turn(self, name: str) -> TurnLock:
         """Return the lock that commands take, one by one, to do what ``name`` says."""
-        return TurnLock(self.at(b"locks"), name)
+        return TurnLock(self.locks, self.at(b"locks"), name)
 
     def expect_garbage(self) -> None:
         """Note that layers are about to become useless.  Call this before they do.
@@ -99,6 +101,7 @@ class Storage:
 
         A path that is gone is skipped.  The moves are on the device when this returns.
         """
+        self.locks.confirm()
         places = []
         for path in paths:
             with suppress(FileNotFoundError):
@@ -109,4 +112,5 @@ class Storage:
 
     def collect_leftovers(self) -> None:
         """Delete what killed commands left in ``tmp/``, and trash that is no longer mounted."""
+        forget_runs(self.path)
         self.scratch.collect(self.expect_garbage)

@@ -165,6 +165,7 @@ class Store:
             storage.scratch.close()
         finally:
             storage.worker.close()
+            storage.locks.close()
 
     def __enter__(self) -> Self:
         return self

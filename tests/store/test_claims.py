@@ -1,0 +1,275 @@
+"""Locks by files: what they exclude, who holds them, and where they take the place of flock(2)."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sundog.errors import StoreError
+from sundog.kernel.refusal import mount_at
+from sundog.kernel.sharing import is_shared
+from sundog.store import locks
+from sundog.store.claims import SECONDS_VARIABLE, ClaimLocks
+from sundog.store.locks import CLAIMS, KernelLocks, UseLock, are_seen_by_all
+from sundog.store.sign import Sign
+from sundog.store.store import Store
+
+ANOTHER_NODE = "0123456789abcdef"
+NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
+# The program takes a lock, says so, and waits to be killed.
+HOLDER = """
+import fcntl, os, sys, time
+from sundog.store.claims import ClaimLocks
+store = sys.argv[1].encode()
+held = ClaimLocks(store, store + b"/locks/claims").open(store + b"/file", fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    (tmp_path / "locks/claims").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    return tmp_path
+
+
+def claims_of(store: Path) -> ClaimLocks:
+    return ClaimLocks(os.fsencode(store), os.fsencode(store / "locks/claims"))
+
+
+@pytest.fixture
+def claims(store: Path) -> Iterator[ClaimLocks]:
+    locks = claims_of(store)
+    yield locks
+    locks.close()
+    assert os.listdir(store / "locks/claims") == []
+
+
+def stranger(store: Path, kind: str = "x", *, age: float = 0, seconds: int = 60) -> Path:
+    """Make a claim of a process on another node; return its sign, as old as ``age``."""
+    sign = store / "locks/claims" / f"{ANOTHER_NODE},7,77,{seconds},cafe"
+    sign.touch()
+    (sign.parent / f"file,{kind},0,{sign.name}").touch()
+    then = time.time() - age
+    os.utime(sign, (then, then))
+    return sign
+
+
+def test_users_share_and_a_remover_is_alone(store: Path, claims: ClaimLocks) -> None:
+    path = os.fsencode(store / "file")
+    first, second, remover = (UseLock(claims, path) for _ in range(3))
+    first.share()
+    second.share()
+    assert not remover.try_exclude()
+    first.release()
+    assert not remover.try_exclude()
+    second.release()
+    assert remover.try_exclude()
+    assert not first.try_exclude()
+    remover.release()
+    assert first.try_exclude()
+    first.release()
+
+
+def test_another_process_of_this_node(store: Path, claims: ClaimLocks) -> None:
+    """As with flock(2), its lock is free at once when it is killed."""
+    path = os.fsencode(store / "file")
+    with subprocess.Popen([sys.executable, "-c", HOLDER, store], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError):
+            claims.open(path, NOW)
+        with claims.open(path + b"2", NOW, create=True):
+            pass
+        holder.kill()
+        holder.wait()
+        claims.open(path, NOW).release()
+
+
+@pytest.mark.parametrize("kind", ["x", "s"])
+def test_a_claim_of_another_node_counts_while_its_sign_is_young(
+    store: Path, claims: ClaimLocks, kind: str
+) -> None:
+    path = os.fsencode(store / "file")
+    sign = stranger(store, kind, age=50)
+    with pytest.raises(BlockingIOError):
+        claims.open(path, NOW)
+    if kind == "s":
+        claims.open(path, fcntl.LOCK_SH | fcntl.LOCK_NB).release()
+    stranger(store, kind, age=70)
+    claims.open(path, NOW).release()
+    assert not sign.exists()
+
+
+def test_each_process_sets_its_own_bound(store: Path, claims: ClaimLocks) -> None:
+    path = os.fsencode(store / "file")
+    sign = stranger(store, age=70, seconds=600)
+    with pytest.raises(BlockingIOError):
+        claims.open(path, NOW)
+    sign.unlink()  # now it has ended
+    claims.open(path, NOW).release()
+
+
+def test_a_waiting_process_gets_the_lock_of_a_node_that_died(
+    store: Path, claims: ClaimLocks
+) -> None:
+    stranger(store, seconds=1)
+    start = time.monotonic()
+    claims.open(os.fsencode(store / "file"), fcntl.LOCK_EX).release()
+    assert 0.9 <= time.monotonic() - start < 10
+
+
+def test_the_locked_file_is_at_its_path(store: Path, claims: ClaimLocks) -> None:
+    path = os.fsencode(store / "gone")
+    with pytest.raises(FileNotFoundError):
+        claims.open(path, NOW)
+    with claims.open(path, NOW, create=True) as held:
+        assert os.fstat(held.fd).st_ino == os.stat(path).st_ino
+
+
+def test_a_sign_is_renewed_and_ends_with_its_process(tmp_path: Path) -> None:
+    sign = Sign(os.fsencode(tmp_path / "sign"), 1)
+    first = os.stat(sign.path).st_mtime_ns
+    deadline = time.monotonic() + 20
+    while os.stat(sign.path).st_mtime_ns == first:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    sign.renew()
+    sign.close()
+    assert not os.path.exists(sign.path)
+
+
+def test_who_was_taken_for_dead_is_told_and_killed(store: Path) -> None:
+    environ = os.environ | {SECONDS_VARIABLE: "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, store],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        for sign in (store / "locks/claims").iterdir():
+            sign.unlink()
+        assert holder.wait(20) == -signal.SIGKILL
+        assert holder.stderr is not None
+        assert b"error: this command did not run for too long" in holder.stderr.read()
+
+
+def test_what_is_put_in_place_needs_the_locks(store: Path) -> None:
+    claims = claims_of(store)
+    claims.confirm()  # without locks there is nothing to lose
+    with claims.open(os.fsencode(store / "file"), NOW):
+        claims.confirm()
+        for sign in (store / "locks/claims").iterdir():
+            sign.unlink()
+        with pytest.raises(StoreError, match="another node has its locks"):
+            claims.confirm()
+    # Its child is about to kill this process.
+    claims.close()
+
+
+def test_sweep_leaves_what_it_does_not_know_and_the_living(store: Path, claims: ClaimLocks) -> None:
+    place = store / "locks/claims"
+    (place / "readme").touch()
+    (place / "a,b,c,d,e").touch()
+    stranger(store)
+    with claims.open(os.fsencode(store / "file2"), NOW, create=True):
+        before = set(os.listdir(place))
+        claims.sweep()
+        assert set(os.listdir(place)) == before - {"a,b,c,d,e"}
+        stranger(store, age=70)
+        claims.sweep()
+        assert not [name for name in os.listdir(place) if ANOTHER_NODE in name]
+    (place / "readme").unlink()
+
+
+def test_the_directory_of_claims_is_gone(store: Path) -> None:
+    (store / "locks/claims").rmdir()
+    claims = claims_of(store)
+    with pytest.raises(StoreError, match="directory of locks is gone"):
+        claims.open(os.fsencode(store / "file"), NOW)
+    claims.close()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "²", "\x1b[31m"])
+def test_bad_bound(store: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, text)
+    with pytest.raises(StoreError, match=f"{SECONDS_VARIABLE} is no number of seconds") as error:
+        claims_of(store)
+    assert "\x1b" not in error.value.message
+
+
+# Where they take the place of flock(2)
+
+
+@pytest.mark.parametrize(
+    ("fstype", "options", "are_seen"),
+    [
+        ("nfs", "rw,vers=3,hard,local_lock=none,addr=10.0.0.1", True),
+        ("nfs", "rw,vers=3,nolock,local_lock=all", False),
+        ("nfs", "rw,vers=3,local_lock=flock", False),
+        ("nfs", "rw,vers=3,local_lock=posix", True),
+        ("nfs4", "rw,vers=4.2,hard,proto=tcp,local_lock=none", True),
+        ("lustre", "rw,flock,user_xattr,lazystatfs", True),
+        ("lustre", "rw,localflock,user_xattr", False),
+        ("lustre", "rw,user_xattr", False),
+        ("ceph", "rw,name=admin,secret=<hidden>", True),
+        ("gpfs", "rw,dev=scratch", False),
+        ("beegfs", "rw,cfgFile=/etc/beegfs/beegfs-client.conf", False),
+        ("fuse", "rw,user_id=1000,group_id=1000", False),
+    ],
+)
+def test_mounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fstype: str, options: str, *, are_seen: bool
+) -> None:
+    mount = ("1", b"/", fstype, options)
+    monkeypatch.setattr(locks, "mount_at", lambda _: mount)
+    file = tmp_path / "use"
+    file.touch()
+    assert are_seen_by_all(os.fsencode(tmp_path), os.fsencode(file)) == are_seen
+
+
+@pytest.mark.parametrize("driver", ["overlay"])
+def test_a_store_of_one_node_has_neither_claims_nor_notes(driver: str, storage: Path) -> None:
+    assert not is_shared(os.fsencode(storage.parent), os.stat(storage.parent))
+    with Store.open(str(storage), driver=driver) as store:
+        store.hold()
+        assert isinstance(store._storage.locks, KernelLocks)
+        assert not os.path.exists(store.at(CLAIMS))
+    assert not (storage / "running").exists()
+
+
+def test_a_store_that_cannot_be_written_is_read_without_claims(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "is_shared", lambda *_: True)
+    with Store.open(str(storage), driver="overlay") as store:
+        assert isinstance(store._storage.locks, ClaimLocks)
+    place = storage / "locks/claims"
+    place.chmod(0o500)
+    with Store.open(str(storage), driver="overlay") as store:
+        store.hold()
+        assert isinstance(store._storage.locks, KernelLocks)
+    place.rmdir()
+    place.parent.chmod(0o500)
+    with Store.open(str(storage), driver="overlay") as store:
+        assert isinstance(store._storage.locks, KernelLocks)
+    place.parent.chmod(0o700)
+
+
+def test_file_systems_without_a_device() -> None:
+    """The mount tells: /dev/shm is of this node, /proc is not known to be."""
+    shm, proc = mount_at(b"/dev/shm"), mount_at(b"/proc")
+    assert shm is not None
+    assert proc is not None
+    assert (shm[2], proc[2]) == ("tmpfs", "proc")
+    assert not is_shared(b"/dev/shm", os.stat("/dev/shm"))
+    assert is_shared(b"/proc", os.stat("/proc"))
