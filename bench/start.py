@@ -31,6 +31,7 @@ OPTIONS = "sundog, `ch-run -W --set-env -b … IMAGE -- true`"
 DIRECTORY = "sundog, `ch-run DIRECTORY -- true`"
 DECLINED = "sundog, a start that the compiled front declines"
 PYTHON = "sundog, the Python launcher alone"
+DEVICE = "sundog, the same with `--device=…`: CDI in JSON, four libraries"
 CHARLIECLOUD = "charliecloud, `ch-run DIRECTORY -- true`"
 BUBBLEWRAP = "bubblewrap, `bwrap --unshare-user --bind …`"
 BUILDAH = "buildah, `buildah run --isolation chroot …`"
@@ -109,6 +110,7 @@ def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
     variables = bench.place / "variables"
     variables.write_text("ONE=1\nTWO=two\n")
     options = ["-W", f"--set-env={variables}", "--set-env=THREE=3", "-b", f"{bench.place}:/mnt"]
+    device = [f"--cdi-dirs={_driver(bench)}", "--device=bench.local/gpu=all"]
     binds = ["--bind", str(tree), "/", "--dev", "/dev", "--proc", "/proc"]
     return {
         HOST: [str(tree / "bin/true")],
@@ -119,9 +121,32 @@ def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
         DIRECTORY: [ch_run, str(tree), "--", "true"],
         DECLINED: [DECLINING, ch_run, *image],
         PYTHON: ["/bin/sh", str(launcher), *image],
+        DEVICE: ["/bin/sh", str(launcher), *device, *image],
         CHARLIECLOUD: ["/usr/bin/ch-run", str(tree), "--", "true"],
         BUBBLEWRAP: ["/usr/bin/bwrap", "--unshare-user", *binds, "true"],
     }
+
+
+def _driver(bench: Bench) -> Path:
+    """Make a driver of four libraries and its specification; return the specification's place."""
+    directory = bench.directory("driver")
+    source = directory / "library.c"
+    source.write_text("int nothing;\n")
+    mounts, folder = [], "/usr/lib64/driver"
+    for number in range(4):
+        path = directory / f"libbench{number}.so.1.2.3"
+        words = ["-shared", "-o", str(path), str(source), f"-Wl,-soname,libbench{number}.so.1"]
+        bench.run(["gcc", *words])
+        target = f"{folder}/{path.name}"
+        mounts.append({"hostPath": str(path), "containerPath": target, "options": ["ro"]})
+    words = ["nvidia-cdi-hook", "update-ldcache", "--folder", folder]
+    hook = {"hookName": "createContainer", "path": f"/usr/bin/{words[0]}", "args": words}
+    edits = {"env": ["GPU=1"], "mounts": mounts, "hooks": [hook]}
+    devices = [{"name": "all", "containerEdits": edits}]
+    document = {"cdiVersion": "0.6.0", "kind": "bench.local/gpu", "devices": devices}
+    specifications = bench.directory("cdi")
+    (specifications / "bench.json").write_text(json.dumps(document))
+    return specifications
 
 
 def _once(bench: Bench, subjects: _Subjects, tarball: Path, results: Results) -> None:
@@ -162,6 +187,8 @@ def _once(bench: Bench, subjects: _Subjects, tarball: Path, results: Results) ->
         f"start: CPU with {LAYERS[1]} layers ÷ with {LAYERS[0]}", cost[DEEP].cpu / own.cpu, 1.5
     )
     more = (cost[DECLINED].cpu - cost[PYTHON].cpu) * 1e3
+    added = (cost[DEVICE].cpu - cost[PYTHON].cpu) * 1e3
+    results.target("start with a device of CDI: CPU more than the Python launcher's, ms", added, 3)
     results.target("start that is declined: CPU more than the Python launcher's, ms", more, 1)
 
 

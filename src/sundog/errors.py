@@ -22,7 +22,8 @@
     │   ├── ManifestError       a manifest, an index or a descriptor
     │   ├── ImageConfigError    an image's configuration
     │   ├── DockerArchiveError  manifest.json of an archive of docker save
-    │   └── RuntimeConfigError  config.json of a bundle, or another document of runtime-spec
+    │   ├── RuntimeConfigError  config.json of a bundle, or another document of runtime-spec
+    │   └── CdiError            a CDI specification file, or a device that none has
     ├── DockerfileError         a Dockerfile is wrong, at a known place
     ├── SubstitutionError       a word of a Dockerfile cannot be expanded
     ├── BuildError              an instruction failed
@@ -185,6 +186,10 @@ class DockerArchiveError(DocumentError):
 
 class RuntimeConfigError(DocumentError):
     """A document of OCI runtime-spec does not follow it, or asks for the impossible."""
+
+
+class CdiError(DocumentError):
+    """A CDI specification file can't be used, or no such file has a device."""
 
 
 class PlatformUnavailable(SundogError):

@@ -113,17 +113,3 @@ def test_no_context(any_workshop: Workshop) -> None:
     path.write_text("FROM bb AS a\nRUN echo x >/f\nFROM bb\nCOPY --from=a /f /\n")
     any_workshop.ch_image("build", "-t", "img", "-f", path, "-")
     assert any_workshop.run("cat /f") == "x\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "what", "line"),
-    [
-        ("FROM bb\nRUN true\nRUN --device=x \\\n  true", "RUN --device", 3),
-    ],
-)
-def test_not_supported_yet(any_workshop: Workshop, text: str, what: str, line: int) -> None:
-    done = any_workshop.build(text + "\n", check=False)
-    assert done.returncode == 1
-    assert f"Dockerfile:{line}: not supported yet: {what}\n" in done.stderr
-    assert "^" in done.stderr
-    assert announced(done) == []

@@ -10,7 +10,8 @@ from pathlib import Path
 from sundog.errors import SundogError
 from sundog.launcher.accounts import ACCOUNTS_DIRECTORY, find_accounts
 from sundog.launcher.messages import Messages
-from sundog.launcher.options import CommandLine, Finished, scan
+from sundog.launcher.option_scan import scan
+from sundog.launcher.options import CommandLine, Finished
 from tests.launcher.installation import CHECKOUT, install, load_packaging
 
 NATIVE = CHECKOUT / "native"

@@ -10,7 +10,8 @@ from sundog.launcher import environment
 from sundog.launcher.environment import SetFromImage, SetVariables, UnsetMatching
 from sundog.launcher.help import ACCEPTED, INSTEAD, OPTIONS, help_text, usage_text
 from sundog.launcher.messages import Messages
-from sundog.launcher.options import CommandLine, Finished, scan
+from sundog.launcher.option_scan import scan
+from sundog.launcher.options import CommandLine, Finished
 from tests.conftest import podman_options
 
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 HOST = {"HOME": "/home/ada", "TERM": "vt100", "A": "a's", "AB": "2", "PATH": "/opt/bin"}
 FACTS = ImageFacts(["/entry"], ["cmd", "arg"], "/work", "app")
-UNSET = "PATH TERM TMPDIR USER LANG POSIXLY_CORRECT IFS ENV PS4 SHELLOPTS BASHOPTS BASH_ENV"
-UNSET += " GLIBC_TUNABLES GCONV_PATH LD_* LC_* PYTHON* SUNDOG_* CH_* MALLOC_*"
+UNSET = "PATH TERM TMPDIR USER LANG POSIXLY_CORRECT IFS ENV PS4 XDG_CONFIG_HOME SHELLOPTS"
+UNSET += " BASHOPTS BASH_ENV GLIBC_TUNABLES GCONV_PATH LD_* LC_* PYTHON* SUNDOG_* CH_* MALLOC_*"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -196,6 +196,8 @@ def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
         (["--force", "magic", "i"], "--force magic: no such mode", "notify, seccomp, none"),
         (["--force", "none", "i"], "it knows no names of users: app", "numbers"),
         (["-p", "8080:80", "i"], "-p 8080:80: the container has the host's network", "listen"),
+        (["--gpus", "some", "i"], "--gpus some: not a number of GPUs", "--gpus all"),
+        (["--gpus", "uuid=1", "i"], "--gpus uuid=1: no such key: uuid", "device=0"),
         (["--network", "none", "i"], "--network none: the container has", "--network host"),
         (["--restart", "always", "i"], "no daemon would start", "batch system"),
         (["-e", "=x", "i"], "-e: not a variable: =x", "NAME=VALUE"),
@@ -218,8 +220,6 @@ def test_no_command() -> None:
     [
         ["-p", "8080:8080"],
         ["-p", "127.0.0.1:80:80/tcp"],
-        ["--device", "/dev/fuse"],
-        ["--device=/dev/dri:/dev/dri:rwm"],
         ["--network=host"],
         ["--restart=no"],
         ["--security-opt", "label=disable", "--init"],
@@ -229,6 +229,38 @@ def test_no_command() -> None:
 def test_held(words: list[str]) -> None:
     line = scan([*words, "i"], RUN, command="run", permute=False)
     assert (line.found, line.warnings, line.operands) == ([], [], ["i"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--device", "nvidia.com/gpu=0"], ["nvidia.com/gpu=0"]),
+        (["--device=/dev/sda:/dev/xvda:r"], ["/dev/sda:/dev/xvda:r"]),
+        (["--device", "/dev/fuse", "--device", "a.b/c=d"], ["a.b/c=d"]),
+        (["--device=/dev/dri:/dev/dri:rwm"], []),
+        (["--gpus", "all"], ["nvidia.com/gpu=all"]),
+        (["--gpus=-1"], ["nvidia.com/gpu=all"]),
+        (["--gpus", "2"], ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]),
+        (["--gpus", "count=1"], ["nvidia.com/gpu=0"]),
+        (
+            ["--gpus", '"device=0,GPU-1b",capabilities=utility'],
+            ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-1b"],
+        ),
+        (["--gpus", "device=0:1"], ["nvidia.com/gpu=0:1"]),
+        (["-e", "NVIDIA_VISIBLE_DEVICES=all"], ["nvidia.com/gpu=all"]),
+        (["-e", "NVIDIA_VISIBLE_DEVICES=1,3"], ["nvidia.com/gpu=1", "nvidia.com/gpu=3"]),
+        (["-e", "NVIDIA_VISIBLE_DEVICES=void"], []),
+        (["-e", "NVIDIA_VISIBLE_DEVICES=all", "--gpus", "1"], ["nvidia.com/gpu=0"]),
+    ],
+)
+def test_devices(words: list[str], expected: list[str]) -> None:
+    arguments = translated(*words, "img")
+    found = [word.removeprefix("--device=") for word in arguments if word.startswith("--device=")]
+    assert found == expected
+    # What a specification sets is not unset, and beats what the user sets, as in podman.
+    places = [at for at, word in enumerate(arguments) if word.startswith("--device=")]
+    others = [at for at, word in enumerate(arguments) if "env" in word.partition("=")[0]]
+    assert not places or min(places) > max(others)
 
 
 def added(start: ChRunLine) -> dict[str, str]:

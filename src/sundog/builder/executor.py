@@ -17,7 +17,6 @@ from sundog.builder.secrets import SshAgents
 from sundog.builder.shell_form import warn_of_shell_form
 from sundog.builder.stage import stage_result
 from sundog.builder.state import BuildState
-from sundog.builder.unsupported import refuse_unsupported
 from sundog.errors import NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
@@ -53,7 +52,6 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     target = graph.target(options.target)
     stages = graph.needed(target)
     for stage in stages:
-        refuse_unsupported(dockerfile, stage.instructions)
         warn_of_shell_form(dockerfile, stage.instructions, report)
     _note_syntax(dockerfile, report)
 

@@ -21,7 +21,6 @@ from sundog.builder.scope import PROXY_ARGS, StageScope
 from sundog.builder.shell_form import warn_of_shell_form
 from sundog.builder.state import StageResult
 from sundog.builder.tree_step import absolute
-from sundog.builder.unsupported import refuse_unsupported
 from sundog.builder.user import emulated_user
 from sundog.builder.volume import VolumeStep
 from sundog.builder.workdir import WorkdirStep
@@ -163,7 +162,6 @@ class StageBuild:
         if texts:
             self._state.report.info(f"ONBUILD: {start.image_text} triggers {len(texts)}")
         triggers = parse_triggers(self._state.dockerfile, start, texts)
-        refuse_unsupported(self._state.dockerfile, triggers)
         warn_of_shell_form(self._state.dockerfile, triggers, self._state.report)
         return triggers
 

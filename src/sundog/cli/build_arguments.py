@@ -28,6 +28,18 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         help="set a build-time variable (default: its value in the environment)",
     )
     parser.add_argument(
+        "--cdi-dirs",
+        metavar="DIR[:DIR]",
+        help="look for CDI specifications in these directories only",
+    )
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE",
+        action="append",
+        default=[],
+        help="show RUN a device of CDI, VENDOR/CLASS=NAME, or a device node; see RUN --device, too",
+    )
+    parser.add_argument(
         "--force",
         metavar="MODE",
         nargs="?",
@@ -67,6 +79,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options and the argument of ``build``."""
     _run_options(parser)
+    parser.add_argument(
+        "--allow",
+        metavar="ENTITLEMENT",
+        action="append",
+        default=[],
+        help="accepted, and without effect: RUN can do only what you can do",
+    )
     parser.add_argument(
         "--build-context",
         metavar="NAME=SOURCE",

@@ -42,6 +42,8 @@ class ImageArguments(ReferenceArguments):
     tls_no_verify: bool = False
 
     bind: Sequence[str] = ()
+    cdi_dirs: str | None = None
+    device: Sequence[str] = ()
     build_arg: Sequence[str] = ()
     build_context: Sequence[str] = ()
     check: bool = False

@@ -7,6 +7,7 @@ import os
 from sundog.builder.chosen_force import chosen_force
 from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
 from sundog.builder.run.inject import Hook
+from sundog.cdi.directories import cdi_directories
 from sundog.cli.build_defaults import default_force
 from sundog.errors import UsageError
 
@@ -27,6 +28,11 @@ def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
     return RunOptions(
         _force(arguments, report),
         tuple(_bind(text) for text in arguments.bind),
+        tuple(map(os.fsencode, arguments.device)),
+        cdi_directories(
+            None if arguments.cdi_dirs is None else os.fsencode(arguments.cdi_dirs),
+            os.environb.get,
+        ),
         stdout=hidden if report.hides_stdout else _STDOUT,
         stderr=hidden if report.hides_stderr else _STDERR,
         hidden=hidden,

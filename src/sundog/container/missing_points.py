@@ -12,7 +12,7 @@ import errno
 import os
 
 from sundog.container.enter import topmost_mount
-from sundog.container.mountpoint import components, reserve_mount_point
+from sundog.container.mountpoint import components, reserve_mount_points
 from sundog.container.operations import MADE
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.errors import KernelError, SundogError
@@ -62,9 +62,7 @@ def add_missing_points(
         os.mkdir(layer)
         os.mkdir(stack)
         with Closing(os.open(layer, OPEN_DIRECTORY)) as fd:
-            for operation in missing:
-                is_directory = operation.covers_directory()
-                reserve_mount_point(operation.destination, directory, fd, is_directory=is_directory)
+            reserve_mount_points([each.mount_point() for each in missing], directory, fd)
         if not os.listdir(layer):
             return directory  # attaching will say why nothing can be made
         copy_attributes(layer, directory, b".")
@@ -86,20 +84,29 @@ def missing_points(directory: int, operations: "list[Operation]") -> "list[Opera
     Leaves out mount points below an earlier one, because there the container shows another mount.
     """
     missing = []
-    for index, operation in enumerate(operations):
-        if operation.need not in MADE:
+    covered: set[tuple[bytes, ...]] = set()
+    absent: set[bytes] = set()  # directories in which all is missing
+    for operation in operations:
+        names = tuple(components(operation.destination))
+        is_below = any(names[:end] in covered for end in range(len(names) + 1))
+        covered.add(names)
+        if is_below or operation.need not in MADE:
             continue
-        names = components(operation.destination)
-        above = [components(earlier.destination) for earlier in operations[:index]]
-        if any(names[: len(other)] == other for other in above):
-            continue
-        try:
-            resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-            os.close(openat2(directory, operation.destination, os.O_PATH, resolve))
-        except KernelError as error:
-            if error.errno == errno.ENOENT:
-                missing.append(operation)
+        parent, _, _ = operation.destination.rpartition(b"/")
+        if parent in absent or not leads_to_file(directory, operation.destination):
+            missing.append(operation)
+            if parent and parent not in absent and not leads_to_file(directory, parent):
+                absent.add(parent)
     return missing
+
+
+def leads_to_file(directory: int, path: bytes) -> bool:
+    """Tell whether ``path`` is in ``directory``, or can't be looked up there."""
+    try:
+        os.close(openat2(directory, path, os.O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS))
+    except KernelError as error:
+        return error.errno != errno.ENOENT
+    return True
 
 
 def copy_attributes(layer: bytes, directory: int, path: bytes) -> None:

@@ -14,7 +14,7 @@ import os
 from sundog.container.paths import lexists
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import descriptor_path, kernel_error, printable
-from sundog.kernel.modes import S_IFDIR, S_IFMT
+from sundog.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
     AT_FDCWD,
     RESOLVE_IN_ROOT,
@@ -23,16 +23,43 @@ from sundog.kernel.mounts import (
     openat2,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
 
-def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -> None:
-    """Make ``path``, an empty directory or file, and the directories above it.
+class MountPoint:
+    """What has to be at ``path`` for a mount: a directory, or else a file.
 
-    Follows symbolic links on the way, as ``inside`` allows (RESOLVE_*).  Raises SundogError if
-    ``path`` can't be made.
+    With ``link``, it is a symbolic link to that instead, which itself is all that is wanted.
     """
-    names = components(path)
+
+    __slots__ = ("is_directory", "link", "path")
+
+    def __init__(self, path: bytes, *, is_directory: bool, link: bytes = b"") -> None:
+        self.path = path
+        self.is_directory = is_directory
+        self.link = link
+
+    def make(self, parent: int, name: bytes) -> None:
+        """Make it as ``name`` in ``parent``.  Raises OSError."""
+        if self.link:
+            os.symlink(self.link, name, dir_fd=parent)
+        elif self.is_directory:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            os.mknod(name, S_IFREG | 0o644, dir_fd=parent)
+
+
+def make_mount_point(point: MountPoint, *, inside: int = INSIDE) -> None:
+    """Make ``point``, and the directories above it.
+
+    Follows symbolic links on the way, as ``inside`` allows (RESOLVE_*).  Raises SundogError if it
+    can't be made.
+    """
+    names = components(point.path)
     here = b"/"
     try:
         parent = openat2(AT_FDCWD, here, os.O_PATH | os.O_DIRECTORY, inside)
@@ -43,8 +70,11 @@ def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise
-                last = index == len(names) - 1
-                child = make_entry(parent, name, is_directory=is_directory or not last)
+                if index == len(names) - 1:
+                    point.make(parent, name)
+                else:
+                    os.mkdir(name, 0o755, dir_fd=parent)
+                child = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
             os.close(parent)
             parent = child
         os.close(parent)
@@ -55,18 +85,38 @@ def make_mount_point(path: bytes, *, is_directory: bool, inside: int = INSIDE) -
         fault, hint = MOUNT_POINT_FAULTS.get(error.errno or 0, ("", ""))
         if not fault:
             raise kernel_error("mkdir", here, error.errno or 0) from None
-        raise SundogError(f"can't bind: {printable(path)} {fault}", hint) from None
+        raise SundogError(f"can't bind: {printable(point.path)} {fault}", hint) from None
 
 
-def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bool) -> None:
-    """Make in the directory ``upper`` the part of ``path`` that the image ``lower`` lacks.
+def reserve_mount_points(points: "Iterable[MountPoint]", lower: int, upper: int) -> None:
+    """Reserve each of ``points`` as ``reserve_mount_point`` does.
+
+    Many files of a driver go to one directory, which is looked up once.
+    """
+    known: dict[bytes, bytes] = {}  # the place in the upper of each directory
+    for point in points:
+        parent, _, name = point.path.rpartition(b"/")
+        if parent not in known or name in (b"", b".", b".."):
+            place = reserve_mount_point(point, lower, upper)
+            if place:
+                known[parent] = place
+            continue
+        place = known[parent] + name
+        if not lexists(place, lower) and not lexists(place, upper):
+            point.make(upper, place)
+
+
+def reserve_mount_point(point: MountPoint, lower: int, upper: int) -> bytes:
+    """Make in the directory ``upper`` the part of the ``point`` that the image ``lower`` lacks.
 
     For an overlay of the two that is not mounted yet.  Once it is mounted, nothing can be made in
     those of the image's directories that belong to another user.  So this also makes the
-    directories that lead to ``path`` in the upper, with their modes.  It does nothing if ``path``
-    exists, or if ``make_mount_point`` will report an error.  Raises OSError.
+    directories that lead to the point in the upper, with their modes.  It does nothing if the point
+    exists, or if ``make_mount_point`` will report an error.  Returns the place in the upper of the
+    directory with the last name, with a slash at its end; b"" if it has done nothing.  Raises
+    OSError.
     """
-    names = components(path)
+    names = components(point.path)
     there, missing = b".", list(names)  # the place of the existing names; the missing names
     while missing:
         here = b"/".join(names[: len(names) - len(missing) + 1])
@@ -78,18 +128,20 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         blocked = os.stat(fd).st_mode & S_IFMT != S_IFDIR
         os.close(fd)
         if blocked:
-            return
+            return b""
         del missing[0]
     if not missing or lexists(there + b"/" + missing[0], lower):
-        return
+        return b""
     if b".." in missing:
         # Below the missing directory nothing can be a link, so this ".." leads back out of it.
         up = missing.index(b"..")
         place = [there, *missing[:up]]
-        reserve_mount_point(b"/".join(place), lower, upper, is_directory=True)
+        reserve_mount_point(MountPoint(b"/".join(place), is_directory=True), lower, upper)
         rest = b"/".join([*place[:-1], *missing[up + 1 :]])
-        reserve_mount_point(rest, lower, upper, is_directory=is_directory)
-        return
+        reserve_mount_point(
+            MountPoint(rest, is_directory=point.is_directory, link=point.link), lower, upper
+        )
+        return b""
     made = b""
     for name in there.split(b"/"):
         made += name + b"/"
@@ -98,7 +150,8 @@ def reserve_mount_point(path: bytes, lower: int, upper: int, *, is_directory: bo
         made += name + b"/"
         make_directory(made, 0o755, upper)
     if not lexists(made + missing[-1], upper):
-        os.close(make_entry(upper, made + missing[-1], is_directory=is_directory))
+        point.make(upper, made + missing[-1])
+    return made
 
 
 def make_directory(path: bytes, mode: int, parent: int) -> None:
@@ -113,16 +166,6 @@ def make_directory(path: bytes, mode: int, parent: int) -> None:
 def components(path: bytes) -> list[bytes]:
     """Return the names in ``path``."""
     return [name for name in path.split(b"/") if name not in (b"", b".")]
-
-
-def make_entry(parent: int, name: bytes, *, is_directory: bool) -> int:
-    """Make a directory or file ``name`` in ``parent``; return it, with O_PATH.  Raises OSError."""
-    if is_directory:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    else:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        os.close(os.open(name, flags, 0o644, dir_fd=parent))
-    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
 
 
 MOUNT_POINT_FAULTS = {

@@ -1,10 +1,10 @@
 """The mounts of a plan: what each shows (of the host, or made by Sundog), and where.
 
-A mount runs in three phases.  ``acquire`` takes hold of the host's files, before Sundog mounts
-anything over them.  ``generate`` makes what the host does not have.  After the change of root,
-``attach`` mounts either one at its place in the container.  By then "/" is the container's.  So a
-symbolic link in the image, absolute or not, leads where the image's programs see it lead, and never
-to a path of the host.
+A mount runs in phases.  ``acquire`` takes hold of the host's files, before Sundog mounts anything
+over them.  ``generate`` makes what the host does not have, and ``inspect`` what depends on the
+root.  After the change of root, ``attach`` mounts each at its place in the container.  By then "/"
+is the container's.  So a symbolic link in the image, absolute or not, leads where the image's
+programs see it lead, and never to a path of the host.
 
 Floor 0.
 """
@@ -13,7 +13,7 @@ import errno
 import os
 
 from sundog.container.enter import copy_tree
-from sundog.container.mountpoint import make_mount_point
+from sundog.container.mountpoint import MountPoint, make_mount_point
 from sundog.container.paths import is_directory, shown_path
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import Closing, write_all
@@ -47,8 +47,9 @@ if TYPE_CHECKING:
         def describe(self) -> str: ...  # noqa: D102
         def acquire(self) -> None: ...  # noqa: D102
         def generate(self, scratch: int, /) -> None: ...  # noqa: D102
+        def inspect(self, root: int, scratch: int, /) -> None: ...  # noqa: D102
         def attach(self) -> None: ...  # noqa: D102
-        def covers_directory(self) -> bool: ...  # noqa: D102
+        def mount_point(self) -> MountPoint: ...  # noqa: D102
         def remove(self) -> None: ...  # noqa: D102
 
 
@@ -103,6 +104,9 @@ class DetachedMount:
     def generate(self, scratch: int) -> None:
         """Make the source in the ``scratch`` tmpfs."""
 
+    def inspect(self, root: int, scratch: int) -> None:
+        """Make in ``scratch`` what depends on the mounted ``root``, a directory."""
+
     def attach(self) -> None:
         """Mount it at its destination, from the container's point of view."""
         with Closing(self.tree):
@@ -114,6 +118,10 @@ class DetachedMount:
     def covers_directory(self) -> bool:
         """Tell whether its mount point must be a directory."""
         return is_directory(self.tree)
+
+    def mount_point(self) -> MountPoint:
+        """Return what has to be at its destination."""
+        return MountPoint(self.destination, is_directory=self.covers_directory())
 
     def move(self) -> None:
         """Mount it at its destination, which exists; follow symbolic links there."""
@@ -143,7 +151,7 @@ class DetachedMount:
 
     def make_mount_point(self) -> None:
         """Make the mount point at the destination, in the image."""
-        make_mount_point(self.destination, is_directory=self.covers_directory())
+        make_mount_point(self.mount_point())
 
 
 class Bind(DetachedMount):
@@ -184,10 +192,7 @@ class Bind(DetachedMount):
         """See ``DetachedMount``."""
         if not self.in_tmpfs:
             return super().make_mount_point()
-        is_directory = self.covers_directory()
-        return make_mount_point(
-            self.destination, is_directory=is_directory, inside=RESOLVE_NO_MAGICLINKS
-        )
+        return make_mount_point(self.mount_point(), inside=RESOLVE_NO_MAGICLINKS)
 
     def move(self) -> None:
         """See ``DetachedMount``."""

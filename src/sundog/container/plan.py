@@ -66,17 +66,15 @@ class Plan:
         scratch = self.scratch = self.mount_scratch()
         try:
             operations = each(operations, lambda step: step.generate(scratch), skipped)
-            if not is_overlaid:
-                return self.root.mount(held), operations
-            mount_points = [
-                (operation.destination, operation.covers_directory())
-                for operation in operations
-                if operation.need in MADE
-            ]
-            return mount_overlaid(self.root, scratch, mount_points), operations
+            if is_overlaid:
+                made = [step.mount_point() for step in operations if step.need in MADE]
+                directory = mount_overlaid(self.root, scratch, made)
+            else:
+                directory = self.root.mount(held)
         except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
+        return directory, each(operations, lambda step: step.inspect(directory, scratch), skipped)
 
     def mount_scratch(self) -> int:
         """Mount the tmpfs for -W and for generated files; return its directory."""

@@ -9,7 +9,7 @@ import errno
 import os
 
 from sundog.container.enter import copy_tree, cover_root, topmost_mount
-from sundog.container.mountpoint import reserve_mount_point
+from sundog.container.mountpoint import reserve_mount_points
 from sundog.container.paths import OPEN_DIRECTORY, shown_path
 from sundog.errors import KernelError
 from sundog.kernel.mounts import AT_RECURSIVE, MS_RDONLY
@@ -23,6 +23,8 @@ OVERLAY_HINT = (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from sundog.container.mountpoint import MountPoint
 
     class Root(Protocol):
         """A kind of root file system.
@@ -204,12 +206,12 @@ def mount_root(root: "Root", *, writable: bool = False) -> int:
     return root.mount(root.hold(writable=writable))
 
 
-def mount_overlaid(root: "Root", scratch: int, mount_points: list[tuple[bytes, bool]]) -> int:
+def mount_overlaid(root: "Root", scratch: int, mount_points: "list[MountPoint]") -> int:
     """Mount ``root`` below an upper in the ``scratch`` tmpfs; return the directory.
 
     Layers belong to this user, so mount points can be made in them later.  A directory may belong
-    to another user.  So this makes missing ``mount_points`` (path, whether a directory) in the
-    upper now.  Changes the working directory.
+    to another user.  So this makes missing ``mount_points`` in the upper now.  Changes the working
+    directory.
     """
     for name in (b"upper", b"work"):
         os.mkdir(name, dir_fd=scratch)
@@ -217,8 +219,7 @@ def mount_overlaid(root: "Root", scratch: int, mount_points: list[tuple[bytes, b
     upper, work = place + b"upper", place + b"work"
     if root.directory:
         lower_fd, upper_fd = os.open(root.directory, OPEN_DIRECTORY), os.open(upper, OPEN_DIRECTORY)
-        for path, is_directory in dict.fromkeys(mount_points):  # a bind may be named twice
-            reserve_mount_point(path, lower_fd, upper_fd, is_directory=is_directory)
+        reserve_mount_points(mount_points, lower_fd, upper_fd)
         # By a link to /proc/self/fd, the image could make the command start above its root.
         os.close(lower_fd)
         os.close(upper_fd)

@@ -10,7 +10,7 @@ change of root, as for all ``operations``.
 import errno
 import os
 
-from sundog.container.mountpoint import INSIDE, make_mount_point
+from sundog.container.mountpoint import INSIDE, MountPoint, make_mount_point
 from sundog.container.operations import CREATED, DetachedMount, own_directory
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import printable
@@ -42,12 +42,13 @@ class Traceless:
     a mount where mount points may be made.
     """
 
-    __slots__ = ("_inside", "_made", "_mount", "_restored", "destination", "need")
+    __slots__ = ("_inside", "_link", "_made", "_mount", "_restored", "destination", "need")
 
     def __init__(self, mounted: DetachedMount, inside: int = INSIDE) -> None:
         self._mount = mounted
         self._inside = inside
         self._made: list[bytes] = []  # the innermost first
+        self._link = b""  # where it leads if it is a symbolic link
         # The directory with the outermost one: its times before, and its change time after.
         self._restored: tuple[bytes, tuple[int, int], int] | None = None
         self.destination = mounted.destination
@@ -65,9 +66,14 @@ class Traceless:
         """Make the source in the ``scratch`` tmpfs."""
         self._mount.generate(scratch)
 
-    def covers_directory(self) -> bool:
-        """Tell whether its mount point must be a directory."""
-        return self._mount.covers_directory()
+    def inspect(self, root: int, scratch: int) -> None:
+        """Make in ``scratch`` what depends on the mounted ``root``."""
+        self._mount.inspect(root, scratch)
+        self.destination, self.need = self._mount.destination, self._mount.need
+
+    def mount_point(self) -> MountPoint:
+        """Return what has to be at its destination."""
+        return self._mount.mount_point()
 
     def attach(self) -> None:
         """Mount it at its destination; make a missing mount point."""
@@ -78,8 +84,9 @@ class Traceless:
         if self._made:
             # A symlink that leads nowhere exists, and make_mount_point reports it.
             before = os.stat(path) if os.path.exists(path) else os.lstat(path)
-            is_directory = self.covers_directory()
-            make_mount_point(self.destination, is_directory=is_directory, inside=self._inside)
+            point = self.mount_point()
+            self._link = point.link
+            make_mount_point(point, inside=self._inside)
             times = (before.st_atime_ns, before.st_mtime_ns)
             self._restored = path, times, os.stat(path).st_mtime_ns
         self._mount.attach()
@@ -89,11 +96,14 @@ class Traceless:
         if self._restored is None:
             return
         try:
-            umount2(self.destination, MNT_DETACH | UMOUNT_NOFOLLOW)
+            if not self._link:
+                umount2(self.destination, MNT_DETACH | UMOUNT_NOFOLLOW)
+            elif os.readlink(self.destination) != self._link:
+                return
             parent, times, changed = self._restored
             is_as_it_was = os.stat(parent).st_mtime_ns == changed
             for path in self._made:
-                if os.path.isdir(path):
+                if os.path.isdir(path) and not os.path.islink(path):
                     os.rmdir(path)
                 else:
                     os.unlink(path)
@@ -146,14 +156,20 @@ class TreeMount(DetachedMount):
             mount_setattr(self.tree, b"", AT_EMPTY_PATH | recursive, MOUNT_ATTR_RDONLY)
 
 
-def arranged(mounts: "Sequence[DetachedMount]") -> "list[Traceless]":
+def arranged(
+    mounts: "Sequence[DetachedMount]", around: "Sequence[DetachedMount]"
+) -> "list[Traceless]":
     """Return ``mounts`` in the order of attaching: a mount inside another comes later.
 
+    ``around`` are mounts that are there before.
     Mount points are made in writable mounts; the host keeps nothing of what is written to those.
     """
     ordered = sorted(mounts, key=depth)
     return [
-        Traceless(inner, RESOLVE_NO_MAGICLINKS if lies_on_writable(inner, ordered[:at]) else INSIDE)
+        Traceless(
+            inner,
+            RESOLVE_NO_MAGICLINKS if lies_on_writable(inner, [*around, *ordered[:at]]) else INSIDE,
+        )
         for at, inner in enumerate(ordered)
     ]
 

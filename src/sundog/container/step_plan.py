@@ -207,14 +207,15 @@ class Step:
 
 def step_plan(step: "Step", *, own_pids: bool) -> Plan:
     """Return the plan of mounts of a step."""
-    operations: list[Operation] = [OwnDevices(), Bind(b"/sys", b"/sys", writable=False)]
+    devices = OwnDevices()
+    operations: list[Operation] = [devices, Bind(b"/sys", b"/sys", writable=False)]
     operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
     operations += [
         Traceless(Bind(path, path, OPTIONAL, writable=False, covers_link=True))
         for path in NETWORK_FILES
     ]
     operations += [Traceless(Bind(*bind, CREATED)) for bind in step.binds]
-    operations += arranged(step.mounts)
+    operations += arranged(step.mounts, [devices])
     return Plan(step.root, operations, writable=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from sundog.dockerfile.blanks import BLANKS
+from sundog.dockerfile.devices import DeviceSyntaxError, parse_device
 from sundog.dockerfile.flags import Flags, did_you_mean
 from sundog.dockerfile.heredocs import Heredoc, parse_marker
 from sundog.dockerfile.instructions import (
@@ -146,10 +147,10 @@ def _run(statement: Statement, place: Place) -> Run:
     args, is_exec = _command(statement.string())
     if not args:
         raise statement.fault("RUN needs a command", hint='as in RUN ["/bin/true"]')
-    for flag in flags.all("mount"):
+    for flag in flags.all("mount") + flags.all("device"):
         try:
-            parse_mount(flag.value or "")
-        except MountSyntaxError as error:
+            (parse_mount if flag.name == "mount" else parse_device)(flag.value or "")
+        except (MountSyntaxError, DeviceSyntaxError) as error:
             raise flag.word.fault(error.message, error.hint) from error
     return Run(
         place=place,

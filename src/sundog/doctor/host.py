@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 
+from sundog.doctor.devices import DEVICES
 from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import SundogError
 from sundog.kernel.refusal import file_system_of, read_state
@@ -82,4 +83,5 @@ HOST = (
     Check("subordinate IDs", _subordinate_ids, in_child=False),
     Check("temporary directory", _temporary, in_child=False),
     Check("other architectures", _architectures, in_child=False),
+    DEVICES,
 )

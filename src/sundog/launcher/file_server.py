@@ -14,16 +14,15 @@ import os
 
 from sundog.container.operations import Bind
 from sundog.container.paths import OPEN_DIRECTORY, is_directory
+from sundog.container.root_files import open_inside
 from sundog.container.squash_root import SquashRoot
-from sundog.errors import KernelError, SundogError
+from sundog.errors import SundogError
 from sundog.fuse.channel import Channel, make_channel
 from sundog.fuse.device import mount_fuse
 from sundog.fuse.messages import DEVICE_MESSAGE, FAILED, READY
 from sundog.fuse.process import become_server
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, kernel_error, printable
-from sundog.kernel.modes import S_IFMT, S_IFREG
-from sundog.kernel.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.launcher.environment import SetVariables
 from sundog.launcher.image import Image
 from sundog.launcher.inherited import await_child, discard_child_signal
@@ -223,19 +222,6 @@ def enroot_variables(data: bytes) -> list[SetVariables]:
             value = value[1:-1]
         found.append((name, value))
     return [SetVariables(found, verbatim=True)] if found else []
-
-
-def open_inside(tree: int, path: bytes) -> int:
-    """Return the regular file ``path`` of the image ``tree``, open, or -1."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-    try:
-        fd = openat2(tree, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-    except KernelError:
-        return -1
-    if os.fstat(fd).st_mode & S_IFMT == S_IFREG:
-        return fd
-    os.close(fd)
-    return -1
 
 
 def has_file(tree: int, path: bytes) -> bool:

@@ -9,6 +9,10 @@ USAGE = "ch-run [OPTION...] IMAGE [-- COMMAND [ARG...]]"
 OPTIONS = (
     ("b", "bind", "SRC[:DST[:ro]]", "show the host's SRC at DST (default: the same path)"),
     ("c", "cd", "DIR", "start COMMAND in the container's directory DIR"),
+    ("", "cdi-dirs", "DIR[:DIR]", "look for CDI specifications in these directories only"),
+    ("", "cdi-hooks", "", "run also the programs that CDI specifications name"),
+    ("", "device", "DEVICE", "show a device of CDI, VENDOR/CLASS=NAME, or a device node"),
+    ("d", "devices", "", "show all devices of all CDI specifications"),
     ("", "dry-run", "", "print what ch-run would mount and execute, and exit"),
     ("e", "env", "NAME[=VALUE]", "set a variable as it stands; without a value: the host's"),
     ("", "env-no-expand", "", "do not expand $ in the values of --set-env"),

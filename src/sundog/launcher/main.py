@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
     from sundog.container.membership import GroupChannel
     from sundog.container.root import Root
+    from sundog.launcher.devices import Devices
     from sundog.launcher.join import Joinable
     from sundog.record.identity import Identity
 
@@ -210,6 +211,8 @@ def launch(
     if native_security_fails(environment, seen):
         messages.warning(NATIVE_SECURITY_WARNING % seen)
 
+    devices = load_devices(line, environment, messages) if line.device_variables else None
+
     # The working directory may change after this line.
     path = absolute(path).rstrip(b"/") or b"/"
     homes = home_places(environment) if line.home else []
@@ -255,6 +258,7 @@ def launch(
             binds=line.binds,
             cray=exists(CRAY_DIRECTORY),
             files=files,
+            devices=None if devices is None else devices.mounts,
         )
 
     typing = typing_is_possible()
@@ -276,7 +280,10 @@ def launch(
     image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
     what = execution(line, image)
     prepared = companion.prepare(image, plan, None if group is None else group.channel)
-    enter(directory, operations, messages.verbose)
+    if devices is None:
+        enter(directory, operations, messages.verbose)
+    else:
+        devices.enter(directory, operations, plan.scratch, messages.verbose)
     if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
         lock_mounts()
     if group is not None:
@@ -360,6 +367,13 @@ def load_use_layout() -> "Callable[[CommandLine, bytes, Environment, Messages], 
     from sundog.launcher.layout import use_layout  # noqa: PLC0415
 
     return use_layout
+
+
+def load_devices(line: CommandLine, environment: Environment, messages: Messages) -> "Devices":
+    """Return what --device and --devices ask for.  Few starts load it."""
+    from sundog.launcher.devices import devices_for  # noqa: PLC0415
+
+    return devices_for(line, environment, messages)
 
 
 def load_group(

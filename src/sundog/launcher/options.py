@@ -10,7 +10,7 @@ Floor 0.  Values are bytes.
 
 from sundog import __version__
 from sundog.container.paths import absolute
-from sundog.errors import SundogError, UsageError
+from sundog.errors import SundogError
 from sundog.kernel.libc import printable
 from sundog.launcher.bind_option import parse_bind
 from sundog.launcher.environment import (
@@ -24,14 +24,10 @@ from sundog.launcher.environment import (
     parse_variable,
     read_variables,
 )
-from sundog.launcher.help import ACCEPTED, INSTEAD, OPTIONS, help_text, usage_text
+from sundog.launcher.help import ACCEPTED, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
-from sundog.spelling import nearest
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from sundog.launcher.option_scan import scan
 
 OVERLAY_SIZE_DEFAULT = b"12%"
 
@@ -50,8 +46,13 @@ class CommandLine:
     """The options and operands of one ``ch-run``."""
 
     __slots__ = (
+        "all_devices",
         "binds",
+        "cdi_dirs",
+        "cdi_hooks",
         "changes",
+        "device_variables",
+        "devices",
         "directory",
         "dry",
         "expand",
@@ -83,6 +84,9 @@ class CommandLine:
         self.operands: list[bytes] = []
         self.binds: list[tuple[bytes, bytes, bool]] = []
         self.changes: list[EnvironmentChange] = []
+        self.devices: list[bytes] = []
+        self.device_variables: SetVariables | None = None
+        self.cdi_dirs: bytes | None = None
         self.directory: bytes | None = None
         self.mount_point: bytes | None = None
         self.storage: bytes | None = None
@@ -94,7 +98,7 @@ class CommandLine:
         self.join_tag: bytes | None = None
         self.user = b""
         self.expand = self.fallback = self.mpi_env = self.passwd = True
-        self.dry = self.home = self.join = False
+        self.all_devices = self.cdi_hooks = self.dry = self.home = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
@@ -121,6 +125,26 @@ class CommandLine:
     def read_cd(self, value: bytes) -> None:
         """-c, --cd DIR."""
         self.directory = value
+
+    def read_cdi_dirs(self, value: bytes) -> None:
+        """--cdi-dirs DIR[:DIR]."""
+        self.cdi_dirs = value
+
+    def read_cdi_hooks(self, _: None) -> None:
+        """--cdi-hooks."""
+        self.cdi_hooks = True
+
+    def read_device(self, value: bytes) -> None:
+        """--device DEVICE; its variables will be set in the order of the command line."""
+        self.devices.append(value)
+        self.device_variables = SetVariables([], verbatim=True)
+        self.changes.append(self.device_variables)
+
+    def read_devices(self, _: None) -> None:
+        """-d, --devices."""
+        self.all_devices = True
+        self.device_variables = SetVariables([], verbatim=True)
+        self.changes.append(self.device_variables)
 
     def read_dry_run(self, _: None) -> None:
         """--dry-run."""
@@ -289,95 +313,3 @@ class CommandLine:
     def read_version(self, _: None) -> None:
         """-V, --version; on standard error, as in Charliecloud."""
         raise Finished(0, __version__ + "\n", on_stderr=True)
-
-
-def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str, bytes | None]]":
-    """Yield the long name and the argument of each option, ("operand", word) for each operand.
-
-    ("accepted", word) stands for an option of podman that does nothing here; after an operand it
-    probably is an option of COMMAND, and an error.  Without ``permute`` the first operand ends the
-    options, as in POSIX.
-    """
-    words = iter(arguments)
-    accepted = ACCEPTED
-    for word in words:
-        if word == b"--":
-            break
-        if word in accepted:
-            yield "accepted", word
-        elif word.startswith(b"--"):
-            name, equals, value = word[2:].partition(b"=")
-            long, argument = find_long(name)
-            if not argument and equals:
-                raise usage_error(f"option '--{long}' doesn't allow an argument")
-            if equals:
-                yield long, value
-            elif not argument or argument.startswith("["):
-                yield long, None
-            else:
-                yield long, next_argument(words, f"option '--{long}' requires an argument")
-        elif word.startswith(b"-") and word != b"-":
-            letters = word[1:]
-            while letters:
-                long, argument = find_short(letters[:1])
-                letter, letters = letters[:1], letters[1:]
-                if not argument:
-                    yield long, None
-                    continue
-                if letters or argument.startswith("["):
-                    yield long, letters or None  # the rest of the word is the argument
-                else:
-                    text = f"option requires an argument -- '{printable(letter)}'"
-                    yield long, next_argument(words, text)
-                break
-        else:
-            yield "operand", word
-            accepted = {}
-            if not permute:
-                break
-    for word in words:
-        yield "operand", word
-
-
-def find_long(name: bytes) -> tuple[str, str]:
-    """Return (long name, argument) of the option ``name``, which may be abbreviated.
-
-    Raises UsageError.
-    """
-    shown = printable(name)
-    found = [(long, argument) for _, long, argument, _ in OPTIONS if long.startswith(shown)]
-    for option in found:
-        if option[0] == shown:
-            return option
-    if not found:
-        text = f"unrecognized option '--{shown}'"
-        if shown in INSTEAD:
-            raise UsageError(text, INSTEAD[shown])
-        near = nearest(shown, [long for _, long, _, _ in OPTIONS])
-        raise usage_error(text, f"did you mean --{near}? " if near else "")
-    if len(found) > 1:
-        names = " ".join(f"'--{long}'" for long, _ in found)
-        raise usage_error(f"option '--{shown}' is ambiguous; possibilities: {names}")
-    return found[0]
-
-
-def find_short(letter: bytes) -> tuple[str, str]:
-    """Return (long name, argument) of the option -``letter``."""
-    shown = printable(letter).replace("h", "?")  # -h is -?
-    for short, long, argument, _ in OPTIONS:
-        if short == shown:
-            return long, argument
-    raise usage_error(f"invalid option -- '{shown}'")
-
-
-def next_argument(words: "Iterator[bytes]", complaint: str) -> bytes:
-    """Return the next word as the argument of an option, even if it begins with "-"."""
-    word = next(words, None)
-    if word is None:
-        raise usage_error(complaint)
-    return word
-
-
-def usage_error(text: str, suggestion: str = "") -> UsageError:
-    """Return the exception for a command line with wrong syntax."""
-    return UsageError(text, f"{suggestion}see: ch-run --help; write options for COMMAND after --")

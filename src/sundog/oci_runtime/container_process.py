@@ -19,6 +19,7 @@ import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from sundog.container.enter import enter_namespaces, lock_mounts
+from sundog.container.hooks import run_hooks
 from sundog.container.missing_points import add_missing_points
 from sundog.container.operations import Bind
 from sundog.container.plan import Plan, enter
@@ -38,7 +39,6 @@ from sundog.kernel.namespaces import (
 from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import set_dumpable, set_pdeathsig
 from sundog.oci_runtime.console import Console, host_multiplexer
-from sundog.oci_runtime.hooks import run_hooks
 from sundog.oci_runtime.image_root import RootSource
 from sundog.oci_runtime.link import MADE, MOUNTED, READY, Link
 from sundog.oci_runtime.mounts import operations

@@ -7,6 +7,7 @@ import os
 import time
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
+from sundog.container.hooks import run_hooks
 from sundog.errors import PidNamespaceRefused, SundogError, UsageError
 from sundog.kernel.descriptors import INT_SIZE
 from sundog.kernel.files import Closing
@@ -16,7 +17,6 @@ from sundog.kernel.modes import S_IFMT, S_IFSOCK
 from sundog.oci.bundle import FORCE_ANNOTATION
 from sundog.oci_runtime.console import connect_console
 from sundog.oci_runtime.container_process import Making, as_error, be_maker
-from sundog.oci_runtime.hooks import run_hooks
 from sundog.oci_runtime.link import ENDED, MADE, MOUNTED, READY, Link
 from sundog.oci_runtime.members import mount_namespace_id
 from sundog.oci_runtime.process import FORCES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sundog import __version__
+from sundog.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 from sundog.oci.bundle import (
     FORCE_ANNOTATION,
     IMAGE_ANNOTATION,
@@ -12,7 +13,6 @@ from sundog.oci.bundle import (
 from sundog.oci_runtime.capabilities import CAPABILITIES
 from sundog.oci_runtime.container_process import NAMESPACES
 from sundog.oci_runtime.lifecycle import print_json
-from sundog.oci_runtime.mount_options import ATTRIBUTES, BINDS, IGNORED
 from sundog.oci_runtime.specification import HOOK_STAGES
 
 TYPE_CHECKING = False

@@ -95,7 +95,7 @@ def run_late_hooks(stage: str, container: Container, place: Place, status: str) 
     """Run the hooks of a stage after ``create``.  Raises SundogError."""
     if not container.hooks.get(stage):
         return
-    from sundog.oci_runtime.hooks import run_hooks  # noqa: PLC0415 - few containers have any
+    from sundog.container.hooks import run_hooks  # noqa: PLC0415 - few containers have any
     from sundog.oci_runtime.specification import Reader, parse_hooks  # noqa: PLC0415
 
     reader = Reader(container.hooks, f"state of {place.id}", RuntimeConfigError)

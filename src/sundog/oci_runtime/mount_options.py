@@ -5,16 +5,12 @@ Specification: runtime-spec, config.md "Linux mount options"; mount_setattr(2).
 
 from __future__ import annotations
 
+from sundog.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 from sundog.errors import RuntimeConfigError
 from sundog.kernel.libc import escaped, printable
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_RECURSIVE,
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_NOSYMFOLLOW,
-    MOUNT_ATTR_RDONLY,
     mount_setattr,
 )
 
@@ -23,28 +19,6 @@ if TYPE_CHECKING:
     from sundog.oci_runtime.log import Log
     from sundog.oci_runtime.specification import MountEntry
 
-# Options that set an attribute of a mount; with "r" in front, of all mounts below it, too.
-ATTRIBUTES = {
-    "ro": MOUNT_ATTR_RDONLY,
-    "nosuid": MOUNT_ATTR_NOSUID,
-    "nodev": MOUNT_ATTR_NODEV,
-    "noexec": MOUNT_ATTR_NOEXEC,
-    "nosymfollow": MOUNT_ATTR_NOSYMFOLLOW,
-}
-BINDS = ("bind", "rbind")
-# Options without effect: those that are so anyway, and those about other mount namespaces.
-IGNORED = frozenset(
-    (
-        *("async", "atime", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "loud"),
-        *("lazytime", "mand", "noatime", "nodiratime", "noiversion", "nolazytime", "nomand"),
-        *("norelatime", "nostrictatime", "private", "relatime", "rprivate", "rshared", "rslave"),
-        *("runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "sync"),
-        *("symfollow", "unbindable", "rdev", "rexec", "rrelatime", "rrw", "rstrictatime", "rsuid"),
-        *("ratime", "rdiratime", "rnorelatime", "rnostrictatime", "rsymfollow"),
-        *("rnoatime", "rnodiratime"),
-        "tmpcopyup",
-    )
-)
 IMPOSSIBLE = ("idmap", "ridmap")
 _TOO_LONG = 4000  # bytes of data: mount(2) copies a page
 

@@ -9,6 +9,7 @@ import posixpath
 
 from sundog.errors import UsageError
 from sundog.podman import variables
+from sundog.podman.devices import device_options
 from sundog.podman.users import who
 from sundog.podman.volumes import mount, tmpfs, volume
 
@@ -135,6 +136,7 @@ def run_line(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
     arguments += passed.options
+    arguments += device_options(line, variables.chosen(line, caller.environment, read_file))
     if tag is not None:
         arguments.append(f"--join-tag={tag}")
     arguments += [image, *(["--", *command] if command else [])]

@@ -18,13 +18,6 @@ def _is_same_port(value: str) -> bool:
     return bool(outside) and outside == inside.partition("/")[0]
 
 
-def _is_same_device(value: str) -> bool:
-    """Tell whether a device of the host keeps its name: all are in the container's /dev."""
-    source, _, rest = value.partition(":")
-    target = rest.partition(":")[0] or source
-    return source.startswith("/dev/") and (target == source or not target.startswith("/"))
-
-
 # What run and exec share.
 _COMMAND = (
     Option("--interactive -i", "", TAKEN, "keep standard input open"),
@@ -44,6 +37,8 @@ RUN = (
     Option("--help", "", TAKEN, "print this help and exit"),  # -h is --hostname
     Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show the host's SRC at DST"),
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "the same, spelled out"),
+    Option("--device", "DEVICE", TAKEN, "a device of CDI, VENDOR/CLASS=NAME, or a device node"),
+    Option("--gpus", "all|NUMBER|device=LIST", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
     Option("--tmpfs", "DIR", TAKEN, "an empty DIR; /tmp always is one"),
     Option("--env-host", "", TAKEN, "take the host's variables, too"),
     Option("--entrypoint", "WORD|JSON", TAKEN, 'in place of the image\'s ENTRYPOINT; "" for none'),
@@ -104,14 +99,10 @@ RUN = (
     Option("--oom-score-adj", "NUMBER", WARNED, _JOB),
     Option("--ulimit", "LIMIT", WARNED, "your own limits hold", harmless=one_of("host")),
     Option("--sysctl", "NAME=VALUE", WARNED, "the host's settings hold"),
-    Option("--gpus", "LIST", WARNED, "the devices are there; bind the libraries with -v"),
     Option("--health-cmd", "COMMAND", WARNED, "nothing checks health"),
     Option("--health-interval", "TIME", WARNED, "nothing checks health"),
     Option("--no-healthcheck", "", HELD, "nothing checks health"),
     # What the command would miss.
-    Option("--device", "DEVICE", REFUSED, "the host's /dev is there, with its own names",
-           "use the name that the device has on the host",
-           harmless=_is_same_device),
     Option("--publish -p", "PORTS", REFUSED, f"{_OWN_NETWORK}, so no port can be mapped",
            "leave it out, and have the program listen on a port of the host",
            harmless=_is_same_port),

@@ -26,6 +26,7 @@ _HOSTS_OWN = frozenset({"HOME", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR",
 # those of the host, and the command does not.
 _STEERING = (
     *("HOME", "PATH", "TERM", "TMPDIR", "USER", "LANG", "POSIXLY_CORRECT", "IFS", "ENV", "PS4"),
+    "XDG_CONFIG_HOME",
     *("SHELLOPTS", "BASHOPTS", "BASH_ENV", "GLIBC_TUNABLES", "GCONV_PATH"),
 )
 _STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "MALLOC_")

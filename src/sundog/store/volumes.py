@@ -14,7 +14,7 @@ import errno
 import os
 import posixpath
 
-from sundog.container.mountpoint import reserve_mount_point
+from sundog.container.mountpoint import MountPoint, reserve_mount_point
 from sundog.kernel.files import Closing
 from sundog.kernel.process import Umask
 from sundog.store.metadata import encoded
@@ -52,7 +52,7 @@ def make_volumes(volumes: Sequence[bytes], image: int, own: int) -> None:
     with Umask(0o022):
         for volume in volumes:
             try:
-                reserve_mount_point(volume, image, own, is_directory=True)
+                reserve_mount_point(MountPoint(volume, is_directory=True), image, own)
             except OSError as error:
                 if error.errno not in _NO_PLACE:
                     raise

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sundog.builder.files.context import BuildContext
     from sundog.builder.keys import Field
     from sundog.builder.report import Report
+    from sundog.builder.run.devices import RunDevices
     from sundog.builder.run.heredoc_command import Script
     from sundog.builder.secrets import Secret, SshAgents
     from sundog.container.root import Root
@@ -187,11 +188,13 @@ class RunMounts:
     store: Store
     report: Report
     metadata: Mapping[bytes, bytes] = field(default_factory=dict)
+    devices: RunDevices | None = None
 
     def key(self) -> Field:
         """Return the mounts' part of the key of the RUN; raise BuildError for a missing file."""
         scripts: Field = [(script.name, script.text) for script in self.scripts]
-        return [[mount.key() for mount in self.mounts], scripts]
+        devices = [] if self.devices is None else self.devices.key()
+        return [[mount.key() for mount in self.mounts], scripts, *devices]
 
     @contextmanager
     def prepared(self) -> Iterator[PreparedMounts]:
@@ -216,6 +219,11 @@ class RunMounts:
                 prepared.operations.append(_file(encoded(script.text), path, _SCRIPT_MODE))
             for target, contents in self.metadata.items():
                 prepared.operations.append(FileMount(contents, target, DESIRED, writable=False))
+            found = None if self.devices is None else self.devices.injection()
+            if found is not None:
+                prepared.operations += found.mounts
+                pairs = [(os.fsdecode(name), os.fsdecode(value)) for name, value in found.variables]
+                prepared.environment.update(pairs)
             yield prepared
 
     def _tell_waiting(self, name: str) -> None:

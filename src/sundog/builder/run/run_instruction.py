@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sundog.builder.files.context import BuildContext
 from sundog.builder.metadata import DEFAULT_SHELL, command_text
+from sundog.builder.run.devices import RunDevices
 from sundog.builder.run.heredoc_command import from_file, heredoc_text, run_command
 from sundog.builder.run.inject import inject
 from sundog.builder.run.mounts import ContextOrigin, ImageOrigin, RunMount, RunMounts
@@ -11,6 +12,7 @@ from sundog.builder.run.step import RunStep
 from sundog.builder.scope import PROXY_ARGS
 from sundog.builder.tree_step import absolute, encoded
 from sundog.builder.user import emulated_user, is_root
+from sundog.dockerfile.devices import DeviceSyntaxError, parse_device
 from sundog.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
 from sundog.dockerfile.words import expand
 from sundog.kernel.process import LONGEST_STRING
@@ -76,6 +78,7 @@ def make_run_step(
         state.store,
         state.report,
         metadata_files(config),
+        _devices(state, instruction, scope.variables(environment)),
     )
     if instruction.security == _INSECURE:
         state.report.info(_SECURITY_NOTE)
@@ -108,6 +111,24 @@ def make_run_step(
         fakeroot=fakeroot,
     )
     return step, new_command(hooked) if hooked != argv else ""
+
+
+def _devices(
+    state: BuildState, instruction: Run, variables: Mapping[str, str]
+) -> RunDevices | None:
+    """Return the devices of a RUN, None for none; raise DockerfileError for an invalid flag."""
+    options, dockerfile = state.options.run, state.dockerfile
+    if not instruction.devices and not options.devices:
+        return None
+    found = []
+    for text in instruction.devices:
+        try:
+            found.append(parse_device(expand(text, variables, dockerfile.escape)))
+        except DeviceSyntaxError as error:
+            raise dockerfile.error(
+                instruction, error.message, near=text, hint=error.hint
+            ) from error
+    return RunDevices(tuple(found), options.devices, options.cdi_directories, state.report)
 
 
 def too_long(argv: Sequence[str], variables: Mapping[str, str]) -> str:

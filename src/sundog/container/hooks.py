@@ -2,9 +2,9 @@
 
 Specification: runtime-spec, config.md "POSIX-platform Hooks".  The state is on standard input.  A
 hook's output is shown if it fails.  This module works after a change of root, too.
-"""
 
-from __future__ import annotations
+Floor 0.
+"""
 
 import os
 import select
@@ -28,15 +28,29 @@ from sundog.kernel.process import execve
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
 
-    from sundog.oci_runtime.specification import Hook
+    class HookProgram(Protocol):
+        """A program with its arguments; ``timeout`` is in seconds, None for no limit."""
 
-_OUTPUT_LIMIT = 4096  # bytes of a hook's output that an error shows
-_PIECE = 1 << 16
-_EXIT_NO_PROGRAM = 127
+        @property
+        def path(self) -> bytes: ...  # noqa: D102
+        @property
+        def args(self) -> Sequence[bytes]: ...  # noqa: D102
+        @property
+        def env(self) -> Sequence[bytes]: ...  # noqa: D102
+        @property
+        def timeout(self) -> int | None: ...  # noqa: D102
 
 
-def run_hooks(stage: str, hooks: Sequence[Hook], state: bytes, directory: bytes = b"") -> None:
+HOOK_OUTPUT_LIMIT = 4096  # bytes of a hook's output that an error shows
+HOOK_OUTPUT_PIECE = 1 << 16
+EXIT_NO_PROGRAM = 127
+
+
+def run_hooks(
+    stage: str, hooks: "Sequence[HookProgram]", state: bytes, directory: bytes = b""
+) -> None:
     """Run the hooks of a stage, one after the other, in ``directory`` if that is given.
 
     ``state`` is the container's state as JSON.  Raises SundogError for the first that fails.
@@ -47,16 +61,26 @@ def run_hooks(stage: str, hooks: Sequence[Hook], state: bytes, directory: bytes 
             raise SundogError(f"{stage} hook {number} failed: {printable(hook.path)}: {problem}")
 
 
-def run_hook(hook: Hook, state: bytes, directory: bytes = b"") -> str:
-    """Run one hook; return "", or how it failed.  It may leave processes in the background."""
+def run_hook(
+    hook: "HookProgram",
+    state: bytes,
+    directory: bytes = b"",
+    root: int = -1,
+    kept: "Sequence[int]" = (),
+) -> str:
+    """Run one hook; return "", or how it failed.  It may leave processes in the background.
+
+    The hook is a program of the host if there is a ``directory``, in which it runs, or a ``root``,
+    the host's root directory; else it is one of the container.  It has the descriptors ``kept``.
+    """
     state_end, write_end = os.pipe()
     read_end, output = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            be_hook(hook, state_end, output, directory)
+            be_hook(hook, state_end, output, directory=directory, root=root, kept=kept)
         finally:
-            os._exit(_EXIT_NO_PROGRAM)
+            os._exit(EXIT_NO_PROGRAM)
     os.close(state_end)
     os.close(output)
     process = os.pidfd_open(child)
@@ -106,8 +130,8 @@ def attend(
                 poll.unregister(write_end)
                 os.close(write_end)
         if read_end in events:
-            piece = os.read(read_end, _PIECE)
-            told += piece[: _OUTPUT_LIMIT - len(told)]
+            piece = os.read(read_end, HOOK_OUTPUT_PIECE)
+            told += piece[: HOOK_OUTPUT_LIMIT - len(told)]
             if not piece:
                 poll.unregister(read_end)
         has_ended = process in events
@@ -116,18 +140,31 @@ def attend(
     return told, not has_ended
 
 
-def be_hook(hook: Hook, state_end: int, output: int, directory: bytes) -> None:
+def be_hook(
+    hook: "HookProgram",
+    state_end: int,
+    output: int,
+    *,
+    directory: bytes,
+    root: int,
+    kept: "Sequence[int]",
+) -> None:
     """Become the hook; return if that fails."""
+    if root >= 0:
+        os.fchdir(root)
+        os.chroot(b".")
     os.dup2(state_end, STDIN_FILENO)
     os.dup2(output, STDOUT_FILENO)
     os.dup2(output, STDERR_FILENO)
-    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO))
+    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))
+    for fd in kept:
+        os.set_inheritable(fd, True)
     for number in (SIGPIPE, SIGXFSZ):
         signal(number, SIG_DFL)
     pthread_sigmask(SIG_SETMASK, ())
     if directory:
         os.chdir(directory)
-    # Without ``directory``, the root is the container's, and the hook may be a file of an image.
-    failure = 0 if directory else refusal_to_execute(hook.path)
+    # Otherwise the root is the container's, and the hook may be a file of an image.
+    failure = 0 if directory or root >= 0 else refusal_to_execute(hook.path)
     failure = failure or -execve(hook.path, list(hook.args or (hook.path,)), list(hook.env))
     os.write(STDERR_FILENO, os.strerror(failure).encode())

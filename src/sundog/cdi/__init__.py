@@ -1,0 +1,1 @@
+"""The Container Device Interface: what files of a host say about devices; nothing of containers."""
