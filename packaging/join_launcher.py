@@ -80,6 +80,7 @@ MODULES = {
     "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
     "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.launcher.join", "group_for"),
+    "ch_run_host_mpi": Joined("sundog.host_mpi.prepare", "HostMpi"),
     "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
     "ch_run_fuse": Joined("sundog.fuse.program", "serve_one()", is_addition=False),
 }

@@ -38,9 +38,8 @@ from sundog.kernel.files import (
     Closing,
     close_all_but,
 )
-from sundog.kernel.libc import encode_text, printable
+from sundog.kernel.libc import printable
 from sundog.kernel.modes import S_IFMT, S_IFREG
-from sundog.kernel.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.namespaces import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -55,6 +54,7 @@ from sundog.kernel.process import (
     set_no_new_privs,
     set_pdeathsig,
 )
+from sundog.linker.search import LINKER_DIRECTORIES, names_in
 from sundog.linker.shared_object import ElfError, SharedObject
 
 TYPE_CHECKING = False
@@ -97,10 +97,8 @@ ERROR_SIZE = 4096  # bytes of the program's messages that are kept
 PR_CAPBSET_DROP = 24
 CONFINED = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC  # some sites forbid one of them
 
-LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
 GLIBC_LINKERS = (b"ld-linux", b"ld64.so.")  # how the names of glibc's linkers begin
 MUSL_LINKERS = b"ld-musl-"
-MOST_NAMES = 100_000  # in a directory of an image
 
 CACHE_ANSWER, ERROR_ANSWER = b"+", b"-"
 
@@ -150,27 +148,11 @@ def has_glibc(root: int) -> bool:
     """Tell whether the image in the directory ``root`` has a dynamic linker of glibc, not musl."""
     found = False
     for directory in LINKER_DIRECTORIES:
-        for name in image_names(root, directory):
+        for name in names_in(root, directory):
             if name.startswith(MUSL_LINKERS):
                 return False
             found = found or name.startswith(GLIBC_LINKERS)
     return found
-
-
-def image_names(root: int, directory: bytes) -> list[bytes]:
-    """Return the names in a directory of the image ``root``; none if there is no such directory."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = openat2(root, directory, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-    except KernelError:
-        return []
-    names: list[bytes] = []
-    with Closing(fd), os.scandir(fd) as entries:
-        for entry in entries:
-            names.append(encode_text(entry.name))
-            if len(names) == MOST_NAMES:
-                break
-    return names
 
 
 def answer_of_child(
