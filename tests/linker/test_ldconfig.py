@@ -170,7 +170,7 @@ WAITING = {
 def test_a_program_that_does_not_end(
     glibc: Path, shown: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ldconfig, "LONGEST_RUN", 1)
+    monkeypatch.setattr(ldconfig, "LDCONFIG_SECONDS", 1)
     monkeypatch.setattr(ldconfig, "HOST_PROGRAMS", ())
     script(glibc, text)
     with pytest.raises(SundogError, match="/sbin/ldconfig takes more than 1 seconds"):

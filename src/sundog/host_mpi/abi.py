@@ -13,8 +13,8 @@ Floor 0.
 
 from sundog.kernel.libc import printable
 
-MAJOR, FULL, STRICT = "major", "full", "strict"
-COMPATIBILITIES = (MAJOR, FULL, STRICT)
+MAJOR_FITS, FULL_FITS, STRICT_FITS = "major", "full", "strict"
+COMPATIBILITIES = (MAJOR_FITS, FULL_FITS, STRICT_FITS)
 
 # The libraries of an MPI that programs are linked with, by their linker names.
 MPI_LIBRARIES = (
@@ -83,9 +83,9 @@ def misfit(host: tuple[int, ...], image: tuple[int, ...], compatibility: str) ->
 
     The two have the same major number.  A reason without a refusal is a warning.
     """
-    if compatibility == MAJOR:
+    if compatibility == MAJOR_FITS:
         return False, ""
-    is_strict = compatibility == STRICT
+    is_strict = compatibility == STRICT_FITS
     if len(host) < 2 or len(image) < 2:
         return is_strict, "the minor versions are not known" if is_strict else ""
     if host[1] < image[1]:

@@ -10,7 +10,7 @@ import os
 
 from sundog.container.variables import Environment
 from sundog.errors import SundogError
-from sundog.host_mpi.abi import COMPATIBILITIES, FULL
+from sundog.host_mpi.abi import COMPATIBILITIES, FULL_FITS
 from sundog.kernel.libc import escaped, printable
 from sundog.spelling import nearest
 
@@ -23,7 +23,7 @@ LARGEST_PROFILE = 1 << 20  # bytes
 
 PROFILE_HINT = "see ch-run --help, and the chapter on the host's MPI in docs/cluster.md"
 STRING_LISTS = ("libraries", "dependencies", "plugins", "providers", "binds", "image_directories")
-FIELDS = (*STRING_LISTS, "description", "compatibility", "environment", "host_glibc")
+PROFILE_FIELDS = (*STRING_LISTS, "description", "compatibility", "environment", "host_glibc")
 
 
 class HostProfile:
@@ -71,7 +71,7 @@ class HostProfile:
                     raise mistake(path, f"{name}: {printable(value)} is not an absolute path")
         if path and not self.libraries:
             raise mistake(path, "libraries: the profile names no library of MPI")
-        compatibility = table.get("compatibility", FULL)
+        compatibility = table.get("compatibility", FULL_FITS)
         if compatibility not in COMPATIBILITIES:
             raise mistake(path, f"compatibility: one of {', '.join(COMPATIBILITIES)}")
         self.compatibility = str(compatibility)
@@ -156,9 +156,9 @@ def parsed(path: bytes, text: str) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise mistake(path, f"it is not TOML: {error}") from None
     for name in table:
-        if name not in FIELDS:
-            near = nearest(name, FIELDS)
-            more = f"; did you mean {near}?" if near else f"; known: {' '.join(FIELDS)}"
+        if name not in PROFILE_FIELDS:
+            near = nearest(name, PROFILE_FIELDS)
+            more = f"; did you mean {near}?" if near else f"; known: {' '.join(PROFILE_FIELDS)}"
             raise mistake(path, f"there is no field {escaped(name)}{more}")
     return table
 

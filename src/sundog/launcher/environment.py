@@ -172,6 +172,11 @@ def read_image_variables(delimiter: bytes, path: bytes) -> list[tuple[bytes, byt
         with open(fd, "rb") as file:
             data = file.read()
     except (KernelError, OSError) as error:
+        if path != IMAGE_ENVIRONMENT:
+            raise SundogError(
+                "the group's container has not the host's MPI",
+                "give --host-mpi to all processes of a group, or to none",
+            ) from None
         raise unreadable(path, error) from None
     return split_variables(data, path, delimiter)
 

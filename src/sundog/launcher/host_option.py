@@ -40,7 +40,8 @@ def host_mpi_of(
     return HostMpi(
         line.host_mpi,
         environment,
-        kept.directory,
+        # The storage directory is opened again in the namespaces.
+        os.dup(kept.directory) if kept.directory >= 0 else -1,
         host_glibc=line.host_glibc,
         writable=line.write,
         told=messages.verbose,

@@ -79,19 +79,20 @@ HOST_PROGRAM_PLACE = OUTPUT_PLACE + b"/ldconfig"
 PROGRAM_OPTIONS = (b"-i", b"-X", b"-C", OUTPUT_PLACE + b"/" + OUTPUT_NAME)
 PROGRAM_ENVIRONMENT = [b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL=C"]
 
-LONGEST_RUN = 30  # seconds
+LDCONFIG_SECONDS = 30  # seconds
 LARGEST_CACHE = 16 << 20  # bytes
 OUTPUT_SIZE = 2 * LARGEST_CACHE + (1 << 20)  # ldconfig writes a draft first
 MOST_MEMORY = 2 << 30  # bytes of addresses
 LIMITS = (
     (RLIMIT_AS, MOST_MEMORY),
     (RLIMIT_CORE, 0),
-    (RLIMIT_CPU, LONGEST_RUN),
+    (RLIMIT_CPU, LDCONFIG_SECONDS),
     (RLIMIT_FSIZE, LARGEST_CACHE),
     (RLIMIT_NPROC, 0),  # where a site forbids PID namespaces, no process may stay
 )
-SCRATCH_SIZE = 1 << 20
+CONFINED_SCRATCH = 1 << 20
 NO_PROGRAM = "the image has no ldconfig, and the host has none that is linked statically"
+PROGRAM_HINT = "install ldconfig in the image, or on the host one that is linked statically"
 ERROR_SIZE = 4096  # bytes of the program's messages that are kept
 
 PR_CAPBSET_DROP = 24
@@ -100,7 +101,7 @@ CONFINED = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC  # some sites forbid one o
 GLIBC_LINKERS = (b"ld-linux", b"ld64.so.")  # how the names of glibc's linkers begin
 MUSL_LINKERS = b"ld-musl-"
 
-CACHE_ANSWER, ERROR_ANSWER = b"+", b"-"
+CACHE_ANSWER, ERROR_ANSWER, ANSWER_HINT = b"+", b"-", b"\0"
 
 
 def make_linker_cache(
@@ -125,7 +126,7 @@ def make_linker_cache(
     Returns None if the image has no linker of glibc, which alone reads the cache: then prepend the
     folders to $LD_LIBRARY_PATH.  Otherwise the result begins with one of ``CACHE_MAGICS`` and has
     at most ``LARGEST_CACHE`` bytes; all else about it is the image's word.  Raises SundogError if
-    neither the image's ldconfig nor the host's makes a cache within ``LONGEST_RUN`` seconds.  The
+    neither the image's ldconfig nor the host's makes a cache in ``LDCONFIG_SECONDS``.  The
     children are reaped; a caller that hides them from its own command discards their SIGCHLD.
     """
     with Closing(topmost_mount()) as root:
@@ -138,9 +139,10 @@ def make_linker_cache(
         if answer[:1] == CACHE_ANSWER:
             return answer[1:]
         fault = answer[1:] or fault
+    reason, _, hint = fault.partition(ANSWER_HINT)
     raise SundogError(
-        f"can't make {LINKER_CACHE.decode()} for the image: {printable(fault) or NO_PROGRAM}",
-        "install ldconfig in the image, or on the host one that is linked statically",
+        f"can't make {LINKER_CACHE.decode()} for the image: {printable(reason) or NO_PROGRAM}",
+        printable(hint) or PROGRAM_HINT,
     )
 
 
@@ -206,7 +208,8 @@ def confined_answer(
         reason = said.strip().rpartition(b"\n")[2] or b"it made no cache"
         return ERROR_ANSWER + (host_program or programs[0]) + b": " + reason
     except SundogError as error:
-        return ERROR_ANSWER + error.message.encode("utf-8", "backslashreplace")
+        texts = [text.encode("utf-8", "backslashreplace") for text in (error.message, error.hint)]
+        return ERROR_ANSWER + ANSWER_HINT.join(texts)
     except OSError as error:
         return ERROR_ANSWER + os.strerror(error.errno or 0).encode()
 
@@ -224,7 +227,7 @@ def show_in_confinement(operations: "Sequence[Operation]", host_program: bytes) 
     for operation in shown:
         operation.acquire()
     # Nothing else of the host is needed; this namespace alone sees the tmpfs.
-    mount_tmpfs(OUTPUT_PLACE, SCRATCH_SIZE)
+    mount_tmpfs(OUTPUT_PLACE, CONFINED_SCRATCH)
     scratch = os.open(OUTPUT_PLACE, OPEN_DIRECTORY)
     for operation in shown:
         operation.generate(scratch)
@@ -258,7 +261,7 @@ def run_confined(command: list[bytes]) -> bytes:
     ended = os.pidfd_open(child)
     waiting = poll()
     waiting.register(ended, POLLIN)
-    in_time = waiting.poll(LONGEST_RUN * 1000)
+    in_time = waiting.poll(LDCONFIG_SECONDS * 1000)
     os.kill(child, SIGKILL)  # as PID 1 it takes all others with it
     os.waitpid(child, 0)
     try:
@@ -268,7 +271,7 @@ def run_confined(command: list[bytes]) -> bytes:
     os.close(ended)
     os.close(said)
     if not in_time:
-        raise SundogError(f"{printable(command[0])} takes more than {LONGEST_RUN} seconds")
+        raise SundogError(f"{printable(command[0])} takes more than {LDCONFIG_SECONDS} seconds")
     return text
 
 

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 LINKER_CONFIGURATION = b"/etc/ld.so.conf"
 LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
+MULTIARCH = b"-linux-gnu"
 HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
 
 MOST_NAMES = 100_000  # in a directory
-MOST_DIRECTORIES = 256
+MOST_SEARCHED = 256  # directories that the configuration names
 MOST_FILES_INCLUDED = 256
 LARGEST_CONFIGURATION = 1 << 16  # bytes of a file
 INSIDE_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -67,10 +68,15 @@ class LibrarySearch:
     def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
         self.root = root
         self.configuration = [LINKER_CONFIGURATION]  # the files of its configuration
-        wanted = [*first, *self._configured(LINKER_CONFIGURATION), *LINKER_DIRECTORIES]
+        wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:MOST_SEARCHED]
+        for directory in LINKER_DIRECTORIES:
+            # Debian's linker searches those of its architecture, which its configuration may lack.
+            multiarch = [name for name in names_in(root, directory) if MULTIARCH in name]
+            wanted += [directory + b"/" + name for name in multiarch]
+            wanted.append(directory)
         self.directories: list[bytes] = []
         self._names: list[tuple[bytes, list[bytes]]] = []
-        for directory in list(dict.fromkeys(wanted))[:MOST_DIRECTORIES]:
+        for directory in dict.fromkeys(wanted):
             newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
             for place in (*newer, directory):
                 names = names_in(root, place)

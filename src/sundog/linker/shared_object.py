@@ -28,7 +28,7 @@ VER_FLG_BASE = 1  # the file's own name, which is no version
 MOST_SEGMENTS = 512
 MOST_ENTRIES = 16384  # in the dynamic section
 LARGEST_TABLE = 64 << 20  # bytes of strings; names and bookkeeping of the largest MPIs take 5
-LONGEST_NAME = 4096
+LONGEST_TABLE_NAME = 4096
 LARGEST_OFFSET = 1 << 48
 MOST_VERSIONS = 4096
 
@@ -132,7 +132,9 @@ class SharedObject:
         def name(at: int) -> bytes:
             if at >= size:
                 raise ElfError("a name lies outside of its table of strings")
-            text, end, _ = self._some(start + at, min(LONGEST_NAME, size - at)).partition(b"\0")
+            text, end, _ = self._some(start + at, min(LONGEST_TABLE_NAME, size - at)).partition(
+                b"\0"
+            )
             if not end:
                 raise ElfError("a name in its table of strings has no end")
             return text
