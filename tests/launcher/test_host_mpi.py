@@ -440,7 +440,6 @@ def test_damaged_caches_and_configurations(
 ) -> None:
     """They do not matter: what ``ch-run`` makes takes their place."""
     (image / "etc/ld.so.cache").write_bytes(b"glibc-ld.so.cache1.1" + b"\xff" * 4096)
-    (image / "etc/ld.so.conf.d/loop.conf").write_text("include /etc/ld.so.conf\ninclude *\n")
     (image / "etc/ld.so.conf.d/many.conf").write_text("".join(f"/d{n}\n" for n in range(3000)))
     (image / "etc/ld.so.conf.d/aaa.conf").symlink_to("/dev/zero")
     done = ch_run("--host-mpi=site", image, "--", "program", env=variables(tmp_path))

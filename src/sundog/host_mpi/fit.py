@@ -49,16 +49,19 @@ class Fit:
 
     covers    (host's file, file of the image whose place it takes)
     added     name → host's file, for libraries that the image lacks
+    by_path   whether some of ``added`` are found only by $LD_LIBRARY_PATH: the linker's cache has
+              libraries by their sonames
     plugins   (host's directory or b"", directory of the image): plug-ins; b"" hides the image's
     warnings  what the user should know
     notes     what -v tells
     """
 
-    __slots__ = ("added", "covers", "notes", "plugins", "warnings")
+    __slots__ = ("added", "by_path", "covers", "notes", "plugins", "warnings")
 
     def __init__(self) -> None:
         self.covers: list[tuple[bytes, bytes]] = []
         self.added: dict[bytes, bytes] = {}
+        self.by_path = False
         self.plugins: list[tuple[bytes, bytes]] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
@@ -221,12 +224,24 @@ class Fitting:
 
     def _add_names(self, library: HostLibrary) -> None:
         """Show the host's library beside the image's, by the names that the image lacks."""
-        for name in library.names:
-            if name not in self._there:
+        wanted = [*library.names, *(self._there_as(library) if library.is_mpi else [])]
+        for name in wanted:
+            is_alias = name != library.names[-1]
+            if is_alias or name not in self._there:
                 self.fit.added[name] = library.path
+            self.fit.by_path = self.fit.by_path or is_alias
         plugins = plugins_beside(library)
         if plugins and library.names[0] in self.fit.added and names_in(self._search.root, plugins):
             self.fit.added[plugins.rpartition(b"/")[2]] = plugins
+
+    def _there_as(self, library: HostLibrary) -> list[bytes]:
+        """Return the names in the image of the libraries whose places the host's takes."""
+        own = abi_name(library.names[0])
+        return sorted(
+            name
+            for name in self._there
+            if abi_name(name) == own and version_of(name) == (library.major,)
+        )
 
     def _show_plugins(self, library: HostLibrary, directory: bytes) -> None:
         """Show the plug-ins of a library in place of the image's, which are of another version."""

@@ -95,7 +95,7 @@ class KeptFindings:
         value = (
             RECORD_FORMAT,
             self._key,
-            (fit.covers, fit.added, fit.plugins, fit.warnings, fit.notes),
+            (fit.covers, fit.added, fit.by_path, fit.plugins, fit.warnings, fit.notes),
             findings.cache,
             findings.host,
             findings.image,
@@ -121,7 +121,8 @@ def unpacked(data: bytes, key: bytes) -> Findings | None:
         case (bytes(form), bytes(known), tuple(parts), bytes(cache), dict(host), dict(image)):
             if form == RECORD_FORMAT and known == key:
                 fit = Fit()
-                fit.covers, fit.added, fit.plugins, fit.warnings, fit.notes = parts
+                fit.covers, fit.added, fit.by_path, *texts = parts
+                fit.plugins, fit.warnings, fit.notes = texts
                 return Findings(fit, cache, host, image)
     return None
 

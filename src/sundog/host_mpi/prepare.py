@@ -168,6 +168,9 @@ class HostMpi:
             entries[HOST_PROVIDERS.removeprefix(HOST_DIRECTORY + b"/") + b"/" + name] = path
         if profile.providers:
             variables.insert(0, (PROVIDER_PATH, HOST_PROVIDERS))
+        if fit.by_path:
+            value = HOST_LIBRARIES + b":$" + LIBRARY_PATH
+            variables.append((LIBRARY_PATH, value))
         self._directory.entries = entries
         self._directory.environment = b"".join(
             [name + b"=" + value + b"\0" for name, value in variables]

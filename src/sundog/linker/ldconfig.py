@@ -101,7 +101,7 @@ CONFINED = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC  # some sites forbid one o
 GLIBC_LINKERS = (b"ld-linux", b"ld64.so.")  # how the names of glibc's linkers begin
 MUSL_LINKERS = b"ld-musl-"
 
-CACHE_ANSWER, ERROR_ANSWER, ANSWER_HINT = b"+", b"-", b"\0"
+CACHE_ANSWER, ERROR_ANSWER, LATE_ANSWER, ANSWER_HINT = b"+", b"-", b"!", b"\0"
 
 
 def make_linker_cache(
@@ -139,6 +139,8 @@ def make_linker_cache(
         if answer[:1] == CACHE_ANSWER:
             return answer[1:]
         fault = answer[1:] or fault
+        if answer[:1] == LATE_ANSWER:
+            break
     reason, _, hint = fault.partition(ANSWER_HINT)
     raise SundogError(
         f"can't make {LINKER_CACHE.decode()} for the image: {printable(reason) or NO_PROGRAM}",
@@ -202,6 +204,8 @@ def confined_answer(
             return ERROR_ANSWER
         output = os.open(OUTPUT_PLACE, OPEN_DIRECTORY)
         said = run_confined([programs[0], *PROGRAM_OPTIONS, *folders])
+        if said is None:
+            return LATE_ANSWER + b"%b takes more than %d seconds" % (programs[0], LDCONFIG_SECONDS)
         cache = written_cache(output)
         if cache is not None:
             return CACHE_ANSWER + cache
@@ -245,10 +249,10 @@ def is_static(program: bytes) -> bool:
         return False
 
 
-def run_confined(command: list[bytes]) -> bytes:
-    """Run a program of the image without privileges; return what it said.
+def run_confined(command: list[bytes]) -> bytes | None:
+    """Run a program of the image without privileges; return what it said, None if it is too slow.
 
-    When this returns, nothing that it started is alive.  Raises SundogError if it takes too long.
+    When this returns, nothing that it started is alive.
     """
     said, theirs = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     child = os.fork()
@@ -271,7 +275,7 @@ def run_confined(command: list[bytes]) -> bytes:
     os.close(ended)
     os.close(said)
     if not in_time:
-        raise SundogError(f"{printable(command[0])} takes more than {LDCONFIG_SECONDS} seconds")
+        return None
     return text
 
 

@@ -29,8 +29,8 @@ LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
 MULTIARCH = b"-linux-gnu"
 HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
 
-MOST_NAMES = 100_000  # in a directory
-MOST_SEARCHED = 256  # directories that the configuration names
+MOST_NAMES = 200_000  # in all directories
+MOST_SEARCHED = 4096  # directories that the configuration names
 MOST_FILES_INCLUDED = 256
 LARGEST_CONFIGURATION = 1 << 16  # bytes of a file
 INSIDE_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -76,10 +76,12 @@ class LibrarySearch:
             wanted.append(directory)
         self.directories: list[bytes] = []
         self._names: list[tuple[bytes, list[bytes]]] = []
+        left = MOST_NAMES
         for directory in dict.fromkeys(wanted):
             newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
             for place in (*newer, directory):
-                names = names_in(root, place)
+                names = names_in(root, place, left)
+                left -= len(names)
                 if names:
                     self.directories.append(place)
                     self._names.append((place, names))
@@ -149,8 +151,8 @@ class LibrarySearch:
         return directories
 
 
-def names_in(root: int, directory: bytes) -> list[bytes]:
-    """Return the names in a directory below ``root``; none if there is no such directory."""
+def names_in(root: int, directory: bytes, most: int = MOST_NAMES) -> list[bytes]:
+    """Return up to ``most`` names in a directory below ``root``; none if it does not exist."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         fd = openat2(root, directory, flags, INSIDE_ROOT)
@@ -159,9 +161,9 @@ def names_in(root: int, directory: bytes) -> list[bytes]:
     names: list[bytes] = []
     with Closing(fd), os.scandir(fd) as entries:
         for entry in entries:
-            names.append(encode_text(entry.name))
-            if len(names) == MOST_NAMES:
+            if len(names) >= most:
                 break
+            names.append(encode_text(entry.name))
     return names
 
 
