@@ -93,9 +93,8 @@ def test_image_with_the_newer_one(
     """The image has MPICH 5 of PyPI, and the host Debian's, whose name in Debian is another."""
     image = tmp_path / "image"
     image.mkdir()
-    unpack = ["tar", "-C", image, "--exclude=./dev/*", "-xf", debian_tar]
-    subprocess.run(unpack, check=True)
-    subprocess.run(["cp", "-r", host / "lib", image / "usr/local/"], check=True)
+    subprocess.run(["tar", "-C", image, "--exclude=./dev/*", "-xf", debian_tar], check=True)
+    subprocess.run(["cp", "-r", f"{host}/lib", f"{image}/usr/local/"], check=True)
     shown = host / "version.wheel"
     headers = "-I/usr/include/x86_64-linux-gnu/mpich"
     link = [f"{host}/lib/libmpi.so.12", "-Wl,--allow-shlib-undefined"]
