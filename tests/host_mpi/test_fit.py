@@ -15,15 +15,16 @@ from sundog.linker.search import LibrarySearch
 from tests.linker.elf import AARCH64, elf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+Files = dict[str, bytes | str]  # text is the target of a symlink
 
 GLIBC = ["GLIBC_2.2.5", "GLIBC_2.31"]
 NEWER_GLIBC = [*GLIBC, "GLIBC_2.38"]
 DIRECTORY = "usr/lib/x86_64-linux-gnu"
 
 
-def tree(place: Path, files: Mapping[str, bytes | str]) -> Path:
+def tree(place: Path, files: Files) -> Path:
     """Make a root with libraries; text is the target of a symlink."""
     (place / DIRECTORY).mkdir(parents=True)
     for name, content in files.items():
@@ -36,7 +37,7 @@ def tree(place: Path, files: Mapping[str, bytes | str]) -> Path:
     return place
 
 
-def libc(versions: list[str]) -> dict[str, bytes | str]:
+def libc(versions: list[str]) -> Files:
     return {
         "libc.so.6": elf("libc.so.6", defined=versions),
         "libm.so.6": elf("libm.so.6", defined=versions),
@@ -49,7 +50,7 @@ def mpi(*needed: str, wanted: str = "GLIBC_2.31", soname: str = "libmpi.so.12") 
     return elf(soname, needed=needs, wanted={"libc.so.6": [wanted]})
 
 
-HOST: dict[str, bytes | str] = {
+HOST: Files = {
     **libc(NEWER_GLIBC),
     "libmpi.so.12": "libmpi.so.12.5.0",
     "libmpi.so.12.5.0": mpi("libfabric.so.1"),
@@ -58,7 +59,7 @@ HOST: dict[str, bytes | str] = {
     "libcxi.so.1": elf("libcxi.so.1"),
     "libfabric/libcxi-fi.so": elf("libcxi-fi.so"),
 }
-IMAGE: dict[str, bytes | str] = {
+IMAGE: Files = {
     **libc(GLIBC),
     "libmpi.so.12": "libmpi.so.12.4.1",
     "libmpi.so.12.4.1": mpi(),
@@ -69,8 +70,8 @@ IMAGE: dict[str, bytes | str] = {
 
 def fitted(
     tmp_path: Path,
-    host: Mapping[str, bytes | str],
-    image: Mapping[str, bytes | str],
+    host: Files,
+    image: Files,
     *,
     host_glibc: bool = False,
     profile: str = "",
@@ -112,20 +113,20 @@ def test_over_and_beside(tmp_path: Path) -> None:
 
 
 def test_plugins_come_with_their_library(tmp_path: Path) -> None:
-    own = {"libfabric/libefa-fi.so": elf("libefa-fi.so")}
+    own: Files = {"libfabric/libefa-fi.so": elf("libefa-fi.so")}
     fit = fitted(tmp_path, HOST, {**IMAGE, **own})
     assert fit.plugins == [(b"libfabric", b"libfabric")]
 
 
 def test_plugins_of_another_version_are_hidden(tmp_path: Path) -> None:
-    own = {"libfabric/libefa-fi.so": elf("libefa-fi.so")}
-    host = {name: data for name, data in HOST.items() if "/" not in name}
+    own: Files = {"libfabric/libefa-fi.so": elf("libefa-fi.so")}
+    host: Files = {name: data for name, data in HOST.items() if "/" not in name}
     fit = fitted(tmp_path, host, {**IMAGE, **own})
     assert fit.plugins == [(b"", b"libfabric")]
 
 
 def test_the_newer_dependency_stays(tmp_path: Path) -> None:
-    newer = {
+    newer: Files = {
         "libfabric.so.1": "libfabric.so.1.29.0",
         "libfabric.so.1.29.0": elf("libfabric.so.1", defined=["FABRIC_1.0", "FABRIC_1.8"]),
     }
@@ -135,14 +136,17 @@ def test_the_newer_dependency_stays(tmp_path: Path) -> None:
 
 
 def test_a_newer_number_without_the_versions_does_not_stay(tmp_path: Path) -> None:
-    newer = {"libfabric.so.1": "libfabric.so.1.29.0", "libfabric.so.1.29.0": elf("libfabric.so.1")}
+    newer: Files = {
+        "libfabric.so.1": "libfabric.so.1.29.0",
+        "libfabric.so.1.29.0": elf("libfabric.so.1"),
+    }
     fit = fitted(tmp_path, HOST, {**IMAGE, **newer})
     assert (b"libfabric.so.1", b"libfabric.so.1") in fit.covers
 
 
 def test_another_name_of_the_abi(tmp_path: Path) -> None:
     """Debian's MPICH has another soname, and the linker's cache knows only sonames."""
-    host = {**HOST, "libmpi.so.12.5.0": mpi(soname="libmpich.so.12")}
+    host: Files = {**HOST, "libmpi.so.12.5.0": mpi(soname="libmpich.so.12")}
     fit = fitted(tmp_path, host, IMAGE)
     assert fit.covers == [(b"libmpi.so.12", b"libmpi.so.12")]
     assert fit.added == {b"libmpi.so.12": b"libmpi.so.12", b"libmpich.so.12": b"libmpi.so.12"}
@@ -151,13 +155,16 @@ def test_another_name_of_the_abi(tmp_path: Path) -> None:
 
 def test_the_abi_that_the_image_has(tmp_path: Path) -> None:
     """Of two MPIs of the host, the one that fits."""
-    other = {"libmpi.so.40": "libmpi.so.40.40.7", "libmpi.so.40.40.7": mpi(soname="libmpi.so.40")}
+    other: Files = {
+        "libmpi.so.40": "libmpi.so.40.40.7",
+        "libmpi.so.40.40.7": mpi(soname="libmpi.so.40"),
+    }
     fit = fitted(tmp_path, {**HOST, **other}, IMAGE)
     assert (b"libmpi.so.12", b"libmpi.so.12") in fit.covers
     assert b"libmpi.so.40" not in fit.added
 
 
-NEWER: dict[str, bytes | str] = {
+NEWER: Files = {
     **HOST,
     "libmpi.so.12.5.0": mpi("libfabric.so.1", wanted="GLIBC_2.38"),
 }
@@ -185,7 +192,7 @@ def test_a_c_library_that_is_not_newer(tmp_path: Path, versions: list[str]) -> N
 
 
 def test_another_machine(tmp_path: Path) -> None:
-    own = {"libc.so.6": elf("libc.so.6", defined=NEWER_GLIBC, machine=AARCH64)}
+    own: Files = {"libc.so.6": elf("libc.so.6", defined=NEWER_GLIBC, machine=AARCH64)}
     with pytest.raises(SundogError, match="for another machine than the image"):
         fitted(tmp_path, HOST, {**IMAGE, **own})
 

@@ -38,7 +38,7 @@ def test_order(tmp_path: Path) -> None:
     assert found.directories == [
         b"/first",
         b"/b/glibc-hwcaps/x86-64-v3",
-        *(b"/b", b"/a", b"/lib/x86_64-linux-gnu", b"/usr/lib"),
+        *(b"/b", b"/a", b"/lib/x86_64-linux-gnu", b"/lib", b"/usr/lib"),
     ]
     assert found.configuration == [b"/etc/ld.so.conf", b"/etc/conf.d/one.conf"]
     assert len(found.paths(name=b"libx.so.1")) == 6

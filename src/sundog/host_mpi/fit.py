@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from sundog.host_mpi.profile import HostProfile
     from sundog.linker.search import FoundLibrary, LibrarySearch
 
+MOST_CANDIDATES = 1000  # libraries of an image that one of the host may replace
+
 IMAGE_HINT = (
     "run ldconfig in the image, or name the directory in the profile's image_directories; an MPI "
     "that is linked statically can't be replaced"
@@ -125,11 +127,8 @@ class Fitting:
         names = [(path, path.rpartition(b"/")[2]) for path in self._image.paths(beginning=b"lib")]
         wanted = {abi_name(name.rpartition(b"/")[2]) for name in self._profile.libraries}
         wanted |= set(MPI_LIBRARIES)
-        found = [
-            self._image.open(path)
-            for path, name in names
-            if version_of(name) and abi_name(name) in wanted
-        ]
+        places = [path for path, name in names if version_of(name) and abi_name(name) in wanted]
+        found = map(self._image.open, places[:MOST_CANDIDATES])
         return [library for library in found if library is not None]
 
     def _usable(
@@ -196,7 +195,7 @@ class Fitting:
         same = [
             found
             for name in library.names
-            for path in self._image.paths(name=name)
+            for path in self._image.paths(name=name)[:MOST_CANDIDATES]
             if (found := self._image.open(path)) is not None
             and found.library.machine == library.found.library.machine
         ]
@@ -284,13 +283,14 @@ class Fitting:
             return False
         self.fit.notes.append(f"host MPI: glibc {shown[0]} in place of the image's {shown[1]}")
         there = set()
-        for path in self._image.paths(beginning=b"l"):
-            name = path.rpartition(b"/")[2]
-            found = self._image.open(path) if is_glibc(name) and version_of(name) else None
+        names = [(path, path.rpartition(b"/")[2]) for path in self._image.paths(beginning=b"l")]
+        places = [path for path, name in names if version_of(name) and is_glibc(name)]
+        for path in places[:MOST_CANDIDATES]:
+            found = self._image.open(path)
             if found is None or found.library.machine != machine:
                 continue
-            there.add(name)
-            ours = self._search.find(name, machine)
+            there.add(found.name)
+            ours = self._search.find(found.name, machine)
             if ours is not None and found.file not in self._covered:
                 self._covered.add(found.file)
                 self.fit.covers.append((ours.path, path))

@@ -154,7 +154,9 @@ class HostMpi:
             *sources,
             *fit.added.values(),
         ]
-        seen = [] if is_stable else [*image.configuration, *image.directories, IMAGE_VARIABLES]
+        seen = [IMAGE_VARIABLES]  # they belong to an image, and not to its layers
+        if not is_stable:
+            seen += [*image.configuration, *image.directories]
         return Findings(fit, cache, states(decided), states_in(root, seen))
 
     def _decide(self, fit: Fit) -> None:

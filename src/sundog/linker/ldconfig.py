@@ -16,7 +16,13 @@ Floor 0.
 """
 
 import os
-from _signal import SIGKILL  # type: ignore[import-not-found]
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIGKILL,
+    SIGPIPE,
+    SIGXFSZ,
+    signal,
+)
 from resource import (
     RLIMIT_AS,
     RLIMIT_CORE,
@@ -79,7 +85,7 @@ HOST_PROGRAM_PLACE = OUTPUT_PLACE + b"/ldconfig"
 PROGRAM_OPTIONS = (b"-i", b"-X", b"-C", OUTPUT_PLACE + b"/" + OUTPUT_NAME)
 PROGRAM_ENVIRONMENT = [b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL=C"]
 
-LDCONFIG_SECONDS = 30  # seconds
+LDCONFIG_SECONDS = 30
 LARGEST_CACHE = 16 << 20  # bytes
 OUTPUT_SIZE = 2 * LARGEST_CACHE + (1 << 20)  # ldconfig writes a draft first
 MOST_MEMORY = 2 << 30  # bytes of addresses
@@ -282,6 +288,8 @@ def run_confined(command: list[bytes]) -> bytes | None:
 def become_confined(command: list[bytes], said: int) -> None:
     """Be the program's process: execute it; return if that fails."""
     set_pdeathsig(SIGKILL)
+    for number in (SIGPIPE, SIGXFSZ):  # Python ignores them, and a limit must end the program
+        signal(number, SIG_DFL)
     for kind, most in LIMITS:
         setrlimit(kind, (most, most))
     # It reads nothing, so any descriptor does for its standard input.
