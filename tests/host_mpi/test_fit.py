@@ -74,16 +74,14 @@ def fitted(
     image: Files,
     *,
     host_glibc: bool = False,
-    profile: str = "",
 ) -> Fit:
     """Return the decision, with paths relative to the directory of the libraries."""
     roots = [
         os.open(tree(tmp_path / name, files), os.O_PATH | os.O_DIRECTORY)
         for name, files in (("host", host), ("image", image))
     ]
-    found = HostProfile(b"/profile.toml", profile) if profile else HostProfile()
     searches = [LibrarySearch(root) for root in roots]
-    fitting = Fitting(found, *searches, host_glibc=host_glibc)
+    fitting = Fitting(HostProfile(), *searches, host_glibc=host_glibc)
     try:
         fitting.decide([])
     finally:

@@ -1,9 +1,10 @@
 """What ``ch-run`` has found out about an image and the host's MPI, kept for the next start.
 
 A record is a file in ``host-libraries/`` of a storage directory that only its owner can enter.  It
-holds for one image and one request, and as long as the host's files that decided are the same, and,
-in a directory image, the image's: device, inode, size and times.  A record is one file, written
-under another name and renamed, so a reader finds all of it or none.  There are ``MOST_RECORDS``.
+has a profile as values, or the findings about one image.  Findings hold as long as the host's files
+that decided are the same, and, in a directory image, the image's: device, inode, size and times.  A
+record is one file, written under another name and renamed, so a reader finds all of it or none.
+There are at most ``MOST_RECORDS``.
 
 Floor 0.
 """
@@ -58,11 +59,28 @@ class Findings:
             state_in(root, path) == state for path, state in self.image.items()
         )
 
+    def pack(self) -> object:
+        """Return the findings as plain values."""
+        fit = self.fit
+        parts = (fit.covers, fit.added, fit.by_path, fit.plugins, fit.warnings, fit.notes)
+        return (parts, self.cache, self.host, self.image)
 
-class KeptFindings:
-    """The records in the open ``storage`` directory; -1 stands for none, and keeps nothing.
 
-    ``key`` is all that a record holds for.
+def unpack_findings(value: object) -> Findings | None:
+    """Return the findings that ``pack`` gave; None for anything else."""
+    match value:
+        case (tuple(parts), bytes(cache), dict(host), dict(image)) if len(parts) == 6:
+            fit = Fit()
+            fit.covers, fit.added, fit.by_path, *texts = parts
+            fit.plugins, fit.warnings, fit.notes = texts
+            return Findings(fit, cache, host, image)
+    return None
+
+
+class KeptValue:
+    """A record in the open ``storage`` directory; -1 stands for none, and keeps nothing.
+
+    ``key`` is all that the record holds for.
     """
 
     __slots__ = ("_key", "_name", "_storage")
@@ -72,8 +90,8 @@ class KeptFindings:
         self._key = key
         self._name = KEPT_DIRECTORY + b"/%08x%08x" % (crc32(key), crc32(key[::-1]))
 
-    def read(self) -> Findings | None:
-        """Return the record, if there is one that can be read."""
+    def read(self) -> object:
+        """Return the value, None if there is no record that can be read."""
         if self._storage < 0:
             return None
         try:
@@ -83,23 +101,18 @@ class KeptFindings:
                 if status.st_mode & S_IFMT != S_IFREG or status.st_size > LARGEST_RECORD:
                     return None
                 with open(fd, "rb", closefd=False) as file:
-                    return unpacked(file.read(), self._key)
+                    record = unpack_value(file.read())
         except (OSError, ValueError):
             return None
+        match record:
+            case (bytes(form), bytes(key), value) if form == RECORD_FORMAT and key == self._key:
+                return value
+        return None
 
-    def write(self, findings: Findings) -> None:
-        """Keep ``findings``.  If they can't be written, the next start finds them again."""
+    def write(self, value: object) -> None:
+        """Keep the plain ``value``.  If it can't be written, the next start finds it out again."""
         if self._storage < 0:
             return
-        fit = findings.fit
-        value = (
-            RECORD_FORMAT,
-            self._key,
-            (fit.covers, fit.added, fit.by_path, fit.plugins, fit.warnings, fit.notes),
-            findings.cache,
-            findings.host,
-            findings.image,
-        )
         draft = self._name + b".%d" % os.getpid()
         storage = self._storage
         try:
@@ -107,24 +120,12 @@ class KeptFindings:
                 os.mkdir(KEPT_DIRECTORY, 0o700, dir_fd=storage)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with open(os.open(draft, flags, 0o600, dir_fd=storage), "wb") as file:
-                file.write(pack_value(value))
+                file.write(pack_value((RECORD_FORMAT, self._key, value)))
             os.rename(draft, self._name, src_dir_fd=storage, dst_dir_fd=storage)
         except OSError:
             forget(storage, draft)  # it is full or read-only, or another start made the directory
             return
         forget_oldest(storage)
-
-
-def unpacked(data: bytes, key: bytes) -> Findings | None:
-    """Return the record in ``data``, if it is for ``key``.  Raises ValueError if it is damaged."""
-    match unpack_value(data):
-        case (bytes(form), bytes(known), tuple(parts), bytes(cache), dict(host), dict(image)):
-            if form == RECORD_FORMAT and known == key:
-                fit = Fit()
-                fit.covers, fit.added, fit.by_path, *texts = parts
-                fit.plugins, fit.warnings, fit.notes = texts
-                return Findings(fit, cache, host, image)
-    return None
 
 
 def forget_oldest(storage: int) -> None:

@@ -19,7 +19,7 @@ from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.host_mpi.fit import Fit, Fitting
-from sundog.host_mpi.kept import Findings, KeptFindings, states, states_in
+from sundog.host_mpi.kept import Findings, KeptValue, states, states_in, unpack_findings
 from sundog.host_mpi.profile import find_profile
 from sundog.host_mpi.shown import (
     HOST_DIRECTORY,
@@ -79,7 +79,7 @@ class HostMpi:
         there.  In a ``writable`` image no mount point is made, because it would stay.  ``told`` and
         ``warned`` get messages.  Raises SundogError.
         """
-        self._profile = find_profile(name, environment)
+        self._profile = find_profile(name, environment, storage)
         self._host_glibc = host_glibc
         self._storage = storage
         path = environment.get(LIBRARY_PATH) or b""
@@ -107,11 +107,11 @@ class HostMpi:
         """
         profile = self._profile
         key = pack_value((image, profile.path, self._library_path, self._host_glibc))
-        kept = KeptFindings(self._storage, key)
-        findings = kept.read()
+        kept = KeptValue(self._storage, key)
+        findings = unpack_findings(kept.read())
         if findings is None or not findings.is_current(root):
             findings = self._find(root, is_stable=is_stable)
-            kept.write(findings)
+            kept.write(findings.pack())
         else:
             self.told("host MPI: kept from an earlier start")
         fit = findings.fit

@@ -11,6 +11,7 @@ import os
 from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.host_mpi.abi import COMPATIBILITIES, FULL_FITS
+from sundog.host_mpi.kept import KeptValue
 from sundog.kernel.libc import escaped, printable
 from sundog.spelling import nearest
 
@@ -54,10 +55,10 @@ class HostProfile:
         "providers",
     )
 
-    def __init__(self, path: bytes = b"", text: str = "") -> None:
-        """Read the ``text`` of the file ``path``.  Raises SundogError for a mistake in it."""
+    def __init__(self, path: bytes = b"", table: "dict[str, object] | None" = None) -> None:
+        """Take the ``table`` in the file ``path``.  Raises SundogError for a mistake in it."""
         self.path = path
-        table = parsed(path, text) if path else {}
+        table = table or {}
         lists = {name: checked_list(path, table, name) for name in STRING_LISTS}
         self.libraries = lists["libraries"]
         self.dependencies = lists["dependencies"]
@@ -79,15 +80,18 @@ class HostProfile:
         if not isinstance(self.host_glibc, bool):
             raise mistake(path, "host_glibc: true or false")
         self.environment = checked_variables(path, table.get("environment", {}))
+        if not isinstance(table.get("description", ""), str):
+            raise mistake(path, "description: write a string")
 
     def files(self) -> list[bytes]:
         """Return the host's files on which the profile's meaning depends."""
         return [self.path] if self.path else []
 
 
-def find_profile(name: bytes, environment: Environment) -> HostProfile:
+def find_profile(name: bytes, environment: Environment, storage: int) -> HostProfile:
     """Return the profile ``name``; an empty one if ``name`` is empty and the site has no default.
 
+    ``storage`` is for ``KeptValue``: to read TOML takes longer than the rest of such a start.
     Raises SundogError if there is no such profile, or if it is wrong.
     """
     directories = profile_directories(environment)
@@ -97,7 +101,14 @@ def find_profile(name: bytes, environment: Environment) -> HostProfile:
         try:
             with open(path, "rb") as file:
                 data = file.read(LARGEST_PROFILE)
-            return HostProfile(path, data.decode())
+            kept = KeptValue(storage, data)
+            table = kept.read()
+            if isinstance(table, dict):
+                return HostProfile(path, table)
+            table = parsed(path, data.decode())
+            profile = HostProfile(path, table)
+            kept.write(table)
+            return profile
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -149,7 +160,7 @@ def mistake(path: bytes, text: str) -> SundogError:
 
 def parsed(path: bytes, text: str) -> dict[str, object]:
     """Return the table in a profile; it has only known fields.  Raises SundogError."""
-    import tomllib  # noqa: PLC0415 - it takes 14 ms, and most starts find a kept result
+    import tomllib  # noqa: PLC0415 - it takes 14 ms, and most starts find a record
 
     try:
         table: dict[str, object] = tomllib.loads(text)
