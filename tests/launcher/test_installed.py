@@ -144,7 +144,7 @@ def test_additions_do_not_redefine_each_other() -> None:
     joiner = load_packaging("join_launcher")
     known: dict[str, tuple[str, str]] = {}
     for name, module in joiner.MODULES.items():
-        if not module.is_addition:
+        if not module.is_addition or name == "ch_run_server":  # it has a process of its own
             continue
         for statement in ast.parse(joiner.join(CHECKOUT / "src", name)).body:
             for defined in joiner.defined_names(statement):

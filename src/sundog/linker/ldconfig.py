@@ -288,7 +288,7 @@ def run_confined(command: list[bytes]) -> bytes | None:
 def become_confined(command: list[bytes], said: int) -> None:
     """Be the program's process: execute it; return if that fails."""
     set_pdeathsig(SIGKILL)
-    for number in (SIGPIPE, SIGXFSZ):  # Python ignores them, and a limit must end the program
+    for number in (SIGPIPE, SIGXFSZ):  # Python ignores them
         signal(number, SIG_DFL)
     for kind, most in LIMITS:
         setrlimit(kind, (most, most))
