@@ -83,6 +83,7 @@ MODULES = {
     "ch_run_devices": Joined("sundog.launcher.devices", "devices_for"),
     "ch_run_hooks": Joined("sundog.container.hooks", "run_hook"),
     "ch_run_yaml": Joined("sundog.cdi.yaml_text", "parse_yaml_text"),
+    "ch_run_host_mpi": Joined("sundog.host_mpi.prepare", "HostMpi"),
     "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
     "ch_run_fuse": Joined("sundog.fuse.program", "serve_one()", is_addition=False),
 }

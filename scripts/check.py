@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 USERS = ("sundog", "sundog-second")
 # All bases but pacman's, which only `make fidelity` uses.
-BASES = ("alpine", "busybox", "debian", "mpi", "rpm")
+BASES = ("alpine", "busybox", "debian", "mpi", "mpich", "rpm")
 # Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
     "apache2-utils", "apparmor", "bash-completion", "btrfs-progs", "buildah", "busybox-static",

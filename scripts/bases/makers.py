@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts import packages
-from scripts.bases import alpine, bootstrap, busybox, debian, mpi, pacman, rpm
+from scripts.bases import alpine, bootstrap, busybox, debian, mpi, mpich, pacman, rpm
 from scripts.place import WorkshopError, atomically, digest, find, own
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ MAKERS = {
     "busybox": Maker(busybox.NEEDS, ("busybox.py",), busybox.make),
     "debian": Maker(bootstrap.needs(), ("debian.py", "bootstrap.py"), debian.make),
     "mpi": Maker(mpi.NEEDS, ("mpi.py", "bootstrap.py", "mpi/*"), mpi.make),
+    "mpich": Maker(mpich.NEEDS, ("mpich.py",), mpich.make),
     "pacman": Maker(pacman.NEEDS, ("pacman.py", "bootstrap.py", "pacman/*"), pacman.make),
     "rpm": Maker(rpm.NEEDS, ("rpm.py", "bootstrap.py", "rpm/*"), rpm.make),
 }

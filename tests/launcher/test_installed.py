@@ -139,6 +139,20 @@ def test_a_module_that_cannot_be_joined(
         joiner.join(tmp_path, JOINED.stem)
 
 
+def test_additions_do_not_redefine_each_other() -> None:
+    """A start may load several of them into one namespace."""
+    joiner = load_packaging("join_launcher")
+    known: dict[str, tuple[str, str]] = {}
+    for name, module in joiner.MODULES.items():
+        if not module.is_addition or name == "ch_run_server":  # it has a process of its own
+            continue
+        for statement in ast.parse(joiner.join(CHECKOUT / "src", name)).body:
+            for defined in joiner.defined_names(statement):
+                text = ast.unparse(statement)
+                other, before = known.setdefault(defined, (name, text))
+                assert before == text, f"{defined} in {other} and in {name}"
+
+
 def test_what_is_left_out(tmp_path: Path) -> None:
     package = tmp_path / "sundog"
     (package / "launcher").mkdir(parents=True)

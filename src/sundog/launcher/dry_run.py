@@ -7,37 +7,40 @@ from sundog.container.execute import quoted
 from sundog.container.plan import Plan
 from sundog.kernel.libc import printable
 from sundog.launcher.environment import (
-    IMAGE_ENVIRONMENT,
     EnvironmentChange,
     SetFromImage,
     SetVariables,
     UnsetMatching,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.launcher.options import CommandLine
+
 
 def dry_run_text(
+    line: "CommandLine",
     plan: Plan,
-    changes: list[EnvironmentChange],
-    directory: bytes,
-    command: list[bytes],
-    *,
-    joins: bool,
-    stored: bytes,
+    what: "tuple[list[bytes], list[EnvironmentChange], bytes]",
+    word: bytes,
 ) -> str:
     """Return the plan of mounts as -vv prints it, and what would follow; a line for each step.
 
-    ``joins`` tells whether the process would look for its group first.  ``stored`` is the name in
-    storage of an image that the user gave as a layout, or empty.
+    ``what`` is the command, the changes of its environment, and its directory.  ``word`` is the
+    image as the user gave it; ``line`` may have its name in storage.
     """
-    lines = [f"image: {printable(stored)}"] if stored else []
-    lines += ["enter the container of the group; if there is none, make it:"] if joins else []
+    command, changes, directory = what
+    image = line.operands[0]
+    lines = [f"image: {printable(image)}"] if image != word else []
+    # The process would look for its group first.
+    lines += ["enter the container of the group; if there is none, make it:"] if line.join else []
     lines += plan.describe()
     for change in changes:
         lines += change_texts(change)
     if directory != b"/":
         lines.append(f"change to directory {printable(directory)}")
     lines.append(f"executing: {quoted(command)}")
-    return "".join([line + "\n" for line in lines])
+    return "".join([text + "\n" for text in lines])
 
 
 def change_texts(change: EnvironmentChange) -> list[str]:
@@ -45,7 +48,7 @@ def change_texts(change: EnvironmentChange) -> list[str]:
     if isinstance(change, SetVariables):
         return [setting(name, value) for name, value in change.variables]
     if isinstance(change, SetFromImage):
-        return [f"environment: variables of {printable(IMAGE_ENVIRONMENT)}"]
+        return [f"environment: variables of {printable(change.path)}"]
     if isinstance(change, UnsetMatching):
         return [f"environment: unset {printable(change.pattern)}"]
     if change.value is None:

@@ -43,12 +43,16 @@ class SetVariables:
 
 
 class SetFromImage:
-    """--set-env without an argument: the variables of the image's ``/ch/environment``."""
+    """--set-env without an argument: the variables of the image's ``/ch/environment``.
 
-    __slots__ = ("delimiter",)
+    --host-mpi has another ``path`` in the container.
+    """
 
-    def __init__(self, delimiter: bytes) -> None:
+    __slots__ = ("delimiter", "path")
+
+    def __init__(self, delimiter: bytes, path: bytes = IMAGE_ENVIRONMENT) -> None:
         self.delimiter = delimiter
+        self.path = path
 
 
 class SetExactly:
@@ -125,7 +129,7 @@ def command_environment(
             continue
         is_expanded = expand
         if isinstance(change, SetFromImage):
-            variables = read_image_variables(change.delimiter)
+            variables = read_image_variables(change.delimiter, change.path)
         else:
             variables = change.variables
             is_expanded = expand and not change.verbatim
@@ -157,19 +161,24 @@ def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
     return split_variables(data, path, delimiter)
 
 
-def read_image_variables(delimiter: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the variables in the image's file.
+def read_image_variables(delimiter: bytes, path: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the variables in a file of the image.
 
     A link of /proc/PID/fd, which could lead to a file of the host, is not followed.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        fd = openat2(AT_FDCWD, IMAGE_ENVIRONMENT, flags, RESOLVE_NO_MAGICLINKS)
+        fd = openat2(AT_FDCWD, path, flags, RESOLVE_NO_MAGICLINKS)
         with open(fd, "rb") as file:
             data = file.read()
     except (KernelError, OSError) as error:
-        raise unreadable(IMAGE_ENVIRONMENT, error) from None
-    return split_variables(data, IMAGE_ENVIRONMENT, delimiter)
+        if path != IMAGE_ENVIRONMENT:
+            raise SundogError(
+                "the group's container has not the host's MPI",
+                "give --host-mpi to all processes of a group, or to none",
+            ) from None
+        raise unreadable(path, error) from None
+    return split_variables(data, path, delimiter)
 
 
 def unreadable(path: bytes, error: KernelError | OSError) -> SundogError:

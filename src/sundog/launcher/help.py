@@ -19,6 +19,8 @@ OPTIONS = (
     ("", "feature", "FEAT", "exit with status 0 if FEAT works on this machine"),
     ("g", "gid", "GID", "run as group GID in the container"),
     ("", "home", "", "show your home directory at its own path"),
+    ("", "host-glibc", "", "with --host-mpi, also replace an older C library of the image"),
+    ("", "host-mpi", "[PROFILE]", "use the host's MPI in place of the image's, if the ABIs fit"),
     ("j", "join", "", "share one container with the other processes of the group (see below)"),
     ("", "join-ct", "NUM", "the size of the group; implies --join"),
     ("", "join-pid", "PID", "run in the container of process PID"),

@@ -39,6 +39,12 @@ from sundog.launcher.becoming import run_command
 from sundog.launcher.choice import choose_image, choose_storage, command_missing, execution
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.help import help_text
+from sundog.launcher.host_option import (
+    content_identity,
+    host_mpi_of,
+    show_host_mpi,
+    use_host_environment,
+)
 from sundog.launcher.host_places import TemporaryDirectory, home_places
 from sundog.launcher.image import Image
 from sundog.launcher.inherited import inherited_environment, restore_signals
@@ -186,6 +192,7 @@ def launch(
     line.read(arguments, permute=permute)
     if not line.operands:
         raise command_missing()
+    use_host_environment(line)
     path = line.storage
     if path is None:
         path = default_storage(environment)
@@ -245,6 +252,7 @@ def launch(
             remember_accounts(storage.directory, uid, gid, found)
     one_file, sources = find_one_files(line, storage)
     files = start_file_server(one_file, sources) if one_file or sources else None
+    host = host_mpi_of(line, storage, environment, messages)
     places = session_places(environment, temporary.shown, writable=line.write)
 
     def planned(root: "Root") -> Plan:
@@ -254,7 +262,7 @@ def launch(
             overlay_size=line.overlay_size,
             host_tmp=temporary.shown,
             accounts=accounts,
-            places=[*temporary.places, *places, *homes],
+            places=[*temporary.places, *places, *homes, *(host.places if host else [])],
             binds=line.binds,
             cray=exists(CRAY_DIRECTORY),
             files=files,
@@ -269,16 +277,17 @@ def launch(
         given = files.open_image(one_file, with_records=is_attended)
     if line.mount_point is not None:
         use_mount_point(line.mount_point, given, messages)
-    if line.dry:
+    if line.dry and host is None:
         image = choose_image(line, storage, given)
-        command, changes, workdir = execution(line, image)
         plan = planned(image.root)
-        name = line.operands[0] if line.operands[0] != word else b""
-        raise Finished(
-            0, dry_run_text(plan, changes, workdir, command, joins=line.join, stored=name)
-        )
+        raise Finished(0, dry_run_text(line, plan, execution(line, image), word))
     image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
+    if host is not None:
+        identity = content_identity(line, image, storage)
+        operations += show_host_mpi(host, plan, directory, identity, messages)
     what = execution(line, image)
+    if line.dry:
+        raise Finished(0, dry_run_text(line, plan, what, word))
     prepared = companion.prepare(image, plan, None if group is None else group.channel)
     if devices is None:
         enter(directory, operations, messages.verbose)

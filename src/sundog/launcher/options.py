@@ -59,6 +59,8 @@ class CommandLine:
         "fallback",
         "gid",
         "home",
+        "host_glibc",
+        "host_mpi",
         "join",
         "join_ct",
         "join_pid",
@@ -93,12 +95,14 @@ class CommandLine:
         self.uid: int | None = None
         self.gid: int | None = None
         self.overlay_size: bytes | None = None
+        self.host_mpi: bytes | None = None
         self.join_ct: int | None = None
         self.join_pid: int | None = None
         self.join_tag: bytes | None = None
         self.user = b""
         self.expand = self.fallback = self.mpi_env = self.passwd = True
-        self.all_devices = self.cdi_hooks = self.dry = self.home = self.join = False
+        self.all_devices = self.cdi_hooks = self.dry = self.home = self.host_glibc = False
+        self.join = False
         self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
@@ -171,6 +175,14 @@ class CommandLine:
     def read_home(self, _: None) -> None:
         """--home."""
         self.home = True
+
+    def read_host_glibc(self, _: None) -> None:
+        """--host-glibc."""
+        self.host_glibc = True
+
+    def read_host_mpi(self, value: bytes | None) -> None:
+        """--host-mpi[=PROFILE]."""
+        self.host_mpi = value or b""
 
     def read_join(self, _: None) -> None:
         """-j, --join."""

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from sundog.store.storage import Storage
 
 # What ``clear`` empties.  The rest of the storage directory is the same in every store.
-# Commands make ``downloads``, ``accounts`` and ``deleted`` when they need them.
+# Commands make ``downloads`` and those after it when they need them.
 _CONTENT = (
     *(b"images", b"cache", b"layers", b"trees", b"blobs", b"probe"),
-    *(b"downloads", b"accounts", b"deleted"),
+    *(b"downloads", b"accounts", b"deleted", b"host-libraries"),
 )
 
 

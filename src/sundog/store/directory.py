@@ -16,6 +16,7 @@
     deleted/        see ``deleted``
     running/        see ``record.running``
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
+    host-libraries/ what ``ch-run --host-mpi`` has found out: see ``host_mpi.kept``
 
 All of it belongs to one user and one group.  Capabilities over a file need both its owner and its
 group mapped into the user namespace (user_namespaces(7)), and Sundog maps only one of each.

@@ -1,0 +1,98 @@
+"""``ch-run --host-mpi``: what ``main`` needs of it.  Few starts load the rest.
+
+Floor 0.
+"""
+
+import os
+
+from sundog.container.variables import Environment
+from sundog.errors import UsageError
+from sundog.launcher.environment import SetFromImage
+from sundog.launcher.image import Image
+from sundog.launcher.inherited import discard_child_signal
+from sundog.launcher.messages import Messages
+from sundog.launcher.options import CommandLine
+from sundog.launcher.storage import Storage, private_storage
+from sundog.record.location import usual_storage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.container.operations import Operation
+    from sundog.container.plan import Plan
+    from sundog.host_mpi.prepare import HostMpi
+
+# The variables of the profile, for each process that enters the container: see host_mpi.shown.
+HOST_MPI_ENVIRONMENT = b"/.sundog/environment"
+
+
+def host_mpi_of(
+    line: CommandLine, storage: Storage, environment: Environment, messages: Messages
+) -> "HostMpi | None":
+    """Return what --host-mpi asks for, or None without the option.
+
+    What it finds out is kept in ``storage``, or else in the user's usual storage directory, if no
+    other user can enter it.  Raises SundogError.
+    """
+    if line.host_mpi is None:
+        return None
+    from sundog.host_mpi.prepare import HostMpi  # noqa: PLC0415
+
+    kept = storage if storage.is_private else private_storage(usual_storage(environment))
+    return HostMpi(
+        line.host_mpi,
+        environment,
+        # The storage directory is opened again in the namespaces.
+        os.dup(kept.directory) if kept.directory >= 0 else -1,
+        host_glibc=line.host_glibc,
+        writable=line.write,
+        told=messages.verbose,
+        warned=messages.warning,
+    )
+
+
+def use_host_environment(line: CommandLine) -> None:
+    """Let the command have the variables of the profile, before those of --set-env.
+
+    Raises UsageError for --host-glibc alone.
+    """
+    if line.host_mpi is not None:
+        line.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT))
+    elif line.host_glibc:
+        raise UsageError("--host-glibc needs --host-mpi", "it replaces what the host's MPI needs")
+
+
+def show_host_mpi(
+    host: "HostMpi",
+    plan: "Plan",
+    directory: int,
+    identity: tuple[bytes, bool],
+    messages: Messages,
+) -> "list[Operation]":
+    """Mount the host's MPI for the container that is about to be entered; return the operations.
+
+    ``plan`` has mounted the image in ``directory``, and gets the operations, too.  ``identity`` is
+    the image's ``content_identity``.  Raises SundogError if the host's MPI does not fit the image.
+    """
+    image, is_stable = identity
+    more = host.show(directory, plan.scratch, image, is_stable=is_stable)
+    discard_child_signal()  # of ldconfig
+    for operation in (*host.places, *more):
+        messages.debug(operation.describe())
+    plan.operations += more
+    return more
+
+
+def content_identity(line: CommandLine, image: Image, storage: Storage) -> tuple[bytes, bool]:
+    """Return bytes that identify an image, and whether they stand for its content, too.
+
+    Layers in a storage directory never change.  A file has its size and times.
+    """
+    if image.named:
+        place = os.fstat(storage.directory)
+        layers = b" ".join([layer.rpartition(b"/")[2] for layer in image.layers])
+        return b"layers %d %d %b" % (place.st_dev, place.st_ino, layers), True
+    if image.root.directory:
+        return b"directory " + image.root.directory, False
+    file = os.stat(line.operands[0])
+    state = (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+    return b"file %d %d %d %d %d" % state, True

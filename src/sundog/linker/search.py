@@ -1,0 +1,179 @@
+"""Where a dynamic linker looks for libraries, on the host or in an image, and what is there.
+
+The directories are those that the caller names, then those of ``/etc/ld.so.conf``, then the
+linker's own.  The linker's cache says the same, but it may be old, missing or damaged, so the
+directories themselves are read.
+
+The root may be an image's, so it may be hostile: no link leads out of it, and there are bounds.
+
+Sources: ld.so(8), ldconfig(8); glibc's manual for ``glibc-hwcaps``.
+
+Floor 0.
+"""
+
+import os
+
+from sundog.errors import KernelError
+from sundog.kernel.files import Closing
+from sundog.kernel.libc import descriptor_path, encode_text, libc_call
+from sundog.kernel.modes import S_IFMT, S_IFREG
+from sundog.kernel.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from sundog.linker.shared_object import ElfError, SharedObject
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LINKER_CONFIGURATION = b"/etc/ld.so.conf"
+LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
+MULTIARCH = b"-linux-gnu"
+HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
+
+MOST_NAMES = 200_000  # in all directories
+MOST_SEARCHED = 4096  # directories that the configuration names
+MOST_FILES_INCLUDED = 256
+LARGEST_CONFIGURATION = 1 << 16  # bytes of a file
+INSIDE_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+
+
+class FoundLibrary:
+    """A library at ``path`` below a root.
+
+    name       the last part of the path; the file's own name may have more of a version
+    file_name  that of the file to which links lead
+    file       what identifies the file: device and inode
+    library    what its headers say
+    """
+
+    __slots__ = ("file", "file_name", "library", "name", "path")
+
+    def __init__(
+        self, path: bytes, file_name: bytes, file: tuple[int, int], library: SharedObject
+    ) -> None:
+        self.path = path
+        self.name = path.rpartition(b"/")[2]
+        self.file_name = file_name
+        self.file = file
+        self.library = library
+
+
+class LibrarySearch:
+    """The directories that the linker of the root directory ``root`` searches.
+
+    ``first`` are searched before its own.  ``directories`` are those that exist, in order.
+    """
+
+    __slots__ = ("_names", "configuration", "directories", "root")
+
+    def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
+        self.root = root
+        self.configuration = [LINKER_CONFIGURATION]  # the files of its configuration
+        wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:MOST_SEARCHED]
+        for directory in LINKER_DIRECTORIES:
+            # Debian's linker searches those of its architecture, which its configuration may lack.
+            multiarch = [name for name in names_in(root, directory) if MULTIARCH in name]
+            wanted += [directory + b"/" + name for name in multiarch]
+            wanted.append(directory)
+        self.directories: list[bytes] = []
+        self._names: list[tuple[bytes, list[bytes]]] = []
+        left = MOST_NAMES
+        for directory in dict.fromkeys(wanted):
+            newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
+            for place in (*newer, directory):
+                names = names_in(root, place, left)
+                left -= len(names)
+                if names:
+                    self.directories.append(place)
+                    self._names.append((place, names))
+
+    def paths(self, *, beginning: bytes = b"", name: bytes = b"") -> list[bytes]:
+        """Return the paths of the files with this ``name``, or whose names begin so, in order."""
+        return [
+            directory + b"/" + found
+            for directory, names in self._names
+            for found in names
+            if (found == name if name else found.startswith(beginning))
+        ]
+
+    def find(self, name: bytes, machine: tuple[int, int, str] | None = None) -> FoundLibrary | None:
+        """Return the first library with this ``name``, and for this ``machine`` if it is given."""
+        for path in self.paths(name=name):
+            found = self.open(path)
+            if found is not None and machine in (None, found.library.machine):
+                return found
+        return None
+
+    def open(self, path: bytes) -> FoundLibrary | None:
+        """Return the library ``path``; None if there is none that can be read."""
+        try:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            with Closing(openat2(self.root, path, flags, INSIDE_ROOT)) as fd:
+                status = os.fstat(fd)
+                if status.st_mode & S_IFMT != S_IFREG:
+                    return None
+                file_name = descriptor_path(fd).rpartition(b"/")[2]
+                file = (status.st_dev, status.st_ino)
+                return FoundLibrary(path, file_name, file, SharedObject(fd))
+        except (ElfError, KernelError, OSError):
+            return None
+
+    def _newer(self, directory: bytes) -> list[bytes]:
+        return sorted(names_in(self.root, directory + b"/" + HWCAPS), reverse=True)
+
+    def _configured(self, path: bytes) -> list[bytes]:
+        """Return the directories that a file of the linker's configuration names."""
+        directories = []
+        for line in small_file(self.root, path).split(b"\n"):
+            words = line.partition(b"#")[0].split()
+            if words[:1] == [b"include"]:
+                for pattern in words[1:]:
+                    directories += self._included(path, pattern)
+            elif words and words[0].startswith(b"/"):
+                directories.append(words[0].partition(b"=")[0].rstrip(b"/") or b"/")
+        return directories
+
+    def _included(self, path: bytes, pattern: bytes) -> list[bytes]:
+        """Return the directories in the files that match ``pattern``, which ``path`` includes."""
+        if not pattern.startswith(b"/"):
+            pattern = path.rpartition(b"/")[0] + b"/" + pattern
+        place, _, last = pattern.rpartition(b"/")
+        directories = []
+        for name in sorted(names_in(self.root, place or b"/")):
+            found = place + b"/" + name
+            known = self.configuration
+            if (
+                libc_call("fnmatch", last, name, 0) == 0
+                and found not in known
+                and len(known) < MOST_FILES_INCLUDED
+            ):
+                known.append(found)
+                directories += self._configured(found)
+        return directories
+
+
+def names_in(root: int, directory: bytes, most: int = MOST_NAMES) -> list[bytes]:
+    """Return up to ``most`` names in a directory below ``root``; none if it does not exist."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = openat2(root, directory, flags, INSIDE_ROOT)
+    except KernelError:
+        return []
+    names: list[bytes] = []
+    with Closing(fd), os.scandir(fd) as entries:
+        for entry in entries:
+            if len(names) >= most:
+                break
+            names.append(encode_text(entry.name))
+    return names
+
+
+def small_file(root: int, path: bytes) -> bytes:
+    """Return the beginning of a file below ``root``; nothing if there is no such file."""
+    try:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with Closing(openat2(root, path, flags, INSIDE_ROOT)) as fd:
+            if os.fstat(fd).st_mode & S_IFMT != S_IFREG:
+                return b""
+            return os.read(fd, LARGEST_CONFIGURATION)
+    except (KernelError, OSError):
+        return b""
