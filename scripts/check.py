@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from scripts import account, cluster, install, packages, references, root_helper
 from scripts.bases import makers
 from scripts.place import WorkshopError, copy_checkout
+from scripts.vm import image, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,12 +119,20 @@ def open_fuse() -> None:
         device.chmod(0o666)
 
 
-def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> bool:
-    """Run pytest on each venv, the first with all tests; tell whether all passed."""
+def test(
+    place: Workplace, venvs: Sequence[Path], arguments: Sequence[str], *, machines: bool = False
+) -> bool:
+    """Run pytest on each venv, the first with all tests; tell whether all passed.
+
+    Tests that start virtual machines are among them only with ``machines``.
+    """
     pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(workers())]
     quick = ["-m", "not slow"]
     with contextlib.ExitStack() as stack:
         given = {"SUNDOG_WHEEL": str(install.wheel())}
+        if machines:
+            given["SUNDOG_MACHINES"] = str(place.path / "machines")
+            prepared.prepare(place.path / "machines", place.user)
         if os.geteuid() == 0:
             open_fuse()
             references.make(place.path / "references", place.user, venvs[0])
@@ -144,27 +153,35 @@ def main() -> int:
     """Parse the command line, prepare, run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.check")
     parser.add_argument("--lint", action="store_true", help="lint only")
+    parser.add_argument(
+        "--machines", action="store_true", help="no lint, but virtual machines for tests (root)"
+    )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     options = parser.parse_args()
     try:
         needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
         if not options.lint:
             needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(BASES)}
+        if options.machines:
+            needs |= {*image.NEEDS}
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
-        pythons = found[:1] if options.lint else list(dict.fromkeys([found[0], found[-1]]))
+        few = options.lint or options.machines
+        pythons = found[:1] if few else list(dict.fromkeys([found[0], found[-1]]))
         install.wheel()
         # Each of these jobs keeps one core busy.
         with workplace(user) as place, ThreadPoolExecutor() as pool:
             making = [pool.submit(makers.base, name) for name in (() if options.lint else BASES)]
             venvs = list(pool.map(venv, pythons))
-            passed = lint(place, venvs[0])
+            passed = options.machines or lint(place, venvs[0])
             for made in making:
                 made.result()
             if not options.lint:
-                passed = test(place, venvs, options.arguments) and passed
+                passed = (
+                    test(place, venvs, options.arguments, machines=options.machines) and passed
+                )
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _TRASH = b"trash"
 _LOCK = b"lock"
 _REPLACED = b".replaced"
+_REMOVED = b".nfs"  # begins the name that NFS gives to a file that is removed while it is open
 
 
 class Scratch:
@@ -134,7 +135,11 @@ class Scratch:
 
         Calls ``on_leftover`` before it deletes what a process left.
         """
-        self.dispose(*(os.path.join(self._trash, name) for name in os.listdir(self._trash)))
+        trash = {name: os.path.join(self._trash, name) for name in os.listdir(self._trash)}
+        for name in [name for name in trash if name.startswith(_REMOVED)]:
+            with suppress(OSError):  # a process of this node has it open
+                os.unlink(trash.pop(name))
+        self.dispose(*trash.values())
         for name in os.listdir(self._tmp):
             path = os.path.join(self._tmp, name)
             if name == _TRASH or path == self._own:
@@ -162,9 +167,13 @@ class Scratch:
             if path.endswith(_REPLACED):
                 self._restore(path)
         self.dispose(*paths)
+        # NFS gives an open file another name in its directory, which then is not empty.
+        lock = os.path.join(self._trash, _random_name())
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(directory, _LOCK))
+            os.rename(os.path.join(directory, _LOCK), lock)
         os.rmdir(directory)
+        with suppress(FileNotFoundError):
+            os.unlink(lock)
 
     def _restore(self, place: bytes) -> None:
         """Put back an image that ``replace`` took away before it was interrupted."""

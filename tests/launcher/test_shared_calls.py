@@ -1,0 +1,136 @@
+"""What a start asks of the file system that holds the images: few calls, and a bound for each kind.
+
+On a cluster that file system is shared, and each rank is a start.  docs/cluster.md ("Sizing") uses
+these numbers.  The calls of the command in the container don't count.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import skip_needs_root
+from tests.fuse.conftest import FUSE, make_squashfs
+from tests.launcher.compiled import leave_accounts
+from tests.launcher.conftest import make_image
+from tests.launcher.storages import fill_storage, make_storage
+
+OPEN = re.compile(r"open(at2?)?\(")
+READS = {"read", "pread64", "getdents64"}
+TRACE = ("strace", "-ff", "-y", "-qq", "-e", f"trace=%file,{','.join(READS)}", "-e", "signal=none")
+
+
+class Calls(NamedTuple):
+    """Calls about files, by kind: opens, other calls that name a file or look at it, and reads.
+
+    An open with O_PATH is a look-up: the file system does not learn of it.
+    """
+
+    opens: int
+    lookups: int
+    reads: int
+
+    @classmethod
+    def of(cls, calls: list[str]) -> "Calls":
+        reads = sum(call.partition("(")[0] in READS for call in calls)
+        opens = sum(bool(OPEN.match(call)) and "O_PATH" not in call for call in calls)
+        return cls(opens, len(calls) - opens - reads, reads)
+
+    def is_within(self, limit: "Calls") -> bool:
+        return all(one <= most for one, most in zip(self, limit, strict=True))
+
+
+class Node:
+    """A node of a cluster, and the directory that it shares: a storage and a SquashFS file."""
+
+    def __init__(self, installed: Path, place: Path) -> None:
+        self.command = installed
+        self.shared = place / "shared"
+        self.shared.mkdir()
+        self.storage = fill_storage(make_storage(self.shared / "storage"))
+        leave_accounts(self.storage, os.geteuid(), os.getegid())
+        self.file = make_squashfs(make_image(place / "tree"), self.shared / "image.sqfs")
+        self.logs = place / "logs"
+        self.logs.mkdir()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # The first of a group starts in Python.
+        return {"CH_IMAGE_STORAGE": str(self.storage), "PATH": "/bin", "USER": "ada"}
+
+    def start(self, *words: str | Path) -> list[str]:
+        """Start `true`; return the calls of all processes up to the one that executes it."""
+        done = subprocess.run(
+            [*TRACE, "-o", self.logs / "log", self.command, *words, "--", "true"],
+            env=self.environment | {"SUNDOG_START": "compiled"},
+            cwd="/",
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [call for log in self.logs.iterdir() for call in before_the_command(log)]
+
+    def about_shared(self, calls: list[str]) -> list[str]:
+        return [call for call in calls if str(self.shared) in call]
+
+
+def before_the_command(log: Path) -> Iterator[str]:
+    """Give a process's calls without the first execve(2), which has the whole command line."""
+    calls = log.read_text().splitlines()
+    executed = [at for at, call in enumerate(calls) if re.match(r"execve\(.*\) = 0$", call)]
+    for call in calls[: executed[-1]] if len(executed) > 1 else calls:
+        if not call.startswith("execve("):
+            yield call
+
+
+@pytest.fixture
+def node(installed: Path, tmp_path: Path) -> Node:
+    return Node(installed, tmp_path)
+
+
+def test_by_name(node: Node) -> None:
+    """The opens are those of the image's description and of the user's account."""
+    calls = node.about_shared(node.start("app"))
+    assert Calls.of(calls).is_within(Calls(2, 8, 4)), calls
+
+
+def test_one_file(node: Node) -> None:
+    """The opens are those of the file and of the user's account.
+
+    The server's reads don't count.  It is not dumpable, so that only root sees what it reads.
+    """
+    if not os.access(FUSE, os.R_OK | os.W_OK):
+        skip_needs_root()
+    calls = node.about_shared(node.start(node.file))
+    assert Calls.of(calls).is_within(Calls(2, 6, 3)), calls
+
+
+@pytest.mark.parametrize("kind", ["name", "file"])
+def test_joining(node: Node, kind: str) -> None:
+    """A process that joins asks for one status at most.  Only root could see of which file.
+
+    So the limits are for all files: those of /proc, and the command in the container.
+    """
+    if kind == "file" and not os.access(FUSE, os.R_OK | os.W_OK):
+        skip_needs_root()
+    words = ("--join-tag=shared", {"name": "app", "file": node.file}[kind])
+    keeper = subprocess.Popen(
+        [node.command, *words, "--", "sh", "-c", "echo ready; read line"],
+        env=node.environment,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert keeper.stdout is not None
+    try:
+        assert keeper.stdout.readline() == b"ready\n"
+        calls = node.start(*words)
+    finally:
+        keeper.communicate()
+    assert not node.about_shared(calls)
+    # Of the opens, one is of a sysctl, and one of the command; four look for a file's entry points.
+    assert Calls.of(calls).is_within(Calls(3, {"name": 8, "file": 13}[kind], 2)), calls

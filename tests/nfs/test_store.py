@@ -1,0 +1,130 @@
+"""One storage directory that two nodes use by NFS, at the same time and one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from scripts.vm import nfs, prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.vm.machine import Done
+
+    from tests.nfs.conftest import Place
+
+BOTH = range(nfs.NODES)
+DOCKERFILE = """\
+FROM busybox
+RUN echo built >/built && chmod 600 /built && rm /etc/group
+RUN mkdir /new && ln -s /built /new/link
+"""
+# Longer than any build here.
+FOREVER = "FROM busybox\nRUN sleep 9999\n"
+# Seconds until a lock of a node without power is free: the server waits for the lease.
+BOUND = nfs.LEASE * 6 + 60
+
+
+def on_both(place: Place, *commands: tuple[str, ...]) -> list[Done]:
+    """Run a command on each node, at the same time."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda node: place.run(node, *commands[node]), BOTH))
+
+
+def imported(place: Place, node: int, *names: str) -> None:
+    for name in names:
+        place.run(node, "ch-image", "import", str(prepared.base("busybox")), name)
+
+
+def names(place: Place, node: int) -> set[str]:
+    return {line.split()[0] for line in place.run(node, "ch-image", "list").stdout.splitlines()}
+
+
+def test_imports_at_once(place: Place) -> None:
+    """Each node finds what the other one imported, whatever it had looked at before."""
+    imported(place, 0, "first")
+    assert names(place, 1) == {"first"}
+    base = str(prepared.base("busybox"))
+    for image in ("zero", "one"), ("same", "same"):
+        on_both(place, *[("ch-image", "import", base, image[node]) for node in BOTH])
+    for node in BOTH:
+        assert names(place, node) == {"first", "one", "same", "zero"}
+        for name in ("zero", "one", "same"):
+            shown = place.run(node, "ch-run", name, "--", "sh", "-c", "echo in; cat /etc/passwd")
+            assert shown.stdout.startswith("in\nroot:"), shown
+
+
+def test_builds_at_once(place: Place) -> None:
+    """The nodes build one Dockerfile; one does the work, and both have the image."""
+    imported(place, 0, "busybox")
+    place.run(1, "sh", "-c", "cat >Dockerfile", text=DOCKERFILE)
+    build = ("ch-image", "build", "-t", "built", "-f", "Dockerfile", ".")
+    on_both(place, build, build)
+    for node in BOTH:
+        show = "cat /new/link; test -e /etc/group || echo none; stat -c %a /built"
+        assert place.run(node, "ch-run", "built", "--", "sh", "-c", show).stdout.split() == [
+            *("built", "600")
+        ]
+    again = place.run(0, *build)
+    assert again.stdout.count("* ") == 3, again
+
+
+def test_deletions(place: Place) -> None:
+    """A node deletes what the other one has imported; the rest stays."""
+    imported(place, 0, "kept", "gone")
+    place.run(1, "ch-image", "delete", "gone")
+    assert names(place, 0) == {"kept"}
+    assert place.run(0, "ch-run", "gone", "--", "true", check=False).returncode == 31
+    assert place.run(0, "ch-run", "kept", "--", "echo", "runs").stdout == "runs\n"
+
+
+def test_writing_over_layers_of_nfs(place: Place) -> None:
+    imported(place, 0, "busybox")
+    script = "echo more >>/etc/passwd && rm /etc/group && echo n >/new && tail -n1 /etc/passwd"
+    done = place.run(1, "ch-run", "--no-passwd", "-W", "busybox", "--", "sh", "-c", script)
+    assert done.stdout == "more\n"
+    assert place.run(0, "ch-run", "busybox", "--", "ls", "/new", check=False).returncode == 1
+
+
+def test_one_file(place: Place) -> None:
+    imported(place, 0, "busybox")
+    place.run(0, "ch-convert", "busybox", "image.sqfs")
+    for options in ((), ("-W",), ("--join",)):
+        done = place.run(1, "ch-run", *options, "image.sqfs", "--", "cat", "/etc/passwd")
+        assert done.stdout.startswith("root:"), done
+
+
+@contextlib.contextmanager
+def running(place: Place, node: int, *words: str) -> Iterator[None]:
+    """Run a command on a node that will lose its power."""
+    work = threading.Thread(target=lambda: place.run(node, *words, check=False), daemon=True)
+    work.start()
+    yield
+    work.join(60)
+
+
+def test_a_node_without_power(place: Place) -> None:
+    """A node loses its power in a build.  The other one goes on, and later the first one, too."""
+    imported(place, 0, "busybox")
+    place.run(0, "sh", "-c", "cat >forever", text=FOREVER)
+    place.run(0, "sh", "-c", "cat >Dockerfile", text=DOCKERFILE)
+    with running(place, 1, "ch-image", "build", "-t", "no", "-f", "forever", "."):
+        sleeping = "until pgrep -f 'sleep 9999' >/dev/null; do sleep 0.1; done"
+        place.site.nodes[1].run("timeout", "120", "sh", "-c", sleeping)
+        place.site.cut(1)
+    begin = time.monotonic()
+    place.run(0, "ch-image", "build", "-t", "built", "-f", "Dockerfile", ".", timeout=BOUND)
+    place.run(0, "ch-image", "import", str(prepared.base("alpine")), "alpine", timeout=BOUND)
+    place.run(0, "ch-image", "delete", "alpine", timeout=BOUND)
+    print(f"without the other node: {time.monotonic() - begin:.0f} s")
+    place.site.restart(1)
+    assert names(place, 1) == {"busybox", "built"}
+    assert place.run(1, "ch-run", "built", "--", "cat", "/built").stdout == "built\n"
+    # A step of the same text waits for the lock of the step that the power cut has ended.
+    fast = FOREVER.replace("9999", "9999 & kill $!")
+    place.run(1, "sh", "-c", "cat >forever", text=fast)
+    place.run(1, "ch-image", "build", "-t", "no", "-f", "forever", ".")
