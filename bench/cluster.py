@@ -137,7 +137,9 @@ def _starts(place: Place, results: Results) -> None:
             commands=[" ".join(argv) for argv in commands.values()],
         )
     )
-    results.target(f"srun -n{TASKS}: wall ÷ without containers", cost[OURS].wall / host, START_LIMIT)
+    results.target(
+        f"srun -n{TASKS}: wall ÷ without containers", cost[OURS].wall / host, START_LIMIT
+    )
 
 
 def _messages(place: Place, results: Results) -> None:
@@ -150,9 +152,7 @@ def _messages(place: Place, results: Results) -> None:
                 host, inside = _medians(place, name, where, size, program)
                 label = f"{NAMES[name]}, {where}: {size.label}"
                 quotient = inside / host
-                rows.append(
-                    Row((label, size.shown(host), size.shown(inside), f"{quotient:.2f}"))
-                )
+                rows.append(Row((label, size.shown(host), size.shown(inside), f"{quotient:.2f}")))
                 results.target(f"{label}: time ÷ the host's", quotient, MESSAGE_LIMIT)
     results.tables.append(
         Table(
@@ -174,9 +174,7 @@ def _on_the_host(place: Place, path: str) -> Path:
     return target
 
 
-def _medians(
-    place: Place, name: str, where: str, size: Size, program: Path
-) -> tuple[float, float]:
+def _medians(place: Place, name: str, where: str, size: Size, program: Path) -> tuple[float, float]:
     """Return the microseconds of a message on the host and in containers."""
     srun, options = PLACES[where]
     step = ["srun", f"--mpi={PROTOCOLS[name]}", *srun]

@@ -119,20 +119,12 @@ def open_fuse() -> None:
         device.chmod(0o666)
 
 
-def test(
-    place: Workplace, venvs: Sequence[Path], arguments: Sequence[str], *, machines: bool = False
-) -> bool:
-    """Run pytest on each venv, the first with all tests; tell whether all passed.
-
-    Tests that start virtual machines are among them only with ``machines``.
-    """
+def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> bool:
+    """Run pytest on each venv, the first with all tests; tell whether all passed."""
     pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(workers())]
     quick = ["-m", "not slow"]
     with contextlib.ExitStack() as stack:
         given = {"SUNDOG_WHEEL": str(install.wheel())}
-        if machines:
-            given["SUNDOG_MACHINES"] = str(place.path / "machines")
-            prepared.prepare(place.path / "machines", place.user)
         if os.geteuid() == 0:
             open_fuse()
             references.make(place.path / "references", place.user, venvs[0])
@@ -178,10 +170,11 @@ def main() -> int:
             passed = options.machines or lint(place, venvs[0])
             for made in making:
                 made.result()
+            if options.machines:
+                prepared.prepare(place.path / "machines", user)
+                os.environ["SUNDOG_MACHINES"] = str(place.path / "machines")
             if not options.lint:
-                passed = (
-                    test(place, venvs, options.arguments, machines=options.machines) and passed
-                )
+                passed = test(place, venvs, options.arguments) and passed
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

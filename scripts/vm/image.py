@@ -11,19 +11,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scripts.bases import bootstrap
 from scripts.place import WorkshopError, digest, find, own
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 NEEDS = ("e2fsprogs", "mmdebstrap", "qemu-system-x86")
 PACKAGES = (
     "charliecloud-runtime", "iproute2", "kmod", "linux-image-cloud-amd64", "nfs-common",
-    "nfs-kernel-server", "python3", "strace",
+    "nfs-kernel-server", "procps", "python3",
 )  # fmt: skip
 SIZE = "3G"  # a file with holes
 USER = "sundog"
@@ -59,8 +55,8 @@ class Image:
 
 def make() -> Image:
     """Return the image; make it unless it is there. Raises WorkshopError."""
-    sources = [*HERE.glob("guest/*"), HERE / "image.py", Path(bootstrap.__file__)]
-    name = f"nfs-{digest(sources)}"
+    sources = [*HERE.glob("guest/*"), Path(bootstrap.__file__)]
+    name = f"nfs-{digest(sources, *PACKAGES, SIZE, USER, HOOK)}"
     found = find("machines", name)
     if found is not None:
         return Image(found)

@@ -1,7 +1,7 @@
 """A running virtual machine: QEMU, and the channel to the agent in it.
 
-The machine gets the disk of an image, and forgets at its end what it wrote there. A second disk is a
-tar of files, which are unpacked at the start.
+The machine gets the disk of an image, and forgets at its end what it wrote there. A second disk is
+a tar of files, which are unpacked at the start.
 """
 
 from __future__ import annotations
@@ -9,23 +9,26 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import queue
 import socket
 import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from scripts.vm.image import Image
 
 BOOT = 400.0  # seconds; 20 on idle cores, and 4 with KVM
 MEMORY = "768M"
+# Of the kernel. On a busy machine, it would find no timer within the time that it waits for one.
+COMMAND_LINE = (
+    "root=/dev/vda rw quiet console=ttyS0 net.ifnames=0 no_timer_check init=/usr/local/sbin/vm-init"
+)
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Done = subprocess.CompletedProcess[str]
 
@@ -70,8 +73,8 @@ class Machine:
     ) -> Machine:
         """Start a machine, and wait for its agent. Raises TimeoutError with the console's end.
 
-        ``files`` is the tar that is unpacked in its root directory. Without ``kvm``, a device file of
-        the kernel's virtual machines, the machine is emulated.
+        ``files`` is the tar that is unpacked in its root directory. Without ``kvm``, the device
+        file of KVM, the processor is emulated.
         """
         directory.mkdir()
         accelerator = ["-accel", f"kvm,device={kvm}", "-cpu", "host"] if kvm else []
@@ -81,7 +84,7 @@ class Machine:
             *("-nodefaults", "-no-user-config", "-display", "none", "-m", MEMORY, "-smp", "1"),
             *("-serial", f"file:{directory / 'console'}"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-            *("-append", "root=/dev/vda rw quiet no_timer_check net.ifnames=0 console=ttyS0 init=/usr/local/sbin/vm-init"),
+            *("-append", COMMAND_LINE),
             *("-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on"),
             *("-drive", f"file={files},format=raw,if=virtio,readonly=on"),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={path},server=on"),
@@ -130,7 +133,9 @@ class Machine:
 
     def console(self) -> str:
         """Return the end of what QEMU and the kernel have said."""
-        texts = [(self.directory / name).read_text(errors="replace") for name in ("qemu", "console")]
+        texts = [
+            (self.directory / name).read_text(errors="replace") for name in ("qemu", "console")
+        ]
         return "".join(texts)[-4000:]
 
     def run(

@@ -59,7 +59,7 @@ def is_accelerated() -> bool:
 
 
 def given(directory: Path, run: Path) -> Given:
-    """Return what machines start from, as ``prepare`` has left it; they use the directory ``run``."""
+    """Return what ``prepare`` has left in a directory; machines use another one, ``run``."""
     kvm = directory / KVM.name
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir()

@@ -1,4 +1,4 @@
-"""Two nodes that share what a server exports by NFS 3 and 4.2: virtual machines, for `make cluster`.
+"""Two nodes that share what a server exports by NFS 3 and 4.2, in virtual machines: `make cluster`.
 
 Other runs do not collect these tests.
 """
@@ -37,7 +37,12 @@ class Place:
         return self.directory / "storage"
 
     def run(
-        self, node: int, *words: str | Path, check: bool = True, text: str = "", timeout: float = 300
+        self,
+        node: int,
+        *words: str | Path,
+        check: bool = True,
+        text: str = "",
+        timeout: float = 300,
     ) -> Done:
         """Run a command of the ordinary user on a node, in the directory."""
         env = {
