@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 NEEDS = ("e2fsprogs", "mmdebstrap", "qemu-system-x86")
 PACKAGES = (
     "charliecloud-runtime", "iproute2", "kmod", "linux-image-cloud-amd64", "nfs-common",
-    "nfs-kernel-server", "procps", "python3",
+    "nfs-kernel-server", "procps", "python3", "squashfs-tools",
 )  # fmt: skip
 SIZE = "3G"  # a file with holes
 USER = "sundog"
