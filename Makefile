@@ -52,7 +52,7 @@ interruptions: python
 	    tests/cli/test_closed_pipes.py $(ARGS)
 
 cluster: python
-	@$(RUN) scripts.check --machines -- -n0 tests/nfs $(ARGS)
+	@$(RUN) scripts.check --machines -- -n0 --timeout=3600 tests/nfs $(ARGS)
 
 bench: python
 	@$(RUN) bench $(ARGS)
