@@ -82,7 +82,7 @@ def first_and_again(place: Place, *words: str) -> tuple[int, int]:
 def filled(place: Place) -> Place:
     place.run(0, "ch-image", "import", str(prepared.base("busybox")), "busybox")
     place.run(0, "ch-convert", "busybox", "image.sqfs")
-    place.run(0, "ch-convert", "busybox", "tree")
+    place.run(0, "ch-convert", "busybox", "./tree")
     place.run(NODE, SUNDOG, "busybox", "--", "true")  # notes the accounts
     return place
 
