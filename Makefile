@@ -15,8 +15,8 @@ help:
 	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify, and mutated archives,'
 	@echo '             documents and SquashFS files at what reads them, for 10 minutes (ARGS="--seconds N --seed N")'
-	@echo 'make kills   kill 100 pulls, 100 pushes and 100 builds, and cut the power 60 times, at'
-	@echo '             random moments, and look at what is left'
+	@echo 'make kills   kill 100 pulls, pushes, loads, builds and changes of a store, and cut the power'
+	@echo '             60 times, at random moments, and look at what is left'
 	@echo 'make interruptions   interrupt each command at 200 moments, close its pipe after 0 to 200 bytes'
 	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
@@ -44,8 +44,9 @@ fuzz: python
 
 kills: python
 	@SUNDOG_KILLS=100 SUNDOG_CUTS=60 $(RUN) scripts.check -- -s tests/pull/test_kills.py \
-	    tests/registry/test_kills.py tests/store/test_power_cuts.py tests/builder/test_failures.py \
-	    -k 'killed or push or cut' $(ARGS)
+	    tests/registry/test_kills.py tests/store/test_kills.py tests/store/test_power_cuts.py \
+	    tests/builder/test_failures.py tests/builder/test_notify_changes.py \
+	    tests/builder/test_together.py -k 'kill or cut' $(ARGS)
 
 interruptions: python
 	@SUNDOG_TRIES=200 $(RUN) scripts.check -- tests/registry/test_interruption.py \

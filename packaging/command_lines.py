@@ -50,7 +50,7 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ),
     ("ch-image", "--bind"): DIRECTORIES,
     ("ch-image", "--compression"): ("gzip", "zstd", "none"),
-    ("ch-image", "--force"): ("seccomp", "notify", "fakeroot", "none"),
+    ("ch-image", "--force"): ("seccomp", "notify", "auto", "fakeroot", "none"),
     ("ch-image", "--image"): DIRECTORIES,
     ("ch-image", "SUBCOMMAND"): SUBCOMMANDS,
     ("ch-run", "--bind"): DIRECTORIES,

@@ -3,7 +3,8 @@
 As root, it prepares what only root can (packages, users, references, the root helper), and drops to
 an ordinary user. As anyone else, it skips the tests that need root. The tests run from a copy of
 the checkout, so that its caches and permissions do not matter, against the wheel as pip installs
-it. The newest Python runs all of them, the oldest those that are not marked slow.
+it. The newest Python runs all of them, the oldest those that are not marked slow: each subcommand
+and each module, but few cases of what the kernel and compiled programs do (tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ from scripts.vm import image, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
 USERS = ("sundog", "sundog-second")
 # All bases but pacman's, which only `make fidelity` uses.
 BASES = ("alpine", "busybox", "debian", "mpi", "rpm")
 # Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
-    "apache2-utils", "bash-completion", "btrfs-progs", "buildah", "busybox-static", "bzip2",
-    "charliecloud-builders", "charliecloud-runtime", "docker-registry", "dpkg-dev", "e2fsprogs",
-    "fish", "gcc", "git", "groff-base", "libarchive-tools", "liblz4-1", "liblzo2-2",
-    "libseccomp2", "mount", "mpich", "musl-tools", "openmpi-bin", "openssh-client", "openssl",
-    "podman", "procps", "rsync", "runc", "skopeo", "squashfs-tools", "squashfs-tools-ng",
-    "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
+    "apache2-utils", "apparmor", "bash-completion", "btrfs-progs", "buildah", "busybox-static",
+    "bzip2", "charliecloud-builders", "charliecloud-runtime", "docker-registry", "dpkg-dev",
+    "e2fsprogs", "fish", "gcc", "git", "groff-base", "libarchive-tools", "liblz4-1",
+    "liblzo2-2", "libseccomp2", "mount", "mpich", "musl-tools", "openmpi-bin", "openssh-client",
+    "openssl", "podman", "procps", "rsync", "runc", "skopeo", "squashfs-tools",
+    "squashfs-tools-ng", "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (
@@ -107,8 +109,16 @@ def lint(place: Workplace, programs: Path) -> bool:
 
 
 def workers() -> int:
-    """Return the number of pytest's processes: one more than cores, because some tests wait."""
-    return (os.cpu_count() or 1) + 1
+    """Return the number of pytest's processes: more than cores, because some tests wait."""
+    return (os.cpu_count() or 1) + 2
+
+
+def compared(bases: Sequence[Future[Path]]) -> None:
+    """Wait for the base images; as root, make what is made of them once and kept."""
+    for base in bases:
+        base.result()
+    if bases and os.geteuid() == 0:
+        references.keep()
 
 
 def open_fuse() -> None:
@@ -122,6 +132,8 @@ def open_fuse() -> None:
 def test(place: Workplace, venvs: Sequence[Path], arguments: Sequence[str]) -> bool:
     """Run pytest on each venv, the first with all tests; tell whether all passed."""
     pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(workers())]
+    # Each process takes neighbouring tests, which share fixtures, and at the end those of others.
+    pytest += ["--dist", "worksteal"]
     quick = ["-m", "not slow"]
     with contextlib.ExitStack() as stack:
         given = {"SUNDOG_WHEEL": str(install.wheel())}
@@ -167,9 +179,10 @@ def main() -> int:
         with workplace(user) as place, ThreadPoolExecutor() as pool:
             making = [pool.submit(makers.base, name) for name in (() if options.lint else BASES)]
             venvs = list(pool.map(venv, pythons))
+            # While lint checks types on one core, the other makes what tests compare with.
+            keeping = pool.submit(compared, making)
             passed = options.machines or lint(place, venvs[0])
-            for made in making:
-                made.result()
+            keeping.result()
             if options.machines:
                 prepared.prepare(place.path / "machines", user)
                 os.environ["SUNDOG_MACHINES"] = str(place.path / "machines")

@@ -68,8 +68,7 @@ RUN chown 5:6 /bin && id -u >/who
 def make(place: Path, tester: Account, programs: Path) -> None:
     """Make `foreign`, `unreadable` and `project` below a directory, and `as-root.json`, as root.
 
-    Make beside the base images what real root makes of package sets (scripts/fidelity) and what
-    buildah makes of Dockerfiles (scripts/conformance).
+    Make what is kept, too.
     The tester writes to `project`, where new files get another group than his.
     `as-root.json` lists the result of each command of AS_ROOT, with the programs under test.
     """
@@ -91,12 +90,21 @@ def make(place: Path, tester: Account, programs: Path) -> None:
     project.mkdir()
     os.chown(project, 0, PROJECT_GROUP)
     project.chmod(0o3777)
+    keep()
+    (place / "as-root.json").write_text(json.dumps(_as_root(place / "as-root", programs)))
+
+
+def keep() -> None:
+    """Make, as root, what is kept beside the base images, unless it is there.
+
+    That is what real root makes of package sets (scripts/fidelity) and what buildah makes of
+    Dockerfiles (scripts/conformance).
+    """
     for packages in QUICK:
         reference.of(packages)
     for case in cases():
         if case.quick and case.peer:
             peer.reference(case)
-    (place / "as-root.json").write_text(json.dumps(_as_root(place / "as-root", programs)))
 
 
 def _as_root(place: Path, programs: Path) -> list[dict[str, str | int]]:

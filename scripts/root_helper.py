@@ -14,12 +14,14 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,7 @@ class Server:
             "descriptors": self._descriptors,
             "drop-caches": self._drop_caches,
             "take-with-podman": self._take_with_podman,
+            "in-podman": self._in_podman,
             "mount-tmpfs": self._mount_tmpfs,
             "unmount": self._unmount,
             "make-disk": self._make_disk,
@@ -83,11 +86,7 @@ class Server:
             timeout=60,
             check=False,
         )
-        return {
-            "status": done.returncode,
-            "stdout": base64.b64encode(done.stdout).decode(),
-            "stderr": base64.b64encode(done.stderr).decode(),
-        }
+        return _completed(done)
 
     def _descriptors(self, request: dict[str, Any]) -> dict[str, Any]:
         process = Path("/proc", str(int(request["process"])))
@@ -129,6 +128,36 @@ class Server:
                 return {"found": {path: _status(root / path) for path in request["paths"]}}
             finally:
                 run("image", "unmount", image)
+
+    def _in_podman(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run a program of the tests in a container of podman, as the tests' user.
+
+        The container's root is a bare directory with /usr and what ``show`` names, read-only.
+        """
+        with _podman_directory() as directory:
+            tree = Path(directory, "tree")
+            for name in ("usr", "etc", "proc", "dev", "sys", "run", "tmp", "var/tmp"):
+                (tree / name).mkdir(parents=True)
+            for name in ("bin", "sbin", "lib", "lib64"):
+                (tree / name).symlink_to(f"usr/{name}")
+            for name in ("tmp", "var/tmp"):
+                (tree / name).chmod(0o1777)
+            shown = ["/usr", "/etc/passwd", *request["show"]]
+            done = subprocess.run(
+                [
+                    *("podman", f"--root={directory}/root", f"--runroot={directory}/run"),
+                    *("--storage-driver=vfs", "--runtime=runc", "--cgroup-manager=cgroupfs"),
+                    *("run", "--rm", "--network=none"),
+                    f"--user={self.tester.uid}:{self.tester.gid}",
+                    *(f"--volume={path}:{path}:ro" for path in shown),
+                    *(f"--security-opt={word}" for word in request["security"]),
+                    *("--rootfs", str(tree), *request["argv"]),
+                ],
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            return _completed(done)
 
     def _mount_tmpfs(self, request: dict[str, Any]) -> dict[str, Any]:
         size, extra = int(request["kibibytes"]), request["options"]
@@ -209,6 +238,27 @@ class Server:
                 with connection.makefile("rb") as stream:
                     request = json.loads(stream.read(1 << 20))
                 connection.sendall(json.dumps(self.answer(request)).encode())
+
+
+@contextlib.contextmanager
+def _podman_directory() -> Iterator[str]:
+    """Make a directory for podman, and remove it at the end.
+
+    A process of podman's cleans up after a container, and may make files there for a moment.
+    """
+    directory = tempfile.mkdtemp(prefix="podman.", dir="/var/tmp")
+    try:
+        yield directory
+    finally:
+        deadline = time.monotonic() + 10
+        while os.path.exists(directory) and time.monotonic() < deadline:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _completed(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    streams = {"stdout": done.stdout, "stderr": done.stderr}
+    encoded = {name: base64.b64encode(text).decode() for name, text in streams.items()}
+    return {"status": done.returncode, **encoded}
 
 
 def _victims(path: str) -> str:

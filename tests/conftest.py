@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import functools
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -34,8 +36,8 @@ SKIPS = ("needs root", "kernel: ")
 # On machines other than those that run the project's own tests, oracles may be missing.
 STRICT = platform.machine() == "x86_64"
 
-# The number of pulls, and of pushes, to kill; `make kills` uses more.
-KILLS = int(os.environ.get("SUNDOG_KILLS", "25"))
+# The number of commands of a kind to kill; `make kills` uses more.
+KILLS = int(os.environ.get("SUNDOG_KILLS", "10"))
 
 # The number of power cuts, on all kinds of file systems together; `make kills` uses more.
 CUTS = int(os.environ.get("SUNDOG_CUTS", "12"))
@@ -63,38 +65,44 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-# Directories whose tests start programs for most of their time.  Of the tables there, the second
-# run takes a fifth of the cases: they differ in what the kernel, a shell and an image do, which is
-# the same under each Python.  Other directories try the standard library and C extensions, too.
-TABLES = (
-    *("builder", "callers", "cli", "convert", "doctor", "fromhost", "hostile", "launcher"),
-    *("notify", "oci_runtime", "system"),
-)
-SHORTEST_TABLE = 4
-TAKEN = 5  # the second run takes one of so many cases
+# A second Python can show a difference of the language, the standard library, or a C extension.  So
+# the second run leaves out directories whose subjects are the kernel and compiled programs.
+NEWEST_ONLY = ("native", "notify")
+# Compression and archives are the work of the standard library and of C extensions.
+EVERY_CASE = ("layer",)
+TAKEN = 10  # of a table, the second run takes the first case, and one of so many
+
+# A test of these may take a minute.  They come first, so that no process of pytest works on one at
+# the end while the others have nothing left to do.
+LONGEST = ("cluster", "dockerfiles", "system")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow all cases of each table in ``TABLES`` but one of ``TAKEN``.
+    """Put the longest tests first, and mark as slow what the second run leaves out.
 
-    A table is a test with at least ``SHORTEST_TABLE`` cases that work with files.  The first case
-    is always left.  In each row of ``TAKEN``, the next place is left, so that crossed parameters do
-    not always have the same values.
+    It leaves out the directories ``NEWEST_ONLY``, and most cases of tables.  A table is a test with
+    several cases that work with files: such cases differ in what the kernel, a shell and an image
+    do.  Tables of functions that need no files are quick, and left whole.  In each row of ``TAKEN``
+    cases, another place is left, so that crossed parameters do not always have the same values.
     """
-    tables: dict[str, list[pytest.Item]] = {}
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    numbers: Counter[str] = Counter()
     for item in items:
+        directory = item.path.parent.name
+        is_left = directory not in NEWEST_ONLY
         if (
-            isinstance(item, pytest.Function)
-            and "tmp_path" in item.fixturenames
-            and item.path.parent.name in TABLES
+            is_left
+            and directory not in EVERY_CASE
+            and "tmp_path" in getattr(item, "fixturenames", ())
             and not item.get_closest_marker("slow")
         ):
-            tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    for table in tables.values():
-        for number, item in enumerate(table):
-            if len(table) >= SHORTEST_TABLE and (number + number // TAKEN) % TAKEN:
-                item.add_marker(pytest.mark.slow)
+            table = item.nodeid.partition("[")[0]
+            number = numbers[table]
+            numbers[table] += 1
+            is_left = (number + number // TAKEN) % TAKEN == 0
+        if not is_left:
+            item.add_marker(pytest.mark.slow)
 
 
 # The places where programs find a user's settings and logins: Sundog, skopeo, git, ssh and others.
@@ -272,7 +280,9 @@ def podman_options(subcommand: str) -> list[str]:
     return sorted(set(re.findall(r"(?<=[ ,])--[a-z][a-z-]+", text)))
 
 
-def _runner(name: str, storage: Path) -> Runner:
+def runner(name: str, storage: Path) -> Runner:
+    """Return a function that runs a command on a storage directory."""
+
     def run(
         *arguments: str | os.PathLike[str],
         check: bool = True,
@@ -307,16 +317,47 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path / "storage"
 
 
+@pytest.fixture(scope="session")
+def storage_with_busybox(
+    tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
+) -> Callable[[str], Path]:
+    """Return a function that gives a storage directory with the image ``bb``, for a driver.
+
+    Each is imported once, and tests get copies.
+    """
+
+    @functools.cache
+    def imported(driver: str) -> Path:
+        storage = tmp_path_factory.mktemp("busybox") / "storage"
+        environment = {"CH_IMAGE_STORAGE": str(storage), "CH_IMAGE_DRIVER": driver}
+        run_program([*command("ch-image"), "import", busybox_tar, "bb"], env=environment)
+        return storage
+
+    return imported
+
+
+def copy_storage(source: Path, target: Path) -> None:
+    """Copy a storage directory that a fixture has filled once, for a test that changes it."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+@pytest.fixture
+def bb(storage: Path, storage_with_busybox: Callable[[str], Path]) -> str:
+    """Put an image of static programs into the test's own storage; return its name."""
+    copy_storage(storage_with_busybox(""), storage)
+    return "bb"
+
+
 @pytest.fixture
 def run_ch_image(storage: Path) -> Runner:
     """Run ch-image on the test's own storage."""
-    return _runner("ch-image", storage)
+    return runner("ch-image", storage)
 
 
 @pytest.fixture
 def run_ch_run(storage: Path) -> Runner:
     """Run ch-run on the test's own storage."""
-    return _runner("ch-run", storage)
+    return runner("ch-run", storage)
 
 
 # Root
@@ -345,8 +386,18 @@ class RootHelper:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as another ordinary user than the one that runs the tests."""
         answer = self.ask("as-second-user", argv=list(argv), env=dict(env or {}))
-        streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
-        return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
+        return _completed(argv, answer)
+
+    def in_podman(
+        self, argv: Sequence[str], show: Sequence[str], security: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command in a container that root's podman makes, without rights.
+
+        The container has the host's /usr, and the paths in ``show``.  ``security`` are values of
+        --security-opt.
+        """
+        answer = self.ask("in-podman", argv=list(argv), show=list(show), security=list(security))
+        return _completed(argv, answer)
 
     def descriptors(self, process: int) -> dict[str, str]:
         """Return what the descriptors of a process are, which nobody but root may ask."""
@@ -356,6 +407,11 @@ class RootHelper:
     def drop_caches(self) -> None:
         """Empty the kernel's caches of pages, dentries and inodes."""
         self.ask("drop-caches")
+
+
+def _completed(argv: Sequence[str], answer: dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
+    streams = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(list(argv), answer["status"], *streams)
 
 
 @pytest.fixture

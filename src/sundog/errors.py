@@ -5,7 +5,9 @@
     ├── MachineError            the machine fails, whatever it was asked to do
     │   ├── KernelError         the kernel refused a system call
     │   ├── PidNamespaceRefused no PID namespace, or no /proc in one
+    │   ├── FuseRefused         no file system of FUSE
     │   └── StoreError          the storage directory cannot be used
+    │       └── UnfitStorage    the directory or its file system is not fit to be one
     ├── NotInStorage            no such image
     ├── PlatformUnavailable     no image for that platform
     ├── ArchiveError            a tar is damaged or hostile
@@ -48,15 +50,21 @@ EXIT_RUN = 31  # ch-run: ch-run itself failed before the command ran
 EXIT_EXEC = 49  # ch-run: the command cannot be executed
 EXIT_RUN_USAGE = 64  # ch-run: bad option
 
+# What tries on this machine what an error is about.
+TRIES_ALL = "ch-checkns --all"
+TRIES_REGISTRY = "ch-checkns --all --registry=HOST"
+
 
 class SundogError(Exception):
     """An error that a user reads: ``message`` says what is wrong, ``hint`` what to do ("" if none).
 
     ``ATTRIBUTES`` names the attributes that cross from one process to another; each is text or an
-    integer.
+    integer.  ``TRIED_BY`` is the command that tries on this machine what has failed, "" if none
+    does: ``kernel.advice`` tells the user.
     """
 
     ATTRIBUTES: tuple[str, ...] = ("message", "hint")
+    TRIED_BY = ""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -100,6 +108,12 @@ class NotInStorage(SundogError):
 
 class StoreError(MachineError):
     """The storage directory cannot be used as it is."""
+
+
+class UnfitStorage(StoreError):
+    """The storage directory, or the file system that it is on, is not fit to be one."""
+
+    TRIED_BY = TRIES_ALL
 
 
 class ArchiveError(SundogError):
@@ -184,6 +198,19 @@ class SubstitutionError(SundogError):
 class PidNamespaceRefused(MachineError):
     """The site refuses a PID namespace, or to mount /proc in one."""
 
+    TRIED_BY = TRIES_ALL
+
+
+class FuseRefused(MachineError):
+    """This machine does not let the user mount a file system of FUSE; ``errno`` says why."""
+
+    ATTRIBUTES = (*SundogError.ATTRIBUTES, "errno")
+    TRIED_BY = TRIES_ALL
+
+    def __init__(self, message: str, hint: str = "", *, errno: int = 0) -> None:
+        super().__init__(message, hint)
+        self.errno = errno
+
 
 class EndsEarly(ArchiveError):
     """The stream ends before the bytes that were asked for."""
@@ -204,6 +231,7 @@ class UnreachableError(RegistryError):
     """
 
     ATTRIBUTES = (*SundogError.ATTRIBUTES, "permanent", "unconnected", "plaintext")
+    TRIED_BY = TRIES_REGISTRY
 
     def __init__(
         self,
@@ -233,6 +261,8 @@ class AddressError(UnreachableError):
 
 class UnauthorizedError(RegistryError):
     """The registry does not let this user do what was asked."""
+
+    TRIED_BY = TRIES_REGISTRY
 
 
 class NotInRegistryError(RegistryError):

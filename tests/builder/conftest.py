@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import command, run_program
+from tests.conftest import copy_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,30 +108,11 @@ def announced(done: Completed) -> list[tuple[int, str, str]]:
     return [(int(match[1]), match[2], match[3]) for match in found if match]
 
 
-@pytest.fixture(scope="session")
-def storage_with_busybox(
-    tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
-) -> Callable[[str], Path]:
-    """Return a function that gives a storage directory with the image ``bb``, for a driver.
-
-    Each is imported once, and tests get copies.
-    """
-
-    @functools.cache
-    def imported(driver: str) -> Path:
-        storage = tmp_path_factory.mktemp("busybox") / "storage"
-        environment = {"CH_IMAGE_STORAGE": str(storage), "CH_IMAGE_DRIVER": driver}
-        run_program([*command("ch-image"), "import", busybox_tar, "bb"], env=environment)
-        return storage
-
-    return imported
-
-
 def make_workshop(
     tmp_path: Path, imported: Path, run_ch_image: Runner, run_ch_run: Runner
 ) -> Workshop:
     """Return a workshop with a copy of an ``imported`` storage at the place of the test's own."""
-    subprocess.run(["cp", "-a", imported, tmp_path / "storage"], check=True)
+    copy_storage(imported, tmp_path / "storage")
     return Workshop(tmp_path, run_ch_image, run_ch_run)
 
 

@@ -492,6 +492,25 @@ def test_git_with_a_token(
     any_workshop.build(dockerfile.replace("/g", "/h"), header, env=env)
 
 
+def test_a_token_follows_no_redirect(any_workshop: Workshop, web: Web) -> None:
+    asked = "/secret.git/info/refs?service=git-upload-pack"
+    with serving() as other:
+        web.statuses[asked] = [302]
+        web.headers[asked] = {"Location": other.url + asked}
+        done = any_workshop.build(
+            f"FROM bb\nADD {web.url}/secret.git /g\n",
+            "--secret=id=GIT_AUTH_TOKEN,env=HIDDEN",
+            env={"HIDDEN": "abc"},
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "git ls-remote failed: " in done.stderr
+        assert [headers.get("authorization") for _, headers in web.log] == [
+            "Basic eC1hY2Nlc3MtdG9rZW46YWJj"  # x-access-token:abc
+        ]
+        assert other.log == []
+
+
 def test_git_obeys_nobody_else(
     any_workshop: Workshop, web: Web, repository: Path, tmp_path: Path
 ) -> None:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.builder.conftest import make_workshop
+from tests.conftest import runner
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.builder.conftest import Workshop
+    from tests.conftest import Runner
 
 DOCKERFILE = """\
 FROM bb
@@ -22,11 +26,37 @@ RUN true
 """
 
 
+FILES = {"d/file": "content", "d/sub/other": "x"}
+
+
 @pytest.fixture
 def built(workshop: Workshop) -> Workshop:
-    """Return a workshop in which DOCKERFILE was built."""
-    workshop.write({"d/file": "content", "d/sub/other": "x"})
+    """Return a workshop on each driver, in which DOCKERFILE was built."""
+    workshop.write(FILES)
     assert workshop.statuses(DOCKERFILE) == "*...."
+    return workshop
+
+
+@pytest.fixture(scope="module")
+def storage_with_img(
+    tmp_path_factory: pytest.TempPathFactory, storage_with_busybox: Callable[[str], Path]
+) -> Path:
+    """Return a storage directory in which DOCKERFILE was built; tests get copies."""
+    place = tmp_path_factory.mktemp("built")
+    ch_image, ch_run = runner("ch-image", place / "storage"), runner("ch-run", place / "storage")
+    workshop = make_workshop(place, storage_with_busybox(""), ch_image, ch_run)
+    workshop.write(FILES)
+    assert workshop.statuses(DOCKERFILE) == "*...."
+    return place / "storage"
+
+
+@pytest.fixture
+def any_built(
+    tmp_path: Path, storage_with_img: Path, run_ch_image: Runner, run_ch_run: Runner
+) -> Workshop:
+    """Return the same on any driver that works: the keys do not depend on the driver."""
+    workshop = make_workshop(tmp_path, storage_with_img, run_ch_image, run_ch_run)
+    workshop.write(FILES)
     return workshop
 
 
@@ -82,23 +112,23 @@ def rename_context(context: Path) -> None:
     ],
 )
 def test_changes_of_the_context(
-    built: Workshop, change: Callable[[Path], object], statuses: str
+    any_built: Workshop, change: Callable[[Path], object], statuses: str
 ) -> None:
-    change(built.context)
-    assert built.statuses(DOCKERFILE) == statuses
+    change(any_built.context)
+    assert any_built.statuses(DOCKERFILE) == statuses
 
 
-def test_another_context_with_the_same_files(built: Workshop) -> None:
-    moved = built.context.rename(built.context.parent / "elsewhere")
-    built.context = moved
-    assert built.statuses(DOCKERFILE) == "*****"
+def test_another_context_with_the_same_files(any_built: Workshop) -> None:
+    moved = any_built.context.rename(any_built.context.parent / "elsewhere")
+    any_built.context = moved
+    assert any_built.statuses(DOCKERFILE) == "*****"
 
 
-def test_a_change_that_is_taken_back(built: Workshop) -> None:
-    (built.context / "d/file").write_text("changed")
-    assert built.statuses(DOCKERFILE) == "**..."
-    (built.context / "d/file").write_text("content")
-    assert built.statuses(DOCKERFILE) == "*****"
+def test_a_change_that_is_taken_back(any_built: Workshop) -> None:
+    (any_built.context / "d/file").write_text("changed")
+    assert any_built.statuses(DOCKERFILE) == "**..."
+    (any_built.context / "d/file").write_text("content")
+    assert any_built.statuses(DOCKERFILE) == "*****"
 
 
 @pytest.mark.parametrize(
@@ -120,13 +150,13 @@ def test_a_change_that_is_taken_back(built: Workshop) -> None:
         ("FROM bb", "FROM bb:latest", "*****"),
     ],
 )
-def test_changes_of_the_dockerfile(built: Workshop, old: str, new: str, statuses: str) -> None:
-    assert built.statuses(DOCKERFILE.replace(old, new)) == statuses
+def test_changes_of_the_dockerfile(any_built: Workshop, old: str, new: str, statuses: str) -> None:
+    assert any_built.statuses(DOCKERFILE.replace(old, new)) == statuses
 
 
-def test_a_label_does_not_make_commands_run_again(built: Workshop) -> None:
+def test_a_label_does_not_make_commands_run_again(any_built: Workshop) -> None:
     changed = DOCKERFILE.replace("ENV A=1", "ENV A=1\nLABEL a=b\nEXPOSE 80")
-    assert built.statuses(changed) == "**..***"
+    assert any_built.statuses(changed) == "**..***"
 
 
 @pytest.mark.parametrize(
@@ -140,8 +170,8 @@ def test_a_label_does_not_make_commands_run_again(built: Workshop) -> None:
         (["--no-cache"], "*...."),
     ],
 )
-def test_options(built: Workshop, options: list[str], statuses: str) -> None:
-    assert built.statuses(DOCKERFILE, *options) == statuses
+def test_options(any_built: Workshop, options: list[str], statuses: str) -> None:
+    assert any_built.statuses(DOCKERFILE, *options) == statuses
 
 
 def test_rebuild_replaces_what_is_remembered(built: Workshop) -> None:
@@ -161,14 +191,16 @@ def test_no_cache_remembers_nothing(built: Workshop) -> None:
     assert built.run("cat /when", "other") == before
 
 
-def test_cache_mode_of_the_environment(built: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_mode_of_the_environment(
+    any_built: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CH_IMAGE_CACHE", "disabled")
-    assert built.statuses(DOCKERFILE) == "*...."
-    assert built.statuses(DOCKERFILE, "--cache") == "*****"
+    assert any_built.statuses(DOCKERFILE) == "*...."
+    assert any_built.statuses(DOCKERFILE, "--cache") == "*****"
     monkeypatch.setenv("CH_IMAGE_CACHE", "rebuild")
-    assert built.statuses(DOCKERFILE) == "*...."
+    assert any_built.statuses(DOCKERFILE) == "*...."
     monkeypatch.setenv("CH_IMAGE_CACHE", "sometimes")
-    done = built.build(DOCKERFILE, check=False)
+    done = any_built.build(DOCKERFILE, check=False)
     assert done.returncode == 2
     assert "error: $CH_IMAGE_CACHE: invalid build cache mode: sometimes" in done.stderr
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.builder.scope import DEFAULT_PATH
+from sundog.container.search_path import DEFAULT_PATH
 from tests.builder.conftest import announced
 from tests.builder.layers import entries
 

@@ -207,6 +207,7 @@ RUN find / -xdev -name nothing; echo {n} >/n
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_at_any_moment(workshop: Workshop, storage: Path) -> None:
     """After each kill: list is clean, the old image runs, finished steps hit, nothing remains."""
     workshop.write({"d/x": "x"})

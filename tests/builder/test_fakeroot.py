@@ -13,7 +13,7 @@ from scripts.bases import apk
 
 from sundog.builder.run.recipes import RECIPES
 from tests.builder.conftest import announced, make_workshop
-from tests.conftest import command, run_program
+from tests.conftest import command, copy_storage, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ def storage_with_small(
     """Return a storage directory with the image ``small``; tests get copies."""
     place = tmp_path_factory.mktemp("small")
     storage = place / "storage"
-    subprocess.run(["cp", "-a", storage_with_busybox(""), storage], check=True)
+    copy_storage(storage_with_busybox(""), storage)
     (place / "Dockerfile").write_text(SMALL)
     build = [*command("ch-image"), "build", "-t", "small"]
     run_program([*build, place], env={"CH_IMAGE_STORAGE": str(storage)})

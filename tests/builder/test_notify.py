@@ -230,6 +230,24 @@ def test_calls_that_could_not_be_answered_are_counted(
     assert told == (3 if option else 0), done.stderr
 
 
+def test_auto_is_notify_or_seccomp(workshop: Workshop) -> None:
+    """$CH_IMAGE_FORCE counts without --force.  The kernel allows no second supervisor."""
+    dockerfile = workshop.context.parent / "Dockerfile"
+    dockerfile.write_text("FROM bb\nRUN chown 5:6 /etc/passwd\n")
+    words = ("build", "-t", "img", "-f", str(dockerfile), str(workshop.context))
+    done = workshop.ch_image(*words, env={"CH_IMAGE_FORCE": "auto"})
+    assert "RUN.C chown" in done.stderr
+    done = workshop.ch_image(*words, "--force=auto", "--force-cmd=chown,-v")
+    assert "RUN.S chown" in done.stderr
+    done = workshop.under_a_listener(*words, "--force=auto", "--no-fallback")
+    assert done.returncode == 0
+    reason = "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
+    told = f"--force=auto: using seccomp, because notify is not possible: {reason}"
+    assert done.stderr.splitlines().count(told) == 1
+    assert "RUN.S chown" in done.stderr
+    assert "warning" not in done.stderr
+
+
 @pytest.mark.parametrize(("option", "status"), [((), 0), (("--no-fallback",), 1)])
 def test_under_another_supervisor_it_falls_back_or_fails(
     workshop: Workshop, option: tuple[str, ...], status: int
@@ -244,7 +262,8 @@ def test_under_another_supervisor_it_falls_back_or_fails(
     fault = "--force=notify is not possible here"
     reason = "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
     if status:
-        assert f"error: {fault}: {reason}\nhint: use --force=seccomp\n" in done.stderr
+        hint = "hint: use --force=seccomp (ch-checkns --all says more)"
+        assert f"error: {fault}: {reason}\n{hint}\n" in done.stderr
     else:
         assert f"warning: {fault}, using seccomp: {reason}\n" in done.stderr
         assert "RUN.S chown" in done.stderr

@@ -257,6 +257,17 @@ def test_pack_without_an_end(any_workshop: Workshop, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_list_of_references_without_an_end(any_workshop: Workshop, web: Web) -> None:
+    lines = (f"{number:040x}\trefs/heads/{number}/HEAD\n" for number in range(5000))
+    web.files["/x.git/info/refs?service=git-upload-pack"] = "".join(lines).encode()
+    done = any_workshop.prepared(SMALL, "build", "-t", "x", f"{web.url}/x.git")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: git: a file of the repository has more than 100,000 bytes",
+        "hint: if you trust it, --no-limits takes it as it is",
+    ]
+
+
 def test_file_without_an_end(any_workshop: Workshop, web: Web) -> None:
     web.files["/t.tar"] = archive({"Dockerfile": b"FROM bb\n", "f": os.urandom(2_000_000)})
     done = any_workshop.prepared(SMALL, "build", "-t", "x", f"{web.url}/t.tar")

@@ -454,16 +454,16 @@ def test_wrong_secrets(any_workshop: Workshop, option: str, message: str) -> Non
     assert f"error: {message}" in done.stderr
 
 
-def test_ssh_agents(workshop: Workshop, debian_tar: Path, tmp_path: Path) -> None:
+def test_ssh_agents(any_workshop: Workshop, debian_tar: Path, tmp_path: Path) -> None:
     """The agent of the environment, and a new one for a key; each answers with that key."""
     key = tmp_path / "key"
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", key], check=True
     )
     public = base64.b64decode(key.with_suffix(".pub").read_text().split()[1]).hex()
-    workshop.ch_image("import", debian_tar, "debian")
+    any_workshop.ch_image("import", debian_tar, "debian")
     # An agent lists its keys in answer to the byte 11 (SSH_AGENTC_REQUEST_IDENTITIES).
-    (workshop.context / "ask.pl").write_text(
+    (any_workshop.context / "ask.pl").write_text(
         "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK})"
         ' or die "$ENV{SSH_AUTH_SOCK}: $!"; print $s "\\0\\0\\0\\1\\x0b"; $s->flush;'
         ' sysread $s, my $h, 4; sysread $s, my $b, unpack "N", $h; print unpack("H*", $b), "\\n";'
@@ -474,7 +474,7 @@ RUN --mount=type=ssh --mount=target=/c echo $SSH_AUTH_SOCK; perl /c/ask.pl
 RUN --mount=type=ssh,target=/tmp/agent --mount=target=/c echo $SSH_AUTH_SOCK; perl /c/ask.pl
 RUN --mount=type=ssh,id=other echo [$SSH_AUTH_SOCK]
 """
-    done = workshop.build(dockerfile, f"--ssh=default={key}", env={"SSH_AUTH_SOCK": ""})
+    done = any_workshop.build(dockerfile, f"--ssh=default={key}", env={"SSH_AUTH_SOCK": ""})
     lines = done.stdout.splitlines()
     assert lines[0] == "/run/buildkit/ssh_agent.0"
     assert lines[2:] == ["/tmp/agent", lines[1], "[]"]
@@ -485,14 +485,14 @@ RUN --mount=type=ssh,id=other echo [$SSH_AUTH_SOCK]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_network_none(workshop: Workshop, mode: str) -> None:
+def test_network_none(any_workshop: Workshop, mode: str) -> None:
     script = (
         "ip -o link | wc -l; ping -c1 -W1 127.0.0.1 >/dev/null && echo lo; "
         "tail -n +2 /proc/net/route | wc -l"
     )
-    done = workshop.build(f"FROM bb\nRUN --network=none {script}\n", f"--force={mode}")
+    done = any_workshop.build(f"FROM bb\nRUN --network=none {script}\n", f"--force={mode}")
     assert done.stdout == "1\nlo\n0\n"
-    assert workshop.statuses(f"FROM bb\nRUN {script}\n", f"--force={mode}") == "*."
+    assert any_workshop.statuses(f"FROM bb\nRUN {script}\n", f"--force={mode}") == "*."
 
 
 def test_network_default_and_host_are_the_hosts(any_workshop: Workshop) -> None:

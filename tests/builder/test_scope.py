@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sundog.builder.scope import DEFAULT_PATH, GlobalScope, StageScope, platform_args
+from sundog.builder.scope import GlobalScope, StageScope, platform_args
+from sundog.container.search_path import DEFAULT_PATH
 from sundog.oci.platform import Platform
 
 

@@ -33,11 +33,8 @@ RUN cat /made
 
 
 @pytest.fixture
-def build(
-    storage: Path, tmp_path: Path, run_ch_image: Runner, busybox_tar: Path
-) -> Callable[..., Completed]:
+def build(storage: Path, tmp_path: Path, run_ch_image: Runner, bb: str) -> Callable[..., Completed]:
     """Build a Dockerfile; return what was printed, as bytes."""
-    run_ch_image("import", busybox_tar, "bb")
 
     def run(text: str | bytes, *options: str) -> Completed:
         (tmp_path / "Dockerfile").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -152,8 +149,7 @@ def test_transfers(build: Callable[..., Completed], run_ch_image: Runner, storag
         assert status["current"] == status["total"] > 0
 
 
-def test_modify_and_quiet_together(run_ch_image: Runner, busybox_tar: Path) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_modify_and_quiet_together(run_ch_image: Runner, bb: str) -> None:
     done = run_ch_image("modify", RAW, "-c", "echo hello", "bb", "new")
     assert Progress(done.stderr.encode()).output("echo hello", 1) == b"hello\n"
     done = run_ch_image("modify", RAW, "-qq", "-c", "echo hello; exit 1", "bb", "new", check=False)

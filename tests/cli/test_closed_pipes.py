@@ -42,8 +42,7 @@ LINES = (
 
 
 @pytest.fixture
-def stored(run_ch_image: Runner, busybox_tar: Path, storage: Path) -> Path:
-    run_ch_image("import", busybox_tar, "bb")
+def stored(run_ch_image: Runner, bb: str, storage: Path) -> Path:
     return storage
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.builder.force import _TAGS
+from sundog.builder.force import _TAGS, AUTO
 from sundog.cli.completion import NAME_LIMIT, print_names
 from sundog.convert.formats import INPUTS, OUTPUTS
 from sundog.transfer.packing import Packing
@@ -149,7 +149,7 @@ def test_the_words_of_the_tables_are_those_of_the_program() -> None:
     """These options have no table of words that the build of the wheel could read."""
     text = (SHARE / "bash-completion/completions/ch-image").read_text()
     row = next(line for line in text.splitlines() if "'build --force'" in line)
-    assert sorted(row.partition("words ")[2].rstrip("' ;").split()) == sorted(_TAGS)
+    assert sorted(row.partition("words ")[2].rstrip("' ;").split()) == sorted([*_TAGS, AUTO])
     row = next(line for line in text.splitlines() if "'push --compression'" in line)
     for name in row.partition("words ")[2].rstrip("' ;").split():
         Packing.choose(name, {})

@@ -115,16 +115,14 @@ def test_import_list_delete(run_ch_image: Runner, busybox_tar: Path) -> None:
     assert run_ch_image("list").stdout == "example.com/a:3\n"
 
 
-def test_names_of_other_tools(run_ch_image: Runner, busybox_tar: Path) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_names_of_other_tools(run_ch_image: Runner, bb: str) -> None:
     assert run_ch_image("ls").stdout == run_ch_image("list").stdout
     assert run_ch_image("images").stdout == run_ch_image("list", "-l").stdout
     assert run_ch_image("rm", "bb").stderr == "deleting image: bb\n"
     assert run_ch_image("prune").stdout == run_ch_image("build-cache", "--gc").stdout
 
 
-def test_delete_goes_on_after_what_is_not_there(run_ch_image: Runner, busybox_tar: Path) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_delete_goes_on_after_what_is_not_there(run_ch_image: Runner, bb: str) -> None:
     done = run_ch_image("delete", "no", "BAD:", "b*", "x?", check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -144,8 +142,7 @@ def test_import_of_nothing_and_under_a_bad_name(run_ch_image: Runner, tmp_path: 
     assert done.stderr.startswith("error: not an image reference: 'Bad'")
 
 
-def test_reset(run_ch_image: Runner, busybox_tar: Path, storage: Path, tmp_path: Path) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_reset(run_ch_image: Runner, bb: str, storage: Path, tmp_path: Path) -> None:
     done = run_ch_image("reset")
     assert done.stderr == f"deleting everything in storage directory: {storage}\n"
     assert run_ch_image("list").stdout == ""
@@ -262,9 +259,8 @@ def test_damaged_archive_is_named(run_ch_image: Runner, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", ["list", "inspect bb", "save bb", "gestalt storage-path"])
 def test_output_that_does_not_fit_is_told(
-    words: str, run_ch_image: Runner, busybox_tar: Path, storage: Path
+    words: str, run_ch_image: Runner, bb: str, storage: Path
 ) -> None:
-    run_ch_image("import", busybox_tar, "bb")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [*command("ch-image"), *words.split()],
@@ -279,8 +275,7 @@ def test_output_that_does_not_fit_is_told(
     assert "Traceback" not in done.stderr
 
 
-def test_output_that_nobody_wants(run_ch_image: Runner, busybox_tar: Path, storage: Path) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_output_that_nobody_wants(run_ch_image: Runner, bb: str, storage: Path) -> None:
     closed = subprocess.run(
         ["sh", "-c", '"$@" >&-', "sh", *command("ch-image"), "list"],
         env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},

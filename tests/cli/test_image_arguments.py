@@ -61,7 +61,7 @@ def test_storage_path_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_build_defaults() -> None:
     arguments = parsed("build ctx")
-    assert (arguments.context, arguments.force, arguments.tag) == ("ctx", "seccomp", [])
+    assert (arguments.context, arguments.force, arguments.tag) == ("ctx", None, [])
     assert (arguments.dry_run, arguments.parse_only, arguments.real_sync) == (False,) * 3
     assert list(arguments.bind) == list(arguments.build_arg) == list(arguments.force_cmd) == []
 

@@ -97,10 +97,10 @@ def check(value: Any, shape: Any, place: str = "") -> None:
 @pytest.fixture(scope="module")
 def hostile(busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Make images full of characters that terminals obey; return a function that runs ch-image."""
-    from tests.conftest import _runner
+    from tests.conftest import runner
 
     place = tmp_path_factory.mktemp("json")
-    run: Runner = _runner("ch-image", place / "storage")
+    run: Runner = runner("ch-image", place / "storage")
     archive = place / f"bb{HOSTILE}.tar"
     archive.symlink_to(busybox_tar)
     run("import", archive, "bb")

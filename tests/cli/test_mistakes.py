@@ -136,10 +136,9 @@ def test_standard_streams(
 
 
 def test_a_closed_stream_takes_no_file_of_ours(
-    run_ch_image: Runner, storage: Path, here: Path, busybox_tar: Path
+    run_ch_image: Runner, storage: Path, here: Path, bb: str
 ) -> None:
     """With standard output closed, the output of RUN reaches no layer and no lock."""
-    run_ch_image("import", busybox_tar, "bb")
     (here / "Dockerfile").write_text("FROM bb\nRUN echo printed\n")
     assert _in_shell(storage, "$ch_image build -t y . >&-", here).returncode == 0
     found = subprocess.run(

@@ -20,9 +20,8 @@ HISTORY = ("history", "--format=json")
 
 
 @pytest.fixture
-def modify(run_ch_image: Runner, busybox_tar: Path) -> Runner:
+def modify(run_ch_image: Runner, bb: str) -> Runner:
     """Return a function that runs ``ch-image modify``; ``bb`` is in storage."""
-    run_ch_image("import", busybox_tar, "bb")
 
     def modify(*arguments: Any, **more: Any) -> Completed:
         return run_ch_image("modify", *arguments, **more)

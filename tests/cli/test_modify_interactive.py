@@ -26,11 +26,8 @@ PROMPT = "/ # "
 
 
 @pytest.fixture
-def modify(
-    run_ch_image: Runner, storage: Path, busybox_tar: Path
-) -> Generator[Callable[..., Terminal]]:
+def modify(run_ch_image: Runner, storage: Path, bb: str) -> Generator[Callable[..., Terminal]]:
     """Return a function that starts ``ch-image modify`` on a terminal; ``bb`` is in storage."""
-    run_ch_image("import", busybox_tar, "bb")
     started: list[Terminal] = []
 
     def start(*arguments: str) -> Terminal:
@@ -156,9 +153,8 @@ def test_notify(modify: Callable[..., Terminal], run_ch_run: Runner) -> None:
     assert terminal.end()[0] == 0
 
 
-def test_without_a_terminal(run_ch_image: Runner, busybox_tar: Path, storage: Path) -> None:
+def test_without_a_terminal(run_ch_image: Runner, bb: str, storage: Path) -> None:
     """Input from a file is typed, and its end is ^D."""
-    run_ch_image("import", busybox_tar, "bb")
     done = subprocess.run(
         [*command("ch-image"), "-s", str(storage), "modify", "-i", "bb", "new"],
         input=b"echo $((6*7))\n" + b"echo long >>/f\n" * 500,
@@ -187,10 +183,7 @@ def test_dry_run(modify: Callable[..., Terminal], run_ch_image: Runner) -> None:
         (("-i", "-S", "/nope", "bb"), "can't execve(2): /nope: No such file or directory"),
     ],
 )
-def test_mistakes(
-    run_ch_image: Runner, busybox_tar: Path, arguments: tuple[str, ...], message: str
-) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_mistakes(run_ch_image: Runner, bb: str, arguments: tuple[str, ...], message: str) -> None:
     done = run_ch_image("modify", *arguments, check=False)
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -27,9 +27,8 @@ AMOUNT = r"[\d.]+ MiB in [\d.]+ s"
 
 
 @pytest.fixture
-def place(tmp_path: Path, run_ch_image: Runner, busybox_tar: Path) -> Path:
+def place(tmp_path: Path, run_ch_image: Runner, bb: str) -> Path:
     """Return a directory with a large file and a tar of it; the image bb is in storage."""
-    run_ch_image("import", busybox_tar, "bb")
     place = tmp_path / "place"
     (place / "tree").mkdir(parents=True)
     (place / "tree" / "large").write_bytes(os.urandom(SIZE))

@@ -21,9 +21,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @pytest.fixture
-def build(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> Any:
+def build(run_ch_image: Runner, bb: str, tmp_path: Path) -> Any:
     """Return a function that builds on ``bb``, which is in storage."""
-    run_ch_image("import", busybox_tar, "bb")
 
     def build(tag: str, *instructions: str) -> None:
         (tmp_path / "Dockerfile").write_text("\n".join(["FROM bb", *instructions, ""]))

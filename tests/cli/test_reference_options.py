@@ -160,8 +160,7 @@ def test_festoon_has_process_and_time(run_ch_image: Runner) -> None:
     assert all(FESTOON.match(line) for line in lines)
 
 
-def test_dot(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_dot(run_ch_image: Runner, bb: str, tmp_path: Path) -> None:
     run_ch_image("modify", "-c", "echo '\"\\' >/f", "bb", "new")
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -72,9 +72,8 @@ def test_import_into_a_new_storage(run_ch_image: Runner, busybox_tar: Path, stor
 
 
 def test_build(
-    run_ch_image: Runner, run_ch_run: Runner, busybox_tar: Path, storage: Path, tmp_path: Path
+    run_ch_image: Runner, run_ch_run: Runner, bb: str, storage: Path, tmp_path: Path
 ) -> None:
-    run_ch_image("import", busybox_tar, "bb")
     context = _context(tmp_path)
     before = _look(storage)
     done = _refused_ch_image(storage, "build", "-t", "img", context)
@@ -87,10 +86,7 @@ def test_build(
     assert run_ch_run("img", "--", "cat", "/result").stdout == "done\n"
 
 
-def test_what_needs_no_namespace_still_works(
-    run_ch_image: Runner, busybox_tar: Path, storage: Path
-) -> None:
-    run_ch_image("import", busybox_tar, "bb")
+def test_what_needs_no_namespace_still_works(run_ch_image: Runner, bb: str, storage: Path) -> None:
     listed = subprocess.run(
         ["unshare", "-r", "sh", "-c", NONE_LEFT, "sh", *command("ch-image"), "list"],
         env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},

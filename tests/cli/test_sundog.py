@@ -444,9 +444,11 @@ def test_help(sundog: Place) -> None:
 
 
 def test_doctor(sundog: Place) -> None:
-    """It is ch-checkns, which can make containers here."""
-    done = sundog("doctor")
-    assert done.stdout == run_program(command("ch-checkns"), env=sundog.environment).stdout
+    """It is ch-checkns --all."""
+    done = sundog("doctor", "--json", "--registry", "127.0.0.1:9", check=False)
+    assert done.returncode == 1
+    rows = {row["name"]: row["state"] for row in json.loads(done.stdout)}
+    assert (rows["pivot_root"], rows["registry 127.0.0.1:9"]) == ("ok", "failed")
 
 
 def test_the_compiled_ch_run_serves_the_caller(sundog: Place, tmp_path: Path) -> None:

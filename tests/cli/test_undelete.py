@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def built(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> Runner:
+def built(run_ch_image: Runner, bb: str, tmp_path: Path) -> Runner:
     """Build ``new`` from ``bb``, with an ENV and a file."""
-    run_ch_image("import", busybox_tar, "bb")
     (tmp_path / "Dockerfile").write_text("FROM bb\nENV A=1\nRUN echo 1 >/1\n")
     run_ch_image("build", "-t", "new", tmp_path)
     return run_ch_image

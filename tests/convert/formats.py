@@ -13,14 +13,24 @@ import struct
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sundog.record.owners import read_owners
 from sundog.record.stack import unpack_command
 from tests.layer.archives import Entry, archive, directory, file, hard_link, symlink
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 XATTR = "SCHILY.xattr."
+KINDS = {
+    tarfile.DIRTYPE: "d",
+    tarfile.SYMTYPE: "l",
+    tarfile.CHRTYPE: "c",
+    tarfile.BLKTYPE: "b",
+    tarfile.FIFOTYPE: "p",
+}
 ODD = "odd \\ \n\t\"' \xff"
 CONFIG = {
     "Env": ["A=b", "PATH=/bin"],
@@ -59,8 +69,8 @@ def tar_of(entries: tuple[Entry, ...]) -> bytes:
     return archive(*entries).getvalue()
 
 
-def make_layout(place: Path) -> Path:
-    """Make an OCI layout with one image of two layers."""
+def make_layout(place: Path, trees: Sequence[tuple[Entry, ...]] = (LOWER, UPPER)) -> Path:
+    """Make an OCI layout with one image of these layers, bottom first."""
     layout = place / "layout"
     (layout / "blobs/sha256").mkdir(parents=True)
 
@@ -70,7 +80,7 @@ def make_layout(place: Path) -> Path:
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
     kind = "application/vnd.oci.image"
-    tars = [tar_of(LOWER), tar_of(UPPER)]
+    tars = [tar_of(tree) for tree in trees]
     layers = [put(gzip.compress(tar, mtime=0), f"{kind}.layer.v1.tar+gzip") for tar in tars]
     config = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "amd64"),
@@ -141,9 +151,7 @@ def in_tar(data: bytes) -> Found:
                 first = os.fsencode(member.linkname).removeprefix(b"./")
                 found[path] = found[first]
                 continue
-            kind = {tarfile.DIRTYPE: "d", tarfile.SYMTYPE: "l", tarfile.CHRTYPE: "c"}.get(
-                member.type, "p" if member.isfifo() else "f"
-            )
+            kind = KINDS.get(member.type, "f")
             content: bytes = b""
             if kind == "f":
                 content = tar.extractfile(member).read()  # type: ignore[union-attr]
@@ -154,7 +162,7 @@ def in_tar(data: bytes) -> Found:
                 for key, value in member.pax_headers.items()
                 if key.startswith(XATTR)
             }
-            device = (member.devmajor, member.devminor) if kind == "c" else (0, 0)
+            device = (member.devmajor, member.devminor) if kind in "cb" else (0, 0)
             mode = 0o777 if kind == "l" else member.mode
             found[path] = (
                 *(kind, mode, member.uid, member.gid, device, content),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import command, copy_storage, run_program
 from tests.registry.servers import InProcessRegistry
 from tests.registry.test_push import members, skopeo
 
@@ -37,12 +37,24 @@ CMD ["sh"]
 """
 
 
+@pytest.fixture(scope="module")
+def storage_with_img(
+    tmp_path_factory: pytest.TempPathFactory, storage_with_busybox: Callable[[str], Path]
+) -> Path:
+    """Return a storage directory with ``img``, which has owners; tests get copies."""
+    place = tmp_path_factory.mktemp("img")
+    storage = place / "storage"
+    copy_storage(storage_with_busybox(""), storage)
+    (place / "Dockerfile").write_text(MADE)
+    build = [*command("ch-image"), "build", "-t", "img", "--force=notify"]
+    run_program([*build, place], env={"CH_IMAGE_STORAGE": str(storage)})
+    return storage
+
+
 @pytest.fixture
-def img(run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> str:
-    """Build an image with owners, and return its name."""
-    run_ch_image("import", busybox_tar, "bb")
-    (tmp_path / "Dockerfile").write_text(MADE)
-    run_ch_image("build", "-t", "img", "--force=notify", tmp_path)
+def img(storage: Path, storage_with_img: Path) -> str:
+    """Put an image with owners into the test's own storage; return its name."""
+    copy_storage(storage_with_img, storage)
     return "img"
 
 
@@ -107,9 +119,8 @@ def test_what_skopeo_reads(*, img: str, tmp_path: Path, run_ch_image: Runner, fo
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-dir"])
 def test_save_into_a_directory_behind_a_symlink(
-    *, busybox_tar: Path, tmp_path: Path, run_ch_image: Runner, form: str
+    *, bb: str, tmp_path: Path, run_ch_image: Runner, form: str
 ) -> None:
-    run_ch_image("import", busybox_tar, "bb")
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     run_ch_image("save", "-o", tmp_path / "link/saved", "--format", form, "bb")

@@ -23,7 +23,7 @@ from scripts.conformance.compare import differences
 from scripts.conformance.images import read_image
 from scripts.place import CHECKOUT
 
-from sundog.builder.scope import DEFAULT_PATH
+from sundog.container.search_path import DEFAULT_PATH
 from tests.conftest import skip_needs_root
 
 if TYPE_CHECKING:

@@ -135,7 +135,7 @@ def test_a_full_file_system(small_tmpfs: Callable[[int, str], Path]) -> None:
 def test_a_file_system_from_which_nothing_runs(small_tmpfs: Callable[[int, str], Path]) -> None:
     state, detail = of_storage(small_tmpfs(4096, "noexec") / "place")["file system"]
     assert state == FAILED
-    assert "mounted noexec: no program of an image runs" in detail
+    assert "mounted noexec: only images that are overlays run" in detail
 
 
 def test_all_file_systems_have_what_sundog_needs(tmp_path: Path) -> None:

@@ -277,9 +277,10 @@ def test_a_device_that_cannot_be_opened(
         check=False,
     )
     assert done.returncode == 31
+    unpack = f"unpack the image once, and run the directory: ch-convert {squashfs} DIR"
     assert [line.partition(": ")[2] for line in done.stderr.splitlines()] == [
         f"error: can't mount {squashfs}: {cause}",
-        f"hint: unpack the image once, and run the directory: ch-convert {squashfs} DIR",
+        f"hint: {unpack} (ch-checkns --all says more)",
     ]
 
 

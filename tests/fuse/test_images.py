@@ -342,6 +342,9 @@ def test_a_file_that_cannot_be_read(containers: Containers, squashfs: Path) -> N
     assert messages(done)[0] == f"error: can't open {squashfs}: Permission denied"
 
 
+MORE = " (ch-checkns --all says more)"
+
+
 def test_no_device(containers: Containers, squashfs: Path, root_helper: RootHelper) -> None:
     # A container whose /dev has no fuse runs another one.
     script = f"{containers.command} {squashfs} -- true"
@@ -352,5 +355,5 @@ def test_no_device(containers: Containers, squashfs: Path, root_helper: RootHelp
     )  # fmt: skip
     assert messages(done) == [
         f"error: can't mount {squashfs}: /dev/fuse does not exist here: No such file or directory",
-        f"hint: unpack the image once, and run the directory: ch-convert {squashfs} DIR",
+        f"hint: unpack the image once, and run the directory: ch-convert {squashfs} DIR{MORE}",
     ]

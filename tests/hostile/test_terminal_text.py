@@ -419,10 +419,7 @@ for _name, _words in {
 
 
 @pytest.fixture
-def world(
-    tmp_path: Path, faulty: FaultyRegistry, run_ch_image: Runner, busybox_tar: Path
-) -> Iterator[World]:
-    run_ch_image("import", busybox_tar, "bb")
+def world(tmp_path: Path, faulty: FaultyRegistry, run_ch_image: Runner, bb: str) -> Iterator[World]:
     with serving() as web:
         yield World(tmp_path, faulty, web, run_ch_image)
 

@@ -391,9 +391,9 @@ def test_apparmor_switch(tmp_path: Path, call: str, subject: bytes, number: int)
         "self/attr/current": "unprivileged_userns (enforce)\n",
     }
     assert explained(files, tmp_path, call, subject, number) == (
-        "AppArmor restricts user namespaces here: kernel.apparmor_restrict_unprivileged_userns is "
-        '1; ask the administrator for an AppArmor profile with the rule "userns," or for: '
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        "AppArmor restricts user namespaces here, and has no profile that allows them to Sundog: "
+        "kernel.apparmor_restrict_unprivileged_userns is 1; ask the administrator for: ch-checkns "
+        "--apparmor-profile >/etc/apparmor.d/sundog && apparmor_parser -r /etc/apparmor.d/sundog"
     )
 
 

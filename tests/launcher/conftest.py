@@ -77,7 +77,8 @@ RARE = {
 }
 
 
-@pytest.fixture(params=["python", "compiled"])
+# The second run of the tests, on another Python, does without the compiled program.
+@pytest.fixture(params=["python", pytest.param("compiled", marks=pytest.mark.slow)])
 def ch_run(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> ChRun:
     """Run the installed command with a small environment; ``env`` adds variables.
 

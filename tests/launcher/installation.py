@@ -16,6 +16,7 @@ import tempfile
 import types
 from pathlib import Path
 
+import sundog
 from sundog.launcher.accounts import STORAGE_MARK, find_accounts, remember_accounts
 from sundog.launcher.messages import Messages
 
@@ -42,8 +43,15 @@ def load_packaging(name: str) -> types.ModuleType:
 
 @functools.cache
 def joined_text(name: str = JOINED.stem) -> str:
+    """Join a module of ``ch-run`` as the wheel's build does; all of them take seconds."""
     text: str = load_packaging("join_launcher").join(CHECKOUT / "src", name)
     return text
+
+
+def joined_module(name: str) -> str:
+    """Return the text of a joined module: that of the wheel under test, if there is one."""
+    built = Path(sundog.__file__).parents[1] / JOINED.with_stem(name)
+    return built.read_text() if built.exists() else joined_text(name)
 
 
 @functools.cache
@@ -72,7 +80,7 @@ def install(
     package = module.parents[1]
     shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
     for name in load_packaging("join_launcher").MODULES:
-        module.with_stem(name).write_text(joined_text(name))
+        module.with_stem(name).write_text(joined_module(name))
     if bytecode:
         py_compile.compile(str(module), doraise=True)
     command = prefix / "bin" / "ch-run"

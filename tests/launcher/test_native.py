@@ -18,6 +18,8 @@ from tests.launcher.compiled import NATIVE, Argument, Compiled, leave_accounts
 from tests.launcher.conftest import BUSYBOX, ENVIRONMENT
 from tests.launcher.storages import add_image, fill_storage, make_storage
 
+pytestmark = pytest.mark.slow  # no Python is in it
+
 Completed = subprocess.CompletedProcess[bytes]
 Both = Callable[..., tuple[Completed, Completed]]
 

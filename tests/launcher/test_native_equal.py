@@ -16,6 +16,8 @@ from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, make_image
 from tests.launcher.storages import ENVIRONMENT_TEXT, fill_storage, make_storage
 
+pytestmark = pytest.mark.slow  # other tests show what the launcher in Python makes
+
 # The fields of proc_pid_status(5) that do not change from moment to moment.
 STATUS = (
     *("Name", "Umask", "Uid", "Gid", "FDSize", "Groups", "Threads", "SigPnd", "ShdPnd", "SigBlk"),

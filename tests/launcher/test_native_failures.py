@@ -18,6 +18,8 @@ from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, make_image
 from tests.launcher.storages import fill_storage, make_storage
 
+pytestmark = pytest.mark.slow  # no Python is in it
+
 # Show the properties of the container: mounts, IDs, environment, directory, privileges.
 SHOW = "busybox cut -d' ' -f5,6,7 /proc/self/mountinfo; id; env; pwd; "
 SHOW += "busybox grep -E '^(Cap|No)' /proc/$$/status"
@@ -29,8 +31,7 @@ STARTS = {
     "a directory": ["-W", "--set-env=A=1", "--unset-env=L*", "./directory"],
     "a file": ["-W", "--set-env=A=1", "file"],
 }
-SLOW = ("root in a tree", "a file")
-ERRORS = ["EPERM", pytest.param("ENOENT", marks=pytest.mark.slow)]
+ERRORS = ("EPERM", "ENOENT")
 
 # These calls come at or after the first setns(2).  The program can then no longer hand over.
 TOO_LATE = {"setns", "fchdir", "execve"}
@@ -72,10 +73,7 @@ def essential(output: str) -> set[str]:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize(
-    "case",
-    ["a name", "a directory", *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)],
-)
+@pytest.mark.parametrize("case", STARTS)
 def test_a_system_call_fails(compiled: Compiled, place: Path, case: str, error: str) -> None:
     if case == "a file" and not os.access(FUSE, os.R_OK | os.W_OK):
         skip_needs_root()

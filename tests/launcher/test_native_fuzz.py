@@ -17,6 +17,8 @@ from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT, make_image
 from tests.launcher.storages import ENVIRONMENT_TEXT, fill_storage, make_storage
 
+pytestmark = pytest.mark.slow  # no Python is in it
+
 SHOW = "busybox cut -d' ' -f5,6 /proc/self/mountinfo; id; env; pwd"
 
 

@@ -15,7 +15,7 @@ from tests.launcher.compiled import Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.storages import fill_storage, make_storage
 
-pytestmark = pytest.mark.needs_root
+pytestmark = [pytest.mark.needs_root, pytest.mark.slow]  # no Python is in it
 
 Attack = Callable[[str], None]
 

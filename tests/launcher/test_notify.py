@@ -407,7 +407,7 @@ def test_where_it_is_not_possible(installed: Path, tree: Path, case: str) -> Non
     assert (done.returncode, done.stdout) == (31, b"")
     assert messages(done) == [
         f"error: --notify is not possible here: {reason}",
-        "hint: leave out --no-fallback; or use --seccomp",
+        "hint: leave out --no-fallback; or use --seccomp (ch-checkns --all says more)",
     ]
 
 
@@ -483,4 +483,6 @@ def test_within_a_filter(ch_run: ChRun, tree: Path, installed: Path, *, fallback
     else:
         assert (done.returncode, done.stdout) == (31, b"")
         assert told[0].startswith(f"error: --notify is not possible here: {reason}")
-        assert told[1:] == ["hint: leave out --no-fallback; or use --seccomp"]
+        assert told[1:] == [
+            "hint: leave out --no-fallback; or use --seccomp (ch-checkns --all says more)"
+        ]

@@ -154,19 +154,12 @@ def test_like_runc(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
 # Bundles of images
 
 
-@pytest.fixture
-def image(run_ch_image: Runner, busybox_tar: Path) -> str:
-    """Return the name of an image in storage."""
-    run_ch_image("import", busybox_tar, "bb")
-    return "bb"
-
-
 def test_oci_bundle(
-    oci: Runtime, run_ch_image: Runner, image: str, storage: Path, tmp_path: Path
+    oci: Runtime, run_ch_image: Runner, bb: str, storage: Path, tmp_path: Path
 ) -> None:
     """The layers are not copied; the environment does not have to name the storage."""
     path = tmp_path / "made"
-    run_ch_image("oci-bundle", image, path)
+    run_ch_image("oci-bundle", bb, path)
     assert sorted(entry.name for entry in path.iterdir()) == ["config.json", "rootfs"]
     assert list((path / "rootfs").iterdir()) == []
     config = json.loads((path / "config.json").read_text())
@@ -179,24 +172,24 @@ def test_oci_bundle(
     (path / "config.json").write_text(json.dumps(config))
     assert oci("run", "-b", path, "c").stdout == "new\n"
     assert not list(storage.glob("**/x"))
-    failed = run_ch_image("oci-bundle", image, path, check=False)
+    failed = run_ch_image("oci-bundle", bb, path, check=False)
     assert (failed.returncode, failed.stderr.splitlines()[0]) == (1, f"error: {path} exists")
     failed = run_ch_image("oci-bundle", "nope", tmp_path / "no", check=False)
     assert (failed.returncode, (tmp_path / "no").exists()) == (1, False)
-    run_ch_image("delete", image)
+    run_ch_image("delete", bb)
     failed_run = oci("run", "-b", path, "c", check=False)
     assert "no image docker.io/library/bb:latest in the storage" in failed_run.messages()[0]["msg"]
 
 
 def test_another_runtime_takes_the_bundle(
-    run_ch_image: Runner, image: str, storage: Path, tmp_path: Path
+    run_ch_image: Runner, bb: str, storage: Path, tmp_path: Path
 ) -> None:
     """With a copy of the image in rootfs, runc runs the same configuration."""
     path = tmp_path / "made"
-    run_ch_image("oci-bundle", image, path)
+    run_ch_image("oci-bundle", bb, path)
     (path / "rootfs").rmdir()
     run_program(
-        [*command("ch-convert"), image, path / "rootfs"], env={"CH_IMAGE_STORAGE": str(storage)}
+        [*command("ch-convert"), bb, path / "rootfs"], env={"CH_IMAGE_STORAGE": str(storage)}
     )
     file = path / "config.json"
     config = json.loads(file.read_text())
@@ -297,12 +290,12 @@ def slurm_environment(program: Path, tmp_path: Path, storage: Path) -> Mapping[s
 
 
 def test_slurm_with_bundles(
-    run_ch_image: Runner, image: str, slurm_environment: Mapping[str, str], tmp_path: Path
+    run_ch_image: Runner, bb: str, slurm_environment: Mapping[str, str], tmp_path: Path
 ) -> None:
     """Recipe 1: srun --container=BUNDLE."""
     recipe, _ = recipes()
     made = tmp_path / "made"
-    run_ch_image("oci-bundle", image, made)
+    run_ch_image("oci-bundle", bb, made)
     # slurmstepd writes a bundle of its own into its spool directory: container.c, _modify_config.
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -354,11 +347,11 @@ def test_slurm_with_bundles(
 
 @pytest.fixture(params=["name", "path", "file"])
 def given(
-    request: pytest.FixtureRequest, image: str, storage: Path, tmp_path: Path, rootfs: Path
+    request: pytest.FixtureRequest, bb: str, storage: Path, tmp_path: Path, rootfs: Path
 ) -> str:
     """Return what a user gives to --container."""
     if request.param == "name":
-        return image
+        return bb
     if request.param == "path":
         (path,) = (storage / "images").iterdir()
         return str(path)
@@ -415,3 +408,43 @@ def test_a_terminal(oci: Runtime, bundle: Bundle, joins: bool) -> None:
     _, status = os.waitpid(pid, 0)
     os.close(fd)
     assert os.waitstatus_to_exitcode(status) == 5
+
+
+@pytest.mark.parametrize("joins", [False, True], ids=["run", "exec"])
+def test_signals_pass_beside_input_that_nobody_reads(
+    oci: Runtime, bundle: Bundle, tmp_path: Path, joins: bool
+) -> None:
+    script = "trap 'exit 6' TERM; echo ready; while :; do sleep 0.1; done"
+    words = ["run", "-b", str(bundle(script, lambda c: c["process"].update(terminal=True))), "c"]
+    if joins:
+        oci("create", "-b", bundle("sleep 60"), "c")
+        oci("start", "c")
+        words = ["exec", "--tty", "c", "sh", "-c", script]
+    typed = tmp_path / "typed"
+    typed.write_bytes(b"nobody reads this\n" * 20_000)
+    with (
+        typed.open("rb") as stdin,
+        subprocess.Popen([*oci.argv(), *words], stdin=stdin, stdout=subprocess.PIPE) as process,
+    ):
+        assert process.stdout is not None
+        output = b""
+        while b"ready" not in output:
+            output += os.read(process.stdout.fileno(), 1000)
+        process.terminate()
+        assert process.wait(30) == 6
+
+
+def test_input_from_a_file_ends(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    typed = tmp_path / "typed"
+    typed.write_bytes(b"echo $((6*7))\n")
+    place = bundle("exec sh -i", lambda c: c["process"].update(terminal=True))
+    with typed.open("rb") as stdin:
+        done = subprocess.run(
+            [*oci.argv(), "run", "-b", place, "c"],
+            check=False,
+            stdin=stdin,
+            capture_output=True,
+            timeout=60,
+        )
+    assert done.returncode == 0
+    assert b"\r\n42\r\n" in done.stdout

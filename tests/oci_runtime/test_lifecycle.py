@@ -285,6 +285,20 @@ def test_a_killed_create(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert list(oci.root.iterdir()) == []
 
 
+def test_a_killed_create_keeps_no_lock(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Another command can end a process of the container that hangs in a hook."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat {gate}"], "env": ["PATH=/bin:/usr/bin"]}
+    path = bundle("", lambda config: config.update(hooks={"createContainer": [hook]}))
+    create = subprocess.Popen([*oci.argv(), "create", "-b", str(path), "c"])
+    with create, gate.open("wb"):  # the hook runs
+        create.kill()
+        create.wait()
+        oci("delete", "--force", "c")
+    assert list(oci.root.iterdir()) == []
+
+
 def test_no_exec_before_start(oci: Runtime, bundle: Bundle) -> None:
     """The first process is Sundog's own until then, and has descriptors of the host."""
     oci("create", "-b", bundle("sleep 60"), "c")

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.errors import SundogError
-from sundog.podman.containers import Container, Containers, run_time_directory, started
+from sundog.kernel.living_process import Process
+from sundog.podman.containers import Container, Containers, run_time_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def container(name: str = "web", *, process: int = 0, detached: bool = False) -> Container:
-    number = process or os.getpid()
+OWN = Process.of(os.getpid())
+
+
+def container(name: str = "web", *, process: Process = OWN, detached: bool = False) -> Container:
     return Container(
         name,
         "img",
         ["sh"],
-        process=number,
-        started=started(number) if process == 0 else 1,
+        process=process,
         created=1,
         workdir="/",
         storage="/s",
@@ -48,10 +50,15 @@ def test_record(containers: Containers) -> None:
     assert os.listdir(containers.directory) == ["web.json"]
 
 
-def test_ended(containers: Containers) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [Process(OWN.pid, OWN.start + 1, OWN.boot), Process(OWN.pid, OWN.start, "another")],
+    ids=["start", "boot"],
+)
+def test_ended(other: Process, containers: Containers) -> None:
     """The ID of a process that another process has now is not that of the container."""
-    containers.claim(container("gone", process=os.getpid()))
-    containers.claim(container("kept", process=os.getpid(), detached=True))
+    containers.claim(container("gone", process=other))
+    containers.claim(container("kept", process=other, detached=True))
     assert [each.name for each in containers.list()] == ["kept"]
     assert not containers.get("kept").is_running
     with pytest.raises(SundogError, match="kept: it has ended"):

@@ -15,7 +15,6 @@ from sundog.launcher.messages import Messages
 from sundog.launcher.mpi import LAUNCHER_PREFIXES
 from sundog.launcher.options import CommandLine
 from sundog.launcher.statuses import PODMAN_WORD, STATUSES_VARIABLE
-from sundog.podman.installation import PODMAN_STATUSES
 from sundog.podman.options import scan
 from sundog.podman.run_line import (
     Caller,
@@ -28,6 +27,7 @@ from sundog.podman.run_line import (
     run_line,
 )
 from sundog.podman.run_options import EXEC, RUN
+from sundog.podman.statuses import PODMAN_STATUSES
 from sundog.podman.users import who
 from sundog.podman.variables import MPI_STARTS, passed_environment, steers
 from sundog.podman.volumes import mount, volume

@@ -167,9 +167,8 @@ def test_a_login_page_is_recognised(
     ],
 )
 def test_nothing_is_pushed_to_what_is_no_registry(
-    faulty: FaultyRegistry, run_ch_image: Runner, busybox_tar: Path, answer: Answer, complaint: str
+    faulty: FaultyRegistry, run_ch_image: Runner, bb: str, answer: Answer, complaint: str
 ) -> None:
-    run_ch_image("import", busybox_tar, "bb")
     faulty.faults.append(lambda *_: answer)
     done = run_ch_image("push", "bb", f"{faulty.host}/x", check=False)
     refused(done, f"{faulty.host} answers with {complaint}", "hint: is that a registry")

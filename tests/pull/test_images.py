@@ -496,12 +496,11 @@ def test_zstd_chunked_is_zstd_to_us(
     flavours: Flavours,
     tmp_path: Path,
     storage: Path,
-    busybox_tar: Path,
+    bb: str,
     run_ch_image: Runner,
     run_ch_run: Runner,
 ) -> None:
     """podman pushes zstd frames, and a table of contents in skippable frames."""
-    run_ch_image("import", busybox_tar, "bb")
     # skopeo compresses uncompressed layers by the option's method.
     run_ch_image("save", "-o", tmp_path / "saved", "--format=docker-archive", "bb")
     there = f"{flavours.http}/chunked/bb:1"

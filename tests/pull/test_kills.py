@@ -114,13 +114,9 @@ def complete_and_count(
     assert bytes_there(storage) == 0
 
 
-def test_killed_pulls(registry: FaultyRegistry, run_ch_image: Runner, storage: Path) -> None:
-    kill_some(registry, run_ch_image, storage, random.randrange(1 << 32), 15)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_more_killed_pulls(registry: FaultyRegistry, run_ch_image: Runner, storage: Path) -> None:
+def test_killed_pulls(registry: FaultyRegistry, run_ch_image: Runner, storage: Path) -> None:
     kill_some(registry, run_ch_image, storage, random.randrange(1 << 32), KILLS)
 
 

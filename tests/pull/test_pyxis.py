@@ -72,9 +72,8 @@ def test_an_image_of_a_registry(
 
 
 def test_an_image_of_the_storage(
-    importer: Importer, run_ch_image: Runner, busybox_tar: Path, run_ch_run: Runner, tmp_path: Path
+    importer: Importer, run_ch_image: Runner, bb: str, run_ch_run: Runner, tmp_path: Path
 ) -> None:
-    run_ch_image("import", busybox_tar, "bb")
     path = imported(importer("get", "bb"))
     assert run_ch_run(path, "--", "echo", "runs").stdout == "runs\n"
     again = imported(importer("get", "bb"))  # a requeued step

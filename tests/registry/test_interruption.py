@@ -32,11 +32,8 @@ _AT_TERMINAL = b"\x03"  # the byte that ^C sends
 
 
 @pytest.fixture
-def place(
-    tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, in_process: InProcessRegistry
-) -> Path:
+def place(tmp_path: Path, bb: str, run_ch_image: Runner, in_process: InProcessRegistry) -> Path:
     """Return a directory of inputs; the image bb is in storage and in the registry."""
-    run_ch_image("import", busybox_tar, "bb")
     run_ch_image("push", "bb", f"{in_process.host}/a")
     context = tmp_path / "context"
     context.mkdir()

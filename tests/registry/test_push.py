@@ -63,12 +63,6 @@ def skopeo(*arguments: str | Path) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def bb(run_ch_image: Runner, busybox_tar: Path) -> str:
-    run_ch_image("import", busybox_tar, "bb")
-    return "bb"
-
-
 MADE = """\
 FROM bb
 ENV A=b C="d e"

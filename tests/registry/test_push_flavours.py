@@ -11,8 +11,6 @@ from tests.pull.flavours import PASSWORD, USER, Flavours
 from tests.registry.test_push import NOTHING, push
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Runner
 
 LOGIN = {"CH_IMAGE_USERNAME": USER, "CH_IMAGE_PASSWORD": PASSWORD}
@@ -20,12 +18,6 @@ LOGIN = {"CH_IMAGE_USERNAME": USER, "CH_IMAGE_PASSWORD": PASSWORD}
 
 def trusting(flavours: Flavours) -> dict[str, str]:
     return {**NOTHING, "SSL_CERT_FILE": str(flavours.authority), "REQUESTS_CA_BUNDLE": ""}
-
-
-@pytest.fixture
-def bb(run_ch_image: Runner, busybox_tar: Path) -> str:
-    run_ch_image("import", busybox_tar, "bb")
-    return "bb"
 
 
 @pytest.mark.parametrize("flavour", ["http", "basic", "token", "tls"])

@@ -12,9 +12,9 @@ import pytest
 from sundog.container.root import OverlayRoot
 from sundog.store.store import Store
 from sundog.transfer.importer import import_image
+from tests.conftest import KILLS
 from tests.store.conftest import Files, contents, image, temporary_things, write_tar
 
-KILLS = 12
 SEED = random.SystemRandom().randrange(1 << 32)
 
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from sundog.api.images import described, open_session, open_store, parsed_platform
 from sundog.api.progress import ProgressReport
+from sundog.builder.chosen_force import chosen_force
 from sundog.builder.document import read_document
 from sundog.builder.executor import build as build_image
 from sundog.builder.files.context import BuildContext
-from sundog.builder.force import Force
 from sundog.builder.options import CACHE_DISABLED, CACHE_ENABLED, BuildOptions, RunOptions
-from sundog.builder.possible_force import possible_force
 from sundog.dockerfile.parse import SIZE_LIMIT, parse
 from sundog.errors import UsageError
 from sundog.oci.timestamps import EPOCH_VARIABLE, parse_epoch
@@ -57,7 +56,7 @@ def build(
     tag         the image's name, or its names
     dockerfile  the path of the Dockerfile, by default Dockerfile in ``context``
     text        the Dockerfile itself, in place of a path
-    force       the emulation of root: "seccomp", "notify", "fakeroot" or "none"
+    force       the emulation of root: "seccomp", "notify", "auto", "fakeroot" or "none"
     output      a file descriptor for what RUN's commands print; without one, their last lines are
                 in the error of a command that fails
 
@@ -83,7 +82,7 @@ def build(
             tags,
             BuildContext(directory, "" if text is not None else path),
             RunOptions(
-                possible_force(Force.choose(force), fallback=True, report=report),
+                chosen_force(force, fallback=True, report=report),
                 stdout=stream,
                 stderr=stream,
                 hidden=hidden,

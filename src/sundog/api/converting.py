@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from sundog.api.progress import ProgressReport
-from sundog.convert.conversion import Options, convert
+from sundog.convert.conversion import convert
 from sundog.convert.formats import input_place, output_place
+from sundog.convert.options import Options
 from sundog.transfer.packing import Packing
 
 TYPE_CHECKING = False

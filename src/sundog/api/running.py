@@ -7,10 +7,11 @@ import subprocess
 
 from sundog.api.images import pull as pull_image
 from sundog.errors import NotInStorage, UsageError
-from sundog.podman.installation import PODMAN_STATUSES, ch_run
+from sundog.installation import own_command
 from sundog.podman.options import scan
 from sundog.podman.run_line import Caller, ImageFacts, command_user, is_path, run_line
 from sundog.podman.run_options import RUN
+from sundog.podman.statuses import PODMAN_STATUSES
 from sundog.podman.stored import image_facts
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ def run(
     if not capture_output:
         streams |= {"stdout": stdout, "stderr": stderr}
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [*ch_run(), *place, *start.arguments],
+        [*own_command("ch-run"), *place, *start.arguments],
         env=start.environment | PODMAN_STATUSES,
         capture_output=capture_output,
         check=check,

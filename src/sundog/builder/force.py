@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sundog.builder.keys import Field
 
+AUTO = "auto"  # notify or seccomp, as the machine allows: ``chosen_force`` decides
 _TAGS = {"seccomp": "S", "notify": "C", "fakeroot": "F", "none": "N"}
 # As root, tar gives files to the owners in the archive; without emulation, it can't.
 _TAR_AS_USER = {"TAR_OPTIONS": "--no-same-owner"}
@@ -41,7 +42,8 @@ class Force:
         ``hooks`` replace the mode's default hooks.
         """
         if mode not in _TAGS:
-            raise UsageError(f"--force={mode}: no such mode", f"one of: {', '.join(_TAGS)}")
+            modes = ", ".join([*_TAGS, AUTO])
+            raise UsageError(f"--force={mode}: no such mode", f"one of: {modes}")
         if hooks and mode != "seccomp":
             raise UsageError(
                 f"--force-cmd and --force={mode} are incompatible", "leave out one of them"

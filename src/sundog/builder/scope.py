@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sundog.container.search_path import DEFAULT_PATH
 from sundog.container.variables import CH_RUNNING
 from sundog.oci.timestamps import EPOCH_VARIABLE
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from sundog.oci.platform import Platform
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # RUN's environment has these without a declaration; neither the image nor a key has them.
 PROXY_ARGS = frozenset(

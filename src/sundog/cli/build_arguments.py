@@ -32,8 +32,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         nargs="?",
         const="seccomp",
-        default="seccomp",
-        help="emulation of root for RUN: seccomp (default), notify, fakeroot or none",
+        help="emulation of root for RUN: seccomp, notify, auto (notify where it is possible), "
+        "fakeroot or none; the default is $CH_IMAGE_FORCE, else seccomp",
     )
     parser.add_argument(
         "--no-fallback",

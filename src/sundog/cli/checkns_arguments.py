@@ -22,7 +22,9 @@ class CheckArguments(argparse.Namespace):
     help: bool = False
     version: bool = False
     all: bool = False
+    apparmor_profile: bool = False
     json: bool = False
+    registry: list[str]
     storage: str | None = None
     verbose: int = 0
 
@@ -32,7 +34,19 @@ def make_parser() -> SmallParser:
     parser = SmallParser("ch-checkns", "", _DESCRIPTION)
     add = parser.add_argument
     add("--all", action="store_true", help="try every feature, not only what each container needs")
+    add(
+        "--apparmor-profile",
+        action="store_true",
+        help="print an AppArmor profile that lets these commands make user namespaces",
+    )
     add("--json", action="store_true", help="print the outcomes as JSON")
+    add(
+        "--registry",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a registry that --all tries, instead of those in the user's settings; repeatable",
+    )
     add("-s", "--storage", metavar="DIR", help="the storage directory that --all looks at")
     add("-v", "--verbose", action="count", default=0, help="print each step")
     parser.add_last_options()

@@ -1,20 +1,22 @@
-"""From a command line of ``ch-checkns`` to an exit status: 0, or 31 if it failed."""
+"""From a command line of ``ch-checkns`` to an exit status: 0, 1 or 31."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from sundog.cli.checkns_arguments import CheckArguments, make_parser, parse
 from sundog.cli.outcomes import print_failure, print_outcome, print_outcomes_as_json
-from sundog.cli.output import print_line
+from sundog.cli.output import print_bytes, print_line
 from sundog.cli.small_command import run_command
-from sundog.errors import EXIT_RUN, EXIT_USAGE
+from sundog.errors import EXIT_ERROR, EXIT_RUN, EXIT_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sundog.cli.report import Report
-    from sundog.doctor.outcome import Check
+    from sundog.doctor.outcome import Check, Outcome
 
 
 def run(argv: Sequence[str]) -> int:
@@ -28,27 +30,30 @@ def run(argv: Sequence[str]) -> int:
 def _check(arguments: CheckArguments, _report: Report) -> int:
     from sundog.doctor.namespaces import STEPS  # noqa: PLC0415 - under the signals' care
 
+    if arguments.apparmor_profile:
+        from sundog.doctor.apparmor import profile  # noqa: PLC0415
+
+        print_bytes(os.fsencode(profile().rstrip("\n")))
+        return 0
     if arguments.all:
         from sundog.doctor.place import trial_directory  # noqa: PLC0415
 
         with trial_directory(arguments.storage) as (place, first):
-            return _make(_all_checks(place, first), arguments, stops=False)
+            return _make(_all_checks(place, first, arguments), arguments, stops=False)
     return _make(iter(STEPS), arguments, stops=True)
 
 
-def _all_checks(place: bytes, first: Check) -> Iterator[Check]:
-    from sundog.doctor.features import FEATURES  # noqa: PLC0415
-    from sundog.doctor.host import HOST  # noqa: PLC0415
-    from sundog.doctor.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
+def _all_checks(place: bytes, first: Check, arguments: CheckArguments) -> Iterator[Check]:
+    from sundog.doctor.registry import registry_checks  # noqa: PLC0415
     from sundog.doctor.storage import storage_checks  # noqa: PLC0415
+    from sundog.doctor.table import kernel_checks, surrounding_checks  # noqa: PLC0415
 
-    yield from STEPS
-    yield from ROOT_EMULATION
-    yield from FEATURES
+    yield from kernel_checks()
     yield first
     if place:
         yield from storage_checks(place)
-    yield from HOST
+    yield from surrounding_checks()
+    yield from registry_checks(arguments.registry, os.environ)
 
 
 def _make(checks: Iterator[Check], arguments: CheckArguments, *, stops: bool) -> int:
@@ -59,15 +64,16 @@ def _make(checks: Iterator[Check], arguments: CheckArguments, *, stops: bool) ->
     from sundog.doctor.outcome import FAILED, attempt  # noqa: PLC0415
 
     shows_each = (arguments.all or arguments.verbose) and not arguments.json
-    found = []
+    found: list[Outcome] = []
     status = 0
     for check in checks:
         outcome = attempt(check)
         found.append(outcome)
         if shows_each:
             print_outcome(outcome)
-        if outcome.state == FAILED and check.is_required:
-            status = EXIT_RUN
+            sys.stdout.flush()
+        if outcome.state == FAILED:
+            status = max(status, EXIT_RUN if check.is_required else EXIT_ERROR)
             if stops:
                 break
     if arguments.json:
@@ -76,4 +82,6 @@ def _make(checks: Iterator[Check], arguments: CheckArguments, *, stops: bool) ->
         print_failure(found[-1])
     elif not status:
         print_line("ok")
+    elif arguments.all:
+        print_line(f"{sum(outcome.state == FAILED for outcome in found)} failed")
     return status

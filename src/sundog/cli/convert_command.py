@@ -42,7 +42,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         sys.stderr.write(make_parser().format_help())
         return EXIT_ERROR
     report.level = arguments.verbose - arguments.quiet
-    from sundog.convert.conversion import Options, convert  # noqa: PLC0415 - under the signals' care
+    from sundog.convert.conversion import convert  # noqa: PLC0415 - under the signals' care
     from sundog.convert.formats import (  # noqa: PLC0415
         CH_IMAGE,
         DIRECTORY,
@@ -50,6 +50,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         input_place,
         output_place,
     )
+    from sundog.convert.options import Options  # noqa: PLC0415
     from sundog.record.stored_path import path_in_storage  # noqa: PLC0415
     from sundog.transfer.packing import Packing  # noqa: PLC0415
 

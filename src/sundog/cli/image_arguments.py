@@ -48,7 +48,7 @@ class ImageArguments(ReferenceArguments):
     context: str
     dry_run: bool = False
     file: str | None = None
-    force: str
+    force: str | None
     force_cmd: Sequence[str] = ()
     no_fallback: bool = False
     parse_only: bool = False

@@ -16,11 +16,14 @@ _STATE_WIDTH = len("not here")
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Print a line for an outcome, and one for its hint."""
+    """Print a line for an outcome, one for its hint, and one for the command that mends it."""
     text = f"{outcome.state:<{_STATE_WIDTH}}  {outcome.name}"
     print_line(f"{text}: {outcome.detail}" if outcome.detail else text)
-    if outcome.hint:
-        print_line(f"{'':<{_STATE_WIDTH}}  hint: {outcome.hint}")
+    indent = " " * (_STATE_WIDTH + 2)
+    if outcome.advice:
+        print_line(f"{indent}hint: {outcome.advice}")
+    if outcome.remedy:
+        print_line(f"{indent}{outcome.remedy}")
 
 
 def print_failure(outcome: Outcome) -> None:

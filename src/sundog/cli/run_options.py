@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 
-from sundog.builder.force import Force
+from sundog.builder.chosen_force import chosen_force
 from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
-from sundog.builder.possible_force import possible_force
 from sundog.builder.run.inject import Hook
+from sundog.cli.build_defaults import default_force
 from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.builder.force import Force
     from sundog.cli.image_arguments import ImageArguments
     from sundog.cli.report import Report
 
@@ -66,8 +67,12 @@ def chosen_build_args(texts: Sequence[str], environment: Mapping[str, str]) -> d
 
 def _force(arguments: ImageArguments, report: Report) -> Force:
     """Return the emulation that the user asked for, or, with a warning, its substitute."""
-    force = Force.choose(arguments.force, [Hook.parse(text) for text in arguments.force_cmd])
-    return possible_force(force, fallback=not arguments.no_fallback, report=report)
+    return chosen_force(
+        arguments.force or default_force(os.environ),
+        [Hook.parse(text) for text in arguments.force_cmd],
+        fallback=not arguments.no_fallback,
+        report=report,
+    )
 
 
 def _bind(text: str) -> tuple[bytes, bytes]:

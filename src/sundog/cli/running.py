@@ -12,6 +12,7 @@ import sys
 from sundog.cli.interruption import INTERRUPTIONS, Interruption
 from sundog.cli.streams import silence_stdout
 from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
+from sundog.kernel.advice import advice
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
 
@@ -85,9 +86,9 @@ def _reported(
 
 def _explain(error: SundogError, report: Report, *, debug: bool) -> None:
     """Print the warnings again, then the error."""
-    refused = _refused(error)
-    if refused is not None and not error.hint:
-        error.hint = explain(refused)
+    error.hint = advice(error)
+    if not error.hint and (cause := _refused_file(error)) is not None:
+        error.hint = explain(cause)
     if debug:
         report.trace(error)
     report.finish()
@@ -111,10 +112,8 @@ def _in_words(error: OSError) -> SundogError:
     return worded
 
 
-def _refused(error: SundogError) -> KernelError | None:
-    """Return the kernel's refusal that caused an error, None if there is none."""
-    if isinstance(error, KernelError):
-        return error
+def _refused_file(error: SundogError) -> KernelError | None:
+    """Return the refusal of a file or a process that caused an error, None if none did."""
     cause = error.__cause__
     if not isinstance(cause, OSError) or not cause.errno:
         return None

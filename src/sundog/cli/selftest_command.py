@@ -52,11 +52,10 @@ def _checks(
     place: bytes, first: Check, arguments: SelfTestArguments, found: list[Outcome]
 ) -> Iterator[Check]:
     """Yield the checks; ``found`` has the outcomes of those before."""
-    from sundog.doctor.features import FEATURES  # noqa: PLC0415
-    from sundog.doctor.host import HOST  # noqa: PLC0415
-    from sundog.doctor.namespaces import ROOT_EMULATION, STEPS  # noqa: PLC0415
+    from sundog.doctor.table import kernel_checks, surrounding_checks  # noqa: PLC0415
 
-    yield from (*HOST, *STEPS, *ROOT_EMULATION, *FEATURES)
+    yield from kernel_checks()
+    yield from surrounding_checks()
     yield first
     if place:
         yield from _checks_in(place, arguments, found)

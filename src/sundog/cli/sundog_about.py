@@ -8,9 +8,8 @@ from sundog import __version__
 from sundog.cli.output import print_line
 from sundog.cli.sundog_command import run_safely, scanned
 from sundog.cli.sundog_start import execute
-from sundog.errors import SundogError
-from sundog.podman.image_options import PLAIN
-from sundog.podman.installation import ch_run, installed
+from sundog.installation import own_command
+from sundog.podman.image_options import DOCTOR, PLAIN
 from sundog.podman.stored import storage_directory
 
 TYPE_CHECKING = False
@@ -44,7 +43,7 @@ def info(words: Sequence[str], context: Context) -> int:
         for name, value in (
             ("version", __version__),
             ("storage", storage_directory(context.storage)),
-            ("ch-run", " ".join(ch_run())),
+            ("ch-run", " ".join(own_command("ch-run"))),
             ("kernel", machine.release),
             ("architecture", machine.machine),
         ):
@@ -54,11 +53,10 @@ def info(words: Sequence[str], context: Context) -> int:
     return run_safely(action)
 
 
-def doctor(words: Sequence[str], context: Context) -> int:  # noqa: ARG001
-    """Become ch-checkns, which says what of this machine keeps containers from starting."""
-    if scanned("doctor", words, PLAIN) is None:
+def doctor(words: Sequence[str], context: Context) -> int:
+    """Become ``ch-checkns --all``, which tries what Sundog needs on this machine."""
+    line = scanned("doctor", words, DOCTOR)
+    if line is None:
         return 0
-    program = installed(_CHECK)
-    if program is None:
-        raise SundogError(f"{_CHECK} is not installed beside sundog", "install Sundog again")
-    return execute([program], dict(os.environ))
+    storage = [f"--storage={context.storage}"] if context.storage is not None else []
+    return execute([*own_command(_CHECK), "--all", *storage, *line.translated()], dict(os.environ))

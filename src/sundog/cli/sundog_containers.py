@@ -11,6 +11,7 @@ import time
 from sundog.cli.output import print_columns, print_json, print_line
 from sundog.cli.sundog_command import run_safely, scanned
 from sundog.errors import SundogError, UsageError
+from sundog.kernel.files import Closing
 from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
 from sundog.podman.containers import Container, Containers, run_time_directory
 
@@ -145,33 +146,20 @@ def _for_each(
 def _signal(container: Container, number: int) -> bool:
     """Send a signal to a container's process; return False if it has ended."""
     try:
-        process = os.pidfd_open(container.process)
+        with Closing(container.process.open()) as process:
+            signal.pidfd_send_signal(process, number)
     except ProcessLookupError:
         return False
-    try:
-        if not container.is_running:  # the kernel has given the ID to another process
-            return False
-        signal.pidfd_send_signal(process, number)
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(process)
     return True
 
 
 def _wait(container: Container, seconds: float) -> bool:
     """Wait for the end of a container's process; return False if that takes longer."""
     try:
-        process = os.pidfd_open(container.process)
+        with Closing(container.process.open()) as process:
+            return bool(select.select([process], [], [], seconds)[0])
     except ProcessLookupError:
         return True
-    try:
-        if not container.is_running:
-            return True
-        ready, _, _ = select.select([process], [], [], seconds)
-    finally:
-        os.close(process)
-    return bool(ready)
 
 
 def _seconds(text: str | None) -> float:
@@ -201,6 +189,6 @@ def _print_table(found: Sequence[Container], *, heading: bool, whole: bool) -> N
         since = time.strftime("since %F %T", time.localtime(container.created))
         ended = "ended" if container.status is None else f"ended ({container.status})"
         status = f"running {since}" if container.is_running else ended
-        rows.append((container.name, container.image, command, status, str(container.process)))
+        rows.append((container.name, container.image, command, status, str(container.process.pid)))
     if rows:
         print_columns(rows)

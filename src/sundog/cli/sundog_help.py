@@ -10,7 +10,7 @@ from sundog.cli.sundog_command import ON_STDERR, new_report, run_safely
 from sundog.errors import UsageError
 from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
 from sundog.podman.image_lines import SUBCOMMANDS
-from sundog.podman.image_options import IMAGES, PLAIN
+from sundog.podman.image_options import DOCTOR, IMAGES, PLAIN
 from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.podman.run_options import EXEC, RUN
 
@@ -42,7 +42,8 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                      "ch-image list IMAGE", PLAIN),
     "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),
     "version": ("", "print the version", "ch-image --version", PLAIN),
-    "doctor": ("", "say what keeps containers from starting on this machine", "ch-checkns", PLAIN),
+    "doctor": ("", "try what Sundog needs here, and say what mends it",
+               "ch-checkns --all", DOCTOR),
 }  # fmt: skip
 
 _GROUPS = (

@@ -11,7 +11,8 @@ import time
 from sundog.cli.output import print_line
 from sundog.cli.sundog_start import Run, become_ch_run
 from sundog.errors import SundogError
-from sundog.podman.containers import Container, Containers, check_name, run_time_directory, started
+from sundog.kernel.living_process import Process
+from sundog.podman.containers import Container, Containers, check_name, run_time_directory
 from sundog.podman.run_line import run_line
 from sundog.podman.stored import storage_directory
 
@@ -64,13 +65,12 @@ def running(name: str) -> Container:
 
 def _become(run: Run, containers: Containers, name: str) -> NoReturn:
     """Become the command of the container ``name``.  Raises SundogError."""
-    process, line = os.getpid(), run.line
+    line = run.line
     container = Container(
         name,
         run.image,
         line.operands[1:],
-        process=process,
-        started=started(process),
+        process=Process.of(os.getpid()),
         created=int(time.time()),
         workdir=line.last("workdir") or run.facts.workdir,
         storage=storage_directory(run.context.storage),
@@ -112,7 +112,7 @@ def _keep(run: Run, containers: Containers, name: str, writer: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, status = os.waitpid(child, 0)
     container = containers.find(name)
-    if container is not None and container.process == child:
+    if container is not None and container.process.pid == child:
         if run.line.is_set("rm"):
             containers.remove(name)
         else:

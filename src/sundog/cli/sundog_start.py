@@ -7,7 +7,8 @@ import sys
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
 from sundog.errors import SundogError
-from sundog.podman.installation import PODMAN_STATUSES, ch_run
+from sundog.installation import own_command
+from sundog.podman.statuses import PODMAN_STATUSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def become_ch_run(start: ChRunLine, line: Line, context: Context) -> NoReturn:
     """Become ``ch-run``.  Raises SundogError if that is not possible."""
     _prepare_stdin(line)
     storage = [] if context.storage is None else [f"--storage={context.storage}"]
-    execute([*ch_run(), *storage, *start.arguments], start.environment | PODMAN_STATUSES)
+    execute(
+        [*own_command("ch-run"), *storage, *start.arguments], start.environment | PODMAN_STATUSES
+    )
 
 
 def execute(argv: list[str], environment: dict[str, str]) -> NoReturn:

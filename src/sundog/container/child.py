@@ -114,20 +114,16 @@ class Child:
         """Wait for the whole answer, but no longer than until the ``deadline``."""
         if self._pipe < 0:
             return
-        poll = select.poll()
-        poll.register(self._pipe, select.POLLIN)
-        for source in relay.sources if relay is not None else ():
-            poll.register(source, select.POLLIN)
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = [fd for fd, _ in WATCH.poll(poll, left)]
-            if not ready:
+            times = [deadline] if relay is None else [deadline, relay.due]
+            until = min((end for end in times if end is not None), default=None)
+            ready = self._ready(relay, until)
+            if deadline is not None and not ready and time.monotonic() >= deadline:
                 return
             if relay is not None:
-                for source in relay.sources & set(ready):
+                for source in relay.sources & ready:
                     relay.carry(source)
-                    if source not in relay.sources:
-                        poll.unregister(source)
+                relay.carry_due()
             if self._pipe not in ready:
                 continue
             data = os.read(self._pipe, READ_SIZE)
@@ -140,6 +136,14 @@ class Child:
         self._pipe = -1
         if relay is not None:
             relay.finish()
+
+    def _ready(self, relay: Relay | None, until: float | None) -> set[int]:
+        """Wait for data from the child or for the relay; return the descriptors that have some."""
+        poll = select.poll()
+        for source in {self._pipe} if relay is None else {self._pipe, *relay.sources}:
+            poll.register(source, select.POLLIN)
+        left = None if until is None else max(0.0, until - time.monotonic())
+        return {fd for fd, _ in WATCH.poll(poll, left)}
 
     def _end(self, stop: int, relay: Relay | None, *, is_gentle: bool) -> None:
         """End the child and reap it, whatever else happens meanwhile."""

@@ -12,6 +12,7 @@ import os
 from sundog.container.magic_links import refusal_to_execute
 from sundog.container.paths import exists
 from sundog.container.variables import Environment
+from sundog.kernel.advice import referring
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.process import execve
 from sundog.kernel.refusal import explain
@@ -107,8 +108,10 @@ def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str
         directories = printable(search_path(environment))
         return f"no directory of the container's $PATH has it: {directories}"
     hint = explain(kernel_error("execve", path or b"", failure.errno or 0))
-    if not hint and failure.errno == errno.EACCES and path and not os.access(path, os.X_OK):
-        hint = "it is not executable; you can run a script by its interpreter: sh SCRIPT"
+    if failure.errno == errno.EACCES and hint:  # mounted noexec
+        return referring(hint)
+    if failure.errno == errno.EACCES and path and not os.access(path, os.X_OK):
+        return "it is not executable; you can run a script by its interpreter: sh SCRIPT"
     return hint
 
 

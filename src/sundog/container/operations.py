@@ -16,7 +16,7 @@ from sundog.container.enter import copy_tree
 from sundog.container.mountpoint import make_mount_point
 from sundog.container.paths import is_directory, shown_path
 from sundog.errors import KernelError, SundogError
-from sundog.kernel.files import Closing
+from sundog.kernel.files import Closing, write_all
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -225,9 +225,7 @@ class FileMount(DetachedMount):
             mount_tmpfs(place, len(self.contents) + SMALL_FILE)
         path = place + b"/file"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        left = memoryview(self.contents)
-        while left:
-            left = left[os.write(fd, left) :]
+        write_all(fd, self.contents)
         os.fchmod(fd, self.mode)
         os.close(fd)
         self.tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)

@@ -11,16 +11,15 @@ import signal
 import sys
 import termios
 from fcntl import ioctl
-from time import sleep
+
+from sundog.container.typed_input import RawMode, TypedInput
+from sundog.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 PIECE = 1 << 10
-END_OF_INPUT = b"\x04"  # what the user types to end the input of a terminal
-# Seconds until the next try to pass input on to a program that does not read it.
-PATIENCE_WITH_READER = 0.01
 WINDOW_SIZE = bytes(8)  # struct winsize
 
 
@@ -31,30 +30,27 @@ class Pseudoterminal:
     end.  ``typed`` need not be a terminal: its end is passed on as ^D.
     """
 
-    __slots__ = ("_before", "_handler", "_master", "_pending", "_shown", "_typed", "end")
+    __slots__ = ("_handler", "_master", "_mode", "_shown", "end", "typed")
 
     def __init__(self, typed: int, shown: int) -> None:
         self._master, self.end = os.openpty()
-        self._typed: int | None = typed
         self._shown = shown
-        self._pending = b""
-        self._before: tuple[int, list[Any]] | None = None
+        self._mode = RawMode(typed)
         self._handler: Any = None
-        os.set_blocking(self._master, False)
+        self.typed = TypedInput(typed, self._master)
 
     @property
     def sources(self) -> set[int]:
         """The descriptors to ``carry`` from when they have data."""
-        return {self._master} if self._typed is None else {self._master, self._typed}
+        typed = self.typed.source
+        return {self._master} if typed is None else {self._master, typed}
 
     def carry(self, source: int) -> None:
         """Pass some data on.  Raises OSError if nobody can see the output."""
         if source == self._master:
             self._show()
-        elif self._pending:
-            self._pass_on(b"")
         else:
-            self._pass_on(self._read())
+            self.typed.carry()
 
     def finish(self) -> None:
         """Show what is left: nobody writes any more."""
@@ -70,50 +66,21 @@ class Pseudoterminal:
             return
         ioctl(self._master, termios.TIOCSWINSZ, size)
 
-    def _read(self) -> bytes:
-        assert self._typed is not None
-        try:
-            data = os.read(self._typed, PIECE)
-        except OSError:  # the user's terminal is gone
-            data = b""
-        if not data:
-            self._typed = None
-        return data or END_OF_INPUT
-
-    def _pass_on(self, data: bytes) -> None:
-        self._pending += data
-        try:
-            self._pending = self._pending[os.write(self._master, self._pending) :]
-        except BlockingIOError:  # the program reads nothing now
-            sleep(PATIENCE_WITH_READER)
-
     def _show(self) -> int:
         """Show some output; return its size."""
         data = os.read(self._master, PIECE)
-        size = len(data)
-        while data:
-            data = data[os.write(self._shown, data) :]
-        return size
+        write_all(self._shown, data)
+        return len(data)
 
     def __enter__(self) -> "Pseudoterminal":
-        assert self._typed is not None
-        if os.isatty(self._typed):
-            import tty  # noqa: PLC0415 - few steps need it
-
-            self._before = (self._typed, termios.tcgetattr(self._typed))
-            tty.setraw(self._typed, termios.TCSANOW)
+        self._mode.__enter__()
         self.resize()
         self._handler = signal.signal(signal.SIGWINCH, self.resize)
         return self
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGWINCH, self._handler)
-        if self._before is not None:
-            typed, attributes = self._before
-            try:
-                termios.tcsetattr(typed, termios.TCSADRAIN, attributes)
-            except termios.error:  # the user's terminal is gone
-                self._before = None
+        self._mode.__exit__()
         os.close(self._master)
         os.close(self.end)
 

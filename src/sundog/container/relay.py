@@ -65,9 +65,19 @@ class Relay:
 
     @property
     def sources(self) -> set[int]:
-        """Return the descriptors to carry from; one is left out when it has ended."""
+        """Return the descriptors to carry from; one is left out while nothing can be carried."""
         pipes = set(self._targets)
         return pipes if self._terminal is None else pipes | self._terminal.sources
+
+    @property
+    def due(self) -> float | None:
+        """Return the time (CLOCK_MONOTONIC, seconds) to ``carry_due``; None for never."""
+        return None if self._terminal is None else self._terminal.typed.due
+
+    def carry_due(self) -> None:
+        """Carry what had to wait, if its time has come."""
+        if self._terminal is not None:
+            self._terminal.typed.carry_due()
 
     def carry(self, source: int) -> None:
         """Write some of a pipe's data to its target.

@@ -11,6 +11,7 @@ import json
 import os
 from contextlib import suppress
 
+from sundog.container.search_path import DEFAULT_PATH
 from sundog.errors import SundogError
 from sundog.kernel.drafts import write_new_file
 from sundog.kernel.libc import printable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from sundog.store.images import Image
 
 _ROOT = "rootfs"
-_DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DIRECTORIES = ("/dev", "/proc", "/sys")
 # Slurm binds files of a batch job below /tmp, so it has to be the container's own.
 _TMP = {
@@ -66,7 +66,7 @@ def bundle_config(
     args = [*(config.entrypoint or ()), *(config.cmd or ())] or ["/bin/sh"]
     env = list(config.env)
     if not any(entry.startswith("PATH=") for entry in env):
-        env.append(_DEFAULT_PATH)
+        env.append(f"PATH={DEFAULT_PATH}")
     return {
         "ociVersion": OCI_VERSION,
         "process": {

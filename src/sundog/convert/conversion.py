@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert.checks import check_input, check_output
 from sundog.convert.engines import ENGINES
-from sundog.convert.flow import Flow, full_chunks, produced
+from sundog.convert.flow import Flow, full_chunks, produced, pump
 from sundog.convert.formats import (
     ARCHIVES,
     CH_IMAGE,
@@ -28,11 +29,12 @@ from sundog.convert.formats import (
     compression,
 )
 from sundog.convert.load import load_one
+from sundog.convert.mounted_squash import StackedImage, mountable_root, squash_mounted
 from sundog.convert.normal_tar import Survey, survey, write_normal
 from sundog.convert.outputs import output_directory, output_file
 from sundog.convert.own_files import own_files
 from sundog.convert.save import DOCKER_ARCHIVE, save
-from sundog.convert.squash import Maker, find_maker, write_squash
+from sundog.convert.squash import Maker, find_maker, squash_output, write_squash
 from sundog.convert.temporary import TemporaryStore
 from sundog.convert.unpacking import Rules, to_directory, to_store
 from sundog.errors import ArchiveError, NotInStorage, SundogError
@@ -49,33 +51,12 @@ from sundog.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sundog.convert.options import Options, Progress
     from sundog.layer.tar_writer import TarWriter
+    from sundog.layer.whole_image import Added
+    from sundog.record.layer_path import LayerPath
     from sundog.store.images import Image
-    from sundog.transfer.packing import Packing
-    from sundog.transfer.report import Transfer, WatchingReport
-
-
-class Progress(Protocol):
-    """What a conversion tells; ``cli/`` shows it."""
-
-    @property
-    def report(self) -> WatchingReport:
-        """The messages."""
-
-    def stage(self, verb: str, total: int | None) -> Transfer:
-        """Tell that a stage begins, which moves ``total`` bytes (None: unknown)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to convert; ``storage`` and ``temporary`` are None where the defaults apply."""
-
-    storage: str | None
-    temporary: str | None
-    keeps_xattrs: bool
-    clobbers: bool
-    is_dry: bool
-    packing: Packing
+    from sundog.transfer.report import Transfer
 
 
 _DAMAGED_HINT = "compare the input with its original, then copy it again or make it again"
@@ -189,8 +170,9 @@ class _Conversion:
 
     # Sources
 
+    @cached_property
     def _image_anywhere(self) -> Image:
-        """Return the source as an image, in ``_store_of_image``."""
+        """The source as an image, in ``_store_of_image``."""
         return self._image or self._image_in(self._scratch)
 
     def _image_in(self, store: Store) -> Image:
@@ -236,12 +218,9 @@ class _Conversion:
 
         ``is_flat`` says that its reader knows no whiteouts.
         """
-        options = self._options
-        flow = Flow(options.packing.epoch, options.keeps_xattrs, is_flat=is_flat)
         write, keep = self._writer()
         try:
-            warn = self._progress.report.warning
-            with produced(write, flow, warn, keep) as stream:
+            with produced(write, self._flow(is_flat=is_flat), self._warn, keep) as stream:
                 yield stream
         finally:
             for fd in keep:
@@ -269,16 +248,26 @@ class _Conversion:
             if found.is_normal:
                 return (lambda out: _write_tar(out, fd, found)), (fd,)
             os.close(fd)
-        image = self._image_anywhere()
-        store = self._store_of_image()
-        layers = store.layers.paths(image.layers)
-        added = own_files(image.config) if self._has_config else {}
+        layers, added = self._layers_and_added()
         return (lambda out: write_layers(out, [LayerTree.read(x) for x in layers], added)), ()
 
+    def _flow(self, *, is_flat: bool) -> Flow:
+        options = self._options
+        return Flow(options.packing.epoch, options.keeps_xattrs, is_flat=is_flat)
+
+    def _layers_and_added(self) -> tuple[Sequence[LayerPath], Added]:
+        """Return the layers of ``_image_anywhere``, and what its configuration adds to them."""
+        image = self._image_anywhere
+        added = own_files(image.config) if self._has_layers else {}
+        return self._store_of_image().layers.paths(image.layers), added
+
     @property
-    def _has_config(self) -> bool:
-        """Whether the source's configuration is apart from its files."""
+    def _has_layers(self) -> bool:
+        """Whether the source is an image of layers, with a configuration apart from its files."""
         return self._source.format not in (TAR, DIRECTORY, SQUASH, SIF)
+
+    def _warn(self, text: str) -> None:
+        self._progress.report.warning(text)
 
     def _survey(self, raw: BinaryIO) -> Survey:
         self._info("analyzing ...")
@@ -286,11 +275,8 @@ class _Conversion:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        if self._source.is_stream:
-            with open(0, "rb", buffering=0, closefd=False) as raw:
-                yield cast("BinaryIO", raw)
-            return
-        with open(self._source.text, "rb", buffering=0) as raw:
+        file = 0 if self._source.is_stream else self._source.text
+        with open(file, "rb", buffering=0, closefd=file != 0) as raw:
             yield cast("BinaryIO", raw)
 
     # Sinks
@@ -325,9 +311,24 @@ class _Conversion:
             to_directory(stream, self._target.text, rules, transfer)
 
     def _to_squash(self) -> None:
-        assert self._maker is not None
-        with self._stage("packing") as transfer, self._flat(is_flat=True) as stream:
-            write_squash(stream, self._target.text, self._maker, transfer)
+        maker = self._maker
+        assert maker is not None
+        with self._stage("packing") as transfer:
+            image, flow = self._mountable(), self._flow(is_flat=True)
+            with squash_output(self._target.text) as output:
+                if image and squash_mounted(
+                    image, flow, output, maker, transfer=transfer, warn=self._warn
+                ):
+                    return
+                with self._flat(is_flat=True) as stream:
+                    write_squash(stream, output, maker, transfer)
+
+    def _mountable(self) -> StackedImage | None:
+        """Return the source if it is an image of layers that can be mounted."""
+        if not self._has_layers:
+            return None
+        root = mountable_root(self._store_of_image(), self._image_anywhere.layers)
+        return StackedImage(root, *self._layers_and_added()) if root else None
 
     def _to_tar(self) -> None:
         with self._stage("packing") as transfer, self._flat(is_flat=False) as stream:
@@ -339,7 +340,10 @@ class _Conversion:
                 self._compress(stream, file, transfer)
 
     def _compress(self, stream: BinaryIO, out: BinaryIO, transfer: Transfer) -> None:
-        writer = CompressedWriter(out, self._compression)
+        if self._compression == "none":
+            pump(stream, out.fileno(), transfer)
+            return
+        writer = CompressedWriter(out, self._compression, hashes=False)
         for data in full_chunks(stream):
             writer.write(data)
             transfer.advance(len(data))
@@ -347,7 +351,7 @@ class _Conversion:
 
     def _to_archive(self) -> None:
         target = self._target
-        image = self._image_anywhere()
+        image = self._image_anywhere
         image = self._named(image, target.tag)
         if target.format == OCI_DIRECTORY:
             with output_directory(target.text) as draft:
@@ -358,7 +362,7 @@ class _Conversion:
             self._save(image, target.text)
 
     def _to_engine(self) -> None:
-        image = self._image_anywhere()
+        image = self._image_anywhere
         named = replace(image, reference=canonical_name(self._target.text))
         self._info("importing ...")
         with ENGINES[self._target.format].loading() as out:

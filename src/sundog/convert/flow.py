@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.container.child import Child
 from sundog.container.enter import enter_namespaces
+from sundog.kernel.files import write_all
 from sundog.layer.tar_writer import TarWriter
 from sundog.transfer.packing import set_id_lines
 
@@ -190,7 +191,5 @@ def full_chunks(stream: BinaryIO) -> Iterator[bytes]:
 def pump(stream: BinaryIO, fd: int, transfer: Transfer) -> None:
     """Write all of ``stream`` to ``fd``.  Raises BrokenPipeError if nobody reads any more."""
     while data := stream.read(CHUNK):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, data)
         transfer.advance(len(data))

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import sysconfig
 from dataclasses import dataclass, field
 
 from sundog.doctor.outcome import NotHere
 from sundog.errors import SundogError
+from sundog.installation import own_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TIME_LIMIT = 60  # seconds, for each command
-# In a checkout the commands are modules.
-_MODULES = {
-    "ch-convert": "sundog.cli.convert",
-    "ch-image": "sundog.cli.image",
-    "ch-run": "sundog.launcher",
-}
 _PREFIXES = ("error: ", "hint: ")
-
-
-def own_command(name: str) -> list[str]:
-    """Return the words that start a command of this installation."""
-    for directory in (os.path.dirname(os.path.abspath(sys.argv[0])), sysconfig.get_path("scripts")):
-        path = os.path.join(directory, name)
-        if os.access(path, os.X_OK):
-            return [path]
-    return [sys.executable, "-m", _MODULES[name]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sundog.container.enter import enter_namespaces, mount_scratch
 from sundog.container.features import try_overlay, try_squash, try_tmpfs_xattrs
 from sundog.container.step import supervision_obstacle
-from sundog.doctor.outcome import Check, NotHere
-from sundog.emulation.notify.seccomp.trial import obstacle
-from sundog.errors import KernelError, SundogError
+from sundog.doctor.outcome import Check, NotHere, for_administrator
+from sundog.emulation.notify.seccomp.trial import (
+    NO_ATTACH,
+    PTRACE_SCOPE,
+    obstacle,
+    read_line,
+)
+from sundog.errors import FuseRefused, KernelError, SundogError
 from sundog.kernel.mounts import MS_NODEV, MS_NOSUID, mount
 
 _LIMITS = ("user", "mnt", "pid")
+_OVERLAY = "overlay"
+_NO_FUSE = (
+    "run directories, or images by name; in a container: start that container with --device "
+    "/dev/fuse"
+)
+_LOADS_FUSE = for_administrator("modprobe fuse", _NO_FUSE)
+_FUSE_REMEDIES = {
+    errno.ENOENT: _LOADS_FUSE,
+    errno.ENODEV: _LOADS_FUSE,
+    errno.ENXIO: _LOADS_FUSE,
+    errno.EACCES: for_administrator("chmod 0666 /dev/fuse", _NO_FUSE),
+}
+_ALLOWS_ATTACH = "echo kernel.yama.ptrace_scope=1 >/etc/sysctl.d/90-sundog.conf && systemctl reboot"
 
 
 def _overlay() -> str:
-    try_overlay()
+    try:
+        try_overlay()
+    except KernelError as error:
+        if error.errno == errno.ENODEV:
+            error.hint = for_administrator(f"modprobe {_OVERLAY}", "the kernel has no overlayfs")
+        raise
     return "ch-run -W works"
 
 
@@ -32,18 +56,23 @@ def _overlay_attributes() -> str:
 
 
 def _fuse() -> str:
-    try_squash()
+    try:
+        try_squash()
+    except FuseRefused as error:
+        error.message = error.message.partition(": ")[2]
+        error.hint = _FUSE_REMEDIES.get(error.errno, _NO_FUSE)
+        raise
     return "ch-run runs SquashFS and SIF files"
 
 
 def _notify() -> str:
     reason = obstacle()
-    if reason:
-        raise SundogError(
-            f"root emulation that remembers is not possible: {reason}",
-            "--force=notify and ch-run --notify use --force=seccomp instead",
-        )
-    return ""
+    if not reason:
+        return ""
+    hint = "--force=notify and ch-run --notify use --force=seccomp instead"
+    if read_line(PTRACE_SCOPE) == NO_ATTACH:
+        hint = for_administrator(_ALLOWS_ATTACH, hint)  # only a start of the machine lowers it
+    raise SundogError(f"root emulation that remembers is not possible: {reason}", hint)
 
 
 def _pid_namespace() -> str:
@@ -51,7 +80,8 @@ def _pid_namespace() -> str:
     if reason:
         raise SundogError(
             reason,
-            "RUN works without, but sees the processes of the host; --force=notify is impossible",
+            "RUN works without, but sees the processes of the host; --force=notify is impossible; "
+            "in a container: start that container with --security-opt unmask=ALL",
         )
     return ""
 
@@ -64,9 +94,11 @@ def _binfmt() -> str:
     try:
         mount(b"binfmt_misc", place, b"binfmt_misc", MS_NOSUID | MS_NODEV, None)
     except KernelError as error:
+        hint = "Linux 6.7 and newer allow it; an administrator can do it for all users"
+        if error.errno == errno.ENODEV:
+            hint = for_administrator("modprobe binfmt_misc")
         raise NotHere(
-            f"users can't register interpreters for other architectures: {error.message}",
-            "Linux 6.7 and newer allow it; an administrator can do it for all users",
+            f"users can't register interpreters for other architectures: {error.message}", hint
         ) from None
     return ""
 

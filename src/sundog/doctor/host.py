@@ -1,4 +1,4 @@
-"""What surrounds Sundog on this machine: the user, temporary directories, programs, proxies."""
+"""What surrounds Sundog on this machine: the user, temporary directories, architectures."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ import tempfile
 
 from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import SundogError
-from sundog.kernel.refusal import file_system_of
+from sundog.kernel.refusal import file_system_of, read_state
 
 _LITTLE = 100 << 20  # bytes
-# What one of these programs is for.
-_PROGRAMS = (
-    (("mksquashfs", "tar2sqfs"), "ch-convert makes SquashFS files with one of them"),
-    (("git",), "ch-image build takes contexts from Git with it"),
-    (("rsync",), "RSYNC of a Dockerfile copies with it"),
-    (("ssh-agent",), "ch-image build --ssh with a key starts it"),
-    (("ldd",), "ch-fromhost finds what a provider of libfabric needs with it"),
-)
-_MUNGE_SOCKET = "/run/munge/munge.socket.2"
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_ELSEWHERE = "name another directory by $TMPDIR"
+_BINFMT = b"/proc/sys/fs/binfmt_misc"
+_QEMU = "qemu-"
+_EMULATORS = ("aarch64", "arm", "ppc64le", "riscv64", "s390x", "x86_64")
+_SUBORDINATE = ("/etc/subuid", "/etc/subgid")
 
 
 def _user() -> str:
     who = f"uid {os.getuid()}, gid {os.getgid()}"
+    if 0 in (os.getuid(), os.getgid()):
+        who += " (Sundog needs no root: an ordinary account does)"
     name = os.environ.get("USER")
     if not name:
         raise NotHere(f"$USER is not set ({who}); Sundog takes the name of the account")
@@ -33,52 +30,56 @@ def _user() -> str:
 
 def _temporary() -> str:
     directory = os.environ.get("TMPDIR") or "/tmp"
-    with tempfile.TemporaryFile(dir=directory) as file:
-        file.write(b"1")
-        file.flush()
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"1")
+            file.flush()
+    except OSError as error:
+        raise SundogError(f"can't write to {directory}: {error.strerror}", _ELSEWHERE) from None
     state = os.statvfs(directory)
     free = state.f_bavail * state.f_frsize
     text = f"{directory} on {file_system_of(os.fsencode(directory))}: {free >> 20} MiB free"
     if free < _LITTLE:
-        raise SundogError(f"too little space: {text}", "name another directory by $TMPDIR")
+        raise SundogError(f"too little space: {text}", _ELSEWHERE)
     return text
 
 
-def _programs() -> str:
-    missing = [
-        f"no {' or '.join(names)}: {purpose}"
-        for names, purpose in _PROGRAMS
-        if not any(map(shutil.which, names))
-    ]
-    if missing:
-        raise NotHere("; ".join(missing))
-    return ", ".join(name for names, _ in _PROGRAMS for name in names if shutil.which(name))
-
-
-def _proxies() -> str:
-    found = [name for lower in _PROXIES for name in (lower, lower.upper()) if os.environ.get(name)]
-    return f"set: {', '.join(found)}" if found else "none"
-
-
-def _slurm() -> str:
-    srun = shutil.which("srun")
-    if srun is None:
-        raise NotHere("no srun in $PATH")
-    job = os.environ.get("SLURM_JOB_ID")
-    where = f"in job {job}" if job else "not in a job"
-    munge = "there" if os.path.exists(_MUNGE_SOCKET) else "not there"
-    return f"{srun}; {where}; munge's socket is {munge}"
+def _architectures() -> str:
+    """List what runs programs of other architectures, and which of it the kernel calls."""
+    machine = os.uname().machine
+    found = []
+    for name in _EMULATORS:
+        names = (f"{_QEMU}{name}-static", f"{_QEMU}{name}")
+        program = next(filter(None, map(shutil.which, names)), "")
+        state = read_state(_BINFMT, f"{_QEMU}{name}".encode())
+        if name != machine and state.startswith("enabled"):
+            found.append(f"{name} (registered for all users)")
+        elif name != machine and program:
+            found.append(f"{name} (not registered)")
+    if not found:
+        raise NotHere("no emulator of QEMU: images of other architectures can be pulled, not run")
+    return ", ".join(found)
 
 
 def _subordinate_ids() -> str:
-    return "neither /etc/subuid nor a setuid helper is needed"
+    """Say that /etc/subuid is of no use, whether or not this user is in it."""
+    name = os.environ.get("USER") or str(os.getuid())
+    lists = [path for path in _SUBORDINATE if _names(path, name)]
+    there = f"{name} is in {' and '.join(lists)}" if lists else f"{name} has none"
+    return f"{there}; Sundog needs none, and no setuid helper"
+
+
+def _names(path: str, user: str) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return any(line.partition(":")[0] in (user, str(os.getuid())) for line in file)
+    except OSError:
+        return False
 
 
 HOST = (
     Check("user", _user, in_child=False),
-    Check("temporary directory", _temporary, in_child=False),
-    Check("programs", _programs, in_child=False),
-    Check("proxies", _proxies, in_child=False),
-    Check("Slurm", _slurm, in_child=False),
     Check("subordinate IDs", _subordinate_ids, in_child=False),
+    Check("temporary directory", _temporary, in_child=False),
+    Check("other architectures", _architectures, in_child=False),
 )

@@ -34,7 +34,7 @@ def _kernel() -> str:
 
 
 def _proc() -> str:
-    if not os.path.exists("/proc/self/ns/user"):
+    if not os.path.exists("/proc/self/status"):
         raise SundogError("/proc is not mounted here", "mount it: mount -t proc proc /proc")
     return ""
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from sundog.container.child import Child
-from sundog.errors import KernelError, SundogError
+from sundog.errors import FuseRefused, KernelError, SundogError
 from sundog.kernel.libc import kernel_error
 from sundog.kernel.refusal import explain
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 OK, FAILED, NOT_HERE = "ok", "failed", "not here"
 
 USER, ADMINISTRATOR = "user", "administrator"
-# How ``kernel.refusal`` introduces what only root can do.
+# How hints introduce the one command that mends it: those of ``kernel.refusal``, too.
 _ASKS = "ask the administrator"
-_COMMAND = "for: "
+_INTRODUCTIONS = ((f"{_ASKS} for: ", ADMINISTRATOR), ("you can run: ", USER))
 
 
 class NotHere(SundogError):
@@ -49,6 +49,21 @@ class Outcome:
     who: str = ""
     errno: int = 0
     seconds: float = 0.0
+
+    @property
+    def advice(self) -> str:
+        """The hint without the command."""
+        for words, _ in _INTRODUCTIONS:
+            before, found, _ = self.hint.partition(words)
+            if found:
+                return before.rstrip("; ")
+        return self.hint
+
+    @property
+    def remedy(self) -> str:
+        """The command that mends it, and who must run it, in a sentence; "" if none is known."""
+        who = "the administrator" if self.who == ADMINISTRATOR else "you"
+        return f"{who} can run: {self.command}" if self.command else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,8 @@ def _found(check: Check) -> tuple[str, str, str, int]:
         return NOT_HERE, error.message, error.hint, 0
     except KernelError as error:
         return FAILED, error.message, error.hint or explain(error), error.errno
+    except FuseRefused as error:
+        return FAILED, error.message, error.hint, error.errno
     except SundogError as error:
         return FAILED, error.message, error.hint, 0
     except OSError as error:
@@ -99,10 +116,26 @@ def _found(check: Check) -> tuple[str, str, str, int]:
         return FAILED, detail, explain(refused), error.errno or 0
 
 
+def for_administrator(command: str, advice: str = "") -> str:
+    """Return the hint that an administrator mends it by ``command``."""
+    return _joined(advice, f"{_ASKS} for: {command}")
+
+
+def for_user(command: str, advice: str = "") -> str:
+    """Return the hint that the user mends it by ``command``."""
+    return _joined(advice, f"you can run: {command}")
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
 def _remedy(hint: str) -> tuple[str, str]:
     """Return the command in a hint, and who must run it."""
     if not hint:
         return "", ""
-    who = ADMINISTRATOR if _ASKS in hint else USER
-    _, found, command = hint.rpartition(_COMMAND)
-    return (command if found else ""), who
+    for words, who in _INTRODUCTIONS:
+        _, found, command = hint.partition(words)
+        if found:
+            return command, who
+    return "", ADMINISTRATOR if _ASKS in hint else USER

@@ -1,23 +1,23 @@
-"""A directory beside the storage directory, on the same file system, for the time of the checks."""
+"""A directory on the file system of the storage directory, for the time of the checks."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from sundog.doctor.outcome import Check
+from sundog.errors import SundogError
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import explain
 from sundog.layer.remove import remove_tree
 from sundog.record.location import default_storage
+from sundog.store.directory import check_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from sundog.errors import KernelError
 
 _SUFFIX = ".test."
 _NAME = "storage: directory"
@@ -27,25 +27,39 @@ _NAME = "storage: directory"
 def trial_directory(storage: str | None) -> Iterator[tuple[bytes, Check]]:
     """Make a directory beside ``storage``, by default the user's, and remove it at the end.
 
-    Also give the check that tells whether it could be made; if not, the path is b"".
+    It is in ``storage`` if the user may write there, but not beside it.  Also give the check that
+    tells whether the directory could be made, and whether ``storage`` can be a storage directory;
+    if not, the path is b"".
     """
-    path = os.fsencode(storage) if storage is not None else default_storage(os.environb)
-    parent, name = os.path.split(os.path.realpath(path))
     try:
-        place = os.fsencode(
-            tempfile.mkdtemp(prefix=os.fsdecode(name) + _SUFFIX, dir=os.fsdecode(parent))
-        )
-    except OSError as error:
-        refused = kernel_error("open", parent, error.errno or 0)
-        yield b"", Check(_NAME, partial(_refuse, refused), is_required=True, in_child=False)
+        path = os.fsencode(storage) if storage is not None else default_storage(os.environb)
+        if os.path.lexists(path):
+            check_directory(path)
+        place = _make(os.path.realpath(path))
+    except (SundogError, OSError) as error:
+        yield b"", Check(_NAME, partial(_raise, error), is_required=True, in_child=False)
         return
     try:
-        yield place, Check(_NAME, lambda: f"in {printable(parent)}", in_child=False)
+        yield place, Check(_NAME, lambda: printable(path), in_child=False)
     finally:
         remove_tree(place)
 
 
-def _refuse(error: KernelError) -> str:
-    error.message = f"can't make a directory in {error.subject}: {os.strerror(error.errno)}"
-    error.hint = explain(error) or "name another one by --storage or $CH_IMAGE_STORAGE"
+def _make(path: bytes) -> bytes:
+    """Make a directory on the file system of ``path``; raise KernelError."""
+    parent, name = os.path.split(path)
+    prefix = os.fsdecode(name) + _SUFFIX
+    try:
+        return os.fsencode(tempfile.mkdtemp(prefix=prefix, dir=os.fsdecode(parent)))
+    except OSError as error:
+        if os.path.isdir(path):
+            with suppress(OSError):
+                return os.fsencode(tempfile.mkdtemp(prefix=prefix, dir=os.fsdecode(path)))
+        refused = kernel_error("open", parent, error.errno or 0)
+        refused.message = f"can't make a directory in {printable(parent)}: {error.strerror}"
+        refused.hint = explain(refused) or "name another one by --storage or $CH_IMAGE_STORAGE"
+        raise refused from None
+
+
+def _raise(error: Exception) -> str:
     raise error

@@ -1,21 +1,27 @@
-"""Whether a registry can be reached, and lets this user in."""
+"""Whether registries can be reached, can prove who they are, and let this user in."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from sundog.doctor.outcome import Check
-from sundog.errors import UnauthorizedError
+from sundog.doctor.outcome import Check, NotHere
+from sundog.errors import SundogError, UnauthorizedError, UnreachableError
 from sundog.record.names import split_reference
+from sundog.registry.certificates import Certificates
 from sundog.registry.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sundog.transfer.report import Transfer
 
 _ATTEMPTS = 1
+_SECONDS = 5.0  # to connect
+_MOST = 20  # registries that nobody named
+_NO_NETWORK = "pull images where the network is; nodes that run them need none"
 
 
 class _Silent:
@@ -28,22 +34,69 @@ class _Silent:
         raise NotImplementedError
 
 
-def registry_check(host: str) -> Check:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A registry; ``is_needed``: an option or registries.conf names it, so it has to answer."""
+
+    host: str
+    is_needed: bool
+
+
+def registry_check(host: str, environment: Mapping[str, str] = os.environ) -> Check:
     """Return the check of a registry: network, proxy, TLS, and the user's login if there is one."""
+    return _check(_Asked(host, is_needed=True), environment)
+
+
+def registry_checks(chosen: Sequence[str], environment: Mapping[str, str]) -> tuple[Check, ...]:
+    """Return the checks of the registries ``chosen``; without any, of those that the user has.
+
+    These are the registries in registries.conf, those with a login, and the first one that is asked
+    for a name without a registry.
+    """
+    if chosen:
+        return tuple(registry_check(host, environment) for host in chosen)
+    session = Session(environment, _Silent())
+    try:
+        settings = session.registries
+        needed = settings.hosts
+        default = settings.remotes("image")[0].endpoints[-1].host
+        hosts = dict.fromkeys((*needed, *session.files.registries(), default))
+    except SundogError as error:
+        return (Check("registries", partial(_raise, error), in_child=False),)
+    asked = [_Asked(host, is_needed=host in needed) for host in list(hosts)[:_MOST]]
+    return tuple(_check(one, environment) for one in asked)
+
+
+def _check(asked: _Asked, environment: Mapping[str, str]) -> Check:
     # The answer goes through threads, so the check needs no process of its own.
-    return Check(f"registry {host}", partial(_ask, host), in_child=False)
+    act = partial(_ask, asked, environment)
+    return Check(f"registry {asked.host}", act, in_child=False)
 
 
-def _ask(host: str) -> str:
-    registry, *_ = split_reference(f"{host}/image")
-    session = Session(os.environ, _Silent(), attempts=_ATTEMPTS)
+def _raise(error: SundogError) -> str:
+    raise error
+
+
+def _ask(asked: _Asked, environment: Mapping[str, str]) -> str:
+    registry, *_ = split_reference(f"{asked.host}/image")
+    session = Session(environment, _Silent(), attempts=_ATTEMPTS, connect_seconds=_SECONDS)
     remotes = session.registries.remotes(f"{registry}/image")
     endpoint = replace(remotes[0].endpoints[-1], host=registry)
     client = session.client(endpoint, ())
+    login = session.files.find(registry)
+    known = f"; the login is in {login.source}" if login is not None and login.source else ""
+    trusted = Certificates.of(registry, environment).authorities
+    known += "".join(f"; {path} is trusted" for path in trusted)
     try:
         client.check()
-    except UnauthorizedError:
+    except UnauthorizedError as error:
         if client.is_anonymous:
-            return "it answers, and wants a login: ch-image login"
+            return f"it answers, and wants a login: ch-image login{known}"
+        error.message += known
         raise
-    return "it answers"
+    except UnreachableError as error:
+        if error.unconnected and not asked.is_needed:
+            raise NotHere(error.message, _NO_NETWORK) from None
+        error.message += known
+        raise
+    return f"it answers{known}"

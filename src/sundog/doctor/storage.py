@@ -10,12 +10,13 @@ import fcntl
 import os
 from functools import partial
 
+from sundog.doctor.file_systems import network_file_system
 from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, Closing, renameat2
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.kernel.refusal import file_system_of
-from sundog.store.probe import probe
+from sundog.store.probe import COPY, probe
 
 _LITTLE = 1 << 30  # bytes
 _FEW_INODES = 100_000
@@ -36,12 +37,19 @@ def _file_system(place: bytes) -> str:
     free = state.f_bavail * state.f_frsize
     text = f"{file_system_of(place)}: {free >> 20} MiB free"
     if state.f_flag & os.ST_NOEXEC:
-        raise SundogError(f"{text}; mounted noexec: no program of an image runs", _ELSEWHERE)
+        raise SundogError(f"{text}; mounted noexec: only images that are overlays run", _ELSEWHERE)
     if free < _LITTLE:
         raise SundogError(f"{text}: too little for images", _ELSEWHERE)
     if state.f_files and state.f_favail < _FEW_INODES:
         raise SundogError(f"{text}, but {state.f_favail} inodes: too few for images", _ELSEWHERE)
     return text
+
+
+def _network(place: bytes) -> str:
+    found, advice = network_file_system(place)
+    if found:
+        raise NotHere(f"this is no local file system, but {found}", advice)
+    return ""
 
 
 def _locks(place: bytes) -> str:
@@ -153,7 +161,10 @@ def _driver(place: bytes) -> str:
     directory = os.path.join(place, b"probe")
     os.mkdir(directory)
     driver, reason = probe(directory)
-    return f"images are kept by the driver {driver}: {reason}"
+    text = f"images are kept by the driver {driver}: {reason}"
+    if driver == COPY:
+        raise NotHere(text, f"each image is a copy: slower, and more space; {_ELSEWHERE}")
+    return text
 
 
 def _write(path: bytes, data: bytes) -> None:
@@ -163,6 +174,7 @@ def _write(path: bytes, data: bytes) -> None:
 
 _CHECKS = (
     ("file system", _file_system, True),
+    ("local", _network, False),
     ("locks", _locks, True),
     ("rename", _rename, True),
     ("rename flags", _rename_flags, False),

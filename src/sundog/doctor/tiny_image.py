@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
 from sundog.errors import SundogError
-from sundog.kernel.libc import escaped
+from sundog.fromhost.linked import linked
 
 PROGRAMS = ("sh", "cat", "chmod", "chown", "mkdir", "readlink", "stat")
 _DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var/tmp")
@@ -29,6 +28,8 @@ def make_tiny_image(place: str) -> None:
     for name, text in _FILES.items():
         with open(os.path.join(place, name), "w", encoding="ascii") as file:
             file.write(text)
+    if shutil.which("ldd") is None:
+        raise SundogError("this host has no ldd", "it finds the libraries that the image needs")
     for name in PROGRAMS:
         program = shutil.which(name, path="/usr/bin:/bin")
         if program is None:
@@ -36,34 +37,9 @@ def make_tiny_image(place: str) -> None:
         target = os.path.join(place, "bin", name)
         shutil.copyfile(program, target)
         os.chmod(target, 0o755)
-        for library in _libraries(program):
+        for library in map(os.fsdecode, linked(os.fsencode(program)).files):
             copy = os.path.join(place, library.lstrip("/"))
             if not os.path.exists(copy):
                 os.makedirs(os.path.dirname(copy), exist_ok=True)
                 shutil.copyfile(library, copy)
                 os.chmod(copy, 0o755)
-
-
-def _libraries(program: str) -> list[str]:
-    """Return the libraries and the loader of a program, as ldd(1) names them; none if static."""
-    try:
-        done = subprocess.run(
-            ["ldd", program],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            errors="surrogateescape",
-            check=False,
-        )
-    except OSError as error:
-        raise SundogError(
-            f"can't find the libraries of {escaped(program)}: ldd: {error.strerror}"
-        ) from None
-    found = []
-    for line in done.stdout.splitlines():
-        path = line.partition("=>")[2] or line
-        word = path.split("(")[0].strip()
-        if word.startswith("/"):
-            found.append(word)
-    return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 
 from sundog.errors import SundogError
@@ -145,26 +143,3 @@ class Destinations:
         if resolved is None:
             raise SundogError(f"not a directory: {printable(directory)} in the image")
         return resolved
-
-
-def linked_libraries(path: bytes) -> tuple[bytes, ...]:
-    """Return the host's libraries that a library of the host needs, as ldd(1) tells them.
-
-    Empty if there is no ldd, or if it does not know the file.
-    """
-    if shutil.which("ldd") is None:
-        return ()
-    done = subprocess.run(
-        ["ldd", path],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    found = []
-    for line in done.stdout.split(b"\n"):
-        _, arrow, rest = line.strip().partition(b" => ")
-        library = rest.rpartition(b" (")[0]
-        if arrow and library.startswith(b"/"):
-            found.append(library)
-    return tuple(found)

@@ -21,9 +21,9 @@ from sundog.fromhost.destination import (
     Placed,
     is_library,
     is_provider,
-    linked_libraries,
 )
 from sundog.fromhost.exchange import PLACE, Exchange
+from sundog.fromhost.linked import linked
 from sundog.fromhost.linker import Linker
 from sundog.fromhost.lists import check_source
 from sundog.fromhost.tree import Tree
@@ -59,26 +59,26 @@ def inject(image: str, files: Sequence[Wanted], options: Options, report: Report
     """
     for wanted in files:
         check_source(wanted)
-    linked = {
-        wanted.path: linked_libraries(wanted.path)
+    libraries = {
+        wanted.path: linked(wanted.path).libraries
         for wanted in files
         if not wanted.destination and _is_ofi(wanted)
     }
 
     def work(place: _Place) -> None:
         with Exchange(place.tree) as exchange:
-            destinations = Destinations(place.tree, place.linker, options.environment, linked)
+            destinations = Destinations(place.tree, place.linker, options.environment, libraries)
             placed = [one for wanted in files for one in destinations.place(wanted)]
             for one in placed:
                 report.verbose(f"{printable(one.source)} -> /{printable(one.path)}")
                 exchange.add_file(one.path, one.source)
-            _configure_ofi(place, exchange, files, linked)
+            _configure_ofi(place, exchange, files, libraries)
             if options.runs_ldconfig and any(is_library(one.source) for one in placed):
                 report.verbose("running ldconfig")
                 _update_cache(place.linker, exchange, placed)
             exchange.commit()
 
-    needed = [path for wanted in files for path in (wanted.path, *linked.get(wanted.path, ()))]
+    needed = [path for wanted in files for path in (wanted.path, *libraries.get(wanted.path, ()))]
     try:
         _in_image(image, needed, work, report)
     except BaseException:  # ^C kills the child

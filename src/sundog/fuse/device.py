@@ -10,7 +10,7 @@ Floor 0.
 import errno
 import os
 
-from sundog.errors import KernelError, SundogError
+from sundog.errors import FuseRefused, KernelError
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import (
     FSCONFIG_CMD_CREATE,
@@ -41,7 +41,7 @@ def mount_fuse(image: bytes, uid: int, gid: int) -> tuple[int, int]:
 
     The mount is read-only.  Only processes of this user and this group may use it, and the kernel
     checks permissions by the modes of the files; ``uid`` and ``gid`` are those of the process in
-    its user namespace.  ``image`` is the file that it shows.  Raises SundogError.
+    its user namespace.  ``image`` is the file that it shows.  Raises FuseRefused.
     """
     try:
         device = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
@@ -67,10 +67,12 @@ def mount_fuse(image: bytes, uid: int, gid: int) -> tuple[int, int]:
     return device, tree
 
 
-def no_fuse(image: bytes, number: int) -> SundogError:
+def no_fuse(image: bytes, number: int) -> FuseRefused:
     """Return the error that says why the file ``image`` can't be shown."""
     shown = printable(image)
     cause = FUSE_FAULTS.get(number, "FUSE can't be mounted")
-    return SundogError(
-        f"can't mount {shown}: {cause}: {os.strerror(number)}", FUSE_HINT.format(shown)
+    return FuseRefused(
+        f"can't mount {shown}: {cause}: {os.strerror(number)}",
+        FUSE_HINT.format(shown),
+        errno=number,
     )

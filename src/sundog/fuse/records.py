@@ -12,6 +12,7 @@ import os
 
 from sundog.errors import SundogError
 from sundog.fuse.files import DEVICE_KINDS
+from sundog.kernel.files import write_all
 from sundog.record.owners import OWNERS_MAGIC, OwnerRecord
 from sundog.squashfs.walk import walk_paths
 
@@ -89,12 +90,11 @@ class ImageManifest:
             self._flush()
 
     def _flush(self) -> None:
-        left = memoryview(b"".join(self._parts))
-        self._left -= len(left)
+        data = b"".join(self._parts)
+        self._left -= len(data)
         if self._left < 0:
             raise too_many()
-        while left:
-            left = left[os.write(self._descriptor, left) :]
+        write_all(self._descriptor, data)
         self._parts = []
         self._size = 0
 

@@ -41,6 +41,13 @@ def symlink(target: bytes | str, path: bytes | str, *, dir_fd: int | None = None
         raise
 
 
+def write_all(fd: int, data: "bytes | memoryview") -> None:
+    """Write all of ``data`` to ``fd``: write(2) may write a part."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
 class Closing:
     """Closes the descriptor ``fd`` when its context ends."""
 

@@ -36,6 +36,11 @@ WANTED = {
     errno.ENFILE: "can't open another file or pipe: ",
     errno.ENOMEM: "can't get more memory: ",
 }
+# Makes AppArmor allow user namespaces to Sundog's commands.
+LOADS_PROFILE = (
+    "ch-checkns --apparmor-profile >/etc/apparmor.d/sundog && "
+    "apparmor_parser -r /etc/apparmor.d/sundog"
+)
 ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
 
 
@@ -130,8 +135,8 @@ def apparmor_switch(_: KernelError, proc: bytes) -> str:
     if read_state(proc, f"sys/kernel/{name}".encode()) != "1":
         return ""
     return (
-        f"AppArmor restricts user namespaces here: kernel.{name} is 1; ask the administrator for "
-        f'an AppArmor profile with the rule "userns," or for: sysctl -w kernel.{name}=0'
+        f"AppArmor restricts user namespaces here, and has no profile that allows them to Sundog: "
+        f"kernel.{name} is 1; ask the administrator for: {LOADS_PROFILE}"
     )
 
 

@@ -38,6 +38,7 @@ from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
+from sundog.kernel.advice import referring
 from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.apart import fork_away, leave_caller
@@ -338,9 +339,13 @@ def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
         return Attendant(line, messages)
     fault = "--notify is not possible here"
     if not line.fallback:
-        raise SundogError(f"{fault}: {reason}", "leave out --no-fallback; or use --seccomp")
+        raise SundogError(
+            f"{fault}: {reason}", referring("leave out --no-fallback; or use --seccomp")
+        )
     if line.user:
-        raise SundogError(f"{fault}: {reason}", "leave out --user; give numbers with -u and -g")
+        raise SundogError(
+            f"{fault}: {reason}", referring("leave out --user; give numbers with -u and -g")
+        )
     messages.warning(f"{fault}, using --seccomp: {reason}")
     return None
 

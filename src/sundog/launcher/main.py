@@ -29,7 +29,8 @@ from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.terminal import typing_is_possible
-from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
+from sundog.errors import EXIT_ERROR, SundogError, UsageError
+from sundog.kernel.advice import advice
 from sundog.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
@@ -134,10 +135,7 @@ def run(arguments: list[bytes], environment: Environment) -> int:
     except Finished as finished:
         return finish(finished, messages, statuses)
     except SundogError as error:
-        hint = error.hint
-        if isinstance(error, KernelError):
-            hint = hint or explain(error)
-        messages.error(error.message, hint)
+        messages.error(error.message, advice(error))
         status = statuses.usage if isinstance(error, UsageError) else statuses.failed
     except OSError as error:
         if isinstance(error.filename, bytes):

@@ -101,19 +101,19 @@ def compressor_name(compression: str) -> str:
 class CompressedWriter:
     """A file that compresses what it is given into ``out``, and hashes and counts the result.
 
-    Call ``finish`` at the end; ``out`` stays open.
+    Call ``finish`` at the end; ``out`` stays open.  Without ``hashes`` there is no ``digest``.
     """
 
-    def __init__(self, out: BinaryIO, compression: str) -> None:
+    def __init__(self, out: BinaryIO, compression: str, *, hashes: bool = True) -> None:
         self._out = out
         self._compressor = _COMPRESSORS[compression]()[0]
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashes else None
         self.size = 0
 
     @property
     def digest(self) -> str:
         """The digest of the compressed bytes so far, ``sha256:HEX``."""
-        return "sha256:" + self._hash.hexdigest()
+        return "" if self._hash is None else "sha256:" + self._hash.hexdigest()
 
     def write(self, data: bytes) -> int:
         """Take all of ``data``; return its length.  Raises OSError."""
@@ -125,7 +125,8 @@ class CompressedWriter:
         self._put(self._compressor.flush())
 
     def _put(self, data: bytes) -> None:
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         self.size += len(data)
         view = memoryview(data)
         while view:

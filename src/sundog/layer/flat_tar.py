@@ -11,136 +11,68 @@ import stat
 from typing import TYPE_CHECKING
 
 from sundog.errors import SundogError
+from sundog.kernel.files import Closing
 from sundog.layer.below import Below, kind_of
 from sundog.layer.directories import Directories
 from sundog.layer.directory_owners import DEVICES, PLACEHOLDERS, DirectoryOwners, unreadable_error
 from sundog.layer.directory_records import is_about_records, own_records
 from sundog.layer.names import display, joined
 from sundog.layer.walk import walk
+from sundog.layer.whole_image import image_entries
 from sundog.layer.xattrs import get_xattrs
 from sundog.record.directory import RECORDS_DIRECTORY
-from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sundog.layer.below import Found, LayerTree
+    from sundog.layer.below import LayerTree
     from sundog.layer.directory_owners import Owner
     from sundog.layer.tar_writer import TarWriter
+    from sundog.layer.whole_image import Added, Entry
+    from sundog.layer.xattrs import Pairs
+    from sundog.record.owners import OwnerRecord
 
-_ROOT = OwnerRecord("d")
-_FILE = OwnerRecord("f")
 _OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_layers(
-    archive: TarWriter, layers: Sequence[LayerTree], added: Mapping[bytes, bytes | None]
-) -> None:
-    """Write what shows of ``layers``, the topmost first, and ``added`` on top of them.
+def write_layers(archive: TarWriter, layers: Sequence[LayerTree], added: Added) -> None:
+    """Write what shows of ``layers``, the topmost first, and ``added``: see ``whole_image``.
 
-    ``added`` are paths of files with their contents, and of directories, which have None; parents
-    come first.  A directory that the layers have is left as it is.  The time of what is added is
-    the root's.  Raises OSError, ArchiveError.
+    Raises OSError, ArchiveError.
     """
     with Below(layers) as view:
-        _Flat(archive, view, added).write()
+        for entry in image_entries(view, added):
+            _write(archive, entry)
 
 
-class _Flat:
-    """The state of writing one archive."""
-
-    def __init__(
-        self, archive: TarWriter, view: Below, added: Mapping[bytes, bytes | None]
-    ) -> None:
-        self._archive = archive
-        self._view = view
-        self._added = added
-        self._linked: dict[tuple[int, int], bytes] = {}  # inodes with several names → the first
-
-    def write(self) -> None:
-        root = self._view.lookup(b"")
-        mtime_ns = root.status.st_mtime_ns if root else 0
-        if root is None:
-            self._archive.header("d", b"./", 0o755, 0, _ROOT)
-        ahead = [(b"", root)] if root else []
-        added = self._possible()
-        while ahead:
-            path, found = ahead.pop()
-            self._directory(path, found)
-            below = []
-            for name, entry in self._view.entries(path):
-                child = joined(path, name)
-                if child in added:
-                    continue  # what is added takes its place
-                if entry.is_directory:
-                    below.append((child, entry))
-                else:
-                    self._entry(child, entry)
-            ahead += reversed(below)
-        for path, content in added.items():
-            if content is None:
-                self._archive.header("d", path + b"/", 0o755, mtime_ns, _ROOT)
-            else:
-                size = len(content)
-                self._archive.header("f", path, 0o644, mtime_ns, _FILE, size=size)
-                self._archive.data([content], size)
-
-    def _possible(self) -> dict[bytes, bytes | None]:
-        """Return what is added in places where the layers have nothing else in the way."""
-        possible: dict[bytes, bytes | None] = {}
-        blocked: set[bytes] = set()
-        for path, content in self._added.items():
-            found = self._view.lookup(path)
-            is_directory = content is None
-            if path.rpartition(b"/")[0] in blocked:
-                blocked.add(path)
-            elif found is not None and (is_directory or found.is_directory):
-                if not found.is_directory:
-                    blocked.add(path)
-            else:
-                possible[path] = content
-        return possible
-
-    def _directory(self, path: bytes, found: Found) -> None:
-        record = found.record or _ROOT
-        self._archive.header(
-            "d",
-            (path or b".") + b"/",
-            found.mode,
-            found.status.st_mtime_ns,
-            record,
-            xattrs=found.xattrs(),
-        )
-
-    def _entry(self, path: bytes, found: Found) -> None:
-        """Write an entry that is not a directory."""
-        status = found.status
-        kind = kind_of(status.st_mode)
+def _write(archive: TarWriter, entry: Entry) -> None:
+    path, kind, found, record = entry.path, entry.kind, entry.found, entry.record
+    link = b""
+    xattrs: Pairs = ()
+    if kind == "d":
+        path = (path or b".") + b"/"
+        xattrs = found.xattrs() if found else ()
+    elif found:
         if not kind:
             return  # a socket
-        self._archive.check_name(path)
-        record = found.record or OwnerRecord(kind)
-        mtime_ns = status.st_mtime_ns
-        if status.st_nlink > 1:
-            first = self._linked.setdefault((found.root, status.st_ino), path)
-            if first != path:
-                self._archive.header("h", path, found.mode, mtime_ns, record, link=first)
-                return
-        if kind == "f":
-            file = os.open(found.path, _OPEN_FILE, dir_fd=found.root)
-            try:
-                if record.kind in PLACEHOLDERS:
-                    xattrs = get_xattrs(file)
-                    self._archive.header(
-                        record.kind, path, found.mode, mtime_ns, record, xattrs=xattrs
-                    )
-                else:
-                    self._archive.file(path, file, status, record, get_xattrs(file))
-            finally:
-                os.close(file)
-            return
-        link = os.readlink(found.path, dir_fd=found.root) if kind == "l" else b""
-        self._archive.header(kind, path, found.mode, mtime_ns, record, link=link)
+        archive.check_name(path)
+        if entry.first is not None:
+            kind, link = "h", entry.first
+        elif kind == "l":
+            link = os.readlink(found.path, dir_fd=found.root)
+        elif kind == "f":
+            with Closing(os.open(found.path, _OPEN_FILE, dir_fd=found.root)) as file:
+                xattrs = get_xattrs(file)
+                if record.kind not in PLACEHOLDERS:
+                    archive.file(path, file, found.status, record, xattrs)
+                    return
+            kind = record.kind
+    size = len(entry.content)
+    archive.header(
+        kind, path, entry.mode, entry.mtime_ns, record, link=link, size=size, xattrs=xattrs
+    )
+    if size:
+        archive.data([entry.content], size)
 
 
 def write_directory(

@@ -67,7 +67,8 @@ class TarWriter:
         self.dropped: list[bytes] = []  # the members that lost their set-id bits
         self._out = out
         self._hash = hashlib.sha256() if hashes else None
-        self._buffer = bytearray()
+        self._parts: list[bytes] = []  # what has not been written yet, and its size
+        self._size = 0
         self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
         self._zeros = zeros  # bytes that may still be written for holes
         self._keeps_xattrs = keeps_xattrs
@@ -219,12 +220,16 @@ class TarWriter:
             start += len(data)
 
     def _put(self, data: bytes | memoryview) -> None:
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER_SIZE:
+        self._parts.append(bytes(data))  # a view's bytes may change
+        self._size += len(data)
+        if self._size >= _BUFFER_SIZE:
             self._flush()
 
     def _flush(self) -> None:
-        data, self._buffer = bytes(self._buffer), bytearray()
+        # What compressors make may depend on the sizes of what they are given: keep those.
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
         if self._hash is not None:
             self._hash.update(data)
         while data:

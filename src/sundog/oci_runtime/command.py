@@ -13,7 +13,7 @@ import sys
 from _signal import SIG_DFL, SIGCHLD, signal  # type: ignore[import-not-found]
 
 from sundog import __version__
-from sundog.errors import EXIT_ERROR, KernelError, SundogError
+from sundog.errors import EXIT_ERROR, SundogError
 from sundog.kernel.libc import escaped, printable
 from sundog.oci_runtime.arguments import COMMANDS, parse_command, parse_global
 from sundog.oci_runtime.log import Log, check_format
@@ -118,10 +118,9 @@ def call(arguments: Arguments, log: Log) -> int:
 
 def explained(error: SundogError) -> SundogError:
     """Return the error, with a hint if the kernel has refused something that Sundog can explain."""
-    if isinstance(error, KernelError) and not error.hint:
-        from sundog.kernel.refusal import explain  # noqa: PLC0415 - seldom needed
+    from sundog.kernel.advice import advice  # noqa: PLC0415 - seldom needed
 
-        error.hint = explain(error)
+    error.hint = advice(error)
     return error
 
 

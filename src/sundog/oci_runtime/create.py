@@ -21,10 +21,11 @@ from sundog.oci_runtime.link import ENDED, MADE, MOUNTED, READY, Link
 from sundog.oci_runtime.members import mount_namespace_id
 from sundog.oci_runtime.process import FORCES
 from sundog.oci_runtime.specification import CONFIG, Configuration, ProcessSettings, read_bundle
-from sundog.oci_runtime.state import CREATING, GATE, Container, Place, Process, find_root, identify
+from sundog.oci_runtime.state import CREATING, GATE, Container, Place, find_root, identify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.kernel.living_process import Process
     from sundog.oci_runtime.arguments import Arguments
     from sundog.oci_runtime.log import Log
 

@@ -50,13 +50,14 @@ from sundog.oci_runtime.specification import (
     read_bundle,
     read_file,
 )
-from sundog.oci_runtime.state import RUNNING, Process, identify
+from sundog.oci_runtime.state import RUNNING, identify
 from sundog.oci_runtime.waiting import Terminal, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
+    from sundog.kernel.living_process import Process
     from sundog.oci_runtime.arguments import Arguments
     from sundog.oci_runtime.log import Log
 

@@ -4,8 +4,7 @@
     gate         the socket at which the container's process waits for ``start``
     lock         held by a command while it changes the container
 
-ROOT is private to the user.  A process is known by its PID, its start time and the boot: another
-process that gets the number later is never signalled.
+ROOT is private to the user.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ import re
 import stat
 
 from sundog.errors import RuntimeConfigError, SundogError, UsageError
-from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, printable
+from sundog.kernel.living_process import Process
 from sundog.kernel.locks import open_locked, unlock
 from sundog.oci.bundle import OCI_VERSION
 from sundog.oci.fields import Fields, parse_json
@@ -32,37 +31,12 @@ if TYPE_CHECKING:
 STATE, GATE, LOCK = "state.json", "gate", "lock"
 _DRAFT = "state.json.new"
 _SIZE_LIMIT = 16 << 20
-_START_TIME = 22  # field of proc_pid_stat(5)
 _ID = re.compile(r"[A-Za-z0-9_+.-]{1,240}", re.ASCII)
 _TRASH = "~"  # no ID has this character
 
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
-
-
-class Process:
-    """A process that no other one can be taken for: ``start`` is in clock ticks after the boot."""
-
-    __slots__ = ("boot", "pid", "start")
-
-    def __init__(self, pid: int, start: int, boot: str) -> None:
-        self.pid = pid
-        self.start = start
-        self.boot = boot
-
-    def lives(self) -> bool:
-        """Tell whether it has not ended; a zombie has."""
-        return self.boot == boot_id() and start_time(self.pid) == self.start
-
-    def open(self) -> int:
-        """Return a pidfd of it.  Raises ProcessLookupError if it has ended."""
-        fd = os.pidfd_open(self.pid)
-        # The number can have gone to another process before the call, not after it.
-        if self.lives():
-            return fd
-        os.close(fd)
-        raise ProcessLookupError
 
 
 class Container:
@@ -307,28 +281,7 @@ def all_places(root: str) -> Iterator[Place]:
 
 def identify(pid: int) -> Process:
     """Return the process with this number.  Raises SundogError if it has ended."""
-    start = start_time(pid)
-    if start is None:
-        raise SundogError("the container's process has ended")
-    return Process(pid, start, boot_id())
-
-
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks after the boot; None if it has ended."""
     try:
-        with Closing(os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            fields = os.read(fd, 4096).rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if len(fields) < _START_TIME - 2 or fields[0] in (b"Z", b"X"):
-        return None
-    return int(fields[_START_TIME - 3])
-
-
-def boot_id() -> str:
-    """Return the number of this boot, "" without /proc."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read(64).strip()
-    except OSError:
-        return ""
+        return Process.of(pid)
+    except ProcessLookupError:
+        raise SundogError("the container's process has ended") from None

@@ -10,15 +10,17 @@ import os
 import select
 import signal
 import termios
-import tty
+import time
 from _socket import AF_UNIX, SOCK_STREAM, socket, socketpair
 from fcntl import ioctl
 
+from sundog.container.typed_input import RawMode, TypedInput
 from sundog.kernel.descriptors import receive_message
+from sundog.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.oci_runtime.state import Process
+    from sundog.kernel.living_process import Process
 
 _PASSED = (
     signal.SIGHUP,
@@ -49,22 +51,20 @@ class Watch:
 
     def wait(self, process: Process, terminal: Terminal | None) -> int:
         """Wait for the end of a child; return its exit status, 128 + N for signal N."""
-        poll = select.poll()
-        poll.register(self._read_end, select.POLLIN)
         if terminal is not None:
-            terminal.begin(poll)
+            terminal.begin()
         try:
             while True:
                 status = reaped(process.pid)
                 if status is not None:
                     break
-                events = dict(poll.poll())
-                if self._read_end in events:
+                ready = self._ready(terminal)
+                if self._read_end in ready:
                     os.read(self._read_end, _PIECE)
                 while self._came:
                     self._pass_on(self._came.pop(0), process, terminal)
                 if terminal is not None:
-                    terminal.relay(poll, events)
+                    terminal.relay(ready)
             if terminal is not None:
                 terminal.drain()
         finally:
@@ -72,6 +72,18 @@ class Watch:
                 terminal.end()
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
+
+    def _ready(self, terminal: Terminal | None) -> set[int]:
+        """Wait for a signal, or for something to relay; return the descriptors that have data."""
+        poll = select.poll()
+        poll.register(self._read_end, select.POLLIN)
+        due = None
+        if terminal is not None:
+            due = terminal.due
+            for source in terminal.sources:
+                poll.register(source, select.POLLIN)
+        left = None if due is None else max(0.0, due - time.monotonic()) * 1000
+        return {fd for fd, _ in poll.poll(left)}
 
     def _pass_on(self, number: int, process: Process, terminal: Terminal | None) -> None:
         if number == signal.SIGWINCH:
@@ -100,19 +112,33 @@ def reaped(pid: int) -> int | None:
 class Terminal:
     """The user's terminal in front of the container's one."""
 
-    __slots__ = ("_before", "_master", "_ours", "theirs")
+    __slots__ = ("_is_silent", "_master", "_mode", "_ours", "_typed", "theirs")
 
     def __init__(self) -> None:
         """Make the socket ``theirs`` through which the container sends its terminal's master."""
         self._ours, self.theirs = socketpair(AF_UNIX, SOCK_STREAM)
         self._master = -1
-        self._before: list[object] | None = None
+        self._is_silent = True
+        self._mode = RawMode(0)
+        self._typed: TypedInput | None = None
 
     def console(self) -> socket:
         """Return the socket for the container."""
         return self.theirs
 
-    def begin(self, poll: select.poll) -> None:
+    @property
+    def sources(self) -> set[int]:
+        """Return the descriptors to wait for."""
+        shown = None if self._is_silent else self._master
+        typed = None if self._typed is None else self._typed.source
+        return {fd for fd in (shown, typed) if fd is not None}
+
+    @property
+    def due(self) -> float | None:
+        """Return the time (CLOCK_MONOTONIC, seconds) to ``relay`` without data; None for never."""
+        return None if self._typed is None else self._typed.due
+
+    def begin(self) -> None:
         """Take the master; put the user's terminal into raw mode."""
         self.theirs.close()
         _, received = receive_message(self._ours, _NAME_LIMIT)
@@ -120,30 +146,25 @@ class Terminal:
         if not received:
             return
         self._master = received[0]
-        poll.register(self._master, select.POLLIN)
-        poll.register(0, select.POLLIN)
-        if os.isatty(0):
-            self._before = termios.tcgetattr(0)
-            tty.setraw(0, termios.TCSANOW)
-            self.resize()
+        self._is_silent = False
+        self._typed = TypedInput(0, self._master)
+        self._mode.__enter__()
+        self.resize()
 
-    def relay(self, poll: select.poll, events: dict[int, int]) -> None:
+    def relay(self, ready: set[int]) -> None:
         """Carry what has come, in both directions."""
-        if self._master in events and not self._carry_output():
-            poll.unregister(self._master)
-        if 0 in events:
-            data = os.read(0, _PIECE)
-            if not data:
-                poll.unregister(0)
-                data = b"\x04"  # the end of a file, for a terminal in its usual mode
-            write_all(self._master, data)
+        if self._typed is None:
+            return
+        if self._master in ready:
+            self._carry_output()
+        if self._typed.source in ready:
+            self._typed.carry()
+        self._typed.carry_due()
 
     def drain(self) -> None:
         """Carry the rest of the output."""
-        if self._master >= 0:
-            os.set_blocking(self._master, False)
-            while self._carry_output():
-                pass
+        while not self._is_silent and self._carry_output():
+            pass
 
     def resize(self) -> None:
         """Give the container's terminal the size of the user's."""
@@ -152,8 +173,7 @@ class Terminal:
 
     def end(self) -> None:
         """Give the user's terminal its mode back."""
-        if self._before is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
+        self._mode.__exit__()
         if self._master >= 0:
             os.close(self._master)
 
@@ -166,13 +186,7 @@ class Terminal:
         except OSError as error:
             if error.errno != errno.EIO:  # no process has the terminal open
                 raise
-            return False
+            data = b""
+        self._is_silent = not data
         write_all(1, data)
         return bool(data)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``."""
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]

@@ -1,9 +1,9 @@
 """The containers that have a name: one record for each, in the user's run-time directory.
 
 ``sundog run`` becomes ``ch-run``, and that becomes the command, or stands in for it.  So a
-container is a process, and its record has the ID and the start time of that process: together
-they are never used twice.  A record is a JSON file, complete when it gets its name.  There is no
-daemon: each command finds out which containers have ended.
+container is a process, and its record has the ID and the start time of that process, and the ID of
+the boot: together they are never used twice.  A record is a JSON file, complete when it gets its
+name.  There is no daemon: each command finds out which containers have ended.
 
 The directory is ``$XDG_RUNTIME_DIR/sundog``, else ``/tmp/sundog-UID``.  It belongs to the machine,
 as its processes do, and only the user can enter it.
@@ -19,6 +19,7 @@ from contextlib import suppress
 
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
+from sundog.kernel.living_process import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,15 +30,13 @@ _NAME_LIMIT = 60
 _RECORD_LIMIT = 1 << 20
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _RECORD, _LOG = ".json", ".log"
-_START_TIME = 19  # field 22 of /proc/PID/stat, counted from the state: proc_pid_stat(5)
 _PAUSE = 0.002  # seconds
-_DEAD_STATES = ("Z", "X")
 
 
 class Container:
     """A container with a name.
 
-    process, started  the ID of its process, and when that started: proc_pid_stat(5)
+    process           its process
     created           seconds since 1970
     storage           the storage directory, absolute
     user              the options of ``ch-run`` that say who its command is
@@ -53,7 +52,6 @@ class Container:
         "image",
         "name",
         "process",
-        "started",
         "status",
         "storage",
         "user",
@@ -66,8 +64,7 @@ class Container:
         image: str,
         command: list[str],
         *,
-        process: int,
-        started: int,
+        process: Process,
         created: int,
         workdir: str,
         storage: str,
@@ -80,7 +77,6 @@ class Container:
         self.image = image
         self.command = command
         self.process = process
-        self.started = started
         self.created = created
         self.workdir = workdir
         self.storage = storage
@@ -92,12 +88,12 @@ class Container:
     @property
     def tag(self) -> str:
         """The tag of its group for ``ch-run --join``; no other container has ever had it."""
-        return f"sundog/{self.process}/{self.started}"
+        return f"sundog/{self.process.pid}/{self.process.start}"
 
     @property
     def is_running(self) -> bool:
         """Whether its process is alive."""
-        return started(self.process) == self.started
+        return self.process.lives()
 
     def wait_for_group(self) -> None:
         """Wait until the group of its tag exists, or its process has ended.
@@ -108,7 +104,7 @@ class Container:
         own = os.stat("/proc/self/ns/user").st_ino
         while self.is_running:
             try:
-                if os.stat(f"/proc/{self.process}/ns/user").st_ino != own:
+                if os.stat(f"/proc/{self.process.pid}/ns/user").st_ino != own:
                     return
             except PermissionError:  # it is in the container, and does not let others look
                 return
@@ -118,7 +114,12 @@ class Container:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        process = self.process
+        return {name: getattr(self, name) for name in self.__slots__} | {
+            "process": process.pid,
+            "started": process.start,
+            "boot": process.boot,
+        }
 
 
 class Containers:
@@ -180,7 +181,7 @@ class Containers:
         try:
             with open(self._place(name, _RECORD), "rb") as file:
                 return _read(json.loads(file.read(_RECORD_LIMIT)))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
     def get(self, name: str, *, running: bool = False) -> Container:
@@ -231,17 +232,6 @@ def run_time_directory(environment: Mapping[str, str]) -> str:
     return f"/tmp/sundog-{os.geteuid()}"
 
 
-def started(process: int) -> int:
-    """Return when a process started, in the kernel's ticks; -1 if it is not alive."""
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            _, _, rest = file.read().decode("ascii", "replace").rpartition(") ")
-    except OSError:
-        return -1
-    fields = rest.split()
-    return -1 if fields[0] in _DEAD_STATES else int(fields[_START_TIME])
-
-
 def is_name(text: str) -> bool:
     """Tell whether a container can have the name ``text``."""
     return text[:1].isalnum() and len(text) <= _NAME_LIMIT and _CHARACTERS.issuperset(text)
@@ -257,15 +247,13 @@ def check_name(text: str) -> None:
 
 
 def _read(value: Any) -> Container:
-    container = Container(**value)
-    numbers = (container.process, container.started, container.created)
+    pid, start, boot = (value.pop(name) for name in ("process", "started", "boot"))
+    container = Container(**value, process=Process(pid, start, boot))
+    numbers = (pid, start, container.created)
     words = [*container.command, *container.user]
-    words += [container.image, container.workdir, container.storage]
+    words += [container.image, container.workdir, container.storage, boot]
     if not all(isinstance(number, int) for number in numbers):
         raise ValueError("not a record")
-    if not all(
-        isinstance(word, str)
-        for word in (container.image, container.workdir, container.storage, *words)
-    ):
+    if not all(isinstance(word, str) for word in words):
         raise ValueError("not a record")
     return container

@@ -222,4 +222,10 @@ DISK_USE = (
     HELP,
 )
 
+DOCTOR = (
+    Option("--json", "", TAKEN, "for scripts", to=flag("--json")),
+    Option("--registry", "HOST", TAKEN, "a registry to try; repeatable", to=valued("--registry")),
+    HELP,
+)
+
 PLAIN = (HELP,)

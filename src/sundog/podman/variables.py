@@ -8,6 +8,7 @@ Specification: podman-run(1), "ENVIRONMENT", --env, --env-file, --env-host and -
 
 from __future__ import annotations
 
+from sundog.container.search_path import DEFAULT_PATH
 from sundog.errors import SundogError, UsageError
 
 TYPE_CHECKING = False
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from sundog.podman.options import Line
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_TERM = "xterm"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 PROXIES = frozenset({*_PROXIES, *map(str.upper, _PROXIES)})

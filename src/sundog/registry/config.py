@@ -140,6 +140,14 @@ class Registries:
             environment.get("CH_REGY_PATH_PREFIX", "").strip("/"),
         )
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The registries and mirrors in the settings, without those that are blocked."""
+        used = [one for one in self.registries if not one.blocked]
+        mirrors = [mirror.location for one in used for mirror in one.mirrors]
+        named = (*(one.location for one in used), *mirrors)
+        return tuple(dict.fromkeys(name.partition("/")[0] for name in named if name))
+
     def remotes(self, text: str) -> list[Remote]:
         """Return the remotes to ask for what ``text`` names, in order.
 

@@ -105,6 +105,14 @@ class CredentialFiles:
                 return found
         return None
 
+    def registries(self) -> tuple[str, ...]:
+        """Return the registries with a login, without those that only ``credsStore`` knows.
+
+        Raises CredentialsError when a file is damaged.
+        """
+        keys = [key for path in self.paths for key in self._read(path).keys]
+        return tuple(dict.fromkeys(map(_host_of, keys)))
+
     def store(self, registry: str, credentials: Credentials) -> str:
         """Store credentials; return where: a file, or the helper that the files name.
 
@@ -236,6 +244,11 @@ class _LoginFile:
         self._helpers = fields.string_map("credHelpers")
         self._store = fields.string("credsStore")
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of registries in the file."""
+        return (*self.auths, *self._helpers)
+
     def without(self, registry: str) -> JsonObject:
         """Return the entries of all other registries."""
         return {key: entry for key, entry in self.auths.items() if not _is_for(key, registry, "")}
@@ -289,12 +302,16 @@ def _key(path: str, registry: str) -> str:
 def _is_for(key: str, registry: str, namespace: str) -> bool:
     """Tell whether a key in a file means exactly this namespace of this registry."""
     rest = key.removeprefix("https://").removeprefix("http://").rstrip("/")
-    host, _, path = rest.partition("/")
+    path = rest.partition("/")[2]
     if path in ("v1", "v2"):
         path = ""
-    if host in _HUB_ALIASES:
-        host = _HUB
-    return host == registry and path == namespace
+    return _host_of(key) == registry and path == namespace
+
+
+def _host_of(key: str) -> str:
+    """Return the registry that a key in a file is about."""
+    host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return _HUB if host in _HUB_ALIASES else host
 
 
 def _namespaces(repository: str) -> Iterator[str]:

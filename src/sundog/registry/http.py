@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from sundog.errors import ProtocolError
 from sundog.registry.address import host_of
 
+CONNECT_SECONDS = 20.0
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,6 +9,7 @@ from functools import cached_property
 from sundog.registry.client import RegistryClient
 from sundog.registry.config import Registries
 from sundog.registry.credentials import CredentialFiles, Credentials, from_environment
+from sundog.registry.http import CONNECT_SECONDS
 from sundog.registry.retries import ATTEMPTS, RetryingTransport
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ class Session:
                     stored logins only, and without one it is anonymous
     remember        whether to ask the user once per registry, not once per repository
     attempts        how often to ask a registry that does not answer
+    connect_seconds how long to wait for a connection
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Session:
         prompt: Prompt | None = None,
         remember: bool = True,
         attempts: int = ATTEMPTS,
+        connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
         self.files = CredentialFiles(environment, report.warning)
         self._environment = environment
@@ -52,6 +55,7 @@ class Session:
         self._prompt = prompt
         self._remember = remember
         self._attempts = attempts
+        self._connect_seconds = connect_seconds
         self._lock = threading.Lock()
         self._prompted: dict[str, Credentials] = {}
         self._clients: dict[tuple[Endpoint, tuple[str, ...] | None], RegistryClient] = {}
@@ -88,7 +92,7 @@ class Session:
     def _transport(self) -> Transport:
         from sundog.registry.transport import Urllib3Transport  # noqa: PLC0415
 
-        transport = Urllib3Transport(self._environment)
+        transport = Urllib3Transport(self._environment, connect_seconds=self._connect_seconds)
         return RetryingTransport(transport, attempts=self._attempts, tell=self._report.verbose)
 
     def _credentials(self, endpoint: Endpoint) -> Credentials | None:

@@ -38,6 +38,7 @@ from sundog.errors import AddressError, ProtocolError, UnreachableError
 from sundog.registry.address import Address
 from sundog.registry.bounded import bound
 from sundog.registry.certificates import Certificates
+from sundog.registry.http import CONNECT_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 # urllib3 warns on standard error, with places in its source, of what --tls-no-verify asks for.
 warnings.filterwarnings("ignore", module="urllib3")
 
-CONNECT_SECONDS = 20.0
 READ_SECONDS = 60.0  # without a single byte
 
 _REDIRECTS = (301, 302, 303, 307, 308)

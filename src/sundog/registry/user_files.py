@@ -20,10 +20,15 @@ def home_directory(environment: Mapping[str, str]) -> str:
     return environment.get("HOME") or os.path.expanduser("~")
 
 
-def containers_directory(environment: Mapping[str, str]) -> str:
-    """Return where the user's settings are: by default ``~/.config/containers``."""
+def settings_directory(environment: Mapping[str, str]) -> str:
+    """Return where the user's settings of all programs are: by default ``~/.config``."""
     config = environment.get("XDG_CONFIG_HOME")
-    return os.path.join(config or os.path.join(home_directory(environment), ".config"), _CONTAINERS)
+    return config or os.path.join(home_directory(environment), ".config")
+
+
+def containers_directory(environment: Mapping[str, str]) -> str:
+    """Return where the user's settings for containers are: by default ``~/.config/containers``."""
+    return os.path.join(settings_directory(environment), _CONTAINERS)
 
 
 def runtime_directory(environment: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ import os
 import stat
 from contextlib import suppress
 
-from sundog.errors import StoreError
+from sundog.errors import StoreError, UnfitStorage
 from sundog.kernel.drafts import replace_file
 from sundog.kernel.files import sync_file_system
 from sundog.kernel.libc import printable
@@ -62,8 +62,8 @@ def open_directory(path: bytes) -> None:
     """Make sure that ``path`` is a storage directory of this user; make it if it is not there.
 
     An empty directory becomes one, unless another user's symbolic link leads there.  Raises
-    StoreError for a directory that is not Sundog's, that belongs to another user or group, or that
-    others may enter; such a directory is left untouched.
+    StoreError for a directory that is not Sundog's, that belongs to another user or group, or
+    that others may enter; such a directory is left untouched.
     """
     try:
         os.lstat(path)
@@ -76,12 +76,7 @@ def open_directory(path: bytes) -> None:
     if version is None:
         _claim(path)
         version = read_version(path) or b""
-    if version != FORMAT:
-        raise StoreError(
-            f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
-            f"version of Sundog knows {printable(FORMAT.strip())!r}",
-            "ch-image reset deletes all of its contents and starts anew; or " + OTHER_STORAGE_HINT,
-        )
+    _check_format(path, version)
     # Look again: a process that has claimed the directory meanwhile has made it private.
     _check_privacy(path, os.stat(path))
     if not all(os.path.exists(os.path.join(path, name)) for name in (_MADE_LAST, _ADDED)):
@@ -94,7 +89,7 @@ def open_directory(path: bytes) -> None:
 
 
 def check_owner(path: bytes) -> None:
-    """Raise StoreError if ``path`` is not a directory of this user.
+    """Raise UnfitStorage if ``path`` is not a directory of this user.
 
     A symbolic link of another user, except root, is refused too: others must not decide in which of
     the user's own directories Sundog works.
@@ -102,28 +97,58 @@ def check_owner(path: bytes) -> None:
     try:
         if is_others_link(path):
             owner = printable(account_name(os.lstat(path).st_uid))
-            raise StoreError(
+            raise UnfitStorage(
                 f"storage directory {printable(path)} is a symbolic link that belongs to {owner}",
                 OTHER_STORAGE_HINT,
             )
         status = os.stat(path)
     except PermissionError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"can't reach storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
         ) from error
     except FileNotFoundError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} is a symlink to nowhere", OTHER_STORAGE_HINT
         ) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} is not a directory", OTHER_STORAGE_HINT
         )
     if status.st_uid != os.geteuid():
         owner = printable(account_name(status.st_uid))
-        raise StoreError(
+        raise UnfitStorage(
             f"storage directory {printable(path)} belongs to {owner}: each user has their own",
             OTHER_STORAGE_HINT,
+        )
+
+
+def check_directory(path: bytes) -> None:
+    """Raise StoreError if ``path``, which exists, can't be a storage directory."""
+    check_owner(path)
+    version = read_version(path)
+    if version is None and _is_unclaimed(path):
+        return
+    _check_format(path, read_version(path) or b"")
+    _check_privacy(path, os.stat(path))
+
+
+def _is_unclaimed(path: bytes) -> bool:
+    """Tell whether a directory is empty; raise UnfitStorage if it has the files of others."""
+    if all(name.startswith(_VERSION_IN_MAKING) for name in os.listdir(path)):
+        return True
+    if read_version(path) is not None:
+        return False
+    raise UnfitStorage(
+        f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
+    )
+
+
+def _check_format(path: bytes, version: bytes) -> None:
+    if version != FORMAT:
+        raise UnfitStorage(
+            f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
+            f"version of Sundog knows {printable(FORMAT.strip())!r}",
+            "ch-image reset deletes all of its contents and starts anew; or " + OTHER_STORAGE_HINT,
         )
 
 
@@ -143,26 +168,22 @@ def _make(path: bytes) -> None:
     except FileExistsError:
         pass  # another process was faster; check_owner tells whether it is this user's
     except OSError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"can't make storage directory {printable(path)}: {error.strerror}", OTHER_STORAGE_HINT
         ) from error
 
 
 def _claim(path: bytes) -> None:
     """Make an empty directory a storage directory."""
-    if not all(name.startswith(_VERSION_IN_MAKING) for name in os.listdir(path)):
-        if read_version(path) is not None:
-            return  # another process has just claimed it
-        raise StoreError(
-            f"not a Sundog storage directory, and not empty: {printable(path)}", OTHER_STORAGE_HINT
-        )
+    if not _is_unclaimed(path):
+        return  # another process has just claimed it
     _check_way(path)
     # Below a directory with the set-group-ID bit, the group is the parent's.
     try:
         os.chown(path, -1, os.getegid())
         os.chmod(path, 0o700)
     except OSError as error:
-        raise StoreError(
+        raise UnfitStorage(
             f"can't make storage directory {printable(path)} private: {error.strerror}",
             OTHER_STORAGE_HINT,
         ) from error
@@ -172,7 +193,7 @@ def _claim(path: bytes) -> None:
 
 
 def _check_way(path: bytes) -> None:
-    """Raise StoreError if a symbolic link of another user, except root, is on the way to ``path``.
+    """Raise StoreError if a symbolic link of another user, but root, is on the way to ``path``.
 
     Such a link could lead to any empty directory of this user.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.errors import KernelError, StoreError
+from sundog.errors import KernelError, UnfitStorage
 from sundog.kernel.libc import descriptor_path, printable
 from sundog.kernel.refusal import file_system_of
 
@@ -31,11 +31,11 @@ _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
 
 
 class StorageFaults:
-    """A context that turns errors of the file system, while storage is written, into StoreErrors.
+    """A context that turns errors of the file system, while storage is written, into UnfitStorage.
 
-    The StoreError names the file system and the storage directory ``path``.  Errors that name a
+    The error names the file system and the storage directory ``path``.  Errors that name a
     file elsewhere pass through.  Every error that leaves a store's context passes through this one;
-    inside, use it where code has to distinguish StoreErrors from others.
+    inside, use it where code has to distinguish it from others.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -57,12 +57,12 @@ class StorageFaults:
             return
         if error.errno == errno.EXDEV:
             what = error.message if isinstance(error, KernelError) else _renaming(error)
-            raise StoreError(
+            raise UnfitStorage(
                 f"{what}: storage directory {printable(self._path)}",
                 _ONE_FILE_SYSTEM + OTHER_STORAGE_HINT,
             ) from error
         if error.errno in _FAULTS:
-            raise StoreError(
+            raise UnfitStorage(
                 f"{reason(error.errno, self._path)}: storage directory {printable(self._path)}",
                 _FAULTS[error.errno][1] + OTHER_STORAGE_HINT,
             ) from error

@@ -11,7 +11,7 @@ import fcntl
 import os
 from contextlib import contextmanager, suppress
 
-from sundog.errors import StoreError
+from sundog.errors import UnfitStorage
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
 from sundog.kernel.locks import open_locked, unlock
@@ -31,7 +31,7 @@ def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
 
     ``operation`` is that of flock(2): LOCK_EX or LOCK_SH, perhaps with LOCK_NB.  Raises
     BlockingIOError when another process holds the lock, FileNotFoundError where there is no such
-    file and ``create`` is not set, and StoreError on a file system without locks.
+    file and ``create`` is not set, and UnfitStorage on a file system without locks.
     """
     # NFS locks a file exclusively only if it is open for writing, shared only if for reading.
     flags = os.O_RDWR if operation & fcntl.LOCK_EX else os.O_RDONLY
@@ -40,7 +40,7 @@ def lock_file(path: bytes, operation: int, *, create: bool = False) -> int:
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        raise StoreError(
+        raise UnfitStorage(
             f"no file locks on {file_system_of(path)}: {printable(path)}: {error.strerror}",
             OTHER_STORAGE_HINT,
         ) from error

@@ -15,6 +15,7 @@ from sundog.container.step import in_root
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 
+COPY = "copy"  # the driver that works without overlayfs
 _OPAQUE = "user.overlay.opaque"
 # If one of these calls fails, ``copy`` cannot work either: the user has to see the error.
 _HOPELESS_CALLS = ("unshare", "write")
@@ -42,7 +43,7 @@ def probe(place: bytes) -> tuple[str, str]:
         reason = error.message
     except OSError as error:
         reason = f"overlayfs does not work on this file system: {error.strerror}"
-    return ("copy", reason) if reason else ("overlay", "overlayfs does all that is needed here")
+    return (COPY, reason) if reason else ("overlay", "overlayfs does all that is needed here")
 
 
 def _change(roots: list[int]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from sundog.builder.scope import DEFAULT_PATH, PROXY_ARGS, platform_args
+from sundog.builder.scope import PROXY_ARGS, platform_args
+from sundog.container.search_path import DEFAULT_PATH
 from sundog.dockerfile.flags import did_you_mean
 from sundog.dockerfile.instructions import Arg, Env
 from sundog.errors import ReferenceSyntaxError

@@ -10,13 +10,13 @@ The caller is in namespaces of its own: see ``container.step.in_root``.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from shutil import which
 
 from sundog.container.enter import copy_tree, mount_scratch
 from sundog.errors import BuildError
+from sundog.fromhost.linked import linked
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
     MOUNT_ATTR_RDONLY,
@@ -117,22 +117,10 @@ def _show_outsiders(scratch: int, program: bytes) -> None:
     real = os.path.realpath(program)
     if real.split(b"/")[1] in _SYSTEM:
         return
-    places = [os.path.dirname(path) for path in (program, real, *_libraries(real))]
+    places = [os.path.dirname(path) for path in (program, real, *linked(real).files)]
     for place in dict.fromkeys(places):
         if place.split(b"/")[1] not in _SYSTEM:
             _show(scratch, place)
-
-
-def _libraries(program: bytes) -> list[bytes]:
-    """Return the paths of a program's shared libraries, as ldd(1) finds them."""
-    listed = subprocess.run(
-        [program],
-        env={**os.environb, b"LD_TRACE_LOADED_OBJECTS": b"1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    return re.findall(rb"(/\S+) \(0x", listed.stdout)
 
 
 def _show(scratch: int, path: bytes) -> None:

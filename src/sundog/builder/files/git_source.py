@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit, setrlimit
+from signal import SIGXFSZ
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from sundog.builder.files.sources import SourceTree
@@ -296,7 +297,8 @@ class GitFiles:
     def _git(self, *arguments: str) -> str:
         """Run git and return its output; raise BuildError if it fails."""
         done = self._run(*arguments)
-        if done.returncode and _TOO_LARGE in done.stderr:
+        # The kernel's signal for a file at its limit ends git's main process without a message.
+        if done.returncode == -SIGXFSZ or (done.returncode and _TOO_LARGE in done.stderr):
             raise BuildError(
                 f"git: a file of the repository has more than {limits_in_force().free:,} bytes",
                 NO_LIMITS_HINT,

@@ -1,0 +1,46 @@
+"""The emulation of root that the user asked for, or what takes its place on this machine."""
+
+from __future__ import annotations
+
+from sundog.builder.force import AUTO, Force
+from sundog.errors import SundogError
+from sundog.kernel.advice import referring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.builder.report import Report
+    from sundog.builder.run.inject import Hook
+
+
+def chosen_force(mode: str, hooks: Sequence[Hook] = (), *, fallback: bool, report: Report) -> Force:
+    """Return the emulation for ``--force=MODE`` and ``--force-cmd``, or its substitute.
+
+    ``auto`` is ``notify`` where that is possible, else ``seccomp``, with a line that says why.
+    Raises UsageError, and SundogError if ``notify`` is not possible and ``fallback`` does not allow
+    a substitute.
+    """
+    if mode == AUTO and hooks:  # rules for commands belong to seccomp
+        return Force.choose("seccomp", hooks)
+    force = Force.choose("notify" if mode == AUTO else mode, hooks)
+    reason = _obstacle() if force.notify else ""
+    if not reason:
+        return force
+    if mode == AUTO:
+        report.info(f"--force=auto: using seccomp, because notify is not possible: {reason}")
+    elif fallback:
+        report.warning(f"--force=notify is not possible here, using seccomp: {reason}")
+    else:
+        raise SundogError(
+            f"--force=notify is not possible here: {reason}", referring("use --force=seccomp")
+        )
+    return Force.choose("seccomp")
+
+
+def _obstacle() -> str:
+    """Return why a supervisor can't emulate root here, "" if it can."""
+    from sundog.container.step import supervision_obstacle  # noqa: PLC0415
+    from sundog.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415 - seldom needed
+
+    return obstacle() or supervision_obstacle()
