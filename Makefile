@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions bench conformance fidelity fidelity-more python
+.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster bench conformance fidelity fidelity-more python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -19,6 +19,7 @@ help:
 	@echo '             60 times, at random moments, and look at what is left; kill one of three nodes'
 	@echo '             that share a store'
 	@echo 'make interruptions   interrupt each command at 200 moments, close its pipe after 0 to 200 bytes'
+	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
@@ -52,6 +53,9 @@ kills: python
 interruptions: python
 	@SUNDOG_TRIES=200 $(RUN) scripts.check -- tests/registry/test_interruption.py \
 	    tests/cli/test_closed_pipes.py $(ARGS)
+
+cluster: python
+	@$(RUN) scripts.check --machines -- -n0 --timeout=3600 tests/nfs $(ARGS)
 
 bench: python
 	@$(RUN) bench $(ARGS)

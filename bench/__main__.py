@@ -26,6 +26,7 @@ from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
 from bench import (
+    cluster,
     convert,
     emulation,
     floor,
@@ -130,6 +131,7 @@ def root_emulation(bench: Bench, results: report.Results) -> None:
 PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "start": start.measure,
     "join": join.measure,
+    "cluster": cluster.measure,
     "builds": building,
     "registries": registries,
     "emulation": root_emulation,
@@ -166,8 +168,9 @@ def main() -> int:
                     *install.NEEDS,
                     *NEEDS,
                     *PEERS,
+                    *cluster.NEEDS,
                     *REGISTRY_NEEDS,
-                    *makers.needs(["alpine", "busybox"]),
+                    *makers.needs(["alpine", "busybox", "mpi"]),
                 }
             )
         )

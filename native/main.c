@@ -133,6 +133,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     struct options *options = &self.options;
     uint32_t uid = options->uid = (uint32_t)CALL(geteuid, 0);
     uint32_t gid = options->gid = (uint32_t)CALL(getegid, 0);
+    struct status status;
     self.count = (size_t)*stack, self.words = (char **)(stack + 1);
     char **string = self.strings = self.words + self.count + 1;
     for (; *string; string++) self.is_asked |= equal(*string, "SUNDOG_START=compiled");
@@ -149,7 +150,9 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         if (!options->operands[1]) decline("a group and the image's command");
         join_group(options->operands[0], uid, options->tag, &self.users, &self.mounts);
         must(CALL(prctl, PR_SET_DUMPABLE, 0), "dumpable"); /* programs in the container see it */
-        self.image.file = open_squashfs(options->operands[0]);
+        /* The first of the group has read the file.  Opening it is dear on a shared file system. */
+        if (!status_of(AT_FDCWD, options->operands[0], 0, &status) && is_type(&status, S_IFREG))
+            self.image.file = 0; /* a file, which nothing reads */
     } else {
         find_storage(&self.image, options, uid);
         find_one_file(&self.image, options);

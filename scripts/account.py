@@ -26,6 +26,7 @@ PASSED_ON = (
     "TERM",
     "SUNDOG_CUTS",
     "SUNDOG_KILLS",
+    "SUNDOG_MACHINES",
     "SUNDOG_NODE_ROUNDS",
     "SUNDOG_TRIES",
     "CI",

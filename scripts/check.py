@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from scripts import account, cluster, install, packages, references, root_helper
 from scripts.bases import makers
 from scripts.place import WorkshopError, copy_checkout
+from scripts.vm import image, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,17 +157,23 @@ def main() -> int:
     """Parse the command line, prepare, run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.check")
     parser.add_argument("--lint", action="store_true", help="lint only")
+    parser.add_argument(
+        "--machines", action="store_true", help="no lint, but virtual machines for tests (root)"
+    )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     options = parser.parse_args()
     try:
         needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
         if not options.lint:
             needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(BASES)}
+        if options.machines:
+            needs |= {*image.NEEDS}
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
-        pythons = found[:1] if options.lint else list(dict.fromkeys([found[0], found[-1]]))
+        few = options.lint or options.machines
+        pythons = found[:1] if few else list(dict.fromkeys([found[0], found[-1]]))
         install.wheel()
         # Each of these jobs keeps one core busy.
         with workplace(user) as place, ThreadPoolExecutor() as pool:
@@ -174,8 +181,11 @@ def main() -> int:
             venvs = list(pool.map(venv, pythons))
             # While lint checks types on one core, the other makes what tests compare with.
             keeping = pool.submit(compared, making)
-            passed = lint(place, venvs[0])
+            passed = options.machines or lint(place, venvs[0])
             keeping.result()
+            if options.machines:
+                prepared.prepare(place.path / "machines", user)
+                os.environ["SUNDOG_MACHINES"] = str(place.path / "machines")
             if not options.lint:
                 passed = test(place, venvs, options.arguments) and passed
     except WorkshopError as error:

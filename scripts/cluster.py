@@ -1,9 +1,9 @@
 """A Slurm cluster on one machine, for the root helper: a controller and four nodes.
 
-Each node has its own network, host name, /tmp and /dev/shm, as a machine would have.  MPI needs
-this: ranks with one address or one /tmp take each other for neighbours.  They
-share the users and all other files.  There are no cgroups: Slurm tracks processes by their parents,
-and kills jobs that use too much memory by itself.
+Each node has its own network, host name, IPC, /tmp and /dev/shm, as a machine would have.  MPI
+needs this: ranks with one address or one /tmp take each other for neighbours, and UCX uses the
+shared memory of one IPC namespace.  They share the users and all other files.  There are no
+cgroups: Slurm tracks processes by their parents, and kills jobs that use too much memory by itself.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Cluster:
         tmp = self.directory / f"tmp.{node}"
         tmp.mkdir(exist_ok=True)
         tmp.chmod(0o1777)
-        enter = ["ip", "netns", "exec", node, "unshare", "--uts", "--mount"]
+        enter = ["ip", "netns", "exec", node, "unshare", "--uts", "--ipc", "--mount"]
         enter += ["--propagation=private", "sh", "-c", INSIDE, "sh", node, str(tmp)]
         self._spawn(node, [*enter, *command])
 

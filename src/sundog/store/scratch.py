@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _TRASH = b"trash"
 _LOCK = b"lock"
 _REPLACED = b".replaced"
+_REMOVED = b".nfs"  # begins the name that NFS gives to a file that is removed while it is open
 
 
 class Scratch:
@@ -137,7 +138,11 @@ class Scratch:
 
         Calls ``on_leftover`` before it deletes what a process left.
         """
-        self.dispose(*(os.path.join(self._trash, name) for name in os.listdir(self._trash)))
+        trash = {name: os.path.join(self._trash, name) for name in os.listdir(self._trash)}
+        for name in [name for name in trash if name.startswith(_REMOVED)]:
+            with suppress(OSError):  # a process of this node has it open
+                os.unlink(trash.pop(name))
+        self.dispose(*trash.values())
         for name in os.listdir(self._tmp):
             path = os.path.join(self._tmp, name)
             if name == _TRASH or path == self._own:
