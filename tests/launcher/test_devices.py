@@ -233,7 +233,7 @@ def test_what_is_missing(start: Start, image: Path, tmp_path: Path) -> None:
     specify(tmp_path, {"deviceNodes": [{"path": "/dev/no-such-gpu"}]})
     assert "no device /dev/no-such-gpu" in messages(start(DEVICE, image, "--", "true"))[0]
     specify(tmp_path, {"deviceNodes": [{"path": "/dev/null", "type": "b"}]})
-    assert "no device of type b" in messages(start(DEVICE, image, "--", "true"))[0]
+    assert "not a device of type b" in messages(start(DEVICE, image, "--", "true"))[0]
     done = start("--device=nvidia.com/gpu=9", image, "--", "true")
     assert messages(done)[0] == "error: no such CDI device: nvidia.com/gpu=9"
 

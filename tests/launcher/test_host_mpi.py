@@ -231,7 +231,7 @@ def test_a_group_without_the_hosts_mpi(
         first.stdin.close()
     assert done.returncode == 31
     assert messages(done)[:2] == [
-        "error: the group's container has not the host's MPI",
+        "error: the group's container does not have the host's MPI",
         "hint: give --host-mpi to all processes of a group, or to none",
     ]
 

@@ -110,7 +110,7 @@ def node_mounts(node: "DeviceNode", warn: "Warn", *, shares_dev: bool) -> "list[
         raise SundogError(f"no device {shown}: {error.strerror}", STALE_HINT) from None
     kind = status.st_mode & S_IFMT
     if node.node_type in NODE_TYPES and kind != NODE_TYPES[node.node_type]:
-        raise SundogError(f"{shown} is no device of type {node.node_type}", STALE_HINT)
+        raise SundogError(f"{shown} is not a device of type {node.node_type}", STALE_HINT)
     wanted = os.R_OK if node.permissions == "r" else os.R_OK | os.W_OK
     if not os.access(node.host_path, wanted, effective_ids=True):
         warn(f"no permission to use the device {shown}: your job or your groups may lack it")

@@ -80,7 +80,7 @@ def _pid_namespace() -> str:
     if reason:
         raise SundogError(
             reason,
-            "RUN works without, but sees the processes of the host; --force=notify is impossible; "
+            "RUN works without one, but sees the processes of the host; --force=notify is impossible; "
             "in a container: start that container with --security-opt unmask=ALL",
         )
     return ""

@@ -34,7 +34,7 @@ MOST_VERSIONS = 4096
 
 
 class ElfError(Exception):
-    """A file is no ELF file that this module can read, or is damaged."""
+    """A file is not an ELF file that this module can read, or is damaged."""
 
 
 class SharedObject:
@@ -76,7 +76,7 @@ class SharedObject:
         self.wanted: dict[bytes, set[bytes]] = {}
         header = self._bytes(0, 64)
         if header[:4] != ELF_IDENTITY:
-            raise ElfError("it is no ELF file")
+            raise ElfError("it is not an ELF file")
         if header[4] not in (1, CLASS_64) or header[5] not in (DATA_LITTLE, DATA_BIG):
             raise ElfError("its class or byte order is unknown")
         self._order = "little" if header[5] == DATA_LITTLE else "big"

@@ -97,7 +97,7 @@ def locks_of(store: bytes) -> Locks:
         else:
             ADVICE.warn(
                 f"storage directory {printable(store)}: other nodes may not see locks on "
-                f"{file_system_of(store)}; from now on, commands take turns there by files"
+                f"{file_system_of(store)}; from now on, commands use files there as locks"
             )
     if not os.access(directory, os.W_OK):  # nothing can be written, so this command only looks
         return KernelLocks()
