@@ -58,7 +58,9 @@ def _architectures() -> str:
         elif name != machine and program:
             found.append(f"{name} (not registered)")
     if not found:
-        raise NotHere("no emulator of QEMU: you can pull images of other architectures, but not run them")
+        raise NotHere(
+            "no emulator of QEMU: you can pull images of other architectures, but not run them"
+        )
     return ", ".join(found)
 
 
