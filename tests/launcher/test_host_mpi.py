@@ -458,7 +458,7 @@ MISTAKES = {
     "no level": ('libraries = ["/x"]\ncompatibility = "full!"', "compatibility: one of major, "),
     "no switch": ('libraries = ["/x"]\nhost_glibc = 1', "host_glibc: true or false"),
     "no table": ('libraries = ["/x"]\nenvironment = []', "environment: write a table of strings"),
-    "a name": ('libraries = ["/x"]\nenvironment = {"a=b" = "c"}', "environment: a name is not"),
+    "a name": ('libraries = ["/x"]\nenvironment = {"a=b" = "c"}', "environment: a name must not"),
 }
 
 

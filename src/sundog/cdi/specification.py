@@ -40,7 +40,7 @@ class CdiDevice:
 
 
 class CdiSpecification:
-    """The devices of a kind, and the edits for whichever of them is asked for.
+    """The devices of a kind, and the edits that each of them brings, too.
 
     ``path`` is the file.
     """

@@ -1,7 +1,7 @@
 """What the dynamic linker looks at in a shared library: for which machine it is, and its name.
 
 Specification: System V ABI, chapters 4 and 5 (elf(5)); glibc's ldconfig.h for the flags of its
-cache.  Any file may be given: all reads have bounds, and what is no library gives None.
+cache.  Any file may be given: all reads have bounds, and a file that is not a library gives None.
 
 Floor 0.
 """
@@ -79,7 +79,7 @@ class Library:
 
 
 def read_library(fd: int) -> Library | None:
-    """Return what the open file is, or None if it is no shared library for a known machine."""
+    """Return what the open file is, or None if it is not a shared library for a known machine."""
     try:
         head = os.pread(fd, HEAD_SIZE, 0)
         layout = elf_layout(head)
@@ -96,7 +96,7 @@ def read_library(fd: int) -> Library | None:
 
 
 def elf_layout(head: bytes) -> ElfLayout | None:
-    """Return the layout of the file that begins with ``head``; None if it is no ELF file."""
+    """Return the layout of the file that begins with ``head``; None if it is not an ELF file."""
     kind = head[4:6]
     if head[:4] != ELF_MAGIC or len(head) < ELF_HEADER_SIZE or not set(kind) <= {1, 2}:
         return None

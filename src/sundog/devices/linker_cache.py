@@ -49,7 +49,7 @@ class CachedLibrary:
 
 
 class LinkerCache:
-    """The content ``data`` of a cache; b"", or what is no cache, counts as an empty one."""
+    """The content ``data`` of a cache; b"", or another format, counts as an empty one."""
 
     __slots__ = ("_count", "_data", "_keys")
 

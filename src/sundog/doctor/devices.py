@@ -1,4 +1,4 @@
-"""The devices that CDI describes on this machine: each file is read, each node is opened."""
+"""The devices that CDI describes on this machine: read each file, and open each node."""
 
 from __future__ import annotations
 

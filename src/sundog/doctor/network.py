@@ -1,4 +1,4 @@
-"""The way to registries: proxies are connected to, and authorities of certificates are loaded."""
+"""The way to registries: connect to the proxies, and load the certificate authorities."""
 
 from __future__ import annotations
 

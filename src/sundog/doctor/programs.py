@@ -1,4 +1,4 @@
-"""The programs of this machine that Sundog calls: each one is run."""
+"""The programs of this machine that Sundog calls: run each one."""
 
 from __future__ import annotations
 

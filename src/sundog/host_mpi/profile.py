@@ -201,5 +201,7 @@ def checked_variables(path: bytes, table: object) -> list[tuple[bytes, bytes]]:
         raise mistake(path, 'environment: write a table of strings: { NAME = "value" }')
     pairs = [(name.encode(), value.encode()) for name, value in table.items()]
     if any(not name or b"=" in name or b"\0" in name + value for name, value in pairs):
-        raise mistake(path, "environment: a name must not be empty, and must not have = or NUL")
+        raise mistake(
+            path, "environment: a name must not be empty or have =, and nothing may have NUL"
+        )
     return pairs

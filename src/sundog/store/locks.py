@@ -2,8 +2,8 @@
 
 A lock of flock(2) belongs to the open file, so it ends with the last process that has the file
 open.  When a command and its children are killed, their locks are free at once: no lock is ever
-stale.  But on a file system that nodes share, the kernel may refuse locks, or keep them to itself.
-The mount tells whether it does.
+stale.  But on a file system that nodes share, the kernel may refuse locks, or hide them from other
+nodes.  The mount tells whether it does.
 
 A store has one kind of locks on all nodes: the directory of claims decides, once it is there.
 """
