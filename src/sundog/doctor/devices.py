@@ -10,7 +10,10 @@ from sundog.devices.injection import BIND_MOUNT_TYPES, NO_ACCESS
 from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import SundogError
 
-_NONE_HINT = "GPUs need one: nvidia-ctk cdi generate --format=json >~/.config/cdi/nvidia.json"
+_NONE_HINT = (
+    "GPUs need one: mkdir -p ~/.config/cdi && nvidia-ctk cdi generate --format=json "
+    ">~/.config/cdi/nvidia.json"
+)
 _MOST_SHOWN = 5
 
 
