@@ -72,7 +72,7 @@ def _mpi() -> str:
     if "pmix" not in found:
         raise NotHere(
             f"srun has no --mpi=pmix ({text})",
-            "start programs of Open MPI 5 with mpirun; or ask the administrator for Slurm's plug-in",
+            "start Open MPI 5 programs with mpirun; or ask the administrator for Slurm's plug-in",
         )
     return text
 

@@ -62,8 +62,8 @@ def _locks(place: bytes) -> str:
         if not are_seen_by_all(place, path):
             raise NotHere(
                 f"other nodes may not see locks on {file_system_of(place)}",
-                "commands use files in the storage directory as locks; that is slower, and if a node "
-                "dies, the others wait for a minute",
+                "commands use files in the storage directory as locks; that is slower, and if a "
+                "node dies, the others wait for a minute",
             )
     with Closing(os.open(path, flags, 0o600)) as one, Closing(os.open(path, flags)) as other:
         fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
