@@ -229,7 +229,7 @@ def test_what_is_missing(start: Start, image: Path, tmp_path: Path) -> None:
     assert done.returncode == 31
     error, hint = messages(done)[:2]
     assert error == "error: can't bind: source not found: /no/such/file"
-    assert "generated anew" in hint
+    assert "generate the specification again" in hint
     specify(tmp_path, {"deviceNodes": [{"path": "/dev/no-such-gpu"}]})
     assert "no device /dev/no-such-gpu" in messages(start(DEVICE, image, "--", "true"))[0]
     specify(tmp_path, {"deviceNodes": [{"path": "/dev/null", "type": "b"}]})

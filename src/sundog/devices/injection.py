@@ -166,7 +166,7 @@ def injected_libraries(
 
 
 def library_at(source: bytes, place: bytes) -> list[CachedLibrary]:
-    """Return the library of the host's file ``source``, which is at ``place``; [] if it is none."""
+    """Return the library of the host's file ``source``, which is at ``place``; [] for others."""
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:  # the mount will say so

@@ -5,8 +5,8 @@ front, which glibc has not needed since 2.2.  The names are sorted in descending
 count as numbers; of two libraries with one name the linker takes the first.  So a library that is
 added before an old one replaces it.
 
-The file may come from an image: whatever it contains, the result is some bytes, which only the
-linker in the container reads.
+The file may come from an image.  Any content is safe: the result is bytes that only the linker in
+the container reads.
 
 Floor 0.
 """

@@ -34,7 +34,7 @@ def _devices() -> str:
     if faults:
         raise SundogError(
             "; ".join(faults[:_MOST_SHOWN]),
-            "after an update of a driver, its CDI specification must be generated anew; a device "
+            "after an update of a driver, generate its CDI specification again; a device "
             "that can't be opened belongs to another job, or to a group that you are not in",
         )
     shown = ", ".join(names[:_MOST_SHOWN])
