@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -99,24 +100,22 @@ def test_a_process_that_proc_hides(
     store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lives as long as its sign is young, as a process of another node does."""
-    path = os.fsencode(store / "file")
-    with subprocess.Popen([sys.executable, "-c", HOLDER, store], stdout=subprocess.PIPE) as holder:
+    path, words = os.fsencode(store / "file"), [sys.executable, "-c", HOLDER, store]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as holder, ExitStack() as stack:
+        stack.callback(holder.kill)
         assert holder.stdout is not None
         holder.stdout.readline()
+        (sign,) = (one for one in (store / "locks/claims").iterdir() if one.name.count(",") == 4)
         monkeypatch.setattr(
             claims_module, "start_time", lambda pid: None if pid == holder.pid else start_time(pid)
         )
-        monkeypatch.setattr(claims_module, "is_hidden", lambda pid: pid == holder.pid)
+        monkeypatch.setattr(
+            claims_module, "is_hidden", lambda pid: pid == holder.pid, raising=False
+        )
         with pytest.raises(BlockingIOError):
             claims.open(path, NOW)
-        (sign,) = [
-            one
-            for one in (store / "locks/claims").iterdir()
-            if one.name.split(",")[1] == str(holder.pid)
-        ]
         os.utime(sign, (time.time() - 70,) * 2)
         claims.open(path, NOW).release()
-        holder.kill()
 
 
 def test_who_was_suspended_takes_no_other_process_for_dead(
