@@ -100,7 +100,7 @@ def test_a_process_that_proc_hides(
     store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lives as long as its sign is young, as a process of another node does."""
-    path, words = os.fsencode(store / "file"), [sys.executable, "-c", HOLDER, store]
+    path, words = os.fsencode(store / "file"), [sys.executable, "-c", HOLDER, str(store)]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as holder, ExitStack() as stack:
         stack.callback(holder.kill)
         assert holder.stdout is not None
