@@ -1,5 +1,6 @@
 """Locks by files: what they exclude, who holds them, and where they take the place of flock(2)."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -138,6 +139,23 @@ def test_who_was_suspended_takes_no_other_process_for_dead(
             claims.open(os.fsencode(store / "file"), NOW)
     sign.unlink()
     claims.sweep()
+
+
+def test_a_sign_that_another_node_removes_at_this_moment(
+    store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS calls the open file stale."""
+    sign = stranger(store)
+    inode, fstat = sign.stat().st_ino, os.fstat
+
+    def stale(fd: int) -> os.stat_result:
+        found = fstat(fd)
+        if found.st_ino == inode:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return found
+
+    monkeypatch.setattr(os, "fstat", stale)
+    claims.open(os.fsencode(store / "file"), NOW).release()
 
 
 def test_an_interrupted_claim_is_taken_back(

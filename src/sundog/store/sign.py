@@ -11,6 +11,7 @@ bound: the machine was suspended, or did not reach the file server.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -67,9 +68,17 @@ class Sign:
 
 
 def time_of(path: bytes) -> float:
-    """Return the time of a file: of an open file, a client of NFS does not know an old one."""
-    with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-        return os.fstat(fd).st_mtime
+    """Return the time of a file: of an open file, a client of NFS does not know an old one.
+
+    Raises FileNotFoundError, also if another node removes the file meanwhile, and OSError.
+    """
+    try:
+        with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            return os.fstat(fd).st_mtime
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
 
 
 def _renew_until(ended: int, path: bytes, seconds: int, parent: int) -> NoReturn:
