@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import TYPE_CHECKING
 
 from sundog.doctor.network import NETWORK
-from sundog.doctor.outcome import ADMINISTRATOR, FAILED, NOT_HERE, OK, USER, Outcome, attempt
+from sundog.doctor.outcome import ADMINISTRATOR, FAILED, NOT_HERE, OK, USER, Check, Outcome, attempt
 from sundog.doctor.programs import PROGRAMS
 from sundog.doctor.slurm import slurm_checks
 from tests.conftest import command
@@ -148,3 +149,12 @@ def test_no_authorities(tmp_path: Path) -> None:
     assert (outcome.command, outcome.who) == ("apt-get install ca-certificates", ADMINISTRATOR)
     outcome = authorities(REQUESTS_CA_BUNDLE="/nope.pem")
     assert outcome.detail == "$REQUESTS_CA_BUNDLE names /nope.pem, which can't be read"
+
+
+def test_a_failure_with_a_name_that_is_no_utf_8() -> None:
+    def act() -> str:
+        raise OSError(errno.ENOENT, "No such file or directory", "/latin-\udce9")
+
+    outcome = attempt(Check("names", act, in_child=False))
+    assert outcome.state == FAILED
+    assert outcome.detail.isprintable()

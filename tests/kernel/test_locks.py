@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -70,3 +71,23 @@ def test_a_lock_that_another_holds_leaves_no_descriptor(tmp_path: Path) -> None:
         open_locked(path, os.O_RDWR, fcntl.LOCK_SH | fcntl.LOCK_NB)
     assert len(os.listdir("/proc/self/fd")) == before
     unlock(held)
+
+
+def test_a_file_that_another_node_has_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS the open file is stale then, also if the path leads to a new one."""
+    path = os.fsencode(tmp_path / "file")
+    fstat = os.fstat
+    fds: list[int] = []
+
+    def stale_at_first(fd: int) -> os.stat_result:
+        fds.append(fd)
+        if len(fds) == 1:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return fstat(fd)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "fstat", stale_at_first)
+        unlock(open_locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX))
+    assert len(fds) == 2

@@ -136,9 +136,9 @@ def wait_for(directory: Path, pattern: str) -> None:
 
 
 def settle(site: Site, *nodes: Node) -> None:
-    """Let an hour pass since the last start of a container, and each node run a command."""
+    """Let more than an hour pass since the last start, and each node run a command."""
     for note in (site.store / "running").glob("*/*"):
-        os.utime(note, (time.time() - 3600,) * 2, follow_symlinks=False)
+        os.utime(note, (time.time() - 3700,) * 2, follow_symlinks=False)
     for node in (*nodes, *nodes):
         node.run("ch-image", "list")
 

@@ -1,5 +1,6 @@
 """Locks by files: what they exclude, who holds them, and where they take the place of flock(2)."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -7,16 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from sundog.errors import StoreError
+from sundog.kernel.living_process import start_time
 from sundog.kernel.refusal import mount_at
 from sundog.kernel.sharing import is_shared
+from sundog.store import claims as claims_module
 from sundog.store import locks
 from sundog.store.claims import SECONDS_VARIABLE, ClaimLocks
-from sundog.store.locks import CLAIMS, KernelLocks, UseLock, are_seen_by_all
+from sundog.store.locks import CLAIMS, KernelLocks, TurnLock, UseLock, are_seen_by_all
 from sundog.store.sign import Sign
 from sundog.store.store import Store
 
@@ -91,6 +95,94 @@ def test_another_process_of_this_node(store: Path, claims: ClaimLocks) -> None:
         holder.kill()
         holder.wait()
         claims.open(path, NOW).release()
+
+
+def test_a_process_that_proc_hides(
+    store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives as long as its sign is young, as a process of another node does."""
+    path, words = os.fsencode(store / "file"), [sys.executable, "-c", HOLDER, str(store)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as holder, ExitStack() as stack:
+        stack.callback(holder.kill)
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        (sign,) = (one for one in (store / "locks/claims").iterdir() if one.name.count(",") == 4)
+        monkeypatch.setattr(
+            claims_module, "start_time", lambda pid: None if pid == holder.pid else start_time(pid)
+        )
+        monkeypatch.setattr(
+            claims_module, "is_hidden", lambda pid: pid == holder.pid, raising=False
+        )
+        with pytest.raises(BlockingIOError):
+            claims.open(path, NOW)
+        os.utime(sign, (time.time() - 70,) * 2)
+        claims.open(path, NOW).release()
+
+
+def test_who_was_suspended_takes_no_other_process_for_dead(
+    store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked at the other one's sign before a pause, and at its own after it."""
+    sign = stranger(store, age=10)
+    renew = Sign.renew
+
+    def renew_after_pause(own: Sign) -> float:
+        renew(own)
+        late = time.time() + 55
+        for path in (sign, own.path):  # the other one has renewed its own meanwhile
+            os.utime(path, (late, late))
+        return late
+
+    with monkeypatch.context() as context:
+        context.setattr(Sign, "renew", renew_after_pause)
+        with pytest.raises(BlockingIOError):
+            claims.open(os.fsencode(store / "file"), NOW)
+    sign.unlink()
+    claims.sweep()
+
+
+def test_a_sign_that_another_node_removes_at_this_moment(
+    store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS calls the open file stale."""
+    sign = stranger(store)
+    inode, fstat = sign.stat().st_ino, os.fstat
+
+    def stale(fd: int) -> os.stat_result:
+        found = fstat(fd)
+        if found.st_ino == inode:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return found
+
+    monkeypatch.setattr(os, "fstat", stale)
+    claims.open(os.fsencode(store / "file"), NOW).release()
+
+
+def test_an_interrupted_claim_is_taken_back(
+    store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.fsencode(store / "file")
+    stranger(store, "s")
+
+    def look(_key: str, _kind: str, own: str = "") -> bool:
+        if own:
+            raise KeyboardInterrupt
+        return False
+
+    with monkeypatch.context() as context:
+        context.setattr(claims, "_is_in_the_way", look)
+        with pytest.raises(KeyboardInterrupt):
+            claims.open(path, NOW)
+    assert not [name for name in os.listdir(store / "locks/claims") if ",x," in name]
+    stranger(store, "s", age=70)
+    claims.sweep()
+
+
+def test_a_turn_ends_without_its_file(store: Path, claims: ClaimLocks) -> None:
+    turn = TurnLock(claims, os.fsencode(store), "name")
+    with turn.held(lambda: None):
+        (store / "turn-name").unlink()
+    assert len(os.listdir(store / "locks/claims")) == 1
 
 
 @pytest.mark.parametrize("kind", ["x", "s"])
@@ -199,7 +291,10 @@ def test_the_directory_of_claims_is_gone(store: Path) -> None:
     claims.close()
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "²", "\x1b[31m"])
+@pytest.mark.parametrize(
+    "text",
+    ["0", "-1", "1.5", "x", "²", "\x1b[31m", "86401", pytest.param("9" * 5000, id="digits")],
+)
 def test_bad_bound(store: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, text)
     with pytest.raises(StoreError, match=f"{SECONDS_VARIABLE} is not a number of seconds") as error:

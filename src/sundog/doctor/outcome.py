@@ -6,6 +6,7 @@ it may enter namespaces or install a filter.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -110,7 +111,7 @@ def _found(check: Check) -> tuple[str, str, str, int]:
         return FAILED, error.message, error.hint, 0
     except OSError as error:
         named = error.filename if isinstance(error.filename, bytes | str) else b""
-        subject = named.encode() if isinstance(named, str) else named
+        subject = os.fsencode(named)
         refused = kernel_error("open", subject, error.errno or 0)
         detail = refused.message if subject else str(error.strerror)
         return FAILED, detail, explain(refused), error.errno or 0

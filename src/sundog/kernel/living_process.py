@@ -55,6 +55,21 @@ def start_time(pid: int) -> int | None:
     return int(fields[_START_TIME - 3])
 
 
+def is_hidden(pid: int) -> bool:
+    """Tell whether there is a process that /proc does not show to this one.
+
+    The option hidepid of proc(5) hides processes of the same user, too: those that are not
+    dumpable, and those around a container for who is inside.
+    """
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        pass
+    except (ProcessLookupError, OverflowError):
+        return False
+    return not os.path.exists(f"/proc/{pid}/stat")
+
+
 def boot_id() -> str:
     """Return the number of this boot, "" without /proc."""
     try:

@@ -4,6 +4,7 @@ A lock belongs to the open file, not to its path.  A process that waited for the
 open file that another process has removed meanwhile, so the path is looked up once more.
 """
 
+import errno
 import fcntl
 import os
 
@@ -39,8 +40,11 @@ def unlock(fd: int) -> None:
 def is_at(path: bytes, fd: int, dir_fd: int | None = None) -> bool:
     """Tell whether ``path`` leads to the open file ``fd``.  Raises OSError."""
     try:
-        there = os.stat(path, dir_fd=dir_fd)
+        there, here = os.stat(path, dir_fd=dir_fd), os.fstat(fd)
     except FileNotFoundError:
         return False
-    here = os.fstat(fd)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return False  # NFS: another node has removed the open file
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)

@@ -3,7 +3,7 @@
 ``ch-run`` becomes the command of the container, so no process of it is left that could tell other
 nodes that the container lives.  It notes beforehand which layers it mounts.  Other nodes keep what
 is noted, for ``KEPT`` at most.  The node itself knows which of them it has mounted, and removes the
-other notes.
+other notes once no start can rely on them.
 
 A note is a symbolic link, because its text is there as soon as its name: the IDs of the layers, or
 of the flattened tree, with commas.  Its name is a hash of the text.  So a node has one note of an

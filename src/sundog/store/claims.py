@@ -9,7 +9,8 @@ the other.  All facts are in names: one listing has them all, and it works on a 
 
 A claim counts as long as the process lives that made it.  A process of this node is looked up by
 its number and start time.  A process of another node lives as long as its sign is younger than the
-SECONDS that it gave itself.  So nobody waits longer for a node that has died.
+SECONDS that it gave itself.  So nobody waits longer for a node that has died.  A process that /proc
+hides is looked at in the same way.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from itertools import count
 from threading import Lock
 
 from sundog.errors import StoreError
-from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
-from sundog.kernel.living_process import boot_id, start_time
+from sundog.kernel.living_process import boot_id, is_hidden, start_time
 from sundog.kernel.locks import is_at
 from sundog.store.held import Held
-from sundog.store.sign import Sign
+from sundog.store.sign import Sign, time_of
 
 SECONDS_VARIABLE = "CH_IMAGE_LOCK_SECONDS"
 _SECONDS = 60
+_MOST_SECONDS = 86400
+_DIGITS = len(str(_MOST_SECONDS))
 _SHORTEST_WAIT, _LONGEST_WAIT, _GROWTH = 0.02, 1.0, 1.5  # seconds between two tries
 _EXCLUSIVE, _SHARED = "x", "s"
 _SIGN_FIELDS, _CLAIM_FIELDS = 5, 8
@@ -103,9 +105,13 @@ class ClaimLocks:
         while True:
             if not self._is_in_the_way(key, kind):
                 name = f"{key},{kind},{next(self._numbers)},{sign}"
-                self._make(name)
-                if not self._is_in_the_way(key, kind, name):
-                    return self._at(name)
+                try:
+                    self._make(name)
+                    if not self._is_in_the_way(key, kind, name):
+                        return self._at(name)
+                except BaseException:  # ^C: this process may still need the lock to clean up
+                    _remove(self._at(name))
+                    raise
                 _remove(self._at(name))
             if operation & fcntl.LOCK_NB:
                 raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), path)
@@ -130,12 +136,15 @@ class ClaimLocks:
         own = self._own_sign()
         node, pid, start, seconds, _ = sign.split(",")
         with suppress(FileNotFoundError, ValueError):
-            then = _time_of(self._at(sign))
-            if sign == own or (node == self._node and start_time(int(pid)) == int(start)):
-                return True
-            if node != self._node:
-                self.confirm()  # its time is that of the file system now
-                if _time_of(self._at(own)) - then <= int(seconds):
+            if sign != own and (node != self._node or is_hidden(int(pid))):
+                assert self._sign is not None
+                # First: if this process is suspended in between, the other one looks younger.
+                now = self._sign.renew()
+                if now - time_of(self._at(sign)) <= int(seconds):
+                    return True
+            else:
+                time_of(self._at(sign))  # it is gone if its process was taken for dead
+                if sign == own or start_time(int(pid)) == int(start):
                     return True
         _remove(self._at(sign))
         return False
@@ -174,12 +183,6 @@ def _remove(path: bytes) -> None:
         os.unlink(path)
 
 
-def _time_of(path: bytes) -> float:
-    """Return the time of a file: of an open file, a client of NFS does not know an old one."""
-    with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-        return os.fstat(fd).st_mtime
-
-
 def _node() -> str:
     """Return what names the processes that this process can look up, and no others."""
     namespace = os.stat("/proc/self/ns/pid").st_ino
@@ -188,9 +191,15 @@ def _node() -> str:
 
 def _chosen_seconds() -> int:
     text = os.environ.get(SECONDS_VARIABLE) or str(_SECONDS)
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not (
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= _DIGITS
+        and 0 < int(text) <= _MOST_SECONDS
+    ):
         shown = printable(os.fsencode(text))
         raise StoreError(
-            f"{SECONDS_VARIABLE} is not a number of seconds: {shown}", f"the default is {_SECONDS}"
+            f"{SECONDS_VARIABLE} is not a number of seconds from 1 to {_MOST_SECONDS}: {shown}",
+            f"the default is {_SECONDS}",
         )
     return int(text)

@@ -210,8 +210,8 @@ class TurnLock:
         try:
             yield
         finally:
-            os.unlink(self._path)
-            held.release()
+            with held, suppress(FileNotFoundError):
+                os.unlink(self._path)
 
     def _take(self, waiting: Callable[[], None]) -> Held:
         try:

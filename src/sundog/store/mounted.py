@@ -14,7 +14,7 @@ import stat
 import time
 from contextlib import suppress
 
-from sundog.record.running import KEPT, RUNNING_DIRECTORY, node_directory
+from sundog.record.running import KEPT, NOTE_FRESH, RUNNING_DIRECTORY, node_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,17 +29,22 @@ def mounted_names(names: set[bytes], store: bytes) -> set[bytes]:
 
 
 def forget_runs(store: bytes) -> None:
-    """Remove this node's notes of what it no longer has mounted."""
+    """Remove this node's notes of what it no longer has mounted.
+
+    A start that finds a fresh note leaves it as it is, and mounts the image a moment later.  So no
+    note is removed that such a start may have found.
+    """
     notes = {
         path: set(text.split(b","))
         for path, age, text in _notes(os.path.join(store, node_directory()))
-        if age > _STARTING
+        if age > NOTE_FRESH + _STARTING
     }
     mounted = _mounted_here(set().union(*notes.values()))
     for path, names in notes.items():
         if names.isdisjoint(mounted):
             with suppress(OSError):
-                os.unlink(path)
+                if _age(os.lstat(path)) > NOTE_FRESH:  # else a start has just renewed it
+                    os.unlink(path)
 
 
 def _noted_elsewhere(names: set[bytes], store: bytes) -> set[bytes]:
@@ -51,12 +56,16 @@ def _noted_elsewhere(names: set[bytes], store: bytes) -> set[bytes]:
     own = os.path.basename(node_directory())
     noted: set[bytes] = set()
     for node in nodes:
-        for path, age, text in _notes(os.path.join(store, node_directory(node))):
+        directory = os.path.join(store, node_directory(node))
+        for path, age, text in _notes(directory):
             if age > KEPT:
                 with suppress(OSError):
                     os.unlink(path)
             elif node != own:
                 noted |= names.intersection(text.split(b","))
+        with suppress(OSError):
+            if _age(os.lstat(directory)) > KEPT:
+                os.rmdir(directory)  # it has notes if the node is still at work
     return noted
 
 
@@ -66,13 +75,16 @@ def _notes(directory: bytes) -> Iterator[tuple[bytes, float, bytes]]:
         notes = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return
-    now = time.time()
     for note in notes:
         path = os.path.join(directory, note)
         with suppress(FileNotFoundError):  # another command has removed it
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
-                yield path, now - status.st_mtime, os.readlink(path)
+                yield path, _age(status), os.readlink(path)
+
+
+def _age(status: os.stat_result) -> float:
+    return time.time() - status.st_mtime
 
 
 def _mounted_here(names: set[bytes]) -> set[bytes]:

@@ -11,6 +11,7 @@ file server, for longer than the bound.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -18,7 +19,7 @@ import signal
 from contextlib import suppress
 
 from sundog.errors import StoreError
-from sundog.kernel.files import STDERR_FILENO, close_all_but
+from sundog.kernel.files import STDERR_FILENO, Closing, close_all_but
 from sundog.kernel.libc import printable
 
 TYPE_CHECKING = False
@@ -45,10 +46,14 @@ class Sign:
         os.close(ended)
         os.close(parent)
 
-    def renew(self) -> None:
-        """Renew the time now.  Raises StoreError if this process has been taken for dead."""
+    def renew(self) -> float:
+        """Renew the time now, and return it.
+
+        Raises StoreError if this process has been taken for dead.
+        """
         try:
             os.utime(self.path)
+            return time_of(self.path)
         except FileNotFoundError:
             raise StoreError(_lost(self.path), "run the command again") from None
 
@@ -60,6 +65,20 @@ class Sign:
         os.close(self._alive)
         with suppress(OSError):
             os.unlink(self.path)
+
+
+def time_of(path: bytes) -> float:
+    """Return the time of a file: of an open file, a client of NFS does not know an old one.
+
+    Raises FileNotFoundError, also if another node removes the file meanwhile, and OSError.
+    """
+    try:
+        with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            return os.fstat(fd).st_mtime
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
 
 
 def _renew_until(ended: int, path: bytes, seconds: int, parent: int) -> NoReturn:
