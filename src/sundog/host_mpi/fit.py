@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 MOST_CANDIDATES = 1000  # libraries of an image that one of the host may replace
 
 IMAGE_HINT = (
-    "run ldconfig in the image, or name the directory in the profile's image_directories; an MPI "
-    "that is linked statically can't be replaced"
+    "name its directory in the profile's image_directories; an MPI that is linked statically can't "
+    "be replaced"
 )
 ABI_HINT = "use an image whose MPI has the host's ABI; or leave out --host-mpi"
 GLIBC_HINT = "--host-glibc shows the host's C library, too; or use an image with a newer one"
