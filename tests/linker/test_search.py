@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sundog.container.root_files import MOST_NAMES, names_inside
 from sundog.linker.search import MOST_HWCAPS, MOST_PATTERNS, LibrarySearch
 from tests.linker.elf import elf
@@ -85,6 +87,15 @@ def test_bounds(tmp_path: Path) -> None:
     assert len(names_inside(root, b"/many", MOST_NAMES)) == 50
     assert names_inside(root, b"/many", 0) == []
     assert names_inside(root, b"/none") == []
+
+
+def test_few_libraries_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sundog.linker.search.MOST_LIBRARIES_READ", 2)
+    add(tmp_path, "lib/libx.so.1")
+    found = search(tmp_path)
+    opened = [found.open(b"/lib/libx.so.1"), found.open(b"/none"), found.open(b"/lib/libx.so.1")]
+    assert [each is not None for each in opened] == [True, False, True]
+    assert found.open(b"/lib/libx.so.1") is None
 
 
 def test_hostile_configurations(tmp_path: Path) -> None:

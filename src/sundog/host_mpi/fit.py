@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sundog.host_mpi.profile import HostProfile
     from sundog.linker.search import FoundLibrary, LibrarySearch
 
-MOST_CANDIDATES = 1000  # libraries of an image that one of the host may replace
+MOST_CANDIDATES = 300  # libraries of an image that one of the host may replace
 
 IMAGE_HINT = (
     "name its directory in the profile's image_directories; an MPI that is linked statically can't "

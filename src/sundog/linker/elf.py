@@ -20,7 +20,7 @@ SHT_NOTE = 7
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME = 0, 1, 5, 10, 14
 
 HEADERS_LIMIT = 1 << 16  # in bytes: of the program headers, of the section headers, of a section
-DYNAMIC_LIMIT = 1 << 18  # in bytes
+DYNAMIC_LIMIT = 1 << 15  # in bytes
 LARGEST_OFFSET = 1 << 48
 LARGEST_TABLE = 64 << 20  # bytes of strings; names and bookkeeping of the largest MPIs take 5
 LONGEST_TABLE_NAME = 4096

@@ -32,6 +32,8 @@ MOST_SEARCHED = 4096  # directories that the configuration names
 MOST_PATTERNS = 256  # that include files into the configuration
 MOST_FILES_INCLUDED = 256
 MOST_HWCAPS = 32  # kinds of newer processors
+MOST_MULTIARCH = 32  # architectures
+MOST_LIBRARIES_READ = 4096  # a hostile one takes 10 ms
 LONGEST_PATTERN = 255
 LARGEST_CONFIGURATION = 1 << 16  # bytes of a file
 
@@ -63,17 +65,25 @@ class LibrarySearch:
     ``first`` are searched before its own.  ``directories`` are those that exist, in order.
     """
 
-    __slots__ = ("_names", "_patterns_left", "configuration", "directories", "root")
+    __slots__ = (
+        "_libraries_left",
+        "_names",
+        "_patterns_left",
+        "configuration",
+        "directories",
+        "root",
+    )
 
     def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
         self.root = root
         self.configuration = [LINKER_CONFIGURATION]  # the files of its configuration
         self._patterns_left = MOST_PATTERNS
+        self._libraries_left = MOST_LIBRARIES_READ
         wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:MOST_SEARCHED]
         for directory in LINKER_DIRECTORIES:
             # Debian's linker searches those of its architecture, which its configuration may lack.
             multiarch = [name for name in names_inside(root, directory) if MULTIARCH in name]
-            wanted += [directory + b"/" + name for name in multiarch]
+            wanted += [directory + b"/" + name for name in multiarch[:MOST_MULTIARCH]]
             wanted.append(directory)
         self.directories: list[bytes] = []
         self._names: list[tuple[bytes, list[bytes]]] = []
@@ -105,12 +115,18 @@ class LibrarySearch:
         return None
 
     def open(self, path: bytes) -> FoundLibrary | None:
-        """Return the library ``path``; None if there is none that can be read."""
+        """Return the library ``path``; None if there is none that can be read.
+
+        Of the search's libraries, only the first ``MOST_LIBRARIES_READ`` are read.
+        """
         try:
             fd = open_inside(self.root, path)
             if fd < 0:
                 return None
             with Closing(fd):
+                if self._libraries_left == 0:
+                    return None
+                self._libraries_left -= 1
                 status = os.fstat(fd)
                 file_name = descriptor_path(fd).rpartition(b"/")[2]
                 file = (status.st_dev, status.st_ino)
