@@ -150,7 +150,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         if (!options->operands[1]) decline("a group and the image's command");
         join_group(options->operands[0], uid, options->tag, &self.users, &self.mounts);
         must(CALL(prctl, PR_SET_DUMPABLE, 0), "dumpable"); /* programs in the container see it */
-        /* The first of the group has read the file.  Opening it is dear on a shared file system. */
+        /* The first of the group has read the file.  An open is a call to a shared file system. */
         if (!status_of(AT_FDCWD, options->operands[0], 0, &status) && is_type(&status, S_IFREG))
             self.image.file = 0; /* a file, which nothing reads */
     } else {

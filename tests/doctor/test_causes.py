@@ -1,4 +1,4 @@
-"""Each cause that ``ch-checkns --all`` knows is made real; the row names it, and what mends it."""
+"""Each cause that ``ch-checkns --all`` knows is made real; the row names it, and its repair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ch-checkns`` prints ok, or the cause and what mends it; the causes are real."""
+"""``ch-checkns`` prints ok, or the cause and what repairs it; the causes are real."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_no_authorities(tmp_path: Path) -> None:
     assert outcome.detail == f"$SSL_CERT_DIR names {tmp_path}/none, which can't be read"
     (tmp_path / "none").mkdir()
     outcome = authorities(SSL_CERT_FILE=str(empty), SSL_CERT_DIR=str(tmp_path / "none"))
-    assert outcome.detail.startswith("no authority of certificates is known here")
+    assert outcome.detail.startswith("this machine has no certificate authorities")
     assert (outcome.command, outcome.who) == ("apt-get install ca-certificates", ADMINISTRATOR)
     outcome = authorities(REQUESTS_CA_BUNDLE="/nope.pem")
     assert outcome.detail == "$REQUESTS_CA_BUNDLE names /nope.pem, which can't be read"

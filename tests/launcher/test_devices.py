@@ -229,11 +229,11 @@ def test_what_is_missing(start: Start, image: Path, tmp_path: Path) -> None:
     assert done.returncode == 31
     error, hint = messages(done)[:2]
     assert error == "error: can't bind: source not found: /no/such/file"
-    assert "generated anew" in hint
+    assert "generate the specification again" in hint
     specify(tmp_path, {"deviceNodes": [{"path": "/dev/no-such-gpu"}]})
     assert "no device /dev/no-such-gpu" in messages(start(DEVICE, image, "--", "true"))[0]
     specify(tmp_path, {"deviceNodes": [{"path": "/dev/null", "type": "b"}]})
-    assert "no device of type b" in messages(start(DEVICE, image, "--", "true"))[0]
+    assert "not a device of type b" in messages(start(DEVICE, image, "--", "true"))[0]
     done = start("--device=nvidia.com/gpu=9", image, "--", "true")
     assert messages(done)[0] == "error: no such CDI device: nvidia.com/gpu=9"
 

@@ -67,7 +67,7 @@ def test_what_to_do_about_it(ch_run: ChRun, image: Path) -> None:
     ]
     assert messages(ch_run(image, "--", "/etc/script")) == [
         "error: can't execve(2): /etc/script: Permission denied",
-        "hint: it is not executable; you can run a script by its interpreter: sh SCRIPT",
+        "hint: it is not executable; you can run a script with its interpreter: sh SCRIPT",
     ]
 
 

@@ -232,7 +232,7 @@ def test_a_group_without_the_hosts_mpi(
         first.stdin.close()
     assert done.returncode == 31
     assert messages(done)[:2] == [
-        "error: the group's container has not the host's MPI",
+        "error: the group's container does not have the host's MPI",
         "hint: give --host-mpi to all processes of a group, or to none",
     ]
 
@@ -459,7 +459,7 @@ MISTAKES = {
     "no level": ('libraries = ["/x"]\ncompatibility = "full!"', "compatibility: one of major, "),
     "no switch": ('libraries = ["/x"]\nhost_glibc = 1', "host_glibc: true or false"),
     "no table": ('libraries = ["/x"]\nenvironment = []', "environment: write a table of strings"),
-    "a name": ('libraries = ["/x"]\nenvironment = {"a=b" = "c"}', "environment: a name is not"),
+    "a name": ('libraries = ["/x"]\nenvironment = {"a=b" = "c"}', "environment: a name must not"),
 }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
 from sundog.container.root_files import MOST_NAMES, names_inside
 from sundog.linker.search import MOST_HWCAPS, MOST_PATTERNS, LibrarySearch
 from tests.linker.elf import elf
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def search(root: Path, *first: bytes) -> LibrarySearch:

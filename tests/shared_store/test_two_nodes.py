@@ -241,7 +241,7 @@ def test_a_command_that_was_suspended_does_not_go_on_without_its_locks(
         os.kill(process, signal.SIGCONT)
     done = finished(first, check=False)
     assert done.returncode != 0
-    assert "another node has its locks" in done.stderr
+    assert "another node has taken the locks of this command" in done.stderr
     assert other.run("ch-image", "list").stdout.split() == ["busy", "of-node2"]
     one.run("ch-image", "delete", "busy", "of-node2")
     is_whole(site, other)

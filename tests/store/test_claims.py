@@ -160,7 +160,7 @@ def test_who_was_taken_for_dead_is_told_and_killed(store: Path) -> None:
             sign.unlink()
         assert holder.wait(20) == -signal.SIGKILL
         assert holder.stderr is not None
-        assert b"error: this command did not run for too long" in holder.stderr.read()
+        assert b"error: another node has taken the locks of this command" in holder.stderr.read()
 
 
 def test_what_is_put_in_place_needs_the_locks(store: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_is_put_in_place_needs_the_locks(store: Path) -> None:
         claims.confirm()
         for sign in (store / "locks/claims").iterdir():
             sign.unlink()
-        with pytest.raises(StoreError, match="another node has its locks"):
+        with pytest.raises(StoreError, match="another node has taken the locks"):
             claims.confirm()
     # Its child is about to kill this process.
     claims.close()
@@ -202,7 +202,7 @@ def test_the_directory_of_claims_is_gone(store: Path) -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "²", "\x1b[31m"])
 def test_bad_bound(store: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, text)
-    with pytest.raises(StoreError, match=f"{SECONDS_VARIABLE} is no number of seconds") as error:
+    with pytest.raises(StoreError, match=f"{SECONDS_VARIABLE} is not a number of seconds") as error:
         claims_of(store)
     assert "\x1b" not in error.value.message
 

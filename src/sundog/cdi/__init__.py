@@ -1,1 +1,1 @@
-"""The Container Device Interface: what files of a host say about devices; nothing of containers."""
+"""The Container Device Interface: what files of a host say about its devices."""

@@ -40,7 +40,7 @@ class CdiDevice:
 
 
 class CdiSpecification:
-    """The devices of a kind, and the edits for whichever of them is asked for.
+    """The devices of a kind, and the edits that each of them brings, too.
 
     ``path`` is the file.
     """
@@ -99,14 +99,14 @@ def read_specification(path: bytes, value: object) -> CdiSpecification:
 
 
 def named_field(value: "dict[str, Any]", name: str) -> "Any":
-    """Return a field of an object, in whatever case its name is; None if it is not there."""
+    """Return a field of an object, None if it is absent; the case of its name has no effect."""
     if name in value:
         return value[name]
     return next((value[key] for key in value if key.lower() == name.lower()), None)
 
 
 def version_number(value: object) -> int:
-    """Return the index of a version.  Raises Misfit if it is none that we know."""
+    """Return the index of a version.  Raises Misfit if Sundog does not know it."""
     if value is None:
         raise Misfit("cdiVersion is missing")
     text = value.removeprefix("v") if isinstance(value, str) else ""

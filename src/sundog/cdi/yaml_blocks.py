@@ -2,7 +2,7 @@
 
 Generators of CDI files indent blocks, write each scalar on one line, and quote only where they have
 to.  This module reads that in a twentieth of the time that the library takes to be imported.  It
-gives up on whatever else it finds, an error included, and the library decides.
+gives up on everything else, errors included, and the library decides.
 
 So it must never give another value than the library; a test compares the two.
 

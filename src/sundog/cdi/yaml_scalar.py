@@ -1,8 +1,8 @@
 """What an unquoted word of YAML means: null, true, a whole number, or text.
 
 The rules are those of the programs that read CDI files today: a leading zero makes a number octal,
-so that ``fileMode: 0660`` is what people mean.  Only null, true and false are no text; the words
-yes, no, on and off are.  Fractions stay text, because CDI has none.
+so that ``fileMode: 0660`` is what people mean.  Null, true and false are not text.  The words
+yes, no, on and off are text.  Fractions stay text, because CDI has none.
 
 Floor 0.
 """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Try each step that a container needs on this machine.  Print ok, or what is
-refused, why, and the command that mends it.
+refused, why, and the command that repairs it.
 """
 
 

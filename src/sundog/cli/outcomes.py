@@ -16,7 +16,7 @@ _STATE_WIDTH = len("not here")
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Print a line for an outcome, one for its hint, and one for the command that mends it."""
+    """Print a line for an outcome, one for its hint, and one for the command that repairs it."""
     text = f"{outcome.state:<{_STATE_WIDTH}}  {outcome.name}"
     print_line(f"{text}: {outcome.detail}" if outcome.detail else text)
     indent = " " * (_STATE_WIDTH + 2)

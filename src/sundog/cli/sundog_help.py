@@ -42,7 +42,7 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                      "ch-image list IMAGE", PLAIN),
     "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),
     "version": ("", "print the version", "ch-image --version", PLAIN),
-    "doctor": ("", "try what Sundog needs here, and say what mends it",
+    "doctor": ("", "try what Sundog needs here, and print what repairs it",
                "ch-checkns --all", DOCTOR),
 }  # fmt: skip
 

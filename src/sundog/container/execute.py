@@ -111,7 +111,7 @@ def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str
     if failure.errno == errno.EACCES and hint:  # mounted noexec
         return referring(hint)
     if failure.errno == errno.EACCES and path and not os.access(path, os.X_OK):
-        return "it is not executable; you can run a script by its interpreter: sh SCRIPT"
+        return "it is not executable; you can run a script with its interpreter: sh SCRIPT"
     return hint
 
 

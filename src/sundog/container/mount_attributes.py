@@ -22,7 +22,7 @@ ATTRIBUTES = {
     "nosymfollow": MOUNT_ATTR_NOSYMFOLLOW,
 }
 BINDS = ("bind", "rbind")
-# Options without effect: those that are so anyway, and those about other mount namespaces.
+# Options without effect: the mount has them anyway, or they are about other mount namespaces.
 IGNORED = frozenset(
     (
         *("async", "atime", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "loud"),

@@ -35,7 +35,7 @@ def open_inside(root: int, path: bytes) -> int:
 
 
 def read_inside(root: int, path: bytes, limit: int) -> bytes | None:
-    """Return the file ``path`` of ``root``; None if there is none, or none of ``limit`` bytes."""
+    """Return the file ``path`` of ``root``; None if it is absent or over ``limit`` bytes."""
     fd = open_inside(root, path)
     if fd < 0:
         return None

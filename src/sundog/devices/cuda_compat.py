@@ -69,7 +69,7 @@ def is_preferred(version: bytes, note: bytes | None, request: "CompatRequest") -
 
 
 def numbers(version: bytes) -> list[int]:
-    """Return the numbers of a version: ``b"550.54.15"`` is [550, 54, 15]; [] if it is none."""
+    """Return the numbers of a version: ``b"550.54.15"`` is [550, 54, 15]; [] for other text."""
     parts = version.split(b".")
     is_version = all(part.isdigit() and len(part) < LONGEST_NUMBER for part in parts)
     return [int(part) for part in parts] if is_version else []

@@ -24,7 +24,7 @@ COMPAT_DIRECTORY = b"/usr/local/cuda/compat"
 
 
 class CompatRequest:
-    """A wish for the CUDA libraries in the image, if they are newer than the host's.
+    """A request for the CUDA libraries in the image, if they are newer than the host's.
 
     driver, cuda   the versions of the host, or b""
     directory      where the image may have the libraries
@@ -45,7 +45,7 @@ class HookEffects:
     folders          directories that the dynamic linker is to search
     compat           see ``CompatRequest``, or None
     keeps_nodes      whether the driver is not to make or change device nodes
-    others           the hooks that have to run, because nobody knows what they do
+    others           the hooks that Sundog does not know, so that they have to run
     """
 
     __slots__ = ("compat", "folders", "keeps_nodes", "links", "others")

@@ -109,7 +109,7 @@ def node_mounts(node: "DeviceNode", warn: "Warn", *, shares_dev: bool) -> "list[
         raise SundogError(f"no device {shown}: {error.strerror}", STALE_HINT) from None
     kind = status.st_mode & S_IFMT
     if node.node_type in NODE_TYPES and kind != NODE_TYPES[node.node_type]:
-        raise SundogError(f"{shown} is no device of type {node.node_type}", STALE_HINT)
+        raise SundogError(f"{shown} is not a device of type {node.node_type}", STALE_HINT)
     wanted = os.R_OK if node.permissions == "r" else os.R_OK | os.W_OK
     if not os.access(node.host_path, wanted, effective_ids=True):
         warn(f"no permission to use the device {shown}: your job or your groups may lack it")
@@ -165,7 +165,7 @@ def injected_libraries(
 
 
 def library_at(source: bytes, place: bytes) -> list[CachedLibrary]:
-    """Return the library of the host's file ``source``, which is at ``place``; [] if it is none."""
+    """Return the library of the host's file ``source``, which is at ``place``; [] for others."""
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:  # the mount will say so

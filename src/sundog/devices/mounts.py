@@ -31,7 +31,9 @@ from sundog.kernel.mounts import (
     open_tree,
 )
 
-STALE_HINT = "a CDI specification names it; after an update of drivers, it must be generated anew"
+STALE_HINT = (
+    "a CDI specification names it; after an update of drivers, generate the specification again"
+)
 
 
 class LinkMount(DetachedMount):

@@ -24,7 +24,7 @@ _SPECIAL = frozenset('*?[]{}^,"\\@')
 
 _PROFILE = """\
 # AppArmor's profile for Sundog: its commands, and what they start, may make user namespaces.
-# It takes no other right away.  Made by: ch-checkns --apparmor-profile
+# It restricts nothing else.  Made by: ch-checkns --apparmor-profile
 abi <abi/4.0>,
 include <tunables/global>
 

@@ -1,4 +1,4 @@
-"""The devices that CDI describes on this machine: each file is read, each node is opened."""
+"""The devices that CDI describes on this machine: read each file, and open each node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from sundog.devices.injection import BIND_MOUNT_TYPES, NO_ACCESS
 from sundog.doctor.outcome import Check, NotHere
 from sundog.errors import SundogError
 
-_NONE_HINT = "GPUs need one: nvidia-ctk cdi generate --format=json >~/.config/cdi/nvidia.json"
+_NONE_HINT = (
+    "GPUs need one: mkdir -p ~/.config/cdi && nvidia-ctk cdi generate --format=json "
+    ">~/.config/cdi/nvidia.json"
+)
 _MOST_SHOWN = 5
 
 
@@ -31,7 +34,7 @@ def _devices() -> str:
     if faults:
         raise SundogError(
             "; ".join(faults[:_MOST_SHOWN]),
-            "after an update of a driver, its CDI specification must be generated anew; a device "
+            "after an update of a driver, generate its CDI specification again; a device "
             "that can't be opened belongs to another job, or to a group that you are not in",
         )
     shown = ", ".join(names[:_MOST_SHOWN])

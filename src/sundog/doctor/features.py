@@ -80,8 +80,8 @@ def _pid_namespace() -> str:
     if reason:
         raise SundogError(
             reason,
-            "RUN works without, but sees the processes of the host; --force=notify is impossible; "
-            "in a container: start that container with --security-opt unmask=ALL",
+            "RUN works without one, but sees the processes of the host; --force=notify is "
+            "impossible; in a container: start that container with --security-opt unmask=ALL",
         )
     return ""
 

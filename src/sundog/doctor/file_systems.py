@@ -20,7 +20,7 @@ NETWORK = {
     0x00006969: ("NFS", "overlays can't write there"),
     0x0BD00BD0: ("Lustre", f"many small files are slow; {_LOCKS}"),
     0x47504653: ("GPFS", "many small files are slow; overlays may not write there"),
-    0x19830326: ("BeeGFS", "many small files are slow; locks work with tuneUseGlobalFileLocks"),
+    0x19830326: ("BeeGFS", "many small files are slow"),
     0x00C36400: ("CephFS", "many small files are slow"),
     0xAAD7AAEA: ("PanFS", "many small files are slow"),
     0x20030528: ("OrangeFS", "it has no locks"),
@@ -28,7 +28,7 @@ NETWORK = {
     0xFF534D42: ("CIFS", "it keeps neither modes nor links"),
     0xFE534D42: ("SMB", "it keeps neither modes nor links"),
     0x01021997: ("9p", "overlays may not write there"),
-    0x65735546: ("FUSE", "each call takes the way through a program"),
+    0x65735546: ("FUSE", "each call goes through a program"),
 }
 
 

@@ -46,7 +46,7 @@ def _temporary() -> str:
 
 
 def _architectures() -> str:
-    """List what runs programs of other architectures, and which of it the kernel calls."""
+    """List the emulators of other architectures, and which of them the kernel calls."""
     machine = os.uname().machine
     found = []
     for name in _EMULATORS:
@@ -58,12 +58,14 @@ def _architectures() -> str:
         elif name != machine and program:
             found.append(f"{name} (not registered)")
     if not found:
-        raise NotHere("no emulator of QEMU: images of other architectures can be pulled, not run")
+        raise NotHere(
+            "no emulator of QEMU: you can pull images of other architectures, but not run them"
+        )
     return ", ".join(found)
 
 
 def _subordinate_ids() -> str:
-    """Say that /etc/subuid is of no use, whether or not this user is in it."""
+    """Say whether this user is in /etc/subuid, and that Sundog does not need it."""
     name = os.environ.get("USER") or str(os.getuid())
     lists = [path for path in _SUBORDINATE if _names(path, name)]
     there = f"{name} is in {' and '.join(lists)}" if lists else f"{name} has none"

@@ -1,4 +1,4 @@
-"""The way to registries: proxies are connected to, and authorities of certificates are loaded."""
+"""The way to registries: connect to the proxies, and load the certificate authorities."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _connect(name: str, value: str) -> None:
         host, port = url.hostname or "", url.port or _DEFAULT_PORTS.get(url.scheme, 0)
     except ValueError:
         host, port = "", 0
-    hint = f"mend or unset ${name}; your site's administrators know its proxy"
+    hint = f"correct or unset ${name}; your site's administrators know its proxy"
     if not host or not port:
         raise SundogError(f"${name} is not the URL of an HTTP proxy", hint)
     try:
@@ -59,7 +59,7 @@ def _authorities() -> str:
     ):
         if path and not os.access(path, os.R_OK):
             raise SundogError(
-                f"${variable} names {path}, which can't be read", f"mend or unset ${variable}"
+                f"${variable} names {path}, which can't be read", f"correct or unset ${variable}"
             )
     context = ssl.create_default_context()
     if bundle and os.path.isfile(bundle):
@@ -68,7 +68,7 @@ def _authorities() -> str:
         except OSError as error:  # ssl.SSLError is one
             raise SundogError(
                 f"${_BUNDLE}: no certificates in {bundle}: {error.strerror or error}",
-                f"mend or unset ${_BUNDLE}",
+                f"correct or unset ${_BUNDLE}",
             ) from None
     loaded = context.cert_store_stats()["x509_ca"]
     # OpenSSL reads a directory when it needs it.
@@ -76,7 +76,7 @@ def _authorities() -> str:
     listed = sum(len(os.listdir(path)) for path in directories)
     if not loaded and not listed:
         raise SundogError(
-            "no authority of certificates is known here: no registry can prove who it is",
+            "this machine has no certificate authorities, so no registry can prove its identity",
             for_administrator("apt-get install ca-certificates"),
         )
     return f"{loaded or listed} in {paths.cafile or bundle or paths.capath}"

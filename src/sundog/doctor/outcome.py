@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OK, FAILED, NOT_HERE = "ok", "failed", "not here"
 
 USER, ADMINISTRATOR = "user", "administrator"
-# How hints introduce the one command that mends it: those of ``kernel.refusal``, too.
+# How hints introduce the one command that repairs it: those of ``kernel.refusal``, too.
 _ASKS = "ask the administrator"
 _INTRODUCTIONS = ((f"{_ASKS} for: ", ADMINISTRATOR), ("you can run: ", USER))
 
@@ -36,7 +36,7 @@ class Outcome:
 
     detail   what was found if ``state`` is OK; the cause if not
     hint     what to do, "" if nothing
-    command  the one command that mends it, "" if none is known
+    command  the one command that repairs it, "" if none is known
     who      who must run that command: USER or ADMINISTRATOR, "" if nothing is to do
     errno    the kernel's error number, 0 if it was not the kernel
     """
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def remedy(self) -> str:
-        """The command that mends it, and who must run it, in a sentence; "" if none is known."""
+        """The command that repairs it, and who must run it, in a sentence; "" if none is known."""
         who = "the administrator" if self.who == ADMINISTRATOR else "you"
         return f"{who} can run: {self.command}" if self.command else ""
 
@@ -117,12 +117,12 @@ def _found(check: Check) -> tuple[str, str, str, int]:
 
 
 def for_administrator(command: str, advice: str = "") -> str:
-    """Return the hint that an administrator mends it by ``command``."""
+    """Return the hint that an administrator repairs it with ``command``."""
     return _joined(advice, f"{_ASKS} for: {command}")
 
 
 def for_user(command: str, advice: str = "") -> str:
-    """Return the hint that the user mends it by ``command``."""
+    """Return the hint that the user repairs it with ``command``."""
     return _joined(advice, f"you can run: {command}")
 
 

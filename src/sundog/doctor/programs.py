@@ -1,4 +1,4 @@
-"""The programs of this machine that Sundog calls: each one is run."""
+"""The programs of this machine that Sundog calls: run each one."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _try(program: Program) -> str:
         if program.makes_squashfs:
             with open(os.path.join(place, _MADE), "rb") as file:
                 if file.read(len(SQUASHFS_MAGIC)) != SQUASHFS_MAGIC:
-                    raise SundogError(f"what {path} makes is no SquashFS")
+                    raise SundogError(f"the output of {path} is not a SquashFS file")
     return path
 
 

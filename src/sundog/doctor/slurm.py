@@ -72,7 +72,7 @@ def _mpi() -> str:
     if "pmix" not in found:
         raise NotHere(
             f"srun has no --mpi=pmix ({text})",
-            "start programs of Open MPI 5 by mpirun; or ask the administrator for Slurm's plug-in",
+            "start Open MPI 5 programs with mpirun; or ask the administrator for Slurm's plug-in",
         )
     return text
 
@@ -83,7 +83,7 @@ def _oci() -> str:
     if path is None:
         raise NotHere(
             "no oci.conf beside slurm.conf: srun --container does not work; srun ch-run does",
-            "ask the administrator for one of the two in docs/cluster.md",
+            "ask the administrator for one of the two files in docs/cluster.md",
         )
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -129,7 +129,7 @@ def _session() -> str:
     """Look at what the launcher of MPI programs has given to this process."""
     found = [kind for name, kind in _RANKS if os.environ.get(name)]
     if not found:
-        raise NotHere("this is no rank of an MPI program")
+        raise NotHere("this process is not a rank of an MPI program")
     places = [os.environ[name] for name in _PLACES if os.environ.get(name)]
     for place in places:
         if not os.access(place, os.R_OK | os.W_OK | os.X_OK):

@@ -50,7 +50,7 @@ def _file_system(place: bytes) -> str:
 def _network(place: bytes) -> str:
     found, advice = network_file_system(place)
     if found:
-        raise NotHere(f"this is no local file system, but {found}", advice)
+        raise NotHere(f"this is not a local file system: {found}", advice)
     return ""
 
 
@@ -62,8 +62,8 @@ def _locks(place: bytes) -> str:
         if not are_seen_by_all(place, path):
             raise NotHere(
                 f"other nodes may not see locks on {file_system_of(place)}",
-                "commands take turns by files in the storage directory instead: slower, and after "
-                "the death of a node others wait for a minute",
+                "commands use files in the storage directory as locks; that is slower, and if a "
+                "node dies, the others wait for a minute",
             )
     with Closing(os.open(path, flags, 0o600)) as one, Closing(os.open(path, flags)) as other:
         fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -181,7 +181,7 @@ def checked_list(path: bytes, table: dict[str, object], name: str) -> list[bytes
         raise mistake(path, f"{name}: write a list of strings")
     texts = [value.encode("utf-8", "surrogateescape") for value in values]
     if any(b"\0" in text or not text for text in texts):
-        raise mistake(path, f"{name}: a path is not empty, and has no NUL")
+        raise mistake(path, f"{name}: a path must not be empty, and must not have a NUL")
     return texts
 
 
@@ -201,5 +201,7 @@ def checked_variables(path: bytes, table: object) -> list[tuple[bytes, bytes]]:
         raise mistake(path, 'environment: write a table of strings: { NAME = "value" }')
     pairs = [(name.encode(), value.encode()) for name, value in table.items()]
     if any(not name or b"=" in name or b"\0" in name + value for name, value in pairs):
-        raise mistake(path, "environment: a name is not empty, and has no = and no NUL")
+        raise mistake(
+            path, "environment: a name must not be empty or have =, and nothing may have NUL"
+        )
     return pairs

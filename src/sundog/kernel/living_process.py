@@ -1,6 +1,6 @@
-"""Which process it is: its PID, its start time and the boot.
+"""The identity of a process: its PID, its start time and the boot.
 
-A process that gets the same PID later, also after a reboot, is not taken for it.
+A process that gets the same PID later, also after a reboot, has another identity.
 """
 
 import os
@@ -12,7 +12,7 @@ _DEAD_STATES = (b"Z", b"X")
 
 
 class Process:
-    """A process that no other one can be taken for: ``start`` is in clock ticks after the boot."""
+    """A process, with its identity: ``start`` is in clock ticks after the boot."""
 
     __slots__ = ("boot", "pid", "start")
 

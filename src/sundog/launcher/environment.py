@@ -174,7 +174,7 @@ def read_image_variables(delimiter: bytes, path: bytes) -> list[tuple[bytes, byt
     except (KernelError, OSError) as error:
         if path != IMAGE_ENVIRONMENT:
             raise SundogError(
-                "the group's container has not the host's MPI",
+                "the group's container does not have the host's MPI",
                 "give --host-mpi to all processes of a group, or to none",
             ) from None
         raise unreadable(path, error) from None

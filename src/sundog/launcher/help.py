@@ -10,7 +10,7 @@ OPTIONS = (
     ("b", "bind", "SRC[:DST[:ro]]", "show the host's SRC at DST (default: the same path)"),
     ("c", "cd", "DIR", "start COMMAND in the container's directory DIR"),
     ("", "cdi-dirs", "DIR[:DIR]", "look for CDI specifications in these directories only"),
-    ("", "cdi-hooks", "", "run also the programs that CDI specifications name"),
+    ("", "cdi-hooks", "", "also run hooks of CDI specifications that ch-run does not know"),
     ("", "device", "DEVICE", "show a device of CDI, VENDOR/CLASS=NAME, or a device node"),
     ("d", "devices", "", "show all devices of all CDI specifications"),
     ("", "dry-run", "", "print what ch-run would mount and execute, and exit"),

@@ -57,7 +57,7 @@ def use_host_environment(line: CommandLine) -> None:
     if line.host_mpi is not None:
         line.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT))
     elif line.host_glibc:
-        raise UsageError("--host-glibc needs --host-mpi", "it replaces what the host's MPI needs")
+        raise UsageError("--host-glibc needs --host-mpi", "give both, or none of them")
 
 
 def show_host_mpi(

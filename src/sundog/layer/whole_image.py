@@ -1,4 +1,4 @@
-"""What a whole image holds, entry by entry: what shows of its layers, and what is added to them.
+"""The entries of a whole image: those that show in its layers, and those that are added.
 
 There are no whiteouts.  Directories are in order of path, and parents come before their children.
 What is added comes last.  The same image gives the same entries.

@@ -7,8 +7,8 @@ front, which glibc has not needed since 2.2.  The names are sorted in descending
 count as numbers; of two libraries with one name the linker takes the first.  So a library that is
 added before an old one replaces it.
 
-The file may come from an image: whatever it contains, the result is some bytes, which only the
-linker in the container reads.
+The file may come from an image.  Any content is safe: the result is bytes that only the linker in
+the container reads.
 
 Floor 0.
 """
@@ -91,7 +91,7 @@ def cached_library(fd: int, path: bytes) -> CachedLibrary | None:
 
 
 class LinkerCache:
-    """The content ``data`` of a cache; b"", or what is no cache, counts as an empty one."""
+    """The content ``data`` of a cache; b"", or another format, counts as an empty one."""
 
     __slots__ = ("_count", "_data", "_keys")
 

@@ -1,4 +1,4 @@
-"""What the store has to tell the user while it works: the command listens.
+"""Warnings of the store for the user: the command listens for them.
 
 A command opens the store in many places, and an API has no place for messages.  So there is one
 listener for the process.

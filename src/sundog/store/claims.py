@@ -3,9 +3,9 @@
     locks/claims/NODE,PID,START,SECONDS,RANDOM   the sign of life of a process, see ``sign``
     locks/claims/KEY,KIND,NUMBER,SIGN            a claim of that process: KIND is x (exclusive) or s
 
-Who wants a lock makes a claim, then looks at the claims of others.  If one is in the way, it takes
-its own back, and tries again later.  Of two processes, at least one sees the claim of the other.
-All this is in names: one listing tells all, and it works on a full file system.
+A process that wants a lock makes a claim, then looks at the claims of others.  If one is in the
+way, it removes its own, and tries again later.  Of two processes, at least one sees the claim of
+the other.  All facts are in names: one listing has them all, and it works on a full file system.
 
 A claim counts as long as the process lives that made it.  A process of this node is looked up by
 its number and start time.  A process of another node lives as long as its sign is younger than the
@@ -191,6 +191,6 @@ def _chosen_seconds() -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         shown = printable(os.fsencode(text))
         raise StoreError(
-            f"{SECONDS_VARIABLE} is no number of seconds: {shown}", f"leave it out: {_SECONDS}"
+            f"{SECONDS_VARIABLE} is not a number of seconds: {shown}", f"the default is {_SECONDS}"
         )
     return int(text)

@@ -2,8 +2,8 @@
 
 A lock of flock(2) belongs to the open file, so it ends with the last process that has the file
 open.  When a command and its children are killed, their locks are free at once: no lock is ever
-stale.  But on a file system that nodes share, the kernel may refuse locks, or keep them to itself.
-The mount tells whether it does.
+stale.  But on a file system that nodes share, the kernel may refuse locks, or hide them from other
+nodes.  The mount tells whether it does.
 
 A store has one kind of locks on all nodes: the directory of claims decides, once it is there.
 """
@@ -97,7 +97,7 @@ def locks_of(store: bytes) -> Locks:
         else:
             ADVICE.warn(
                 f"storage directory {printable(store)}: other nodes may not see locks on "
-                f"{file_system_of(store)}; from now on, commands take turns there by files"
+                f"{file_system_of(store)}; from now on, commands use files there as locks"
             )
     if not os.access(directory, os.W_OK):  # nothing can be written, so this command only looks
         return KernelLocks()

@@ -5,8 +5,8 @@ file.  Its times and the times of their own files come from one file server, or 
 differ by less than the bound.
 
 If the file is gone, another node has taken the command for dead, and works in its place.  The child
-then kills the command at once.  This happens to a command that did not run for longer than the
-bound: the machine was suspended, or did not reach the file server.
+then kills the command at once.  This happens if the machine was suspended, or did not reach the
+file server, for longer than the bound.
 """
 
 from __future__ import annotations
@@ -88,4 +88,7 @@ def _renew_until(ended: int, path: bytes, seconds: int, parent: int) -> NoReturn
 
 def _lost(path: bytes) -> str:
     directory = printable(os.path.dirname(path))
-    return f"this command did not run for too long, and another node has its locks: {directory}"
+    return (
+        "another node has taken the locks of this command, which did not renew them in time: "
+        f"{directory}"
+    )
