@@ -234,3 +234,10 @@ def test_levels(
     host: tuple[int, ...], image: tuple[int, ...], level: str, refused: bool, reason: str
 ) -> None:
     assert misfit(host, image, level) == (refused, reason)
+
+
+def test_musl_by_the_name_of_glibc(tmp_path: Path) -> None:
+    """Alpine's libc6-compat has such a link."""
+    musl: Files = {**IMAGE, "libc.so.6": elf("libc.musl-x86_64.so.1")}
+    with pytest.raises(SundogError, match="the image has no glibc"):
+        fitted(tmp_path, HOST, musl)

@@ -98,7 +98,7 @@ class Fitting:
         """
         search = self._search
         own = self._image.find(C_LIBRARY)
-        if own is None:
+        if own is None or not glibc_version(own.library.defined):  # musl can have this name, too
             raise SundogError(
                 "the image has no glibc, which the host's MPI needs",
                 "the image may be one with musl (Alpine), or of static programs; use another base",

@@ -25,7 +25,7 @@ LINKER_CACHE_LIMIT = 16 << 20  # in bytes
 # Of a file that may have other things in these places.
 LONGEST_CACHE_STRING = 4096
 MOST_OF_ONE_NAME = 64  # libraries
-HWCAPS_LIMIT = 64  # the format has no room for more
+HWCAPS_LIMIT = 64  # names of processors; glibc knows less than ten for a machine
 
 CACHE_MAGIC = b"glibc-ld.so.cache1.1"
 OLDER_MAGIC = b"ld.so-1.7.0"
