@@ -78,6 +78,17 @@ def test_missing_devices(any_workshop: Workshop, cdi: Mapping[str, str]) -> None
         assert "CDI device" in done.stderr
 
 
+def test_a_dockerfile_brings_no_specification(
+    any_workshop: Workshop, cdi: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A file in its context could mount all that the user has."""
+    for name in (f"{tmp_path}/cdi/gpu.json", os.path.relpath(tmp_path / "cdi/gpu.json"), "./x"):
+        dockerfile = f"FROM bb\nRUN --device={name} echo gpu=$GPU\n"
+        done = any_workshop.build(dockerfile, env=cdi)
+        assert done.stdout == "gpu=\n"
+        assert f"not the name of a CDI device: {name}; RUN goes without it" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [

@@ -106,7 +106,9 @@ def test_over_and_beside(tmp_path: Path) -> None:
         (b"libmpi.so.12", b"libmpi.so.12"),
     ]
     assert fit.added == {b"libcxi.so.1": b"libcxi.so.1"}
-    assert not fit.by_path
+    name = f"/{DIRECTORY}/libfabric.so.1".encode()
+    assert (b"libfabric.so.1", name, 0x303) in fit.cached
+    assert (b"libcxi.so.1", b"/.sundog/lib/libcxi.so.1", 0x303) in fit.cached
     assert (fit.plugins, fit.warnings) == ([], [])
 
 
@@ -143,12 +145,13 @@ def test_a_newer_number_without_the_versions_does_not_stay(tmp_path: Path) -> No
 
 
 def test_another_name_of_the_abi(tmp_path: Path) -> None:
-    """Debian's MPICH has another soname, and the linker's cache knows only sonames."""
+    """Debian's MPICH has another soname, which programs may ask for, too."""
     host: Files = {**HOST, "libmpi.so.12.5.0": mpi(soname="libmpich.so.12")}
     fit = fitted(tmp_path, host, IMAGE)
     assert fit.covers == [(b"libmpi.so.12", b"libmpi.so.12")]
     assert fit.added == {b"libmpi.so.12": b"libmpi.so.12", b"libmpich.so.12": b"libmpi.so.12"}
-    assert fit.by_path
+    cached = {name for name, path, _ in fit.cached if path.startswith(b"/.sundog/lib/")}
+    assert cached == {b"libmpi.so.12", b"libmpich.so.12"}
 
 
 def test_the_abi_that_the_image_has(tmp_path: Path) -> None:
@@ -231,3 +234,10 @@ def test_levels(
     host: tuple[int, ...], image: tuple[int, ...], level: str, refused: bool, reason: str
 ) -> None:
     assert misfit(host, image, level) == (refused, reason)
+
+
+def test_musl_by_the_name_of_glibc(tmp_path: Path) -> None:
+    """Alpine's libc6-compat has such a link."""
+    musl: Files = {**IMAGE, "libc.so.6": elf("libc.musl-x86_64.so.1")}
+    with pytest.raises(SundogError, match="the image has no glibc"):
+        fitted(tmp_path, HOST, musl)

@@ -307,6 +307,7 @@ def test_other_hooks_run_on_request(start: Start, image: Path, tmp_path: Path, h
         "path": str(hook),
         "args": ["hook", "word"],
         "env": ["X=1"],
+        "timeout": (1 << 63) - 1,
     }
     late = {"hookName": "poststop", "path": "/bin/late"}
     specify(tmp_path, {"hooks": [entry, late]})

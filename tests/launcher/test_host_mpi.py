@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.record.stack import ImageStack
+from tests.devices.driver import LIBRARIES, Driver, compile_loader, write_specification
 from tests.fuse.conftest import make_squashfs
 from tests.launcher.conftest import BUSYBOX, ENVIRONMENT, ChRun, messages
 from tests.launcher.storages import add_image, make_storage
-from tests.linker.test_ldconfig import LDCONFIG, library, linker
+from tests.linker.machine import library, linker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = top / "image"
     own = make_mpi(image / PLACE, "image", mpi="libmpi.so.12.4.1", helper="libhelper.so.1.1.0")
     compiled(PROGRAM, image / "bin/program", own, f"-Wl,-rpath-link,{own.parent}")
-    for path in (linker(), library("libc.so.6"), LDCONFIG):
+    for path in (linker(), library("libc.so.6")):
         copy = image / path.relative_to("/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
@@ -440,7 +441,7 @@ def test_hostile_library(
 def test_damaged_caches_and_configurations(
     ch_run: ChRun, image: Path, host: Path, tmp_path: Path
 ) -> None:
-    """They do not matter: what ``ch-run`` makes takes their place."""
+    """They do not matter: ``ch-run`` reads the directories, and adds to a sound cache only."""
     (image / "etc/ld.so.cache").write_bytes(b"glibc-ld.so.cache1.1" + b"\xff" * 4096)
     (image / "etc/ld.so.conf.d/many.conf").write_text("".join(f"/d{n}\n" for n in range(3000)))
     (image / "etc/ld.so.conf.d/aaa.conf").symlink_to("/dev/zero")
@@ -503,6 +504,24 @@ def test_the_hosts_linker_decides_without_a_profile(
     environment = variables(tmp_path, LD_LIBRARY_PATH=str(host))
     done = ch_run("--host-mpi", image, "--", "program", env=environment)
     assert done.stdout == b"host mpi, host helper\n\n"
+
+
+@pytest.mark.parametrize("options", [(), ("-W",)], ids=" ".join)
+def test_with_devices(
+    ch_run: ChRun, image: Path, host: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Both extend one cache of the linker."""
+    driver = Driver(tmp_path / "driver")
+    write_specification(tmp_path / "cdi/gpu.json", driver.edits("/usr/lib/gpu"))
+    compile_loader(image / "bin/loader")
+    words = (*options, f"--cdi-dirs={tmp_path}/cdi", "--device=nvidia.com/gpu=all")
+    shell = f"program; loader {' '.join(LIBRARIES.values())}"
+    for path in (image / PLACE).glob("libhelper*"):
+        path.unlink()
+    command = (*words, "--host-mpi=site", image, "--", "sh", "-c", shell)
+    done = ch_run(*command, env=variables(tmp_path))
+    found = [f"{soname}: host {name}" for name, soname in LIBRARIES.items()]
+    assert done.stdout.decode().splitlines() == ["host mpi, host helper", "", *found], done.stderr
 
 
 def test_host_glibc_alone(ch_run: ChRun, image: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sundog.linker.search import MOST_NAMES, LibrarySearch, names_in
+from sundog.container.root_files import MOST_NAMES, names_inside
+from sundog.linker.search import MOST_HWCAPS, MOST_PATTERNS, LibrarySearch
 from tests.linker.elf import elf
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def search(root: Path, *first: bytes) -> LibrarySearch:
@@ -80,7 +83,29 @@ def test_bounds(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / "many" / str(number)).touch()
     root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
-    assert len(names_in(root, b"/many", 7)) == 7
-    assert len(names_in(root, b"/many", MOST_NAMES)) == 50
-    assert names_in(root, b"/many", 0) == []
-    assert names_in(root, b"/none") == []
+    assert len(names_inside(root, b"/many", 7)) == 7
+    assert len(names_inside(root, b"/many", MOST_NAMES)) == 50
+    assert names_inside(root, b"/many", 0) == []
+    assert names_inside(root, b"/none") == []
+
+
+def test_few_libraries_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sundog.linker.search.MOST_LIBRARIES_READ", 2)
+    add(tmp_path, "lib/libx.so.1")
+    found = search(tmp_path)
+    opened = [found.open(b"/lib/libx.so.1"), found.open(b"/none"), found.open(b"/lib/libx.so.1")]
+    assert [each is not None for each in opened] == [True, False, True]
+    assert found.open(b"/lib/libx.so.1") is None
+
+
+def test_hostile_configurations(tmp_path: Path) -> None:
+    """Many patterns over a directory, and many processors, are looked at in part only."""
+    (tmp_path / "etc/many").mkdir(parents=True)
+    for number in range(100):
+        (tmp_path / "etc/many" / f"{'a' * 100}{number}").touch()
+    add(tmp_path, *[f"lib/glibc-hwcaps/{number}/libx.so.1" for number in range(100)])
+    last = ("include many/*b\n" * (MOST_PATTERNS - 1), "include conf.d/*\n", "include many/*\n")
+    configure(tmp_path, main="".join(last), one="/none\n")
+    found = search(tmp_path)
+    assert found.configuration == [b"/etc/ld.so.conf", b"/etc/conf.d/one.conf"]
+    assert len(found.directories) == MOST_HWCAPS + 1

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.linker.shared_object import ElfError, SharedObject
+from sundog.linker.elf import LONGEST_TABLE_NAME, MOST_NAME_BYTES, ElfError
+from sundog.linker.shared_object import DT_VERNEED, SharedObject
 from tests.linker.elf import elf
-from tests.linker.test_ldconfig import library
+from tests.linker.machine import library
 
 WHOLE = elf(
     "libx.so.1",
@@ -40,7 +43,6 @@ def test_what_it_says() -> None:
     assert found.needed == [b"liby.so.2", b"libc.so.6"]
     assert found.defined == {b"X_1", b"X_2"}
     assert found.wanted == {b"libc.so.6": {b"GLIBC_2.2.5", b"GLIBC_2.38"}, b"liby.so.2": {b"Y"}}
-    assert not found.interpreter
 
 
 def test_like_readelf() -> None:
@@ -64,7 +66,42 @@ def test_like_readelf() -> None:
         assert found.defined == {name.encode() for name in defined}, path
         wanted = re.findall(r"Name: (\S+)  Flags:", needs)
         assert set().union(*found.wanted.values()) == {name.encode() for name in wanted}, path
-        assert found.interpreter == ("INTERP" in text)
+
+
+def test_a_soname_is_no_path() -> None:
+    """``ch-run`` makes files with these names."""
+    assert read(elf("../../x")).soname == b""
+
+
+def test_too_many_names() -> None:
+    """A small file can name one long text many times."""
+    count = MOST_NAME_BYTES // LONGEST_TABLE_NAME + 2
+    long = "x" * (LONGEST_TABLE_NAME - 1)
+    with pytest.raises(ElfError, match="too many names"):
+        read(elf("libx.so.1", needed=[long] * count))
+    read(elf("libx.so.1", needed=[long] * (count // 2)))
+
+
+@pytest.mark.timeout(20)
+def test_chains_in_chains() -> None:
+    """Each of 1,500 needed files has the versions of all that follow."""
+    count = 1500
+    data = bytearray(elf("libx.so.1", wanted={f"f{n}": ["v"] for n in range(count)}))
+    place = read(bytes(data)).dynamic[DT_VERNEED]
+    for number in range(count - 1):
+        struct.pack_into("<H", data, place + 32 * number + 2, count - number)
+        struct.pack_into("<I", data, place + 32 * number + 28, 32)
+    with pytest.raises(ElfError, match="too many names"):
+        read(bytes(data))
+
+
+def test_offsets_beyond_all_files() -> None:
+    """pread(2) takes none of them."""
+    data = bytearray(WHOLE)
+    for place in (64 + 8, 64 + 56 + 8):  # of the segments, and of the dynamic section
+        changed = data[:place] + b"\xff" * 7 + b"\x7f" + data[place + 8 :]
+        with pytest.raises(ElfError):
+            read(bytes(changed))
 
 
 @settings(max_examples=300, deadline=None)

@@ -31,7 +31,7 @@ from sundog.cdi.fields import (
     whole_number,
     word_of,
 )
-from sundog.cdi.names import shortened
+from sundog.cdi.names import first_repeated, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_net_devices(value: object, version: int) -> tuple[NetDevice, ...]:
         [device.host_interface_name for device in devices],
         [device.name for device in devices],
     ):
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = first_repeated(names)
         if twice is not None:
             raise Misfit(f"the name {shortened(twice.decode())} is there twice")
     return devices

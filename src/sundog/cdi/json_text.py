@@ -8,7 +8,7 @@ Specification: RFC 8259, where names within an object are unique.  Floor 0.
 
 from _json import make_scanner
 
-from sundog.cdi.names import shortened
+from sundog.cdi.names import first_repeated, shortened
 
 JSON_BLANKS = " \t\n\r"
 
@@ -30,8 +30,7 @@ class ScannerOptions:
         """Return an object.  Raises JsonFault if two fields have one name."""
         value = dict(pairs)
         if len(value) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in value if names.count(name) > 1)
+            twice = first_repeated([name for name, _ in pairs])
             raise JsonFault(f"an object has two fields {shortened(twice)}")
         return value
 

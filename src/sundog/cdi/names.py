@@ -3,6 +3,13 @@
 Specification: Container Device Interface 1.1, "Kind" and "CDI Devices".  Floor 0.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
+
+    Name = TypeVar("Name", str, bytes)
+
 ASCII_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 ASCII_ALPHANUMERICS = ASCII_LETTERS | frozenset("0123456789")
 KIND_CHARACTERS = ASCII_ALPHANUMERICS | frozenset("_-.")
@@ -44,6 +51,16 @@ def name_fault(part: str, name: str, allowed: frozenset[str]) -> str:
     if name[-1] not in ASCII_ALPHANUMERICS:
         return f"the {part} {shortened(name)} does not end with a letter or a digit"
     return ""
+
+
+def first_repeated(names: "Iterable[Name]") -> "Name | None":
+    """Return the first name that was there before; None if all differ."""
+    seen = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def shortened(text: object) -> str:

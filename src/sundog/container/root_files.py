@@ -7,6 +7,7 @@ import os
 
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
+from sundog.kernel.libc import encode_text
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
     AT_FDCWD,
@@ -16,12 +17,15 @@ from sundog.kernel.mounts import (
     openat2,
 )
 
+INSIDE_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+MOST_NAMES = 200_000
+
 
 def open_inside(root: int, path: bytes) -> int:
     """Return the regular file ``path`` of the directory ``root``, open, or -1."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        fd = openat2(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        fd = openat2(root, path, flags, INSIDE_ROOT)
     except KernelError:
         return -1
     if os.fstat(fd).st_mode & S_IFMT == S_IFREG:
@@ -45,14 +49,19 @@ def read_inside(root: int, path: bytes, limit: int) -> bytes | None:
             return None
 
 
-def names_inside(root: int, path: bytes) -> list[bytes]:
-    """Return the names in the directory ``path`` of ``root``; [] if there is no such directory."""
+def names_inside(root: int, path: bytes, most: int = MOST_NAMES) -> list[bytes]:
+    """Return up to ``most`` names in the directory ``path`` of ``root``; [] if there is none."""
+    names: list[bytes] = []
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
     try:
-        resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-        with Closing(openat2(root, path, os.O_RDONLY | os.O_DIRECTORY, resolve)) as fd:
-            return os.listdir(b"/proc/self/fd/%d" % fd)
+        with Closing(openat2(root, path, flags, INSIDE_ROOT)) as fd, os.scandir(fd) as entries:
+            for entry in entries:
+                if len(names) >= most:
+                    break
+                names.append(encode_text(entry.name))
     except (KernelError, OSError):
         return []
+    return names
 
 
 def write_inside(path: bytes, contents: bytes) -> bool:

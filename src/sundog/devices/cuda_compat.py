@@ -10,8 +10,8 @@ Floor 0.
 
 from sundog.cdi.json_text import JsonFault, parse_json_text
 from sundog.container.root_files import names_inside, open_inside
-from sundog.devices.elf import read_note
 from sundog.kernel.files import Closing
+from sundog.linker.elf import ElfError, ElfFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def compat_directory(root: int, request: "CompatRequest") -> bytes:
     if fd < 0:
         return b""
     with Closing(fd):
-        note = read_note(fd, COMPAT_NOTE, COMPAT_OWNER)
+        try:
+            note = ElfFile(fd).note(COMPAT_NOTE, COMPAT_OWNER)
+        except (ElfError, OSError):
+            note = None
     version = names[0][len(CUDA_LIBRARY) :]
     return request.directory if is_preferred(version, note, request) else b""
 

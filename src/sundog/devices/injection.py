@@ -12,15 +12,14 @@ from sundog.cdi.edits import CdiMount
 from sundog.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 from sundog.container.operations import CREATED, OPTIONAL, FileMount, TmpfsMount
 from sundog.container.paths import is_directory
-from sundog.devices.elf import read_library
 from sundog.devices.hooks import HookEffects
 from sundog.devices.linker import LinkerMount, directory_of, is_library_name
-from sundog.devices.linker_cache import CachedLibrary
 from sundog.devices.mounts import STALE_HINT, DriverBind, HostNode, LinkMount
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
 from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT
+from sundog.linker.cache import CachedLibrary, cached_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,10 +171,8 @@ def library_at(source: bytes, place: bytes) -> list[CachedLibrary]:
     except OSError:  # the mount will say so
         return []
     with Closing(fd):
-        library = read_library(fd)
-    if library is None:
-        return []
-    return [CachedLibrary(library.soname or place.rpartition(b"/")[2], place, library.flags)]
+        library = cached_library(fd, place)
+    return [] if library is None else [library]
 
 
 def exists_as_directory(path: bytes) -> bool:

@@ -11,11 +11,16 @@ Floor 0.
 from sundog.container.operations import CREATED, DESIRED, FileMount
 from sundog.container.root_files import names_inside, open_inside, read_inside, write_inside
 from sundog.devices.cuda_compat import compat_directory
-from sundog.devices.elf import read_library
-from sundog.devices.linker_cache import CachedLibrary, LinkerCache
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
+from sundog.linker.cache import (
+    LINKER_CACHE,
+    LINKER_CACHE_LIMIT,
+    CachedLibrary,
+    LinkerCache,
+    cached_library,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,16 +28,14 @@ if TYPE_CHECKING:
 
     from sundog.devices.hooks import CompatRequest
 
-LINKER_CACHE = b"/etc/ld.so.cache"
-LINKER_CONFIGURATION = b"/etc/ld.so.conf.d/00-sundog-devices.conf"
-LINKER_CACHE_LIMIT = 16 << 20  # in bytes
+DEVICES_CONFIGURATION = b"/etc/ld.so.conf.d/00-sundog-devices.conf"
 C_LIBRARY = b"libc.so.6"
 GLIBC_LINKERS = (b"ld-linux", b"ld64.so", b"ld.so")
 MUSL_LINKER, MUSL_LINKER_END = b"ld-musl-", b".so.1"
 MUSL_PATH = b"/etc/ld-musl-%b.path"
 MUSL_DIRECTORIES = [b"/lib", b"/usr/local/lib", b"/usr/lib"]
 MUSL_PATH_LIMIT = 1 << 16
-LINKER_DIRECTORIES = (b"lib", b"lib64")
+LINKER_PLACES = (b"lib", b"lib64")
 LIBRARIES_LIMIT = 4096  # of one directory of an image
 
 
@@ -96,7 +99,7 @@ class LinkerMount(FileMount):
             super().attach()
         elif self.destination == LINKER_CACHE:  # for an ``ldconfig`` in the container
             folders = b"".join([folder + b"\n" for folder in self.folders])
-            write_inside(LINKER_CONFIGURATION, folders)
+            write_inside(DEVICES_CONFIGURATION, folders)
 
     def _extend_cache(self, root: int, cache: LinkerCache, folders: "Sequence[bytes]") -> None:
         found = list(self.libraries)
@@ -141,7 +144,7 @@ def is_extension_needed(cache: LinkerCache, libraries: "Sequence[CachedLibrary]"
 
 def linkers_inside(root: int) -> list[bytes]:
     """Return the names of the image's dynamic linkers, and of other files beside them."""
-    names = [name for directory in LINKER_DIRECTORIES for name in names_inside(root, directory)]
+    names = [name for directory in LINKER_PLACES for name in names_inside(root, directory)]
     return sorted(name for name in names if name.startswith(b"ld"))
 
 
@@ -156,9 +159,9 @@ def libraries_inside(root: int, folder: bytes) -> list[CachedLibrary]:
         if fd < 0:
             continue
         with Closing(fd):
-            library = read_library(fd)
+            library = cached_library(fd, path)
         if library is not None:
-            found.append(CachedLibrary(library.soname or name, path, library.flags))
+            found.append(library)
     return found
 
 

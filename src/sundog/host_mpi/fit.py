@@ -7,6 +7,7 @@ the image may need what only the newer one has.
 Floor 0.
 """
 
+from sundog.container.root_files import names_inside
 from sundog.errors import SundogError
 from sundog.host_mpi.abi import (
     C_LIBRARY,
@@ -28,19 +29,20 @@ from sundog.host_mpi.host_set import (
     host_set_of,
     mpi_of_host,
 )
+from sundog.host_mpi.shown import HOST_LIBRARIES
 from sundog.kernel.libc import printable
-from sundog.linker.search import names_in
+from sundog.linker.cache import cache_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.host_mpi.profile import HostProfile
     from sundog.linker.search import FoundLibrary, LibrarySearch
 
-MOST_CANDIDATES = 1000  # libraries of an image that one of the host may replace
+MOST_CANDIDATES = 300  # libraries of an image that one of the host may replace
 
 IMAGE_HINT = (
-    "run ldconfig in the image, or name the directory in the profile's image_directories; an MPI "
-    "that is linked statically can't be replaced"
+    "name its directory in the profile's image_directories; an MPI that is linked statically can't "
+    "be replaced"
 )
 ABI_HINT = "use an image whose MPI has the host's ABI; or leave out --host-mpi"
 GLIBC_HINT = "--host-glibc shows the host's C library, too; or use an image with a newer one"
@@ -51,19 +53,18 @@ class Fit:
 
     covers    (host's file, file of the image whose place it takes)
     added     name → host's file, for libraries that the image lacks
-    by_path   whether some of ``added`` are found only by $LD_LIBRARY_PATH: the linker's cache has
-              libraries by their sonames
+    cached    (name, path in the container, flags) for the linker's cache
     plugins   (host's directory or b"", directory of the image): plug-ins; b"" hides the image's
     warnings  what the user should know
     notes     what -v tells
     """
 
-    __slots__ = ("added", "by_path", "covers", "notes", "plugins", "warnings")
+    __slots__ = ("added", "cached", "covers", "notes", "plugins", "warnings")
 
     def __init__(self) -> None:
         self.covers: list[tuple[bytes, bytes]] = []
         self.added: dict[bytes, bytes] = {}
-        self.by_path = False
+        self.cached: list[tuple[bytes, bytes, int]] = []
         self.plugins: list[tuple[bytes, bytes]] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
@@ -97,7 +98,7 @@ class Fitting:
         """
         search = self._search
         own = self._image.find(C_LIBRARY)
-        if own is None:
+        if own is None or not glibc_version(own.library.defined):  # musl can have this name, too
             raise SundogError(
                 "the image has no glibc, which the host's MPI needs",
                 "the image may be one with musl (Alpine), or of static programs; use another base",
@@ -216,6 +217,7 @@ class Fitting:
     def _cover(self, library: HostLibrary, found: "FoundLibrary") -> None:
         """Show the host's library in the place of the image's."""
         self._there.add(found.name)
+        self._cache(found.name, found.path, library)
         if found.file not in self._covered:
             self._covered.add(found.file)
             self.fit.covers.append((library.path, found.path))
@@ -225,13 +227,20 @@ class Fitting:
         """Show the host's library beside the image's, by the names that the image lacks."""
         wanted = [*library.names, *(self._there_as(library) if library.is_mpi else [])]
         for name in wanted:
-            is_alias = name != library.names[-1]
-            if is_alias or name not in self._there:
+            if name != library.names[-1] or name not in self._there:
                 self.fit.added[name] = library.path
-            self.fit.by_path = self.fit.by_path or is_alias
+                self._cache(name, HOST_LIBRARIES + b"/" + name, library)
         plugins = plugins_beside(library)
-        if plugins and library.names[0] in self.fit.added and names_in(self._search.root, plugins):
+        if (
+            plugins
+            and library.names[0] in self.fit.added
+            and names_inside(self._search.root, plugins)
+        ):
             self.fit.added[plugins.rpartition(b"/")[2]] = plugins
+
+    def _cache(self, name: bytes, path: bytes, library: HostLibrary) -> None:
+        """Let the linker find the host's library by ``name`` at ``path`` in the container."""
+        self.fit.cached.append((name, path, cache_flags(library.found.library.machine)))
 
     def _there_as(self, library: HostLibrary) -> list[bytes]:
         """Return the names in the image of the libraries whose places the host's takes."""
@@ -246,8 +255,8 @@ class Fitting:
         """Show the plug-ins of a library in place of the image's, which are of another version."""
         plugins = plugins_beside(library)
         place = directory + b"/" + plugins.rpartition(b"/")[2]
-        if plugins and names_in(self._image.root, place):
-            there = names_in(self._search.root, plugins)
+        if plugins and names_inside(self._image.root, place):
+            there = names_inside(self._search.root, plugins)
             self.fit.plugins.append((plugins if there else b"", place))
 
     def _fit_glibc(self, host: HostSet, own: "FoundLibrary") -> None:

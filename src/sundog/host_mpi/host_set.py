@@ -7,10 +7,10 @@ directories.  Source: ld.so(8).
 Floor 0.
 """
 
+from sundog.container.root_files import names_inside
 from sundog.errors import SundogError
 from sundog.host_mpi.abi import MPI_LIBRARIES, SAME_AS, abi_name, is_glibc, version_of
 from sundog.kernel.libc import printable
-from sundog.linker.search import names_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class HostSet:
 
     def add_plugins(self, directory: bytes) -> None:
         """Add what the plug-ins in ``directory`` need.  Raises SundogError."""
-        for name in sorted(names_in(self.search.root, directory)):
+        for name in sorted(names_inside(self.search.root, directory)):
             found = self.search.open(directory + b"/" + name) if b".so" in name else None
             if found is not None:
                 self._add_needs(HostLibrary(found, is_mpi=False))

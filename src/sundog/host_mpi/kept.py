@@ -13,12 +13,12 @@ import os
 from binascii import crc32
 
 from sundog.container.paths import lexists
+from sundog.container.root_files import INSIDE_ROOT
 from sundog.errors import KernelError
 from sundog.host_mpi.fit import Fit
 from sundog.kernel.files import Closing
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.mounts import openat2
-from sundog.linker.search import INSIDE_ROOT
 from sundog.wire.values import pack_value, unpack_value
 
 TYPE_CHECKING = False
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KEPT_DIRECTORY = b"host-libraries"
-RECORD_FORMAT = b"sundog host libraries 1"
+RECORD_FORMAT = b"sundog host libraries 2"
 MOST_RECORDS = 64
-LARGEST_RECORD = 24 << 20  # bytes: the linker's cache, and paths
+LARGEST_RECORD = 16 << 20  # bytes
 FILE_OF_STORAGE = b"version"  # every storage directory has it
 
 State = tuple[int, ...]
@@ -38,18 +38,14 @@ class Findings:
     """A record.
 
     fit     what the container shows
-    cache   the linker's cache
     host    host's path → the state of the file, for all files that decided
     image   the same for the image
     """
 
-    __slots__ = ("cache", "fit", "host", "image")
+    __slots__ = ("fit", "host", "image")
 
-    def __init__(
-        self, fit: Fit, cache: bytes, host: "dict[bytes, State]", image: "dict[bytes, State]"
-    ) -> None:
+    def __init__(self, fit: Fit, host: "dict[bytes, State]", image: "dict[bytes, State]") -> None:
         self.fit = fit
-        self.cache = cache
         self.host = host
         self.image = image
 
@@ -62,18 +58,18 @@ class Findings:
     def pack(self) -> object:
         """Return the findings as plain values."""
         fit = self.fit
-        parts = (fit.covers, fit.added, fit.by_path, fit.plugins, fit.warnings, fit.notes)
-        return (parts, self.cache, self.host, self.image)
+        parts = (fit.covers, fit.added, fit.cached, fit.plugins, fit.warnings, fit.notes)
+        return (parts, self.host, self.image)
 
 
 def unpack_findings(value: object) -> Findings | None:
     """Return the findings that ``pack`` gave; None for anything else."""
     match value:
-        case (tuple(parts), bytes(cache), dict(host), dict(image)) if len(parts) == 6:
+        case (tuple(parts), dict(host), dict(image)) if len(parts) == 6:
             fit = Fit()
-            fit.covers, fit.added, fit.by_path, *texts = parts
+            fit.covers, fit.added, fit.cached, *texts = parts
             fit.plugins, fit.warnings, fit.notes = texts
-            return Findings(fit, cache, host, image)
+            return Findings(fit, host, image)
     return None
 
 

@@ -13,11 +13,12 @@ from sundog.container.operations import (
     DESIRED,
     REQUIRED,
     Bind,
+    FileMount,
     TmpfsMount,
 )
 from sundog.container.paths import OPEN_DIRECTORY
+from sundog.container.root_files import read_inside
 from sundog.container.variables import Environment
-from sundog.errors import SundogError
 from sundog.host_mpi.fit import Fit, Fitting
 from sundog.host_mpi.kept import Findings, KeptValue, states, states_in, unpack_findings
 from sundog.host_mpi.profile import find_profile
@@ -28,15 +29,16 @@ from sundog.host_mpi.shown import (
     HostDirectory,
     HostLinkerCache,
 )
-from sundog.linker.ldconfig import LINKER_CACHE, make_linker_cache
+from sundog.linker.cache import LINKER_CACHE, LINKER_CACHE_LIMIT, CachedLibrary, LinkerCache
 from sundog.linker.search import LibrarySearch, small_file
 from sundog.wire.values import pack_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sundog.container.operations import Operation
+    from sundog.container.plan import Plan
 
 IMAGE_VARIABLES = b"/ch/environment"
 LIBRARY_PATH = b"LD_LIBRARY_PATH"
@@ -98,12 +100,12 @@ class HostMpi:
             Bind(plugins, plugins, need, writable=False) for plugins in self._profile.plugins
         ]
 
-    def show(self, root: int, scratch: int, image: bytes, *, is_stable: bool) -> "list[Operation]":
+    def show(self, root: int, plan: "Plan", image: bytes, *, is_stable: bool) -> "list[Operation]":
         """Make the mounts for the image that is mounted in the directory ``root``; return more.
 
-        Call it after ``Plan.mount`` and ``add_missing_points``, before ``enter``.  ``scratch`` is
-        that of the plan.  ``image`` identifies the image, and also its content if it ``is_stable``.
-        Raises SundogError if the libraries do not fit.
+        Call it after ``Plan.mount`` and ``add_missing_points`` of the ``plan``, before ``enter``.
+        ``image`` identifies the image, and also its content if it ``is_stable``.  Raises
+        SundogError if the libraries do not fit.
         """
         profile = self._profile
         key = pack_value((image, profile.path, self._library_path, self._host_glibc))
@@ -124,13 +126,14 @@ class HostMpi:
         more = covering(fit)
         for operation in more:
             operation.acquire()
-        self._cache.contents = findings.cache
+        cache = LinkerCache(shown_cache(root, plan.operations))
+        self._cache.contents = cache.extended([CachedLibrary(*each) for each in fit.cached])
         for operation in (self._directory, self._cache, *more):
-            operation.generate(scratch)
+            operation.generate(plan.scratch)
         return more
 
     def _find(self, root: int, *, is_stable: bool) -> Findings:
-        """Compare the host's libraries with those of the image, and make the linker's cache."""
+        """Compare the host's libraries with those of the image."""
         profile = self._profile
         host_root = os.open(b"/", OPEN_DIRECTORY)
         search = LibrarySearch(host_root, self._library_path)
@@ -138,13 +141,7 @@ class HostMpi:
         fitting = Fitting(profile, search, image, host_glibc=self._host_glibc)
         host = fitting.decide(self._library_path)
         fit = fitting.fit
-        self._decide(fit)
-        cache = make_linker_cache([self._directory, *covering(fit)], [HOST_LIBRARIES])
         os.close(host_root)
-        if cache is None:
-            raise SundogError(
-                "the image's dynamic linker reads no cache", "use an image with glibc"
-            )
         sources = [source for source, _ in fit.covers]
         decided = [
             *profile.files(),
@@ -157,7 +154,7 @@ class HostMpi:
         seen = [IMAGE_VARIABLES]  # they belong to an image, and not to its layers
         if not is_stable:
             seen += [*image.configuration, *image.directories]
-        return Findings(fit, cache, states(decided), states_in(root, seen))
+        return Findings(fit, states(decided), states_in(root, seen))
 
     def _decide(self, fit: Fit) -> None:
         """Say what the directory of the host's libraries shows."""
@@ -170,9 +167,6 @@ class HostMpi:
             entries[HOST_PROVIDERS.removeprefix(HOST_DIRECTORY + b"/") + b"/" + name] = path
         if profile.providers:
             variables.insert(0, (PROVIDER_PATH, HOST_PROVIDERS))
-        if fit.by_path:
-            value = HOST_LIBRARIES + b":$" + LIBRARY_PATH
-            variables.append((LIBRARY_PATH, value))
         self._directory.entries = entries
         self._directory.environment = b"".join(
             [name + b"=" + value + b"\0" for name, value in variables]
@@ -190,6 +184,15 @@ def covering(fit: Fit) -> "list[Operation]":
         else:
             more.append(TmpfsMount(place, DESIRED, size=4096, writable=False))
     return more
+
+
+def shown_cache(root: int, operations: "Sequence[Operation]") -> bytes:
+    """Return the linker's cache that the container would have: that of devices, or the image's."""
+    for operation in operations:
+        is_cache = operation.destination == LINKER_CACHE
+        if is_cache and isinstance(operation, FileMount) and operation.contents:
+            return operation.contents
+    return read_inside(root, LINKER_CACHE, LINKER_CACHE_LIMIT) or b""
 
 
 def image_library_path(root: int) -> list[bytes]:

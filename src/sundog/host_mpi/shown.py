@@ -19,6 +19,7 @@ from sundog.container.operations import (
     own_directory,
 )
 from sundog.container.paths import is_directory
+from sundog.kernel.files import write_all
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -31,7 +32,7 @@ from sundog.kernel.mounts import (
     move_mount,
     open_tree,
 )
-from sundog.linker.ldconfig import LINKER_CACHE
+from sundog.linker.cache import LINKER_CACHE
 
 HOST_DIRECTORY = b"/.sundog"
 HOST_LIBRARIES = HOST_DIRECTORY + b"/lib"
@@ -110,5 +111,5 @@ class HostLinkerCache(FileMount):
 def write_file(path: bytes, contents: bytes) -> None:
     """Make a file in the scratch tmpfs."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    os.write(fd, contents)
+    write_all(fd, contents)
     os.close(fd)

@@ -55,14 +55,14 @@ if TYPE_CHECKING:
 
     from sundog.container.membership import GroupChannel
     from sundog.container.plan import Plan
+    from sundog.launcher.companion import Become
     from sundog.launcher.image import Image
-    from sundog.launcher.main import Become
     from sundog.launcher.options import CommandLine
     from sundog.record.identity import Identity
 
 
 class Attendant:
-    """A supervisor that will run beside the command.  See ``main.Companion``."""
+    """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
     __slots__ = ("_messages", "_words", "_writes")
 
@@ -113,7 +113,7 @@ class Attendant:
 
 
 class PreparedAttendant:
-    """A supervisor that has the records of the image.  See ``main.PreparedCompanion``."""
+    """A supervisor that has the records of the image.  See ``companion.PreparedCompanion``."""
 
     __slots__ = ("_messages", "_records", "_supervision", "_words")
 
@@ -172,7 +172,7 @@ class PreparedAttendant:
 
 
 class PeerAttendant:
-    """The supervisor of a group, which runs already.  See ``main.PreparedCompanion``."""
+    """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``."""
 
     __slots__ = ("_channel", "_messages", "_words")
 

@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.launcher.companion import PreparedCompanion
     from sundog.launcher.environment import EnvironmentChange
-    from sundog.launcher.main import PreparedCompanion
     from sundog.launcher.options import CommandLine
     from sundog.launcher.statuses import Statuses
 

@@ -9,7 +9,6 @@ from sundog.container.variables import Environment
 from sundog.errors import UsageError
 from sundog.launcher.environment import SetFromImage
 from sundog.launcher.image import Image
-from sundog.launcher.inherited import discard_child_signal
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import CommandLine
 from sundog.launcher.storage import Storage, private_storage
@@ -74,8 +73,7 @@ def show_host_mpi(
     the image's ``content_identity``.  Raises SundogError if the host's MPI does not fit the image.
     """
     image, is_stable = identity
-    more = host.show(directory, plan.scratch, image, is_stable=is_stable)
-    discard_child_signal()  # of ldconfig
+    more = host.show(directory, plan, image, is_stable=is_stable)
     for operation in (*host.places, *more):
         messages.debug(operation.describe())
     plan.operations += more

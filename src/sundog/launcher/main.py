@@ -27,7 +27,6 @@ from sundog.container.enter import enter_namespaces, lock_mounts
 from sundog.container.paths import absolute, exists
 from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
-from sundog.emulation.filter import install_fake_root
 from sundog.emulation.terminal import typing_is_possible
 from sundog.errors import EXIT_ERROR, SundogError, UsageError
 from sundog.kernel.advice import advice
@@ -37,6 +36,7 @@ from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
 from sundog.launcher.becoming import run_command
 from sundog.launcher.choice import choose_image, choose_storage, command_missing, execution
+from sundog.launcher.companion import chosen_companion, chosen_ids
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.help import help_text
 from sundog.launcher.host_option import (
@@ -46,7 +46,6 @@ from sundog.launcher.host_option import (
     use_host_environment,
 )
 from sundog.launcher.host_places import TemporaryDirectory, home_places
-from sundog.launcher.image import Image
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
@@ -67,54 +66,12 @@ SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    from sundog.container.membership import GroupChannel
     from sundog.container.root import Root
+    from sundog.launcher.companion import Companion
     from sundog.launcher.devices import Devices
+    from sundog.launcher.image import Image
     from sundog.launcher.join import Joinable
-    from sundog.record.identity import Identity
-
-    # Installs the filter by calling the argument, and becomes the command; returns if that fails.
-    Become = Callable[[Callable[[], None] | None], int]
-
-    class Companion(Protocol):
-        """Decides which processes stay beside the command, if any."""
-
-        def prepare(  # noqa: D102
-            self, image: Image | None, plan: Plan | None, channel: GroupChannel | None, /
-        ) -> "PreparedCompanion": ...
-
-    class PreparedCompanion(Protocol):
-        """A companion that has opened what it needs of the host, before the change of root."""
-
-        def identify(self) -> Identity | None: ...  # noqa: D102
-        def attend(self, who: Identity | None, become: Become, /) -> int: ...  # noqa: D102
-
-
-class Unattended:
-    """The companion of most starts: no process stays beside the command.
-
-    The command replaces ``ch-run``, with the filter of --seccomp or with none.
-    """
-
-    __slots__ = ("_seccomp",)
-
-    def __init__(self, *, seccomp: bool) -> None:
-        self._seccomp = seccomp
-
-    def prepare(
-        self, _image: Image | None, _plan: Plan | None, _channel: "GroupChannel | None"
-    ) -> "Unattended":
-        """Return itself: it needs nothing of the host."""
-        return self
-
-    def identify(self) -> None:
-        """Return None: no supervisor emulates a user."""
-
-    def attend(self, _who: "Identity | None", become: "Become") -> int:
-        """Become the command."""
-        return become(install_fake_root if self._seccomp else None)
 
 
 def start(words: list[str], told: str | None = None) -> None:
@@ -198,10 +155,8 @@ def launch(
         path = default_storage(environment)
     elif not exists(path):
         messages.warning(f"storage directory not found: {printable(path)}")
-    companion: Companion | None = load_attendant(line, messages) if line.notify else None
-    is_attended = companion is not None
+    companion, is_attended = chosen_companion(line, messages)
     seccomp = line.seccomp or (line.notify and not is_attended)
-    companion = companion or Unattended(seccomp=seccomp)
     uid, gid = chosen_ids(line, is_attended=is_attended)
     messages.verbose(f"verbosity: {messages.verbosity}")
     messages.verbose(f"image: {printable(line.operands[0])}")
@@ -262,11 +217,12 @@ def launch(
             overlay_size=line.overlay_size,
             host_tmp=temporary.shown,
             accounts=accounts,
-            places=[*temporary.places, *places, *homes, *(host.places if host else [])],
+            places=[*temporary.places, *places, *homes],
             binds=line.binds,
             cray=exists(CRAY_DIRECTORY),
             files=files,
-            devices=None if devices is None else devices.mounts,
+            # The host's MPI adds to the linker's cache of the devices, and covers it.
+            drivers=[*(devices.mounts if devices else []), *(host.places if host else [])],
         )
 
     typing = typing_is_possible()
@@ -347,21 +303,6 @@ def run_in_group(
         tmpdir=TemporaryDirectory(line, environment).variable,
         typing=typing,
     )
-
-
-def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
-    """Return the uid and the gid of the user namespace, outside of root emulation."""
-    if is_attended:
-        return 0, 0  # the supervisor emulates -u and -g
-    uid, gid = (0, 0) if line.notify else (os.geteuid(), os.getegid())
-    return uid if line.uid is None else line.uid, gid if line.gid is None else line.gid
-
-
-def load_attendant(line: CommandLine, messages: Messages) -> "Companion | None":
-    """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
-    from sundog.launcher.attended import attendant_for  # noqa: PLC0415
-
-    return attendant_for(line, messages)
 
 
 def load_shown_image() -> "Callable[[bytes], Image]":

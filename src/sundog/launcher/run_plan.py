@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.container.operations import DetachedMount, Operation
+    from sundog.container.operations import Operation
     from sundog.container.root import Root
     from sundog.launcher.file_server import FileServer
 
@@ -56,7 +56,7 @@ def build_plan(
     binds: list[tuple[bytes, bytes, bool]],
     cray: bool = False,
     files: "FileServer | None" = None,
-    devices: "Sequence[DetachedMount] | None" = None,
+    drivers: "Sequence[Operation]" = (),
 ) -> Plan:
     """Return the plan of mounts of one ``ch-run``.
 
@@ -67,7 +67,7 @@ def build_plan(
                 destinations
     cray        whether the machine is a Cray
     files       the server of those sources of ``binds`` that are one file, SquashFS or SIF
-    devices     the mounts of --device, before those of --bind
+    drivers     the mounts of --device and of --host-mpi, before those of --bind
     """
     # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
@@ -85,7 +85,7 @@ def build_plan(
         TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
     )
     operations += places or []
-    for mount in devices or ():
+    for mount in drivers:
         if host_tmp is None and isinstance(mount, Bind):
             mount.in_tmpfs = is_in_tmp(mount.destination, operations)
         operations.append(mount)

@@ -13,12 +13,11 @@ Floor 0.
 
 import os
 
-from sundog.errors import KernelError
+from sundog.container.root_files import MOST_NAMES, names_inside, open_inside
 from sundog.kernel.files import Closing
-from sundog.kernel.libc import descriptor_path, encode_text, libc_call
-from sundog.kernel.modes import S_IFMT, S_IFREG
-from sundog.kernel.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-from sundog.linker.shared_object import ElfError, SharedObject
+from sundog.kernel.libc import descriptor_path, libc_call
+from sundog.linker.elf import ElfError
+from sundog.linker.shared_object import SharedObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +28,14 @@ LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
 MULTIARCH = b"-linux-gnu"
 HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
 
-MOST_NAMES = 200_000  # in all directories
 MOST_SEARCHED = 4096  # directories that the configuration names
+MOST_PATTERNS = 256  # that include files into the configuration
 MOST_FILES_INCLUDED = 256
+MOST_HWCAPS = 32  # kinds of newer processors
+MOST_MULTIARCH = 32  # architectures
+MOST_LIBRARIES_READ = 4096  # a hostile one takes 10 ms
+LONGEST_PATTERN = 255
 LARGEST_CONFIGURATION = 1 << 16  # bytes of a file
-INSIDE_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 
 
 class FoundLibrary:
@@ -63,16 +65,25 @@ class LibrarySearch:
     ``first`` are searched before its own.  ``directories`` are those that exist, in order.
     """
 
-    __slots__ = ("_names", "configuration", "directories", "root")
+    __slots__ = (
+        "_libraries_left",
+        "_names",
+        "_patterns_left",
+        "configuration",
+        "directories",
+        "root",
+    )
 
     def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
         self.root = root
         self.configuration = [LINKER_CONFIGURATION]  # the files of its configuration
+        self._patterns_left = MOST_PATTERNS
+        self._libraries_left = MOST_LIBRARIES_READ
         wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:MOST_SEARCHED]
         for directory in LINKER_DIRECTORIES:
             # Debian's linker searches those of its architecture, which its configuration may lack.
-            multiarch = [name for name in names_in(root, directory) if MULTIARCH in name]
-            wanted += [directory + b"/" + name for name in multiarch]
+            multiarch = [name for name in names_inside(root, directory) if MULTIARCH in name]
+            wanted += [directory + b"/" + name for name in multiarch[:MOST_MULTIARCH]]
             wanted.append(directory)
         self.directories: list[bytes] = []
         self._names: list[tuple[bytes, list[bytes]]] = []
@@ -80,7 +91,7 @@ class LibrarySearch:
         for directory in dict.fromkeys(wanted):
             newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
             for place in (*newer, directory):
-                names = names_in(root, place, left)
+                names = names_inside(root, place, left)
                 left -= len(names)
                 if names:
                     self.directories.append(place)
@@ -104,21 +115,28 @@ class LibrarySearch:
         return None
 
     def open(self, path: bytes) -> FoundLibrary | None:
-        """Return the library ``path``; None if there is none that can be read."""
+        """Return the library ``path``; None if there is none that can be read.
+
+        Of the search's libraries, only the first ``MOST_LIBRARIES_READ`` are read.
+        """
         try:
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            with Closing(openat2(self.root, path, flags, INSIDE_ROOT)) as fd:
-                status = os.fstat(fd)
-                if status.st_mode & S_IFMT != S_IFREG:
+            fd = open_inside(self.root, path)
+            if fd < 0:
+                return None
+            with Closing(fd):
+                if self._libraries_left == 0:
                     return None
+                self._libraries_left -= 1
+                status = os.fstat(fd)
                 file_name = descriptor_path(fd).rpartition(b"/")[2]
                 file = (status.st_dev, status.st_ino)
                 return FoundLibrary(path, file_name, file, SharedObject(fd))
-        except (ElfError, KernelError, OSError):
+        except (ElfError, OSError):
             return None
 
     def _newer(self, directory: bytes) -> list[bytes]:
-        return sorted(names_in(self.root, directory + b"/" + HWCAPS), reverse=True)
+        names = names_inside(self.root, directory + b"/" + HWCAPS, MOST_HWCAPS)
+        return sorted(names, reverse=True)
 
     def _configured(self, path: bytes) -> list[bytes]:
         """Return the directories that a file of the linker's configuration names."""
@@ -137,8 +155,11 @@ class LibrarySearch:
         if not pattern.startswith(b"/"):
             pattern = path.rpartition(b"/")[0] + b"/" + pattern
         place, _, last = pattern.rpartition(b"/")
-        directories = []
-        for name in sorted(names_in(self.root, place or b"/")):
+        directories: list[bytes] = []
+        if len(last) > LONGEST_PATTERN or self._patterns_left == 0:
+            return directories
+        self._patterns_left -= 1
+        for name in sorted(names_inside(self.root, place or b"/")):
             found = place + b"/" + name
             known = self.configuration
             if (
@@ -151,29 +172,13 @@ class LibrarySearch:
         return directories
 
 
-def names_in(root: int, directory: bytes, most: int = MOST_NAMES) -> list[bytes]:
-    """Return up to ``most`` names in a directory below ``root``; none if it does not exist."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = openat2(root, directory, flags, INSIDE_ROOT)
-    except KernelError:
-        return []
-    names: list[bytes] = []
-    with Closing(fd), os.scandir(fd) as entries:
-        for entry in entries:
-            if len(names) >= most:
-                break
-            names.append(encode_text(entry.name))
-    return names
-
-
 def small_file(root: int, path: bytes) -> bytes:
     """Return the beginning of a file below ``root``; nothing if there is no such file."""
-    try:
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        with Closing(openat2(root, path, flags, INSIDE_ROOT)) as fd:
-            if os.fstat(fd).st_mode & S_IFMT != S_IFREG:
-                return b""
-            return os.read(fd, LARGEST_CONFIGURATION)
-    except (KernelError, OSError):
+    fd = open_inside(root, path)
+    if fd < 0:
         return b""
+    with Closing(fd):
+        try:
+            return os.read(fd, LARGEST_CONFIGURATION)
+        except OSError:
+            return b""

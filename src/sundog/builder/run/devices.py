@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sundog.cdi.registry import device_names
 from sundog.devices.injection import injection
-from sundog.devices.words import edits_of_words, is_node_word
+from sundog.devices.words import edits_of_words
 from sundog.errors import BuildError, CdiError, SundogError
 
 TYPE_CHECKING = False
@@ -70,10 +70,13 @@ class RunDevices:
             return []
 
     def _words(self, name: str) -> list[bytes]:
-        """Return the names that ``name`` stands for; raise CdiError."""
-        word = os.fsencode(name)
-        if is_node_word(word):
+        """Return the names that ``name`` stands for; raise CdiError.
+
+        A path is no name: a file that came with the Dockerfile could mount all that its user has.
+        """
+        if name.startswith(("/", ".")):
             raise CdiError(f"not the name of a CDI device: {name}", "build --device takes paths")
+        word = os.fsencode(name)
         kind, equals, device = name.partition("=")
         if not equals or device == _ALL:
             of_kind = [

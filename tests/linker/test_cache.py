@@ -3,14 +3,27 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.devices.elf import read_library
-from sundog.devices.linker_cache import CachedLibrary, LinkerCache
+from sundog.linker.cache import (
+    CACHE_HEADER,
+    CACHE_MAGIC,
+    CACHE_RECORD,
+    EXTENSION_HEAD,
+    EXTENSION_MAGIC,
+    EXTENSION_SECTION,
+    HWCAPS_SECTION,
+    OWN_ORDER,
+    SECTIONS_LIMIT,
+    CachedLibrary,
+    LinkerCache,
+    cached_library,
+)
 from tests.devices.driver import compile_library
 
 LDCONFIG = "/usr/sbin/ldconfig"
@@ -52,11 +65,10 @@ def test_extended_cache_is_what_ldconfig_makes(libraries: Path, kind: str) -> No
     added = []
     for name in ADDED:
         with open(libraries / "new" / name, "rb") as file:
-            library = read_library(file.fileno())
+            library = cached_library(file.fileno(), os.fsencode(libraries / "new" / name))
         assert library is not None
-        assert library.soname == name.encode()
-        path = os.fsencode(libraries / "new" / name)
-        added.append(CachedLibrary(library.soname, path, library.flags))
+        assert library.name == name.encode()
+        added.append(library)
     extended = LinkerCache(old).extended(added)
     assert listed(libraries, extended) == listed(libraries, cache_of(libraries, kind, "new", "old"))
     found = [each.path for each in LinkerCache(extended).find(b"libz9.so.1")]
@@ -86,6 +98,42 @@ def test_damaged_caches(head: bytes, place: int, junk: bytes, older: bool) -> No
 def test_damaged_libraries(data: bytes, head: bytes) -> None:
     fd = os.memfd_create("library")
     os.write(fd, head + data)
-    library = read_library(fd)
+    library = cached_library(fd, b"/lib/x")
     os.close(fd)
-    assert library is None or b"/" not in library.soname
+    assert library is None or b"/" not in library.name
+
+
+def hostile_cache(strings: bytes, records: list[tuple[int, int]], sections: int = 0) -> bytes:
+    """Return a cache whose records have names and paths at these places of ``strings``."""
+    start = CACHE_HEADER.size + len(records) * CACHE_RECORD.size
+    body = b"".join([CACHE_RECORD.pack(3, start + a, start + b, 0, 0) for a, b in records])
+    extension = start + len(strings)
+    head = CACHE_HEADER.pack(CACHE_MAGIC, len(records), len(strings), OWN_ORDER, extension)
+    tail = EXTENSION_HEAD.pack(EXTENSION_MAGIC, sections)
+    tail += EXTENSION_SECTION.pack(HWCAPS_SECTION, 0, start, len(strings)) * sections
+    return head + body + strings + tail
+
+
+SIZE = 1 << 23
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "data",
+    [
+        hostile_cache(b"lib" + b"9" * SIZE + b"\0", [(0, 0)] * 9),
+        hostile_cache(b"x" * SIZE + b"\0", [(0, 0)] * 9),
+        hostile_cache(b"libz.so\0", [(0, 0)] * (SIZE // CACHE_RECORD.size)),
+        hostile_cache(b"x" * SIZE, [(0, 0)], SECTIONS_LIMIT),
+    ],
+    ids=["digits", "a long name", "one name", "hwcaps"],
+)
+def test_hostile_caches_take_no_time(data: bytes) -> None:
+    """Each number of them would take minutes if it counted."""
+    begun = time.process_time()
+    cache = LinkerCache(data)
+    for number in range(30):
+        cache.find(b"libz.so")
+        cache.mentions(b"/lib%d" % number)
+    cache.extended([CachedLibrary(b"libz.so", b"/b", 3)])
+    assert time.process_time() - begun < 5

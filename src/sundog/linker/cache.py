@@ -1,5 +1,7 @@
 """The dynamic linker's cache, /etc/ld.so.cache: find libraries in it, and add libraries to it.
 
+No ``ldconfig`` runs for that: it would read all libraries again, and it is a program of the image.
+
 Format: glibc's "new" format, native byte order (dl-cache.h).  An older file has another table in
 front, which glibc has not needed since 2.2.  The names are sorted in descending order, where digits
 count as numbers; of two libraries with one name the linker takes the first.  So a library that is
@@ -13,6 +15,17 @@ Floor 0.
 
 import sys
 from _struct import Struct
+
+from sundog.linker.elf import ElfError, ElfFile
+
+EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 21, 22, 40, 62, 183, 243
+
+LINKER_CACHE = b"/etc/ld.so.cache"
+LINKER_CACHE_LIMIT = 16 << 20  # in bytes
+# Of a file that may have other things in these places.
+LONGEST_CACHE_STRING = 4096
+MOST_OF_ONE_NAME = 64  # libraries
+HWCAPS_LIMIT = 64  # names of processors; glibc knows less than ten for a machine
 
 CACHE_MAGIC = b"glibc-ld.so.cache1.1"
 OLDER_MAGIC = b"ld.so-1.7.0"
@@ -32,13 +45,25 @@ HWCAPS_SECTION = 1  # an array of offsets of strings
 SECTIONS_LIMIT = 16
 OFFSET_LIMIT = 1 << 32
 
+# How the cache marks a library: by machine and word size (ldconfig.h of glibc).
+FLAG_ELF_LIBC6 = 3
+CACHE_FLAGS = {
+    (EM_X86_64, 64): 0x0303,
+    (EM_X86_64, 32): 0x0803,
+    (EM_AARCH64, 64): 0x0A03,
+    (EM_ARM, 32): 0x0903,
+    (EM_PPC64, 64): 0x0503,
+    (EM_S390, 64): 0x0403,
+    (EM_RISCV, 64): 0x1003,
+}
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class CachedLibrary:
-    """A library ``name`` at ``path``; ``flags`` as in ``elf``."""
+    """A library ``name`` at ``path``; ``flags`` as in CACHE_FLAGS."""
 
     __slots__ = ("flags", "name", "path")
 
@@ -46,6 +71,23 @@ class CachedLibrary:
         self.name = name
         self.path = path
         self.flags = flags
+
+
+def cache_flags(machine: tuple[int, int, str]) -> int:
+    """Return how the cache marks libraries for a ``machine``, which is as in ``ElfFile``."""
+    return CACHE_FLAGS.get(machine[:2], FLAG_ELF_LIBC6)
+
+
+def cached_library(fd: int, path: bytes) -> CachedLibrary | None:
+    """Return the open file as a library at ``path``; None if it is none."""
+    try:
+        library = ElfFile(fd)
+    except (ElfError, OSError):
+        return None
+    if library.is_program:
+        return None
+    name = library.soname or path.rpartition(b"/")[2]
+    return CachedLibrary(name, path, cache_flags(library.machine))
 
 
 class LinkerCache:
@@ -69,9 +111,9 @@ class LinkerCache:
 
     def find(self, name: bytes) -> list[CachedLibrary]:
         """Return the libraries with the ``name``, in the order of the file."""
-        found = []
+        found: list[CachedLibrary] = []
         at = self._place(name)
-        while at < self._count:
+        while at < self._count and len(found) < MOST_OF_ONE_NAME:
             flags, key, value, _, _ = self._record(at)
             if self._string(key) != name:
                 break
@@ -161,8 +203,8 @@ class LinkerCache:
         return CACHE_RECORD.unpack_from(self._data, offset)
 
     def _string(self, offset: int) -> bytes:
-        """Return the string at ``offset``, b"" if it is outside."""
-        end = self._data.find(b"\0", offset)
+        """Return the string at ``offset``; b"" if it is outside, or too long for a path."""
+        end = self._data.find(b"\0", offset, offset + LONGEST_CACHE_STRING)
         return self._data[offset:end] if end >= 0 else b""
 
 
@@ -203,6 +245,6 @@ def shift_extension(rest: bytearray, start: int, extension: int, shift: int) -> 
         first = offset - start
         if tag != HWCAPS_SECTION or first < 0:
             continue
-        for each in range(first, min(first + length, len(rest)) - 3, 4):
+        for each in range(first, min(first + min(length, HWCAPS_LIMIT * 4), len(rest)) - 3, 4):
             moved = min(word.unpack_from(rest, each)[0] + shift, OFFSET_LIMIT - 1)
             word.pack_into(rest, each, moved)
