@@ -7,13 +7,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sundog.container.variables import Environment
 from sundog.errors import ReferenceSyntaxError, SundogError
-from sundog.launcher import environment as launcher_environment
 from sundog.launcher.environment import (
     SetFromImage,
     SetVariables,
@@ -346,9 +344,13 @@ def test_environments(
     finally:
         os.chdir(before)
     environment = Environment(strings)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(launcher_environment, "IMAGE_ENVIRONMENT", os.fsencode(path))
-        command_environment(environment, line.changes, Messages(), expand=line.expand)
+    theirs = [
+        SetFromImage(change.delimiter, os.fsencode(path))
+        if isinstance(change, SetFromImage)
+        else change
+        for change in line.changes
+    ]
+    command_environment(environment, theirs, Messages(), expand=line.expand)
     assert answer == [("string", string.hex()) for string in environment.strings()]
 
 

@@ -45,14 +45,21 @@ class SetVariables:
 class SetFromImage:
     """--set-env without an argument: the variables of the image's ``/ch/environment``.
 
-    --host-mpi has another ``path`` in the container.
+    --host-mpi has another ``path`` in the container.  ``absent`` is the error for a container in
+    which the file is not there, a message and a hint.
     """
 
-    __slots__ = ("delimiter", "path")
+    __slots__ = ("absent", "delimiter", "path")
 
-    def __init__(self, delimiter: bytes, path: bytes = IMAGE_ENVIRONMENT) -> None:
+    def __init__(
+        self,
+        delimiter: bytes,
+        path: bytes = IMAGE_ENVIRONMENT,
+        absent: "tuple[str, str] | None" = None,
+    ) -> None:
         self.delimiter = delimiter
         self.path = path
+        self.absent = absent
 
 
 class SetExactly:
@@ -129,7 +136,7 @@ def command_environment(
             continue
         is_expanded = expand
         if isinstance(change, SetFromImage):
-            variables = read_image_variables(change.delimiter, change.path)
+            variables = read_image_variables(change)
         else:
             variables = change.variables
             is_expanded = expand and not change.verbatim
@@ -161,24 +168,21 @@ def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
     return split_variables(data, path, delimiter)
 
 
-def read_image_variables(delimiter: bytes, path: bytes) -> list[tuple[bytes, bytes]]:
+def read_image_variables(change: SetFromImage) -> list[tuple[bytes, bytes]]:
     """Return the variables in a file of the image.
 
     A link of /proc/PID/fd, which could lead to a file of the host, is not followed.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        fd = openat2(AT_FDCWD, path, flags, RESOLVE_NO_MAGICLINKS)
+        fd = openat2(AT_FDCWD, change.path, flags, RESOLVE_NO_MAGICLINKS)
         with open(fd, "rb") as file:
             data = file.read()
     except (KernelError, OSError) as error:
-        if path != IMAGE_ENVIRONMENT:
-            raise SundogError(
-                "the group's container does not have the host's MPI",
-                "give --host-mpi to all processes of a group, or to none",
-            ) from None
-        raise unreadable(path, error) from None
-    return split_variables(data, path, delimiter)
+        if change.absent is not None:
+            raise SundogError(*change.absent) from None
+        raise unreadable(change.path, error) from None
+    return split_variables(data, change.path, change.delimiter)
 
 
 def unreadable(path: bytes, error: KernelError | OSError) -> SundogError:

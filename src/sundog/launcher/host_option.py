@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 # The variables of the profile, for each process that enters the container: see host_mpi.shown.
 HOST_MPI_ENVIRONMENT = b"/.sundog/environment"
+NO_HOST_MPI = (
+    "the group's container does not have the host's MPI",
+    "give --host-mpi to all processes of a group, or to none",
+)
 
 
 def host_mpi_of(
@@ -55,7 +59,7 @@ def use_host_environment(line: CommandLine) -> None:
     Raises UsageError for --host-glibc alone.
     """
     if line.host_mpi is not None:
-        line.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT))
+        line.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT, NO_HOST_MPI))
     elif line.host_glibc:
         raise UsageError("--host-glibc needs --host-mpi", "give both, or none of them")
 
