@@ -91,3 +91,25 @@ def test_a_file_that_another_node_has_removed(
         context.setattr(os, "fstat", stale_at_first)
         unlock(open_locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX))
     assert len(fds) == 2
+
+
+def test_a_file_that_another_node_has_removed_while_this_one_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS 3 says so when it should lock the file; then a new file takes its place."""
+    path = os.fsencode(tmp_path / "file")
+    flock = fcntl.flock
+    stale: list[int] = []
+
+    def stale_at_first(fd: int, operation: int) -> None:
+        if not stale:
+            stale.append(fd)
+            os.unlink(path)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        flock(fd, operation)
+
+    with monkeypatch.context() as context:
+        context.setattr(fcntl, "flock", stale_at_first)
+        fd = open_locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+    assert os.fstat(fd).st_nlink == 1
+    unlock(fd)

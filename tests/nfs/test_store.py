@@ -129,4 +129,4 @@ def test_a_node_without_power(place: Place) -> None:
         place.run(0, "ch-image", "delete", "waited")
     place.site.restart(1)
     assert names(place, 1) == {"busybox", "built"}
-    assert place.run(1, "ch-run", "built", "--", "cat", "/built").stdout == "built\n"
+    assert place.run(1, "ch-run", "--no-passwd", "built", "--", "cat", "/built").stdout == "built\n"

@@ -19,13 +19,23 @@ def open_locked(path: bytes, flags: int, operation: int, dir_fd: int | None = No
     while True:
         fd = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
         try:
-            fcntl.flock(fd, operation)
-            if is_at(path, fd, dir_fd):
+            if _locked(fd, operation) and is_at(path, fd, dir_fd):
                 return fd
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _locked(fd: int, operation: int) -> bool:
+    """Lock the open file; return False if NFS says that another node has removed it."""
+    try:
+        fcntl.flock(fd, operation)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return False
+    return True
 
 
 def unlock(fd: int) -> None:
