@@ -170,6 +170,14 @@ def build(node: Node, tmp_path: Path, command: str) -> Program:
     return node.start("ch-image", "build", "-t", f"of-{node.name}", "-f", dockerfile, tmp_path)
 
 
+def begun(node: Node, busybox_tar: Path, tmp_path: Path, command: str) -> Program:
+    """Import the base, start a build, and wait until its RUN executes ``command``."""
+    node.run("ch-image", "import", busybox_tar, "busy")
+    started = build(node, tmp_path, command)
+    said(started, "begun")
+    return started
+
+
 def said(process: Program, word: str) -> None:
     """Read what a program says, up to ``word``."""
     assert process.stdout is not None
@@ -193,9 +201,7 @@ def test_nobody_waits_for_a_node_that_died_beyond_the_bound(
     site: Site, nodes: tuple[Node, Node], busybox_tar: Path, tmp_path: Path
 ) -> None:
     one, other = nodes
-    one.run("ch-image", "import", busybox_tar, "busy")
-    first = build(one, tmp_path, "test $(hostname) != login1 || sleep 300")
-    said(first, "begun")
+    first = begun(one, busybox_tar, tmp_path, "test $(hostname) != login1 || sleep 300")
     second = build(other, tmp_path, "test $(hostname) != login1 || sleep 300")
     waiting(second)
     time.sleep(BOUND + 1)
@@ -229,9 +235,7 @@ def test_a_command_that_was_suspended_does_not_go_on_without_its_locks(
     site: Site, nodes: tuple[Node, Node], busybox_tar: Path, tmp_path: Path
 ) -> None:
     one, other = nodes
-    one.run("ch-image", "import", busybox_tar, "busy")
-    first = build(one, tmp_path, "test $(hostname) != login1 || sleep 300")
-    said(first, "begun")
+    first = begun(one, busybox_tar, tmp_path, "test $(hostname) != login1 || sleep 300")
     frozen = processes_of(one)
     assert len(frozen) >= 2  # the command, and the process that gives its sign of life
     for process in frozen:
@@ -252,9 +256,7 @@ def test_a_killed_command_loses_its_locks_at_once(
 ) -> None:
     """Its sign of life ends with it, so the other node waits for nothing."""
     one, other = nodes
-    one.run("ch-image", "import", busybox_tar, "busy")
-    first = build(one, tmp_path, "sleep 300")
-    said(first, "begun")
+    first = begun(one, busybox_tar, tmp_path, "sleep 300")
     claims = site.store / "locks/claims"
     assert os.listdir(claims)
     for process in processes_of(one)[:1]:

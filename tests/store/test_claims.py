@@ -20,9 +20,10 @@ from sundog.kernel.sharing import is_shared
 from sundog.store import claims as claims_module
 from sundog.store import locks
 from sundog.store.claims import SECONDS_VARIABLE, ClaimLocks
-from sundog.store.locks import CLAIMS, KernelLocks, TurnLock, UseLock, are_seen_by_all
+from sundog.store.locks import CLAIMS, KernelLocks, TurnLock, are_seen_by_all
 from sundog.store.sign import Sign
 from sundog.store.store import Store
+from tests.store.test_locks import users_share_and_a_remover_is_alone
 
 ANOTHER_NODE = "0123456789abcdef"
 NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
@@ -67,19 +68,7 @@ def stranger(store: Path, kind: str = "x", *, age: float = 0, seconds: int = 60)
 
 
 def test_users_share_and_a_remover_is_alone(store: Path, claims: ClaimLocks) -> None:
-    path = os.fsencode(store / "file")
-    first, second, remover = (UseLock(claims, path) for _ in range(3))
-    first.share()
-    second.share()
-    assert not remover.try_exclude()
-    first.release()
-    assert not remover.try_exclude()
-    second.release()
-    assert remover.try_exclude()
-    assert not first.try_exclude()
-    remover.release()
-    assert first.try_exclude()
-    first.release()
+    users_share_and_a_remover_is_alone(claims, os.fsencode(store / "file"))
 
 
 def test_another_process_of_this_node(store: Path, claims: ClaimLocks) -> None:

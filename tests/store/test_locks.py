@@ -1,9 +1,12 @@
 """Locks: shared and exclusive, freed by death; a file system without locks gets an error."""
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +15,9 @@ from sundog.store.locks import KernelLocks, UseLock, remove_turns
 from sundog.store.store import Store
 from sundog.transfer.importer import import_image
 
+if TYPE_CHECKING:
+    from sundog.store.locks import Locks
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> bytes:
@@ -19,8 +25,8 @@ def path(tmp_path: Path) -> bytes:
     return os.fsencode(tmp_path / "use")
 
 
-def test_users_share_and_a_remover_is_alone(path: bytes) -> None:
-    first, second, remover = (UseLock(KernelLocks(), path) for _ in range(3))
+def users_share_and_a_remover_is_alone(locks: Locks, path: bytes) -> None:
+    first, second, remover = (UseLock(locks, path) for _ in range(3))
     first.share()
     second.share()
     assert not remover.try_exclude()
@@ -32,6 +38,10 @@ def test_users_share_and_a_remover_is_alone(path: bytes) -> None:
     remover.release()
     assert first.try_exclude()
     first.release()
+
+
+def test_users_share_and_a_remover_is_alone(path: bytes) -> None:
+    users_share_and_a_remover_is_alone(KernelLocks(), path)
 
 
 def test_release_frees_the_lock_although_a_child_has_the_file_open(path: bytes) -> None:

@@ -31,9 +31,7 @@ from sundog.kernel.mounts import (
     open_tree,
 )
 
-STALE_HINT = (
-    "a CDI specification names it; after an update of drivers, generate the specification again"
-)
+STALE_HINT = "check the path; if a CDI specification names it, generate the specification again"
 
 
 class LinkMount(DetachedMount):

@@ -61,7 +61,9 @@ def use_host_environment(line: CommandLine) -> None:
     if line.host_mpi is not None:
         line.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT, NO_HOST_MPI))
     elif line.host_glibc:
-        raise UsageError("--host-glibc needs --host-mpi", "give both, or none of them")
+        raise UsageError(
+            "--host-glibc needs --host-mpi", "give both options, or leave out --host-glibc"
+        )
 
 
 def show_host_mpi(
