@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,8 @@ from sundog.store.store import Store
 from sundog.transfer.importer import import_image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sundog.store.locks import Locks
 
 
