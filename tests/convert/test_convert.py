@@ -339,6 +339,7 @@ def test_messages(sources: Place, arguments: list[str], message: str) -> None:
     ("arguments", "hint"),
     [
         (["source", "./bin"], "it is not replaced, because its files may be needed: "),
+        (["source", "other"], "the name decides; -i FMT and -o FMT decide otherwise, such as "),
         (["source", "-o", "dir", "./source.tar"], "remove it, or name another output; "),
         (["source", "-o", "tar", "./source.dir"], "remove it, or name another output; "),
         (["source", "--no-clobber", "./source.tar"], "name another output, or leave out "),

@@ -41,7 +41,10 @@ def check_output(
     Raises UsageError if both formats are the same.
     """
     if source.format == target.format:
-        raise UsageError("input and output formats must be different")
+        raise UsageError(
+            "input and output formats must be different",
+            "the name decides; -i FMT and -o FMT decide otherwise, such as -o dir",
+        )
     if target.is_stream:
         if sys.stdout.isatty():
             raise UsageError("standard output is a terminal", "name a file, or redirect it")
