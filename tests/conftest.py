@@ -274,6 +274,14 @@ def run_program(
     return done
 
 
+def until(condition: Callable[[], object], what: str = "", seconds: float = 60) -> None:
+    """Wait until ``condition`` is true; fail with the text ``what`` if that takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
 def podman_options(subcommand: str) -> list[str]:
     """Return the long options of a subcommand of podman, as its help has them."""
     text = run_program(["podman", subcommand, "--help"]).stdout

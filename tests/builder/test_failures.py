@@ -24,7 +24,7 @@ from sundog.errors import (
     UsageError,
 )
 from tests.builder.conftest import LINE, announced
-from tests.conftest import KILLS, command
+from tests.conftest import KILLS, command, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,13 +139,6 @@ def processes(command_line: str) -> list[int]:
     return found
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def start_build(workshop: Workshop, storage: Path, dockerfile: str) -> subprocess.Popen[str]:
     path = workshop.context.parent / "Dockerfile"
     path.write_text(dockerfile)
@@ -174,7 +167,7 @@ def test_interrupted(
     """^C goes to the whole group, ``kill`` only to the process."""
     marker = f"sleep 98765{number}{os.getpid()}"  # other workers run the same test
     build = start_build(workshop, storage, f"FROM bb\nRUN trap '' INT TERM; {marker} & {marker}\n")
-    wait_for(lambda: len(processes(marker)) >= 2)
+    until(lambda: len(processes(marker)) >= 2)
     if whole_group:
         os.killpg(build.pid, number)
     else:
@@ -189,10 +182,10 @@ def test_interrupted(
 def test_killed_build_takes_its_processes_along(workshop: Workshop, storage: Path) -> None:
     marker = f"sleep 987651{os.getpid()}"
     build = start_build(workshop, storage, f"FROM bb\nRUN {marker} & {marker}\n")
-    wait_for(lambda: len(processes(marker)) >= 2)
+    until(lambda: len(processes(marker)) >= 2)
     os.kill(build.pid, signal.SIGKILL)
     build.communicate(timeout=20)
-    wait_for(lambda: not processes(marker))
+    until(lambda: not processes(marker))
 
 
 SIX_STEPS = """\

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cluster.conftest import SMALL, Slurm
-from tests.conftest import HELPER, RootHelper
+from tests.conftest import HELPER, RootHelper, until
 from tests.launcher.test_terminal import Terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = pytest.mark.slow
 
 EVERYWHERE = ("srun", "-N4", "-n16", "--ntasks-per-node=4")
-SECONDS = 60
 FILE_SERVER = "sundog-fuse"
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 def file_servers(image: Path) -> list[int]:
@@ -61,8 +48,13 @@ def test_one_file_on_all_nodes(slurm: Slurm) -> None:
 
 
 def test_the_ranks_of_a_node_share_a_container(slurm: Slurm) -> None:
-    # The kernel gives the number of a namespace again when the namespace is gone.
-    show = "echo $SLURM_NODEID-$(readlink /proc/self/ns/mnt)"
+    """Each rank waits for the others: a group ends with its last member."""
+    ready = slurm.directory / "ranks"
+    ready.mkdir()
+    show = (
+        "echo $SLURM_NODEID-$(readlink /proc/self/ns/mnt);"
+        f" touch {ready}/$SLURM_PROCID; until [ $(ls {ready} | wc -l) = 8 ]; do sleep 0.1; done"
+    )
     done = slurm.run(
         "srun",
         "-N2",

@@ -6,13 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command, run_program
+from tests.conftest import command, run_program, until
 from tests.convert.formats import (
     CAPABILITY,
     ODD,
@@ -26,8 +25,6 @@ from tests.convert.test_convert import Place
 from tests.layer.archives import MTIME, Entry, directory, file, hard_link, symlink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.convert.formats import Found
 
 # It keeps the options that it is called with, each in a line.
@@ -359,11 +356,11 @@ def test_the_program_ends_with_the_conversion(place: Place, number: signal.Signa
             cwd=place.path,
             env=os.environ | place.environment,
         )
-        wait_for(lambda: (place.path / "pid").exists() or process.poll() is not None)
+        until(lambda: (place.path / "pid").exists() or process.poll() is not None)
         process.send_signal(number)
         assert process.wait(60) == -number
         pid = int((place.path / "pid").read_text())
-        wait_for(lambda: has_ended(pid))
+        until(lambda: has_ended(pid))
     finally:
         program(place, NOTING)
     assert (place.path / "kept.sqfs").read_bytes() == b"old"
@@ -371,10 +368,3 @@ def test_the_program_ends_with_the_conversion(place: Place, number: signal.Signa
         for path in place.path.glob("*.part"):
             path.unlink()
     assert place.left() == []
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

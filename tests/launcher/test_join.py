@@ -4,13 +4,13 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sundog.container.child import children_of
+from tests.conftest import until
 from tests.launcher.compiled import Argument, Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.storages import make_storage
@@ -218,14 +218,6 @@ def test_a_killed_first_keeps_nobody_waiting(node: Node, kind: str) -> None:
     output, messages = peer.communicate(timeout=60)
     assert (peer.returncode, output, messages) == (0, b"", b"")
     has_ended(keeper)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_64_peers_at_once(node: Node) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sundog.record.owners import read_owners
-from tests.launcher.test_join import Node, Peer, end, has_ended, node, until
+from tests.conftest import until
+from tests.launcher.test_join import Node, Peer, end, has_ended, node
 from tests.launcher.test_notify_signals import alive, wait_until_dead
 
 __all__ = ["node"]

@@ -6,14 +6,13 @@ import copy
 import json
 import os
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import command, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,15 +139,7 @@ class Runtime:
 
     def await_status(self, container: str, wanted: str) -> None:
         """Wait until a container has the status."""
-        wait_until(lambda: self.status(container) == wanted)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` is true."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        until(lambda: self.status(container) == wanted)
 
 
 @pytest.fixture

@@ -15,11 +15,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Completed, Runner, command, run_program
-from tests.oci_runtime.conftest import Json, Runtime, wait_until
+from tests.conftest import Completed, Runner, command, run_program, until
+
+if TYPE_CHECKING:
+    from tests.oci_runtime.conftest import Json, Runtime
 
 pytestmark = pytest.mark.slow
 
@@ -327,7 +330,7 @@ def test_slurm_with_bundles(
             done = subprocess.run(query, env=slurm_environment, capture_output=True, check=False)
             return str(json.loads(done.stdout)["status"]) if not done.returncode else ""
 
-        wait_until(lambda: status() == "running")
+        until(lambda: status() == "running")
         assert task.stdout is not None
         assert task.stdout.read() == "3/a b'\"$HOME\nof the step\n"
     assert task.returncode == 7
@@ -336,7 +339,7 @@ def test_slurm_with_bundles(
     config["process"]["args"] = ["sleep", "80"]
     (spool / "config.json").write_text(json.dumps(config))
     with subprocess.Popen(argv, env=slurm_environment, cwd=spool) as killed:
-        wait_until(lambda: status() == "running")
+        until(lambda: status() == "running")
         subprocess.run(step.line("RunTimeKill", []), env=slurm_environment, check=True)
         assert killed.wait() == 128 + 15
     done = subprocess.run(step.line("RunTimeDelete", []), env=slurm_environment, check=False)
@@ -381,7 +384,7 @@ def test_slurm_with_names(given: str, slurm_environment: Mapping[str, str], tmp_
     with subprocess.Popen(
         step.line("RunTimeRun", ["sleep", "81"]), env=environment, cwd=spool
     ) as task:
-        wait_until(lambda: Path(f"/proc/{task.pid}/cmdline").read_bytes() == b"sleep\x0081\0")
+        until(lambda: Path(f"/proc/{task.pid}/cmdline").read_bytes() == b"sleep\x0081\0")
         subprocess.run(step.line("RunTimeKill", [], p=str(task.pid)), check=True)
         assert task.wait() == -15
 

@@ -10,11 +10,14 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command
-from tests.oci_runtime.conftest import Json, Runtime, wait_until
+from tests.conftest import command, until
+
+if TYPE_CHECKING:
+    from tests.oci_runtime.conftest import Json, Runtime
 
 Bundle = Callable[..., Path]
 
@@ -149,7 +152,7 @@ def test_delete_of_a_created_container(oci: Runtime, bundle: Bundle) -> None:
     oci("create", "-b", bundle(), "c")
     pid = oci("state", "c").json()["pid"]
     oci("delete", "c")
-    wait_until(lambda: not Path(f"/proc/{pid}/ns/user").exists() or is_zombie(pid))
+    until(lambda: not Path(f"/proc/{pid}/ns/user").exists() or is_zombie(pid))
     assert oci("delete", "c", check=False).status == 1
     oci("delete", "--force", "c")  # as runc: nothing to do
 
@@ -196,7 +199,7 @@ def test_nothing_is_left(oci: Runtime, bundle: Bundle, own_pids: bool) -> None:
     oci("start", "c")
     oci.await_status("c", "stopped")
     oci("delete", "c")
-    wait_until(lambda: not running("sleep\x0098765"))
+    until(lambda: not running("sleep\x0098765"))
 
 
 def running(text: str) -> bool:
@@ -215,7 +218,7 @@ def test_kill_all(oci: Runtime, bundle: Bundle) -> None:
 
     oci("create", "-b", bundle("sleep 98764 & sleep 98764; true", change), "c")
     oci("start", "c")
-    wait_until(lambda: len(oci("ps", "c").stdout.split()) == 3)
+    until(lambda: len(oci("ps", "c").stdout.split()) == 3)
     oci("kill", "--all", "c", "KILL")
     oci.await_status("c", "stopped")
     assert not running("sleep\x0098764")
@@ -275,7 +278,7 @@ def test_a_killed_create(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     path = bundle("", lambda config: config.update(hooks={"createRuntime": [hook]}))
     argv = [*oci.argv(), "create", "-b", str(path), "c"]
     with subprocess.Popen(argv) as create:
-        wait_until((oci.root / "c/state.json").exists)
+        until((oci.root / "c/state.json").exists)
         assert oci.status("c") == "creating"
         create.kill()
     # Open it, so that the hook ends, too.

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from sundog.errors import SundogError
 from sundog.oci_runtime.specification import SIZE_LIMIT, parse_configuration, parse_process
-from tests.oci_runtime.conftest import CONFIG, Json, Runtime, wait_until
+from tests.conftest import until
+from tests.oci_runtime.conftest import CONFIG, Json, Runtime
 
 Bundle = Callable[..., Path]
 
@@ -611,7 +612,7 @@ def test_console_socket(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert stat.S_ISCHR(os.fstat(master).st_mode)
     os.close(master)
     listener.close()
-    wait_until(lambda: oci.status("c") == "stopped")
+    until(lambda: oci.status("c") == "stopped")
 
 
 def test_features(oci: Runtime) -> None:
