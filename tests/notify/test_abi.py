@@ -17,6 +17,7 @@ from sundog.emulation.notify.handlers.stat import DIRENT
 from sundog.emulation.notify.seccomp import listener
 from sundog.emulation.notify.seccomp.program import MAKES_FILE, SO_PEERGROUPS
 from sundog.emulation.notify.state import files
+from sundog.emulation.notify.supervisor import COMPANION
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_I386, NOTIFY_X86_64
 from sundog.emulation.notify.tracee.narrow import OLD_STAT, SHORT_STAT, STAT64
 from sundog.emulation.syscalls import SYSCALL_ABIS
@@ -25,7 +26,7 @@ from tests.kernel import libseccomp
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
-SUPERVISED = [*NOTIFY_ABIS.values(), *(c for abi in NOTIFY_ABIS.values() for c in abi.companions)]
+SUPERVISED = [abi for native in NOTIFY_ABIS.values() for abi in native.supervised()]
 ABIS = pytest.mark.parametrize("abi", SUPERVISED, ids=lambda abi: abi.name)
 
 NARROW_STATS = {"stat64": STAT64, "stat": SHORT_STAT, "__old_kernel_stat": OLD_STAT}
@@ -124,10 +125,13 @@ def test_every_abi_has_a_filter(abi: NotifyAbi) -> None:
     assert (abi.arch, abi.big_endian) == (seen.arch, seen.big_endian)
 
 
-def test_a_key_is_the_first_word_of_a_notification() -> None:
-    data = struct.pack("=iI", 102, NOTIFY_I386.arch)
-    assert NOTIFY_I386.key(102) == memoryview(data).cast("Q")[0]
-    assert NOTIFY_I386.key(102) != NOTIFY_X86_64.key(102)
+def test_the_loop_tells_the_companion_by_one_byte() -> None:
+    assert all(abi.arch & 0xFF != abi.companion.arch & 0xFF for abi in SUPERVISED if abi.companion)
+    assert max(number for abi in SUPERVISED for number in abi.numbers.values()) < COMPANION
+    for abi in (NOTIFY_X86_64, NOTIFY_I386):
+        data = struct.pack("=QIIiIQ6Q", 1, 2, 0, abi.numbers["statx"], abi.arch, 0, *range(6))
+        assert data[listener.MACHINE] == abi.arch & 0xFF
+        assert memoryview(data).cast("I")[listener.NUMBER] == abi.numbers["statx"]
 
 
 PROGRAM = r"""

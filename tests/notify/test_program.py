@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 PROGRAM = Program(notify_program(NOTIFY_X86_64))
 NATIVE = next(abi for abi in SYSCALL_ABIS if abi.name == NOTIFY_X86_64.name)
 ENOSYS = SECCOMP_RET_ERRNO | 38
-SUPERVISED = [
-    (abi, native) for native in NOTIFY_ABIS.values() for abi in (native, *native.companions)
-]
+SUPERVISED = [(abi, native) for native in NOTIFY_ABIS.values() for abi in native.supervised()]
 
 
 def verdict(program: Program, number: int, *args: int, abi: Abi = NATIVE) -> int:

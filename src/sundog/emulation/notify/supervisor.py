@@ -21,10 +21,11 @@ from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
 from sundog.emulation.notify.seccomp.listener import (
-    CALL,
     CONTINUE_WORD,
     EMPTY_NOTIFICATION,
+    MACHINE,
     NOTIFICATION,
+    NUMBER,
     RESULT_WORD,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
@@ -61,6 +62,8 @@ EXPECTED_ERRORS = frozenset(
 )
 
 MAX_REPORTED = 20
+
+COMPANION = 1 << 10  # no number of a call has this bit
 
 
 class Statistics:
@@ -102,7 +105,7 @@ class Supervisor:
     def __init__(self, state: "State", report: "Callable[[str], None]") -> None:
         self._state = state
         self._report = report
-        # By the key of a call, which is its number and its architecture (NotifyAbi.key).
+        # By number; calls of the companion ABI have COMPANION in theirs.
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
@@ -112,19 +115,20 @@ class Supervisor:
         families = {family: family(state).calls() for family in FAMILIES}
         common = {name: handler for calls in families.values() for name, handler in calls.items()}
         rootless = {"fstat", *families[IdentityHandlers]}
-        for abi in (state.abi, *state.abi.companions):
-            prefix = "" if abi is state.abi else f"{abi.name}:"
+        for abi in state.abi.supervised():
+            prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)
             for name, handler in handlers_of(abi, state, common).items():
-                key, call = abi.key(abi.numbers[name]), abi.call(name)
-                self._handlers[key] = handler
-                self._names[key] = prefix + name
+                number, call = abi.numbers[name] | mark, abi.call(name)
+                self._handlers[number] = handler
+                self._names[number] = prefix + name
                 if call in rootless:
-                    self._rootless.add(key)
+                    self._rootless.add(number)
                 if call in families[StatHandlers]:
-                    self._showing.add(key)
+                    self._showing.add(number)
                 if call in families[ExecuteHandlers]:
-                    self._starting.add(key)
-        self._counts = dict.fromkeys(self._handlers, 0)
+                    self._starting.add(number)
+        self._machine = state.abi.arch & 0xFF
+        self._counts = [0] * (max(self._handlers) + 1)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -136,7 +140,7 @@ class Supervisor:
         cpu, wall = time.process_time(), time.monotonic()
         self._loop()
         return Statistics(
-            {self._names[key]: count for key, count in self._counts.items() if count},
+            {self._names[number]: count for number, count in enumerate(self._counts) if count},
             self._incidents,
             time.process_time() - cpu,
             time.monotonic() - wall,
@@ -146,13 +150,14 @@ class Supervisor:
         """Do the work.  The supervisor spends its time here, so the loop calls few functions."""
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
+        machine = self._machine
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
         unpack = NOTIFICATION.unpack_from
         exchange = Exchange()
         buffer, notification = exchange.buffer, exchange.notification
-        words = exchange.words
+        numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
         showing, showing_or_starting = self._showing, self._showing | self._starting
         # Calls to which the kernel's own answer is right.  That depends on what only handlers
@@ -169,27 +174,29 @@ class Supervisor:
                 if listener.is_over(error):
                     return
                 continue
-            call = words[CALL]
-            counts[call] += 1
-            if call in passed_on:
+            number = numbers[NUMBER]
+            if buffer[MACHINE] != machine:
+                number |= COMPANION
+            counts[number] += 1
+            if number in passed_on:
                 answer = CONTINUE
             else:
                 fields = unpack(notification)
                 listener.cookie, thread = fields[:2]
                 args = fields[2:]
                 try:
-                    if paths.elsewhere and call not in rootless:
-                        answer = self._answer_elsewhere(handlers[call], thread, args)
+                    if paths.elsewhere and number not in rootless:
+                        answer = self._answer_elsewhere(handlers[number], thread, args)
                     else:
-                        answer = handlers[call](thread, args)
+                        answer = handlers[number](thread, args)
                 except KernelAnswers:
                     answer = CONTINUE
                 except OSError as error:
                     if error.errno not in EXPECTED_ERRORS:
-                        self._note_incident(call, error)
+                        self._note_incident(number, error)
                     answer = CONTINUE
                 except Exception as error:
-                    self._note_incident(call, error)
+                    self._note_incident(number, error)
                     answer = CONTINUE
                 if by_inode or linked:
                     passed_on = nothing
@@ -223,7 +230,7 @@ class Supervisor:
         finally:
             paths.leave_root()
 
-    def _note_incident(self, call: int, error: Exception) -> None:
+    def _note_incident(self, number: int, error: Exception) -> None:
         self._incidents += 1
         if self._incidents > MAX_REPORTED:
             return
@@ -231,4 +238,4 @@ class Supervisor:
         while trace is not None:
             where = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
             trace = trace.tb_next
-        self._report(f"notify: {self._names[call]}: {error!r} at {where}")
+        self._report(f"notify: {self._names[number]}: {error!r} at {where}")

@@ -38,10 +38,10 @@ SECCOMP_IOCTL_NOTIF_SET_FLAGS = IOC_WRITE | 0x82104
 
 # struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, instruction_pointer,
 # args[6].  The format leaves out flags, nr, arch and instruction_pointer; nr is the word of 32 bits
-# at NUMBER, and nr and arch together the word of 64 bits at CALL.
+# at NUMBER, and the low byte of arch, which is that of the machine's number in ELF, is at MACHINE.
 NOTIFICATION = Struct("=QI20x6Q")
 NUMBER = 4
-CALL = 2
+MACHINE = 20 if sys.byteorder == "little" else 23
 # RECV wants a zeroed structure.
 EMPTY_NOTIFICATION = bytes(NOTIFICATION.size)
 # struct seccomp_notif_resp: id, val, error, flags.

@@ -145,7 +145,7 @@ def notify_program(
     naming = NAMING if follow_names else ()
     by_name = {abi.name: abi for abi in SYSCALL_ABIS}
     source = [load(DATA_ARCH)]
-    for supervised in (notify_abi, *notify_abi.companions):
+    for supervised in notify_abi.supervised():
         abi = by_name.pop(supervised.name)
         source += supervised_block(supervised, abi, naming, fake_sync=fake_sync)
     for abi in by_name.values():

@@ -2,12 +2,10 @@
 
 One ``NotifyAbi`` describes the calls of one architecture, and all else in ``notify`` is common to
 all.  The supervisor is a 64-bit process.  Its tracees have its own ABI, or the ABI of 32-bit
-programs on the same machine (``companions``).  Both have the machine's byte order.
+programs on the same machine (``companion``).  Both have the machine's byte order.
 Sources: ``arch/*/include/uapi/asm/stat.h``, ``arch/*/include/uapi/asm/socket.h``, ``kernel/fork.c``
 (CONFIG_CLONE_BACKWARDS*).
 """
-
-import sys
 
 from sundog.emulation.notify.tracee.numbers import numbers_of
 from sundog.emulation.syscalls import SYSCALL_ABIS
@@ -61,15 +59,15 @@ class NotifyAbi:
             O_LARGEFILE
     has_stat
             whether every kernel has stat calls beside statx(2)
-    companions
-            the other ABIs whose programs the kernel runs, and ``notify`` supervises
+    companion
+            the ABI of the machine's 32-bit programs, if ``notify`` supervises them
     """
 
     __slots__ = (
         "arch",
         "big_endian",
         "clone_flags",
-        "companions",
+        "companion",
         "has_stat",
         "large_file",
         "long_size",
@@ -92,7 +90,7 @@ class NotifyAbi:
         peer_credentials: int = 17,
         large_file: int = 0o100000,
         has_stat: bool = True,
-        companions: "tuple[NotifyAbi, ...]" = (),
+        companion: "NotifyAbi | None" = None,
     ) -> None:
         seen = next(abi for abi in SYSCALL_ABIS if abi.name == name)
         self.name = name
@@ -106,7 +104,11 @@ class NotifyAbi:
         self.peer_credentials = peer_credentials
         self.large_file = large_file
         self.has_stat = has_stat
-        self.companions = companions
+        self.companion = companion
+
+    def supervised(self) -> "list[NotifyAbi]":
+        """Return the ABIs whose programs a supervisor with this one supervises."""
+        return [self] if self.companion is None else [self, self.companion]
 
     def call(self, name: str) -> str:
         """Return the name by which handlers and filter know the call that is ``name`` here."""
@@ -118,14 +120,6 @@ class NotifyAbi:
         for name, number in self.numbers.items():
             found.setdefault(self.other_names.get(name, name), []).append(number)
         return found
-
-    def key(self, number: int) -> int:
-        """Return what tells a call from all others: number and architecture.
-
-        It is the word of 64 bits with which struct seccomp_data begins.
-        """
-        order = sys.byteorder
-        return int.from_bytes(number.to_bytes(4, order) + self.arch.to_bytes(4, order), order)
 
 
 # A 32-bit architecture has more than one generation of a call: IDs, sizes or times became wider.
@@ -157,7 +151,7 @@ NOTIFY_X86_64 = NotifyAbi(
     "x86_64",
     numbers_of("x86_64"),
     STAT_X86_64,
-    companions=(NOTIFY_I386,),
+    companion=NOTIFY_I386,
 )
 NOTIFY_AARCH64 = NotifyAbi(
     "aarch64",
