@@ -11,7 +11,8 @@ from sundog.emulation.notify.state import watches as watches_module
 from sundog.emulation.notify.state.files import Files, Status
 from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.state.watches import Watches
-from sundog.emulation.notify.tracee.abi import NOTIFY_X86_64
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.kernel.numbers import process_abi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ class Made:
     def __init__(self, directory: Path, watches: Watches) -> None:
         self._directory = directory
         self.watches = watches
-        self._files = Files(NOTIFY_X86_64)
+        self._files = Files(NOTIFY_ABIS[process_abi()])
         self.told: list[Record] = []
 
     def status(self, name: str) -> Status:

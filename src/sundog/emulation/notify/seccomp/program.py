@@ -36,6 +36,7 @@ from sundog.emulation.syscalls import (
     syscall_numbers,
 )
 from sundog.kernel.namespaces import CLONE_NEWNS
+from sundog.kernel.numbers import ABIS
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
 
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
@@ -148,9 +149,12 @@ def notify_program(
     for supervised in notify_abi.supervised():
         abi = by_name.pop(supervised.name)
         source += supervised_block(supervised, abi, naming, fake_sync=fake_sync)
+    # Programs of other architectures can't run here.
+    machine = next(names for names in ABIS.values() if notify_abi.name in names)
     for abi in by_name.values():
-        source += guard_block(abi, notify_abi.numbers)
-        source += architecture_block([abi], fake_sync)
+        if abi.name in machine or abi.arch == notify_abi.arch:
+            source += guard_block(abi, notify_abi.numbers)
+            source += architecture_block([abi], fake_sync)
     return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
 
 

@@ -148,6 +148,8 @@ NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("rt_sigqueueinfo",    ( 129,  178,  177,  178,  138)),
     ("rt_tgsigqueueinfo",  ( 297,  335,  322,  330,  240)),
     # roots and namespaces
+    ("chdir",              (  80,   12,   12,   12,   49)),
+    ("fchdir",             (  81,  133,  133,  133,   50)),
     ("chroot",             ( 161,   61,   61,   61,   51)),
     ("pivot_root",         ( 155,  217,  203,  217,   41)),
     ("setns",              ( 308,  346,  350,  339,  268)),
@@ -174,12 +176,16 @@ NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
 )
 # fmt: on
 
+# Transposed once: every start with ``notify`` loads this module.
+NUMBERED_CALLS = [name for name, _ in NOTIFY_NUMBERS]
+NUMBERS_BY_COLUMN = dict(
+    zip(NUMBER_COLUMNS, zip(*[row for _, row in NOTIFY_NUMBERS], strict=True), strict=True)
+)
+
 
 def numbers_of(column: str, lacking: tuple[str, ...] = ()) -> dict[str, int]:
     """Return the number of each call in ``column``, without the calls in ``lacking``."""
-    index = NUMBER_COLUMNS.index(column)
+    found = dict(zip(NUMBERED_CALLS, NUMBERS_BY_COLUMN[column], strict=True))
     return {
-        name: numbers[index]
-        for name, numbers in NOTIFY_NUMBERS
-        if numbers[index] != NONE and name not in lacking
+        name: number for name, number in found.items() if number != NONE and name not in lacking
     }
