@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts import packages
-from scripts.bases import alpine, bootstrap, busybox, debian, mpi, mpich, pacman, rpm
+from scripts.bases import alpine, bootstrap, busybox, debian, i386, mpi, mpich, pacman, rpm
 from scripts.place import WorkshopError, atomically, digest, find, own
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ MAKERS = {
     "alpine": Maker(alpine.NEEDS, ("alpine.py", "apk.py"), alpine.make),
     "busybox": Maker(busybox.NEEDS, ("busybox.py",), busybox.make),
     "debian": Maker(bootstrap.needs(), ("debian.py", "bootstrap.py"), debian.make),
-    "debian-i386": Maker(
-        [*bootstrap.needs(), "arch-test"], ("debian.py", "bootstrap.py"), debian.make_i386
-    ),
+    "debian-i386": Maker(i386.NEEDS, ("i386.py", "debian.py"), i386.make),
     "mpi": Maker(mpi.NEEDS, ("mpi.py", "bootstrap.py", "mpi/*"), mpi.make),
     "mpich": Maker(mpich.NEEDS, ("mpich.py",), mpich.make),
     "pacman": Maker(pacman.NEEDS, ("pacman.py", "bootstrap.py", "pacman/*"), pacman.make),
