@@ -129,7 +129,13 @@ def test_verdicts_of_other_abis(
 
 
 # The ABIs that a machine runs, and the supervisor does not know.
-OTHERS = [("x32", NOTIFY_ABIS["x86_64"]), ("arm", NOTIFY_ABIS["aarch64"])]
+OTHERS = [
+    (abi, Program(notify_program(NOTIFY_ABIS[native])))
+    for other, native in (("x32", "x86_64"), ("arm", "aarch64"))
+    for abi in SYSCALL_ABIS
+    if abi.name == other
+]
+PLAIN = Program(fake_root_program())
 
 
 @given(
@@ -138,14 +144,13 @@ OTHERS = [("x32", NOTIFY_ABIS["x86_64"]), ("arm", NOTIFY_ABIS["aarch64"])]
     args=st.tuples(*[st.integers(0, (1 << 64) - 1) | st.just(RLIMIT_LOCKS)] * 6),
 )
 def test_other_abis_get_the_seccomp_mode_and_no_way_around(
-    other: tuple[str, NotifyAbi], number: int, args: tuple[int, ...]
+    other: tuple[Abi, Program], number: int, args: tuple[int, ...]
 ) -> None:
-    name, native = other
-    abi = next(each for each in SYSCALL_ABIS if each.name == name)
+    abi, program = other
     number |= abi.number_bit  # only this bit tells x32 from x86-64
-    found = verdict(Program(notify_program(native)), number, *args, abi=abi)
+    found = verdict(program, number, *args, abi=abi)
     assert found != SECCOMP_RET_USER_NOTIF
-    plain = verdict(Program(fake_root_program()), number, *args, abi=abi)
+    plain = verdict(PLAIN, number, *args, abi=abi)
     # The notify filter guards the tag and io_uring, too.
     assert found == plain or (plain == SECCOMP_RET_ALLOW and found in (SECCOMP_RET_ERRNO, ENOSYS))
 
