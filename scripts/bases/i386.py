@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from scripts.bases.bootstrap import SUITE, apt_settings
+from scripts.bases.bootstrap import LEFT_OUT, SUITE, apt_settings
 from scripts.bases.debian import HOOK
 from scripts.packages import TOOLS
 from scripts.place import WorkshopError
@@ -26,6 +26,7 @@ def make(out: Path) -> None:
         raise WorkshopError(f"no mirror of {SUITE}\nhint: apt-get update")
     source = f"deb {mirrors[0]} {SUITE} main"
     options = ["--quiet", "--mode=root", "--variant=apt", "--format=tar", "--architectures=i386"]
+    options += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in LEFT_OUT]
     done = subprocess.run(
         ["mmdebstrap", *options, f"--customize-hook={HOOK}", SUITE, str(out), source],
         env=os.environ | TOOLS | {"APT_SETTINGS": apt_settings()},
