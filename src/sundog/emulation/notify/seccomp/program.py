@@ -146,6 +146,12 @@ def notify_program(
     return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
 
 
+def conditional_calls(abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
+    """Return the calls that ``abi`` notifies depending on their arguments, with the tests."""
+    conditional = {**CONDITIONAL, "clone": ((abi.clone_flags, CLONE_NEWNS, ()),)}
+    return {call: tests for call, tests in conditional.items() if call in abi.numbers}
+
+
 def native_block(
     notify_abi: NotifyAbi, native: Abi, naming: tuple[str, ...], *, fake_sync: bool
 ) -> list[Line]:
@@ -159,12 +165,11 @@ def native_block(
         **dict.fromkeys(FAKED, "fake"),
         **dict.fromkeys(ABSENT, "absent"),
     }
-    conditional = {**CONDITIONAL, "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),)}
     source = [compare(native.arch, "", "others"), load(DATA_NR)]
     source += [compare(numbers[call], where) for call, where in verdicts.items() if call in numbers]
     if fake_sync:
         source += [compare(n, "fake") for n in syscall_numbers(SYNC_CALLS, native).values()]
-    tested = {call: tests for call, tests in conditional.items() if call in numbers}
+    tested = conditional_calls(notify_abi)
     source += [compare(numbers[call], f"test {call}") for call in tested]
     source += [load(DATA_ARCH), jump("others")]
     for call, tests in tested.items():
