@@ -19,8 +19,17 @@ from sundog.oci.fields import Fields, parse_json
 
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.abi import NotifyAbi
+    from sundog.oci.fields import JsonObject
 
 CONFIG = "config.json"
+# Those that podman gives to root by default.  The kernel obeys them where it answers by itself: the
+# permissions of files and directories, chroot(2).
+CAPABILITIES = (
+    *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL"),
+    *("CAP_NET_BIND_SERVICE", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"),
+    "CAP_SYS_CHROOT",
+)
+_SETS = ("bounding", "effective", "permitted")
 LARGEST_CONFIG = 16 << 20  # bytes
 _RUNC_INDENT = "\t"
 
@@ -28,8 +37,9 @@ _RUNC_INDENT = "\t"
 def edit_bundle(bundle: bytes, abi: NotifyAbi, listener: str, metadata: Metadata) -> None:
     """Make a runtime build the filter for ``bundle``, and send it to ``listener``.
 
-    Without ``metadata.changes``, the container's records are kept in its root, unless the root is
-    read-only.  Replaces the file as a whole.  Raises RuntimeConfigError and OSError.
+    The process also gets CAPABILITIES.  Without ``metadata.changes``, the container's records are
+    kept in its root, unless the root is read-only.  Replaces the file as a whole.  Raises
+    RuntimeConfigError and OSError.
     """
     path = os.path.join(bundle, CONFIG.encode())
     with open(path, "rb") as file:
@@ -48,5 +58,17 @@ def edit_bundle(bundle: bytes, abi: NotifyAbi, listener: str, metadata: Metadata
         metadata = Metadata(metadata.owners, changes)
     profile = seccomp_profile(abi, listener, metadata.pack())
     config["linux"] = {**fields.mapping("linux"), "seccomp": profile}
+    process = fields.mapping("process")
+    if process:
+        config["process"] = {**process, "capabilities": _raised(process)}
     text = json.dumps(config, indent=_RUNC_INDENT)
     replace_file(path, text.encode() + b"\n", mode=mode)
+
+
+def _raised(process: JsonObject) -> JsonObject:
+    """Return the capabilities of ``process`` with CAPABILITIES.  Raises RuntimeConfigError."""
+    fields = Fields(process, f"{CONFIG}: process", RuntimeConfigError)
+    sets = fields.mapping("capabilities")
+    given = Fields(sets, f"{CONFIG}: process: capabilities", RuntimeConfigError)
+    raised = {name: sorted({*(given.strings(name) or ()), *CAPABILITIES}) for name in _SETS}
+    return {**sets, **raised}

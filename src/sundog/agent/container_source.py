@@ -10,6 +10,7 @@ import os
 from select import EPOLLIN, epoll
 from typing import TYPE_CHECKING
 
+from sundog.agent.entrance import Beginning
 from sundog.emulation.notify.seccomp.listener import NotificationSource, wake_synchronously
 from sundog.kernel.descriptors import receive_message
 
@@ -23,10 +24,14 @@ class ContainerSource(NotificationSource):
     """The listeners of one container; the container has ended when none is left."""
 
     def __init__(self, listener: int, further: socket) -> None:
-        """Listen to ``listener``, and to those that come through ``further``.  Raises OSError."""
+        """Listen to ``listener``, and to those that come through ``further``.  Raises OSError.
+
+        The first process has executed its program; the others have not.
+        """
         super().__init__(listener, must_poll=True)
         self._further = further
         self._listeners: set[int] = set()
+        self._beginning: dict[int, Beginning] = {}
         self._ready: list[int] = []
         self._epoll = epoll()
         self._epoll.register(further.fileno(), EPOLLIN)
@@ -41,7 +46,7 @@ class ContainerSource(NotificationSource):
                 if fd not in self._listeners:
                     self._take()
                 elif events & EPOLLIN:
-                    self._ready.append(fd)
+                    self._hear(fd)
                 else:
                     self._remove(fd)
         self.fd = self._ready.pop()
@@ -51,12 +56,23 @@ class ContainerSource(NotificationSource):
         """Return False: only ``wait`` tells that."""
         return False
 
+    def _hear(self, listener: int) -> None:
+        """Take note of a call, or leave it to the kernel."""
+        begins = self._beginning.get(listener)
+        if begins is None:
+            self._ready.append(listener)
+            return
+        begins.leave_to_kernel()
+        if begins.is_over:
+            del self._beginning[listener]
+
     def _take(self) -> None:
         """Take a further listener."""
         message, received = receive_message(self._further, len(FURTHER))
         if not message:  # the agent has ended
             self._epoll.unregister(self._further.fileno())
         for fd in received:
+            self._beginning[fd] = Beginning(fd)
             self._add(fd)
 
     def _add(self, listener: int) -> None:
@@ -67,4 +83,5 @@ class ContainerSource(NotificationSource):
     def _remove(self, listener: int) -> None:
         self._epoll.unregister(listener)
         self._listeners.discard(listener)
+        self._beginning.pop(listener, None)
         os.close(listener)

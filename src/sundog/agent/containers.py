@@ -11,7 +11,7 @@ from select import POLLIN, poll
 from typing import TYPE_CHECKING
 
 from sundog.agent.container_source import ContainerSource
-from sundog.agent.entrance import enter_with_first_call
+from sundog.agent.entrance import enter_with_program
 from sundog.container.enter import forbid_imports
 from sundog.container.supervision import Start, answer_calls
 from sundog.emulation.notify.identity.capabilities import all_capabilities
@@ -82,7 +82,7 @@ def supervise(container: Supervised, report: Callable[[str], None]) -> None:
         manifest = read_records(metadata.owners)
     forbid_imports()
     host = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if not enter_with_first_call(container.listener, container.process, first, container.proc):
+    if not enter_with_program(container.listener, container.process, first, container.proc):
         return
     if records is None and not metadata.owners:
         manifest = own_records()

@@ -1,8 +1,8 @@
 """The way from the host into a container that another program has made: setns(2).
 
-The first process of a container may be closed to inspection until it executes the container's
-program, because it is a program of the host until then (crun).  Its calls up to there are about the
-runtime's own work, and the kernel answers them.
+The first process of a container is a program of the host until it executes the container's program.
+Until then it may be closed to inspection (crun), and it gives up capabilities and IDs, which the
+emulation has nothing to do with.  So the kernel answers its calls up to there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sundog.container.supervision import rootless
 from sundog.emulation.notify.seccomp.listener import (
     COOKIE,
     NOTIFICATION,
+    NUMBER,
     RESPONSE,
     SECCOMP_IOCTL_NOTIF_ID_VALID,
     SECCOMP_IOCTL_NOTIF_RECV,
@@ -27,11 +28,13 @@ from sundog.emulation.notify.seccomp.listener import (
     retried,
     send_descriptor,
 )
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
+from sundog.kernel.numbers import process_abi
 
-# setns(2) says EPERM, and /proc says EACCES, of a process that may not be inspected.
-_CLOSED = (errno.EPERM, errno.EACCES)
+_NUMBERS = NOTIFY_ABIS[process_abi()].numbers if process_abi() in NOTIFY_ABIS else {}
+_EXECUTES = {_NUMBERS.get(call) for call in ("execve", "execveat")}
 
 
 def detached_proc() -> int:
@@ -65,26 +68,52 @@ def is_listener(fd: int) -> bool:
     return True
 
 
-def enter_with_first_call(listener: int, process: int, number: int, proc: int) -> bool:
+def enter_with_program(listener: int, process: int, number: int, proc: int) -> bool:
     """Enter the namespaces and the root of a container when its program makes its first call.
 
     ``process`` is a pidfd of the container's first process, whose ID is ``number``.  ``proc`` is
     the /proc of its PID namespace.  Returns False if the container ended before.
     """
+    begins = Beginning(listener)
     events = poll()
     events.register(listener, POLLIN)
     while events.poll()[0][1] & POLLIN:
+        if not begins.is_over:
+            begins.leave_to_kernel()
+            continue
         try:
             _enter(process, number, proc)
         except (KernelError, OSError) as error:
             if error.errno == errno.ESRCH:
                 return False
-            if error.errno not in _CLOSED:
-                raise
-            _leave_to_kernel(listener)
-        else:
-            return True
+            raise
+        return True
     return False
+
+
+class Beginning:
+    """The calls of a process up to its first execve(2): those of the runtime, on the host's side.
+
+    is_over     whether the last call was execve(2)
+    """
+
+    def __init__(self, listener: int) -> None:
+        self._listener = listener
+        self.is_over = False
+
+    def leave_to_kernel(self) -> None:
+        """Receive a call, and have the kernel answer it.  Raises OSError."""
+        notification = bytearray(NOTIFICATION.size)
+        try:
+            ioctl(self._listener, SECCOMP_IOCTL_NOTIF_RECV, notification)
+            cookie = NOTIFICATION.unpack_from(notification)[0]
+            response = RESPONSE.pack(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+            retried(self._listener, SECCOMP_IOCTL_NOTIF_SEND, response)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINTR):
+                raise  # else the caller has died, or a signal has interrupted it
+            return
+        self.is_over = memoryview(notification).cast("I")[NUMBER] in _EXECUTES
 
 
 def _enter(process: int, number: int, proc: int) -> None:
@@ -102,16 +131,3 @@ def _shares_users(number: int, proc: int) -> bool:
     """Tell whether this process is in the user namespace of the process ``number``."""
     own, other = (os.stat(b"%b/ns/user" % name, dir_fd=proc) for name in (b"self", b"%d" % number))
     return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
-
-
-def _leave_to_kernel(listener: int) -> None:
-    """Receive a call, and have the kernel answer it."""
-    notification = bytearray(NOTIFICATION.size)
-    try:
-        ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notification)
-        cookie = NOTIFICATION.unpack_from(notification)[0]
-        response = RESPONSE.pack(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
-        retried(listener, SECCOMP_IOCTL_NOTIF_SEND, response)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EINTR):
-            raise  # else the caller has died, or a signal has interrupted it

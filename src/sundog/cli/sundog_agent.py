@@ -68,7 +68,8 @@ def _print_profile(line: Line) -> int:
 
     metadata = Metadata(_path(line, "owners"), _path(line, "changes")).pack()
     profile = seccomp_profile(_abi(line), os.fsdecode(_socket(line)), metadata)
-    print_line(json.dumps(profile, indent=2))
+    for text in json.dumps(profile, indent=2).splitlines():
+        print_line(text)
     return 0
 
 
