@@ -8,6 +8,10 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
+
+from sundog.agent.reception import MOST_ENDS, Reception
+from sundog.errors import RuntimeConfigError
 from tests.conftest import command, run_program, until
 
 if TYPE_CHECKING:
@@ -35,9 +39,14 @@ GARBAGE = {
         1,
         "pid: -1 is not a size",
     ),
+    "large process": (
+        json.dumps({**STATE, "state": {"id": "x", "pid": 1 << 40}}).encode(),
+        1,
+        "is not a process ID",
+    ),
     "no descriptor": (json.dumps(STATE).encode(), 0, "no descriptor for seccompFd"),
     "another descriptor": (json.dumps(STATE).encode(), 1, "is no listener"),
-    "many descriptors": (json.dumps(STATE).encode(), 40, "too long"),
+    "many descriptors": (json.dumps(STATE).encode(), 40, "is no listener"),
     "metadata": (
         json.dumps({**STATE, "metadata": '{"owners": "relative"}'}).encode(),
         1,
@@ -49,22 +58,18 @@ GARBAGE = {
         "unknown field \\x1b[2J",
     ),
     "endless": (b" " * (3 << 20), 0, "too long"),
-    "pieces": (b"}" * 100, 0, "too many pieces"),
 }
 
 
-def send(path: Path, data: bytes, descriptors: int, piece: int = 1 << 16) -> None:
+def send(path: Path, data: bytes, descriptors: int) -> None:
     """Send ``data`` and so many descriptors as a runtime does; the agent may refuse the rest."""
     with socket.socket(socket.AF_UNIX) as connection, open(os.devnull, "rb") as null:
         connection.connect(str(path))
-        first, rest = data[:piece], data[piece:]
         try:
             if descriptors:
-                socket.send_fds(connection, [first], [null.fileno()] * descriptors)
+                socket.send_fds(connection, [data], [null.fileno()] * descriptors)
             else:
-                connection.sendall(first)
-            for start in range(0, len(rest), piece):
-                connection.sendall(rest[start : start + piece])
+                connection.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             pass
 
@@ -75,7 +80,7 @@ def test_garbage_hurts_nobody(containers: Runtimes, agent: RunningAgent) -> None
         silent.send(b"{")
         for name, (data, descriptors, complaint) in GARBAGE.items():
             printed = len(agent.printed)
-            send(agent.socket, data, descriptors, 1 if name == "pieces" else 1 << 16)
+            send(agent.socket, data, descriptors)
             until(lambda: agent.printed[printed:].endswith("\n"), name)  # noqa: B023 - runs at once
             assert complaint in agent.printed[printed:], name
         bundle = containers.bundle("one", agent.socket, "stat", "-c", "%u:%g", "/srv")
@@ -135,7 +140,7 @@ def test_places_that_are_taken_or_impossible(agent: RunningAgent, tmp_path: Path
     assert "is no socket" in refusal(f"--socket={file}")
     assert file.read_text() == "x"
     assert "at most 107 bytes" in refusal(f"--socket=/{'x' * 200}")
-    assert "No such file" in refusal(f"--socket={tmp_path}/none/agent.sock")
+    assert "No such file" in refusal("--socket=/none/agent.sock")
     assert "XDG_RUNTIME_DIR is not set" in refusal(env={"XDG_RUNTIME_DIR": ""})
     assert agent.process.poll() is None
 
@@ -155,8 +160,21 @@ def test_records_that_can_not_be_read(containers: Runtimes, agent: RunningAgent)
     fifo = containers.directory / "fifo"
     os.mkfifo(fifo)
     for place, complaint in ((fifo, "not a regular file"), ("/etc/passwd", "damaged records")):
-        name = os.path.basename(place)
+        name = f"of-{os.path.basename(place)}"
         bundle = containers.bundle(name, agent.socket, "true", options=(f"--owners={place}",))
         done = containers.run("runc", bundle, check=False)
         assert done.returncode != 0
         until(lambda: complaint in agent.printed, complaint)  # noqa: B023 - runs at once
+
+
+def test_a_message_in_too_many_pieces() -> None:
+    ours, theirs = socket.socketpair()
+    reception = Reception(ours)
+    try:
+        with pytest.raises(RuntimeConfigError, match="too many pieces"):
+            for _ in range(MOST_ENDS + 1):
+                theirs.send(b"}")
+                assert not reception.read()
+    finally:
+        reception.close()
+        theirs.close()

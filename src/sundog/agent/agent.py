@@ -58,7 +58,7 @@ class Container:
 
     def is_of(self, state: ProcessState) -> bool:
         """Tell whether ``state`` is about this container."""
-        return (state.container, state.first) == (self.state.container, self.state.first)
+        return state.container == self.state.container and state.first in (0, self.state.first)
 
     def close(self) -> None:
         """Close all descriptors."""
@@ -132,12 +132,14 @@ class Agent:
     def _serve(self, state: ProcessState, listener: int) -> None:
         """Give the ``listener`` to a supervisor: that of its container, or a new one."""
         try:
-            for container in self._containers:
-                if container.is_of(state):
-                    send_message(container.further, FURTHER, (listener,))
-                    return
-            self._start(state, listener)
-        except OSError as error:
+            known = [container for container in self._containers if container.is_of(state)]
+            if len(known) == 1:
+                send_message(known[0].further, FURTHER, (listener,))
+            elif state.first:
+                self._start(state, listener)
+            else:
+                raise SundogError(f"{len(known)} containers that run have this ID")
+        except (SundogError, OSError) as error:
             self._messages.error(in_words(error, f"container {state.container}"))
         finally:
             os.close(listener)

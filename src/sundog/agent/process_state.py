@@ -22,7 +22,8 @@ class ProcessState:
     """A container in which a runtime starts a process.
 
     container   the ID that the runtime gives to the container
-    first       the process ID of the container's first process
+    first       the process ID of the container's first process; 0 if the runtime does not tell it,
+                because the process is another one (crun exec)
     listener    the place of the listener among the descriptors
     """
 
@@ -43,7 +44,7 @@ class ProcessState:
         if len(container) > _LONGEST_ID:
             raise RuntimeConfigError(f"{_WHAT}: state: id: longer than {_LONGEST_ID} characters")
         first = state.size("pid")
-        if not 0 < first <= _HIGHEST_PROCESS:
+        if first > _HIGHEST_PROCESS:
             raise RuntimeConfigError(f"{_WHAT}: state: pid: {first} is not a process ID")
         metadata = Metadata.parse(fields.string("metadata"))
         return cls(container, first, names.index(LISTENER), metadata)
