@@ -13,22 +13,21 @@ from sundog.agent.metadata import Metadata
 from sundog.agent.profile import seccomp_profile
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.emulation.notify.seccomp.program import (
-    CONDITIONAL,
     SECCOMP_RET_USER_NOTIF,
     conditional_calls,
     notify_program,
 )
-from sundog.emulation.notify.tracee.abi import NOTIFY_X86_64
-from sundog.emulation.syscalls import SYSCALL_ABIS
+from sundog.emulation.notify.tracee.abi import NOTIFY_I386, NOTIFY_X86_64
 from tests.conftest import command, run_program
 from tests.emulation.bpf_interpreter import Program, SeccompData
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sundog.emulation.notify.tracee.abi import NotifyAbi
+
 PROGRAM = Program(notify_program(NOTIFY_X86_64))
 PROFILE = seccomp_profile(NOTIFY_X86_64, "/agent.sock", "")
-ARCH = next(abi.arch for abi in SYSCALL_ABIS if abi.name == NOTIFY_X86_64.name)
 VERDICTS = {"SCMP_ACT_NOTIFY": SECCOMP_RET_USER_NOTIF, "SCMP_ACT_ALLOW": SECCOMP_RET_ALLOW}
 
 
@@ -47,24 +46,27 @@ def verdict(name: str, args: tuple[int, ...]) -> int:
     return VERDICTS[PROFILE["defaultAction"]]
 
 
+TESTS = conditional_calls(NOTIFY_X86_64)
 VALUES = sorted(
     {0, 1 << 32}
-    | {value for tests in CONDITIONAL.values() for _, _, values in tests for value in values}
+    | {value for tests in TESTS.values() for _, _, values in tests for value in values}
     | {1 << bit for bit in range(32)}
 )
 ARGUMENT = st.sampled_from(VALUES) | st.integers(0, (1 << 64) - 1)
+CALLS = [(abi, name) for abi in (NOTIFY_X86_64, NOTIFY_I386) for name in sorted(abi.numbers)]
 
 
 @given(
-    name=st.sampled_from(sorted(NOTIFY_X86_64.numbers))
-    | st.sampled_from(sorted(conditional_calls(NOTIFY_X86_64))),
+    call=st.sampled_from(CALLS) | st.sampled_from([call for call in CALLS if call[1] in TESTS]),
     args=st.tuples(*[ARGUMENT] * 6),
 )
-@example("getsockopt", (3, 1, 17, 0, 0, 0))
-@example("getsockopt", (3, 1 | 1 << 32, 59, 0, 0, 0))
-@example("openat", (0, 0, 0o20200000 | 2, 0, 0, 0))
-def test_it_says_what_the_program_says(name: str, args: tuple[int, ...]) -> None:
-    data = SeccompData(NOTIFY_X86_64.numbers[name], ARCH, args)
+@example((NOTIFY_X86_64, "getsockopt"), (3, 1, 17, 0, 0, 0))
+@example((NOTIFY_X86_64, "getsockopt"), (3, 1 | 1 << 32, 59, 0, 0, 0))
+@example((NOTIFY_X86_64, "openat"), (0, 0, 0o20200000 | 2, 0, 0, 0))
+@example((NOTIFY_I386, "ugetrlimit"), (10, 0, 0, 0, 0, 0))
+def test_it_says_what_the_program_says(call: tuple[NotifyAbi, str], args: tuple[int, ...]) -> None:
+    abi, name = call
+    data = SeccompData(abi.numbers[name], abi.arch, args)
     assert verdict(name, args) == PROGRAM.run(data).verdict
 
 

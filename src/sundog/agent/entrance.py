@@ -16,9 +16,9 @@ from socket import AF_UNIX, SOCK_STREAM, socketpair
 from sundog.container.enter import enter_namespaces
 from sundog.container.supervision import rootless
 from sundog.emulation.notify.seccomp.listener import (
+    CALL,
     COOKIE,
     NOTIFICATION,
-    NUMBER,
     RESPONSE,
     SECCOMP_IOCTL_NOTIF_ID_VALID,
     SECCOMP_IOCTL_NOTIF_RECV,
@@ -31,10 +31,10 @@ from sundog.emulation.notify.seccomp.listener import (
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
-from sundog.kernel.numbers import process_abi
 
-_NUMBERS = NOTIFY_ABIS[process_abi()].numbers if process_abi() in NOTIFY_ABIS else {}
-_EXECUTES = {_NUMBERS.get(call) for call in ("execve", "execveat")}
+_EXECUTES = {
+    abi.key(abi.numbers[call]) for abi in NOTIFY_ABIS.values() for call in ("execve", "execveat")
+}
 
 
 def detached_proc() -> int:
@@ -113,7 +113,7 @@ class Beginning:
             if error.errno not in (errno.ENOENT, errno.EINTR):
                 raise  # else the caller has died, or a signal has interrupted it
             return
-        self.is_over = memoryview(notification).cast("I")[NUMBER] in _EXECUTES
+        self.is_over = memoryview(notification).cast("Q")[CALL] in _EXECUTES
 
 
 def _enter(process: int, number: int, proc: int) -> None:

@@ -30,32 +30,51 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# The names that libseccomp gives to the ABIs on which ``notify`` works.
-ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64"}
+# The names that libseccomp gives to the ABIs whose programs a supervisor can serve.
+ARCHITECTURES = {
+    "x86_64": "SCMP_ARCH_X86_64",
+    "i386": "SCMP_ARCH_X86",
+    "aarch64": "SCMP_ARCH_AARCH64",
+    "ppc64le": "SCMP_ARCH_PPC64LE",
+    "s390x": "SCMP_ARCH_S390X",
+    "riscv64": "SCMP_ARCH_RISCV64",
+    "loongarch64": "SCMP_ARCH_LOONGARCH64",
+}
 
 
 def seccomp_profile(abi: NotifyAbi, listener: str, metadata: str) -> Json:
-    """Return the object ``linux.seccomp`` for containers of ``abi``.
+    """Return the object ``linux.seccomp`` for containers of ``abi`` and of its companions.
 
     ``listener`` is the path of the agent's socket.  The runtime sends it ``metadata``.
     """
+    abis = (abi, *abi.companions)
     rules = [
-        _rule([call for call in NOTIFIED if call in abi.numbers], "SCMP_ACT_NOTIFY"),
+        _rule(_names(abis, NOTIFIED), "SCMP_ACT_NOTIFY"),
         _rule(list(ABSENT), "SCMP_ACT_ERRNO", errnoRet=errno.ENOSYS),
         _rule(list(FAKED), "SCMP_ACT_ERRNO", errnoRet=0),
     ]
     for call, tests in conditional_calls(abi).items():
+        names = _names(abis, [call])
         rules += [
-            _rule([call], "SCMP_ACT_NOTIFY", args=list(conditions))
+            _rule(names, "SCMP_ACT_NOTIFY", args=list(conditions))
             for conditions in product(*map(_alternatives, tests))
         ]
     return {
         "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": [ARCHITECTURES[abi.name]],
+        "architectures": [ARCHITECTURES[each.name] for each in abis],
         "listenerPath": listener,
         "listenerMetadata": metadata,
         "syscalls": rules,
     }
+
+
+def _names(abis: Sequence[NotifyAbi], calls: Sequence[str]) -> list[str]:
+    """Return the names that ``abis`` have for ``calls``.
+
+    libseccomp leaves a name out on an ABI that lacks the call.
+    """
+    found = [name for abi in abis for name in abi.numbers if abi.call(name) in calls]
+    return list(dict.fromkeys(found))
 
 
 def _rule(names: Sequence[str], action: str, **more: object) -> Json:

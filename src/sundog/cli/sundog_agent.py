@@ -97,13 +97,12 @@ def _path(line: Line, name: str) -> bytes:
 
 
 def _abi(line: Line) -> NotifyAbi:
-    from sundog.agent.profile import ARCHITECTURES  # noqa: PLC0415 - the help does not need it
-    from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS  # noqa: PLC0415
+    from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS  # noqa: PLC0415 - as above
 
     name = line.last("arch") or process_abi()
-    if name not in ARCHITECTURES:
+    if name not in NOTIFY_ABIS:
         raise UsageError(
             f"sundog agent: no profile for the architecture {name}",
-            f"there are profiles for: {', '.join(ARCHITECTURES)}",
+            f"there are profiles for: {', '.join(NOTIFY_ABIS)}",
         )
     return NOTIFY_ABIS[name]
