@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,14 +15,14 @@ import pytest
 from sundog.record.owners import read_owners
 from tests.agent.conftest import OWNERS, Runtimes
 from tests.conftest import run_program, until
+from tests.notify.test_other_abi import CALLS, SOURCE, compile_static
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.agent.conftest import Agents, RunningAgent
     from tests.conftest import RootHelper
 
 RUNTIMES = ["crun", "runc"]
+INTERRUPTED = Path(__file__).parent / "programs" / "interrupted.c"
 
 SCRIPT = """
 id -u; stat -c '%n %u:%g' /etc/shadow /srv
@@ -61,6 +63,26 @@ def test_podman(containers: Runtimes, agent: RunningAgent, runtime: str) -> None
     assert containers.podman(runtime, agent.socket, "sh", "-c", SCRIPT).stdout == OUTPUT
     until(lambda: "has ended" in agent.printed, "the supervisor does not end")
     assert b"file" in read_owners(os.fsencode(containers.rootfs) + b"/ch/owners")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="kernel: this ABI is x86-64's only")
+def test_32_bit_calls(containers: Runtimes, agent: RunningAgent) -> None:
+    compile_static(SOURCE, containers.rootfs / "bin/direct_call")
+    (containers.rootfs / "calls").write_text("".join(f"int80 {call}\n" for _, call, _ in CALLS))
+    script = "mkdir /w; : >/w/f; direct_call </calls"
+    bundle = containers.bundle("narrow", agent.socket, "sh", "-c", script)
+    printed = containers.run("crun", bundle).stdout.splitlines()
+    answers = dict(zip((name for name, _, _ in CALLS), map(int, printed), strict=True))
+    assert answers == {name: answer for name, _, answer in CALLS}
+
+
+def test_calls_that_signals_interrupt(containers: Runtimes, agent: RunningAgent) -> None:
+    """runc's filter has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV."""
+    compile_static(INTERRUPTED, containers.rootfs / "bin/interrupted")
+    script = "cd /srv; chmod 2775 .; interrupted 2000; ls | wc -l; stat -c %u:%g * | sort | uniq -c"
+    bundle = containers.bundle("signals", agent.socket, "sh", "-c", script)
+    printed = containers.run("runc", bundle).stdout.split("\n")
+    assert printed == ["interrupted", "2000", "   2000 0:8", ""]
 
 
 def test_the_next_container_waits_for_the_records(

@@ -149,7 +149,7 @@ class Supervisor:
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
-        unpack = NOTIFICATION.unpack_from
+        unpack, lose = NOTIFICATION.unpack_from, self._state.unanswered.lose
         exchange = Exchange()
         buffer, notification = exchange.buffer, exchange.notification
         words = exchange.words
@@ -214,7 +214,7 @@ class Supervisor:
                 except InterruptedError:
                     continue  # the kernel sent nothing; Python 3.14 tries again by itself
                 except FileNotFoundError:
-                    pass  # the caller has died
+                    lose(words[0])  # the caller has died, or a signal has interrupted the call
                 break
 
     def _leave_to_kernel(self, call: int) -> None:
