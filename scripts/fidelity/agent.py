@@ -88,7 +88,9 @@ def differences(place: Place, way: str, real: Reference) -> Iterator[tuple[str, 
     place.run_container(way, inside.SCRIPT)
     look = inside.read(place.root / inside.DIRECTORY[1:])
     for program, view in real.inside.items():
-        _, found = compare("RUN", view, look[program], frozenset())
+        _, found = compare(
+            "podman" if way.startswith("podman") else "RUN", view, look[program], frozenset()
+        )
         for difference in found:
             yield program, difference
 

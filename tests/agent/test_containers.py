@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import RootHelper
 
 RUNTIMES = ["crun", "runc"]
+MADE_TWICE = 20  # of 2000; most are, if the supervisor forgets lost replies
 INTERRUPTED = Path(__file__).parent / "programs" / "interrupted.c"
 
 SCRIPT = """
@@ -77,12 +79,21 @@ def test_32_bit_calls(containers: Runtimes, agent: RunningAgent) -> None:
 
 
 def test_calls_that_signals_interrupt(containers: Runtimes, agent: RunningAgent) -> None:
-    """runc's filter has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV."""
+    """runc's filter has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.
+
+    A call may still be made twice: the kernel can take a reply and then drop it, because the signal
+    came first.
+    """
     compile_static(INTERRUPTED, containers.rootfs / "bin/interrupted")
     script = "cd /srv; chmod 2775 .; interrupted 2000; ls | wc -l; stat -c %u:%g * | sort | uniq -c"
     bundle = containers.bundle("signals", agent.socket, "sh", "-c", script)
-    printed = containers.run("runc", bundle).stdout.split("\n")
-    assert printed == ["interrupted", "2000", "   2000 0:8", ""]
+    printed = containers.run("runc", bundle).stdout
+    failures, interrupted, made = printed.partition("interrupted\n")
+    assert interrupted, printed
+    assert made == "2000\n   2000 0:8\n"
+    number, _, count = failures.partition(": ")
+    assert number in ("", f"errno {errno.EEXIST}"), printed
+    assert int(count or 0) < MADE_TWICE
 
 
 def test_the_next_container_waits_for_the_records(

@@ -3,6 +3,9 @@
 A signal may interrupt a call while the supervisor answers it, unless the filter has
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.  The reply is lost, and the kernel starts the call again.
 Then the inode is there already, but the caller must not get EEXIST.
+
+The kernel may also take a reply, and drop it, if the signal came in the moment before
+(kernel/seccomp.c, seccomp_do_user_notification).  Nothing tells that.
 """
 
 TYPE_CHECKING = False
