@@ -88,16 +88,25 @@ def runtime(name: str, state: Path, words: Sequence[str], uid: int, gid: int) ->
     return as_with_cgroup2(argv, uid, gid)
 
 
-def podman(name: str, state: Path, words: Sequence[str], uid: int, gid: int) -> list[str]:
-    """Return the words that run ``podman run`` with a runtime; ``state`` is podman's directory."""
+def podman(
+    name: str, state: Path, words: Sequence[str], uid: int, gid: int, *, driver: str = "vfs"
+) -> list[str]:
+    """Return the words that run a command of podman.
+
+    ``name`` is the runtime, and ``state`` is podman's directory.
+    """
+    subcommand, *rest = words
     argv = [
-        *("podman", f"--root={state}/root", f"--runroot={state}/run", "--storage-driver=vfs"),
-        *("--cgroup-manager=cgroupfs", "--events-backend=file", f"--runtime={name}"),
-        *("run", "--network=host"),
+        *("podman", f"--root={state}/root", f"--runroot={state}/run", f"--storage-driver={driver}"),
+        *("--storage-opt=ignore_chown_errors=true", "--cgroup-manager=cgroupfs"),
+        *("--events-backend=file", f"--runtime={name}", subcommand),
     ]
-    if name == "runc":
-        return [*argv, *words]
-    return as_with_cgroup2([*argv, "--cgroups=disabled", *words], uid, gid)
+    if subcommand == "run":
+        argv.append("--network=host")
+        if name == "crun":
+            argv.append("--cgroups=disabled")
+    argv += rest
+    return argv if name == "runc" else as_with_cgroup2(argv, uid, gid)
 
 
 def podman_variables(state: Path) -> dict[str, str]:

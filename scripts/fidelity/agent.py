@@ -69,7 +69,13 @@ class Place:
             os.chown(state, *ids)
             profile = state / "profile.json"
             profile.write_text(self.run([*words, "--profile", f"--changes={self.root}"]))
-            options = [f"--security-opt=seccomp={profile}", "--rm", "--rootfs", str(self.root)]
+            options = [
+                "run",
+                f"--security-opt=seccomp={profile}",
+                "--rm",
+                "--rootfs",
+                str(self.root),
+            ]
             argv = runtimes.podman(runtime, state, [*options, *command], *ids)
             self.run(argv, runtimes.podman_variables(state))
             return

@@ -130,20 +130,33 @@ class Runtimes:
         argv = self.argv(runtime, "run", f"--bundle={bundle}", name or bundle.name)
         return run_program(argv, check=check)
 
-    def podman(self, runtime: str, socket: Path, *argv: str) -> Completed:
-        """Run a container by podman, with the profile that ``sundog agent --profile`` prints."""
+    def podman(
+        self, runtime: str, profile: tuple[str, ...], *argv: str, image: bool = False
+    ) -> Completed:
+        """Run a container by podman on the root, or on an image of it, on an overlay.
+
+        ``profile`` has options of ``sundog agent --profile``.
+        """
         state = self.directory / "podman"
         state.mkdir(exist_ok=True)
-        profile = state / "profile.json"
-        words = ["agent", "--profile", f"--socket={socket}", f"--changes={self.rootfs}"]
-        profile.write_text(run_program([*command("sundog"), *words]).stdout)
-        container = ["--rm", f"--security-opt=seccomp={profile}", "--rootfs", str(self.rootfs)]
-        ids = os.getuid(), os.getgid()
+        file = state / "profile.json"
+        file.write_text(run_program([*command("sundog"), "agent", "--profile", *profile]).stdout)
         variables = runtimes.podman_variables(state)
+        driver = "overlay" if image else "vfs"
+
+        def run(*words: str) -> Completed:
+            ids = os.getuid(), os.getgid()
+            line = runtimes.podman(runtime, state, words, *ids, driver=driver)
+            return run_program(line, env=variables)
+
+        root = ("--rootfs", str(self.rootfs))
         try:
-            return run_program(
-                runtimes.podman(runtime, state, [*container, *argv], *ids), env=variables
-            )
+            if image:
+                tar = str(state / "image.tar")
+                run_program(["tar", "-C", self.rootfs, "-cf", tar, "."])
+                run("import", "--quiet", tar, "made")
+                root = ("made",)
+            return run("run", "--rm", f"--security-opt=seccomp={file}", *root, *argv)
         finally:
             end_podman(state)
 

@@ -62,9 +62,18 @@ def test_runtime(containers: Runtimes, agent: RunningAgent, runtime: str) -> Non
 
 @pytest.mark.parametrize("runtime", [pytest.param("runc", marks=pytest.mark.slow), "crun"])
 def test_podman(containers: Runtimes, agent: RunningAgent, runtime: str) -> None:
-    assert containers.podman(runtime, agent.socket, "sh", "-c", SCRIPT).stdout == OUTPUT
+    profile = (f"--socket={agent.socket}", f"--changes={containers.rootfs}")
+    assert containers.podman(runtime, profile, "sh", "-c", SCRIPT).stdout == OUTPUT
     until(lambda: "has ended" in agent.printed, "the supervisor does not end")
     assert b"file" in read_owners(os.fsencode(containers.rootfs) + b"/ch/owners")
+
+
+def test_podman_on_an_overlay(containers: Runtimes, agent: RunningAgent) -> None:
+    """The copy of a changed file keeps the owner, and its own records are the image's."""
+    script = f"echo x >>/etc/shadow; chmod 700 /srv; {SCRIPT}"
+    profile = (f"--socket={agent.socket}",)
+    assert containers.podman("crun", profile, "sh", "-c", script, image=True).stdout == OUTPUT
+    assert read_owners(os.fsencode(containers.rootfs) + b"/ch/owners") == OWNERS
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="kernel: this ABI is x86-64's only")
