@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sundog.agent.container_source import ContainerSource
 from sundog.agent.entrance import enter_with_program
 from sundog.container.enter import forbid_imports
+from sundog.container.leaving import leave_caller
+from sundog.container.own_records import OwnRecords
 from sundog.container.supervision import Start, answer_calls
 from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser
@@ -21,8 +23,6 @@ from sundog.emulation.notify.state.files import file_system_type
 from sundog.errors import SundogError
 from sundog.kernel.files import STDERR_FILENO, Closing
 from sundog.kernel.libc import printable
-from sundog.launcher.apart import leave_caller
-from sundog.launcher.own_records import OwnRecords
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY
 from sundog.record.owners import OwnersManifest, unpack_owners
 
