@@ -98,9 +98,11 @@ def podman(
     subcommand, *rest = words
     argv = [
         *("podman", f"--root={state}/root", f"--runroot={state}/run", f"--storage-driver={driver}"),
-        *("--storage-opt=ignore_chown_errors=true", "--cgroup-manager=cgroupfs"),
-        *("--events-backend=file", f"--runtime={name}", subcommand),
+        *("--cgroup-manager=cgroupfs", "--events-backend=file", f"--runtime={name}"),
     ]
+    if driver == "overlay":
+        argv.append("--storage-opt=ignore_chown_errors=true")
+    argv.append(subcommand)
     if subcommand == "run":
         argv.append("--network=host")
         if name == "crun":
