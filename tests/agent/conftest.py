@@ -149,13 +149,13 @@ class Runtimes:
             line = runtimes.podman(runtime, state, words, *ids, driver=driver)
             return run_program(line, env=variables)
 
-        root = ("--rootfs", str(self.rootfs))
+        root = ["--rootfs", str(self.rootfs)]
         try:
             if image:
                 tar = str(state / "image.tar")
                 run_program(["tar", "-C", self.rootfs, "-cf", tar, "."])
                 run("import", "--quiet", tar, "made")
-                root = ("made",)
+                root = ["made"]
             return run("run", "--rm", f"--security-opt=seccomp={file}", *root, *argv)
         finally:
             end_podman(state)
