@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster bench conformance fidelity fidelity-more python
+.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster bench conformance fidelity fidelity-more agent python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -24,6 +24,7 @@ help:
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'
+	@echo 'make agent          the same in containers of crun, runc and podman, under `sundog agent` (root)'
 
 demo: python
 	@$(RUN) scripts.demo
@@ -68,6 +69,9 @@ fidelity: python
 
 fidelity-more: python
 	@$(RUN) scripts.fidelity --more
+
+agent: python
+	@$(RUN) scripts.fidelity.agent $(ARGS)
 
 # A minimal Debian has no Python.
 python:

@@ -19,6 +19,7 @@ METADATA = (r"ch|ch/.*", "what programs may know of their image")
 EXCLUDED = {
     "tar": (),
     "RUN": ((r"etc/(hosts|resolv\.conf)", "the host's, bound over"), METADATA),
+    "podman": ((r"etc/(hostname|hosts|resolv\.conf)", "podman's, bound over"), METADATA),
     "ch-run": (
         (r"etc/(hosts|machine-id|resolv\.conf)", "the host's, bound over"),
         METADATA,

@@ -40,12 +40,17 @@ CALLS = [
 ]
 
 
+def compile_static(source: Path, target: Path) -> None:
+    """Compile a program that needs no library."""
+    compiler = shutil.which("musl-gcc")
+    assert compiler is not None
+    subprocess.run([compiler, *FLAGS, "-o", target, source], check=True)
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="kernel: this ABI is x86-64's only")
 def test_they_are_emulated(busybox: Container, tmp_path: Path) -> None:
     tree = Path(busybox.roots[0].partition(":")[0])
-    compiler = shutil.which("musl-gcc")
-    assert compiler is not None
-    subprocess.run([compiler, *FLAGS, "-o", tree / "bin" / "direct_call", SOURCE], check=True)
+    compile_static(SOURCE, tree / "bin/direct_call")
     (tree / "calls").write_text("".join(f"int80 {call}\n" for _, call, _ in CALLS))
     printed = busybox.sh(
         "mkdir /w; : >/w/f; direct_call </calls; stat -c '%u:%g %a %t:%T' /w/*; id -u"

@@ -54,6 +54,7 @@ _OWN = {
     "version": ("sundog_about", "version"),
     "info": ("sundog_about", "info"),
     "doctor": ("sundog_about", "doctor"),
+    "agent": ("sundog_agent", "agent"),
     "help": ("sundog_help", "help"),
 }
 

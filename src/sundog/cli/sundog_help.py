@@ -10,7 +10,7 @@ from sundog.cli.sundog_command import ON_STDERR, new_report, run_safely
 from sundog.errors import UsageError
 from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
 from sundog.podman.image_lines import SUBCOMMANDS
-from sundog.podman.image_options import DOCTOR, IMAGES, PLAIN
+from sundog.podman.image_options import AGENT, DOCTOR, IMAGES, PLAIN
 from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.podman.run_options import EXEC, RUN
 
@@ -44,6 +44,8 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     "version": ("", "print the version", "ch-image --version", PLAIN),
     "doctor": ("", "try what Sundog needs here, and print what repairs it",
                "ch-checkns --all", DOCTOR),
+    "agent": ("", "emulate root in containers of crun, runc and podman",
+              "(a supervisor for each container)", AGENT),
 }  # fmt: skip
 
 _GROUPS = (

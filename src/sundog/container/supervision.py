@@ -252,29 +252,34 @@ class Supervision:
         return self.answer(Listener(listener), tags)
 
     def answer(self, source: NotificationSource, tags: Tags) -> "Supervised":
-        """Answer the calls of ``source`` until the container is empty; return the results.
+        """Answer the calls of ``source``: see ``answer_calls``."""
+        return answer_calls(self.proc, self._start, source, tags)
 
-        ``tags`` has the identities with which commands begin.
-        """
-        forbid_imports()
-        os.fchdir(self.proc)
-        start = self._start
-        state = State(NOTIFY_ABIS[process_abi()], source, tags)
-        if start.is_stable:
-            state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
-        if start.manifest:
-            load_records(state, start.manifest, is_stable=start.is_stable, linked=start.linked)
-        for destination, manifest, _ in start.mounted:
-            load_mounted(state, destination, manifest)
-        incidents: list[str] = []
-        statistics = Supervisor(state, incidents.append).serve()
-        return Supervised(
-            {} if start.changes < 0 else collect_manifest(state, start.changes),
-            statistics.lines(),
-            incidents,
-            statistics.incidents,
-            [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in start.mounted],
-        )
+
+def answer_calls(proc: int, start: Start, source: NotificationSource, tags: Tags) -> "Supervised":
+    """Answer the calls of ``source`` until the container is empty; return the results.
+
+    This process is in the container.  ``proc`` is the host's /proc.  ``tags`` has the identities
+    with which commands begin.
+    """
+    forbid_imports()
+    os.fchdir(proc)
+    state = State(NOTIFY_ABIS[process_abi()], source, tags)
+    if start.is_stable:
+        state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
+    if start.manifest:
+        load_records(state, start.manifest, is_stable=start.is_stable, linked=start.linked)
+    for destination, manifest, _ in start.mounted:
+        load_mounted(state, destination, manifest)
+    incidents: list[str] = []
+    statistics = Supervisor(state, incidents.append).serve()
+    return Supervised(
+        {} if start.changes < 0 else collect_manifest(state, start.changes),
+        statistics.lines(),
+        incidents,
+        statistics.incidents,
+        [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in start.mounted],
+    )
 
 
 def entered(tags: Tags, who: "Identity | None") -> int:

@@ -33,6 +33,11 @@ def receive_message(connection: "socket", limit: int) -> tuple[bytes, list[int]]
     Raises OSError.
     """
     message, control, _, _ = connection.recvmsg(limit, CONTROL_LIMIT)
+    return message, descriptors_of(control)
+
+
+def descriptors_of(control: "list[tuple[int, int, bytes]]") -> list[int]:
+    """Return the descriptors in ancillary data, and make them close on exec."""
     received = []
     for level, kind, data in control:
         if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
@@ -40,4 +45,4 @@ def receive_message(connection: "socket", limit: int) -> tuple[bytes, list[int]]
                 fd = int.from_bytes(data[at : at + INT_SIZE], sys.byteorder)
                 os.set_inheritable(fd, False)
                 received.append(fd)
-    return message, received
+    return received

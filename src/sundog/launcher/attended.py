@@ -29,8 +29,10 @@ from _signal import (  # type: ignore[import-not-found]
 )
 
 from sundog.container.group_source import GroupSource
+from sundog.container.leaving import leave_caller
 from sundog.container.members import kill_members
 from sundog.container.membership import ERROR, HINT, VERBOSE, WARNING, Membership
+from sundog.container.own_records import OwnRecords
 from sundog.container.paths import exists
 from sundog.container.supervision import Emulation, Supervised, Supervision, install_in_group
 from sundog.emulation.notify.identity.capabilities import all_capabilities
@@ -41,9 +43,8 @@ from sundog.errors import EXIT_RUN, SundogError
 from sundog.kernel.advice import referring
 from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
-from sundog.launcher.apart import fork_away, leave_caller
+from sundog.launcher.apart import fork_away
 from sundog.launcher.messages import Messages
-from sundog.launcher.own_records import OwnRecords
 from sundog.launcher.stand_in import StandIn
 from sundog.record.identity import find_identity
 from sundog.record.layer_path import LayerPath

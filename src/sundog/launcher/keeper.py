@@ -17,9 +17,10 @@ Floor 0.
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
+from sundog.container.leaving import leave_caller
 from sundog.kernel.descriptors import receive_message, send_message
 from sundog.kernel.unix_peer import UnixPeer
-from sundog.launcher.apart import fork_away, leave_caller
+from sundog.launcher.apart import fork_away
 
 # Answers to a peer.  The image of the first ``ch-run`` follows PEER_ACCEPTED and PEER_SUPERVISED.
 PEER_ACCEPTED = b"+"

@@ -1,6 +1,6 @@
 """The records of a directory image, ``DIR/ch/owners``, locked while the image is copied.
 
-``launcher.own_records`` writes them.
+``container.own_records`` writes them.
 """
 
 from __future__ import annotations

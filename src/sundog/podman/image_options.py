@@ -228,4 +228,14 @@ DOCTOR = (
     HELP,
 )
 
+AGENT = (
+    Option("--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog-agent.sock"),
+    Option("--once", "", TAKEN, "end with the first container"),
+    Option("--profile", "", TAKEN, "print linux.seccomp, for a runtime or for podman"),
+    Option("--bundle", "DIR", TAKEN, "put the profile into DIR/config.json"),
+    Option("--owners", "FILE", TAKEN, "in the profile: the records to begin with"),
+    Option("--changes", "DIR", TAKEN, "in the profile: the root whose records are kept"),
+    Option("--arch", "ARCH", TAKEN, "in the profile: the architecture; default: this machine's"),
+    HELP,
+)
 PLAIN = (HELP,)

@@ -128,7 +128,7 @@ class Supervisor:
                 if call in families[ExecuteHandlers]:
                     self._starting.add(number)
         self._machine = state.abi.arch & 0xFF
-        self._counts = [0] * (max(self._handlers) + 1)
+        self._counts = dict.fromkeys(self._handlers, 0)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -140,7 +140,7 @@ class Supervisor:
         cpu, wall = time.process_time(), time.monotonic()
         self._loop()
         return Statistics(
-            {self._names[number]: count for number, count in enumerate(self._counts) if count},
+            {self._names[number]: count for number, count in self._counts.items() if count},
             self._incidents,
             time.process_time() - cpu,
             time.monotonic() - wall,
@@ -154,7 +154,7 @@ class Supervisor:
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
-        unpack = NOTIFICATION.unpack_from
+        unpack, lose = NOTIFICATION.unpack_from, self._state.unanswered.lose
         exchange = Exchange()
         buffer, notification = exchange.buffer, exchange.notification
         numbers, words = exchange.numbers, exchange.words
@@ -177,7 +177,10 @@ class Supervisor:
             number = numbers[NUMBER]
             if buffer[MACHINE] != machine:
                 number |= COMPANION
-            counts[number] += 1
+            try:
+                counts[number] += 1
+            except KeyError:
+                self._leave_to_kernel(number)
             if number in passed_on:
                 answer = CONTINUE
             else:
@@ -218,8 +221,14 @@ class Supervisor:
                 except InterruptedError:
                     continue  # the kernel sent nothing; Python 3.14 tries again by itself
                 except FileNotFoundError:
-                    pass  # the caller has died
+                    lose(words[0])  # the caller has died, or a signal has interrupted the call
                 break
+
+    def _leave_to_kernel(self, number: int) -> None:
+        """Have the kernel answer a call that only a filter which is not ours notifies."""
+        self._counts[number] = 1
+        self._names[number] = f"call-{number:#x}"
+        self._handlers[number] = lambda _thread, _args: CONTINUE
 
     def _answer_elsewhere(self, handler: "Handler", thread: int, args: "Arguments") -> Answer:
         """Answer while the supervisor has the caller's root."""

@@ -80,12 +80,19 @@ class Birth:
         """Have ``make`` make an inode at ``location``, and record what the inode gets."""
         self._state.listener.confirm()
         umask, made_mode = self.permissions(mode)
+        state = self._state
         with umask:
             try:
                 make(location, made_mode)
+            except FileExistsError:
+                there = state.files.status(location, follow=False)
+                if not state.unanswered.take(self._thread, there):
+                    return CONTINUE
             except OSError:
                 return CONTINUE  # the kernel will say the same
-        self.record(self._state.files.status(location, follow=False), mode)
+        status = state.files.status(location, follow=False)
+        self.record(status, mode)
+        state.unanswered.note(state.listener.cookie, self._thread, status)
         return 0
 
     def permissions(self, mode: int) -> tuple[Umask, int]:

@@ -2,6 +2,7 @@
 
 from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
 from sundog.emulation.notify.state.records import Records
+from sundog.emulation.notify.state.unanswered import Unanswered
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
 
@@ -20,6 +21,7 @@ class State:
     memory, files, paths
                 see those modules
     records     what the supervisor remembers about files
+    unanswered  the inodes whose makers have not heard that they are made
     tags        the identities of processes
     """
 
@@ -30,6 +32,7 @@ class State:
         self.files = Files(abi) if abi.has_stat else LibraryFiles(abi)
         self.paths = Paths(self.memory)
         self.records = Records()
+        self.unanswered = Unanswered()
         self.tags = tags
 
     def owner(self, status: Status) -> tuple[int, int]:

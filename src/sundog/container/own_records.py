@@ -23,30 +23,34 @@ from sundog.record.owners import OwnersManifest, pack_owners, read_owners
 
 
 class OwnRecords:
-    """The records of the directory image ``path``, which this process and its children lock."""
+    """The records of the directory image ``path``, which this process and its children lock.
 
-    __slots__ = ("_before", "_directory", "_lock", "_path", "_tree")
+    before  what they were at first
+    tree    a descriptor of the directory
+    """
+
+    __slots__ = ("_directory", "_lock", "_path", "before", "tree")
 
     def __init__(self, path: bytes) -> None:
         """Lock and read the records.  Raises SundogError if another process has the lock."""
         self._path = path
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self._tree = os.open(path, flags)
+        self.tree = os.open(path, flags)
         try:
-            if not lexists(RECORDS_DIRECTORY, self._tree):
-                os.mkdir(RECORDS_DIRECTORY, dir_fd=self._tree)
-            self._directory = os.open(RECORDS_DIRECTORY, flags | os.O_NOFOLLOW, dir_fd=self._tree)
+            if not lexists(RECORDS_DIRECTORY, self.tree):
+                os.mkdir(RECORDS_DIRECTORY, dir_fd=self.tree)
+            self._directory = os.open(RECORDS_DIRECTORY, flags | os.O_NOFOLLOW, dir_fd=self.tree)
             self._lock = self._locked()
         except OSError as error:
             raise SundogError(
                 f"can't record owners in {printable(path)}/ch: {error.strerror}",
                 "make it a directory that you may write to; or use -W, which needs none",
             ) from None
-        self._before = read_owners(b"/proc/self/fd/%d" % self._lock)
+        self.before = read_owners(b"/proc/self/fd/%d" % self._lock)
 
     def descriptors(self) -> tuple[int, ...]:
         """Return the descriptors that ``save`` needs."""
-        return self._tree, self._directory, self._lock
+        return self.tree, self._directory, self._lock
 
     def _locked(self) -> int:
         """Lock the file, make it if it is missing, and return its descriptor."""
@@ -88,12 +92,12 @@ class OwnRecords:
         hide.
         """
         try:
-            hidden = {path: record for path, record in self._before.items() if is_hidden(path)}
+            hidden = {path: record for path, record in self.before.items() if is_hidden(path)}
             if hidden:
-                paths = set(walk(self._tree))
+                paths = set(walk(self.tree))
                 hidden = {path: record for path, record in hidden.items() if path in paths}
             after = {**manifest, **hidden}
-            if after == self._before:
+            if after == self.before:
                 return
             self._write(RECORDS_DRAFT, after)
             there = self._directory

@@ -1,0 +1,133 @@
+"""The way from the host into a container that another program has made: setns(2).
+
+The first process of a container is a program of the host until it executes the container's program.
+Until then it may be closed to inspection (crun), and it gives up capabilities and IDs, which the
+emulation has nothing to do with.  So the kernel answers its calls up to there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from fcntl import ioctl
+from select import POLLIN, poll
+from socket import AF_UNIX, SOCK_STREAM, socketpair
+
+from sundog.container.enter import enter_namespaces
+from sundog.container.supervision import rootless
+from sundog.emulation.notify.seccomp.listener import (
+    CALL,
+    COOKIE,
+    NOTIFICATION,
+    RESPONSE,
+    SECCOMP_IOCTL_NOTIF_ID_VALID,
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+    receive_descriptor,
+    retried,
+    send_descriptor,
+)
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
+
+_EXECUTES = {
+    abi.key(abi.numbers[call]) for abi in NOTIFY_ABIS.values() for call in ("execve", "execveat")
+}
+
+
+def detached_proc() -> int:
+    """Return a descriptor of this PID namespace's /proc, from which ".." leads nowhere.
+
+    A child process makes it, in namespaces of its own.  Raises SundogError.
+    """
+    ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+    child = os.fork()
+    if child == 0:
+        try:
+            enter_namespaces(os.geteuid(), os.getegid())
+            send_descriptor(theirs.fileno(), rootless(b"/proc"))
+        finally:
+            os._exit(0)
+    theirs.close()
+    proc = receive_descriptor(ours.fileno())
+    ours.close()
+    os.waitpid(child, 0)
+    if proc < 0:
+        raise SundogError("can't make a user namespace")
+    return proc
+
+
+def is_listener(fd: int) -> bool:
+    """Tell whether ``fd`` is a listener of seccomp(2)."""
+    try:
+        retried(fd, SECCOMP_IOCTL_NOTIF_ID_VALID, COOKIE.pack(0))
+    except OSError as error:
+        return error.errno == errno.ENOENT  # it has no such notification
+    return True
+
+
+def enter_with_program(listener: int, process: int, number: int, proc: int) -> bool:
+    """Enter the namespaces and the root of a container when its program makes its first call.
+
+    ``process`` is a pidfd of the container's first process, whose ID is ``number``.  ``proc`` is
+    the /proc of its PID namespace.  Returns False if the container ended before.
+    """
+    begins = Beginning(listener)
+    events = poll()
+    events.register(listener, POLLIN)
+    while events.poll()[0][1] & POLLIN:
+        if not begins.is_over:
+            begins.leave_to_kernel()
+            continue
+        try:
+            _enter(process, number, proc)
+        except (KernelError, OSError) as error:
+            if error.errno == errno.ESRCH:
+                return False
+            raise
+        return True
+    return False
+
+
+class Beginning:
+    """The calls of a process up to its first execve(2): those of the runtime, on the host's side.
+
+    is_over     whether the last call was execve(2)
+    """
+
+    def __init__(self, listener: int) -> None:
+        self._listener = listener
+        self.is_over = False
+
+    def leave_to_kernel(self) -> None:
+        """Receive a call, and have the kernel answer it.  Raises OSError."""
+        notification = bytearray(NOTIFICATION.size)
+        try:
+            ioctl(self._listener, SECCOMP_IOCTL_NOTIF_RECV, notification)
+            cookie = NOTIFICATION.unpack_from(notification)[0]
+            response = RESPONSE.pack(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+            retried(self._listener, SECCOMP_IOCTL_NOTIF_SEND, response)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINTR):
+                raise  # else the caller has died, or a signal has interrupted it
+            return
+        self.is_over = memoryview(notification).cast("Q")[CALL] in _EXECUTES
+
+
+def _enter(process: int, number: int, proc: int) -> None:
+    """Enter the container.  Raises KernelError or OSError, and then has changed nothing."""
+    kinds = CLONE_NEWNS
+    if not _shares_users(number, proc):
+        kinds |= CLONE_NEWUSER
+    setns(process, kinds)
+    # A runtime that can't pivot_root(2) leaves the container's root below that of the namespace.
+    os.fchdir(proc)
+    os.chroot(b"%d/root" % number)
+
+
+def _shares_users(number: int, proc: int) -> bool:
+    """Tell whether this process is in the user namespace of the process ``number``."""
+    own, other = (os.stat(b"%b/ns/user" % name, dir_fd=proc) for name in (b"self", b"%d" % number))
+    return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
