@@ -141,6 +141,7 @@ class Supervisor:
         """Do the work.  The supervisor spends its time here, so the loop calls few functions."""
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
+        strangers = self._state.strangers
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
@@ -186,7 +187,7 @@ class Supervisor:
                 except Exception as error:
                     self._note_incident(number, error)
                     answer = CONTINUE
-                if by_inode or linked:
+                if by_inode or linked or strangers is not None:
                     passed_on = nothing
                 elif held or len(credentials) > 1:
                     passed_on = showing

@@ -18,6 +18,8 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.emulation.notify.state.files import Status
+    from sundog.emulation.notify.state.records import Record
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
@@ -38,6 +40,7 @@ class StatHandlers:
         self._find_inode = state.files.find_inode
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
+        self._strangers = state.strangers
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -54,7 +57,11 @@ class StatHandlers:
     def stat(self, thread: int, args: "Arguments") -> Answer:
         """int stat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
-        if self._find_inode(location, 0) not in self._by_inode and not self._linked:
+        if (
+            self._find_inode(location, 0) not in self._by_inode
+            and not self._linked
+            and self._strangers is None
+        ):
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
@@ -64,6 +71,7 @@ class StatHandlers:
         if (
             self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode
             and not self._linked
+            and self._strangers is None
         ):
             return CONTINUE
         return self._show(thread, location, AT_SYMLINK_NOFOLLOW, args[1])
@@ -71,7 +79,11 @@ class StatHandlers:
     def fstat(self, thread: int, args: "Arguments") -> Answer:
         """int fstat(int fd, struct stat *buf)."""
         location = b"%d/fd/%d" % (thread, args[0] & U32)
-        if self._find_inode(location, 0) not in self._by_inode and not self._linked:
+        if (
+            self._find_inode(location, 0) not in self._by_inode
+            and not self._linked
+            and self._strangers is None
+        ):
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
@@ -79,7 +91,11 @@ class StatHandlers:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
         location, flags = self._target(thread, args[0], args[1], args[3])
         flags &= STAT_FLAGS
-        if self._find_inode(location, flags) not in self._by_inode and not self._linked:
+        if (
+            self._find_inode(location, flags) not in self._by_inode
+            and not self._linked
+            and self._strangers is None
+        ):
             return CONTINUE
         return self._show(thread, location, flags, args[2])
 
@@ -89,11 +105,12 @@ class StatHandlers:
         if (
             self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode
             and not self._linked
+            and self._strangers is None
         ):
             return CONTINUE
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        record = self._state.records.find(status)
+        record = self._shown(status)
         if record is None:
             return CONTINUE
         files.statx(location, flags & STATX_FLAGS, args[3] & U32)
@@ -115,11 +132,18 @@ class StatHandlers:
         """Answer with what find_inode got, changed by what the file's record says."""
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        record = self._state.records.find(status)
+        record = self._shown(status)
         if record is None:
             return CONTINUE
         self._state.listener.confirm()
         return self._state.memory.write(thread, address, files.emulated_stat(record))
+
+    def _shown(self, status: "Status") -> "Record | None":
+        """Return what stat(2) says about a file that find_inode has found; None: the inode."""
+        record = self._state.records.find(status)
+        if record is None and self._strangers is not None and status.inode:
+            return self._strangers.shown(status)
+        return record
 
     def getdents64(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t getdents64(int fd, void *entries, size_t size)."""

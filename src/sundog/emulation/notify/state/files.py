@@ -33,6 +33,12 @@ OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.state.strangers import AllIsReal, AllIsRoots
+
+    Strangers = AllIsRoots | AllIsReal
+
 # The inode number of a directory, and a name in it.  Directories of the container's root keep their
 # numbers.
 Name = tuple[int, bytes]
@@ -43,7 +49,12 @@ DEVICE = Struct("=Q")
 
 
 class Status:
-    """What stat(2) says about a file, and on request the mark of its birth."""
+    """What stat(2) says about a file without a record, and on request the mark of its birth.
+
+    kernel_uid, kernel_gid are the kernel's own words.  Only a file with ``kernel_uid`` 0 is the
+    user's: the user may change its mode.  ``uid`` and ``gid`` differ from these on the host's own
+    directories: see ``strangers``.
+    """
 
     __slots__ = (
         "_birth",
@@ -53,6 +64,8 @@ class Status:
         "device",
         "gid",
         "inode",
+        "kernel_gid",
+        "kernel_uid",
         "mode",
         "uid",
     )
@@ -61,6 +74,7 @@ class Status:
         self, files: "Files", location: bytes, fields: tuple[int, ...], *, follow: bool
     ) -> None:
         self.device, self.inode, self.mode, self.uid, self.gid = fields
+        self.kernel_uid, self.kernel_gid = self.uid, self.gid
         self._files = files
         self._location = location
         self._follow = follow
@@ -118,9 +132,13 @@ class Status:
 
 
 class Files:
-    """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2)."""
+    """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2).
 
-    def __init__(self, abi: NotifyAbi) -> None:
+    ``strangers`` says whose files without a record are; None: whose the kernel says.
+    """
+
+    def __init__(self, abi: NotifyAbi, strangers: "Strangers | None" = None) -> None:
+        self._strangers = strangers
         self._layout = layout = abi.stat
         self._buffer = Buffer()
         self._words = memoryview(self._buffer).cast("B")[layout.inode : layout.inode + 8].cast("Q")
@@ -155,7 +173,10 @@ class Files:
             *ID.unpack_from(buffer, layout.uid),
             *ID.unpack_from(buffer, layout.gid),
         )
-        return Status(self, location, fields, follow=follow)
+        status = Status(self, location, fields, follow=follow)
+        if self._strangers is not None and status.inode:
+            status.uid, status.gid = self._strangers.owner(status)
+        return status
 
     def status(self, location: bytes, *, follow: bool = True) -> Status:
         """Return the status of ``location``; without ``follow``, of a symbolic link itself."""

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
+    from sundog.emulation.notify.state.files import Strangers
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
 
@@ -21,16 +22,26 @@ class State:
                 see those modules
     records     what the supervisor remembers about files
     tags        the identities of processes
+    strangers   whose files without a record are; None: whose the kernel says
     """
 
-    def __init__(self, abi: "NotifyAbi", listener: "NotificationSource", tags: "Tags") -> None:
+    def __init__(
+        self,
+        abi: "NotifyAbi",
+        listener: "NotificationSource",
+        tags: "Tags",
+        *,
+        records: Records | None = None,
+        strangers: "Strangers | None" = None,
+    ) -> None:
         self.abi = abi
         self.listener = listener
         self.memory = Memory()
-        self.files = Files(abi)
+        self.files = Files(abi, strangers)
         self.paths = Paths(self.memory)
-        self.records = Records()
+        self.records = Records() if records is None else records
         self.tags = tags
+        self.strangers = strangers
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes."""
