@@ -3,10 +3,11 @@
 Floor 0.
 """
 
+import errno
 import os
 
 from sundog.errors import SundogError
-from sundog.kernel.files import write_all
+from sundog.kernel.files import Closing, write_all
 from sundog.kernel.libc import printable
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.record.inode_state import pack_inode_state, unpack_inode_state
@@ -53,10 +54,10 @@ class StateFile:
     """The state file ``path`` that gets what ``entries`` returns.
 
     The file's directory is open from the start, so ``path`` may be relative to a directory that the
-    command leaves or replaces.
+    command leaves or replaces.  A device or a pipe is open itself.
     """
 
-    __slots__ = ("_directory", "_entries", "_mode", "_name", "_path")
+    __slots__ = ("_directory", "_entries", "_mode", "_name", "_path", "_stream")
 
     def __init__(
         self, path: bytes, entries: "Callable[[], Iterable[tuple[InodeKey, InodeEntry]]]"
@@ -64,45 +65,39 @@ class StateFile:
         """Open the directory.  Raises SundogError if the file can't be made there."""
         self._path = path
         self._entries = entries
-        if os.path.islink(path):
-            path = os.path.realpath(path)
-        directory, self._name = os.path.split(path)
+        self._directory = self._stream = -1
+        self._name = b""
         try:
+            mode = present_mode(path)
+            self._mode = mode & KEPT_MODE
+            if mode & S_IFMT != S_IFREG:
+                self._stream = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+                return
+            directory, self._name = os.path.split(os.path.realpath(path))
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-            self._directory = os.open(directory or b".", flags)
-            self._mode = self._present_mode()
-            if not os.access(b".", os.W_OK | os.X_OK, dir_fd=self._directory):
-                os.close(os.open(self._name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._directory))
+            self._directory = os.open(directory, flags)
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise SundogError(
                 f"can't save the state in {printable(self._path)}: {error.strerror}",
                 "name a file in a directory that you may write to",
             ) from None
 
-    def _present_mode(self) -> int:
-        """Return the mode of the file that is there, or of a new one; -1: it is no plain file."""
-        try:
-            found = os.stat(self._name, dir_fd=self._directory)
-        except FileNotFoundError:
-            mask = os.umask(0)
-            os.umask(mask)
-            return NEW_STATE_MODE & ~mask
-        return found.st_mode & KEPT_MODE if found.st_mode & S_IFMT == S_IFREG else -1
-
     def descriptors(self) -> tuple[int, ...]:
         """Return the descriptors that ``save`` needs."""
-        return (self._directory,)
+        return (self._directory if self._stream < 0 else self._stream,)
 
     def save(self, _owners: object) -> None:
         """Replace the file.  Raises SundogError; then the file is as it was before."""
         data = pack_inode_state(self._entries())
         try:
-            if self._mode < 0:  # a device or a pipe
-                self._write(self._name, data, os.O_WRONLY)
+            if self._stream >= 0:
+                write_all(self._stream, data)
                 return
             draft = b".%b.%d" % (self._name, os.getpid())
             try:
-                self._write(draft, data, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+                self._write(draft, data)
                 there = self._directory
                 os.rename(draft, self._name, src_dir_fd=there, dst_dir_fd=there)
             except OSError:
@@ -114,18 +109,25 @@ class StateFile:
                 "owners and devices of this run are lost; an older file there is unchanged",
             ) from None
 
-    def _write(self, name: bytes, data: bytes, flags: int) -> None:
-        fd = os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
-        try:
+    def _write(self, name: bytes, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with Closing(os.open(name, flags, 0o600, dir_fd=self._directory)) as fd:
             write_all(fd, data)
-            if self._mode >= 0:
-                os.fchmod(fd, self._mode)
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+            os.fchmod(fd, self._mode)
+            os.fsync(fd)
 
     def _forget(self, draft: bytes) -> None:
         try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
             os.unlink(draft, dir_fd=self._directory)
         except OSError:
             pass
+
+
+def present_mode(path: bytes) -> int:
+    """Return the mode of the file ``path``, or of a new one.  Raises OSError."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return S_IFREG | NEW_STATE_MODE & ~mask
