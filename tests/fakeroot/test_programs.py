@@ -76,7 +76,7 @@ def test_dpkg_buildpackage(tmp_path: Path) -> None:
         "./usr/games/hello": "-rwxr-sr-x root/games",
         "./var/": "drwxr-xr-x root/root",
         "./var/games/": "drwxrwsr-x root/games",
-        "./var/games/null": "crw-r--r-- root/root",
+        "./var/games/null": "crw-r--r-- root/games",
         "./var/games/scores": "-rw-r--r-- games/games",
     }
 
@@ -147,7 +147,7 @@ def test_a_tar_of_a_state_is_the_same_as_fakeroots(ours: MockRoot, oracle: MockR
 
 
 def test_chroot_into_a_tree_with_static_programs(root: MockRoot) -> None:
-    """fakeroot can do neither: its library is not in the tree, and is nothing to a static program."""
+    """fakeroot can do neither: its library is not in the tree, and static programs load none."""
     script = MAKE_TREE + (
         "chroot tree /bin/sh -c '/bin/busybox chown 5:6 /home/ada; "
         '/bin/busybox stat -c "%n %u %g %f" /home/ada /home/ada/file /dev/null; '

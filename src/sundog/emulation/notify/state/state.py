@@ -1,6 +1,6 @@
 """The state of one supervised container, which all handlers share."""
 
-from sundog.emulation.notify.state.files import Files, Status
+from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
 from sundog.emulation.notify.state.records import Records
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
     from sundog.emulation.notify.state.files import Strangers
+    from sundog.emulation.notify.state.records import Record
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
 
@@ -37,7 +38,7 @@ class State:
         self.abi = abi
         self.listener = listener
         self.memory = Memory()
-        self.files = Files(abi, strangers)
+        self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
         self.paths = Paths(self.memory)
         self.records = Records() if records is None else records
         self.tags = tags
@@ -47,3 +48,13 @@ class State:
         """Return user and group of the file that ``status`` describes."""
         record = self.records.find(status)
         return (status.uid, status.gid) if record is None else (record.uid, record.gid)
+
+    def shown(self, status: Status) -> "Record | None":
+        """Return what stat(2) says of the file that ``status`` describes.
+
+        Returns None if the kernel's own answer is right.
+        """
+        record = self.records.find(status)
+        if record is None and self.strangers is not None and status.inode:
+            return self.strangers.shown(status)
+        return record
