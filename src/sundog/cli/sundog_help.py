@@ -41,7 +41,7 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     "images": ("[NAME]", "list the images in storage", "ch-image list -l", IMAGES),
     "image exists": ("IMAGE", "tell by the exit status whether an image is in storage",
                      "ch-image list IMAGE", PLAIN),
-    "root": ("[COMMAND [ARG…]]", "run a command as mock root on your own directories",
+    "root": ("[COMMAND [ARG…]]", "run a command as mock root",
              "sundog-fakeroot -i FILE -s FILE -- COMMAND", ROOT),
     "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),
     "version": ("", "print the version", "ch-image --version", PLAIN),

@@ -24,7 +24,7 @@ FAKEROOT_OPTIONS = (
     ("v", "version", "", "print the version"),
 )
 COLUMN = 28
-SUMMARY = "run a command as mock root on your own directories"
+SUMMARY = "run a command as mock root"
 
 
 class FakerootLine:
