@@ -23,6 +23,9 @@ CASES = {
 # What stat(2) says; without blanks, so that a script can use it unquoted.
 SHOW = "stat -c %n,%u,%g,%f,%t,%T,%h"
 
+# Debian's fakeroot says so now and then on a busy machine, and goes on.
+NOISE = "libfakeroot internal error: payload not recognized!\n"
+
 
 def results(words: tuple[str, ...], directory: Path) -> dict[str, str]:
     """Return what each script prints, by name of the case; each runs in a directory of its own."""
@@ -36,7 +39,8 @@ def results(words: tuple[str, ...], directory: Path) -> dict[str, str]:
     done = run_program([*words, "--", "sh", "script"], cwd=directory)
     assert done.stderr == ""
     run_program(["chmod", "-R", "u+rwX", directory])
-    parts = (part.partition("\n") for part in done.stdout.split(BOUNDARY)[1:])
+    output = done.stdout.replace(NOISE, "")
+    parts = (part.partition("\n") for part in output.split(BOUNDARY)[1:])
     return {name: text for name, _, text in parts}
 
 
@@ -83,6 +87,18 @@ def test_each_reads_what_the_other_writes(
     assert oracle.sh(SHOW_TREE, "-i", "again") == expected
     assert ours.sh(SHOW_TREE, "-i", "again") == expected
     assert "gone" not in changed
+
+
+@pytest.mark.parametrize("writer", ["oracle", "ours"])
+def test_removed_files_leave_the_state(oracle: MockRoot, ours: MockRoot, writer: str) -> None:
+    """No program looks at most of the files that rm(1) and mv(1) remove."""
+    first = oracle if writer == "oracle" else ours
+    first.sh("mkdir d; touch d/1 d/2 d/3 f g k; chown -R 5:6 d f g k", "-s", "state")
+    ours.sh("rm -r d; touch new; mv -f new f; ln g h; rm g", "-i", "state", "-s", "state")
+    state = (ours.directory / "state").read_text()
+    inodes = {str((ours.directory / name).stat().st_ino) for name in ("h", "k")}
+    plain = [line for line in state.splitlines() if line.startswith("dev=")]
+    assert {line.split(",")[1].removeprefix("ino=") for line in plain} == inodes
 
 
 def test_owners_of_files_without_a_record(oracle: MockRoot, ours: MockRoot) -> None:

@@ -46,6 +46,10 @@ class HostSupervision(Supervision):
         more = [] if self._real_owners is None else [self._real_owners.channel]
         return [*super().descriptors(), *more]
 
+    def follows_names(self) -> bool:
+        """Tell whether the filter must notify the calls that change names."""
+        return self._ledger is not None and self._ledger.follows_removals
+
     def answer(self, source: "NotificationSource", tags: "Tags") -> Supervised:
         """Answer the calls of ``source`` until no process is left; return the results.
 

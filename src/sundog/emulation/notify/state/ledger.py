@@ -4,6 +4,9 @@ A state file knows inodes and no paths.  So the ledger has to know at the end wh
 says about an inode: its mode, of which it hears at each change.  And it has to know that the inode
 still exists, so it watches the inode of every record (``watches``).
 
+Records that come from a file are many, and programs may never ask for most of these files.  Such an
+inode gets its watch when one of its names goes.
+
 The state file of fakeroot(1) has no marks of births.  Such a record waits until a program asks for
 the file.  If the file has the right type, it is taken for the same file, as fakeroot does.
 """
@@ -30,6 +33,7 @@ class Ledger(Records):
         """Make records of what a state file says."""
         super().__init__()
         self._modes: dict[InodeKey, int] = {}
+        self.follows_removals = bool(entries)
         for (device, inode), entry in entries.items():
             self._load(device, inode, entry)
 
@@ -69,6 +73,12 @@ class Ledger(Records):
         if mode & MODE_MASK != status.mode & MODE_MASK:
             record.permissions = mode & MODE_MASK
         return True
+
+    def expect_removal(self, status: "Status") -> None:
+        """Watch the inode that ``status`` describes, if it has a record: it may go with a name."""
+        record = self.find(status)
+        if record is not None:
+            self._watch(status, record)
 
     def keep(self, status: "Status", record: Record) -> None:
         """Enter a new or changed ``record``, as ``Records.keep`` does, with the inode's mode."""

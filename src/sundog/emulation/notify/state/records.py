@@ -122,7 +122,11 @@ class Records:
     pins        keeps the numbers of inodes
     linked      records of hard links in lower layers that no change has broken
     twins       the other number of a file that shows two
+    follows_removals
+                expect_removal must hear of each file whose name goes
     """
+
+    follows_removals = False
 
     def __init__(self) -> None:
         self.by_inode: dict[int, Record] = {}
@@ -182,6 +186,9 @@ class Records:
 
     def note_mode(self, status: "Status", mode: int) -> None:
         """Hear that an inode gets the permissions ``mode``.  See ``ledger``."""
+
+    def expect_removal(self, status: "Status") -> None:
+        """Hear that a name of the file that ``status`` describes may go.  See ``ledger``."""
 
     def _inherited(self, status: "Status") -> Record | None:
         """Return a new record for the copy of a hard link, like the name's in the lower layer.
