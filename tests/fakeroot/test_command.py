@@ -153,8 +153,8 @@ def test_attributes_and_births_are_kept(root: MockRoot) -> None:
         made[-1].touch()
         if made[-1].stat().st_ino == inode:
             break
-    shown = root("--state", "s", "--", "stat", "-c", "%u", *made).stdout.split()
-    assert set(shown) == {"0"}
+    owners = root("--state", "s", "--", "stat", "-c", "%u", *made).stdout.split()
+    assert set(owners) == {"0"}
 
 
 def test_a_full_disk_keeps_the_old_state(root: MockRoot, ours: MockRoot) -> None:

@@ -2,8 +2,8 @@
 
 Records belong to inodes, so names do not matter.  The exception are hard links in a lower layer:
 each name gets its own inode when a change copies it up (``state.records``).  The filter notifies
-unlink and rename only if there are such links, and the handlers only keep those names right.  It also
-notifies them if records come from a state file (``state.ledger``).
+unlink and rename only if there are such links, or if records come from a state file
+(``state.ledger``).  The handlers only keep those names right, and hear of names that go.
 """
 
 from sundog.emulation.notify.state.files import AT_SYMLINK_FOLLOW
