@@ -26,11 +26,13 @@ KINDS = {
     "CONTEXT": DIRECTORIES,
     "DIR": DIRECTORIES,
     "DOCKERFILE": FILES,
+    "FAKED": FILES,
     "FILE": FILES,
     "GLOB": IMAGES,
     "IMAGE": IMAGES,
     "IMGDIR": DIRECTORIES,
     "IN": IMAGES_AND_FILES,
+    "LIB": FILES,
     "NAME": IMAGES,
     "NEW": IMAGES,
     "OUT": IMAGES_AND_FILES,
@@ -221,6 +223,18 @@ def podman_option(option: Any) -> Option:
     return Option(option.names, option.text, argument)
 
 
+def sundog_fakeroot() -> CommandLine:
+    """Return the command line of ``sundog-fakeroot``, which has a table of its own."""
+    module = import_module("sundog.fakeroot.options")
+    options = []
+    for short, long, written, text in module.FAKEROOT_OPTIONS:
+        names = (f"-{short}", *([f"--{long}"] if long else []))
+        argument = Argument(written, kind("sundog-fakeroot", names[-1], written))
+        options.append(Option(names, text, argument if written else None))
+    operands = (Argument("COMMAND"), Argument("ARG", repeats=True))
+    return CommandLine("sundog-fakeroot", module.SUMMARY, tuple(options), operands)
+
+
 # The commands that get completion and a manual page.
 COMMANDS: dict[str, Callable[[], CommandLine]] = {
     "ch-checkns": partial(parsed, "ch-checkns", "checkns_arguments"),
@@ -231,4 +245,5 @@ COMMANDS: dict[str, Callable[[], CommandLine]] = {
     "ch-run-oci": ch_run_oci,
     "ch-test": partial(parsed, "ch-test", "selftest_arguments"),
     "sundog": sundog,
+    "sundog-fakeroot": sundog_fakeroot,
 }

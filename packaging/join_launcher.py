@@ -1,6 +1,7 @@
 """Join the modules of ``ch-run`` into one module for the wheel; those of rare options into others.
 
-The server that the compiled ``ch-run`` starts is a joined module, too.
+The server that the compiled ``ch-run`` starts is a joined module, too, and so is
+``sundog-fakeroot``.
 
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
@@ -86,6 +87,7 @@ MODULES = {
     "ch_run_yaml": Joined("sundog.cdi.yaml_text", "parse_yaml_text"),
     "ch_run_host_mpi": Joined("sundog.host_mpi.prepare", "HostMpi"),
     "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
+    "sundog_fakeroot": Joined("sundog.fakeroot.command", "start()", is_addition=False),
     "ch_run_fuse": Joined("sundog.fuse.program", "serve_one()", is_addition=False),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}

@@ -237,6 +237,7 @@ IN_PLACE = {
     "ch-run-oci": [sys.executable, "-m", "sundog.oci_runtime.command"],
     "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
     "sundog": [sys.executable, "-m", "sundog.cli.sundog"],
+    "sundog-fakeroot": [sys.executable, "-m", "sundog.fakeroot.command"],
     "sundog-pyxis-importer": [sys.executable, "-m", "sundog.cli.pyxis_importer"],
 }
 

@@ -7,7 +7,7 @@ import sys
 
 COMMANDS = (
     *("ch-checkns", "ch-convert", "ch-fromhost", "ch-image", "ch-run", "ch-run-oci", "ch-test"),
-    *("sundog", "sundog-pyxis-importer"),
+    *("sundog", "sundog-fakeroot", "sundog-pyxis-importer"),
 )
 # In a checkout, commands are modules.
 _MODULES = {
@@ -15,6 +15,7 @@ _MODULES = {
     "ch-convert": "sundog.cli.convert",
     "ch-image": "sundog.cli.image",
     "ch-run": "sundog.launcher",
+    "sundog-fakeroot": "sundog.fakeroot.command",
 }
 
 

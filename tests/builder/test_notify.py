@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.emulation.notify.seccomp.trial import HAS_SUPERVISOR
 from sundog.store.store import Store
 from tests.builder.conftest import announced
 
@@ -241,7 +242,7 @@ def test_auto_is_notify_or_seccomp(workshop: Workshop) -> None:
     assert "RUN.S chown" in done.stderr
     done = workshop.under_a_listener(*words, "--force=auto", "--no-fallback")
     assert done.returncode == 0
-    reason = "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
+    reason = HAS_SUPERVISOR
     told = f"--force=auto: using seccomp, because notify is not possible: {reason}"
     assert done.stderr.splitlines().count(told) == 1
     assert "RUN.S chown" in done.stderr
@@ -260,7 +261,7 @@ def test_under_another_supervisor_it_falls_back_or_fails(
     )
     assert done.returncode == status
     fault = "--force=notify is not possible here"
-    reason = "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
+    reason = HAS_SUPERVISOR
     if status:
         hint = "hint: use --force=seccomp (ch-checkns --all says more)"
         assert f"error: {fault}: {reason}\n{hint}\n" in done.stderr

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify.seccomp.trial import obstacle
+from sundog.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from sundog.record.owners import OwnerRecord, pack_owners, read_owners
 from sundog.record.stack import ImageStack
 from tests.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
@@ -370,7 +370,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 CASES = {
     "listener": (
         [UNDER_A_LISTENER],
-        "this process has a supervisor already (it runs in a build, or in ch-run --notify)",
+        HAS_SUPERVISOR,
     ),
     "process_vm_readv": (
         [UNDER_A_PROFILE, "310"],

@@ -66,6 +66,7 @@ def test_uv_into_a_virtual_environment(
         "ch-run-oci",
         "ch-test",
         "sundog",
+        "sundog-fakeroot",
     }
 
 

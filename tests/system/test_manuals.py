@@ -19,6 +19,7 @@ from sundog.cli import (
     sundog_help,
 )
 from sundog.cli.image_arguments import _parser, _subcommands
+from sundog.fakeroot.options import FAKEROOT_OPTIONS
 from sundog.launcher.help import OPTIONS
 from sundog.oci_runtime.arguments import COMMANDS, GLOBAL
 
@@ -32,7 +33,7 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     **{f"ch-image-{name}": parser for name, parser in _subcommands(_parser()).items()},
 }
 PODMAN = {f"sundog-{name}": name for name in sundog_help.names() if " " not in name}
-NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "ch-run-oci", "sundog"])
+NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "ch-run-oci", "sundog", "sundog-fakeroot"])
 # tests/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 
@@ -64,6 +65,10 @@ def options(name: str) -> set[str]:
         return {f"--{option}" for option in GLOBAL}
     if name == "sundog":
         return {"-s", "--storage"}
+    if name == "sundog-fakeroot":
+        return {f"-{short}" for short, *_ in FAKEROOT_OPTIONS} | {
+            f"--{long}" for _, long, *_ in FAKEROOT_OPTIONS if long
+        }
     if name in PODMAN:
         *_, listed = sundog_help.described(PODMAN[name])
         return {option.names[0] for option in listed}

@@ -16,9 +16,10 @@ from socket import AF_UNIX, SOCK_STREAM, socketpair
 from sundog.container.enter import enter_namespaces
 from sundog.container.supervision import rootless
 from sundog.emulation.notify.seccomp.listener import (
-    CALL,
     COOKIE,
+    MACHINE,
     NOTIFICATION,
+    NUMBER,
     RESPONSE,
     SECCOMP_IOCTL_NOTIF_ID_VALID,
     SECCOMP_IOCTL_NOTIF_RECV,
@@ -32,8 +33,12 @@ from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 
+# By the low byte of the architecture, and the number.
 _EXECUTES = {
-    abi.key(abi.numbers[call]) for abi in NOTIFY_ABIS.values() for call in ("execve", "execveat")
+    (abi.arch & 0xFF, abi.numbers[call])
+    for known in NOTIFY_ABIS.values()
+    for abi in known.supervised()
+    for call in ("execve", "execveat")
 }
 
 
@@ -113,7 +118,8 @@ class Beginning:
             if error.errno not in (errno.ENOENT, errno.EINTR):
                 raise  # else the caller has died, or a signal has interrupted it
             return
-        self.is_over = memoryview(notification).cast("Q")[CALL] in _EXECUTES
+        number = memoryview(notification).cast("I")[NUMBER]
+        self.is_over = (notification[MACHINE], number) in _EXECUTES
 
 
 def _enter(process: int, number: int, proc: int) -> None:

@@ -44,6 +44,7 @@ _TAKES_IDS = frozenset({"rmi", "tag", "push", "save", "history", "inspect"})
 _OWN = {
     "run": ("sundog_run", "run"),
     "exec": ("sundog_run", "run_in_container"),
+    "root": ("sundog_root", "root"),
     "ps": ("sundog_containers", "ps"),
     "stop": ("sundog_containers", "stop"),
     "kill": ("sundog_containers", "kill"),

@@ -11,6 +11,7 @@ from sundog.errors import UsageError
 from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
 from sundog.podman.image_lines import SUBCOMMANDS
 from sundog.podman.image_options import AGENT, DOCTOR, IMAGES, PLAIN
+from sundog.podman.mock_root_options import ROOT
 from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.podman.run_options import EXEC, RUN
 
@@ -40,6 +41,8 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     "images": ("[NAME]", "list the images in storage", "ch-image list -l", IMAGES),
     "image exists": ("IMAGE", "tell by the exit status whether an image is in storage",
                      "ch-image list IMAGE", PLAIN),
+    "root": ("[COMMAND [ARG…]]", "run a command as mock root",
+             "sundog-fakeroot -i FILE -s FILE -- COMMAND", ROOT),
     "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),
     "version": ("", "print the version", "ch-image --version", PLAIN),
     "doctor": ("", "try what Sundog needs here, and print what repairs it",
@@ -132,5 +135,5 @@ def _overview() -> Iterator[str]:
         yield f"  {'':14}  = {stands_for}"
     yield ""
     yield "sundog SUBCOMMAND --help lists the options, also those that have no effect here."
-    yield "Exit status of run and exec: the command's; 125 if sundog fails, 126 if the command"
-    yield "cannot be executed, 127 if it is not found."
+    yield "Exit status of run, exec and root: the command's; 125 if sundog fails, 126 if the"
+    yield "command cannot be executed, 127 if it is not found."

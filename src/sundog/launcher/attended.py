@@ -53,6 +53,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
+    from typing import Protocol
 
     from sundog.container.membership import GroupChannel
     from sundog.container.plan import Plan
@@ -60,6 +61,13 @@ if TYPE_CHECKING:
     from sundog.launcher.image import Image
     from sundog.launcher.options import CommandLine
     from sundog.record.identity import Identity
+    from sundog.record.owners import OwnersManifest
+
+    class KeptRecords(Protocol):
+        """What saves the records when the command has ended: see ``OwnRecords``."""
+
+        def descriptors(self) -> tuple[int, ...]: ...  # noqa: D102
+        def save(self, manifest: OwnersManifest, /) -> None: ...  # noqa: D102
 
 
 class Attendant:
@@ -121,7 +129,7 @@ class PreparedAttendant:
     def __init__(
         self,
         supervision: Supervision,
-        records: OwnRecords | None,
+        records: "KeptRecords | None",
         words: bytes,
         messages: Messages,
     ) -> None:

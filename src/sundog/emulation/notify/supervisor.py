@@ -151,6 +151,7 @@ class Supervisor:
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
         machine = self._machine
+        strangers = self._state.strangers
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
@@ -201,7 +202,7 @@ class Supervisor:
                 except Exception as error:
                     self._note_incident(number, error)
                     answer = CONTINUE
-                if by_inode or linked:
+                if by_inode or linked or strangers is not None:
                     passed_on = nothing
                 elif held or len(credentials) > 1:
                     passed_on = showing

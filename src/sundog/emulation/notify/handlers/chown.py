@@ -119,9 +119,10 @@ class OwnerHandlers:
         """Tell whether root gives a file of root to root, and no set-group-ID bit goes."""
         if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
             return False
-        files = self._state.files
+        files, strangers = self._state.files, self._state.strangers
         return (
             self._is_roots(thread, location)
+            and (strangers is None or strangers.owns_new_files)
             and files.found_owner()[1] == 0
             and not files.found_mode() & S_ISGID
             and not self._state.records.linked
@@ -148,7 +149,7 @@ class OwnerHandlers:
         if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
             set_mode(state, location, before, permissions & ~S_ISGID)
-        if record is None and new == now and before.uid == 0:
+        if record is None and new == now and before.kernel_uid == 0:
             return CONTINUE  # the kernel can do it
         refusal = touch_owner(location, follow=follow)
         if refusal in REAL_REFUSALS:
@@ -174,7 +175,8 @@ class OwnerHandlers:
         wanted = mode & MODE_MASK
         allowed = allowed_mode(who, wanted, group)
         settled(state, location, status)
-        if status.uid == 0 and allowed == wanted:
+        if status.kernel_uid == 0 and allowed == wanted:
+            state.records.note_mode(status, allowed)
             return CONTINUE
         state.listener.confirm()
         return set_mode(state, location, status, allowed)

@@ -2,7 +2,8 @@
 
 Records belong to inodes, so names do not matter.  The exception are hard links in a lower layer:
 each name gets its own inode when a change copies it up (``state.records``).  The filter notifies
-unlink and rename only if there are such links, and the handlers only keep those names right.
+unlink and rename only if there are such links, or if records come from a state file
+(``state.ledger``).  The handlers only keep those names right, and hear of names that go.
 """
 
 from sundog.emulation.notify.state.files import AT_SYMLINK_FOLLOW
@@ -86,11 +87,13 @@ class LinkHandlers:
         return CONTINUE
 
     def _unlink(self, thread: int, place: Place) -> Answer:
+        self._expect_removal(thread, place)
         if self._linked:
             self._linked.pop(self._name(thread, place)[0], None)
         return CONTINUE
 
     def _rename(self, thread: int, old: Place, new: Place, flags: int) -> Answer:
+        self._expect_removal(thread, new)
         if not self._linked:
             return CONTINUE
         (old_name, old_inode), (new_name, new_inode) = (
@@ -106,6 +109,15 @@ class LinkHandlers:
         if replaced is not None and flags & RENAME_EXCHANGE:
             self._linked[old_name] = replaced
         return CONTINUE
+
+    def _expect_removal(self, thread: int, place: Place) -> None:
+        """Tell the records that a name of a file with a record may go, if they must know that."""
+        records, files = self._state.records, self._state.files
+        if not records.follows_removals:
+            return
+        location = self._state.paths.named(thread, *place)
+        if files.find_inode(location, AT_SYMLINK_NOFOLLOW) in records.by_inode:
+            records.expect_removal(files.found(location, follow=False))
 
     def _name(self, thread: int, place: Place) -> "tuple[Name, int]":
         """Return a name in a call, and the inode number of the file there; -1 if none is there."""

@@ -39,6 +39,7 @@ class StatHandlers:
         self._find_inode = state.files.find_inode
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
+        self._strangers = state.strangers
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -55,7 +56,11 @@ class StatHandlers:
     def stat(self, thread: int, args: "Arguments") -> Answer:
         """int stat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
-        if self._find_inode(location, 0) not in self._by_inode and not self._linked:
+        if (
+            self._find_inode(location, 0) not in self._by_inode
+            and not self._linked
+            and self._strangers is None
+        ):
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
@@ -65,6 +70,7 @@ class StatHandlers:
         if (
             self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode
             and not self._linked
+            and self._strangers is None
         ):
             return CONTINUE
         return self._show(thread, location, AT_SYMLINK_NOFOLLOW, args[1])
@@ -72,7 +78,11 @@ class StatHandlers:
     def fstat(self, thread: int, args: "Arguments") -> Answer:
         """int fstat(int fd, struct stat *buf)."""
         location = b"%d/fd/%d" % (thread, args[0] & U32)
-        if self._find_inode(location, 0) not in self._by_inode and not self._linked:
+        if (
+            self._find_inode(location, 0) not in self._by_inode
+            and not self._linked
+            and self._strangers is None
+        ):
             return CONTINUE
         return self._show(thread, location, 0, args[1])
 
@@ -80,7 +90,11 @@ class StatHandlers:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
         location, flags = self._target(thread, args[0], args[1], args[3])
         flags &= STAT_FLAGS
-        if self._find_inode(location, flags) not in self._by_inode and not self._linked:
+        if (
+            self._find_inode(location, flags) not in self._by_inode
+            and not self._linked
+            and self._strangers is None
+        ):
             return CONTINUE
         return self._show(thread, location, flags, args[2])
 
@@ -90,11 +104,12 @@ class StatHandlers:
         if (
             self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode
             and not self._linked
+            and self._strangers is None
         ):
             return CONTINUE
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        record = self._state.records.find(status)
+        record = self._state.shown(status)
         if record is None:
             return CONTINUE
         files.statx(location, flags & STATX_FLAGS, args[3] & U32)
@@ -116,7 +131,7 @@ class StatHandlers:
         """Answer with what find_inode got, changed by what the file's record says."""
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        record = self._state.records.find(status)
+        record = self._state.shown(status)
         if record is None:
             return CONTINUE
         self._state.listener.confirm()

@@ -58,6 +58,11 @@ LONGEST_REASON = 4096
 NO_REASON = "-"
 MARK = b"sundog"
 
+HAS_SUPERVISOR = (
+    "this process has a supervisor already (it runs in a build, in ch-run --notify, or in "
+    "sundog root)"
+)
+
 SECCOMP_RET_TRACE = 0x7FF00000
 
 # A call of the trial: name, number, and expected answer.
@@ -185,9 +190,7 @@ def be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[Trie
     except KernelError as error:
         reason = error.message
         if error.errno == errno.EBUSY:
-            reason = (
-                "this process has a supervisor already (it runs in a build, or in ch-run --notify)"
-            )
+            reason = HAS_SUPERVISOR
         os.write(channel, b"\0" + reason.encode())  # a byte in the place of the descriptor
         return
     send_descriptor(channel, listener)

@@ -25,11 +25,13 @@ def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
     try:
         os.chmod(location, mode)
     except OSError as error:
-        if error.errno != errno.EPERM or status.uid == 0:
+        if error.errno != errno.EPERM or status.kernel_uid == 0:
             return -(error.errno or errno.EIO)
         record = state.records.make(status)
         record.permissions = mode
         state.records.keep(status, record)
+    else:
+        state.records.note_mode(status, mode)
     return 0
 
 
@@ -48,7 +50,7 @@ def guard_set_id(state: State, location: bytes, status: Status, who: Credentials
     record = state.records.find(status)
     if not who.can(CAP_FSETID):
         settled(state, location, status)
-    elif status.uid == 0 and is_set_id(status.mode):
+    elif status.kernel_uid == 0 and is_set_id(status.mode):
         if record is not None and record.permissions != INODE_DECIDES:
             return
         after = status.changed()
@@ -63,7 +65,7 @@ def settled(state: State, location: bytes, status: Status) -> Status:
     From then on the inode decides again.  A file of another user of the host stays as it is.
     """
     record = state.records.find(status)
-    if record is None or record.permissions == INODE_DECIDES or status.uid != 0:
+    if record is None or record.permissions == INODE_DECIDES or status.kernel_uid != 0:
         return status
     os.chmod(location, record.permissions)
     record.permissions = INODE_DECIDES

@@ -33,6 +33,12 @@ OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.state.strangers import AllIsReal, AllIsRoots
+
+    Strangers = AllIsRoots | AllIsReal
+
 # The inode number of a directory, and a name in it.  Directories of the container's root keep their
 # numbers.
 Name = tuple[int, bytes]
@@ -44,7 +50,12 @@ DEVICE = Struct("=Q")
 
 
 class Status:
-    """What stat(2) says about a file, and on request the mark of its birth."""
+    """What stat(2) says about a file without a record, and on request the mark of its birth.
+
+    kernel_uid, kernel_gid are the kernel's own words.  Only a file with ``kernel_uid`` 0 is the
+    user's: the user may change its mode.  ``uid`` and ``gid`` differ from these on the host's own
+    directories: see ``strangers``.
+    """
 
     __slots__ = (
         "_birth",
@@ -54,6 +65,8 @@ class Status:
         "device",
         "gid",
         "inode",
+        "kernel_gid",
+        "kernel_uid",
         "mode",
         "uid",
     )
@@ -62,6 +75,7 @@ class Status:
         self, files: "Files", location: bytes, fields: tuple[int, ...], *, follow: bool
     ) -> None:
         self.device, self.inode, self.mode, self.uid, self.gid = fields
+        self.kernel_uid, self.kernel_gid = self.uid, self.gid
         self._files = files
         self._location = location
         self._follow = follow
@@ -119,9 +133,13 @@ class Status:
 
 
 class Files:
-    """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2)."""
+    """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2).
 
-    def __init__(self, abi: NotifyAbi) -> None:
+    ``strangers`` says whose files without a record are; None: whose the kernel says.
+    """
+
+    def __init__(self, abi: NotifyAbi, strangers: "Strangers | None" = None) -> None:
+        self._strangers = strangers
         self._layout = layout = abi.stat
         self._buffer = Buffer()
         self._words = memoryview(self._buffer).cast("B")[layout.inode : layout.inode + 8].cast("Q")
@@ -156,7 +174,10 @@ class Files:
             *ID.unpack_from(buffer, layout.uid),
             *ID.unpack_from(buffer, layout.gid),
         )
-        return Status(self, location, fields, follow=follow)
+        status = Status(self, location, fields, follow=follow)
+        if self._strangers is not None and status.inode:
+            status.uid, status.gid = self._strangers.owner(status)
+        return status
 
     def status(self, location: bytes, *, follow: bool = True) -> Status:
         """Return the status of ``location``; without ``follow``, of a symbolic link itself."""
@@ -244,8 +265,8 @@ class Files:
 class LibraryFiles(Files):
     """``Files`` for kernels without newfstatat(2), where the C library calls statx(2) instead."""
 
-    def __init__(self, abi: NotifyAbi) -> None:
-        super().__init__(abi)
+    def __init__(self, abi: NotifyAbi, strangers: "Strangers | None" = None) -> None:
+        super().__init__(abi, strangers)
         self._fstatat = quick_function("fstatat")
 
     def find_inode(self, location: bytes, flags: int) -> int:

@@ -122,7 +122,11 @@ class Records:
     pins        keeps the numbers of inodes
     linked      records of hard links in lower layers that no change has broken
     twins       the other number of a file that shows two
+    follows_removals
+                expect_removal must hear of each file whose name goes
     """
+
+    follows_removals = False
 
     def __init__(self) -> None:
         self.by_inode: dict[int, Record] = {}
@@ -165,12 +169,26 @@ class Records:
         record = self.by_inode.get(status.inode)
         while record is not None:
             if record.device == status.device:
-                if record.birth == ANY_BIRTH or record.birth == status.birth():
+                if (
+                    record.birth == ANY_BIRTH
+                    or record.birth == status.birth()
+                    or self.adopts(record, status)
+                ):
                     return record
-                self._remove(status.inode, record)
+                self.remove(status.inode, record)
                 break
             record = record.other
         return self._inherited(status) if self.linked else None
+
+    def adopts(self, _record: Record, _status: "Status") -> bool:
+        """Tell whether a record without a birth becomes that of a file.  See ``ledger``."""
+        return False
+
+    def note_mode(self, status: "Status", mode: int) -> None:
+        """Hear that an inode gets the permissions ``mode``.  See ``ledger``."""
+
+    def expect_removal(self, status: "Status") -> None:
+        """Hear that a name of the file that ``status`` describes may go.  See ``ledger``."""
 
     def _inherited(self, status: "Status") -> Record | None:
         """Return a new record for the copy of a hard link, like the name's in the lower layer.
@@ -203,7 +221,7 @@ class Records:
         if self._watched % LOOK_EVERY == 0:
             gone += self.watches.gone()
         for inode, known in gone:
-            self._remove(inode, known)
+            self.remove(inode, known)
 
     def expect_link(self, status: "Status") -> None:
         """Make the file that ``status`` describes and its next name lead to one record.
@@ -261,7 +279,7 @@ class Records:
         present = self.find(status)
         if not record.says_something(status):
             if present is not None:
-                self._remove(status.inode, record)
+                self.remove(status.inode, record)
             return
         record.uid, record.gid = self._share(record.uid), self._share(record.gid)
         if present is None:
@@ -277,7 +295,7 @@ class Records:
         self.attributes = self.attributes or bool(xattrs)
         self.devices = self.devices or bool(record.device_type)
 
-    def _remove(self, inode: int, record: Record) -> None:
+    def remove(self, inode: int, record: Record) -> None:
         """Take ``record`` out of the chain of ``inode``, and out of the chain of its twin."""
         twin = self.twins.get(inode, -1)
         if self.by_inode.get(twin) is record:

@@ -1,0 +1,64 @@
+"""The supervisor of a command on the host's own directories.
+
+Floor 0.
+"""
+
+import os
+
+from sundog.container.enter import forbid_imports
+from sundog.container.supervision import Start, Supervised, Supervision, rootless
+from sundog.emulation.notify.state.ledger import Ledger
+from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.state.strangers import AllIsReal, AllIsRoots
+from sundog.emulation.notify.supervisor import Supervisor
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.kernel.numbers import process_abi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.identity.tags import Tags
+    from sundog.emulation.notify.seccomp.listener import NotificationSource
+    from sundog.fakeroot.real_owners import RealOwners
+
+
+class HostSupervision(Supervision):
+    """A supervisor that shares the host's root directory with the command.
+
+    ``ledger`` has the records of a state file, None without one.  ``real_owners`` knows who owns
+    files without a record; None: root owns them.  Make it in the command's namespaces.
+    """
+
+    __slots__ = ("_ledger", "_real_owners", "_strangers")
+
+    def __init__(
+        self, ledger: Ledger | None, real_owners: "RealOwners | None", uid: int, gid: int
+    ) -> None:
+        start = Start({}, (), frozenset(), -1, -1, is_stable=False)
+        super().__init__(rootless(b"/proc"), start)
+        self._ledger = ledger
+        self._real_owners = real_owners
+        self._strangers: AllIsReal | AllIsRoots = AllIsRoots()
+        if real_owners is not None:
+            self._strangers = AllIsReal(uid, gid, real_owners.ask)
+
+    def descriptors(self) -> list[int]:
+        """Return the open descriptors that the supervisor needs."""
+        more = [] if self._real_owners is None else [self._real_owners.channel]
+        return [*super().descriptors(), *more]
+
+    def follows_names(self) -> bool:
+        """Tell whether the filter must notify the calls that change names."""
+        return self._ledger is not None and self._ledger.follows_removals
+
+    def answer(self, source: "NotificationSource", tags: "Tags") -> Supervised:
+        """Answer the calls of ``source`` until no process is left; return the results.
+
+        The ledger then has the records.
+        """
+        forbid_imports()
+        os.fchdir(self.proc)
+        abi = NOTIFY_ABIS[process_abi()]
+        state = State(abi, source, tags, records=self._ledger, strangers=self._strangers)
+        incidents: list[str] = []
+        statistics = Supervisor(state, incidents.append).serve()
+        return Supervised({}, statistics.lines(), incidents, statistics.incidents, [])
