@@ -14,8 +14,8 @@ from sundog.emulation.filter import fake_root_program
 from sundog.emulation.notify.seccomp.program import (
     ABSENT,
     CONDITIONAL,
-    NAMING,
     NOTIFIED,
+    OPENING,
     SECCOMP_RET_USER_NOTIF,
     notify_program,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sundog.emulation.syscalls import Abi
 
 PROGRAM = Program(notify_program(NOTIFY_X86_64))
-FOLLOWING = Program(notify_program(NOTIFY_X86_64, follow_names=True))
+STRICT = Program(notify_program(NOTIFY_X86_64, strict=True))
 NATIVE = next(abi for abi in SYSCALL_ABIS if abi.name == NOTIFY_X86_64.name)
 NAMES = {number: name for name, number in NOTIFY_X86_64.numbers.items()}
 ENOSYS = SECCOMP_RET_ERRNO | 38
@@ -53,9 +53,9 @@ def test_every_number() -> None:
         else:
             expected = SECCOMP_RET_ALLOW  # with all arguments zero
         assert verdict(PROGRAM, number) == expected, (number, name)
-        if name in NAMING:
+        if name in OPENING:
             expected = SECCOMP_RET_USER_NOTIF
-        assert verdict(FOLLOWING, number) == expected, (number, name)
+        assert verdict(STRICT, number) == expected, (number, name)
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_every_notified_call_has_a_handler(abi: object) -> None:
     handled: set[str] = set()
     for family in FAMILIES:
         handled |= set(family.calls(family.__new__(family)))  # type: ignore[arg-type]
-    assert {*NOTIFIED, *NAMING, *CONDITIONAL, "clone"} <= handled
+    assert {*NOTIFIED, *OPENING, *CONDITIONAL, "clone"} <= handled

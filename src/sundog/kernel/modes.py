@@ -13,4 +13,6 @@ MODE_MASK = 0o7777  # all bits that chmod(2) can set
 PERMISSIONS = 0o777
 S_ISUID = 0o4000
 S_ISGID = 0o2000
+S_ISVTX = 0o1000
 S_IXGRP = 0o010
+S_IRWXG = 0o070

@@ -247,8 +247,7 @@ class FirstAttendant(PeerAttendant):
         saved = () if records is None else records.descriptors()
         leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
         tags = Tags(superuser(all_capabilities()))
-        follows = supervision.follows_names()
-        source = GroupSource(requests, supervision.proc, tags, follows_names=follows)
+        source = GroupSource(requests, supervision.proc, tags, strict=supervision.strict)
         supervised = supervision.answer(source, tags)
         status, lines = 0, report_lines(supervised)
         if records is not None:

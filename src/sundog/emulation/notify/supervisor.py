@@ -9,6 +9,7 @@ import gc
 import time
 from fcntl import ioctl
 
+from sundog.emulation.notify.handlers.access import AccessHandlers
 from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
@@ -16,6 +17,7 @@ from sundog.emulation.notify.handlers.exec import ExecuteHandlers
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
+from sundog.emulation.notify.handlers.signals import SignalHandlers
 from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
@@ -29,6 +31,7 @@ from sundog.emulation.notify.seccomp.listener import (
     SECCOMP_IOCTL_NOTIF_SEND,
     error_word,
 )
+from sundog.emulation.notify.seccomp.program import EMULATED
 from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, Answer, KernelAnswers
 
 TYPE_CHECKING = False
@@ -46,9 +49,15 @@ FAMILIES = (
     CreateHandlers,
     BindHandlers,
     LinkHandlers,
+    AccessHandlers,
+    SignalHandlers,
     AttributeHandlers,
     MiscellaneousHandlers,
 )
+
+# The kernel does what these don't refuse, and they refuse nothing to root.
+REFUSING_FAMILIES = (AccessHandlers, SignalHandlers)
+NAMING = frozenset(EMULATED["a name that goes"])
 
 # Errors that a handler may well get, because the caller made up its arguments, or has just died.
 EXPECTED_ERRORS = frozenset(
@@ -106,6 +115,7 @@ class Supervisor:
         self._rootless: set[int] = set()  # calls that name no path
         self._showing: set[int] = set()  # calls that only show what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
+        self._refusing: set[int] = set()  # calls that the supervisor only refuses
         self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
         for family in FAMILIES:
@@ -120,6 +130,8 @@ class Supervisor:
                         self._showing.add(number)
                     if family is ExecuteHandlers:
                         self._starting.add(number)
+                    if family in REFUSING_FAMILIES or name in NAMING:
+                        self._refusing.add(number)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -149,7 +161,9 @@ class Supervisor:
         buffer, notification = exchange.buffer, exchange.notification
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
-        showing, showing_or_starting = self._showing, self._showing | self._starting
+        showing, refusing = self._showing, self._refusing
+        showing_or_refusing = showing | refusing
+        all_but_changes = showing_or_refusing | self._starting
         # Calls to which the kernel's own answer is right.  That depends on what only handlers
         # change, so the loop finds it out after each handler.
         passed_on = nothing
@@ -186,12 +200,14 @@ class Supervisor:
                 except Exception as error:
                     self._note_incident(number, error)
                     answer = CONTINUE
-                if by_inode or linked:
+                if len(credentials) > 1:
+                    passed_on = nothing if by_inode or linked else showing
+                elif linked:
                     passed_on = nothing
-                elif held or len(credentials) > 1:
-                    passed_on = showing
+                elif by_inode:
+                    passed_on = refusing
                 else:
-                    passed_on = showing_or_starting
+                    passed_on = showing_or_refusing if held else all_but_changes
             if answer is CONTINUE:
                 words[1], words[2] = 0, CONTINUE_WORD
             elif answer >= 0:

@@ -16,6 +16,7 @@ from sundog.emulation.notify.identity.permissions import (
     may_change_owner,
     mode_after_chown,
 )
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import set_mode, settled
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -39,6 +40,7 @@ class OwnerHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._paths = state.paths
+        self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -127,12 +129,20 @@ class OwnerHandlers:
             and not self._state.records.linked
         )
 
+    def _search_refusal(self, thread: int, location: bytes, *, follow: bool) -> int:
+        """Return the errno, negated, if the caller may not search the way to the file; else 0."""
+        who = self._access.user(thread)
+        return 0 if who is None else self._access.search(thread, who, location, follow=follow)
+
     def _change_owner(
         self, thread: int, location: bytes, owner: int, group: int, *, follow: bool
     ) -> Answer:
         owner &= U32
         group &= U32
         state = self._state
+        refusal = self._search_refusal(thread, location, follow=follow)
+        if refusal:
+            return refusal
         before = settled(state, location, state.files.status(location, follow=follow))
         record = state.records.find(before)
         now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
@@ -150,9 +160,9 @@ class OwnerHandlers:
             set_mode(state, location, before, permissions & ~S_ISGID)
         if record is None and new == now and before.uid == 0:
             return CONTINUE  # the kernel can do it
-        refusal = touch_owner(location, follow=follow)
-        if refusal in REAL_REFUSALS:
-            return -refusal
+        failure = touch_owner(location, follow=follow)
+        if failure in REAL_REFUSALS:
+            return -failure
         # After a copy-up the inode may be another, which gets the same record.
         after = state.files.status(location, follow=follow)
         changed = state.records.renew(after, record)
@@ -164,6 +174,9 @@ class OwnerHandlers:
 
     def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
         state = self._state
+        refusal = self._search_refusal(thread, location, follow=follow)
+        if refusal:
+            return refusal
         status = state.files.status(location, follow=follow)
         if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE

@@ -12,7 +12,10 @@ import os
 from _struct import Struct
 
 from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.identity.permissions import MAY_READ, MAY_WRITE
 from sundog.emulation.notify.seccomp.program import MAKES_FILE
+from sundog.emulation.notify.state.access import MAX_SYMLINKS, Access
 from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
 from sundog.emulation.notify.state.creation import (
     Birth,
@@ -25,7 +28,16 @@ from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer,
 from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
-from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
+from sundog.kernel.modes import (
+    MODE_MASK,
+    PERMISSIONS,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+)
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
 TYPE_CHECKING = False
@@ -36,7 +48,6 @@ if TYPE_CHECKING:
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
 MAX_OPEN_HOW = 4096  # a page; openat2(2) says E2BIG to more
-MAX_SYMLINKS = 40
 O_LARGEFILE = 0o100000  # os.O_LARGEFILE is 0 where every file may be large
 OPEN_FLAGS = (
     (os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND)
@@ -53,6 +64,7 @@ class CreateHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._paths = state.paths
+        self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -89,12 +101,14 @@ class CreateHandlers:
             return CONTINUE
         how = self._state.memory.read(thread, args[2], size)
         flags, mode, resolve = OPEN_HOW.unpack_from(how)
-        if not flags & MAKES_FILE or any(how[OPEN_HOW.size :]):
+        if any(how[OPEN_HOW.size :]):
             return CONTINUE
         if flags & ~OPEN_FLAGS or mode & ~MODE_MASK:
             return CONTINUE  # unlike open, openat2 refuses unknown flags
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)
+        if not flags & MAKES_FILE:
+            return CONTINUE
         path = self._state.memory.read_string(thread, args[1])
         at = b"%d/cwd" % thread if args[0] & U32 == CWD else descriptor(thread, args[0])
         dirfd = os.open(at, os.O_PATH | os.O_CLOEXEC)
@@ -136,6 +150,9 @@ class CreateHandlers:
         directory = parent(location)
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
+        refusal = self._refusal(thread, location, is_directory=True)
+        if refusal:
+            return refusal
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain():
             return CONTINUE
@@ -149,6 +166,9 @@ class CreateHandlers:
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
         target = self._state.memory.read_string(thread, target_address)
+        refusal = self._refusal(thread, location) if target else 0
+        if refusal:
+            return refusal
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain() or not target:
             return CONTINUE
@@ -167,6 +187,9 @@ class CreateHandlers:
         if not is_device and all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
+        refusal = self._refusal(thread, location)
+        if refusal:
+            return refusal
         birth = birth_in(self._state, thread, parent(location))
         if not is_device:
             if birth.is_plain(mode & MODE_MASK):
@@ -191,7 +214,16 @@ class CreateHandlers:
     def _open(self, thread: int, dirfd: int, address: int, flags: int, mode: int) -> Answer:
         if flags & os.O_PATH:
             return CONTINUE
+        writes = flags & (WRITES | MAKES_FILE)
+        if not writes and self._state.tags.index(thread) == 0:
+            return CONTINUE  # root reads a file
         location = self._paths.named(thread, dirfd, address)
+        who = self._access.user(thread)
+        refusal = 0 if who is None else self._use_refusal(thread, who, location, flags)
+        if refusal:
+            return refusal
+        if not writes:
+            return CONTINUE
         watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
         if watched and self._guard(thread, location, flags):
             return CONTINUE  # the file exists
@@ -214,6 +246,41 @@ class CreateHandlers:
                 location = b"%s/%s" % (parent(location), target)
         return CONTINUE
 
+    def _refusal(self, thread: int, location: bytes, *, is_directory: bool = False) -> int:
+        """Return the errno, negated, if the caller may not make a file ``location``; else 0."""
+        who = self._access.user(thread)
+        if who is None:
+            return 0
+        return self._access.make(thread, who, location, is_directory=is_directory)
+
+    def _use_refusal(self, thread: int, who: Credentials, location: bytes, flags: int) -> int:
+        """Return the errno, negated, if the caller may not use the file as it wants; else 0.
+
+        A file that does not exist yet may be used in every way.  fs/namei.c, may_open.
+        """
+        access, follow = self._access, not flags & os.O_NOFOLLOW
+        if flags & os.O_CREAT and flags & os.O_EXCL:
+            return 0  # only a file that does not exist yet
+        refusal = access.search(thread, who, location, follow=follow)
+        if flags & UNNAMED:
+            return refusal or access.make_in(thread, who, location)
+        lookup = 0 if follow else AT_SYMLINK_NOFOLLOW
+        if refusal or self._state.files.find_inode(location, lookup) < 0:
+            return refusal
+        wanted = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)[flags & 3]
+        if flags & os.O_TRUNC:
+            wanted |= MAY_WRITE
+        status = self._state.files.found(location, follow=follow)
+        kind = status.mode & S_IFMT
+        if kind == S_IFLNK or (kind == S_IFDIR and (wanted & MAY_WRITE or flags & os.O_CREAT)):
+            return 0  # ELOOP, EISDIR
+        if kind != S_IFDIR and flags & os.O_DIRECTORY:
+            return 0  # ENOTDIR
+        refusal = access.use_found(thread, who, location, status, wanted)
+        if not refusal and flags & os.O_NOATIME and not access.is_owner(who, status):
+            refusal = access.own(thread, location)
+        return refusal
+
     def _guard(self, thread: int, location: bytes, flags: int) -> bool:
         """Guard the set-ID bits of a file that the caller opens for writing.
 
@@ -234,6 +301,9 @@ class CreateHandlers:
         """Make and open the file ``location``; return CONTINUE if it exists or can't be made."""
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
+        refusal = 0 if flags & UNNAMED else self._refusal(thread, location)
+        if refusal:
+            return refusal
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE

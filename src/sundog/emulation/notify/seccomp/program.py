@@ -68,6 +68,11 @@ EMULATED = {
         *("listxattr", "llistxattr", "flistxattr", "listxattrat"),
         *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
     ),
+    "a name that goes": ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"),
+    "what only the owner or a writer may do": (
+        *("truncate", "utime", "utimes", "futimesat", "utimensat"),
+        *("kill", "rt_sigqueueinfo", "pidfd_send_signal"),
+    ),
     # Of openat2, because its flags are behind a pointer, every call.
     "a new inode": (
         *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
@@ -85,9 +90,9 @@ NOTIFIED = (
     "umount2",
 )
 
-# These take a name from a file, or give it to another.  The kernel notifies them only if a lower
-# layer has hard links with records (``handlers.links``).
-NAMING = ("unlink", "unlinkat", "rename", "renameat", "renameat2")
+# These are notified under ``strict`` only, whatever their arguments, so that reading and writing
+# depend on the emulated identity.
+OPENING = (*("open", "openat", "access", "faccessat", "faccessat2", "chdir", "fchdir"),)
 
 # The program answers "done".  As in the ``seccomp`` mode, the call proves that the filter works.
 FAKED = ("kexec_load",)
@@ -129,16 +134,16 @@ TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 
 
 def notify_program(
-    notify_abi: NotifyAbi, *, fake_sync: bool = False, follow_names: bool = False
+    notify_abi: NotifyAbi, *, fake_sync: bool = False, strict: bool = False
 ) -> bytes:
     """Return the program.
 
-    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``follow_names`` it
-    notifies the calls of NAMING.
+    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``strict`` it notifies
+    all calls of OPENING.
     """
     native = next(abi for abi in SYSCALL_ABIS if abi.name == notify_abi.name)
-    naming = NAMING if follow_names else ()
-    source = [load(DATA_ARCH), *native_block(notify_abi, native, naming, fake_sync=fake_sync)]
+    more = OPENING if strict else ()
+    source = [load(DATA_ARCH), *native_block(notify_abi, native, more, fake_sync=fake_sync)]
     for abi in SYSCALL_ABIS:
         if abi is not native:
             source += guard_block(abi, notify_abi.numbers)
@@ -147,15 +152,15 @@ def notify_program(
 
 
 def native_block(
-    notify_abi: NotifyAbi, native: Abi, naming: tuple[str, ...], *, fake_sync: bool
+    notify_abi: NotifyAbi, native: Abi, more: tuple[str, ...], *, fake_sync: bool
 ) -> list[Line]:
-    """Return the source that decides for the supervised ABI; it also notifies ``naming``.
+    """Return the source that decides for the supervised ABI; it also notifies all of ``more``.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     """
     numbers = notify_abi.numbers
     verdicts = {
-        **dict.fromkeys((*NOTIFIED, *naming), "notify"),
+        **dict.fromkeys((*NOTIFIED, *more), "notify"),
         **dict.fromkeys(FAKED, "fake"),
         **dict.fromkeys(ABSENT, "absent"),
     }
@@ -164,7 +169,11 @@ def native_block(
     source += [compare(numbers[call], where) for call, where in verdicts.items() if call in numbers]
     if fake_sync:
         source += [compare(n, "fake") for n in syscall_numbers(SYNC_CALLS, native).values()]
-    tested = {call: tests for call, tests in conditional.items() if call in numbers}
+    tested = {
+        call: tests
+        for call, tests in conditional.items()
+        if call in numbers and call not in verdicts
+    }
     source += [compare(numbers[call], f"test {call}") for call in tested]
     source += [load(DATA_ARCH), jump("others")]
     for call, tests in tested.items():

@@ -21,9 +21,17 @@ class State:
                 see those modules
     records     what the supervisor remembers about files
     tags        the identities of processes
+    strict      whether the filter notifies every open(2), so that all permissions count
     """
 
-    def __init__(self, abi: "NotifyAbi", listener: "NotificationSource", tags: "Tags") -> None:
+    def __init__(
+        self,
+        abi: "NotifyAbi",
+        listener: "NotificationSource",
+        tags: "Tags",
+        *,
+        strict: bool = False,
+    ) -> None:
         self.abi = abi
         self.listener = listener
         self.memory = Memory()
@@ -31,6 +39,7 @@ class State:
         self.paths = Paths(self.memory)
         self.records = Records()
         self.tags = tags
+        self.strict = strict
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes."""
