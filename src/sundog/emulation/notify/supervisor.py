@@ -32,7 +32,13 @@ from sundog.emulation.notify.seccomp.listener import (
     error_word,
 )
 from sundog.emulation.notify.seccomp.program import EMULATED
-from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.call import (
+    ANSWERED,
+    CONTINUE,
+    Answer,
+    KernelAnswers,
+    Refused,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,6 +199,8 @@ class Supervisor:
                         answer = handlers[number](thread, args)
                 except KernelAnswers:
                     answer = CONTINUE
+                except Refused as refusal:
+                    answer = refusal.answer
                 except OSError as error:
                     if error.errno not in EXPECTED_ERRORS:
                         self._note_incident(number, error)

@@ -4,7 +4,6 @@ Under ``strict`` also access(2) and chdir(2).  The kernel does what the handlers
 Root is refused nothing, so the supervisor calls no handler while all processes are root.
 """
 
-import errno
 from _struct import Struct
 
 from sundog.emulation.notify.identity.permissions import (
@@ -59,13 +58,11 @@ class AccessHandlers:
         if who is None:
             return CONTINUE
         location = self._paths.named(thread, CWD, args[0])
-        refusal = self._access.search(thread, who, location, follow=True)
-        if refusal:
-            return refusal
+        self._access.search(thread, who, location, follow=True)
         status = self._state.files.status(location)
-        if status.mode & S_IFMT != S_IFREG:
-            return CONTINUE  # the kernel refuses it
-        return self._access.use_found(thread, who, location, status, MAY_WRITE) or CONTINUE
+        if status.mode & S_IFMT == S_IFREG:
+            self._access.require(thread, who, location, status, MAY_WRITE)
+        return CONTINUE
 
     def utime(self, thread: int, args: "Arguments") -> Answer:
         """int utime(const char *path, const struct utimbuf *times); utimes(2) likewise."""
@@ -107,15 +104,13 @@ class AccessHandlers:
         who = access.user(thread)
         if who is None:
             return CONTINUE
-        refusal = access.search(thread, who, location, follow=follow)
-        if refusal:
-            return refusal
+        access.search(thread, who, location, follow=follow)
         status = self._state.files.status(location, follow=follow)
-        if access.is_owner(who, status):
-            return CONTINUE
-        if is_now:
-            return access.use_found(thread, who, location, status, MAY_WRITE) or CONTINUE
-        return access.own(thread, location) or CONTINUE
+        if not is_now:
+            access.be_owner(thread, who, location, status)
+        elif not access.is_owner(who, status):
+            access.require(thread, who, location, status, MAY_WRITE)
+        return CONTINUE
 
     def access(self, thread: int, args: "Arguments") -> Answer:
         """int access(const char *path, int mode)."""
@@ -137,7 +132,8 @@ class AccessHandlers:
         if not flags & AT_EACCESS:
             who = for_access(who)
         location, follow = self._paths.at(thread, *place, flags)
-        return self._access.use(thread, who, location, wanted, follow=follow) or CONTINUE
+        self._access.use(thread, who, location, wanted, follow=follow)
+        return CONTINUE
 
     def chdir(self, thread: int, args: "Arguments") -> Answer:
         """int chdir(const char *path)."""
@@ -150,8 +146,7 @@ class AccessHandlers:
     def _enter(self, thread: int, location: bytes) -> Answer:
         """Refuse a working directory that the caller may not search."""
         who = self._access.user(thread)
-        if who is None:
-            return CONTINUE
-        # With a slash at its end, only a directory has this location.
-        refusal = self._access.use(thread, who, location + b"/", MAY_EXEC)
-        return -errno.EACCES if refusal else CONTINUE
+        if who is not None:
+            # With a slash at its end, only a directory has this location.
+            self._access.use(thread, who, location + b"/", MAY_EXEC)
+        return CONTINUE

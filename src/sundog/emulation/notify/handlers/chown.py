@@ -129,10 +129,11 @@ class OwnerHandlers:
             and not self._state.records.linked
         )
 
-    def _search_refusal(self, thread: int, location: bytes, *, follow: bool) -> int:
-        """Return the errno, negated, if the caller may not search the way to the file; else 0."""
+    def _search(self, thread: int, location: bytes, *, follow: bool) -> None:
+        """Require that the caller may search the directories on the way to a file."""
         who = self._access.user(thread)
-        return 0 if who is None else self._access.search(thread, who, location, follow=follow)
+        if who is not None:
+            self._access.search(thread, who, location, follow=follow)
 
     def _change_owner(
         self, thread: int, location: bytes, owner: int, group: int, *, follow: bool
@@ -140,9 +141,7 @@ class OwnerHandlers:
         owner &= U32
         group &= U32
         state = self._state
-        refusal = self._search_refusal(thread, location, follow=follow)
-        if refusal:
-            return refusal
+        self._search(thread, location, follow=follow)
         before = settled(state, location, state.files.status(location, follow=follow))
         record = state.records.find(before)
         now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
@@ -160,9 +159,9 @@ class OwnerHandlers:
             set_mode(state, location, before, permissions & ~S_ISGID)
         if record is None and new == now and before.uid == 0:
             return CONTINUE  # the kernel can do it
-        failure = touch_owner(location, follow=follow)
-        if failure in REAL_REFUSALS:
-            return -failure
+        refusal = touch_owner(location, follow=follow)
+        if refusal in REAL_REFUSALS:
+            return -refusal
         # After a copy-up the inode may be another, which gets the same record.
         after = state.files.status(location, follow=follow)
         changed = state.records.renew(after, record)
@@ -174,9 +173,7 @@ class OwnerHandlers:
 
     def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
         state = self._state
-        refusal = self._search_refusal(thread, location, follow=follow)
-        if refusal:
-            return refusal
+        self._search(thread, location, follow=follow)
         status = state.files.status(location, follow=follow)
         if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE

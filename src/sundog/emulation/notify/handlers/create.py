@@ -12,10 +12,8 @@ import os
 from _struct import Struct
 
 from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
-from sundog.emulation.notify.identity.credentials import Credentials
-from sundog.emulation.notify.identity.permissions import MAY_READ, MAY_WRITE
 from sundog.emulation.notify.seccomp.program import MAKES_FILE
-from sundog.emulation.notify.state.access import MAX_SYMLINKS, Access
+from sundog.emulation.notify.state.access import MAX_SYMLINKS, UNNAMED, Access
 from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
 from sundog.emulation.notify.state.creation import (
     Birth,
@@ -34,7 +32,6 @@ from sundog.kernel.modes import (
     S_IFBLK,
     S_IFCHR,
     S_IFDIR,
-    S_IFLNK,
     S_IFMT,
     S_IFREG,
 )
@@ -55,7 +52,6 @@ OPEN_FLAGS = (
     | (os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_PATH | os.O_TMPFILE)
 )
 WRITES = os.O_ACCMODE | os.O_TRUNC
-UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
 
 
 class CreateHandlers:
@@ -150,9 +146,7 @@ class CreateHandlers:
         directory = parent(location)
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
-        refusal = self._refusal(thread, location, is_directory=True)
-        if refusal:
-            return refusal
+        self._require(thread, location, is_directory=True)
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain():
             return CONTINUE
@@ -166,9 +160,8 @@ class CreateHandlers:
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
         target = self._state.memory.read_string(thread, target_address)
-        refusal = self._refusal(thread, location) if target else 0
-        if refusal:
-            return refusal
+        if target:
+            self._require(thread, location)
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain() or not target:
             return CONTINUE
@@ -187,9 +180,7 @@ class CreateHandlers:
         if not is_device and all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
-        refusal = self._refusal(thread, location)
-        if refusal:
-            return refusal
+        self._require(thread, location)
         birth = birth_in(self._state, thread, parent(location))
         if not is_device:
             if birth.is_plain(mode & MODE_MASK):
@@ -212,17 +203,14 @@ class CreateHandlers:
         return answer
 
     def _open(self, thread: int, dirfd: int, address: int, flags: int, mode: int) -> Answer:
-        if flags & os.O_PATH:
-            return CONTINUE
-        writes = flags & (WRITES | MAKES_FILE)
-        if not writes and self._state.tags.index(thread) == 0:
-            return CONTINUE  # root reads a file
-        location = self._paths.named(thread, dirfd, address)
         who = self._access.user(thread)
-        refusal = 0 if who is None else self._use_refusal(thread, who, location, flags)
-        if refusal:
-            return refusal
-        if not writes:
+        changes = flags & (WRITES | MAKES_FILE) and not flags & os.O_PATH
+        if who is None and not changes:
+            return CONTINUE
+        location = self._paths.named(thread, dirfd, address)
+        if who is not None:
+            self._access.open(thread, who, location, flags)
+        if not changes:
             return CONTINUE
         watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
         if watched and self._guard(thread, location, flags):
@@ -246,40 +234,11 @@ class CreateHandlers:
                 location = b"%s/%s" % (parent(location), target)
         return CONTINUE
 
-    def _refusal(self, thread: int, location: bytes, *, is_directory: bool = False) -> int:
-        """Return the errno, negated, if the caller may not make a file ``location``; else 0."""
+    def _require(self, thread: int, location: bytes, *, is_directory: bool = False) -> None:
+        """Require that the caller may make a file ``location``, or a directory."""
         who = self._access.user(thread)
-        if who is None:
-            return 0
-        return self._access.make(thread, who, location, is_directory=is_directory)
-
-    def _use_refusal(self, thread: int, who: Credentials, location: bytes, flags: int) -> int:
-        """Return the errno, negated, if the caller may not use the file as it wants; else 0.
-
-        A file that does not exist yet may be used in every way.  fs/namei.c, may_open.
-        """
-        access, follow = self._access, not flags & os.O_NOFOLLOW
-        if flags & os.O_CREAT and flags & os.O_EXCL:
-            return 0  # only a file that does not exist yet
-        refusal = access.search(thread, who, location, follow=follow)
-        if flags & UNNAMED:
-            return refusal or access.make_in(thread, who, location)
-        lookup = 0 if follow else AT_SYMLINK_NOFOLLOW
-        if refusal or self._state.files.find_inode(location, lookup) < 0:
-            return refusal
-        wanted = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)[flags & 3]
-        if flags & os.O_TRUNC:
-            wanted |= MAY_WRITE
-        status = self._state.files.found(location, follow=follow)
-        kind = status.mode & S_IFMT
-        if kind == S_IFLNK or (kind == S_IFDIR and (wanted & MAY_WRITE or flags & os.O_CREAT)):
-            return 0  # ELOOP, EISDIR
-        if kind != S_IFDIR and flags & os.O_DIRECTORY:
-            return 0  # ENOTDIR
-        refusal = access.use_found(thread, who, location, status, wanted)
-        if not refusal and flags & os.O_NOATIME and not access.is_owner(who, status):
-            refusal = access.own(thread, location)
-        return refusal
+        if who is not None:
+            self._access.make(thread, who, location, is_directory=is_directory)
 
     def _guard(self, thread: int, location: bytes, flags: int) -> bool:
         """Guard the set-ID bits of a file that the caller opens for writing.
@@ -301,9 +260,9 @@ class CreateHandlers:
         """Make and open the file ``location``; return CONTINUE if it exists or can't be made."""
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
-        refusal = 0 if flags & UNNAMED else self._refusal(thread, location)
-        if refusal:
-            return refusal
+        who = self._access.user(thread)
+        if who is not None and not flags & UNNAMED and not self._access.is_taken(location):
+            self._access.make(thread, who, location)
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE

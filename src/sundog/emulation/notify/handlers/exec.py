@@ -14,7 +14,7 @@ from sundog.emulation.notify.identity.capabilities import (
     FileCapabilities,
     parse_file_capabilities,
 )
-from sundog.emulation.notify.identity.credentials import Credentials, after_execve
+from sundog.emulation.notify.identity.credentials import after_execve
 from sundog.emulation.notify.identity.permissions import EXECUTABLE, MAY_EXEC
 from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import settled
@@ -64,19 +64,16 @@ class ExecuteHandlers:
         if index == 0 and state.files.find_inode(location, 0) not in state.records.by_inode:
             return CONTINUE  # root stays root
         who = self._access.user(thread) if state.strict else None
-        refusal = self._refusal(thread, who, location, follow=follow)
-        if refusal:
-            return refusal
+        if who is not None:
+            self._access.use(thread, who, location, MAY_EXEC, follow=follow)
         record = state.records.find(state.files.status(location, follow=follow))
         if record is not None and record.device_type:
             return -errno.EACCES
         program = self._program(thread, location, follow=follow)
         if not program:
             return CONTINUE
-        if program != location:
-            refusal = self._refusal(thread, who, program, follow=True)
-            if refusal:
-                return refusal
+        if who is not None and program != location:
+            self._access.use(thread, who, program, MAY_EXEC)
         status = settled(state, program, state.files.status(program))
         record = state.records.find(status)
         owner, group = (status.uid, status.gid) if record is None else (record.uid, record.gid)
@@ -91,14 +88,6 @@ class ExecuteHandlers:
             return new
         state.listener.confirm()
         return CONTINUE if state.tags.set(thread, new) else -errno.ENOMEM
-
-    def _refusal(
-        self, thread: int, who: Credentials | None, program: bytes, *, follow: bool
-    ) -> int:
-        """Return -EACCES if ``who``, somebody else than root, may not execute ``program``."""
-        if who is None:
-            return 0
-        return self._access.use(thread, who, program, MAY_EXEC, follow=follow)
 
     def _file_capabilities(self, program: bytes, record: Record | None) -> FileCapabilities | None:
         """Return what the attribute security.capability of ``program`` grants; None without it."""

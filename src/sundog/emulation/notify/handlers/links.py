@@ -90,9 +90,7 @@ class LinkHandlers:
         records, who = self._state.records, self._access.user(thread)
         if who is not None:
             place = self._state.paths.named(thread, *new)
-            refusal = self._access.link(thread, who, location, place, follow=follow)
-            if refusal:
-                return refusal
+            self._access.link(thread, who, location, place, follow=follow)
         if not self._linked and records.pins.upper < 0:
             return CONTINUE
         status = self._state.files.status(location, follow=follow)
@@ -106,9 +104,7 @@ class LinkHandlers:
         who = self._access.user(thread)
         if who is not None:
             location = self._state.paths.named(thread, *place)
-            refusal = self._access.remove(thread, who, location, is_directory=is_directory)
-            if refusal:
-                return refusal
+            self._access.remove(thread, who, location, is_directory=is_directory)
         if self._linked:
             self._linked.pop(self._name(thread, place)[0], None)
         return CONTINUE
@@ -116,7 +112,7 @@ class LinkHandlers:
     def _rename(self, thread: int, old: Place, new: Place, flags: int) -> Answer:
         who = self._access.user(thread)
         if who is not None:
-            refusal = self._access.rename(
+            self._access.rename(
                 thread,
                 who,
                 self._state.paths.named(thread, *old),
@@ -124,8 +120,6 @@ class LinkHandlers:
                 exchange=bool(flags & RENAME_EXCHANGE),
                 replace=not flags & RENAME_NOREPLACE,
             )
-            if refusal:
-                return refusal
         if not self._linked:
             return CONTINUE
         (old_name, old_inode), (new_name, new_inode) = (

@@ -89,38 +89,39 @@ class AttributeHandlers:
     def _bound(self, action: "Action", way: Way, wanted: int) -> "Handler":
         """Return the handler that does ``action`` for a call that names its file in this ``way``.
 
-        ``wanted`` is what the caller does to the file if the attribute is its owner's.
+        ``wanted`` is as for ``_require``.
         """
 
         def handle(thread: int, args: "Arguments") -> Answer:
             who = self._access.user(thread)
-            refusal = 0 if who is None else self._refusal(thread, who, args, way, wanted)
-            return refusal or action(thread, args, way)
+            if who is not None:
+                self._require(thread, who, args, way, wanted)
+            return action(thread, args, way)
 
         return handle
 
-    def _refusal(
+    def _require(
         self, thread: int, who: Credentials, args: "Arguments", way: Way, wanted: int
-    ) -> int:
-        """Return the errno, negated, that another user than root gets; 0 for none.
+    ) -> None:
+        """Require that another user than root may use an attribute (fs/xattr.c, xattr_permission).
 
-        fs/xattr.c, xattr_permission.
+        ``wanted`` is what the caller does to the file if its attribute begins with "user.".
         """
         access = self._access
         name = self._state.memory.read_string(thread, args[way.rest]) if wanted else b""
         location, follow = way.locate(thread, args)
         if wanted and not 0 < len(name) <= XATTR_NAME_MAX:
-            return 0
-        refusal = access.search(thread, who, location, follow=follow)
-        if refusal or not name.startswith(USER_PREFIX):
-            return refusal
+            raise KernelAnswers
+        access.search(thread, who, location, follow=follow)
+        if not name.startswith(USER_PREFIX):
+            return
         status = self._state.files.status(location, follow=follow)
-        kind, is_sticky = status.mode & S_IFMT, status.mode & S_ISVTX
+        kind = status.mode & S_IFMT
         if kind not in (S_IFREG, S_IFDIR):
-            return 0  # the kernel refuses it
-        if kind == S_IFDIR and is_sticky and wanted == MAY_WRITE:
-            refusal = 0 if access.is_owner(who, status) else access.own(thread, location)
-        return refusal or access.use_found(thread, who, location, status, wanted)
+            return  # only these have such attributes
+        if kind == S_IFDIR and status.mode & S_ISVTX and wanted == MAY_WRITE:
+            access.be_owner(thread, who, location, status)
+        access.require(thread, who, location, status, wanted)
 
     # The four ways to name a file
 

@@ -27,13 +27,28 @@ from sundog.emulation.notify.identity.permissions import (
 from sundog.emulation.notify.state.acl import ACL_ACCESS, acl_allows, stored_acl, with_mode
 from sundog.emulation.notify.state.files import Status, file_system_type
 from sundog.emulation.notify.state.state import State
-from sundog.emulation.notify.tracee.call import KernelAnswers
-from sundog.emulation.notify.tracee.paths import SLASH, own_entry, parent
+from sundog.emulation.notify.tracee.call import KernelAnswers, Refused
+from sundog.emulation.notify.tracee.paths import (
+    SLASH,
+    has_name,
+    is_place,
+    own_entry,
+    parent,
+    start_of_walk,
+)
 from sundog.kernel.files import Closing
-from sundog.kernel.modes import S_IFDIR, S_IFLNK, S_IFMT, S_IRWXG
+from sundog.kernel.modes import (
+    S_IFDIR,
+    S_IFIFO,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    S_IRWXG,
+    S_ISVTX,
+    S_IWGRP,
+    S_IWOTH,
+)
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW
-
-MAY_CHANGE_NAMES = MAY_WRITE | MAY_EXEC  # what a process needs in a directory
 
 MAX_SYMLINKS = 40
 PROC_SUPER_MAGIC = 0x9FA0
@@ -49,15 +64,17 @@ OWNED_BY_PROCESSES = frozenset(
     )
 )
 OVERFLOW_ID = 65534  # how a user namespace shows IDs that it does not map: the host's root, for one
-STANDARD_STREAM = (b"fd/0", b"fd/1", b"fd/2")
-PROTECTED_HARDLINKS = b"sys/fs/protected_hardlinks"
+STANDARD_STREAMS_OPEN = (b"fd/0", b"fd/1", b"fd/2")
+UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
+# What a process wants to do with a file that it opens, by O_ACCMODE.
+OPENED_FOR = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)
 
 
 class Access:
-    """Tell what the credentials ``who`` of ``thread`` would be refused.
+    """Look at what the credentials ``who`` of ``thread`` would be refused.
 
-    A method returns a negated errno, or 0 if the kernel's own answer is right.  It raises
-    KernelAnswers if the kernel refuses for another reason, which comes first.
+    A method raises Refused with the kernel's errno; or KernelAnswers, or OSError, if the kernel
+    refuses for another reason, which comes first.
     """
 
     def __init__(self, state: State) -> None:
@@ -78,7 +95,7 @@ class Access:
     def allows(self, who: Credentials, status: Status, wanted: int) -> bool:
         """Tell whether ``who`` may do ``wanted`` to the file (fs/namei.c, inode_permission)."""
         record = self._state.records.find(status)
-        mode = status.mode if record is None else record.emulated_mode(status.mode)
+        mode = self._mode(status)
         owner, group = self._owner(status)
         if mode & S_IRWXG and who.fsuid != owner:
             value = record.xattrs.get(ACL_ACCESS) if record and record.xattrs else None
@@ -90,10 +107,11 @@ class Access:
 
     def search(
         self, thread: int, who: Credentials, location: bytes, *, follow: bool = False
-    ) -> int:
-        """Look whether ``who`` may search the directories on the way to ``location``.
+    ) -> bytes:
+        """Require that ``who`` may search the directories on the way to ``location``.
 
-        With ``follow`` the way also leads through a symbolic link at its end.
+        With ``follow`` the way also leads through a symbolic link at its end.  Returns the location
+        without symbolic links.
         """
         # Without a record, an access control list can only name root and its group.
         is_roots = who.is_member(0)
@@ -108,10 +126,9 @@ class Access:
                 status = self._state.files.found(directory, follow=True)
                 if not is_a_directory(status):
                     raise KernelAnswers
-                if not self.allows(who, status, MAY_EXEC):
-                    return self._refused(thread, directory, MAY_EXEC)
+                self.require(thread, who, directory, status, MAY_EXEC)
             following = location.find(b"/", end + 1)
-            is_last = not location[following:].strip(b"/") if following > 0 else True
+            is_last = following < 0 or not location[following:].strip(b"/")
             if is_last and not follow:
                 break
             entry = location if following < 0 else location[:following]
@@ -132,43 +149,37 @@ class Access:
                 break
             else:
                 end = following
-        return 0
+        return location
 
     def make(
         self, thread: int, who: Credentials, location: bytes, *, is_directory: bool = False
-    ) -> int:
-        """Look whether ``who`` may make a file ``location``, or a directory."""
-        refusal = self.search(thread, who, location)
-        if refusal or self.is_taken(location):
-            return refusal
+    ) -> None:
+        """Require that ``who`` may make a file ``location``, or a directory."""
+        location = self.search(thread, who, location)
+        if self.is_taken(location):
+            raise KernelAnswers
         if location.endswith(b"/") and not is_directory:
             raise KernelAnswers
-        return self.make_in(thread, who, parent(location))
+        self.make_in(thread, who, parent(location))
 
-    def make_in(self, thread: int, who: Credentials, directory: bytes) -> int:
-        """Look whether ``who`` may make a file in ``directory``."""
+    def make_in(self, thread: int, who: Credentials, directory: bytes) -> None:
+        """Require that ``who`` may make a file in ``directory``."""
         status = self._state.files.status(directory)
         if not is_a_directory(status):
             raise KernelAnswers
-        if self.allows(who, status, MAY_CHANGE_NAMES):
-            return 0
-        return self._refused(thread, directory, MAY_CHANGE_NAMES)
+        self.require(thread, who, directory, status, MAY_WRITE | MAY_EXEC)
 
     def is_taken(self, location: bytes) -> bool:
         """Tell whether there is a file ``location``.  A slash at the end follows no link here."""
         return self._find_inode(location.rstrip(b"/") or b"/", AT_SYMLINK_NOFOLLOW) >= 0
 
-    def remove(
-        self, thread: int, who: Credentials, location: bytes, *, is_directory: bool
-    ) -> int:
-        """Look whether ``who`` may remove the name ``location``: unlink(2), or rmdir(2)."""
-        refusal = self.search(thread, who, location)
-        if refusal or not has_name(location):
-            return refusal
-        if location.endswith(b"/") and not is_directory:
+    def remove(self, thread: int, who: Credentials, location: bytes, *, is_directory: bool) -> None:
+        """Require that ``who`` may remove the name ``location``: by unlink(2), or by rmdir(2)."""
+        location = self.search(thread, who, location)
+        if not has_name(location) or (location.endswith(b"/") and not is_directory):
             raise KernelAnswers
-        status = self._state.files.status(location.rstrip(b"/"), follow=False)
-        return self._remove(thread, who, location, status)
+        location = location.rstrip(b"/")
+        self._remove(thread, who, location, self._state.files.status(location, follow=False))
 
     def rename(
         self,
@@ -179,17 +190,17 @@ class Access:
         *,
         exchange: bool = False,
         replace: bool = True,
-    ) -> int:
-        """Look whether ``who`` may give the file ``old`` the name ``new``.
+    ) -> None:
+        """Require that ``who`` may give the file ``old`` the name ``new``.
 
         With ``exchange`` the two files swap names; without ``replace`` the new name must be free.
         """
-        refusal = self.search(thread, who, old) or self.search(thread, who, new)
-        if refusal or not (has_name(old) and has_name(new)):
-            return refusal
-        files = self._state.files
+        old, new = self.search(thread, who, old), self.search(thread, who, new)
+        if not (has_name(old) and has_name(new)):
+            raise KernelAnswers
         has_slash = old.endswith(b"/"), new.endswith(b"/")
         old, new = old.rstrip(b"/"), new.rstrip(b"/")
+        files = self._state.files
         status = files.status(old, follow=False)
         old_parent, new_parent = files.status(parent(old)), files.status(parent(new))
         target = files.status(new, follow=False) if self.is_taken(new) else None
@@ -203,79 +214,119 @@ class Access:
             or (target is not None and is_same(status, target))
         ):
             raise KernelAnswers
-        refusal = self._remove(thread, who, old, status)
-        if not refusal and target is None:
-            refusal = self.make_in(thread, who, parent(new))
-        elif not refusal and target is not None:
-            refusal = self._remove(thread, who, new, target)
-            if not refusal and not exchange and is_directory != is_a_directory(target):
-                raise KernelAnswers
-        if not refusal and not is_same(old_parent, new_parent):
-            # A directory that moves changes its entry "..".
-            for moved, location in ((status, old), (target if exchange else None, new)):
-                if moved is not None and is_a_directory(moved):
-                    refusal = refusal or self.use_found(thread, who, location, moved, MAY_WRITE)
-        if refusal and (is_above(status, new_parent) or (target and is_above(target, old_parent))):
-            raise KernelAnswers  # a directory can't move into itself
-        return refusal
+        try:
+            self._remove(thread, who, old, status)
+            if target is None:
+                self.make_in(thread, who, parent(new))
+            else:
+                self._remove(thread, who, new, target)
+                if not exchange and is_directory != is_a_directory(target):
+                    raise KernelAnswers
+            if not is_same(old_parent, new_parent):
+                # A directory that moves changes its entry "..".
+                for moved, location in ((status, old), (target if exchange else None, new)):
+                    if moved is not None and is_a_directory(moved):
+                        self.require(thread, who, location, moved, MAY_WRITE)
+        except Refused:
+            if is_above(status, new_parent) or (target and is_above(target, old_parent)):
+                raise KernelAnswers from None  # a directory can't move into itself
+            raise
 
-    def link(self, thread: int, who: Credentials, old: bytes, new: bytes, *, follow: bool) -> int:
-        """Look whether ``who`` may give the file ``old`` the further name ``new``.
+    def link(self, thread: int, who: Credentials, old: bytes, new: bytes, *, follow: bool) -> None:
+        """Require that ``who`` may give the file ``old`` the further name ``new``.
 
         ``follow`` tells to follow a symbolic link ``old``.
         """
-        refusal = self.search(thread, who, old, follow=follow)
-        if refusal:
-            return refusal
-        status = self._state.files.status(old, follow=follow)
-        refusal = self.search(thread, who, new)
-        if refusal or self.is_taken(new):
-            return refusal
-        if new.endswith(b"/"):
-            raise KernelAnswers
+        old = self.search(thread, who, old, follow=follow)
         files = self._state.files
-        directory = files.status(parent(new))
-        if not is_place(old) and files.status(parent(old)).device != directory.device:
+        status = files.status(old, follow=follow)
+        new = self.search(thread, who, new)
+        if self.is_taken(new) or new.endswith(b"/"):
             raise KernelAnswers
-        if not self.is_owner(who, status) and hardlinks_are_protected():
-            record = self._state.records.find(status)
-            mode = status.mode if record is None else record.emulated_mode(status.mode)
-            if not is_safe_to_link(mode) or not self.allows(who, status, MAY_READ | MAY_WRITE):
-                return -errno.EPERM
-        return self.make_in(thread, who, parent(new))
+        if not is_place(old) and (
+            files.status(parent(old)).device != files.status(parent(new)).device
+        ):
+            raise KernelAnswers
+        if not self.is_owner(who, status) and sysctl(b"protected_hardlinks"):
+            wanted = MAY_READ | MAY_WRITE
+            if not is_safe_to_link(self._mode(status)) or not self.allows(who, status, wanted):
+                self._refuse(thread, old, MAY_WRITE, errno.EPERM)
+        self.make_in(thread, who, parent(new))
 
     def use(
         self, thread: int, who: Credentials, location: bytes, wanted: int, *, follow: bool = True
-    ) -> int:
-        """Look whether ``who`` may do ``wanted`` to the file ``location``."""
-        refusal = self.search(thread, who, location, follow=follow)
-        if refusal:
-            return refusal
+    ) -> Status:
+        """Require that ``who`` may do ``wanted`` to the file ``location``; return its status."""
+        location = self.search(thread, who, location, follow=follow)
         status = self._state.files.status(location, follow=follow)
-        return self.use_found(thread, who, location, status, wanted)
+        self.require(thread, who, location, status, wanted)
+        return status
 
-    def own(self, thread: int, location: bytes) -> int:
-        """Return the refusal to somebody who does not own the file ``location``."""
-        return self._refused(thread, location, MAY_WRITE, -errno.EPERM)
+    def open(self, thread: int, who: Credentials, location: bytes, flags: int) -> None:
+        """Require that ``who`` may open the file with ``flags`` (fs/namei.c, do_open, may_open).
 
-    def use_found(
+        Who makes the file may open it in every way: see ``make``.
+        """
+        is_new = flags & os.O_CREAT and flags & os.O_EXCL
+        follow = not (is_new or flags & os.O_NOFOLLOW)
+        location = self.search(thread, who, location, follow=follow)
+        if is_new or flags & os.O_PATH:
+            return
+        if flags & UNNAMED:
+            self.make_in(thread, who, location)
+            return
+        if self._find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW) < 0:
+            return
+        status = self._state.files.found(location, follow=follow)
+        kind = status.mode & S_IFMT
+        wanted = OPENED_FOR[flags & os.O_ACCMODE] | (MAY_WRITE if flags & os.O_TRUNC else 0)
+        if kind == S_IFDIR and (wanted & MAY_WRITE or flags & os.O_CREAT):
+            raise KernelAnswers
+        if flags & os.O_CREAT and not is_place(location):
+            self._open_in_sticky(thread, who, location, status)
+        if kind == S_IFLNK or (kind != S_IFDIR and flags & os.O_DIRECTORY):
+            raise KernelAnswers
+        self.require(thread, who, location, status, wanted)
+        if flags & os.O_NOATIME and not self.is_owner(who, status):
+            self._refuse(thread, location, MAY_READ, errno.EPERM)
+
+    def be_owner(self, thread: int, who: Credentials, location: bytes, status: Status) -> None:
+        """Require that ``who`` owns the file, or has CAP_FOWNER."""
+        if not self.is_owner(who, status):
+            self._refuse(thread, location, MAY_WRITE, errno.EPERM)
+
+    def require(
         self, thread: int, who: Credentials, location: bytes, status: Status, wanted: int
-    ) -> int:
-        """Look whether ``who`` may do ``wanted`` to the file, in a directory that it may search."""
-        if self.allows(who, status, wanted):
-            return 0
-        return self._refused(thread, location, wanted)
+    ) -> None:
+        """Require that ``who`` may do ``wanted`` to the file, whose directories it may search."""
+        if not self.allows(who, status, wanted):
+            self._refuse(thread, location, wanted, errno.EACCES)
 
-    def _remove(self, thread: int, who: Credentials, location: bytes, status: Status) -> int:
-        """Look whether ``who`` may remove the name ``location`` of a file (may_delete)."""
-        refusal = self.make_in(thread, who, parent(location))
-        if refusal:
-            return refusal
-        directory = self._state.files.status(parent(location))
-        owners = self._owner(directory)[0], self._owner(status)[0]
-        if may_remove(who, directory.mode, *owners):
-            return 0
-        return self._refused(thread, parent(location), MAY_WRITE, -errno.EPERM)
+    def _remove(self, thread: int, who: Credentials, location: bytes, status: Status) -> None:
+        """Require that ``who`` may remove the name ``location`` of a file (may_delete)."""
+        directory = parent(location)
+        self.make_in(thread, who, directory)
+        above = self._state.files.status(directory)
+        if not may_remove(who, above.mode, self._owner(above)[0], self._owner(status)[0]):
+            self._refuse(thread, directory, MAY_WRITE, errno.EPERM)
+
+    def _open_in_sticky(
+        self, thread: int, who: Credentials, location: bytes, status: Status
+    ) -> None:
+        """Require that O_CREAT finds no file of others in a sticky directory."""
+        above = self._state.files.status(parent(location))
+        kind = status.mode & S_IFMT
+        setting = {S_IFREG: b"protected_regular", S_IFIFO: b"protected_fifos"}.get(kind)
+        if not above.mode & S_ISVTX or who.fsuid == self._owner(status)[0]:
+            return
+        level = sysctl(setting) if setting else 1
+        is_shared = above.mode & S_IWOTH or (above.mode & S_IWGRP and level >= 2)
+        if level and is_shared and self._owner(above)[0] != self._owner(status)[0]:
+            self._refuse(thread, location, MAY_READ, errno.EACCES)
+
+    def _mode(self, status: Status) -> int:
+        record = self._state.records.find(status)
+        return status.mode if record is None else record.emulated_mode(status.mode)
 
     def _owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of a file; what belongs to the host's other users is root's."""
@@ -284,31 +335,19 @@ class Access:
             uid = 0
         return uid, 0 if status.gid == OVERFLOW_ID == gid else gid
 
-    def _refused(
-        self, thread: int, location: bytes, wanted: int, refusal: int = -errno.EACCES
-    ) -> int:
-        """Return ``refusal``, or 0 where the supervisor does not know who owns files."""
-        if location.partition(b"/")[2] in STANDARD_STREAM:
-            return 0  # a container runtime gives them to the first user
+    def _refuse(self, thread: int, location: bytes, wanted: int, error: int) -> None:
+        """Raise Refused, unless the supervisor does not know who owns files there."""
+        if location.partition(b"/")[2] in STANDARD_STREAMS_OPEN:
+            return  # a container runtime gives them to the first user
         if self._find_inode(location, 0) < 0:
             location = parent(location)  # a symbolic link that leads nowhere
         with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as fd:
             if file_system_type(fd) in OWNED_BY_PROCESSES:
-                return 0
+                return
             if wanted & MAY_WRITE and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
-                return 0  # the kernel says EROFS
-        namespace = b"%d/ns/user" % thread
-        return refusal if os.stat(namespace).st_ino == os.stat(b"self/ns/user").st_ino else 0
-
-
-def start_of_walk(location: bytes) -> int:
-    """Return the length of the directory in which the kernel looks for the first component."""
-    if location[0] == SLASH:
-        return 1
-    end = location.find(b"/") + 1
-    if location.startswith(b"fd/", end):
-        end += len(b"fd/")
-    return location.find(b"/", end)
+                raise KernelAnswers  # the kernel says EROFS
+        if os.stat(b"%d/ns/user" % thread).st_ino == os.stat(b"self/ns/user").st_ino:
+            raise Refused(error)
 
 
 def link_target(location: bytes) -> bytes:
@@ -320,16 +359,6 @@ def link_target(location: bytes) -> bytes:
         if file_system_type(fd) == PROC_SUPER_MAGIC:
             return b""
         return os.readlink(b"", dir_fd=fd)
-
-
-def is_place(location: bytes) -> bool:
-    """Tell whether ``location`` is no path, but a descriptor or the working directory."""
-    return location[0] != SLASH and start_of_walk(location) < 0
-
-
-def has_name(location: bytes) -> bool:
-    """Tell whether ``location`` ends with a name of a file, not with the name of a place."""
-    return location.rstrip(b"/").rpartition(b"/")[2] not in (b"", b".", b"..")
 
 
 def is_same(one: Status, other: Status) -> bool:
@@ -351,10 +380,13 @@ def is_above(status: Status, directory: Status) -> bool:
     return path == top or path.startswith(top.rstrip(b"/") + b"/")
 
 
-def hardlinks_are_protected() -> bool:
-    """Tell whether the kernel refuses links to others' files; the working directory is /proc."""
+def sysctl(name: bytes) -> int:
+    """Return the kernel's setting fs.``name``, 0 if there is none; the working directory is /proc.
+
+    Raises OSError if the setting can't be read.
+    """
     try:
-        with open(PROTECTED_HARDLINKS, "rb") as file:
-            return file.read().strip() != b"0"
-    except OSError:
-        return False
+        with open(b"sys/fs/" + name, "rb") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        return 0
