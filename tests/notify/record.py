@@ -2,8 +2,8 @@
 
 The program runs the programs and scripts of these tests in a chroot, and writes their output to
 ``expected/``.  That directory is part of the repository, so the tests need no root.  A NAME is a
-row, ``differ`` or ``permissions``.  ``--into DIR --seeds FIRST COUNT`` records other random steps of
-``permissions`` in DIR: `make fuzz` does that.
+row, ``differ`` or ``permissions``.  ``--into DIR --seeds FIRST COUNT`` records other random steps
+of ``permissions`` in DIR: `make fuzz` does that.
 """
 
 from __future__ import annotations
@@ -80,6 +80,21 @@ def unpacked(directory: Path, name: str) -> Path:
     return root
 
 
+def other_roots(directory: Path, bases: set[str]) -> dict[str, Path]:
+    """Return root directories by the names of their ``bases``, but not BusyBox's."""
+    roots: dict[str, Path] = {}
+    for name in bases & {"debian", "rpm"}:
+        roots[name] = unpacked(directory, name)
+    if "tools" in bases:
+        roots["tools"] = tools = directory / "tools"
+        debian = roots.get("debian") or unpacked(directory, "debian")
+        subprocess.run(["cp", "-a", debian, tools], check=True)
+        for path in ("etc/resolv.conf", "etc/hosts"):
+            shutil.copyfile(f"/{path}", tools / path)
+        run_as_root(tools, f"export DEBIAN_FRONTEND=noninteractive; {INSTALL}")
+    return roots
+
+
 def record_packed(root: Path, script: str, target: Path) -> None:
     """Write the output of a script to ``target``, compressed."""
     with lzma.open(target, "wt", preset=9) as file:
@@ -118,16 +133,9 @@ def main() -> None:
             record_packed(busybox, differ_script(seed), EXPECTED / f"differ-{seed}.xz")
         if not named or "permissions" in named:
             record_permissions(busybox, PERMISSION_SEEDS, EXPECTED)
-        debian, tools = unpacked(Path(name), "debian"), Path(name) / "tools"
-        subprocess.run(["cp", "-a", debian, tools], check=True)
-        for path in ("etc/resolv.conf", "etc/hosts"):
-            shutil.copyfile(f"/{path}", tools / path)
-        run_as_root(tools, f"export DEBIAN_FRONTEND=noninteractive; {INSTALL}")
-        rpm = unpacked(Path(name), "rpm")
-        roots = {"busybox": busybox, "debian": debian, "tools": tools, "rpm": rpm}
-        for row in ROWS:
-            if named and row.name not in named:
-                continue
+        rows = [row for row in ROWS if not named or row.name in named]
+        roots = {"busybox": busybox, **other_roots(Path(name), {row.base for row in rows})}
+        for row in rows:
             # A row changes the files of its root.
             copy = Path(name) / "copy"
             subprocess.run(["cp", "-a", roots[row.base], copy], check=True)

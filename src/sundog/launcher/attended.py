@@ -64,10 +64,11 @@ if TYPE_CHECKING:
 class Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
-    __slots__ = ("_messages", "_words", "_writes")
+    __slots__ = ("_messages", "_strict", "_words", "_writes")
 
     def __init__(self, line: "CommandLine", messages: Messages) -> None:
         """Read from ``line`` the command's user, and whether the command writes to the image."""
+        self._strict = line.strict
         self._words = user_words(line)
         self._writes = line.write and line.overlay_size is None
         self._messages = messages
@@ -92,12 +93,13 @@ class Attendant:
 
     def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
         """Open the records of the ``image``."""
-        root, records = image.root, None
+        root, records, strict = image.root, None, self._strict
         if image.named:
             layers = [LayerPath(path + b"/tree", path + b"/owners") for path in image.layers]
-            emulation = Emulation(layers, None, is_stable=True)
+            emulation = Emulation(layers, None, is_stable=True, strict=strict)
         elif image.recorded is not None:
-            emulation = Emulation([LayerPath(*image.recorded)], None, is_stable=True)
+            layers = [LayerPath(*image.recorded)]
+            emulation = Emulation(layers, None, is_stable=True, strict=strict)
         else:
             path = root.directory
             changes = path if self._writes else None
@@ -105,7 +107,8 @@ class Attendant:
                 records = OwnRecords(path)
             owners = path + b"/ch/owners"
             layers = [LayerPath(path, owners)] if exists(owners) else []
-            emulation = Emulation(layers, changes, is_stable=changes is None)
+            stable = changes is None
+            emulation = Emulation(layers, changes, is_stable=stable, strict=strict)
         upper = -1
         if plan.overlay_size is not None:
             upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)

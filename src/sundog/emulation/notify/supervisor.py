@@ -167,6 +167,7 @@ class Supervisor:
         buffer, notification = exchange.buffer, exchange.notification
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
+        strict = self._state.strict
         showing, refusing = self._showing, self._refusing
         showing_or_refusing = showing | refusing
         all_but_changes = showing_or_refusing | self._starting
@@ -209,7 +210,7 @@ class Supervisor:
                     self._note_incident(number, error)
                     answer = CONTINUE
                 if len(credentials) > 1:
-                    passed_on = nothing if by_inode or linked else showing
+                    passed_on = nothing if by_inode or linked or strict else showing
                 elif linked:
                     passed_on = nothing
                 elif by_inode:

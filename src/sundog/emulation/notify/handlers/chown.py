@@ -129,19 +129,13 @@ class OwnerHandlers:
             and not self._state.records.linked
         )
 
-    def _search(self, thread: int, location: bytes, *, follow: bool) -> None:
-        """Require that the caller may search the directories on the way to a file."""
-        who = self._access.user(thread)
-        if who is not None:
-            self._access.search(thread, who, location, follow=follow)
-
     def _change_owner(
         self, thread: int, location: bytes, owner: int, group: int, *, follow: bool
     ) -> Answer:
         owner &= U32
         group &= U32
         state = self._state
-        self._search(thread, location, follow=follow)
+        self._access.reach(thread, location, follow=follow)
         before = settled(state, location, state.files.status(location, follow=follow))
         record = state.records.find(before)
         now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
@@ -173,7 +167,7 @@ class OwnerHandlers:
 
     def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
         state = self._state
-        self._search(thread, location, follow=follow)
+        self._access.reach(thread, location, follow=follow)
         status = state.files.status(location, follow=follow)
         if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE

@@ -151,6 +151,12 @@ class Access:
                 end = following
         return location
 
+    def reach(self, thread: int, location: bytes, *, follow: bool) -> None:
+        """Require that the caller, unless it is root, may search the way as for ``search``."""
+        who = self.user(thread)
+        if who is not None:
+            self.search(thread, who, location, follow=follow)
+
     def make(
         self, thread: int, who: Credentials, location: bytes, *, is_directory: bool = False
     ) -> None:
