@@ -76,7 +76,7 @@ TOOLS = {
             say_("chmod", chmod 0777, "/root"); say_("kill", kill 0, getppid);
             say_("kill", kill 0, $$); say_("sysopen", open F, ">>", "/etc/passwd");
             say_("mkdir", mkdir "/root/x"); say_("unlink", unlink "/nonexistent/f");'
-        setfacl -m u:104:rw f 2>/dev/null; install -o 104 -g 4 -m 2770 -d g
+        setfacl -m u:104:rw f; as sh -c 'echo y >>f'; install -o 104 -g 4 -m 2770 -d g
         as sh -c 'echo x >g/f; stat -c "%u:%g" g/f; mkdir g/d; mv g/f g/d; rm -r g/d; rmdir g'
         for c in dac_override fowner dac_read_search; do
             setpriv --reuid 104 --regid 106 --clear-groups --inh-caps +$c --ambient-caps +$c sh -c '
@@ -110,20 +110,16 @@ STRICT_BUSYBOX = {
 STRICT_TOOLS = {
     "reading with capabilities": r"""
         echo x >f; chmod 600 f; mkdir d; echo y >d/f; chmod 700 d; chown 105 f
-        read_() { cat f d/f 2>&1; test -r f; echo $?; find d 2>&1; echo z 2>/dev/null >>f; echo $?; }
-        export -f read_ 2>/dev/null
-        as() { setpriv --reuid $1 --regid 106 --clear-groups $2 bash -c "$(declare -f read_); read_"; }
-        bash -c "$(declare -f read_ as); $(cat)" <<'EOF'
-            as 104; as 105; as 0
-            as 104 '--inh-caps +dac_override --ambient-caps +dac_override'
-            as 104 '--inh-caps +dac_read_search --ambient-caps +dac_read_search'
-            as 0 '--bounding-set -dac_override,-dac_read_search'
-            as 0 '--bounding-set -dac_override,-dac_read_search,-fowner --inh-caps -all'
-EOF
-        chmod 755 .; su -s /bin/sh -c 'cat /etc/shadow; cat /etc/passwd | head -1; ls /root' daemon 2>&1
+        echo 'id -u; cat f d/f; test -r f; echo $?; find d; echo z >>f; echo $?' >look
+        as() { setpriv --reuid "$@" --regid 106 --clear-groups sh ./look 2>&1; }
+        as 104; as 105; as 0; for c in dac_override dac_read_search; do
+            as 104 --inh-caps +$c --ambient-caps +$c
+        done
+        as 0 --bounding-set -dac_override,-dac_read_search; as 0 --bounding-set -all --inh-caps -all
+        su -s /bin/sh -c 'cat /etc/shadow; head -1 /etc/passwd; ls /root' daemon 2>&1
         su -s /bin/sh -c 'perl -e "print -r q(/etc/shadow) ? 1 : 0, -w q(/tmp) ? 1 : 0, qq(\n)"' nobody
         runuser -u daemon -g shadow -- sh -c 'head -c 5 /etc/shadow; echo >>/etc/shadow' 2>&1
-        setfacl -m u:104:r f 2>/dev/null; runuser -u games -- tar cf t.tar d 2>&1
+        setfacl -m u:104:r f; as 104; runuser -u games -- tar cf /tmp/t.tar f d 2>&1
     """,
 }
 
