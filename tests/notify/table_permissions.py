@@ -115,9 +115,11 @@ STRICT_TOOLS = {
         as 104; as 105; as 0; for c in dac_override dac_read_search; do
             as 104 --inh-caps +$c --ambient-caps +$c
         done
-        as 0 --bounding-set -dac_override,-dac_read_search; as 0 --bounding-set -all --inh-caps -all
+        as 0 --bounding-set -dac_override,-dac_read_search
+        as 0 --bounding-set -all --inh-caps -all
         su -s /bin/sh -c 'cat /etc/shadow; head -1 /etc/passwd; ls /root' daemon 2>&1
-        su -s /bin/sh -c 'perl -e "print -r q(/etc/shadow) ? 1 : 0, -w q(/tmp) ? 1 : 0, qq(\n)"' nobody
+        su -s /bin/sh nobody \
+            -c 'perl -e "print -r q(/etc/shadow) ? 1 : 0, -w q(/tmp) ? 1 : 0, qq(\n)"'
         runuser -u daemon -g shadow -- sh -c 'head -c 5 /etc/shadow; echo >>/etc/shadow' 2>&1
         setfacl -m u:104:r f; as 104; runuser -u games -- tar cf /tmp/t.tar f d 2>&1
     """,

@@ -23,14 +23,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
-TIMESPECS = Struct("=qqqq")  # two structures: seconds, nanoseconds
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 AT_EACCESS = 0x200
 ACCESS_FLAGS = AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
 
 
 class AccessHandlers:
-    """Refuse what another user than root may not do."""
+    """Refuse what another user than root may not do.
+
+    timespecs   two structures: seconds, nanoseconds
+    """
+
+    timespecs = Struct("=qqqq")
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -91,8 +95,8 @@ class AccessHandlers:
             location, follow = descriptor(thread, args[0]), True
         is_now = not args[2]
         if args[2]:
-            times = self._state.memory.read(thread, args[2], TIMESPECS.size)
-            _, access, _, change = TIMESPECS.unpack(times)
+            times = self._state.memory.read(thread, args[2], self.timespecs.size)
+            _, access, _, change = self.timespecs.unpack(times)
             if access == change == UTIME_OMIT:
                 return CONTINUE
             is_now = access == change == UTIME_NOW
