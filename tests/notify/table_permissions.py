@@ -70,8 +70,9 @@ TOOLS = {
             say_("truncate", truncate "f", 0); say_("truncate", truncate "w", 0);
             say_("utime", utime 1, 1, "f"); say_("utime", utime 1, 1, "w");
             say_("utime", utime undef, undef, "f"); say_("utime", utime undef, undef, "w");
-            say_("link", link "f", "h"); say_("link", link "w", "m/h"); say_("unlink", unlink "d/f");
-            say_("rename", rename "d/f", "m/f"); say_("mkdir", mkdir "/etc/x");
+            say_("link", link "f", "h"); say_("link", link "w", "m/h");
+            say_("unlink", unlink "d/f"); say_("rename", rename "d/f", "m/f");
+            say_("mkdir", mkdir "/etc/x");
             say_("rmdir", rmdir "/mnt"); say_("symlink", symlink "x", "/usr/x");
             say_("chmod", chmod 0777, "/root"); say_("kill", kill 0, getppid);
             say_("kill", kill 0, $$); say_("sysopen", open F, ">>", "/etc/passwd");
@@ -100,9 +101,12 @@ STRICT_BUSYBOX = {
             try "dd if=/dev/zero of=$f bs=1 count=1 conv=notrunc 2>/dev/null"
         done
         try 'ls closed'; try 'ls listed | head -1'; try 'cd closed'; try 'cd listed'; try 'ls mine'
-        cp /bin/busybox tool; for m in 755 700 711 644; do chmod $m tool; try './tool echo ran'; done
-        chgrp 4 tool; chmod 710 tool; try './tool echo ran'; printf '#!/tmp/w/tool sh\necho ran\\n' >s
-        chmod 755 s; try './s'; chmod 700 tool; try './s'; chmod 311 s tool; try 'cat s'; cat s | wc -l
+        cp /bin/busybox tool
+        for m in 755 700 711 644; do chmod $m tool; try './tool echo ran'; done
+        chgrp 4 tool; chmod 710 tool; try './tool echo ran'
+        printf '#!/tmp/w/tool sh\necho ran\n' >s
+        chmod 755 s; try './s'; chmod 700 tool; try './s'
+        chmod 311 s tool; try 'cat s'; cat s | wc -l
         try 'cat /proc/self/comm'; try 'echo x >/dev/null'; try 'cat /dev/null'; cat mine/000 600
     """,
 }
