@@ -44,8 +44,9 @@ BUSYBOX = {
     "signals to others": rf"""{USERS}
         chmod 777 .
         alive() {{ kill -0 $1 2>/dev/null && echo alive || echo dead; }}
-        sleep 300 & roots=$!; su other -c 'exec sleep 300' & others=$!
-        su user -c 'exec sleep 300' & mine=$!; sleep 1
+        began() {{ until test -s $1; do :; done; }}
+        sleep 300 & roots=$!; su other -c 'echo >o; exec sleep 300' & others=$!
+        su user -c 'echo >m; exec sleep 300' & mine=$!; began o; began m
         try "kill $roots" | sed "s/$roots/N/g"; try "kill -0 $others" | sed "s/$others/N/g"
         try "kill -0 $mine" | sed "s/$mine/N/g"; try 'kill -9 99999'; try 'kill -0 $$'
         alive $roots; alive $others; try "kill $mine" | sed "s/$mine/N/g"; wait $mine; echo $?
@@ -53,11 +54,13 @@ BUSYBOX = {
         alive $roots; alive $others; su other -c 'kill -9 -1'; wait $others; echo $?; alive $roots
         setsid sh -c 'echo $$ >group
             su user -c "sleep 300 & echo \$! >mine; wait" & exec sleep 300' &
-        sleep 1; group=$(cat group); try "kill -TERM -$group" | sed "s/$group/N/g"
-        alive $group; alive $(cat mine); su other -c "kill -TERM -$group" 2>&1 | sed "s/$group/N/g"
-        kill $group $roots; unshare -p -f sh -c '
-            sleep 300 & su other -c "exec sleep 300" & sleep 1; su user -c "kill 2; kill 3" 2>&1
-            su other -c "kill 2; kill 3" 2>&1; kill 2; wait; echo over'
+        began mine; group=$(cat group); try "kill -TERM -$group" | sed "s/$group/N/g"
+        alive $group; until ! kill -0 $(cat mine) 2>/dev/null; do :; done
+        su other -c "kill -TERM -$group" 2>&1 | sed "s/$group/N/g"; kill $group $roots
+        unshare -p -f sh -c '
+            sleep 300 & su other -c "echo >p; exec sleep 300" & until test -s p; do :; done
+            su user -c "kill 2; kill 3" 2>&1; su other -c "kill 2; kill 3" 2>&1; kill 2; wait
+            echo over'
     """,
 }
 
