@@ -66,8 +66,9 @@ def test_the_first_decides_about_strict(node: Node) -> None:
         first, _ = node.member("python", level, "-W", script=script)
         assert node.join("python", look, "--notify", "-u44", "-g55") == status
         assert node.join("python", look, "--notify", "-u5", "-g55") == b"0\n"
+        keeper = node.keeper()
         end(first)
-        has_ended(node.keeper())
+        has_ended(keeper)
 
 
 def test_the_end_of_the_first_ends_no_other(node: Node) -> None:
