@@ -26,6 +26,7 @@ import os
 import posix
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,48 +98,77 @@ class JoinError(Exception):
     """A module breaks the rules of floor 0."""
 
 
+class Statement:
+    """A top-level statement of a joined module.
+
+    text     its source
+    defines  the names that it defines
+    uses     the names in it
+    """
+
+    def __init__(self, node: ast.stmt) -> None:
+        self.node = node
+        self.text = ast.unparse(ast.fix_missing_locations(node))
+        self.defines = frozenset(defined_names(node))
+        self.uses = frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+
+    def bound_names(self, module: str) -> list[tuple[str, str]]:
+        """Return the names that this statement of ``module`` binds, with their meanings.
+
+        An import or a constant has the same meaning in every module.
+        """
+        node = self.node
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            source = node.module if isinstance(node, ast.ImportFrom) else ""
+            return [(each.asname or each.name, f"{source} {each.name}") for each in node.names]
+        meaning = self.text if is_repeatable(node) else module
+        return [(name, meaning) for name in self.defines]
+
+
 def join(source: Path, name: str) -> str:
-    """Return the text of the joined module ``name``, made from the packages in ``source``."""
+    """Return the text of the joined module ``name``, made from the packages in ``source``.
+
+    ``source`` must not change while this process runs: modules are read once.
+    """
     body = joined_body(source, name)
     if MODULES[name].is_addition:
-        first = {ast.unparse(statement) for statement in joined_body(source, FIRST)}
-        body = [statement for statement in body if ast.unparse(statement) not in first]
-    return ast.unparse(ast.fix_missing_locations(ast.Module(body, []))) + "\n"
+        first = {statement.text for statement in joined_body(source, FIRST)}
+        body = [statement for statement in body if statement.text not in first]
+    return ast.unparse(ast.Module([statement.node for statement in body], [])) + "\n"
 
 
-def joined_body(source: Path, name: str) -> list[ast.stmt]:
+@cache
+def joined_body(source: Path, name: str) -> list[Statement]:
     """Return all statements that ``name`` needs; an addition includes those of the first module."""
-    body = ast.parse(PRELUDE).body
-    there = {ast.unparse(statement) for statement in body}
+    body = parsed(PRELUDE)
+    there = {statement.text for statement in body}
     meanings = {
         bound: (meaning, "the prelude")
         for statement in body
-        for bound, meaning in bound_names(statement, "the prelude")
+        for bound, meaning in statement.bound_names("the prelude")
     }
     entries = [MODULES[FIRST].entry] if MODULES[name].is_addition else []
-    for module, tree in load_modules(source, *entries, MODULES[name].entry).items():
-        for statement in LeaveOut().visit(tree).body:
-            text = ast.unparse(ast.fix_missing_locations(statement))
-            for bound, meaning in bound_names(statement, module):
+    for module in ordered_modules(source, *entries, MODULES[name].entry):
+        for statement in statements(source, module):
+            for bound, meaning in statement.bound_names(module):
                 before, other = meanings.setdefault(bound, (meaning, module))
                 if before != meaning:
                     raise JoinError(f"{bound} is defined in {other} and in {module}")
-            if text not in there or not is_repeatable(statement):
-                there.add(text)
+            if statement.text not in there or not is_repeatable(statement.node):
+                there.add(statement.text)
                 body.append(statement)
-    return needed(body + ast.parse(MODULES[name].end).body)
+    return needed(body + parsed(MODULES[name].end))
 
 
-def bound_names(statement: ast.stmt, module: str) -> list[tuple[str, str]]:
-    """Return the names that a top-level statement of ``module`` binds, with their meanings.
+def parsed(text: str) -> list[Statement]:
+    """Return the statements of ``text``."""
+    return [Statement(node) for node in ast.parse(text).body]
 
-    An import or a constant has the same meaning in every module.
-    """
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        source = statement.module if isinstance(statement, ast.ImportFrom) else ""
-        return [(each.asname or each.name, f"{source} {each.name}") for each in statement.names]
-    meaning = ast.unparse(statement) if is_repeatable(statement) else module
-    return [(name, meaning) for name in defined_names(statement)]
+
+@cache
+def statements(source: Path, module: str) -> list[Statement]:
+    """Return what joined modules take from ``module``."""
+    return [Statement(node) for node in LeaveOut().visit(parse_module(source, module)).body]
 
 
 def is_repeatable(statement: ast.stmt) -> bool:
@@ -148,51 +178,49 @@ def is_repeatable(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
-def needed(body: list[ast.stmt]) -> list[ast.stmt]:
+def needed(body: list[Statement]) -> list[Statement]:
     """Return ``body`` without the functions, classes and constants that it does not use."""
-    definitions = [(set(defined_names(statement)), statement) for statement in body]
     wanted: set[str] = set()
-    kept: list[ast.stmt] = []
-    while len(kept) < len(body):
-        found = [
-            statement
-            for names, statement in definitions
-            if statement not in kept and (not names or names & wanted)
-        ]
+    left = body
+    while True:
+        found = [each for each in left if not each.defines or each.defines & wanted]
         if not found:
             break
-        kept += found
-        wanted |= {
-            node.id
-            for statement in found
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Name)
-        }
-    return [statement for statement in body if statement in kept]
+        left = [each for each in left if each.defines and not each.defines & wanted]
+        wanted.update(*(each.uses for each in found))
+    unused = set(left)
+    return [each for each in body if each not in unused]
 
 
-def load_modules(source: Path, *names: str) -> dict[str, ast.Module]:
-    """Return the modules ``names`` and our modules that they import, in order of dependency."""
-    modules: dict[str, ast.Module] = {}
+def ordered_modules(source: Path, *names: str) -> list[str]:
+    """Return the names of ``names`` and of our modules that they import, dependencies first."""
+    modules: list[str] = []
     begun: set[str] = set()
 
     def load(name: str) -> None:
-        if name in begun:
-            return
-        begun.add(name)
-        tree = parse_module(source, name)
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and is_ours(node.module):
-                if node.level or any(alias.asname for alias in node.names):
-                    raise JoinError(f"{name}: {ast.unparse(node)}")
-                load(str(node.module))
-            elif isinstance(node, ast.Import) and any(is_ours(alias.name) for alias in node.names):
-                raise JoinError(f"{name}: {ast.unparse(node)}")
-        modules[name] = tree
+        if name not in begun:
+            begun.add(name)
+            for imported in our_imports(source, name):
+                load(imported)
+            modules.append(name)
 
     for name in names:
         load(name)
     return modules
+
+
+@cache
+def our_imports(source: Path, name: str) -> list[str]:
+    """Return the names of our modules that the module ``name`` imports at its top level."""
+    found = []
+    for node in parse_module(source, name).body:
+        if isinstance(node, ast.ImportFrom) and is_ours(node.module):
+            if node.level or any(alias.asname for alias in node.names):
+                raise JoinError(f"{name}: {ast.unparse(node)}")
+            found.append(str(node.module))
+        elif isinstance(node, ast.Import) and any(is_ours(alias.name) for alias in node.names):
+            raise JoinError(f"{name}: {ast.unparse(node)}")
+    return found
 
 
 def parse_module(source: Path, name: str) -> ast.Module:

@@ -3,8 +3,8 @@
 As root, it prepares what only root can (packages, users, references, the root helper), and drops to
 an ordinary user. As anyone else, it skips the tests that need root. The tests run from a copy of
 the checkout, so that its caches and permissions do not matter, against the wheel as pip installs
-it. The newest Python runs all of them, the oldest those that are not marked slow: each subcommand
-and each module, but few cases of what the kernel and compiled programs do (tests/conftest.py).
+it. The newest Python runs all of them, the oldest those that are not marked slow: each module, but
+few cases of what the kernel and compiled programs do (tests/conftest.py).
 """
 
 from __future__ import annotations

@@ -71,6 +71,7 @@ NEWEST_ONLY = ("native", "notify")
 # Compression and archives are the work of the standard library and of C extensions.
 EVERY_CASE = ("layer",)
 TAKEN = 10  # of a table, the second run takes the first case, and one of so many
+SAMPLED = 3  # of a module's other tests that work with files, the first, and one of so many
 
 # A test of these may take a minute.  They come first, so that no process of pytest works on one at
 # the end while the others have nothing left to do.
@@ -81,10 +82,10 @@ LONGEST = ("cluster", "dockerfiles", "system")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest tests first, and mark as slow what the second run leaves out.
 
-    It leaves out the directories ``NEWEST_ONLY``, and most cases of tables.  A table is a test with
-    several cases that work with files: such cases differ in what the kernel, a shell and an image
-    do.  Tables of functions that need no files are quick, and left whole.  In each row of ``TAKEN``
-    cases, another place is left, so that crossed parameters do not always have the same values.
+    It leaves out the directories ``NEWEST_ONLY``, and most tests that work with files.  Those of a
+    module, or the cases of a table, mostly differ in what kernel, shell and image do.  Tests
+    of functions that need no files are quick, and left whole.  In each row of ``TAKEN`` cases,
+    another place is left, so that crossed parameters do not always have the same values.
     """
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     numbers: Counter[str] = Counter()
@@ -97,10 +98,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             and "tmp_path" in getattr(item, "fixturenames", ())
             and not item.get_closest_marker("slow")
         ):
-            table = item.nodeid.partition("[")[0]
-            number = numbers[table]
-            numbers[table] += 1
-            is_left = (number + number // TAKEN) % TAKEN == 0
+            table, is_case, _ = item.nodeid.partition("[")
+            group, one_of = (table, TAKEN) if is_case else (str(item.path), SAMPLED)
+            number = numbers[group]
+            numbers[group] += 1
+            is_left = (number + number // one_of) % one_of == 0
         if not is_left:
             item.add_marker(pytest.mark.slow)
 
