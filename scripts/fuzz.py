@@ -3,6 +3,8 @@
 ``calls`` are system calls for the supervisor of ``notify`` (tests/notify/test_fuzz.py).
 ``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).
 ``squashfs`` are damaged SquashFS files (tests/squashfs/test_fuzz.py).
+``permissions`` are calls of random users, compared with what the kernel says under real root
+(tests/notify/test_permissions.py).  Only root can record that, so others leave it out.
 All run as `make test` would run them, from a seed that is printed.  The run saves an archive that
 fails, and prints its path.
 """
@@ -11,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
+import tempfile
 import time
 
 from scripts import account, install, packages
@@ -24,7 +28,17 @@ TARGETS = {
     "calls": "tests/notify/test_fuzz.py",
     "archives": "tests/hostile/test_fuzz.py",
     "squashfs": "tests/squashfs/test_fuzz.py",
+    "permissions": "tests/notify/test_permissions.py",
 }
+SECONDS_PER_SEED = 6  # of permissions: two runs each as root and under notify
+
+
+def record_permissions(directory: str, seed: int, seconds: int) -> None:
+    """Record as root what the tests of permissions expect; its tests take ``seconds`` at most."""
+    os.chmod(directory, 0o755)
+    count = max(1, seconds // SECONDS_PER_SEED)
+    record = [sys.executable, "-B", "-m", "tests.notify.record", "--into", directory]
+    subprocess.run([*record, "--seeds", str(seed), str(count)], check=True)
 
 
 def main() -> int:
@@ -45,10 +59,18 @@ def main() -> int:
         )
         makers.base("busybox")
         targets = [options.target] if options.target else list(TARGETS)
+        if os.geteuid() != 0 and "permissions" in targets:
+            print("permissions: left out, because only root knows the kernel's answers")
+            targets.remove("permissions")
+        if not targets:
+            return 0
         seconds = max(1, options.seconds // len(targets))
         given = {"SUNDOG_FUZZ_SEED": str(options.seed), "SUNDOG_FUZZ_SECONDS": str(seconds)}
         print(f"seed {options.seed}, {seconds} s for each of: {', '.join(targets)}", flush=True)
-        with workplace(user) as place:
+        with workplace(user) as place, tempfile.TemporaryDirectory() as recorded:
+            if "permissions" in targets:
+                record_permissions(recorded, options.seed, seconds)
+                given["SUNDOG_RECORDED"] = recorded
             command = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-s"]
             passed = True
             for target in targets:

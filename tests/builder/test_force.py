@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sundog.builder.force import Force
+from sundog.builder.force import Force, preferred
 from sundog.builder.run.inject import DEFAULT_HOOKS, Hook
 from sundog.errors import UsageError
 
@@ -34,12 +34,21 @@ def test_fakeroot_changes_commands_by_itself() -> None:
     assert force.environment["FAKEROOTDONTTRYCHOWN"] == "1"
 
 
+def test_strict_is_notify_with_a_key_of_its_own() -> None:
+    plain, strict = Force.choose("notify"), Force.choose("notify,strict")
+    assert (strict.notify, strict.strict, strict.instruction) == (True, True, "RUN.C")
+    assert (plain.strict, plain.key == strict.key) == (False, False)
+    assert preferred("auto,strict") == "notify,strict"
+
+
 @pytest.mark.parametrize(
     ("mode", "hooks", "message"),
     [
         ("fakeroot", [HOOK], "--force-cmd and --force=fakeroot are incompatible"),
         ("notify", [HOOK], "--force-cmd and --force=notify are incompatible"),
         ("x", [], "--force=x: no such mode"),
+        ("seccomp,strict", [], "--force=seccomp,strict: no such mode"),
+        ("notify,", [], "--force=notify,: no such mode"),
         ("none", [HOOK], "--force-cmd and --force=none are incompatible"),
     ],
 )

@@ -67,6 +67,15 @@ def test_what_it_may_not(any_workshop: Workshop) -> None:
     assert printed.count("Operation not permitted") >= 4, printed
 
 
+def test_strict_controls_reading(workshop: Workshop) -> None:
+    dockerfile = f"{BASE}RUN echo x >/secret && chmod 600 /secret\nUSER ada\nRUN cat /secret\n"
+    assert notify(workshop, dockerfile).startswith("x\n")
+    for force in ("--force=notify,strict", "--force=auto,strict"):
+        done = workshop.build(dockerfile, force, check=False)
+        assert done.returncode == 1
+        assert "can't open '/secret': Permission denied" in done.stdout + done.stderr
+
+
 def test_a_variable_beats_the_home(any_workshop: Workshop) -> None:
     printed = notify(any_workshop, f"{BASE}USER ada\nENV HOME=/elsewhere\nRUN echo home=$HOME\n")
     assert "home=/elsewhere\n" in printed

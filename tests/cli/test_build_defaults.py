@@ -54,7 +54,9 @@ def test_a_wrong_variable(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         default_force(environment(tmp_path, CH_IMAGE_FORCE="x\x1b"))
     assert caught.value.message == r"$CH_IMAGE_FORCE: no such mode: x\x1b"
-    assert caught.value.hint == "one of: seccomp, notify, fakeroot, none, auto"
+    assert caught.value.hint == (
+        "one of: seccomp, notify, fakeroot, none, auto, notify,strict, auto,strict"
+    )
 
 
 @pytest.mark.parametrize(

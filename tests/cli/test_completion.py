@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.builder.force import _TAGS, AUTO
+from sundog.builder.force import _TAGS, AUTO, STRICT
 from sundog.cli.completion import NAME_LIMIT, print_names
 from sundog.convert.formats import INPUTS, OUTPUTS
 from sundog.transfer.packing import Packing
@@ -64,8 +64,8 @@ LINES = [
     ("ch-image bui", ["build", "build-cache"]),
     ("ch-image -v -s x bui", ["build", "build-cache"]),
     ("ch-image build --fo", ["--force", "--force-cmd"]),
-    ("ch-image build --force=n", ["--force=none", "--force=notify"]),
-    ("ch-image build --force n", ["none", "notify"]),
+    ("ch-image build --force=n", ["--force=none", "--force=notify", "--force=notify,strict"]),
+    ("ch-image build --force n", ["none", "notify", "notify,strict"]),
     ("ch-image build --target ", ["base", "final"]),
     ("ch-image build -f other.df --target ", ["other"]),
     ("ch-image save --format oci-a", ["oci-archive"]),
@@ -91,7 +91,7 @@ def test_what_a_shell_offers(shell: str, shells: Shells, stored: Path) -> None:
     answers = shells.ask(shell, [line for line, _ in LINES])
     for (line, offered), words in zip(LINES, answers, strict=True):
         if shell == "bash" and line.endswith("--force=n"):
-            offered = ["--force=none", "notify"]  # noqa: PLW2901 - bash replaces what follows "="
+            offered = ["--force=none", "notify", "notify,strict"]  # noqa: PLW2901 - bash replaces what follows "="
         found = sorted(word for word in words if word)
         assert found == offered or (not offered and found == NOTHING), (shell, line, found)
     assert not (shells.directory / "hacked").exists()
@@ -149,7 +149,8 @@ def test_the_words_of_the_tables_are_those_of_the_program() -> None:
     """These options have no table of words that the build of the wheel could read."""
     text = (SHARE / "bash-completion/completions/ch-image").read_text()
     row = next(line for line in text.splitlines() if "'build --force'" in line)
-    assert sorted(row.partition("words ")[2].rstrip("' ;").split()) == sorted([*_TAGS, AUTO])
+    modes = [*_TAGS, AUTO, f"notify,{STRICT}", f"{AUTO},{STRICT}"]
+    assert sorted(row.partition("words ")[2].rstrip("' ;").split()) == sorted(modes)
     row = next(line for line in text.splitlines() if "'push --compression'" in line)
     for name in row.partition("words ")[2].rstrip("' ;").split():
         Packing.choose(name, {})

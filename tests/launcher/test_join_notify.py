@@ -58,6 +58,19 @@ def test_what_one_records_the_others_see(node: Node) -> None:
     end(first)
 
 
+def test_the_first_decides_about_strict(node: Node) -> None:
+    make_file(node)
+    look = "cat /file >/dev/null 2>&1; echo $?"
+    for level, status in (("--notify=strict", b"1\n"), ("--notify", b"0\n")):
+        script = "chmod 600 /file; chown 5:6 /file; echo"
+        first, _ = node.member("python", level, "-W", script=script)
+        assert node.join("python", look, "--notify", "-u44", "-g55") == status
+        assert node.join("python", look, "--notify", "-u5", "-g55") == b"0\n"
+        keeper = node.keeper()
+        end(first)
+        has_ended(keeper)
+
+
 def test_the_end_of_the_first_ends_no_other(node: Node) -> None:
     make_file(node)
     first, _ = node.member("python", "--notify", "-W", script="chown 5:6 /file; echo")

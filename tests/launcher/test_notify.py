@@ -114,6 +114,24 @@ def test_a_user_may_not_what_root_may(ch_run: ChRun, tree: Path) -> None:
     assert done.stdout == b"1815\n"
 
 
+def test_strict_controls_reading(ch_run: ChRun, tree: Path) -> None:
+    (tree / "etc" / "shadow").chmod(0o640)
+    script = "cat /etc/shadow; head -n1 /etc/passwd"
+    look = (tree, "--", "sh", "-c", script)
+    account = PASSWD.partition("\n")[0].encode() + b"\n"
+    assert ch_run("--notify", "-u1815", *look).stdout == b"secret\n" + account
+    done = ch_run("--notify=strict", "-u1815", *look)
+    assert (done.stdout, b"Permission denied" in done.stderr) == (account, True)
+    assert ch_run("--notify=strict", "-u33", "-g42", *look).stdout == b"secret\n" + account
+    assert ch_run("--notify=strict", *look).stdout == b"secret\n" + account
+
+
+def test_levels(ch_run: ChRun, tree: Path) -> None:
+    done = ch_run("--notify=loose", tree, "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == ["error: --notify: no such level: loose", "hint: one of: strict"]
+
+
 # Records before and after the command
 
 

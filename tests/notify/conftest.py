@@ -73,9 +73,9 @@ class Container:
         changed = f"{self.upper}/u:{self.upper}/owners"
         return Container([changed, *self.roots]).on_overlay(directory)
 
-    def sh(self, script: str) -> str:
+    def sh(self, script: str, *options: str) -> str:
         """Run a shell script and return its output."""
-        return self.run("sh", "-c", script).stdout
+        return self.run("sh", "-c", script, options=options).stdout
 
 
 @pytest.fixture(scope="session")

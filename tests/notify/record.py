@@ -1,16 +1,18 @@
-"""Record what real root gets: ``python -m tests.notify.record [ROW]...``, as root in Debian.
+"""Record what real root gets: ``python -m tests.notify.record [NAME]...``, as root in Debian.
 
 The program runs the programs and scripts of these tests in a chroot, and writes their output to
-``expected/``.  That directory is part of the repository, so the tests need no root.
+``expected/``.  That directory is part of the repository, so the tests need no root.  A NAME is a
+row, ``differ`` or ``permissions``.  ``--into DIR --seeds FIRST COUNT`` records other random steps
+of ``permissions`` in DIR: `make fuzz` does that.
 """
 
 from __future__ import annotations
 
+import argparse
 import lzma
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,12 +24,28 @@ HERE = Path(__file__).parent
 EXPECTED = HERE / "expected"
 SEEDS = tuple(range(1, 13))
 STEPS = 400
+PERMISSION_SEEDS = range(1, 4)
+ROUNDS = 80
 FLAGS = ("-std=gnu11", "-O1", "-static", "-no-pie", "-pthread")
 
 
 def differ_script(seed: int) -> str:
     """Return the script that runs ``differ`` in an empty directory."""
     return f"rm -rf /tmp/w; mkdir /tmp/w; cd /tmp/w; exec differ {seed} {STEPS}"
+
+
+def permissions_script(seed: int, mode: str) -> str:
+    """Return the script that runs ``permissions``; ``mode`` is "strict" or "".
+
+    Its directory is so deep that no path of the program leads out of /tmp/w.
+    """
+    place = "/tmp/w/1/2/3"
+    return f"rm -rf /tmp/w; mkdir -p {place}; cd {place}; exec permissions {seed} {ROUNDS} {mode}"
+
+
+def permissions_name(seed: int, mode: str) -> str:
+    """Return the name of the file with the output of ``permissions_script``."""
+    return f"permissions-{seed}{mode and '-' + mode}.xz"
 
 
 def run_as_root(root: Path, script: str) -> str:
@@ -62,30 +80,62 @@ def unpacked(directory: Path, name: str) -> Path:
     return root
 
 
+def other_roots(directory: Path, bases: set[str]) -> dict[str, Path]:
+    """Return root directories by the names of their ``bases``, but not BusyBox's."""
+    roots: dict[str, Path] = {}
+    for name in bases & {"debian", "rpm"}:
+        roots[name] = unpacked(directory, name)
+    if "tools" in bases:
+        roots["tools"] = tools = directory / "tools"
+        debian = roots.get("debian") or unpacked(directory, "debian")
+        subprocess.run(["cp", "-a", debian, tools], check=True)
+        for path in ("etc/resolv.conf", "etc/hosts"):
+            shutil.copyfile(f"/{path}", tools / path)
+        run_as_root(tools, f"export DEBIAN_FRONTEND=noninteractive; {INSTALL}")
+    return roots
+
+
+def record_packed(root: Path, script: str, target: Path) -> None:
+    """Write the output of a script to ``target``, compressed."""
+    with lzma.open(target, "wt", preset=9) as file:
+        file.write(run_as_root(root, script))
+
+
+def record_permissions(root: Path, seeds: range, directory: Path) -> None:
+    """Record ``permissions`` with each of the ``seeds``."""
+    for seed in seeds:
+        for mode in ("", "strict"):
+            target = directory / permissions_name(seed, mode)
+            record_packed(root, permissions_script(seed, mode), target)
+
+
 def main() -> None:
     """Record the rows that the arguments name, or everything."""
     if os.geteuid():
         raise SystemExit("only real root knows what real root gets")
+    parser = argparse.ArgumentParser(prog="python3 -m tests.notify.record")
+    parser.add_argument("--into", metavar="DIR", type=Path)
+    parser.add_argument("--seeds", metavar=("FIRST", "COUNT"), type=int, nargs=2, default=(1, 1))
+    parser.add_argument("names", metavar="NAME", nargs="*")
+    options = parser.parse_args()
     EXPECTED.mkdir(exist_ok=True)
-    named = sys.argv[1:]
+    named = options.names
     with tempfile.TemporaryDirectory() as name:
         busybox = unpacked(Path(name), "busybox")
         for source in (HERE / "programs").glob("*.c"):
             program = busybox / "bin" / source.stem
             subprocess.run(["musl-gcc", *FLAGS, "-o", program, source], check=True)
-        for seed in SEEDS if not named else ():
-            with lzma.open(EXPECTED / f"differ-{seed}.xz", "wt", preset=9) as file:
-                file.write(run_as_root(busybox, differ_script(seed)))
-        debian, tools = unpacked(Path(name), "debian"), Path(name) / "tools"
-        subprocess.run(["cp", "-a", debian, tools], check=True)
-        for path in ("etc/resolv.conf", "etc/hosts"):
-            shutil.copyfile(f"/{path}", tools / path)
-        run_as_root(tools, f"export DEBIAN_FRONTEND=noninteractive; {INSTALL}")
-        rpm = unpacked(Path(name), "rpm")
-        roots = {"busybox": busybox, "debian": debian, "tools": tools, "rpm": rpm}
-        for row in ROWS:
-            if named and row.name not in named:
-                continue
+        if options.into:
+            first, count = options.seeds
+            record_permissions(busybox, range(first, first + count), options.into)
+            return
+        for seed in SEEDS if not named or "differ" in named else ():
+            record_packed(busybox, differ_script(seed), EXPECTED / f"differ-{seed}.xz")
+        if not named or "permissions" in named:
+            record_permissions(busybox, PERMISSION_SEEDS, EXPECTED)
+        rows = [row for row in ROWS if not named or row.name in named]
+        roots = {"busybox": busybox, **other_roots(Path(name), {row.base for row in rows})}
+        for row in rows:
             # A row changes the files of its root.
             copy = Path(name) / "copy"
             subprocess.run(["cp", "-a", roots[row.base], copy], check=True)

@@ -166,7 +166,7 @@ def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socke
     try:
         set_no_new_privs()
         if options.mode == "notify":
-            program = notify_program(ABI, follow_names=bool(recorded.linked))
+            program = notify_program(ABI, strict=options.strict)
             listener = install_listener(program, ABI.numbers["seccomp"])
             send_descriptor(channel.fileno(), listener)
             os.close(listener)
@@ -198,6 +198,7 @@ def main() -> int:
     parser.add_argument("--upper", type=Path)
     parser.add_argument("--mode", default="notify")
     parser.add_argument("--stats", action="store_true")
+    parser.add_argument("--strict", action="store_true", help="notify every open, too")
     parser.add_argument(
         "--fault", action="store_true", help="fail at whatever asks who a process is"
     )
@@ -256,7 +257,8 @@ def supervise(
     setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS)
     os.close(pidfd)
     os.fchdir(proc)
-    state = State(ABI, Listener(listener), Tags(superuser(capabilities)))
+    tags = Tags(superuser(capabilities))
+    state = State(ABI, Listener(listener), tags, strict=options.strict)
     if options.fault:
         state.tags.credentials = injected  # type: ignore[method-assign]
     if options.interrupt:

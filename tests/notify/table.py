@@ -9,14 +9,17 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
+from tests.notify.table_permissions import ACCESS
+
 
 @dataclass(frozen=True)
 class Row:
-    """One script; ``base`` is the image in which it runs."""
+    """One script; ``base`` is the image in which it runs, perhaps under ``strict``."""
 
     name: str
     base: str
     script: str
+    strict: bool = False
 
 
 STAT = "stat -c '%u:%g %a %F %t:%T %n'"
@@ -374,6 +377,7 @@ ROWS = [
     *(Row(name.replace(" ", "-"), "debian", script) for name, script in DEBIAN.items()),
     *(Row(name.replace(" ", "-"), "tools", script) for name, script in TOOLS.items()),
     *(Row(name.replace(" ", "-"), "rpm", script) for name, script in RPM.items()),
+    *(Row(name.replace(" ", "-"), base, script, strict) for base, name, script, strict in ACCESS),
 ]
 
 

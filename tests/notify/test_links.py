@@ -65,14 +65,3 @@ def test_changed_name_is_known_without_a_look_at_it(linked: Container, tmp_path:
     assert owners(linked) == {b"b": (5, 6)}
     after = linked.next_layer(tmp_path / "next")
     assert after.sh(f"{SHOW} b c d") == "5:6 1 b\n0:0 1 c\n5:6 3 d\n"
-
-
-def test_names_are_notified_only_where_they_matter(
-    busybox: Container, linked: Container, tmp_path: Path
-) -> None:
-    def counted(container: Container) -> str:
-        done = container.run("sh", "-c", "mv bin/sh bin/s; mv bin/s bin/sh", options=("--stats",))
-        return done.stderr
-
-    assert "rename" in counted(linked)
-    assert "rename" not in counted(busybox.on_overlay(tmp_path / "other"))

@@ -17,8 +17,8 @@ from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.seccomp.listener import NotificationSource
 from sundog.emulation.notify.seccomp.program import (
     ABSENT,
-    NAMING,
     NOTIFIED,
+    OPENING,
     SECCOMP_RET_USER_NOTIF,
     conditional_calls,
     notify_program,
@@ -50,7 +50,7 @@ def verdict(program: Program, number: int, *args: int, abi: Abi = NATIVE) -> int
 @pytest.mark.parametrize(("abi", "native"), SUPERVISED, ids=lambda abi: abi.name)
 def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
     program = Program(notify_program(native))
-    following = Program(notify_program(native, follow_names=True))
+    strict = Program(notify_program(native, strict=True))
     seen = next(each for each in SYSCALL_ABIS if each.name == abi.name)
     names = {number: abi.call(name) for name, number in abi.numbers.items()}
     for number in range(600):
@@ -64,9 +64,9 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         else:
             expected = SECCOMP_RET_ALLOW  # with all arguments zero
         assert verdict(program, number, abi=seen) == expected, (number, name)
-        if name in NAMING:
+        if name in OPENING:
             expected = SECCOMP_RET_USER_NOTIF
-        assert verdict(following, number, abi=seen) == expected, (number, name)
+        assert verdict(strict, number, abi=seen) == expected, (number, name)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_sync_is_faked_on_request() -> None:
 
 @pytest.mark.parametrize(("abi", "native"), SUPERVISED, ids=lambda abi: abi.name)
 def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) -> None:
-    calls = {*NOTIFIED, *NAMING, *conditional_calls(abi)}
+    calls = {*NOTIFIED, *OPENING, *conditional_calls(abi)}
     notified = {name for name in abi.numbers if abi.call(name) in calls}
     tags = Tags(superuser(1))
     state = State(native, NotificationSource(-1, must_poll=False), tags)

@@ -56,7 +56,8 @@ def build(
     tag         the image's name, or its names
     dockerfile  the path of the Dockerfile, by default Dockerfile in ``context``
     text        the Dockerfile itself, in place of a path
-    force       the emulation of root: "seccomp", "notify", "auto", "fakeroot" or "none"
+    force       the emulation of root: "seccomp", "notify", "auto", "fakeroot" or "none"; also
+                "notify,strict"
     output      a file descriptor for what RUN's commands print; without one, their last lines are
                 in the error of a command that fails
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sundog.builder.force import AUTO, Force
+from sundog.builder.force import Force, is_auto, preferred
 from sundog.errors import SundogError
 from sundog.kernel.advice import referring
 
@@ -21,13 +21,13 @@ def chosen_force(mode: str, hooks: Sequence[Hook] = (), *, fallback: bool, repor
     Raises UsageError, and SundogError if ``notify`` is not possible and ``fallback`` does not allow
     a substitute.
     """
-    if mode == AUTO and hooks:  # rules for commands belong to seccomp
+    if is_auto(mode) and hooks:  # rules for commands belong to seccomp
         return Force.choose("seccomp", hooks)
-    force = Force.choose("notify" if mode == AUTO else mode, hooks)
+    force = Force.choose(preferred(mode), hooks)
     reason = _obstacle() if force.notify else ""
     if not reason:
         return force
-    if mode == AUTO:
+    if is_auto(mode):
         report.info(f"--force=auto: using seccomp, because notify is not possible: {reason}")
     elif fallback:
         report.warning(f"--force=notify is not possible here, using seccomp: {reason}")

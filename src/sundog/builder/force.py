@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sundog.builder.keys import Field
 
 AUTO = "auto"  # notify or seccomp, as the machine allows: ``chosen_force`` decides
+STRICT = "strict"  # as in notify,strict: reading and writing obey owners and modes
 _TAGS = {"seccomp": "S", "notify": "C", "fakeroot": "F", "none": "N"}
 # As root, tar gives files to the owners in the archive; without emulation, it can't.
 _TAR_AS_USER = {"TAR_OPTIONS": "--no-same-owner"}
@@ -34,6 +35,7 @@ class Force:
 
     mode: str
     hooks: tuple[Hook, ...] = ()
+    strict: bool = False
 
     @classmethod
     def choose(cls, mode: str, hooks: Sequence[Hook] = ()) -> Force:
@@ -41,8 +43,10 @@ class Force:
 
         ``hooks`` replace the mode's default hooks.
         """
-        if mode not in _TAGS:
-            modes = ", ".join([*_TAGS, AUTO])
+        mode, comma, level = mode.partition(",")
+        if mode not in _TAGS or (comma and (mode, level) != ("notify", STRICT)):
+            modes = ", ".join([*_TAGS, AUTO, f"notify,{STRICT}", f"{AUTO},{STRICT}"])
+            mode += comma + level
             raise UsageError(f"--force={mode}: no such mode", f"one of: {modes}")
         if hooks and mode != "seccomp":
             raise UsageError(
@@ -50,7 +54,7 @@ class Force:
             )
         if mode == "seccomp":
             return cls(mode, tuple(hooks) or DEFAULT_HOOKS)
-        return cls(mode)
+        return cls(mode, strict=bool(comma))
 
     @property
     def instruction(self) -> str:
@@ -68,6 +72,8 @@ class Force:
 
         The recipes of fakeroot decide about its result, together with the image below.
         """
+        if self.strict:
+            return [self.mode, STRICT]
         return [self.mode, repr(RECIPES)] if self.fakeroot else self.mode
 
     @property
@@ -84,3 +90,14 @@ class Force:
     def seccomp(self) -> bool:
         """Whether RUN's command runs under the filter."""
         return self.mode == "seccomp"
+
+
+def preferred(mode: str) -> str:
+    """Return ``mode`` with ``notify`` in place of ``auto``."""
+    name, comma, level = mode.partition(",")
+    return ("notify" if name == AUTO else name) + comma + level
+
+
+def is_auto(mode: str) -> bool:
+    """Tell whether the machine decides about ``mode``."""
+    return mode.partition(",")[0] == AUTO

@@ -45,7 +45,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="seccomp",
         help="emulation of root for RUN: seccomp, notify, auto (notify where it is possible), "
-        "fakeroot or none; the default is $CH_IMAGE_FORCE, else seccomp",
+        "fakeroot or none; notify,strict: reading and writing obey owners and modes, too; the "
+        "default is $CH_IMAGE_FORCE, else seccomp",
     )
     parser.add_argument(
         "--no-fallback",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.builder.force import AUTO, Force
+from sundog.builder.force import Force, preferred
 from sundog.errors import UsageError
 from sundog.kernel.libc import escaped
 from sundog.registry.user_files import settings_directory
@@ -39,11 +39,10 @@ def default_force(environment: Mapping[str, str]) -> str:
 
 def _checked(mode: str, source: str) -> str:
     """Return ``mode``; an error names its source."""
-    if mode != AUTO:
-        try:
-            Force.choose(mode)
-        except UsageError as error:
-            raise UsageError(f"{source}: no such mode: {escaped(mode)}", error.hint) from None
+    try:
+        Force.choose(preferred(mode))
+    except UsageError as error:
+        raise UsageError(f"{source}: no such mode: {escaped(mode)}", error.hint) from None
     return mode
 
 

@@ -98,9 +98,10 @@ class Emulation:
     changes     the directory that gets the container's changes; None: they are discarded
     is_stable   the container sees the same inodes as the layers have, and they are never freed
     mounted     the mounts in it
+    strict      whether opening files obeys all permissions of the emulated identity
     """
 
-    __slots__ = ("changes", "is_stable", "layers", "mounted")
+    __slots__ = ("changes", "is_stable", "layers", "mounted", "strict")
 
     def __init__(
         self,
@@ -109,11 +110,13 @@ class Emulation:
         *,
         is_stable: bool,
         mounted: "Sequence[MountedTree]" = (),
+        strict: bool = False,
     ) -> None:
         self.layers = layers
         self.changes = changes
         self.is_stable = is_stable
         self.mounted = mounted
+        self.strict = strict
 
     def open(self) -> "OpenedEmulation":
         """Open the records of the layers, before the container's root hides them."""
@@ -150,7 +153,15 @@ class OpenedEmulation:
         for tree, _ in self._trees:
             os.close(tree)
         changes = -1 if emulation.changes is None else rootless(emulation.changes)
-        start = Start(manifest, mounted, linked, changes, upper, is_stable=emulation.is_stable)
+        start = Start(
+            manifest,
+            mounted,
+            linked,
+            changes,
+            upper,
+            is_stable=emulation.is_stable,
+            strict=emulation.strict,
+        )
         return Supervision(rootless(b"/proc"), start)
 
 
@@ -162,9 +173,11 @@ class Start:
     linked      paths of the layers that have another name
     changes     a descriptor of the directory that gets the container's changes, or -1
     upper       a descriptor of the overlay's upper directory if ``changes`` is -1; or -1
+    is_stable, strict
+                as for ``Emulation``
     """
 
-    __slots__ = ("changes", "is_stable", "linked", "manifest", "mounted", "upper")
+    __slots__ = ("changes", "is_stable", "linked", "manifest", "mounted", "strict", "upper")
 
     def __init__(
         self,
@@ -175,6 +188,7 @@ class Start:
         upper: int,
         *,
         is_stable: bool,
+        strict: bool,
     ) -> None:
         self.manifest = manifest
         self.mounted = mounted
@@ -182,6 +196,7 @@ class Start:
         self.changes = changes
         self.upper = upper
         self.is_stable = is_stable
+        self.strict = strict
 
 
 class Supervision:
@@ -205,9 +220,10 @@ class Supervision:
         trees = [tree for _, _, tree in start.mounted]
         return [fd for fd in (self.proc, self._ours, start.changes, start.upper, *trees) if fd >= 0]
 
-    def follows_names(self) -> bool:
-        """Tell whether the filter must notify the calls that change names."""
-        return bool(self._start.linked)
+    @property
+    def strict(self) -> bool:
+        """Whether opening files obeys all permissions of the emulated identity."""
+        return self._start.strict
 
     def install(
         self,
@@ -227,7 +243,7 @@ class Supervision:
         index = entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        program = notify_program(abi, fake_sync=fake_sync, follow_names=self.follows_names())
+        program = notify_program(abi, fake_sync=fake_sync, strict=self.strict)
         listener = install_listener(program, abi.numbers["seccomp"])
         send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
@@ -264,7 +280,7 @@ def answer_calls(proc: int, start: Start, source: NotificationSource, tags: Tags
     """
     forbid_imports()
     os.fchdir(proc)
-    state = State(NOTIFY_ABIS[process_abi()], source, tags)
+    state = State(NOTIFY_ABIS[process_abi()], source, tags, strict=start.strict)
     if start.is_stable:
         state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
     if start.manifest:
@@ -299,7 +315,7 @@ def install_in_group(member: Membership, who: "Identity | None") -> None:
     supervisor has died.
     """
     abi = NOTIFY_ABIS[process_abi()]
-    program = notify_program(abi, follow_names=member.follows_names)
+    program = notify_program(abi, strict=member.strict)
     command = pack_start(os.getpid(), who)
     listener = install_listener(program, abi.numbers["seccomp"])
     member.pass_on(listener, command)

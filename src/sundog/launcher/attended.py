@@ -73,10 +73,11 @@ if TYPE_CHECKING:
 class Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
-    __slots__ = ("_messages", "_words", "_writes")
+    __slots__ = ("_messages", "_strict", "_words", "_writes")
 
     def __init__(self, line: "CommandLine", messages: Messages) -> None:
         """Read from ``line`` the command's user, and whether the command writes to the image."""
+        self._strict = line.strict
         self._words = user_words(line)
         self._writes = line.write and line.overlay_size is None
         self._messages = messages
@@ -101,12 +102,13 @@ class Attendant:
 
     def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
         """Open the records of the ``image``."""
-        root, records = image.root, None
+        root, records, strict = image.root, None, self._strict
         if image.named:
             layers = [LayerPath(path + b"/tree", path + b"/owners") for path in image.layers]
-            emulation = Emulation(layers, None, is_stable=True)
+            emulation = Emulation(layers, None, is_stable=True, strict=strict)
         elif image.recorded is not None:
-            emulation = Emulation([LayerPath(*image.recorded)], None, is_stable=True)
+            layers = [LayerPath(*image.recorded)]
+            emulation = Emulation(layers, None, is_stable=True, strict=strict)
         else:
             path = root.directory
             changes = path if self._writes else None
@@ -114,7 +116,8 @@ class Attendant:
                 records = OwnRecords(path)
             owners = path + b"/ch/owners"
             layers = [LayerPath(path, owners)] if exists(owners) else []
-            emulation = Emulation(layers, changes, is_stable=changes is None)
+            stable = changes is None
+            emulation = Emulation(layers, changes, is_stable=stable, strict=strict)
         upper = -1
         if plan.overlay_size is not None:
             upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
@@ -256,8 +259,7 @@ class FirstAttendant(PeerAttendant):
         saved = () if records is None else records.descriptors()
         leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
         tags = Tags(superuser(all_capabilities()))
-        follows = supervision.follows_names()
-        source = GroupSource(requests, supervision.proc, tags, follows_names=follows)
+        source = GroupSource(requests, supervision.proc, tags, strict=supervision.strict)
         supervised = supervision.answer(source, tags)
         status, lines = 0, report_lines(supervised)
         if records is not None:

@@ -75,6 +75,7 @@ class CommandLine:
         "private_tmp",
         "seccomp",
         "storage",
+        "strict",
         "uid",
         "unsafe",
         "user",
@@ -103,7 +104,8 @@ class CommandLine:
         self.expand = self.fallback = self.mpi_env = self.passwd = True
         self.all_devices = self.cdi_hooks = self.dry = self.home = self.host_glibc = False
         self.join = False
-        self.notify = self.private_tmp = self.seccomp = self.unsafe = self.write = False
+        self.notify = self.private_tmp = self.seccomp = self.strict = False
+        self.unsafe = self.write = False
 
     def read(self, arguments: list[bytes], *, permute: bool = True) -> None:
         """Read ``arguments`` from left to right.
@@ -210,9 +212,11 @@ class CommandLine:
         """--no-fallback."""
         self.fallback = False
 
-    def read_notify(self, _: None) -> None:
-        """--notify."""
-        self.notify = True
+    def read_notify(self, value: bytes | None) -> None:
+        """--notify[=strict]."""
+        if value not in (None, b"strict"):
+            raise SundogError(f"--notify: no such level: {printable(value)}", "one of: strict")
+        self.notify, self.strict = True, value is not None
 
     def read_no_mpi_env(self, _: None) -> None:
         """--no-mpi-env."""

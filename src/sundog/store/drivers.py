@@ -48,7 +48,7 @@ class Snapshot(Protocol):
     def reopened(self) -> Root:
         """Return ``root`` for a further mount, with what was written to it; no mount is left."""
 
-    def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
+    def emulation(self, mounted: Sequence[MountedTree], *, strict: bool) -> Emulation:
         """Return what a supervisor starts with; the caller sets ``owners`` to its records."""
 
     def commit(self, instruction: str = "") -> LayerId | None:

@@ -50,13 +50,18 @@ class DraftedSnapshot:
         self._draft = storage.scratch.new()
         self.owners: StepOwners | None = None
 
-    def emulation(self, mounted: Sequence[MountedTree]) -> Emulation:
-        """Return what a supervisor starts with; ``mounted`` is mounted in the container."""
+    def emulation(self, mounted: Sequence[MountedTree], *, strict: bool) -> Emulation:
+        """Return what a supervisor starts with; ``mounted`` is mounted in the container.
+
+        With ``strict``, reading and writing obey owners and modes.
+        """
         from sundog.container.supervision import Emulation  # noqa: PLC0415
 
         recorded = self._layers.paths(self._below)
         changes = os.path.join(self._draft, self._changes)
-        return Emulation(recorded, changes, is_stable=self._is_stable, mounted=mounted)
+        return Emulation(
+            recorded, changes, is_stable=self._is_stable, mounted=mounted, strict=strict
+        )
 
     def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of the changes; return None if there are none."""

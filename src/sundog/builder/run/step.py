@@ -150,7 +150,9 @@ class RunStep:
 
     def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
         """Run ``step`` under a supervisor, and keep its records for the layer."""
-        status, supervised = run_supervised(step, snapshot.emulation(prepared.mounted))
+        status, supervised = run_supervised(
+            step, snapshot.emulation(prepared.mounted, strict=self.options.force.strict)
+        )
         snapshot.owners = StepOwners(supervised.owners, is_complete=True)
         prepared.keep_owners(supervised.mounted)
         for line in (*supervised.statistics, *supervised.incidents):

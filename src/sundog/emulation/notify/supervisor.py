@@ -9,6 +9,7 @@ import gc
 import time
 from fcntl import ioctl
 
+from sundog.emulation.notify.handlers.access import AccessHandlers
 from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
@@ -17,6 +18,7 @@ from sundog.emulation.notify.handlers.forms import handlers_of
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
+from sundog.emulation.notify.handlers.signals import SignalHandlers
 from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
@@ -31,7 +33,14 @@ from sundog.emulation.notify.seccomp.listener import (
     SECCOMP_IOCTL_NOTIF_SEND,
     error_word,
 )
-from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.seccomp.program import EMULATED
+from sundog.emulation.notify.tracee.call import (
+    ANSWERED,
+    CONTINUE,
+    Answer,
+    KernelAnswers,
+    Refused,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +57,15 @@ FAMILIES = (
     CreateHandlers,
     BindHandlers,
     LinkHandlers,
+    AccessHandlers,
+    SignalHandlers,
     AttributeHandlers,
     MiscellaneousHandlers,
 )
+
+# The handlers refuse these calls, or leave them to the kernel; beside that they follow the names of
+# hard links in lower layers.
+NAMING = EMULATED["a name that goes"]
 
 # Errors that a handler may well get, because the caller made up its arguments, or has just died.
 EXPECTED_ERRORS = frozenset(
@@ -111,10 +126,12 @@ class Supervisor:
         self._rootless: set[int] = set()  # calls that name no path
         self._showing: set[int] = set()  # calls that only show what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
+        self._refusing: set[int] = set()  # calls that the supervisor only refuses
         self._incidents = 0
         families = {family: family(state).calls() for family in FAMILIES}
         common = {name: handler for calls in families.values() for name, handler in calls.items()}
         rootless = {"fstat", *families[IdentityHandlers]}
+        refusing = {*NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():
             prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)
             for name, handler in handlers_of(abi, state, common).items():
@@ -127,6 +144,8 @@ class Supervisor:
                     self._showing.add(number)
                 if call in families[ExecuteHandlers]:
                     self._starting.add(number)
+                if call in refusing:
+                    self._refusing.add(number)
         self._machine = state.abi.arch & 0xFF
         self._counts = dict.fromkeys(self._handlers, 0)
 
@@ -160,7 +179,10 @@ class Supervisor:
         buffer, notification = exchange.buffer, exchange.notification
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
-        showing, showing_or_starting = self._showing, self._showing | self._starting
+        strict = self._state.strict
+        showing, refusing = self._showing, self._refusing
+        showing_or_refusing = showing | refusing
+        all_but_changes = showing_or_refusing | self._starting
         # Calls to which the kernel's own answer is right.  That depends on what only handlers
         # change, so the loop finds it out after each handler.
         passed_on = nothing
@@ -195,6 +217,8 @@ class Supervisor:
                         answer = handlers[number](thread, args)
                 except KernelAnswers:
                     answer = CONTINUE
+                except Refused as refusal:
+                    answer = refusal.answer
                 except OSError as error:
                     if error.errno not in EXPECTED_ERRORS:
                         self._note_incident(number, error)
@@ -202,12 +226,14 @@ class Supervisor:
                 except Exception as error:
                     self._note_incident(number, error)
                     answer = CONTINUE
-                if by_inode or linked or strangers is not None:
+                if len(credentials) > 1:
+                    passed_on = nothing if by_inode or linked or strict else showing
+                elif linked:
                     passed_on = nothing
-                elif held or len(credentials) > 1:
-                    passed_on = showing
+                elif by_inode:
+                    passed_on = refusing
                 else:
-                    passed_on = showing_or_starting
+                    passed_on = showing_or_refusing if held else all_but_changes
             if answer is CONTINUE:
                 words[1], words[2] = 0, CONTINUE_WORD
             elif answer >= 0:

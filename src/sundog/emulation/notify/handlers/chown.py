@@ -16,6 +16,7 @@ from sundog.emulation.notify.identity.permissions import (
     may_change_owner,
     mode_after_chown,
 )
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import set_mode, settled
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -39,6 +40,7 @@ class OwnerHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._paths = state.paths
+        self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -134,6 +136,7 @@ class OwnerHandlers:
         owner &= U32
         group &= U32
         state = self._state
+        self._access.reach(thread, location, follow=follow)
         before = settled(state, location, state.files.status(location, follow=follow))
         record = state.records.find(before)
         now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
@@ -165,6 +168,7 @@ class OwnerHandlers:
 
     def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
         state = self._state
+        self._access.reach(thread, location, follow=follow)
         status = state.files.status(location, follow=follow)
         if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE

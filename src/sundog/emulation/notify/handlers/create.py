@@ -13,6 +13,7 @@ from _struct import Struct
 
 from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
 from sundog.emulation.notify.seccomp.program import MAKES_FILE
+from sundog.emulation.notify.state.access import MAX_SYMLINKS, UNNAMED, Access
 from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
 from sundog.emulation.notify.state.creation import (
     Birth,
@@ -25,7 +26,15 @@ from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer,
 from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
-from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
+from sundog.kernel.modes import (
+    MODE_MASK,
+    PERMISSIONS,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFMT,
+    S_IFREG,
+)
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
 TYPE_CHECKING = False
@@ -36,7 +45,6 @@ if TYPE_CHECKING:
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
 MAX_OPEN_HOW = 4096  # a page; openat2(2) says E2BIG to more
-MAX_SYMLINKS = 40
 # Without O_LARGEFILE: os.O_LARGEFILE is 0 where every file may be large.
 OPEN_FLAGS = (
     (os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND)
@@ -44,7 +52,6 @@ OPEN_FLAGS = (
     | (os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_PATH | os.O_TMPFILE)
 )
 WRITES = os.O_ACCMODE | os.O_TRUNC
-UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
 
 
 class CreateHandlers:
@@ -53,6 +60,7 @@ class CreateHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._paths = state.paths
+        self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -89,12 +97,14 @@ class CreateHandlers:
             return CONTINUE
         how = self._state.memory.read(thread, args[2], size)
         flags, mode, resolve = OPEN_HOW.unpack_from(how)
-        if not flags & MAKES_FILE or any(how[OPEN_HOW.size :]):
+        if any(how[OPEN_HOW.size :]):
             return CONTINUE
         if flags & ~(OPEN_FLAGS | self._state.abi.large_file) or mode & ~MODE_MASK:
             return CONTINUE  # unlike open, openat2 refuses unknown flags
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)
+        if not flags & MAKES_FILE:
+            return CONTINUE
         path = self._state.memory.read_string(thread, args[1])
         at = b"%d/cwd" % thread if args[0] & U32 == CWD else descriptor(thread, args[0])
         dirfd = os.open(at, os.O_PATH | os.O_CLOEXEC)
@@ -136,6 +146,7 @@ class CreateHandlers:
         directory = parent(location)
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
+        self._require(thread, location, is_directory=True)
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain():
             return CONTINUE
@@ -149,6 +160,8 @@ class CreateHandlers:
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
         target = self._state.memory.read_string(thread, target_address)
+        if target:
+            self._require(thread, location)
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain() or not target:
             return CONTINUE
@@ -167,6 +180,7 @@ class CreateHandlers:
         if not is_device and all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
+        self._require(thread, location)
         birth = birth_in(self._state, thread, parent(location))
         if not is_device:
             if birth.is_plain(mode & MODE_MASK):
@@ -189,9 +203,15 @@ class CreateHandlers:
         return answer
 
     def _open(self, thread: int, dirfd: int, address: int, flags: int, mode: int) -> Answer:
-        if flags & os.O_PATH:
+        who = self._access.user(thread)
+        changes = flags & (WRITES | MAKES_FILE) and not flags & os.O_PATH
+        if who is None and not changes:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
+        if who is not None:
+            self._access.open(thread, who, location, flags)
+        if not changes:
+            return CONTINUE
         watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
         if watched and self._guard(thread, location, flags):
             return CONTINUE  # the file exists
@@ -214,6 +234,12 @@ class CreateHandlers:
                 location = b"%s/%s" % (parent(location), target)
         return CONTINUE
 
+    def _require(self, thread: int, location: bytes, *, is_directory: bool = False) -> None:
+        """Require that the caller may make a file ``location``, or a directory."""
+        who = self._access.user(thread)
+        if who is not None:
+            self._access.make(thread, who, location, is_directory=is_directory)
+
     def _guard(self, thread: int, location: bytes, flags: int) -> bool:
         """Guard the set-ID bits of a file that the caller opens for writing.
 
@@ -234,6 +260,9 @@ class CreateHandlers:
         """Make and open the file ``location``; return CONTINUE if it exists or can't be made."""
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
+        who = self._access.user(thread)
+        if who is not None and not flags & UNNAMED and not self._access.is_taken(location):
+            self._access.make(thread, who, location)
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE

@@ -15,6 +15,8 @@ from sundog.emulation.notify.identity.capabilities import (
     parse_file_capabilities,
 )
 from sundog.emulation.notify.identity.credentials import after_execve
+from sundog.emulation.notify.identity.permissions import EXECUTABLE, MAY_EXEC
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import settled
 from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.state.state import State
@@ -27,8 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
-EXECUTE = 0o111
-
 ELF_MAGIC = b"\x7fELF"
 MAX_INTERPRETERS = 5
 HEAD = 256  # BINPRM_BUF_SIZE
@@ -39,6 +39,7 @@ class ExecuteHandlers:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -62,12 +63,17 @@ class ExecuteHandlers:
         index = state.tags.index(thread)
         if index == 0 and state.files.find_inode(location, 0) not in state.records.by_inode:
             return CONTINUE  # root stays root
+        who = self._access.user(thread) if state.strict else None
+        if who is not None:
+            self._access.use(thread, who, location, MAY_EXEC, follow=follow)
         record = state.records.find(state.files.status(location, follow=follow))
         if record is not None and record.device_type:
             return -errno.EACCES
         program = self._program(thread, location, follow=follow)
         if not program:
             return CONTINUE
+        if who is not None and program != location:
+            self._access.use(thread, who, program, MAY_EXEC)
         status = settled(state, program, state.files.status(program))
         record = state.records.find(status)
         owner, group = (status.uid, status.gid) if record is None else (record.uid, record.gid)
@@ -98,7 +104,7 @@ class ExecuteHandlers:
         """
         for _ in range(MAX_INTERPRETERS):
             status = self._state.files.status(location, follow=follow)
-            if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTE:
+            if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTABLE:
                 return b""
             # Without O_NONBLOCK the supervisor would wait for a FIFO that a race puts there.
             with Closing(os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:

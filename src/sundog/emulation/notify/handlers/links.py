@@ -1,11 +1,11 @@
 """link(2), unlink(2), rename(2) and their families, after which a name may mean another file.
 
-Records belong to inodes, so names do not matter.  The exception are hard links in a lower layer:
-each name gets its own inode when a change copies it up (``state.records``).  The filter notifies
-unlink and rename only if there are such links, or if records come from a state file
-(``state.ledger``).  The handlers only keep those names right, and hear of names that go.
+The handlers refuse what other users than root may not do.  The kernel does the rest: records belong
+to inodes, so names do not matter.  The exception are hard links in a lower layer: each name gets
+its own inode when a change copies it up (``state.records``).  The handlers keep those names right.
 """
 
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.files import AT_SYMLINK_FOLLOW
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, Answer
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.state.files import Name
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
+AT_REMOVEDIR = 0x200
+
 # A name in a call: the descriptor of a directory, and the address of a path.
 Place = tuple[int, int]
 
@@ -29,6 +31,7 @@ class LinkHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._linked = state.records.linked
+        self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -37,6 +40,7 @@ class LinkHandlers:
             "linkat": self.linkat,
             "unlink": self.unlink,
             "unlinkat": self.unlinkat,
+            "rmdir": self.rmdir,
             "rename": self.rename,
             "renameat": self.renameat,
             "renameat2": self.renameat2,
@@ -44,7 +48,8 @@ class LinkHandlers:
 
     def link(self, thread: int, args: "Arguments") -> Answer:
         """int link(const char *old, const char *new)."""
-        return self._link(self._state.paths.named(thread, CWD, args[0]), follow=False)
+        old = self._state.paths.named(thread, CWD, args[0])
+        return self._link(thread, old, (CWD, args[1]), follow=False)
 
     def linkat(self, thread: int, args: "Arguments") -> Answer:
         """int linkat(int olddirfd, const char *old, int newdirfd, const char *new, int flags)."""
@@ -52,15 +57,21 @@ class LinkHandlers:
         location, is_descriptor = self._state.paths.at(
             thread, args[0], args[1], args[4] & AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
         )
-        return self._link(location, follow=follow or is_descriptor)
+        follow = follow or is_descriptor
+        return self._link(thread, location, (args[2], args[3]), follow=follow)
 
     def unlink(self, thread: int, args: "Arguments") -> Answer:
         """int unlink(const char *path)."""
-        return self._unlink(thread, (CWD, args[0]))
+        return self._unlink(thread, (CWD, args[0]), is_directory=False)
 
     def unlinkat(self, thread: int, args: "Arguments") -> Answer:
         """int unlinkat(int dirfd, const char *path, int flags)."""
-        return self._unlink(thread, (args[0], args[1]))
+        is_directory = bool(args[2] & AT_REMOVEDIR)
+        return self._unlink(thread, (args[0], args[1]), is_directory=is_directory)
+
+    def rmdir(self, thread: int, args: "Arguments") -> Answer:
+        """int rmdir(const char *path)."""
+        return self._unlink(thread, (CWD, args[0]), is_directory=True)
 
     def rename(self, thread: int, args: "Arguments") -> Answer:
         """int rename(const char *old, const char *new)."""
@@ -74,9 +85,12 @@ class LinkHandlers:
         """int renameat2(int olddirfd, const char *old, int newdirfd, const char *new, unsigned)."""
         return self._rename(thread, (args[0], args[1]), (args[2], args[3]), args[4])
 
-    def _link(self, location: bytes, *, follow: bool) -> Answer:
+    def _link(self, thread: int, location: bytes, new: Place, *, follow: bool) -> Answer:
         """Record a file that the call will copy up, while it has only its old name."""
-        records = self._state.records
+        records, who = self._state.records, self._access.user(thread)
+        if who is not None:
+            place = self._state.paths.named(thread, *new)
+            self._access.link(thread, who, location, place, follow=follow)
         if not self._linked and records.pins.upper < 0:
             return CONTINUE
         status = self._state.files.status(location, follow=follow)
@@ -86,13 +100,27 @@ class LinkHandlers:
             records.expect_link(status)
         return CONTINUE
 
-    def _unlink(self, thread: int, place: Place) -> Answer:
+    def _unlink(self, thread: int, place: Place, *, is_directory: bool) -> Answer:
+        who = self._access.user(thread)
+        if who is not None:
+            location = self._state.paths.named(thread, *place)
+            self._access.remove(thread, who, location, is_directory=is_directory)
         self._expect_removal(thread, place)
         if self._linked:
             self._linked.pop(self._name(thread, place)[0], None)
         return CONTINUE
 
     def _rename(self, thread: int, old: Place, new: Place, flags: int) -> Answer:
+        who = self._access.user(thread)
+        if who is not None:
+            self._access.rename(
+                thread,
+                who,
+                self._state.paths.named(thread, *old),
+                self._state.paths.named(thread, *new),
+                exchange=bool(flags & RENAME_EXCHANGE),
+                replace=not flags & RENAME_NOREPLACE,
+            )
         self._expect_removal(thread, new)
         if not self._linked:
             return CONTINUE

@@ -7,6 +7,7 @@ elsewhere.  All calls that are not here have the same arguments and structures a
 
 from _struct import Struct
 
+from sundog.emulation.notify.handlers.access import AccessHandlers
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.identity.credentials import UNCHANGED
@@ -72,6 +73,7 @@ def narrow_handlers(state: State, common: "dict[str, Handler]") -> "dict[str, Ha
         **ShortIdentityHandlers(state).calls(),
         **{name: widened(common[name], *where) for name, where in SHORT_ARGUMENTS.items()},
         **NarrowLimitHandlers(state).calls(),
+        "utimensat": NarrowAccessHandlers(state).utimensat,
     }
 
 
@@ -130,6 +132,12 @@ class ShortIdentityHandlers(IdentityHandlers):
 
     def _short(self, handler: "Handler") -> "Handler":
         return lambda thread, args: short_id(handler(thread, args) or 0)
+
+
+class NarrowAccessHandlers(AccessHandlers):
+    """Read the times of utimensat(2) in 32 bits."""
+
+    timespecs = Struct("=iiii")
 
 
 class NarrowLimitHandlers:

@@ -7,6 +7,7 @@ one stat(2) of its own, and leaves the call to the kernel if the file has no rec
 from _ctypes import addressof
 from _struct import Struct
 
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.emulation.notify.tracee.descriptors import take_descriptor
@@ -40,6 +41,7 @@ class StatHandlers:
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
         self._strangers = state.strangers
+        self._access = Access(state) if state.strict else None
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -56,6 +58,8 @@ class StatHandlers:
     def stat(self, thread: int, args: "Arguments") -> Answer:
         """int stat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
+        if self._access is not None:
+            self._access.reach(thread, location, follow=True)
         if (
             self._find_inode(location, 0) not in self._by_inode
             and not self._linked
@@ -67,6 +71,8 @@ class StatHandlers:
     def lstat(self, thread: int, args: "Arguments") -> Answer:
         """int lstat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
+        if self._access is not None:
+            self._access.reach(thread, location, follow=False)
         if (
             self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode
             and not self._linked
@@ -120,7 +126,10 @@ class StatHandlers:
         """Return location and flags; like Paths.at, but fast for the empty path."""
         path = self._read_string(thread, address) if address else b""
         if path:
-            return located(thread, dirfd, path), flags
+            location = located(thread, dirfd, path)
+            if self._access is not None:
+                self._access.reach(thread, location, follow=not flags & AT_SYMLINK_NOFOLLOW)
+            return location, flags
         if not flags & AT_EMPTY_PATH:
             raise KernelAnswers
         dirfd &= U32

@@ -12,7 +12,11 @@ the calls ask for.
 import errno
 from _struct import Struct
 
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.identity.permissions import MAY_READ, MAY_WRITE
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.attributes import (
+    USER_PREFIX,
     XATTR_CREATE,
     XATTR_NAME_MAX,
     XATTR_REPLACE,
@@ -22,6 +26,7 @@ from sundog.emulation.notify.state.attributes import (
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.emulation.notify.tracee.paths import CWD, descriptor
+from sundog.kernel.modes import S_IFDIR, S_IFMT, S_IFREG, S_ISVTX
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
@@ -58,6 +63,7 @@ class AttributeHandlers:
         self._state = state
         self._paths = state.paths
         self._attributes = Attributes(state)
+        self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -73,11 +79,49 @@ class AttributeHandlers:
             ("f", ""): Way(self._open_file),
             ("", "at"): Way(self._at, 3, is_packed=True),
         }
+        wanted = {"{}setxattr{}": MAY_WRITE, "{}getxattr{}": MAY_READ, "{}removexattr{}": MAY_WRITE}
         return {
-            call.format(*affixes): bound(action, way)
+            call.format(*affixes): self._bound(action, way, wanted.get(call, 0))
             for call, action in actions.items()
             for affixes, way in ways.items()
         }
+
+    def _bound(self, action: "Action", way: Way, wanted: int) -> "Handler":
+        """Return the handler that does ``action`` for a call that names its file in this ``way``.
+
+        ``wanted`` is as for ``_require``.
+        """
+
+        def handle(thread: int, args: "Arguments") -> Answer:
+            who = self._access.user(thread)
+            if who is not None:
+                self._require(thread, who, args, way, wanted)
+            return action(thread, args, way)
+
+        return handle
+
+    def _require(
+        self, thread: int, who: Credentials, args: "Arguments", way: Way, wanted: int
+    ) -> None:
+        """Require that another user than root may use an attribute (fs/xattr.c, xattr_permission).
+
+        ``wanted`` is what the caller does to the file if its attribute begins with "user.".
+        """
+        access = self._access
+        name = self._state.memory.read_string(thread, args[way.rest]) if wanted else b""
+        location, follow = way.locate(thread, args)
+        if wanted and not 0 < len(name) <= XATTR_NAME_MAX:
+            raise KernelAnswers
+        access.search(thread, who, location, follow=follow)
+        if not name.startswith(USER_PREFIX):
+            return
+        status = self._state.files.status(location, follow=follow)
+        kind = status.mode & S_IFMT
+        if kind not in (S_IFREG, S_IFDIR):
+            return  # only these have such attributes
+        if kind == S_IFDIR and status.mode & S_ISVTX and wanted == MAY_WRITE:
+            access.be_owner(thread, who, location, status)
+        access.require(thread, who, location, status, wanted)
 
     # The four ways to name a file
 
@@ -158,8 +202,3 @@ class AttributeHandlers:
             return -errno.ERANGE
         self._state.listener.confirm()
         return self._state.memory.write(thread, address, value) or len(value)
-
-
-def bound(action: "Action", way: Way) -> "Handler":
-    """Return the handler that does ``action`` for a call that names its file in this ``way``."""
-    return lambda thread, args: action(thread, args, way)

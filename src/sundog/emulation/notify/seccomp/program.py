@@ -72,6 +72,11 @@ EMULATED = {
         *("listxattr", "llistxattr", "flistxattr", "listxattrat"),
         *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
     ),
+    "a name that goes": ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"),
+    "what only the owner or a writer may do": (
+        *("truncate", "utime", "utimes", "futimesat", "utimensat"),
+        *("kill", "rt_sigqueueinfo", "pidfd_send_signal"),
+    ),
     # Of openat2, because its flags are behind a pointer, every call.
     "a new inode": (
         *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
@@ -89,9 +94,9 @@ NOTIFIED = (
     "umount2",
 )
 
-# These take a name from a file, or give it to another.  The kernel notifies them only if a lower
-# layer has hard links with records (``handlers.links``).
-NAMING = ("unlink", "unlinkat", "rename", "renameat", "renameat2")
+# These are notified under ``strict`` only, whatever their arguments, so that reading and writing
+# depend on the emulated identity.
+OPENING = ("open", "openat", "access", "faccessat", "faccessat2", "chdir", "fchdir")
 
 # The program answers "done".  As in the ``seccomp`` mode, the call proves that the filter works.
 FAKED = ("kexec_load",)
@@ -136,19 +141,19 @@ TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 
 
 def notify_program(
-    notify_abi: NotifyAbi, *, fake_sync: bool = False, follow_names: bool = False
+    notify_abi: NotifyAbi, *, fake_sync: bool = False, strict: bool = False
 ) -> bytes:
     """Return the program for a supervisor with ``notify_abi``.
 
-    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``follow_names`` it
-    notifies the calls of NAMING.
+    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``strict`` it notifies
+    all calls of OPENING.
     """
-    naming = NAMING if follow_names else ()
+    more = OPENING if strict else ()
     by_name = {abi.name: abi for abi in SYSCALL_ABIS}
     source = [load(DATA_ARCH)]
     for supervised in notify_abi.supervised():
         abi = by_name.pop(supervised.name)
-        source += supervised_block(supervised, abi, naming, fake_sync=fake_sync)
+        source += supervised_block(supervised, abi, more, fake_sync=fake_sync)
     # Programs of other architectures can't run here.
     machine = next(names for names in ABIS.values() if notify_abi.name in names)
     for abi in by_name.values():
@@ -169,15 +174,15 @@ def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
 
 
 def supervised_block(
-    notify_abi: NotifyAbi, abi: Abi, naming: tuple[str, ...], *, fake_sync: bool
+    notify_abi: NotifyAbi, abi: Abi, more: tuple[str, ...], *, fake_sync: bool
 ) -> list[Line]:
-    """Return the source that decides for a supervised ABI; it also notifies ``naming``.
+    """Return the source that decides for a supervised ABI; it also notifies all of ``more``.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     """
     name = abi.name
     verdicts = {
-        **dict.fromkeys((*NOTIFIED, *naming), "notify"),
+        **dict.fromkeys((*NOTIFIED, *more), "notify"),
         **dict.fromkeys(FAKED, "fake"),
         **dict.fromkeys(ABSENT, "absent"),
     }
@@ -192,6 +197,8 @@ def supervised_block(
     for start in range(0, len(decided), MAX_COMPARES):
         source += decisions(decided[start : start + MAX_COMPARES], f"{name} {start}")
     for call, tests in conditional_calls(notify_abi).items():
+        if call in more:
+            continue
         source += tested_call(abi, call, numbers.get(call, []), tests)
     return [*source, verdict(SECCOMP_RET_ALLOW), label(others)]
 

@@ -7,6 +7,8 @@ of (tag, permissions, id) in the kernel's order.
 import errno
 from _struct import Struct
 
+from sundog.emulation.notify.identity.credentials import Credentials
+
 ACL_ACCESS = b"system.posix_acl_access"
 ACL_DEFAULT = b"system.posix_acl_default"
 
@@ -91,3 +93,23 @@ def inherited(default: Acl, mode: int) -> Acl:
 def is_extended(acl: Acl) -> bool:
     """Tell whether ``acl`` says more than nine permission bits can say."""
     return len(acl) > 3
+
+
+def acl_allows(acl: Acl, who: Credentials, group: int, wanted: int) -> bool:
+    """Tell whether the list allows ``wanted`` to ``who``, who is not the file's owner.
+
+    ``group`` is the file's, and ``wanted`` as for ``mode_allows`` (fs/posix_acl.c,
+    posix_acl_permission).
+    """
+    mask = next((bits for tag, bits, _ in acl if tag == MASK), wanted)
+    is_listed = False
+    for tag, bits, whose in acl:
+        if tag == USER and whose == who.fsuid:
+            return not wanted & ~(bits & mask)
+        if tag in (GROUP_OBJ, GROUP) and who.is_member(group if tag == GROUP_OBJ else whose):
+            is_listed = True
+            if not wanted & ~bits:
+                return not wanted & ~mask
+        if tag == OTHER:
+            return not is_listed and not wanted & ~bits
+    return False

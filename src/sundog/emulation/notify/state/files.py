@@ -112,6 +112,13 @@ class Status:
             return self
         return self._files.status(self._location, follow=self._follow)
 
+    def attribute(self, name: bytes) -> bytes:
+        """Return the inode's own extended attribute ``name``, or b"" without it."""
+        try:
+            return os.getxattr(self._location, name, follow_symlinks=self._follow)
+        except OSError:
+            return b""
+
     def watch(self, add: QuickFunction, fd: int, mask: int) -> int:
         """Call ``add``, which is inotify_add_watch(2), for the file; return the watch, or -1."""
         flags = 0 if self._follow else IN_DONT_FOLLOW

@@ -26,6 +26,7 @@ class State:
     unanswered  the inodes whose makers have not heard that they are made
     tags        the identities of processes
     strangers   whose files without a record are; None: whose the kernel says
+    strict      whether the filter notifies every open(2), so that all permissions count
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class State:
         *,
         records: Records | None = None,
         strangers: "Strangers | None" = None,
+        strict: bool = False,
     ) -> None:
         self.abi = abi
         self.listener = listener
@@ -46,6 +48,7 @@ class State:
         self.records = Records() if records is None else records
         self.tags = tags
         self.strangers = strangers
+        self.strict = strict
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes."""

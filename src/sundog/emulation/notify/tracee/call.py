@@ -22,6 +22,17 @@ class KernelAnswers(Exception):
     """Leave the call to the kernel: what it says by itself is right."""
 
 
+class Refused(Exception):
+    """The kernel would refuse the call to the emulated identity of the caller.
+
+    answer      the kernel's errno, negated
+    """
+
+    def __init__(self, error: int) -> None:
+        super().__init__(error)
+        self.answer = -error
+
+
 def signed(register: int) -> int:
     """Return the C ``int`` in the low half of ``register``."""
     value = register & U32

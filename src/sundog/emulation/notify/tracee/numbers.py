@@ -110,6 +110,8 @@ NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("open",               (   2,    5,    5,    5, NONE)),
     ("openat",             ( 257,  295,  286,  288,   56)),
     ("openat2",            ( 437,  437,  437,  437,  437)),
+    ("chdir",              (  80,   12,   12,   12,   49)),
+    ("fchdir",             (  81,  133,  133,  133,   50)),
     ("creat",              (  85,    8,    8,    8, NONE)),
     ("open_by_handle_at",  ( 304,  342,  346,  336,  265)),
     ("mkdir",              (  83,   39,   39,   39, NONE)),

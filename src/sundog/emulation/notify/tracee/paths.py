@@ -111,3 +111,23 @@ def parent(location: bytes) -> bytes:
     """Return the location of the directory that contains the last component of ``location``."""
     directory, slash, _ = location.rstrip(b"/").rpartition(b"/")
     return directory or slash
+
+
+def start_of_walk(location: bytes) -> int:
+    """Return the length of the directory in which the kernel looks for the first component."""
+    if location[0] == SLASH:
+        return 1
+    end = location.find(b"/") + 1
+    if location.startswith(b"fd/", end):
+        end += len(b"fd/")
+    return location.find(b"/", end)
+
+
+def is_place(location: bytes) -> bool:
+    """Tell whether ``location`` is no path, but a descriptor or the working directory."""
+    return location[0] != SLASH and start_of_walk(location) < 0
+
+
+def has_name(location: bytes) -> bool:
+    """Tell whether ``location`` ends with a name of a file, not with the name of a place."""
+    return location.rstrip(b"/").rpartition(b"/")[2] not in (b"", b".", b"..")
