@@ -127,6 +127,34 @@ BUSYBOX = {
         {STAT} m m/f
         unshare -p -f sh -c ': >g; chown 13:14 g; stat -c %u:%g g; echo $$'
     """,
+    "files of the host's root": f"""
+        {STAT} /proc /proc/sys /proc/sys/kernel/hostname /proc/meminfo /dev /dev/null /dev/full
+        cp -a /proc/sys/kernel/ostype o; {STAT} o; cd /proc/sys/kernel; {STAT} . ostype; cd -
+        chown 5:6 /dev/null; chown 0:0 /dev/null; {STAT} /dev/null
+        tar cf t.tar /proc/sys/kernel/ostype 2>/dev/null; tar tvf t.tar | tr -s ' ' | cut -d' ' -f2
+        echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; find /dev -user user
+        su user -c 'chmod 600 /dev/null; chown user /dev/null' 2>&1; {STAT} /dev/null
+    """,
+    "files of processes": """
+        echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd
+        show() { stat -c %u:%g /proc/$1 /proc/$1/ /proc/$1/stat /proc/$1/task /proc/$1/task/$1; }
+        show $$; su user -c 'sleep 60' & sleep 1; p=$(pidof sleep); show $p; cd /proc/$p
+        stat -c %u:%g . stat fd ../self .. ../1 ../version; cd /proc; ls -lnd $p | tr -s ' ' |
+            cut -d' ' -f3,4
+        cd /tmp/w; mkdir 1; mount -t proc proc 1; stat -c %u:%g 1 1/$p 1/1; umount 1
+        mount -t tmpfs t 1; mkdir 1/$p; stat -c %u:%g 1/$p; umount 1
+        mount -t proc proc 1; stat -c %u:%g 1/$p; umount 1; kill $p
+        su user -c 'stat -c %u:%g /proc/self/ /proc/self /proc/self/fd/1'
+    """,
+    "devices that are written": """
+        mknod null c 1 3; mknod zero c 1 5; mknod full c 1 7; mknod random c 1 8; mknod tape c 9 0
+        echo x >null; echo $?; echo x >>zero; echo $?; echo x >full; echo $?; ln null hard
+        echo x | tee null zero hard | cat; : >full; echo $?; ls -l null | cut -c1-10
+        dd if=null of=null count=1 2>/dev/null; stat -c '%F %t:%T' null zero full
+        mkdir -p r/dev r/bin; cp /bin/busybox r/bin; mknod r/dev/null c 1 3; mknod r/dev/full c 1 7
+        chroot r /bin/busybox sh -c 'echo x >/dev/null; echo $?; echo x >/dev/full; echo $?' 2>&1
+        ln -s null soft; echo x >soft; stat -L -c '%F %t:%T' soft
+    """,
     "many owners": """
         i=1; while [ $i -lt 300 ]; do : >f$i; chown $i:$((i + 1000)) f$i; i=$((i + 1)); done
         ls -ln | tr -s ' ' | cut -d' ' -f3,4,9
@@ -148,6 +176,22 @@ DEBIAN = {
                 stat -c '%u:%g %a' f; chmod $m f; echo >f
                 perl -e 'open F, "f"; chown -1, 0, *F'; stat -c '%u:%g %a' f
                 chown 0:0 f; chmod 755 f
+            done
+        done
+    """,
+    "set-id files that are written in place": """
+        try() { m=$1; shift; chmod $m f; "$@"; echo "$m $*: $(stat -c '%u:%g %a' f)"; }
+        echo x >f; chmod 777 .
+        for o in 0:0 104:106; do
+            chown $o f
+            for m in 4755 4644 2755 2644 6711; do
+                try $m perl -e 'open F, "+<f"; syswrite F, "a"'; try $m perl -e 'open F, "+<f"'
+                try $m perl -e 'truncate "f", 1'; try $m perl -e 'open F, "f"; sysread F, $x, 1'
+                chmod 4777 f; perl -e 'open F, "+<f"; syswrite F, "a"'
+                setpriv --reuid 104 --regid 106 --clear-groups perl -e 'open F, "+<f"; syswrite F, 1'
+                stat -c '%u:%g %a' f; chmod 6777 f
+                setpriv --reuid 104 --regid 106 --clear-groups perl -e 'truncate "f", 0'
+                stat -c '%u:%g %a' f
             done
         done
     """,

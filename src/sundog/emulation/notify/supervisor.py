@@ -16,7 +16,7 @@ from sundog.emulation.notify.handlers.exec import ExecuteHandlers
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
-from sundog.emulation.notify.handlers.stat import StatHandlers
+from sundog.emulation.notify.handlers.stat import LISTING, StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
 from sundog.emulation.notify.seccomp.listener import (
@@ -104,7 +104,7 @@ class Supervisor:
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
-        self._showing: set[int] = set()  # calls that only show what records say of files
+        self._listing: set[int] = set()  # calls that show nothing but what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
         self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
@@ -116,8 +116,8 @@ class Supervisor:
                     self._names[number] = name
                     if family is IdentityHandlers or name == "fstat":
                         self._rootless.add(number)
-                    if family is StatHandlers:
-                        self._showing.add(number)
+                    if name in LISTING:
+                        self._listing.add(number)
                     if family is ExecuteHandlers:
                         self._starting.add(number)
 
@@ -149,7 +149,7 @@ class Supervisor:
         buffer, notification = exchange.buffer, exchange.notification
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
-        showing, showing_or_starting = self._showing, self._showing | self._starting
+        listing, listing_or_starting = self._listing, self._listing | self._starting
         # Calls to which the kernel's own answer is right.  That depends on what only handlers
         # change, so the loop finds it out after each handler.
         passed_on = nothing
@@ -189,9 +189,9 @@ class Supervisor:
                 if by_inode or linked:
                     passed_on = nothing
                 elif held or len(credentials) > 1:
-                    passed_on = showing
+                    passed_on = listing
                 else:
-                    passed_on = showing_or_starting
+                    passed_on = listing_or_starting
             if answer is CONTINUE:
                 words[1], words[2] = 0, CONTINUE_WORD
             elif answer >= 0:

@@ -135,7 +135,7 @@ class OwnerHandlers:
         state = self._state
         before = settled(state, location, state.files.status(location, follow=follow))
         record = state.records.find(before)
-        now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
+        now = (0, 0) if record is None else (record.uid, record.gid)
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
         if not may_change_owner(who, *now, owner, group):

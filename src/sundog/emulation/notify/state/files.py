@@ -118,12 +118,22 @@ class Status:
 
 
 class Files:
-    """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2)."""
+    """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2).
+
+    found_device
+            the device number that find_inode got, or 0
+    found_ids
+            user and group that find_inode got, as one word: 0 means that both are root's, or that
+            no file is there
+    """
 
     def __init__(self, abi: NotifyAbi) -> None:
         self._layout = layout = abi.stat
         self._buffer = Buffer()
-        self._words = memoryview(self._buffer).cast("B")[layout.inode : layout.inode + 8].cast("Q")
+        bytes_of_buffer = memoryview(self._buffer).cast("B")
+        self.found_device = bytes_of_buffer[layout.device : layout.device + 8].cast("Q")
+        self._words = bytes_of_buffer[layout.inode : layout.inode + 8].cast("Q")
+        self.found_ids = bytes_of_buffer[layout.uid : layout.gid + 4].cast("Q")
         self._pointer = byref(self._buffer)
         self._statx_buffer = Buffer()
         self._statx_pointer = byref(self._statx_buffer)
@@ -138,10 +148,10 @@ class Files:
     def find_inode(self, location: bytes, flags: int) -> int:
         """Return the inode number of ``location``, or -1 if no file is there.
 
-        In that case found() returns 0 as the number.
+        In that case found() returns 0 as the number, the device and the owner.
         """
         if self._syscall(self._newfstatat, AT_FDCWD, location, self._pointer, flags):
-            self._words[0] = 0
+            self._words[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
         return self._words[0]
 

@@ -88,6 +88,10 @@ class Record:
             mode = mode & S_IFMT | self.permissions
         return mode
 
+    def may_keep_mode(self) -> bool:
+        """Tell whether this record, or another of the same inode number, has the mode bits."""
+        return self.permissions != INODE_DECIDES or self.other is not None
+
     def copy_from(self, other: "Record") -> None:
         """Take over all that ``other`` says, but keep the identity of the inode."""
         self.uid = other.uid
@@ -97,10 +101,11 @@ class Record:
         self.permissions = other.permissions
         self.xattrs = None if other.xattrs is None else dict(other.xattrs)
 
-    def says_something(self, status: "Status") -> bool:
-        """Tell whether the record differs from the inode that ``status`` describes."""
+    def says_something(self) -> bool:
+        """Tell whether the file differs from one without a record, which is root's."""
         return bool(
-            (self.uid, self.gid) != (status.uid, status.gid)
+            self.uid
+            or self.gid
             or self.device_type
             or self.permissions != INODE_DECIDES
             or self.xattrs
@@ -236,8 +241,8 @@ class Records:
         return Record(
             share(status.device),
             ANY_BIRTH if is_stable else status.birth(),
-            share(status.uid),
-            share(status.gid),
+            0,
+            0,
         )
 
     def _share(self, number: int) -> int:
@@ -259,7 +264,7 @@ class Records:
     def keep(self, status: "Status", record: Record) -> None:
         """Enter a new or changed ``record``, or forget it if it says nothing."""
         present = self.find(status)
-        if not record.says_something(status):
+        if not record.says_something():
             if present is not None:
                 self._remove(status.inode, record)
             return

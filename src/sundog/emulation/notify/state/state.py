@@ -1,7 +1,8 @@
 """The state of one supervised container, which all handlers share."""
 
 from sundog.emulation.notify.state.files import Files, Status
-from sundog.emulation.notify.state.records import Records
+from sundog.emulation.notify.state.processes import ProcessFiles
+from sundog.emulation.notify.state.records import ANY_BIRTH, Record, Records
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
 
@@ -20,6 +21,7 @@ class State:
     memory, files, paths
                 see those modules
     records     what the supervisor remembers about files
+    processes   who owns the files of processes in /proc
     tags        the identities of processes
     """
 
@@ -31,8 +33,25 @@ class State:
         self.paths = Paths(self.memory)
         self.records = Records()
         self.tags = tags
+        self.processes = ProcessFiles(tags)
 
     def owner(self, status: Status) -> tuple[int, int]:
-        """Return user and group of the file that ``status`` describes."""
+        """Return user and group of the file that ``status`` describes.
+
+        A file without a record is root's, whoever owns it on the host.
+        """
         record = self.records.find(status)
-        return (status.uid, status.gid) if record is None else (record.uid, record.gid)
+        return (0, 0) if record is None else (record.uid, record.gid)
+
+    def shown(self, status: Status) -> Record | None:
+        """Return what stat(2) says of the file that ``status`` describes.
+
+        Returns None if the kernel's own answer is right.
+        """
+        record = self.records.find(status)
+        if record is not None:
+            return record
+        owner = self.processes.owner(status)
+        if owner == (status.uid, status.gid):
+            return None
+        return Record(status.device, ANY_BIRTH, *owner)

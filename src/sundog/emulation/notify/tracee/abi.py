@@ -74,6 +74,7 @@ NOTIFY_X86_64 = NotifyAbi(
         "getsockopt": 55,
         "clone": 56,
         "execve": 59,
+        "truncate": 76,
         "getdents": 78,
         "rename": 82,
         "mkdir": 83,
