@@ -138,7 +138,7 @@ BUSYBOX = {
     "files of processes": """
         echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd
         show() { stat -c %u:%g /proc/$1 /proc/$1/ /proc/$1/stat /proc/$1/task /proc/$1/task/$1; }
-        show $$; su user -c 'sleep 60' & sleep 1; p=$(pidof sleep); show $p; cd /proc/$p
+        show $$; su user -c 'exec sleep 60' & p=$!; until pidof sleep >/dev/null; do :; done; show $p; cd /proc/$p
         stat -c %u:%g . stat fd ../self .. ../1 ../version; cd /proc; ls -lnd $p | tr -s ' ' |
             cut -d' ' -f3,4
         cd /tmp/w; mkdir 1; mount -t proc proc 1; stat -c %u:%g 1 1/$p 1/1; umount 1
@@ -178,6 +178,20 @@ DEBIAN = {
                 chown 0:0 f; chmod 755 f
             done
         done
+    """,
+    "what processes show": r"""
+        cut() { grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs):' $1 | sed 's/^\(Cap.*:\).*\(...\)$/\1 \2/'; }
+        as='setpriv --reuid 104 --regid 106'
+        cut /proc/self/status; $as --groups 4,5 sleep 60 & p=$!
+        until grep -q sleep /proc/$p/comm; do :; done
+        cut /proc/$p/status; cut /proc/$p/task/$p/status; cd /proc/$p; cut status; cd /tmp/w
+        wc -l </proc/$p/status >a; wc -l </proc/$$/status >b; cmp a b; kill $p
+        $as --clear-groups --inh-caps +chown --ambient-caps +chown --bounding-set -kill \
+            --no-new-privs cat /proc/self/status >c; cut c
+        echo mine >status; cat status; mkdir g; mkfifo g/status; cat g/status & echo x >g/status
+        wait $!; mknod zero c 1 5; head -c 3 zero | od -An -c; mknod null c 1 3; cat null
+        mkdir -p r/dev; mknod r/dev/zero c 1 5; cp -a /bin /lib* /usr r 2>/dev/null
+        chroot r head -c 2 /dev/zero | od -An -c
     """,
     "set-id files that are written in place": """
         try() { m=$1; shift; chmod $m f; "$@"; echo "$m $*: $(stat -c '%u:%g %a' f)"; }
@@ -289,7 +303,10 @@ RPM = {
 }
 
 # Rows in Debian with these additional packages.
-PACKAGES = ("passwd", "acl", "attr", "libcap2-bin", "sudo", "rsync", "cpio", "libarchive-tools")
+PACKAGES = (
+    *("passwd", "acl", "attr", "libcap2-bin", "sudo", "rsync", "cpio", "libarchive-tools"),
+    *("procps", "psmisc"),
+)
 
 TOOLS = {
     "apt": """
@@ -398,6 +415,17 @@ TOOLS = {
         install -d -o tester /var/tmp/db
         runuser -u tester -- /usr/lib/postgresql/*/bin/initdb -D /var/tmp/db >/dev/null
         stat -c '%U:%G %a' /var/tmp/db /var/tmp/db/base
+    """,
+    "ps and top": """
+        setpriv --reuid 5 --regid 6 --clear-groups sleep 60 & p=$!
+        until grep -q sleep /proc/$p/comm; do :; done
+        ps -o user,ruser,group,uid,fuid,gid,supgrp,comm -p $p; ps -u games -o comm; pgrep -c -u 5
+        pgrep -c -U games; pgrep -c -G 6; ps aux | grep ' sleep 60' | cut -c1-6
+        top -b -n1 -p $p | tail -1 | xargs | cut -d' ' -f2
+        fuser -v $(readlink -f /usr/bin/sleep) 2>&1 | grep -c games
+        status() { start-stop-daemon --$1 --user $2 --exec /usr/bin/sleep; echo $?; }
+        status status mail; status status games; status stop mail; pkill -u mail sleep; echo $?
+        killall -u mail sleep; echo $?; pkill -u games sleep; echo $?; wait; status status games
     """,
     "cpio and bsdtar": """
         mkdir d; echo x >d/f; ln -s f d/l; mknod d/c c 1 3; chown 5:6 d/f; chown -h 7:8 d/l

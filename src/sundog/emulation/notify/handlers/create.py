@@ -12,7 +12,7 @@ import os
 from _struct import Struct
 
 from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
-from sundog.emulation.notify.seccomp.program import MAKES_FILE
+from sundog.emulation.notify.seccomp.program import MAKES_FILE, O_LARGEFILE
 from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
 from sundog.emulation.notify.state.creation import (
     Birth,
@@ -21,6 +21,7 @@ from sundog.emulation.notify.state.creation import (
     is_roots_place,
 )
 from sundog.emulation.notify.state.devices import open_device
+from sundog.emulation.notify.state.showing import open_shown
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer, signed
 from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
 MAX_OPEN_HOW = 4096  # a page; openat2(2) says E2BIG to more
 MAX_SYMLINKS = 40
-O_LARGEFILE = 0o100000  # os.O_LARGEFILE is 0 where every file may be large
 OPEN_FLAGS = (
     (os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND)
     | (os.O_NONBLOCK | os.O_SYNC | os.O_DSYNC | os.O_ASYNC | os.O_DIRECT | O_LARGEFILE)
@@ -199,11 +199,13 @@ class CreateHandlers:
         if flags & os.O_PATH:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
+        if not flags & (WRITES | MAKES_FILE):
+            return self._open_for_reading(location, signed(flags))
         if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
             follow = not flags & os.O_NOFOLLOW
             if self._guard(thread, location, follow=follow):
                 return self._open_device(location, signed(flags), follow=follow)
-        if not flags & MAKES_FILE or all_is_roots(self._state, thread):
+        if all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
         if flags & UNNAMED:
@@ -233,6 +235,14 @@ class CreateHandlers:
             status = state.files.found(location, follow=follow)
             guard_set_id(state, location, status, state.tags.credentials(thread))
         return True
+
+    def _open_for_reading(self, location: bytes, flags: int) -> Answer:
+        """Give the caller what the file ``location`` shows, if that is not in the file itself."""
+        shown = open_shown(self._state, location)
+        if shown < 0:
+            return self._open_device(location, flags, follow=not flags & os.O_NOFOLLOW)
+        with Closing(shown):
+            return self._state.listener.reply_with_descriptor(shown, flags & os.O_CLOEXEC)
 
     def _open_device(self, location: bytes, flags: int, *, follow: bool) -> Answer:
         """Give the caller the host's device if the file ``location`` stands for one."""

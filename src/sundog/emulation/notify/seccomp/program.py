@@ -120,6 +120,13 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "prlimit64": ((1, ALL_BITS, IS_TAG),),
 }
 
+# Calls that are also notified if the argument with this index, the flags, says O_RDONLY alone: of
+# what a program reads, /proc/PID/status shows an identity, and the file of a device stands for
+# another file.  Programs that look at these open them so; the many files that a dynamic linker, an
+# interpreter and a walk over directories open have further flags, as a rule O_CLOEXEC.
+READING = {"open": 1, "openat": 2}
+O_LARGEFILE = 0o100000  # os.O_LARGEFILE is 0 where every file may be large
+
 # Calls by which programs of other ABIs could set the tag.  The program answers "done" if the
 # argument is RLIMIT_LOCKS.  Columns as in syscalls.py.
 TAG_CALLS: SyscallTable = (
@@ -170,6 +177,12 @@ def native_block(
     source += [load(DATA_ARCH), jump("others")]
     for call, tests in tested.items():
         source.append(label(f"test {call}"))
+        if call in READING:
+            source += [
+                load(low_word(READING[call], native)),
+                bitwise_and(ALL_BITS & ~(O_LARGEFILE | os.O_NOCTTY)),
+                compare(os.O_RDONLY, "notify"),
+            ]
         for argument, mask, values in tests:
             source.append(load(low_word(argument, native)))
             if mask != ALL_BITS:

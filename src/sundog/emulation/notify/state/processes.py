@@ -45,17 +45,26 @@ class ProcessFiles:
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of a file without a record."""
+        if len(self._tags.table) == 1 and status.device in self._procs:
+            return 0, 0  # every process is root's
+        who = self.identity(status)
+        return (0, 0) if who is None else (who.euid, who.egid)
+
+    def identity(self, status: Status) -> Credentials | None:
+        """Return the identity of the process to which a file in a /proc belongs.
+
+        Returns None if the file belongs to no process.
+        """
         if status.device in self.others:
-            return 0, 0
+            return None
         try:
             with Closing(status.open()) as fd:
-                if not self._is_proc(status.device, fd) or len(self._tags.table) == 1:
-                    return 0, 0  # the file belongs to no process, or every process is root's
+                if not self._is_proc(status.device, fd):
+                    return None
                 directory = process_directory(os.readlink(b"self/fd/%d" % fd), status.device)
         except OSError:
-            return 0, 0
-        who = self.of(directory) if directory else None
-        return (0, 0) if who is None else (who.euid, who.egid)
+            return None
+        return self._of(directory) if directory else None
 
     def _is_proc(self, device: int, fd: int) -> bool:
         """Tell whether ``device``, the file system of ``fd``, is a /proc."""
@@ -65,7 +74,7 @@ class ProcessFiles:
         (self._procs if is_proc else self.others).add(device)
         return is_proc
 
-    def of(self, directory: bytes) -> Credentials | None:
+    def _of(self, directory: bytes) -> Credentials | None:
         """Return the identity of the process with the ``directory`` in /proc; None if it ended."""
         try:
             with Closing(os.open(directory + b"/limits", os.O_RDONLY | os.O_CLOEXEC)) as fd:
