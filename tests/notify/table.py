@@ -146,6 +146,20 @@ BUSYBOX = {
         mount -t proc proc 1; stat -c %u:%g 1/$p; umount 1; kill $p
         su user -c 'stat -c %u:%g /proc/self/ /proc/self /proc/self/fd/1'
     """,
+    "calls that few programs make": """
+        for call in masks fsuid events; do mkdir $call; cd $call; kernel $call; cd ..; done
+    """,
+    "mounts with owners": """
+        mkdir p t e; mount -t devpts -o gid=5,mode=620,newinstance,ptmxmode=666 devpts p; echo $?
+        ls p; mount -t tmpfs -o uid=7,gid=8,mode=750 tmp t; echo $?; stat -c '%u:%g %a' t t/.
+        : >t/f; stat -c %u:%g t/f; umount t; stat -c %u:%g t; mount -t tmpfs -o gid=8,bogus tmp t
+        mount -t tmpfs -o uid=7 tmp nonexistent; mount -t proc -o gid=5 proc e; echo $?; ls -d e/1
+        unshare -m sh -c 'mount -t tmpfs -o uid=9 tmp t; stat -c %u:%g t; : >t/g'
+        stat -c %u:%g t; ls t; mkdir -p r/bin r/d; cp /bin/busybox r/bin
+        chroot r /bin/busybox mount -t tmpfs -o uid=3 x /d; stat -c %u:%g r/d; umount r/d p e
+        echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; chmod 777 t
+        su user -c 'mount -t tmpfs -o uid=3 x t; mount -t tmpfs x t; mount -t tmpfs x none'
+    """,
     "devices that are written": """
         mknod null c 1 3; mknod zero c 1 5; mknod full c 1 7; mknod random c 1 8; mknod tape c 9 0
         echo x >null; echo $?; echo x >>zero; echo $?; echo x >full; echo $?; ln null hard

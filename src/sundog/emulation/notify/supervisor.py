@@ -16,6 +16,7 @@ from sundog.emulation.notify.handlers.exec import ExecuteHandlers
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
+from sundog.emulation.notify.handlers.mounts import MountHandlers
 from sundog.emulation.notify.handlers.stat import LISTING, StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
@@ -48,6 +49,7 @@ FAMILIES = (
     LinkHandlers,
     AttributeHandlers,
     MiscellaneousHandlers,
+    MountHandlers,
 )
 
 # Errors that a handler may well get, because the caller made up its arguments, or has just died.

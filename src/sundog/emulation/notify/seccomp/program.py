@@ -34,6 +34,7 @@ from sundog.emulation.syscalls import (
     SyscallTable,
     syscall_numbers,
 )
+from sundog.kernel.mounts import FSCONFIG_SET_STRING
 from sundog.kernel.namespaces import CLONE_NEWNS
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
 
@@ -81,8 +82,8 @@ NOTIFIED = (
     *("link", "linkat"),
     # These move a process to another root.
     *("chroot", "pivot_root", "setns"),
-    # This fails as long as the supervisor holds a file open.
-    "umount2",
+    # These need an owner that exists here.  umount2 fails as long as the supervisor holds a file open.
+    *("mount", "umount2"),
     # This changes a file without an open.
     "truncate",
 )
@@ -103,15 +104,16 @@ ABSENT = ("io_uring_setup", "clone3")
 # if all of its tests hold.
 Test = tuple[int, int, tuple[int, ...]]
 MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
-WRITES = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
+CHANGES_FILE = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
 IS_TAG = (RLIMIT_LOCKS,)
 IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
 CONDITIONAL: dict[str, tuple[Test, ...]] = {
-    "open": ((1, WRITES, ()),),
-    "openat": ((2, WRITES, ()),),
+    "open": ((1, CHANGES_FILE, ()),),
+    "openat": ((2, CHANGES_FILE, ()),),
+    "fsconfig": ((1, ALL_BITS, (FSCONFIG_SET_STRING,)),),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
     "getsockopt": ((1, ALL_BITS, (SOL_SOCKET,)), (2, ALL_BITS, (SO_PEERCRED, SO_PEERGROUPS))),

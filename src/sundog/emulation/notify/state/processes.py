@@ -20,7 +20,7 @@ from sundog.kernel.files import Closing
 PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
 PROC_ROOT_INO = 1
 LIMITS_SIZE = 4096
-NOT_THERE = 0  # the device number of no file
+NO_DEVICE = 0  # the device number of no file
 FILE_LOCKS = b"\nMax file locks"
 
 
@@ -34,13 +34,13 @@ class ProcessFiles:
 
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
-        self.others = {NOT_THERE}
+        self.others = {NO_DEVICE}
         self._procs: set[int] = set()
 
     def forget(self) -> None:
         """Forget which file systems are a /proc."""
         self.others.clear()
-        self.others.add(NOT_THERE)
+        self.others.add(NO_DEVICE)
         self._procs.clear()
 
     def owner(self, status: Status) -> tuple[int, int]:

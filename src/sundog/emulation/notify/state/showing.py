@@ -26,14 +26,14 @@ def open_shown(state: State, location: bytes) -> int:
         return -1
     # Without O_NONBLOCK the supervisor would wait for a FIFO that a race puts there.
     with Closing(os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
-        text = read_all(fd)
+        text = status_text(fd)
     with Closing(os.memfd_create("status", os.MFD_CLOEXEC)) as memory:
         with open(memory, "wb", closefd=False) as file:
             file.write(shown_status(text, who))
         return os.open(b"self/fd/%d" % memory, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def read_all(fd: int) -> bytes:
+def status_text(fd: int) -> bytes:
     """Return the rest of the file ``fd``, up to MAX_STATUS bytes."""
     text = b""
     while len(text) < MAX_STATUS:

@@ -52,6 +52,7 @@ class NotifyAbi:
 # Calls of Linux 5.1 and later have one number everywhere.
 COMMON_NUMBERS = {
     "io_uring_setup": 425,
+    "fsconfig": 431,
     "clone3": 435,
     "openat2": 437,
     "pidfd_getfd": 438,
@@ -111,6 +112,7 @@ NOTIFY_X86_64 = NotifyAbi(
         "prctl": 157,
         "setrlimit": 160,
         "chroot": 161,
+        "mount": 165,
         "umount2": 166,
         "setxattr": 188,
         "lsetxattr": 189,
