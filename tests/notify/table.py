@@ -434,7 +434,7 @@ TOOLS = {
         setpriv --reuid 5 --regid 6 --clear-groups sleep 60 & p=$!
         until grep -q sleep /proc/$p/comm; do :; done
         ps -o user,ruser,group,uid,fuid,gid,supgrp,comm -p $p; ps -u games -o comm; pgrep -c -u 5
-        pgrep -c -U games; pgrep -c -G 6; ps aux | grep ' sleep 60' | cut -c1-6
+        pgrep -c -U games; pgrep -c -G 6; ps -eo user:6,comm | grep sleep
         top -b -n1 -p $p | tail -1 | xargs | cut -d' ' -f2
         fuser -v $(readlink -f /usr/bin/sleep) 2>&1 | grep -c games
         status() { start-stop-daemon --$1 --user $2 --exec /usr/bin/sleep; echo $?; }
