@@ -181,9 +181,7 @@ class OwnerHandlers:
         return set_mode(state, location, status, allowed)
 
 
-def touch_owner(
-    location: bytes, status: Status, owner: int, group: int, *, follow: bool
-) -> int:
+def touch_owner(location: bytes, status: Status, owner: int, group: int, *, follow: bool) -> int:
     """Do what chown(2) to ``owner`` and ``group`` does beside that; return 0 or an errno.
 
     ``status`` is the file's.  The kernel tells inotify(7) only of a call that names a user or a
