@@ -1,8 +1,9 @@
 """Calls that change an owner or a mode: chown(2), chmod(2) and their families.
 
 The handlers change on the inode only what the user may change.  They call chown(2) with the owner
-that the inode has, which has all other effects of a real one: it clears set-ID bits and capabilities, sets the change
-time, and makes an overlay copy the file up.  They change the mode if the file is the user's.
+that the inode has, which has all other effects of a real one: it clears set-ID bits and
+capabilities, sets the change time, sends the events of inotify(7), and makes an overlay copy the
+file up.  They change the mode if the file is the user's.
 """
 
 import errno

@@ -226,7 +226,7 @@ class CreateHandlers:
         return CONTINUE
 
     def _guard(self, thread: int, location: bytes, *, follow: bool) -> bool:
-        """Guard the set-ID bits of a file that the caller writes; return whether the file exists."""
+        """Guard the set-ID bits of a file that the caller writes; return whether it exists."""
         state = self._state
         inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
         if inode < 0:

@@ -80,7 +80,7 @@ class MountHandlers:
         return 0
 
     def fsconfig(self, thread: int, args: "Arguments") -> Answer:
-        """int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, int aux)."""
+        """int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, 0)."""
         memory = self._state.memory
         if not args[2] or not args[3] or memory.read_string(thread, args[2]) not in OWNER_OPTIONS:
             return CONTINUE

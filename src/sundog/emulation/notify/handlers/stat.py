@@ -105,7 +105,7 @@ class StatHandlers:
         return location, flags & ~AT_SYMLINK_NOFOLLOW
 
     def _is_true(self, location: bytes, flags: int) -> bool:
-        """Look at a file; tell whether what the kernel says of it is right without a closer look."""
+        """Look at a file; tell whether at first sight the kernel's own answer is right."""
         return (
             self._find_inode(location, flags) not in self._by_inode
             and not self._ids[0]
