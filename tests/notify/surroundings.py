@@ -1,4 +1,4 @@
-"""Rows of ``table`` about what surrounds the files of an image: the host's files, processes, devices."""
+"""Rows of ``table`` about what surrounds an image's files: the host's files, processes, devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ BUSYBOX = {
     "files of processes": """
         echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd
         show() { stat -c %u:%g /proc/$1 /proc/$1/ /proc/$1/stat /proc/$1/task /proc/$1/task/$1; }
-        show $$; su user -c 'exec sleep 60' & p=$!; until pidof sleep >/dev/null; do :; done; show $p; cd /proc/$p
+        show $$; su user -c 'exec sleep 60' & p=$!; until pidof sleep >/dev/null; do :; done
+        show $p; cd /proc/$p
         stat -c %u:%g . stat fd ../self .. ../1 ../version; cd /proc; ls -lnd $p | tr -s ' ' |
             cut -d' ' -f3,4
         cd /tmp/w; mkdir 1; mount -t proc proc 1; stat -c %u:%g 1 1/$p 1/1; umount 1

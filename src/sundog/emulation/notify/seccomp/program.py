@@ -85,7 +85,8 @@ NOTIFIED = (
     *("link", "linkat"),
     # These move a process to another root.
     *("chroot", "pivot_root", "setns"),
-    # These need an owner that exists here.  umount2 fails as long as the supervisor holds a file open.
+    # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
+    # holds a file open.
     *("mount", "umount2"),
     # This changes a file without an open.
     "truncate",

@@ -1,4 +1,4 @@
-"""What a file shows that is opened for reading, if the kernel would show the truth: /proc/PID/status.
+"""What /proc/PID/status shows to a program that opens it: the emulated identity of the process.
 
 The supervisor reads the file, changes the lines about the identity, and keeps the text in a file
 without a name (memfd_create(2)).  The caller gets a descriptor of that file.
