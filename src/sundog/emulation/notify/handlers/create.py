@@ -206,7 +206,7 @@ class CreateHandlers:
             follow = not flags & os.O_NOFOLLOW
             if self._guard(thread, location, follow=follow):
                 return self._open_device(location, signed(flags), follow=follow)
-        if all_is_roots(self._state, thread):
+        if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
         if flags & UNNAMED:
