@@ -112,6 +112,10 @@ class Status:
             return False
         return (now.st_dev, now.st_ino) == (self.device, self.inode)
 
+    def is_below(self, directory: bytes) -> bool:
+        """Tell whether the location of the file begins with ``directory``, which ends with "/"."""
+        return self._location.startswith(directory)
+
     def open(self) -> int:
         """Return a descriptor of the file, opened with O_PATH."""
         flags = os.O_PATH | os.O_CLOEXEC | (0 if self._follow else os.O_NOFOLLOW)

@@ -1,5 +1,7 @@
 """The state of one supervised container, which all handlers share."""
 
+import os
+
 from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
 from sundog.emulation.notify.state.processes import ProcessFiles
 from sundog.emulation.notify.state.records import ANY_BIRTH, Record, Records
@@ -34,6 +36,7 @@ class State:
         self.records = Records()
         self.tags = tags
         self.processes = ProcessFiles(tags)
+        self._own_files = b"/proc/%d/" % os.getpid()
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes.
@@ -51,6 +54,8 @@ class State:
         record = self.records.find(status)
         if record is not None:
             return record
+        if status.is_below(self._own_files):
+            return None  # only the supervisor itself may look there, so the kernel refuses
         owner = self.processes.owner(status)
         if owner == (status.uid, status.gid):
             return None
