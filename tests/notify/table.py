@@ -9,6 +9,8 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
+from tests.notify import surroundings
+from tests.notify.surroundings import STAT
 from tests.notify.table_permissions import ACCESS
 
 
@@ -21,8 +23,6 @@ class Row:
     script: str
     strict: bool = False
 
-
-STAT = "stat -c '%u:%g %a %F %t:%T %n'"
 
 BUSYBOX = {
     "processes": "processes",
@@ -253,7 +253,10 @@ RPM = {
 }
 
 # Rows in Debian with these additional packages.
-PACKAGES = ("passwd", "acl", "attr", "libcap2-bin", "sudo", "rsync", "cpio", "libarchive-tools")
+PACKAGES = (
+    *("passwd", "acl", "attr", "libcap2-bin", "sudo", "rsync", "cpio", "libarchive-tools"),
+    *("procps", "psmisc"),
+)
 
 TOOLS = {
     "apt": """
@@ -373,9 +376,18 @@ TOOLS = {
 }
 
 ROWS = [
-    *(Row(name.replace(" ", "-"), "busybox", script) for name, script in BUSYBOX.items()),
-    *(Row(name.replace(" ", "-"), "debian", script) for name, script in DEBIAN.items()),
-    *(Row(name.replace(" ", "-"), "tools", script) for name, script in TOOLS.items()),
+    *(
+        Row(name.replace(" ", "-"), "busybox", script)
+        for name, script in {**BUSYBOX, **surroundings.BUSYBOX}.items()
+    ),
+    *(
+        Row(name.replace(" ", "-"), "debian", script)
+        for name, script in {**DEBIAN, **surroundings.DEBIAN}.items()
+    ),
+    *(
+        Row(name.replace(" ", "-"), "tools", script)
+        for name, script in {**TOOLS, **surroundings.TOOLS}.items()
+    ),
     *(Row(name.replace(" ", "-"), "rpm", script) for name, script in RPM.items()),
     *(Row(name.replace(" ", "-"), base, script, strict) for base, name, script, strict in ACCESS),
 ]

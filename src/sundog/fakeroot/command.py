@@ -82,7 +82,8 @@ def run_line(
     refuse_obstacle(obstacle())
     ledger = None
     if line.load is not None or line.save is not None:
-        ledger = Ledger({} if line.load is None else load_state(line.load, messages))
+        entries = {} if line.load is None else load_state(line.load, messages)
+        ledger = Ledger(entries, all_is_roots=not line.real)
     state_file = None
     if ledger is not None and line.save is not None:
         state_file = StateFile(line.save, ledger.entries)

@@ -9,7 +9,7 @@ from sundog.container.enter import forbid_imports
 from sundog.container.supervision import Start, Supervised, Supervision, rootless
 from sundog.emulation.notify.state.ledger import Ledger
 from sundog.emulation.notify.state.state import State
-from sundog.emulation.notify.state.strangers import AllIsReal, AllIsRoots
+from sundog.emulation.notify.state.strangers import AllIsReal
 from sundog.emulation.notify.supervisor import Supervisor
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.kernel.numbers import process_abi
@@ -37,18 +37,12 @@ class HostSupervision(Supervision):
         super().__init__(rootless(b"/proc"), start)
         self._ledger = ledger
         self._real_owners = real_owners
-        self._strangers: AllIsReal | AllIsRoots = AllIsRoots()
-        if real_owners is not None:
-            self._strangers = AllIsReal(uid, gid, real_owners.ask)
+        self._strangers = None if real_owners is None else AllIsReal(uid, gid, real_owners.ask)
 
     def descriptors(self) -> list[int]:
         """Return the open descriptors that the supervisor needs."""
         more = [] if self._real_owners is None else [self._real_owners.channel]
         return [*super().descriptors(), *more]
-
-    def follows_names(self) -> bool:
-        """Tell whether the filter must notify the calls that change names."""
-        return self._ledger is not None and self._ledger.follows_removals
 
     def answer(self, source: "NotificationSource", tags: "Tags") -> Supervised:
         """Answer the calls of ``source`` until no process is left; return the results.

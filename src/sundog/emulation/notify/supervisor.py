@@ -18,8 +18,9 @@ from sundog.emulation.notify.handlers.forms import handlers_of
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
+from sundog.emulation.notify.handlers.mounts import MountHandlers
 from sundog.emulation.notify.handlers.signals import SignalHandlers
-from sundog.emulation.notify.handlers.stat import StatHandlers
+from sundog.emulation.notify.handlers.stat import LISTING, StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
 from sundog.emulation.notify.seccomp.listener import (
@@ -61,6 +62,7 @@ FAMILIES = (
     SignalHandlers,
     AttributeHandlers,
     MiscellaneousHandlers,
+    MountHandlers,
 )
 
 # The handlers refuse these calls, or leave them to the kernel; beside that they follow the names of
@@ -124,7 +126,7 @@ class Supervisor:
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
-        self._showing: set[int] = set()  # calls that only show what records say of files
+        self._listing: set[int] = set()  # calls that show nothing but what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
         self._refusing: set[int] = set()  # calls that the supervisor only refuses
         self._incidents = 0
@@ -140,8 +142,8 @@ class Supervisor:
                 self._names[number] = prefix + name
                 if call in rootless:
                     self._rootless.add(number)
-                if call in families[StatHandlers]:
-                    self._showing.add(number)
+                if call in LISTING:
+                    self._listing.add(number)
                 if call in families[ExecuteHandlers]:
                     self._starting.add(number)
                 if call in refusing:
@@ -170,7 +172,6 @@ class Supervisor:
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
         machine = self._machine
-        strangers = self._state.strangers
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
@@ -180,9 +181,9 @@ class Supervisor:
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
         strict = self._state.strict
-        showing, refusing = self._showing, self._refusing
-        showing_or_refusing = showing | refusing
-        all_but_changes = showing_or_refusing | self._starting
+        listing, refusing = self._listing, self._refusing
+        listing_or_refusing = listing | refusing
+        all_but_changes = listing_or_refusing | self._starting
         # Calls to which the kernel's own answer is right.  That depends on what only handlers
         # change, so the loop finds it out after each handler.
         passed_on = nothing
@@ -227,13 +228,13 @@ class Supervisor:
                     self._note_incident(number, error)
                     answer = CONTINUE
                 if len(credentials) > 1:
-                    passed_on = nothing if by_inode or linked or strict else showing
+                    passed_on = nothing if by_inode or linked or strict else listing
                 elif linked:
                     passed_on = nothing
                 elif by_inode:
                     passed_on = refusing
                 else:
-                    passed_on = showing_or_refusing if held else all_but_changes
+                    passed_on = listing_or_refusing if held else all_but_changes
             if answer is CONTINUE:
                 words[1], words[2] = 0, CONTINUE_WORD
             elif answer >= 0:

@@ -1,8 +1,9 @@
 """Calls that change an owner or a mode: chown(2), chmod(2) and their families.
 
-The handlers change on the inode only what the user may change.  They call chown(2) with -1:-1,
-which has all other effects of a real one: it clears set-ID bits and capabilities, sets the change
-time, and makes an overlay copy the file up.  They change the mode if the file is the user's.
+The handlers change on the inode only what the user may change.  They call chown(2) with the owner
+that the inode has, which has all other effects of a real one: it clears set-ID bits and
+capabilities, sets the change time, sends the events of inotify(7), and makes an overlay copy the
+file up.  They change the mode if the file is the user's.
 """
 
 import errno
@@ -18,6 +19,7 @@ from sundog.emulation.notify.identity.permissions import (
 )
 from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import set_mode, settled
+from sundog.emulation.notify.state.files import Status
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.emulation.notify.tracee.paths import CWD, descriptor
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT_OR_UNCHANGED = (0, UNCHANGED)
 
-# Errors of the chown to -1:-1 that a real chown would get, too.
+# Errors of the chown to the present owner that a real chown would get, too.
 REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -124,7 +126,7 @@ class OwnerHandlers:
         files, strangers = self._state.files, self._state.strangers
         return (
             self._is_roots(thread, location)
-            and (strangers is None or strangers.owns_new_files)
+            and strangers is None
             and files.found_owner()[1] == 0
             and not files.found_mode() & S_ISGID
             and not self._state.records.linked
@@ -139,7 +141,7 @@ class OwnerHandlers:
         self._access.reach(thread, location, follow=follow)
         before = settled(state, location, state.files.status(location, follow=follow))
         record = state.records.find(before)
-        now = (before.uid, before.gid) if record is None else (record.uid, record.gid)
+        now = (0, 0) if record is None else (record.uid, record.gid)
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
         if not may_change_owner(who, *now, owner, group):
@@ -154,7 +156,7 @@ class OwnerHandlers:
             set_mode(state, location, before, permissions & ~S_ISGID)
         if record is None and new == now and before.kernel_uid == 0:
             return CONTINUE  # the kernel can do it
-        refusal = touch_owner(location, follow=follow)
+        refusal = touch_owner(location, before, owner, group, follow=follow)
         if refusal in REAL_REFUSALS:
             return -refusal
         # After a copy-up the inode may be another, which gets the same record.
@@ -186,10 +188,16 @@ class OwnerHandlers:
         return set_mode(state, location, status, allowed)
 
 
-def touch_owner(location: bytes, *, follow: bool) -> int:
-    """Do what chown(2) does beside the change of the owner; return 0 or an errno."""
+def touch_owner(location: bytes, status: Status, owner: int, group: int, *, follow: bool) -> int:
+    """Do what chown(2) to ``owner`` and ``group`` does beside that; return 0 or an errno.
+
+    ``status`` is the file's.  The kernel tells inotify(7) only of a call that names a user or a
+    group, so the user's own file gets the user and the group that it has.
+    """
+    own = (status.uid, status.gid) == (0, 0)
+    uid, gid = (0 if own and wanted != UNCHANGED else -1 for wanted in (owner, group))
     try:
-        os.chown(location, -1, -1, follow_symlinks=follow)
+        os.chown(location, uid, gid, follow_symlinks=follow)
     except OSError as error:
         return error.errno or errno.EIO
     return 0

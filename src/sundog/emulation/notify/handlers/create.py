@@ -21,6 +21,8 @@ from sundog.emulation.notify.state.creation import (
     birth_in,
     is_roots_place,
 )
+from sundog.emulation.notify.state.devices import open_device
+from sundog.emulation.notify.state.showing import open_shown
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer, signed
 from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
@@ -69,6 +71,7 @@ class CreateHandlers:
             "openat": self.openat,
             "creat": self.creat,
             "openat2": self.openat2,
+            "truncate": self.truncate,
             "mkdir": self.mkdir,
             "mkdirat": self.mkdirat,
             "symlink": self.symlink,
@@ -114,6 +117,11 @@ class CreateHandlers:
             return CONTINUE
         finally:
             os.close(dirfd)
+
+    def truncate(self, thread: int, args: "Arguments") -> Answer:
+        """int truncate(const char *path, off_t length)."""
+        self._guard(thread, self._paths.named(thread, CWD, args[0]), follow=True)
+        return CONTINUE
 
     def mkdir(self, thread: int, args: "Arguments") -> Answer:
         """int mkdir(const char *path, mode_t mode)."""
@@ -211,10 +219,11 @@ class CreateHandlers:
         if who is not None:
             self._access.open(thread, who, location, flags)
         if not changes:
-            return CONTINUE
-        watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
-        if watched and self._guard(thread, location, flags):
-            return CONTINUE  # the file exists
+            return self._open_for_reading(location, signed(flags))
+        if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
+            follow = not flags & os.O_NOFOLLOW
+            if self._guard(thread, location, follow=follow):
+                return self._open_device(location, signed(flags), follow=follow)
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
@@ -240,19 +249,37 @@ class CreateHandlers:
         if who is not None:
             self._access.make(thread, who, location, is_directory=is_directory)
 
-    def _guard(self, thread: int, location: bytes, flags: int) -> bool:
-        """Guard the set-ID bits of a file that the caller opens for writing.
-
-        Returns whether the file exists.
-        """
-        state, follow = self._state, not flags & os.O_NOFOLLOW
+    def _guard(self, thread: int, location: bytes, *, follow: bool) -> bool:
+        """Guard the set-ID bits of a file that the caller writes; return whether it exists."""
+        state = self._state
         inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
         if inode < 0:
             return False
-        if is_set_id(state.files.found_mode()) or inode in state.records.by_inode:
+        record = state.records.by_inode.get(inode)
+        if is_set_id(state.files.found_mode()) or (record is not None and record.may_keep_mode()):
             status = state.files.found(location, follow=follow)
             guard_set_id(state, location, status, state.tags.credentials(thread))
         return True
+
+    def _open_for_reading(self, location: bytes, flags: int) -> Answer:
+        """Give the caller what the file ``location`` shows, if that is not in the file itself."""
+        shown = open_shown(self._state, location)
+        if shown < 0:
+            return self._open_device(location, flags, follow=not flags & os.O_NOFOLLOW)
+        with Closing(shown):
+            return self._state.listener.reply_with_descriptor(shown, flags & os.O_CLOEXEC)
+
+    def _open_device(self, location: bytes, flags: int, *, follow: bool) -> Answer:
+        """Give the caller the host's device if the file ``location`` stands for one."""
+        state = self._state
+        if not state.records.devices:
+            return CONTINUE
+        record = state.records.find(state.files.status(location, follow=follow))
+        fd = -1 if record is None else open_device(record, self._paths.own_root(), flags)
+        if fd < 0:
+            return CONTINUE
+        with Closing(fd):
+            return self._state.listener.reply_with_descriptor(fd, flags & os.O_CLOEXEC)
 
     def _create(
         self, thread: int, location: bytes, directory: bytes, flags: int, mode: int

@@ -76,7 +76,7 @@ class ExecuteHandlers:
             self._access.use(thread, who, program, MAY_EXEC)
         status = settled(state, program, state.files.status(program))
         record = state.records.find(status)
-        owner, group = (status.uid, status.gid) if record is None else (record.uid, record.gid)
+        owner, group = (0, 0) if record is None else (record.uid, record.gid)
         old = state.tags.table[index]
         new = after_execve(
             old,

@@ -63,6 +63,7 @@ class MiscellaneousHandlers:
     def umount2(self, _thread: int, _args: "Arguments") -> Answer:
         """int umount2(const char *target, int flags)."""
         self._state.records.nursery.empty()
+        self._state.processes.forget()
         return CONTINUE
 
     def getsockopt(self, thread: int, args: "Arguments") -> Answer:

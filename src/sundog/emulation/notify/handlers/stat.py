@@ -1,7 +1,8 @@
 """Calls that show an owner or a type: stat(2), statx(2) and their family; getdents(2).
 
 Three of four calls in a build end here, and few of the files have a record.  The supervisor makes
-one stat(2) of its own, and leaves the call to the kernel if the file has no record.
+one stat(2) of its own, and leaves the call to the kernel if the file has no record, the user of the
+container owns it, and it is not in a /proc.
 """
 
 from _ctypes import addressof
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
 STATX_FLAGS = STAT_FLAGS | 0x6000  # AT_STATX_SYNC_TYPE
 
+# These show a file's type alone, and so only what records say.
+LISTING = ("getdents", "getdents64")
+
 # struct linux_dirent64 and struct linux_dirent begin with inode, offset and length.  In the former
 # follow type and name; in the latter the name, and the type as the last byte.
 DIRENT = Struct("=QqH")
 
 
 class StatHandlers:
-    """Answer for files with a record.  While no record exists, the supervisor calls no handler."""
+    """Answer for files with a record, for those of other users of the host, and for processes."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -42,6 +46,9 @@ class StatHandlers:
         self._linked = state.records.linked
         self._strangers = state.strangers
         self._access = Access(state) if state.strict else None
+        self._ids = state.files.found_ids
+        self._device = state.files.found_device
+        self._other_devices = state.processes.others
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -60,12 +67,6 @@ class StatHandlers:
         location = self._named(thread, CWD, args[0])
         if self._access is not None:
             self._access.reach(thread, location, follow=True)
-        if (
-            self._find_inode(location, 0) not in self._by_inode
-            and not self._linked
-            and self._strangers is None
-        ):
-            return CONTINUE
         return self._show(thread, location, 0, args[1])
 
     def lstat(self, thread: int, args: "Arguments") -> Answer:
@@ -73,45 +74,22 @@ class StatHandlers:
         location = self._named(thread, CWD, args[0])
         if self._access is not None:
             self._access.reach(thread, location, follow=False)
-        if (
-            self._find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode
-            and not self._linked
-            and self._strangers is None
-        ):
-            return CONTINUE
         return self._show(thread, location, AT_SYMLINK_NOFOLLOW, args[1])
 
     def fstat(self, thread: int, args: "Arguments") -> Answer:
         """int fstat(int fd, struct stat *buf)."""
         location = b"%d/fd/%d" % (thread, args[0] & U32)
-        if (
-            self._find_inode(location, 0) not in self._by_inode
-            and not self._linked
-            and self._strangers is None
-        ):
-            return CONTINUE
         return self._show(thread, location, 0, args[1])
 
     def newfstatat(self, thread: int, args: "Arguments") -> Answer:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
         location, flags = self._target(thread, args[0], args[1], args[3])
-        flags &= STAT_FLAGS
-        if (
-            self._find_inode(location, flags) not in self._by_inode
-            and not self._linked
-            and self._strangers is None
-        ):
-            return CONTINUE
-        return self._show(thread, location, flags, args[2])
+        return self._show(thread, location, flags & STAT_FLAGS, args[2])
 
     def statx(self, thread: int, args: "Arguments") -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
         location, flags = self._target(thread, args[0], args[1], args[2])
-        if (
-            self._find_inode(location, flags & STAT_FLAGS) not in self._by_inode
-            and not self._linked
-            and self._strangers is None
-        ):
+        if self._is_true(location, flags & STAT_FLAGS):
             return CONTINUE
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
@@ -136,8 +114,20 @@ class StatHandlers:
         location = b"%d/cwd" % thread if dirfd == CWD else b"%d/fd/%d" % (thread, dirfd)
         return location, flags & ~AT_SYMLINK_NOFOLLOW
 
+    def _is_true(self, location: bytes, flags: int) -> bool:
+        """Look at a file; tell whether at first sight the kernel's own answer is right."""
+        return (
+            self._find_inode(location, flags) not in self._by_inode
+            and not self._ids[0]
+            and self._device[0] in self._other_devices
+            and not self._linked
+            and self._strangers is None
+        )
+
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:
-        """Answer with what find_inode got, changed by what the file's record says."""
+        """Answer with what the kernel says of ``location``, changed by what the record says."""
+        if self._is_true(location, flags):
+            return CONTINUE
         files = self._state.files
         status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
         record = self._state.shown(status)

@@ -35,6 +35,7 @@ from sundog.emulation.syscalls import (
     SyscallTable,
     syscall_numbers,
 )
+from sundog.kernel.mounts import FSCONFIG_SET_STRING
 from sundog.kernel.namespaces import CLONE_NEWNS
 from sundog.kernel.numbers import ABIS
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
@@ -54,7 +55,7 @@ PR_CAP_AMBIENT = 47
 
 # By family: the calls to which the supervisor's answer can differ from the kernel's.
 EMULATED = {
-    "who owns a file": ("stat", "lstat", "fstat", "newfstatat", "getdents", "getdents64"),
+    "who owns a file": ("stat", "lstat", "fstat", "newfstatat", "statx", "getdents", "getdents64"),
     "who a process is": (
         *("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups"),
         "capget",
@@ -90,8 +91,11 @@ NOTIFIED = (
     *("link", "linkat"),
     # These move a process to another root.
     *("chroot", "pivot_root", "setns"),
-    # This fails as long as the supervisor holds a file open.
-    "umount2",
+    # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
+    # holds a file open.
+    *("mount", "umount2"),
+    # This changes a file without an open.
+    "truncate",
 )
 
 # These are notified under ``strict`` only, whatever their arguments, so that reading and writing
@@ -110,16 +114,16 @@ ABSENT = ("io_uring_setup", "clone3")
 # if all of its tests hold.
 Test = tuple[int, int, tuple[int, ...]]
 MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
-SHOWS_OWNER = 0x1B  # STATX_TYPE, STATX_MODE, STATX_UID, STATX_GID
+CHANGES_FILE = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
 IS_TAG = (RLIMIT_LOCKS,)
 IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
 CONDITIONAL: dict[str, tuple[Test, ...]] = {
-    "open": ((1, MAKES_FILE | os.O_TRUNC, ()),),
-    "openat": ((2, MAKES_FILE | os.O_TRUNC, ()),),
-    "statx": ((3, SHOWS_OWNER, ()),),
+    "open": ((1, CHANGES_FILE, ()),),
+    "openat": ((2, CHANGES_FILE, ()),),
+    "fsconfig": ((1, ALL_BITS, (FSCONFIG_SET_STRING,)),),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
     "socketcall": ((0, ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
@@ -127,6 +131,12 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "setrlimit": ((0, ALL_BITS, IS_TAG),),
     "prlimit64": ((1, ALL_BITS, IS_TAG),),
 }
+
+# Calls that are also notified if the argument with this index, the flags, says O_RDONLY alone: of
+# what a program reads, /proc/PID/status shows an identity, and the file of a device stands for
+# another file.  Programs that look at these open them so; the many files that a dynamic linker, an
+# interpreter and a walk over directories open have further flags, as a rule O_CLOEXEC.
+READING = {"open": 1, "openat": 2}
 
 # The program reaches a verdict from so many tests of a number; a compare can skip 255.
 MAX_COMPARES = 200
@@ -199,6 +209,8 @@ def supervised_block(
     for call, tests in conditional_calls(notify_abi).items():
         if call in more:
             continue
+        if call in READING:
+            source += reading_call(abi, call, numbers.get(call, []), notify_abi.large_file)
         source += tested_call(abi, call, numbers.get(call, []), tests)
     return [*source, verdict(SECCOMP_RET_ALLOW), label(others)]
 
@@ -216,6 +228,27 @@ def decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
         *(label(f"fake {name}"), verdict(SECCOMP_RET_ERRNO)),
         *(label(f"absent {name}"), verdict(SECCOMP_RET_ERRNO | errno.ENOSYS)),
         label(f"undecided {name}"),
+    ]
+
+
+def reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> list[Line]:
+    """Return the source that notifies a call of READING whose flags say no more than O_RDONLY.
+
+    ``large_file`` is O_LARGEFILE.  The source expects the number in the accumulator, and leaves it
+    there for other calls.
+    """
+    notify, read, other = (f"{word} {call} {abi.name}" for word in ("reads", "read", "no read"))
+    return [
+        *[compare(number, read) for number in numbers],
+        jump(other),
+        label(read),
+        load(low_word(READING[call], abi)),
+        bitwise_and(ALL_BITS & ~(large_file | os.O_NOCTTY)),
+        compare(os.O_RDONLY, notify),
+        load(DATA_NR),
+        jump(other),
+        *(label(notify), verdict(SECCOMP_RET_USER_NOTIF)),
+        label(other),
     ]
 
 

@@ -147,7 +147,7 @@ def birth_in(state: State, thread: int, directory: bytes) -> Birth:
     sets_group = bool(status.mode & S_ISGID)
     gid, default_acl = who.fsgid, None
     if sets_group:
-        gid = status.gid if record is None else record.gid
+        gid = 0 if record is None else record.gid
     if record is not None and record.xattrs:
         default_acl = record.xattrs.get(ACL_DEFAULT)
     return Birth(state, thread, who, gid, sets_group=sets_group, default_acl=default_acl)

@@ -35,9 +35,8 @@ TIMESTAMP = Struct("=qI")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.emulation.notify.state.strangers import AllIsReal, AllIsRoots
+    from sundog.emulation.notify.state.strangers import AllIsReal
 
-    Strangers = AllIsRoots | AllIsReal
 
 # The inode number of a directory, and a name in it.  Directories of the container's root keep their
 # numbers.
@@ -133,6 +132,10 @@ class Status:
             return False
         return (now.st_dev, now.st_ino) == (self.device, self.inode)
 
+    def is_below(self, directory: bytes) -> bool:
+        """Tell whether the location of the file begins with ``directory``, which ends with "/"."""
+        return self._location.startswith(directory)
+
     def open(self) -> int:
         """Return a descriptor of the file, opened with O_PATH."""
         flags = os.O_PATH | os.O_CLOEXEC | (0 if self._follow else os.O_NOFOLLOW)
@@ -142,14 +145,23 @@ class Status:
 class Files:
     """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2).
 
-    ``strangers`` says whose files without a record are; None: whose the kernel says.
+    found_device
+            the device number that find_inode got, or 0
+    found_ids
+            user and group that find_inode got, as one word: 0 means that both are root's, or that
+            no file is there
+
+    ``strangers`` says whose files without a record are, if the kernel does not know all IDs.
     """
 
-    def __init__(self, abi: NotifyAbi, strangers: "Strangers | None" = None) -> None:
+    def __init__(self, abi: NotifyAbi, strangers: "AllIsReal | None" = None) -> None:
         self._strangers = strangers
         self._layout = layout = abi.stat
         self._buffer = Buffer()
-        self._words = memoryview(self._buffer).cast("B")[layout.inode : layout.inode + 8].cast("Q")
+        bytes_of_buffer = memoryview(self._buffer).cast("B")
+        self.found_device = bytes_of_buffer[layout.device : layout.device + 8].cast("Q")
+        self._words = bytes_of_buffer[layout.inode : layout.inode + 8].cast("Q")
+        self.found_ids = bytes_of_buffer[layout.uid : layout.gid + 4].cast("Q")
         self._pointer = byref(self._buffer)
         self._statx_buffer = Buffer()
         self._statx_pointer = byref(self._statx_buffer)
@@ -164,10 +176,10 @@ class Files:
     def find_inode(self, location: bytes, flags: int) -> int:
         """Return the inode number of ``location``, or -1 if no file is there.
 
-        In that case found() returns 0 as the number.
+        In that case found() returns 0 as the number, the device and the owner.
         """
         if self._syscall(self._newfstatat, AT_FDCWD, location, self._pointer, flags):
-            self._words[0] = 0
+            self._words[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
         return self._words[0]
 
@@ -272,14 +284,14 @@ class Files:
 class LibraryFiles(Files):
     """``Files`` for kernels without newfstatat(2), where the C library calls statx(2) instead."""
 
-    def __init__(self, abi: NotifyAbi, strangers: "Strangers | None" = None) -> None:
+    def __init__(self, abi: NotifyAbi, strangers: "AllIsReal | None" = None) -> None:
         super().__init__(abi, strangers)
         self._fstatat = quick_function("fstatat")
 
     def find_inode(self, location: bytes, flags: int) -> int:
         """Do what Files.find_inode does."""
         if self._fstatat(AT_FDCWD, location, self._pointer, flags):
-            self._words[0] = 0
+            self._words[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
         return self._words[0]
 

@@ -29,9 +29,9 @@ DEVICE_TYPES = (S_IFCHR, S_IFBLK)
 class Ledger(Records):
     """The records of a run with a state file."""
 
-    def __init__(self, entries: "dict[InodeKey, InodeEntry]") -> None:
+    def __init__(self, entries: "dict[InodeKey, InodeEntry]", *, all_is_roots: bool = True) -> None:
         """Make records of what a state file says."""
-        super().__init__()
+        super().__init__(all_is_roots=all_is_roots)
         self._modes: dict[InodeKey, int] = {}
         self.follows_removals = bool(entries)
         for (device, inode), entry in entries.items():
@@ -84,7 +84,7 @@ class Ledger(Records):
         """Enter a new or changed ``record``, as ``Records.keep`` does, with the inode's mode."""
         super().keep(status, record)
         key = status.device, status.inode
-        if record.says_something(status):
+        if record.says_something(self.unrecorded_owner(status)):
             self._modes[key] = self._share(status.mode)
         else:
             self._modes.pop(key, None)

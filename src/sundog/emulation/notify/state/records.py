@@ -88,6 +88,10 @@ class Record:
             mode = mode & S_IFMT | self.permissions
         return mode
 
+    def may_keep_mode(self) -> bool:
+        """Tell whether this record, or another of the same inode number, has the mode bits."""
+        return self.permissions != INODE_DECIDES or self.other is not None
+
     def copy_from(self, other: "Record") -> None:
         """Take over all that ``other`` says, but keep the identity of the inode."""
         self.uid = other.uid
@@ -97,10 +101,10 @@ class Record:
         self.permissions = other.permissions
         self.xattrs = None if other.xattrs is None else dict(other.xattrs)
 
-    def says_something(self, status: "Status") -> bool:
-        """Tell whether the record differs from the inode that ``status`` describes."""
+    def says_something(self, owner: tuple[int, int]) -> bool:
+        """Tell whether the file differs from one without a record, which is the ``owner``'s."""
         return bool(
-            (self.uid, self.gid) != (status.uid, status.gid)
+            (self.uid, self.gid) != owner
             or self.device_type
             or self.permissions != INODE_DECIDES
             or self.xattrs
@@ -128,7 +132,12 @@ class Records:
 
     follows_removals = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, all_is_roots: bool = True) -> None:
+        """Begin without records.
+
+        ``all_is_roots`` tells that each file without a record is root's; else ``Status`` says whose.
+        """
+        self._all_is_roots = all_is_roots
         self.by_inode: dict[int, Record] = {}
         self.bequests = False
         self.attributes = False
@@ -254,9 +263,12 @@ class Records:
         return Record(
             share(status.device),
             ANY_BIRTH if is_stable else status.birth(),
-            share(status.uid),
-            share(status.gid),
+            *self.unrecorded_owner(status),
         )
+
+    def unrecorded_owner(self, status: "Status") -> tuple[int, int]:
+        """Return user and group of the file that ``status`` describes, if it has no record."""
+        return (0, 0) if self._all_is_roots else (status.uid, status.gid)
 
     def _share(self, number: int) -> int:
         """Return the object for ``number`` that many records share."""
@@ -277,7 +289,7 @@ class Records:
     def keep(self, status: "Status", record: Record) -> None:
         """Enter a new or changed ``record``, or forget it if it says nothing."""
         present = self.find(status)
-        if not record.says_something(status):
+        if not record.says_something(self.unrecorded_owner(status)):
             if present is not None:
                 self.remove(status.inode, record)
             return

@@ -1,7 +1,10 @@
 """The state of one supervised container, which all handlers share."""
 
+import os
+
 from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
-from sundog.emulation.notify.state.records import Records
+from sundog.emulation.notify.state.processes import ProcessFiles
+from sundog.emulation.notify.state.records import ANY_BIRTH, Record, Records
 from sundog.emulation.notify.state.unanswered import Unanswered
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
@@ -10,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
-    from sundog.emulation.notify.state.files import Strangers
     from sundog.emulation.notify.state.records import Record
+    from sundog.emulation.notify.state.strangers import AllIsReal
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
 
@@ -23,9 +26,10 @@ class State:
     memory, files, paths
                 see those modules
     records     what the supervisor remembers about files
+    processes   who owns the files of processes in /proc
     unanswered  the inodes whose makers have not heard that they are made
     tags        the identities of processes
-    strangers   whose files without a record are; None: whose the kernel says
+    strangers   whose files without a record are; None: root's
     strict      whether the filter notifies every open(2), so that all permissions count
     """
 
@@ -36,7 +40,7 @@ class State:
         tags: "Tags",
         *,
         records: Records | None = None,
-        strangers: "Strangers | None" = None,
+        strangers: "AllIsReal | None" = None,
         strict: bool = False,
     ) -> None:
         self.abi = abi
@@ -45,22 +49,36 @@ class State:
         self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
         self.paths = Paths(self.memory)
         self.unanswered = Unanswered()
-        self.records = Records() if records is None else records
+        self.records = Records(all_is_roots=strangers is None) if records is None else records
         self.tags = tags
         self.strangers = strangers
         self.strict = strict
+        self.processes = ProcessFiles(tags)
+        self._own_files = b"/proc/%d/" % os.getpid()
 
     def owner(self, status: Status) -> tuple[int, int]:
-        """Return user and group of the file that ``status`` describes."""
-        record = self.records.find(status)
-        return (status.uid, status.gid) if record is None else (record.uid, record.gid)
+        """Return user and group of the file that ``status`` describes.
 
-    def shown(self, status: Status) -> "Record | None":
+        A file without a record is root's, whoever owns it on the host, unless ``strangers`` knows.
+        """
+        record = self.records.find(status)
+        if record is not None:
+            return record.uid, record.gid
+        return self.records.unrecorded_owner(status)
+
+    def shown(self, status: Status) -> Record | None:
         """Return what stat(2) says of the file that ``status`` describes.
 
         Returns None if the kernel's own answer is right.
         """
         record = self.records.find(status)
-        if record is None and self.strangers is not None and status.inode:
+        if record is not None:
+            return record
+        if status.is_below(self._own_files):
+            return None  # only the supervisor itself may look there, so the kernel refuses
+        if self.strangers is not None and status.inode:
             return self.strangers.shown(status)
-        return record
+        owner = self.processes.owner(status)
+        if owner == (status.uid, status.gid):
+            return None
+        return Record(status.device, ANY_BIRTH, *owner)

@@ -1,8 +1,7 @@
 """Whose is a file without a record, if the namespace does not have all of its IDs.
 
-A user namespace of one user shows the files of all others with the overflow ID, 65534.  Under
-``ch-run`` the kernel's answer stays as it is.  For commands on the host's own directories one of
-these classes decides.
+A user namespace of one user shows the files of all others with the overflow ID, 65534.  By default
+such a file is root's.  This class is for a command that wants to see the real owners.
 """
 
 import os
@@ -19,25 +18,6 @@ if TYPE_CHECKING:
     RealOwner = Callable[[int], tuple[int, int]]
 
 
-class AllIsRoots:
-    """Each file without a record is root's."""
-
-    __slots__ = ("_record",)
-
-    owns_new_files = True
-
-    def __init__(self) -> None:
-        self._record = Record(0, 0, 0, 0)
-
-    def owner(self, _status: "Status") -> tuple[int, int]:
-        """Return user and group of a file without a record."""
-        return 0, 0
-
-    def shown(self, status: "Status") -> Record | None:
-        """Return what stat(2) says about a file without a record; None: what the kernel says."""
-        return None if status.kernel_uid == 0 and status.kernel_gid == 0 else self._record
-
-
 class AllIsReal:
     """Each file without a record belongs to its real owner, as the host shows it.
 
@@ -45,8 +25,6 @@ class AllIsReal:
     """
 
     __slots__ = ("_ask", "_gid", "_uid")
-
-    owns_new_files = False
 
     def __init__(self, uid: int, gid: int, ask: "RealOwner") -> None:
         self._uid = uid

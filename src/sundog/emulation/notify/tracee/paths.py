@@ -66,6 +66,10 @@ class Paths:
             self._root = os.open(b"self/root", os.O_PATH | os.O_CLOEXEC)
         os.chroot(b"%d/root" % thread)
 
+    def own_root(self) -> bytes:
+        """Return the location of the supervisor's own root, without a slash at the end."""
+        return b"" if self._root < 0 else b"self/fd/%d" % self._root
+
     def leave_root(self) -> None:
         """Return to the supervisor's own root."""
         os.chroot(b"self/fd/%d" % self._root)

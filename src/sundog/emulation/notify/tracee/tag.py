@@ -43,5 +43,14 @@ def tag_peer(thread: int) -> int:
 
 def tag_number(thread: int) -> int:
     """Return index and peer in the tag of ``thread`` as one number.  Raises OSError."""
-    soft = prlimit(thread, RLIMIT_LOCKS)[0]
+    return number_in(prlimit(thread, RLIMIT_LOCKS)[0])
+
+
+def index_in(soft: int) -> int:
+    """Return the index in the tag that the soft limit ``soft`` is, 0 if it is no tag."""
+    return number_in(soft) & TAG_INDEX
+
+
+def number_in(soft: int) -> int:
+    """Return index and peer in the tag that the soft limit ``soft`` is, 0 if it is no tag."""
     return soft & TAG_NUMBER if soft >> 32 == TAG_MARK >> 32 else 0

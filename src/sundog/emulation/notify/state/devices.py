@@ -1,0 +1,39 @@
+"""The devices of the host that stand behind devices that were made in the container.
+
+mknod(2) makes an empty file with a record.  To open that file for writing means to open the device.
+The devices here exist on every host, and have the same numbers there; everybody may use them.
+"""
+
+import os
+
+from sundog.emulation.notify.state.records import Record
+from sundog.kernel.modes import S_IFCHR
+
+# Linux, Documentation/admin-guide/devices.txt: "Memory devices".
+MEMORY_DEVICES = {
+    os.makedev(1, 3): b"/dev/null",
+    os.makedev(1, 5): b"/dev/zero",
+    os.makedev(1, 7): b"/dev/full",
+    os.makedev(1, 8): b"/dev/random",
+    os.makedev(1, 9): b"/dev/urandom",
+}
+MAKING_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_EXCL | os.O_NOFOLLOW
+
+
+def open_device(record: Record, root: bytes, flags: int) -> int:
+    """Open the device for which the file with ``record`` stands; return -1 if there is none here.
+
+    ``root`` is the location of a root directory with the host's devices, ``flags`` are the caller's
+    for open(2).
+    """
+    path = MEMORY_DEVICES.get(record.rdev) if record.device_type == S_IFCHR else None
+    if path is None:
+        return -1
+    try:
+        fd = os.open(root + path, flags & ~MAKING_FLAGS | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    if os.fstat(fd).st_rdev == record.rdev:
+        return fd
+    os.close(fd)  # the container has something else there
+    return -1

@@ -1,0 +1,112 @@
+"""Who owns the files of processes in /proc, and the other files without a record.
+
+On a real system the files in /proc/PID belong to the effective user and group of the process
+(proc(5)).  Here the kernel shows the only user of the namespace, and the process's tag says who it
+is.  The tag is a resource limit, so the file ``limits`` beside the others shows it, whatever PID
+namespace the /proc is of.
+
+Every other file without a record is root's.  The kernel shows the overflow ID (65534) for a user or
+group of the host that the namespace does not map, and the host's root is one of them.
+"""
+
+import os
+
+from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.identity.tags import Tags
+from sundog.emulation.notify.state.files import Status, file_system_type
+from sundog.emulation.notify.tracee.tag import index_in
+from sundog.kernel.files import Closing
+
+PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
+PROC_ROOT_INO = 1
+LIMITS_SIZE = 4096
+NO_DEVICE = 0  # the device number of no file
+FILE_LOCKS = b"\nMax file locks"
+
+
+class ProcessFiles:
+    """Finds the owners of files that have no record.
+
+    others      device numbers of file systems that are not a /proc: there each file is root's.
+                Another file system can get a number later, so ``forget`` must be called as file
+                systems come and go
+    """
+
+    def __init__(self, tags: Tags) -> None:
+        self._tags = tags
+        self.others = {NO_DEVICE}
+        self._procs: set[int] = set()
+
+    def forget(self) -> None:
+        """Forget which file systems are a /proc."""
+        self.others.clear()
+        self.others.add(NO_DEVICE)
+        self._procs.clear()
+
+    def owner(self, status: Status) -> tuple[int, int]:
+        """Return user and group of a file without a record."""
+        if len(self._tags.table) == 1 and status.device in self._procs:
+            return 0, 0  # every process is root's
+        who = self.identity(status)
+        return (0, 0) if who is None else (who.euid, who.egid)
+
+    def identity(self, status: Status) -> Credentials | None:
+        """Return the identity of the process to which a file in a /proc belongs.
+
+        Returns None if the file belongs to no process.
+        """
+        if status.device in self.others:
+            return None
+        try:
+            with Closing(status.open()) as fd:
+                if not self._is_proc(status.device, fd):
+                    return None
+                directory = process_directory(os.readlink(b"self/fd/%d" % fd), status.device)
+        except OSError:
+            return None
+        return self._of(directory) if directory else None
+
+    def _is_proc(self, device: int, fd: int) -> bool:
+        """Tell whether ``device``, the file system of ``fd``, is a /proc."""
+        if device in self._procs:
+            return True
+        is_proc = file_system_type(fd) == PROC_SUPER_MAGIC
+        (self._procs if is_proc else self.others).add(device)
+        return is_proc
+
+    def _of(self, directory: bytes) -> Credentials | None:
+        """Return the identity of the process with the ``directory`` in /proc; None if it ended."""
+        try:
+            with Closing(os.open(directory + b"/limits", os.O_RDONLY | os.O_CLOEXEC)) as fd:
+                text = os.read(fd, LIMITS_SIZE)
+        except OSError:
+            return None
+        words = text.partition(FILE_LOCKS)[2].split(None, 1)
+        index = index_in(int(words[0])) if words and words[0].isdigit() else 0
+        table = self._tags.table
+        # A process outside the container may have the tag of another container.
+        return table[index] if index < len(table) else table[0]
+
+
+def process_directory(path: bytes, device: int) -> bytes:
+    """Return the directory of the process to which the file ``path`` of a /proc belongs.
+
+    Returns b"" if the file belongs to no process.  ``device`` is the file system's device number.
+    """
+    parts = path.split(b"/")
+    numbers = [at for at, part in enumerate(parts) if part.isdigit()]
+    for at in numbers:
+        root = b"/".join(parts[:at]) or b"/"
+        if is_root_of(root, device):
+            return b"%s/%s" % (root, parts[at])
+    # The supervisor's own /proc is no part of the container, so ``path`` tells only the end of it.
+    return parts[numbers[0]] if numbers and is_root_of(b".", device) else b""
+
+
+def is_root_of(path: bytes, device: int) -> bool:
+    """Tell whether ``path`` is the root directory of the /proc with the number ``device``."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == (device, PROC_ROOT_INO)
