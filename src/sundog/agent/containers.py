@@ -90,7 +90,7 @@ def supervise(container: Supervised, report: Callable[[str], None]) -> None:
     os.close(host)
     os.close(container.process)
     changes = -1 if records is None else records.tree
-    start = Start(manifest, (), frozenset(), changes, upper, is_stable=upper >= 0)
+    start = Start(manifest, (), frozenset(), changes, upper, is_stable=upper >= 0, strict=False)
     tags = Tags(superuser(all_capabilities()))
     source = ContainerSource(container.listener, container.further)
     supervised = answer_calls(container.proc, start, source, tags)

@@ -43,11 +43,11 @@ ARCHITECTURES = {
 
 
 def seccomp_profile(abi: NotifyAbi, listener: str, metadata: str) -> Json:
-    """Return the object ``linux.seccomp`` for containers of ``abi`` and of its companions.
+    """Return the object ``linux.seccomp`` for containers of ``abi`` and of its companion.
 
     ``listener`` is the path of the agent's socket.  The runtime sends it ``metadata``.
     """
-    abis = (abi, *abi.companions)
+    abis = tuple(abi.supervised())
     rules = [
         _rule(_names(abis, NOTIFIED), "SCMP_ACT_NOTIFY"),
         _rule(list(ABSENT), "SCMP_ACT_ERRNO", errnoRet=errno.ENOSYS),

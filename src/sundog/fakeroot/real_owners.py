@@ -11,8 +11,9 @@ import os
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 from _struct import Struct
 
+from sundog.container.leaving import leave_caller
 from sundog.emulation.notify.seccomp.listener import receive_descriptor, send_descriptor
-from sundog.launcher.apart import fork_away, leave_caller
+from sundog.launcher.apart import fork_away
 
 OWNER_REPLY = Struct("=II")
 

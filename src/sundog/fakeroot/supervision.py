@@ -33,7 +33,7 @@ class HostSupervision(Supervision):
     def __init__(
         self, ledger: Ledger | None, real_owners: "RealOwners | None", uid: int, gid: int
     ) -> None:
-        start = Start({}, (), frozenset(), -1, -1, is_stable=False)
+        start = Start({}, (), frozenset(), -1, -1, is_stable=False, strict=False)
         super().__init__(rootless(b"/proc"), start)
         self._ledger = ledger
         self._real_owners = real_owners

@@ -181,6 +181,8 @@ class Supervisor:
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
         strict = self._state.strict
+        # Then names that go, and owners that only the host knows, matter.
+        is_curious = records.follows_removals or self._state.strangers is not None
         listing, refusing = self._listing, self._refusing
         listing_or_refusing = listing | refusing
         all_but_changes = listing_or_refusing | self._starting
@@ -229,7 +231,7 @@ class Supervisor:
                     answer = CONTINUE
                 if len(credentials) > 1:
                     passed_on = nothing if by_inode or linked or strict else listing
-                elif linked:
+                elif linked or is_curious:
                     passed_on = nothing
                 elif by_inode:
                     passed_on = refusing

@@ -13,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
-    from sundog.emulation.notify.state.records import Record
     from sundog.emulation.notify.state.strangers import AllIsReal
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
