@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 MASKED = """
 import os
 from sundog.container.enter import enter_namespaces
-from sundog.kernel.mounts import MS_BIND, MS_RDONLY, MS_REMOUNT, mount
+from sundog.kernel.mounts import MS_BIND, MS_RDONLY, mount
+MS_REMOUNT = 32  # linux/mount.h
 enter_namespaces(os.geteuid(), os.getegid())
 for name in (b"acpi", b"asound", b"kcore", b"keys", b"latency_stats", b"timer_list", b"scsi"):
     path = b"/proc/" + name

@@ -30,20 +30,27 @@ def differ_script(seed: int) -> str:
     return f"rm -rf /tmp/w; mkdir /tmp/w; cd /tmp/w; exec differ {seed} {STEPS}"
 
 
-def run_as_root(root: Path, script: str) -> str:
-    """Return the output of a script that runs as root in a chroot with its own /proc."""
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C",
+}
+
+
+def as_root(root: Path, script: str) -> list[str]:
+    """Return the words that run a script as root in a chroot with its own /proc."""
     # unshare(1) changes the propagation of "/", so "/" must be a mount point, as in a container.
     binds = f"mount --bind {root} {root} && mount --rbind /dev {root}/dev"
     mounts = f"{binds} && mount -t proc proc {root}/proc"
-    environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/root",
-        "LC_ALL": "C",
-    }
     chroot = ["setpriv", "--groups", "0", "chroot", str(root), "/bin/sh", "-c", script]
+    return ["unshare", "-m", "-p", "-f", "sh", "-c", f'{mounts} && exec "$@"', "sh", *chroot]
+
+
+def run_as_root(root: Path, script: str) -> str:
+    """Return the output of a script that runs as root in a chroot."""
     done = subprocess.run(
-        ["unshare", "-m", "-p", "-f", "sh", "-c", f'{mounts} && exec "$@"', "sh", *chroot],
-        env=environment,
+        as_root(root, script),
+        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
