@@ -53,7 +53,7 @@ def test_the_ranks_of_a_node_share_a_container(slurm: Slurm) -> None:
     ready.mkdir()
     show = (
         "echo $SLURM_NODEID-$(readlink /proc/self/ns/mnt);"
-        f" touch {ready}/$SLURM_PROCID; until [ $(ls {ready} | wc -l) = 8 ]; do sleep 0.1; done"
+        " touch /mnt/$SLURM_PROCID; until [ $(ls /mnt | wc -l) = 8 ]; do sleep 0.1; done"
     )
     done = slurm.run(
         "srun",
@@ -62,6 +62,7 @@ def test_the_ranks_of_a_node_share_a_container(slurm: Slurm) -> None:
         "--ntasks-per-node=4",
         "ch-run",
         "--join",
+        f"--bind={ready}:/mnt",
         SMALL,
         "--",
         "sh",

@@ -13,6 +13,7 @@ from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
 from sundog.emulation.notify.handlers.exec import ExecuteHandlers
+from sundog.emulation.notify.handlers.forms import handlers_of
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
@@ -22,6 +23,7 @@ from sundog.emulation.notify.seccomp.exchange import Exchange
 from sundog.emulation.notify.seccomp.listener import (
     CONTINUE_WORD,
     EMPTY_NOTIFICATION,
+    MACHINE,
     NOTIFICATION,
     NUMBER,
     RESULT_WORD,
@@ -60,6 +62,8 @@ EXPECTED_ERRORS = frozenset(
 )
 
 MAX_REPORTED = 20
+
+COMPANION = 1 << 10  # no number of a call has this bit
 
 
 class Statistics:
@@ -101,25 +105,30 @@ class Supervisor:
     def __init__(self, state: "State", report: "Callable[[str], None]") -> None:
         self._state = state
         self._report = report
+        # By number; calls of the companion ABI have COMPANION in theirs.
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
         self._showing: set[int] = set()  # calls that only show what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
-        self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
-        for family in FAMILIES:
-            for name, handler in family(state).calls().items():
-                number = state.abi.numbers.get(name)
-                if number is not None:
-                    self._handlers[number] = handler
-                    self._names[number] = name
-                    if family is IdentityHandlers or name == "fstat":
-                        self._rootless.add(number)
-                    if family is StatHandlers:
-                        self._showing.add(number)
-                    if family is ExecuteHandlers:
-                        self._starting.add(number)
+        families = {family: family(state).calls() for family in FAMILIES}
+        common = {name: handler for calls in families.values() for name, handler in calls.items()}
+        rootless = {"fstat", *families[IdentityHandlers]}
+        for abi in state.abi.supervised():
+            prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)
+            for name, handler in handlers_of(abi, state, common).items():
+                number, call = abi.numbers[name] | mark, abi.call(name)
+                self._handlers[number] = handler
+                self._names[number] = prefix + name
+                if call in rootless:
+                    self._rootless.add(number)
+                if call in families[StatHandlers]:
+                    self._showing.add(number)
+                if call in families[ExecuteHandlers]:
+                    self._starting.add(number)
+        self._machine = state.abi.arch & 0xFF
+        self._counts = [0] * (max(self._handlers) + 1)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -141,6 +150,7 @@ class Supervisor:
         """Do the work.  The supervisor spends its time here, so the loop calls few functions."""
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
+        machine = self._machine
         handlers, counts, rootless = self._handlers, self._counts, self._rootless
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
@@ -165,6 +175,8 @@ class Supervisor:
                     return
                 continue
             number = numbers[NUMBER]
+            if buffer[MACHINE] != machine:
+                number |= COMPANION
             counts[number] += 1
             if number in passed_on:
                 answer = CONTINUE
