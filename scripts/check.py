@@ -173,7 +173,8 @@ def main() -> int:
         if options.machines:
             needs |= {*image.NEEDS}
         if options.machine:
-            needs |= {*foreign_image.NEEDS, HARDWARE[options.machine].package}
+            hardware = HARDWARE[options.machine]
+            needs |= {*foreign_image.NEEDS, hardware.package, *hardware.compiler}
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())

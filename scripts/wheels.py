@@ -56,26 +56,19 @@ def commit_time() -> str:
     return done.stdout.strip()
 
 
-def compiler(machine: str) -> list[str]:
-    """Return the command of a C compiler for a machine; its C library is musl."""
-    return [str(zig()), "-m", "ziglang", "cc", "-target", f"{TARGETS[machine]}-linux-musl"]
-
-
 def build(out: Path, machine: str, cache: str) -> None:
     """Make the wheel for a machine in ``out``; for "no" machine, the pure one."""
-    fixed = caches(cache)
+    fixed = {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
     if time := commit_time():
         fixed["SOURCE_DATE_EPOCH"] = time
-    # Zig would add checks that want a library of their own.
-    command = [] if machine == "no" else [*compiler(machine), "-fno-sanitize=all"]
+    command = []
+    if machine != "no":
+        command = [str(zig()), "-m", "ziglang", "cc", "-target", f"{TARGETS[machine]}-linux-musl"]
+        # Zig would add checks that want a library of their own.
+        command.append("-fno-sanitize=all")
     choice = {"SUNDOG_COMPILE": machine, "CC": shlex.join(command)}
     wheel = ["wheel", "--no-deps", "--wheel-dir", str(out), str(CHECKOUT)]
     install.pip(*wheel, environment=fixed | choice)
-
-
-def caches(cache: str) -> dict[str, str]:
-    """Return the variables that give Zig a directory for its caches."""
-    return {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
 
 
 def attempt(wheel: Path, directory: Path) -> None:

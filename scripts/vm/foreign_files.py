@@ -104,11 +104,10 @@ def _build(machine: str, out: Path) -> None:
 def _compile(target: Path, hardware: Hardware) -> Path:
     """Compile the programs of tests/notify/programs for the machine."""
     target.mkdir()
-    command = [*wheels.compiler(hardware.machine), *FLAGS]
     for name in COMPILED:
         source = CHECKOUT / "tests/notify/programs" / f"{name}.c"
         output = ["-o", str(target / name), str(source)]
-        install.run([*command, *output], wheels.caches(str(own("zig"))))
+        install.run([f"{hardware.gnu}-gcc", *FLAGS, *output])
     return target
 
 

@@ -52,7 +52,7 @@ exec switch_root /root /usr/local/sbin/vm-init
 def make(hardware: Hardware) -> Image:
     """Return the image of a machine; make it unless it is there. Raises WorkshopError."""
     sources = [Path(__file__), *HERE.glob("guest/*"), Path(bootstrap.__file__)]
-    version = digest(sources, repr(hardware), USER)
+    version = digest(sources, hardware.architecture, hardware.kernel, USER)
     return Image(image.kept(hardware.machine, version, partial(_make, hardware)), hardware)
 
 

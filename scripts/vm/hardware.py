@@ -10,7 +10,7 @@ class Hardware:
     """A kind of machine.
 
     ``architecture`` is Debian's name of it, ``kernel`` is Debian's package, and ``program`` and
-    ``package`` are QEMU's. ``console`` is the kernel's first serial line, and ``parameters`` are
+    ``package`` are QEMU's. ``gnu`` is the prefix of the programs of GCC. ``console`` is the kernel's first serial line, and ``parameters`` are
     further words of the kernel's command line.
     """
 
@@ -21,7 +21,14 @@ class Hardware:
     package: str
     options: tuple[str, ...]
     console: str
+    gnu: str
     parameters: tuple[str, ...] = ()
+
+    @property
+    def compiler(self) -> tuple[str, str]:
+        """Return Debian's packages of a C compiler for the machine, and of its C library."""
+        name = self.gnu.replace("_", "-")
+        return f"gcc-{name}", f"libc6-dev-{self.architecture}-cross"
 
 
 _ALL = (
@@ -33,6 +40,7 @@ _ALL = (
         package="qemu-system-x86",
         options=("-machine", "q35", "-cpu", "max"),
         console="ttyS0",
+        gnu="x86_64-linux-gnu",
         # On a busy machine, the kernel would find no timer within the time that it waits for one.
         parameters=("no_timer_check",),
     ),
@@ -44,6 +52,7 @@ _ALL = (
         package="qemu-system-arm",
         options=("-machine", "virt", "-cpu", "cortex-a57"),
         console="ttyAMA0",
+        gnu="aarch64-linux-gnu",
     ),
     Hardware(
         machine="s390x",
@@ -53,6 +62,7 @@ _ALL = (
         package="qemu-system-s390x",
         options=("-machine", "s390-ccw-virtio"),
         console="ttysclp0",
+        gnu="s390x-linux-gnu",
     ),
     Hardware(
         machine="ppc64le",
@@ -62,6 +72,7 @@ _ALL = (
         package="qemu-system-ppc",
         options=("-machine", "pseries", "-cpu", "power9", "-vga", "none"),
         console="hvc0",
+        gnu="powerpc64le-linux-gnu",
     ),
     Hardware(
         machine="riscv64",
@@ -71,6 +82,7 @@ _ALL = (
         package="qemu-system-riscv",
         options=("-machine", "virt"),
         console="ttyS0",
+        gnu="riscv64-linux-gnu",
     ),
 )
 HARDWARE = {each.machine: each for each in _ALL}

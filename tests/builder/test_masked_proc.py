@@ -44,10 +44,10 @@ for name in (b"bus", b"fs", b"irq", b"sys", b"sysrq-trigger"):
 DOCKERFILE = """\
 FROM bb
 RUN echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd
-RUN touch /a && chown 5:6 /a && mknod /c c 1 3 && mv /a /b
+RUN chmod 777 /srv && touch /a && chown 5:6 /a && mknod /c c 1 3 && mv /a /b
 RUN stat -c '%u:%g %F %n' /b /c; su user -c 'id -u; touch /tmp/u'; stat -c %u:%g /tmp/u
 USER 60:61
-RUN id -u; id -g; touch /tmp/y; stat -c %u:%g /tmp/y; chown 0 /tmp/y || echo refused
+RUN id -u; id -g; touch /srv/y; stat -c %u:%g /srv/y; chown 0 /srv/y || echo refused
 """
 SEEN = ["5:6 regular empty file /b", "0:0 character special file /c", "104", "104:106", "60", "61"]
 LEFT = ["60:61", "refused"]
@@ -69,7 +69,7 @@ def test_notify_works(workshop: Workshop, mode: str) -> None:
     assert "seccomp" not in said
     lines = said.splitlines()
     assert [line for line in lines if line in {*SEEN, *LEFT}] == [*SEEN, *LEFT], said
-    kept = workshop.ch_run("--notify", "img", "--", "stat", "-c", "%u:%g %F", "/b", "/c", "/tmp/y")
+    kept = workshop.ch_run("--notify", "img", "--", "stat", "-c", "%u:%g %F", "/b", "/c", "/srv/y")
     found = ["5:6 regular empty file", "0:0 character special file", "60:61 regular empty file"]
     assert kept.stdout.splitlines() == found
 
@@ -152,7 +152,7 @@ def test_in_podman(root_helper: RootHelper, busybox_tar: Path, tmp_path: Path) -
     script = f"""
         export CH_IMAGE_STORAGE=/var/tmp/storage HOME=/tmp USER=tester
         {ch_image} import {busybox_tar} bb && {ch_image} build --force=auto -t img {context} &&
-        {ch_run} --notify img -- stat -c '%u:%g %F' /b /c /tmp/y
+        {ch_run} --notify img -- stat -c '%u:%g %F' /b /c /srv/y
     """
     done = root_helper.in_podman(["sh", "-c", script], shared)
     said = done.stdout.decode()

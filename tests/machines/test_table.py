@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from tests.machines.conftest import Guest
     from tests.notify.table import Row
 
-BUSYBOX = [pytest.param(row, id=row.name) for row in ROWS if row.base == "busybox"]
+# i386 programs run on x86-64 alone.
+NATIVE = [row for row in ROWS if row.base == "busybox" and row.name != "32-bit-programs"]
 
 
-@pytest.mark.parametrize("row", BUSYBOX)
+@pytest.mark.parametrize("row", NATIVE, ids=[row.name for row in NATIVE])
 def test_prints_what_it_prints_for_real_root(guest: Guest, row: Row) -> None:
     expected = guest.as_root(row_script(row))
     assert guest.under_notify(row_script(row)) == expected
