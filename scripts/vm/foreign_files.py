@@ -31,10 +31,17 @@ PROGRAMS = Path("/opt/programs")
 TESTS = Path("/opt/tests")
 # Those of tests/notify/programs that every architecture has the system calls for.
 COMPILED = ("differ", "processes")
+SANDBOX = ("tests/__init__.py", "tests/notify")
 FLAGS = ("-std=gnu11", "-O1", "-static", "-pthread")
 # The tags of wheels that fit Debian, beside the machine's name.
-PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_31", "manylinux_2_39", "linux")
-PYTHON = (3, 13)  # the machine's
+PLATFORMS = (
+    "manylinux2014",
+    "manylinux_2_17",
+    "manylinux_2_28",
+    "manylinux_2_31",
+    "manylinux_2_39",
+    "linux",
+)
 
 
 def prepare(directory: Path, machine: str) -> None:
@@ -48,7 +55,7 @@ def prepare(directory: Path, machine: str) -> None:
         (directory / file.name).symlink_to(file)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as temporary:
         place = Path(temporary)
-        _install(place / "sundog", hardware)
+        _install(place / "sundog", hardware, foreign_image.python(made))
         _make_base(place / "busybox.tar", foreign_image.busybox(made))
         compiled = _compile(place / "programs", hardware)
         with tarfile.open(directory / "files.tar", "w") as tar:
@@ -56,7 +63,10 @@ def prepare(directory: Path, machine: str) -> None:
                 (place / "sundog", SUNDOG),
                 (place / "busybox.tar", BUSYBOX),
                 (compiled, PROGRAMS),
-                *((CHECKOUT / name, TESTS / name) for name in ("tests/__init__.py", "tests/notify")),
+                *(
+                    (CHECKOUT / name, TESTS / name)
+                    for name in ("tests/__init__.py", "tests/notify")
+                ),
             ):
                 tar.add(path, str(inside), filter=_as_root)
 
@@ -66,11 +76,10 @@ def given(directory: Path, machine: str) -> tuple[Image, Path]:
     return Image(directory, HARDWARE[machine]), directory / "files.tar"
 
 
-def _install(target: Path, hardware: Hardware) -> None:
+def _install(target: Path, hardware: Hardware, version: str) -> None:
     """Install the wheel and its needs as a virtual environment of the machine would have them."""
     build = functools.partial(_build, hardware.machine)
     wheel = install.kept_wheel(build, hardware.machine)
-    version = ".".join(map(str, PYTHON))
     tags = [f"--platform={each}_{hardware.machine}" for each in PLATFORMS]
     asked = ["--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
     site = target / "lib" / f"python{version}" / "site-packages"
@@ -115,5 +124,3 @@ def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
     return entry
-
-

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from scripts import install
 from scripts.bases import bootstrap
-from scripts.place import digest
+from scripts.place import WorkshopError, digest
 from scripts.vm import image
 from scripts.vm.image import HERE, USER, Image
 
@@ -30,6 +30,8 @@ PACKAGES = (
     "findutils", "grep", "gzip", "kmod", "libc-bin", "login", "mawk", "mount", "passwd",
     "perl-base", "procps", "python3", "sed", "tar", "util-linux",
 )  # fmt: skip
+# Debian's mirrors need not have all packages of every architecture at every moment.
+SUITES = (bootstrap.SUITE, "bookworm")
 SIZE = "3G"
 # What the initial RAM disk must have to mount the disk, as far as it is not in the kernel itself.
 MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "ext4")
@@ -61,17 +63,19 @@ def busybox(made: Image) -> Path:
     return made.directory / "busybox"
 
 
+def python(made: Image) -> str:
+    """Return the version of the machine's Python: major and minor."""
+    return (made.directory / "python").read_text()
+
+
 def _make(hardware: Hardware, directory: Path, made: Image) -> None:
     tarball, tree = directory / "root.tar", directory / "root"
-    left_out = [f"--dpkgopt=path-exclude=/usr/share/{each}" for each in bootstrap.LEFT_OUT]
-    image.run(
-        *("mmdebstrap", "--quiet", "--mode=root", "--variant=extract"),
-        f"--architectures={hardware.architecture}",
-        f"--include={','.join([*PACKAGES, hardware.kernel])}",
-        *(*left_out, bootstrap.SUITE, str(tarball), f"deb {_mirror()} {bootstrap.SUITE} main"),
-    )
+    _bootstrap(tarball, hardware)
     image.unpack(tarball, tree)
-    _configure(tree)
+    _merge_usr(tree)
+    (library,) = (tree / "usr/lib").glob("python3.*")
+    (made.directory / "python").write_text(library.name.removeprefix("python"))
+    _configure(tree, library)
     (kernel,) = (tree / "boot").glob("vmlinu[xz]-*")
     shutil.copyfile(kernel, made.kernel)
     shutil.copyfile(tree / "usr/bin/busybox", busybox(made))
@@ -81,6 +85,36 @@ def _make(hardware: Hardware, directory: Path, made: Image) -> None:
     image.run("depmod", "-b", str(tree), modules.name)
     _make_ram_disk(directory / "ram", made, modules)
     image.make_disk(made, tree, SIZE)
+
+
+def _bootstrap(tarball: Path, hardware: Hardware) -> None:
+    """Write the unpacked packages as a tarball; take the first suite that the mirror has whole."""
+    left_out = [f"--dpkgopt=path-exclude=/usr/share/{each}" for each in bootstrap.LEFT_OUT]
+    command = [
+        *("mmdebstrap", "--quiet", "--mode=root", "--variant=extract", "--format=tar"),
+        f"--architectures={hardware.architecture}",
+        f"--include={','.join([*PACKAGES, hardware.kernel])}",
+        *left_out,
+    ]
+    for suite in SUITES:
+        try:
+            image.run(*command, suite, str(tarball), f"deb {_mirror()} {suite} main")
+        except WorkshopError:
+            if suite == SUITES[-1]:
+                raise
+        else:
+            return
+
+
+def _merge_usr(tree: Path) -> None:
+    """Make /bin and its like links into /usr, which bookworm does in a script of a package."""
+    for name in ("bin", "lib", "lib64", "sbin"):
+        directory = tree / name
+        if directory.is_dir() and not directory.is_symlink():
+            (tree / "usr" / name).mkdir(exist_ok=True)
+            image.run("cp", "-a", f"{directory}/.", str(tree / "usr" / name))
+            shutil.rmtree(directory)
+            directory.symlink_to(f"usr/{name}")
 
 
 def _mirror() -> str:
@@ -95,7 +129,7 @@ def _mirror() -> str:
     return found[0]
 
 
-def _configure(tree: Path) -> None:
+def _configure(tree: Path, library: Path) -> None:
     """Do what the packages' own scripts would do, as far as the tests need it."""
     masters = tree / "usr/share/base-passwd"
     user = f"{USER}:x:1000:1000::/home/{USER}:/bin/bash\n"
@@ -115,10 +149,10 @@ def _configure(tree: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(HERE / "guest" / name, target)
         target.chmod(0o755)
-    (library,) = (tree / "usr/lib").glob("python3.*")
-    if library.name == "python{}.{}".format(*install.version(install.SYSTEM_PYTHON)):
+    version = tuple(map(int, library.name.removeprefix("python").split(".")))
+    if interpreter := install.pythons().get((version[0], version[1])):
         # Emulated, a command would compile for 20 s.
-        compiling = (str(install.SYSTEM_PYTHON), "-m", "compileall", "-q")
+        compiling = (str(interpreter), "-m", "compileall", "-q")
         image.run(*compiling, "--invalidation-mode=unchecked-hash", str(library))
 
 

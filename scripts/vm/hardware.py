@@ -10,8 +10,8 @@ class Hardware:
     """A kind of machine.
 
     ``architecture`` is Debian's name of it, ``kernel`` is Debian's package, and ``program`` and
-    ``package`` are QEMU's. ``gnu`` is the prefix of the programs of GCC. ``console`` is the kernel's first serial line, and ``parameters`` are
-    further words of the kernel's command line.
+    ``package`` are QEMU's. ``gnu`` is the prefix of the programs of GCC. ``console`` is the
+    kernel's first serial line, and ``parameters`` are further words of the kernel's command line.
     """
 
     machine: str

@@ -74,7 +74,7 @@ class Guest:
 def unpacked(tree: Path | PurePosixPath) -> str:
     """Return the script that unpacks the base image, and adds the test programs."""
     base, programs = foreign_files.BUSYBOX, foreign_files.PROGRAMS
-    return f"mkdir {tree} && tar -C {tree} -xpf {base} && cp {programs}/* {tree}/bin"
+    return f"mkdir -p {tree} && tar -C {tree} -xpf {base} && cp {programs}/* {tree}/bin"
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,9 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     try:
         guest = Guest(machine, time.monotonic() - started)
         machine.run("sh", "-c", unpacked(TREE), timeout=PATIENCE)
-        guest.run("sh", "-c", f"{unpacked(HOME / 'tree')} && mkdir context && echo hello >context/f")
+        guest.run(
+            "sh", "-c", f"{unpacked(HOME / 'tree')} && mkdir context && echo hello >context/f"
+        )
         guest.run("ch-image", "import", str(foreign_files.BUSYBOX), "base")
         yield guest
     finally:

@@ -212,7 +212,7 @@ def status_of(result: object) -> int:
 
 
 def stop_adopter(supervisor: int) -> None:
-    """Kill everything below this process, and end it; ``supervisor`` is as for ``kill_children``."""
+    """Kill everything below this process, and end it; see ``kill_children``."""
     kill_children(supervisor)
     os._exit(1)
 
