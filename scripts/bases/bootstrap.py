@@ -28,14 +28,18 @@ def needs() -> list[str]:
     return ["mmdebstrap"] if os.geteuid() == 0 else ["fakechroot", "fakeroot", "mmdebstrap"]
 
 
-def sources() -> list[str]:
-    """Return mmdebstrap's sources: this machine's own file, or the mirror in it."""
+def sources(architecture: str = "") -> list[str]:
+    """Return mmdebstrap's sources: this machine's own file, or the mirror in it.
+
+    Of another ``architecture`` only the suite itself is taken: its updates come later to mirrors.
+    """
     found = [*SOURCES.glob("sources.list.d/*.sources"), *SOURCES.glob("sources.list.d/*.list")]
     for path in [*sorted(found), SOURCES / "sources.list"]:
         text = path.read_text() if path.exists() else ""
         mirrors = re.findall(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(https?://\S*debian\S*)", text, re.M)
         if mirrors:
-            return [str(path)] if SUITE in text else [f"deb {mirrors[0]} {SUITE} main"]
+            is_own = SUITE in text and not architecture
+            return [str(path)] if is_own else [f"deb {mirrors[0]} {SUITE} main"]
     raise WorkshopError(f"no Debian mirror in {SOURCES}/sources.list or sources.list.d")
 
 
@@ -57,19 +61,22 @@ def bootstrap(
     hooks: Sequence[str] = (),
     environment: dict[str, str] | None = None,
     slim: bool = True,
+    architecture: str = "",
 ) -> None:
     """Write a userland's tarball; a slim one lacks documentation.
 
+    ``architecture`` is Debian's name of one that this machine can run, by default its own.
     Hooks are shell commands that get the tree's path as $1.
     """
     mode = "root" if os.geteuid() == 0 else "fakechroot"
     command = ["mmdebstrap", "--quiet", f"--mode={mode}", f"--variant={variant}", "--format=tar"]
+    command += [f"--architectures={architecture}"] if architecture else []
     command += [f"--include={','.join(include)}"] if include else []
     left_out = LEFT_OUT if slim else ()
     command += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in left_out]
     command += [f"--customize-hook={hook}" for hook in hooks]
     done = subprocess.run(
-        [*command, SUITE, str(out), *sources()],
+        [*command, SUITE, str(out), *sources(architecture)],
         env=os.environ | TOOLS | (environment or {}),
         cwd="/",
         stdin=subprocess.DEVNULL,

@@ -20,6 +20,12 @@ rm -f etc/hostname etc/resolv.conf
 """
 
 
-def make(out: Path) -> None:
+def make(out: Path, architecture: str = "") -> None:
     """Write the tarball."""
-    bootstrap(out, variant="apt", hooks=[HOOK], environment={"APT_SETTINGS": apt_settings()})
+    settings = {"APT_SETTINGS": apt_settings()}
+    bootstrap(out, variant="apt", hooks=[HOOK], environment=settings, architecture=architecture)
+
+
+def make_i386(out: Path) -> None:
+    """Write the tarball of a Debian of 32-bit programs."""
+    make(out, "i386")

@@ -30,6 +30,9 @@ MAKERS = {
     "alpine": Maker(alpine.NEEDS, ("alpine.py", "apk.py"), alpine.make),
     "busybox": Maker(busybox.NEEDS, ("busybox.py",), busybox.make),
     "debian": Maker(bootstrap.needs(), ("debian.py", "bootstrap.py"), debian.make),
+    "debian-i386": Maker(
+        [*bootstrap.needs(), "arch-test"], ("debian.py", "bootstrap.py"), debian.make_i386
+    ),
     "mpi": Maker(mpi.NEEDS, ("mpi.py", "bootstrap.py", "mpi/*"), mpi.make),
     "mpich": Maker(mpich.NEEDS, ("mpich.py",), mpich.make),
     "pacman": Maker(pacman.NEEDS, ("pacman.py", "bootstrap.py", "pacman/*"), pacman.make),

@@ -30,7 +30,7 @@ class PackageSet:
         return " && ".join(self.commands)
 
 
-def debian(name: str, *packages: str) -> PackageSet:
+def debian(name: str, *packages: str, base: str = "debian") -> PackageSet:
     """Return a set of Debian packages."""
     wanted = (*LOOKING, *packages)
     install = f"apt-get -y --no-install-recommends install {' '.join(wanted)}"
@@ -39,7 +39,7 @@ def debian(name: str, *packages: str) -> PackageSet:
         "apt-get -qq update",
         f"{install} >/dev/null",
     )
-    return PackageSet(name, "debian", commands, (*wanted, EMULATING))
+    return PackageSet(name, base, commands, (*wanted, EMULATING))
 
 
 PRIVILEGED = (
@@ -69,6 +69,12 @@ SETS = (
         "Debian, system",
         *("cron", "dbus", "exim4", "man-db", "munge", "rsync", "sudo", "systemd"),
         "wireshark-common",
+    ),
+    debian(
+        "Debian, 32-bit programs",
+        *("cron", "dbus", "exim4-daemon-light", "iputils-ping", "man-db", "openssh-server"),
+        *("postgresql", "sudo", "systemd", "wireshark-common"),
+        base="debian-i386",
     ),
     DNF,
     ZYPPER,

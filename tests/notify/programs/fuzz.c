@@ -1,11 +1,11 @@
 /* fuzz SEED SECONDS: throw emulated system calls with random arguments at the supervisor.
  *
- * Run it in an empty directory.  Several processes with threads make all notified calls: with good
- * and bad pointers, with open and closed descriptors, with any flags and lengths.  The processes
- * get signals and die, change their root and mount namespace, and execute each other.  In between
- * the program asks about files that no process changes, in two ways: by the notified call, and by
- * a statx that is not notified.  The two answers must agree.
- * The exit status is 0 if they did.
+ * Run it in an empty directory.  Several processes with threads make all notified calls, also by
+ * the i386 table: with good and bad pointers, with open and closed descriptors, with any flags and
+ * lengths.  The processes get signals and die, change their root and mount namespace, and execute
+ * each other.  In between the program asks about files that no process changes, in two ways: by the
+ * notified call, and by a statx that is not notified.  The two answers must agree.  The exit status
+ * is 0 if they did.
  *
  * Threads overwrite the paths of other threads, so a call may get any prefix of a path below, such
  * as "/dev".  If a call changes the mode of "/dev", the supervisor reports the new mode, which is
@@ -35,13 +35,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "i386.h"
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define WORKERS 3
+#ifdef MAP_32BIT
+#define LOW MAP_32BIT
+#else
+#define LOW 0
+#endif
 #define UNNOTIFIED (STATX_BASIC_STATS & ~(STATX_TYPE | STATX_MODE | STATX_UID | STATX_GID))
 
 static _Thread_local uint64_t state;
 static char *arena;       /* two readable pages, then none */
-static char *low;         /* a page below 4 GiB, for the 32-bit entry */
+static char *low;         /* a page below 4 GiB, for the i386 table */
 static volatile int *bad; /* shared: how many answers were wrong */
 
 static uint64_t random64(void)
@@ -153,10 +160,46 @@ static uint64_t size(void)
     return pick(12) ? sizes[pick(COUNT(sizes))] : random64() >> pick(64);
 }
 
+/* A call that has other numbers in the i386 table: of up to three generations. */
+static const struct {
+    int number, i386[3];
+} both[] = {
+    {SYS_stat, {195, 106, 18}}, {SYS_lstat, {196, 107, 84}}, {SYS_fstat, {197, 108, 28}},
+    {SYS_newfstatat, {300}}, {SYS_statx, {383}}, {SYS_getresuid, {209, 165}},
+    {SYS_getresgid, {211, 171}}, {SYS_getgroups, {205, 80}}, {SYS_setuid, {213, 23}},
+    {SYS_setgid, {214, 46}}, {SYS_setreuid, {203, 70}}, {SYS_setregid, {204, 71}},
+    {SYS_setresuid, {208, 164}}, {SYS_setresgid, {210, 170}}, {SYS_setfsuid, {215, 138}},
+    {SYS_setfsgid, {216, 139}}, {SYS_setgroups, {206, 81}}, {SYS_capget, {184}},
+    {SYS_capset, {185}}, {SYS_chown, {212, 182}}, {SYS_lchown, {198, 16}}, {SYS_fchown, {207, 95}},
+    {SYS_fchownat, {298}}, {SYS_chmod, {15}}, {SYS_fchmod, {94}}, {SYS_fchmodat, {306}},
+    {SYS_setxattr, {226}}, {SYS_lsetxattr, {227}}, {SYS_fsetxattr, {228}}, {SYS_getxattr, {229}},
+    {SYS_lgetxattr, {230}}, {SYS_fgetxattr, {231}}, {SYS_listxattr, {232}},
+    {SYS_llistxattr, {233}}, {SYS_flistxattr, {234}}, {SYS_removexattr, {235}},
+    {SYS_lremovexattr, {236}}, {SYS_fremovexattr, {237}}, {SYS_creat, {8}}, {SYS_mkdir, {39}},
+    {SYS_mkdirat, {296}}, {SYS_symlink, {83}}, {SYS_symlinkat, {304}}, {SYS_mknod, {14}},
+    {SYS_mknodat, {297}}, {SYS_open, {5}}, {SYS_openat, {295}}, {SYS_getsockopt, {365}},
+    {SYS_prctl, {172}}, {SYS_prlimit64, {340}}, {SYS_getrlimit, {191, 76}}, {SYS_setrlimit, {75}},
+    {SYS_getdents64, {220}}, {SYS_getdents, {141}}, {SYS_bind, {361}},
+    {SYS_getuid, {199, 24}}, {SYS_getegid, {202, 50}},
+    {452, {452}}, {463, {463}}, {464, {464}}, {465, {465}}, {466, {466}}, {SYS_openat2, {437}}};
+
+/* Make a call; a third of them by the i386 table, which has no more than five arguments here. */
+static void enter(int number, const uint64_t *a)
+{
+    unsigned narrow = pick(3) == 0;
+    for (unsigned i = 0; narrow && i < COUNT(both); i++)
+        if (both[i].number == number) {
+            int other = both[i].i386[pick(3)];
+            i386_call(other ? other : both[i].i386[0], a[0], a[1], a[2], a[3], a[4]);
+            return;
+        }
+    syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
 static void call(void)
 {
-#define S(number, ...) syscall(number, __VA_ARGS__)
-    switch (pick(62)) {
+#define S(number, ...) enter(number, (uint64_t[6]){__VA_ARGS__})
+    switch (pick(63)) {
     case 0: S(SYS_stat, path(), pointer(144)); break;
     case 1: S(SYS_lstat, path(), pointer(144)); break;
     case 2: S(SYS_fstat, fd(), pointer(144)); break;
@@ -246,6 +289,14 @@ static void call(void)
           pick(2) ? 2 + strlen(address + 2) + 1 : size());
         break;
     }
+    case 62: {
+        uint32_t *words = (uint32_t *)(arena + 256);
+        for (int i = 0; i < 6; i++)
+            words[i] = pick(3) ? pointer(64) : fd();
+        words[0] = fd();
+        i386_call(102, pick(2) ? 2 : 15, pick(8) ? (uint64_t)words : pointer(24), 0, 0, 0);
+        break;
+    }
     case 60: S(pick(2) ? SYS_getuid : SYS_getegid, 0); break;
     }
 }
@@ -310,6 +361,13 @@ static void compare(void)
         st.st_dev != makedev(plain.stx_dev_major, plain.stx_dev_minor) ||
         st.st_rdev != makedev(plain.stx_rdev_major, plain.stx_rdev_minor))
         wrong("struct stat", file);
+    /* struct stat64 of i386: mode, links, owner; the inode number is at its end. */
+    uint32_t *narrow = (uint32_t *)(low + 2048);
+    if (i386_call(196, (long)strcpy(low, file), (long)narrow, 0, 0, 0) == 0 &&
+        (narrow[4] != plain.stx_mode || narrow[5] != plain.stx_nlink ||
+         narrow[6] != plain.stx_uid || narrow[7] != plain.stx_gid ||
+         narrow[22] != (uint32_t)plain.stx_ino || narrow[11] != (uint32_t)plain.stx_size))
+        wrong("struct stat64", file);
     if (*bad != before)
         show("kernel", &plain), show("statx", &shown);
 }
@@ -389,9 +447,9 @@ int main(int argc, char **argv)
         return 0;
     uint64_t seed = strtoull(argv[1], NULL, 0);
     time_t end = time(NULL) + atoi(argv[2]);
-    arena = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    arena = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | LOW, -1, 0);
     mprotect(arena + 8192, 4096, PROT_NONE); /* the next mapping would fill an unmapped page */
-    low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | LOW, -1, 0);
     bad = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct rlimit limit = {64, 64};
     setrlimit(RLIMIT_NOFILE, &limit);

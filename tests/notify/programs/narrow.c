@@ -1,8 +1,8 @@
 /* narrow: make the calls of 32-bit programs, and print what they say.
  *
- * A 64-bit program that enters the kernel with "int $0x80" uses the i386 table.  All memory that it
- * passes is static, so it is below 4 GiB.  The layouts are written out: the compiler lays out a
- * structure of i386 otherwise here.  Run it in an empty directory, as root. */
+ * This is a 64-bit program.  All memory that it passes is static, so it is below 4 GiB.  The layouts
+ * are written out: the compiler lays out a structure of i386 otherwise here.  Run it in an empty
+ * directory, as root. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,22 +16,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "i386.h"
+
 #ifdef __x86_64__
 
 static unsigned char buffer[65536] __attribute__((aligned(16)));
 static char name[4096], other[4096];
 
-static long narrow(long number, long a, long b, long c, long d, long e)
-{
-    long result = number;
-    __asm__ volatile("int $0x80"
-                     : "+a"(result)
-                     : "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
-                     : "r8", "r9", "r10", "r11", "memory");
-    return (int)result;
-}
-
-#define CALL6(n, a, b, c, d, e, ...) narrow(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
+#define CALL6(n, a, b, c, d, e, ...) i386_call(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
 #define CALL(n, ...) CALL6(n, __VA_ARGS__, 0, 0, 0, 0, 0)
 
 static const char *at(const char *path) { return strcpy(name, path); }
@@ -65,8 +57,8 @@ static void stat64(const char *what, const char *path, long number, long first, 
 {
     struct stat st;
     memset(buffer, 0x55, sizeof buffer);
-    long result = number == 300 ? narrow(300, first, second, (long)buffer, AT_SYMLINK_NOFOLLOW, 0)
-                                : narrow(number, first, (long)buffer, 0, 0, 0);
+    long result = number == 300 ? i386_call(300, first, second, (long)buffer, AT_SYMLINK_NOFOLLOW, 0)
+                                : i386_call(number, first, (long)buffer, 0, 0, 0);
     if (result < 0) {
         say(what, result);
         return;
@@ -86,7 +78,7 @@ static void old_stat(const char *what, const char *path, long number, long first
 {
     struct stat st;
     memset(buffer, 0x55, sizeof buffer);
-    long result = narrow(number, first, (long)buffer, 0, 0, 0);
+    long result = i386_call(number, first, (long)buffer, 0, 0, 0);
     if (result < 0) {
         say(what, result);
         return;
