@@ -53,8 +53,8 @@ exec switch_root /root /usr/local/sbin/vm-init
 
 def make(hardware: Hardware) -> Image:
     """Return the image of a machine; make it unless it is there. Raises WorkshopError."""
-    sources = [Path(__file__), *HERE.glob("guest/*"), Path(bootstrap.__file__)]
-    version = digest(sources, hardware.architecture, hardware.kernel, USER)
+    sources = [Path(__file__), *HERE.glob("guest/*")]
+    version = digest(sources, hardware.architecture, hardware.kernel, USER, *bootstrap.LEFT_OUT)
     return Image(image.kept(hardware.machine, version, partial(_make, hardware)), hardware)
 
 
