@@ -86,8 +86,9 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     machine = Machine.start(image, directory, name=KIND, files=files)
     try:
         guest = Guest(machine, time.monotonic() - started)
-        # The sandbox shows the machine's own, and there is no network.
-        machine.run("touch", "/etc/resolv.conf")
+        # The sandbox shows the machine's own; there is no network, and no udev.
+        links = "for n in 0,stdin 1,stdout 2,stderr; do ln -s fd/${n%,*} /dev/${n#*,}; done"
+        machine.run("sh", "-c", f"touch /etc/resolv.conf; ln -s /proc/self/fd /dev/fd; {links}")
         machine.run("sh", "-c", unpacked(TREE), timeout=PATIENCE)
         guest.run(
             "sh", "-c", f"{unpacked(HOME / 'tree')} && mkdir context && echo hello >context/f"
