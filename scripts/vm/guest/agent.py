@@ -67,7 +67,7 @@ def serve(port: BinaryIO) -> None:
 
 
 def find() -> str:
-    """Return the name of the port's device; the kernel may learn of it after its driver is there."""
+    """Return the name of the port's device; it may appear after the driver."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         for port in PORTS.glob("*/name"):
