@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster bench conformance fidelity fidelity-more agent python
+.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster vm-test bench conformance fidelity fidelity-more agent python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -20,6 +20,8 @@ help:
 	@echo '             that share a store'
 	@echo 'make interruptions   interrupt each command at 200 moments, close its pipe after 0 to 200 bytes'
 	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
+	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
+	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
@@ -57,6 +59,10 @@ interruptions: python
 
 cluster: python
 	@$(RUN) scripts.check --machines -- -n0 --timeout=3600 tests/nfs $(ARGS)
+
+# -s: it shows what the machine is, and how long it took to start.
+vm-test: python
+	@$(RUN) scripts.check --machine $(or $(ARCH),aarch64) -- -s -n0 --timeout=3600 tests/machines $(ARGS)
 
 bench: python
 	@$(RUN) bench $(ARGS)

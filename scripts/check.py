@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from scripts import account, cluster, install, packages, references, root_helper
 from scripts.bases import makers
 from scripts.place import WorkshopError, copy_checkout
-from scripts.vm import image, prepared
+from scripts.vm import foreign_files, foreign_image, image, prepared
+from scripts.vm.hardware import FOREIGN, HARDWARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -161,6 +162,9 @@ def main() -> int:
     parser.add_argument(
         "--machines", action="store_true", help="no lint, but virtual machines for tests (root)"
     )
+    parser.add_argument(
+        "--machine", choices=FOREIGN, help="no lint, but a machine of that architecture (root)"
+    )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     options = parser.parse_args()
     try:
@@ -169,24 +173,34 @@ def main() -> int:
             needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(BASES)}
         if options.machines:
             needs |= {*image.NEEDS}
+        if options.machine:
+            hardware = HARDWARE[options.machine]
+            needs |= {*foreign_image.NEEDS, hardware.package, *hardware.compiler}
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
-        few = options.lint or options.machines
+        emulates = options.machines or options.machine
+        few = options.lint or emulates
         pythons = found[:1] if few else list(dict.fromkeys([found[0], found[-1]]))
         install.wheel()
         # Each of these jobs keeps one core busy.
         with workplace(user) as place, ThreadPoolExecutor() as pool:
-            making = [pool.submit(makers.base, name) for name in (() if options.lint else BASES)]
+            bases = () if options.lint or options.machine else BASES
+            making = [pool.submit(makers.base, name) for name in bases]
             venvs = list(pool.map(venv, pythons))
             # While lint checks types on one core, the other makes what tests compare with.
             keeping = pool.submit(compared, making)
-            passed = options.machines or lint(place, venvs[0])
+            passed = bool(emulates) or lint(place, venvs[0])
             keeping.result()
+            machines = place.path / "machines"
             if options.machines:
-                prepared.prepare(place.path / "machines", user)
-                os.environ["SUNDOG_MACHINES"] = str(place.path / "machines")
+                prepared.prepare(machines, user)
+            if options.machine:
+                foreign_files.prepare(machines, options.machine)
+                os.environ["SUNDOG_MACHINES_KIND"] = options.machine
+            if emulates:
+                os.environ["SUNDOG_MACHINES"] = str(machines)
             if not options.lint:
                 passed = test(place, venvs, options.arguments) and passed
     except WorkshopError as error:

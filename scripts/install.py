@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from scripts.place import CHECKOUT, WorkshopError, digest, own
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # python3-pip installs into any venv, so that no venv needs a pip of its own.
 NEEDS = ("python3", "python3-pip", "python3-venv")
@@ -54,12 +54,21 @@ def source_files() -> list[Path]:
 @functools.cache
 def wheel() -> Path:
     """Return the checkout's wheel, built by pip in an isolated environment."""
+
+    def build(out: Path) -> None:
+        pip("wheel", "--no-deps", "--wheel-dir", str(out), str(CHECKOUT))
+
+    return kept_wheel(build)
+
+
+def kept_wheel(build: Callable[[Path], None], *kind: str) -> Path:
+    """Return the checkout's wheel of a kind; unless it is there, build it into a directory."""
     names = (str(path.relative_to(CHECKOUT)) for path in sorted(source_files()))
-    directory = own("wheels") / digest(source_files(), *names)
+    directory = own("wheels") / digest(source_files(), *names, *kind)
     found = list(directory.glob("*.whl"))
     if not found:
         part = directory.with_name(f".{directory.name}.{os.getpid()}")
-        pip("wheel", "--no-deps", "--wheel-dir", str(part), str(CHECKOUT))
+        build(part)
         _replace(part, directory)
         found = list(directory.glob("*.whl"))
     return found[0]

@@ -56,22 +56,19 @@ def commit_time() -> str:
     return done.stdout.strip()
 
 
-def build(out: Path, compiler: Path, temporary: str) -> list[Path]:
-    """Make all wheels in ``out``; return them, the pure one last."""
-    choices = {
-        machine: [str(compiler), "-m", "ziglang", "cc", "-target", f"{target}-linux-musl"]
-        for machine, target in TARGETS.items()
-    }
-    fixed = {"ZIG_GLOBAL_CACHE_DIR": temporary, "ZIG_LOCAL_CACHE_DIR": temporary}
+def build(out: Path, machine: str, cache: str) -> None:
+    """Make the wheel for a machine in ``out``; for "no" machine, the pure one."""
+    fixed = {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
     if time := commit_time():
         fixed["SOURCE_DATE_EPOCH"] = time
-    for choice, command in (choices | {"no": []}).items():
+    command = []
+    if machine != "no":
+        command = [str(zig()), "-m", "ziglang", "cc", "-target", f"{TARGETS[machine]}-linux-musl"]
         # Zig would add checks that want a library of their own.
-        own_options = ["-fno-sanitize=all"] if command else []
-        environment = {"SUNDOG_COMPILE": choice, "CC": shlex.join([*command, *own_options])}
-        wheel = ["wheel", "--no-deps", "--wheel-dir", str(out), str(CHECKOUT)]
-        install.pip(*wheel, environment=fixed | environment)
-    return sorted(out.glob("*.whl"), key=lambda path: (path.stem.endswith("-any"), path.name))
+        command.append("-fno-sanitize=all")
+    choice = {"SUNDOG_COMPILE": machine, "CC": shlex.join(command)}
+    wheel = ["wheel", "--no-deps", "--wheel-dir", str(out), str(CHECKOUT)]
+    install.pip(*wheel, environment=fixed | choice)
 
 
 def attempt(wheel: Path, directory: Path) -> None:
@@ -117,12 +114,20 @@ def attempt(wheel: Path, directory: Path) -> None:
             )
 
 
+def is_pure(wheel: Path) -> bool:
+    """Tell whether a wheel fits every machine."""
+    return wheel.stem.endswith("-any")
+
+
 def main() -> int:
     """Make the wheels and put them into dist/; an exit status."""
     try:
         packages.require(NEEDS)
         with tempfile.TemporaryDirectory(prefix="sundog-wheels.", dir="/var/tmp") as temporary:
-            made = build(Path(temporary, "out"), zig(), f"{temporary}/zig")
+            out = Path(temporary, "out")
+            for machine in (*TARGETS, "no"):
+                build(out, machine, f"{temporary}/zig")
+            made = sorted(out.glob("*.whl"), key=lambda path: (is_pure(path), path.name))
             (tried,) = [path for path in made if f"_{TRIED}." in path.name]
             attempt(tried, Path(temporary, TRIED))
             (CHECKOUT / "dist").mkdir(exist_ok=True)

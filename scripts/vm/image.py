@@ -1,27 +1,37 @@
-"""The disk of a virtual machine: Debian with its cloud kernel, an NFS server and an NFS client.
+"""What a virtual machine starts from; here, the disk of the machines that have NFS.
 
-It is made once from this machine's own package sources, and kept. Only root can make it.
+That disk has Debian with its cloud kernel, an NFS server and an NFS client. It is made once from
+this machine's own package sources, and kept. Only root can make it.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.bases import bootstrap
+from scripts.packages import TOOLS
 from scripts.place import WorkshopError, digest, find, own
+from scripts.vm.hardware import X86_64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scripts.vm.hardware import Hardware
 
 HERE = Path(__file__).parent
-NEEDS = ("e2fsprogs", "mmdebstrap", "qemu-system-x86")
+NEEDS = ("e2fsprogs", "mmdebstrap", X86_64.package)
 PACKAGES = (
-    "charliecloud-runtime", "iproute2", "kmod", "linux-image-cloud-amd64", "nfs-common",
+    "charliecloud-runtime", "iproute2", "kmod", X86_64.kernel, "nfs-common",
     "nfs-kernel-server", "procps", "python3", "squashfs-tools",
 )  # fmt: skip
-SIZE = "3G"  # a file with holes
+SIZE = "3G"
 USER = "sundog"
 HOOK = """\
 install -m 755 "$GUEST/init" "$1/usr/local/sbin/vm-init"
@@ -36,6 +46,7 @@ class Image:
     """A directory with the files from which a virtual machine starts."""
 
     directory: Path
+    hardware: Hardware = X86_64
 
     @property
     def kernel(self) -> Path:
@@ -54,24 +65,38 @@ class Image:
 
 
 def make() -> Image:
-    """Return the image; make it unless it is there. Raises WorkshopError."""
+    """Return the image for NFS; make it unless it is there. Raises WorkshopError."""
     sources = [*HERE.glob("guest/*"), Path(bootstrap.__file__)]
-    name = f"nfs-{digest(sources, *PACKAGES, SIZE, USER, HOOK)}"
+    return Image(kept("nfs", digest(sources, *PACKAGES, SIZE, USER, HOOK), _make))
+
+
+def kept(kind: str, version: str, fill: Callable[[Path, Image], None]) -> Path:
+    """Return the directory of an image; make it unless it is there, and remove older versions.
+
+    ``fill`` gets a temporary directory, and the image whose files it makes.
+    """
+    name = f"{kind}-{version}"
     found = find("machines", name)
     if found is not None:
-        return Image(found)
+        return found
     started = time.monotonic()
     target = own("machines") / name
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part.") as directory:
         part = Path(directory, name)
         part.mkdir()
-        _make(Path(directory), Image(part))
+        fill(Path(directory), Image(part))
         part.rename(target)
-    for old in target.parent.glob("nfs-????????????"):
+    for old in target.parent.glob(f"{kind}-????????????"):
         if old != target:
             shutil.rmtree(old)
     print(f"  made {target} in {time.monotonic() - started:.0f} s", flush=True)
-    return Image(target)
+    return target
+
+
+def make_disk(image: Image, tree: Path, size: str) -> None:
+    """Make a disk, a file with holes, of the files in a tree."""
+    run("truncate", f"--size={size}", str(image.disk))
+    run("mke2fs", "-q", "-t", "ext4", "-d", str(tree), str(image.disk))
 
 
 def _make(directory: Path, image: Image) -> None:
@@ -83,17 +108,25 @@ def _make(directory: Path, image: Image) -> None:
         hooks=[HOOK],
         environment={"GUEST": str(HERE / "guest"), "USER": USER},
     )
-    tree.mkdir()
-    _run("tar", "-C", str(tree), "-xpf", str(tarball), "--xattrs-include=*", "--numeric-owner")
+    unpack(tarball, tree)
     for name, target in (("vmlinuz", image.kernel), ("initrd.img", image.initrd)):
         (file,) = (tree / "boot").glob(f"{name}-*")
         shutil.copyfile(file, target)
         target.chmod(0o644)
-    _run("truncate", f"--size={SIZE}", str(image.disk))
-    _run("mke2fs", "-q", "-t", "ext4", "-d", str(tree), str(image.disk))
+    make_disk(image, tree, SIZE)
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def unpack(tarball: Path, tree: Path) -> None:
+    """Unpack a tarball into a new directory, as root."""
+    tree.mkdir()
+    run("tar", "-C", str(tree), "-xpf", str(tarball), "--xattrs-include=*", "--numeric-owner")
+
+
+def run(*command: str, text: str = "", cwd: Path = Path("/")) -> None:
+    """Run a command, which gets a text. Raises WorkshopError if it fails."""
+    done = subprocess.run(
+        command, cwd=cwd, env=os.environ | TOOLS, input=text, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     if done.returncode:
         raise WorkshopError(f"{command[0]}: {done.stderr.strip()}")

@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
 BOOT = 400.0  # seconds; 20 on idle cores, and 4 with KVM
 MEMORY = "768M"
-# Of the kernel. On a busy machine, it would find no timer within the time that it waits for one.
-COMMAND_LINE = (
-    "root=/dev/vda rw quiet console=ttyS0 net.ifnames=0 no_timer_check init=/usr/local/sbin/vm-init"
-)
+# Of the kernel, beside those of the hardware.
+PARAMETERS = ("root=/dev/vda", "rw", "quiet", "net.ifnames=0", "init=/usr/local/sbin/vm-init")
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Done = subprocess.CompletedProcess[str]
 
@@ -68,8 +66,8 @@ class Machine:
         *,
         name: str,
         files: Path,
-        network: Sequence[str],
-        kvm: Path | None,
+        network: Sequence[str] = (),
+        kvm: Path | None = None,
     ) -> Machine:
         """Start a machine, and wait for its agent. Raises TimeoutError with the console's end.
 
@@ -77,17 +75,19 @@ class Machine:
         file of KVM, the processor is emulated.
         """
         directory.mkdir()
-        accelerator = ["-accel", f"kvm,device={kvm}", "-cpu", "host"] if kvm else []
+        hardware = image.hardware
+        accelerator = ["-accel", f"kvm,device={kvm}", "-cpu", "host"] if kvm else ["-accel", "tcg"]
+        parameters = [*PARAMETERS, f"console={hardware.console}", *hardware.parameters]
         path = directory / "agent"
         command = [
-            *("qemu-system-x86_64", "-machine", "q35", *(accelerator or ["-cpu", "max"])),
+            *(hardware.program, *hardware.options, *accelerator),
             *("-nodefaults", "-no-user-config", "-display", "none", "-m", MEMORY, "-smp", "1"),
             *("-serial", f"file:{directory / 'console'}"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-            *("-append", COMMAND_LINE),
+            *("-append", " ".join(parameters)),
             *("-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on"),
             *("-drive", f"file={files},format=raw,if=virtio,readonly=on"),
-            *("-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={path},server=on"),
+            *("-device", "virtio-serial", "-chardev", f"socket,id=agent,path={path},server=on"),
             *("-device", "virtserialport,chardev=agent,name=agent", *network),
         ]
         with (directory / "qemu").open("wb") as log:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sundog.container.root import DirectoryRoot, OverlayRoot
-from sundog.container.step import guarded, in_root, run_step, supervision_obstacle
+from sundog.container.step import guarded, in_root, pid_namespace_obstacle, run_step
 from sundog.container.step_mounts import TreeMount
 from sundog.container.step_plan import Step
 from sundog.errors import SundogError
@@ -117,7 +117,7 @@ from sundog.kernel.mounts import MS_BIND, mount
 from sundog.container.enter import enter_namespaces
 from sundog.container.root import DirectoryRoot
 from sundog.container.step import (
-    PidNamespaceRefused, Step, guarded, run_step, supervision_obstacle
+    PidNamespaceRefused, Step, guarded, pid_namespace_obstacle, run_step
 )
 enter_namespaces(0, 0)
 mount(b"/dev/null", b"/proc/version", None, MS_BIND, None)
@@ -126,7 +126,7 @@ step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b
 try:
     guarded(step, own_pids=True)
 except PidNamespaceRefused as error:
-    print(error, "/", supervision_obstacle())
+    print(error, "/", pid_namespace_obstacle())
 assert run_step(step) == 3
 """
 
@@ -150,8 +150,8 @@ def test_a_masked_proc_is_no_obstacle(busybox_tree: Path) -> None:
     assert alive.stdout == b""
 
 
-def test_supervision_is_possible() -> None:
-    assert supervision_obstacle() == ""
+def test_a_pid_namespace_is_possible() -> None:
+    assert pid_namespace_obstacle() == ""
 
 
 def test_an_interrupt_that_is_ignored_stays_so(busybox_tree: Path) -> None:
@@ -363,8 +363,6 @@ guarded(step, own_pids=sys.argv[2] == "True")
 def test_the_builders_death_ends_the_command(
     busybox_tree: Path, own_pids: bool, signo: int
 ) -> None:
-    if signo == signal.SIGKILL and not own_pids:
-        signo = signal.SIGINT  # only a PID namespace can do without both guards
     seconds = str(20_000 + os.getpid())  # no other process has it
     builder = subprocess.Popen(
         [sys.executable, "-c", KILLED, busybox_tree, str(own_pids), seconds],

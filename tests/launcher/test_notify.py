@@ -454,7 +454,7 @@ def test_yama_may_forbid_it(tmp_path: Path) -> None:
 
 
 def test_an_architecture_without_tables() -> None:
-    assert obstacle("s390x") == "no tables for the architecture s390x"
+    assert obstacle("mips64") == "no tables for the architecture mips64"
 
 
 def test_seccomp_as_well(ch_run: ChRun, tree: Path) -> None:

@@ -48,20 +48,27 @@ def permissions_name(seed: int, mode: str) -> str:
     return f"permissions-{seed}{mode and '-' + mode}.xz"
 
 
-def run_as_root(root: Path, script: str) -> str:
-    """Return the output of a script that runs as root in a chroot with its own /proc."""
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C",
+}
+
+
+def as_root(root: Path, script: str) -> list[str]:
+    """Return the words that run a script as root in a chroot with its own /proc."""
     # unshare(1) changes the propagation of "/", so "/" must be a mount point, as in a container.
     binds = f"mount --bind {root} {root} && mount --rbind /dev {root}/dev"
     mounts = f"{binds} && mount -t proc proc {root}/proc"
-    environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/root",
-        "LC_ALL": "C",
-    }
     chroot = ["setpriv", "--groups", "0", "chroot", str(root), "/bin/sh", "-c", script]
+    return ["unshare", "-m", "-p", "-f", "sh", "-c", f'{mounts} && exec "$@"', "sh", *chroot]
+
+
+def run_as_root(root: Path, script: str) -> str:
+    """Return the output of a script that runs as root in a chroot."""
     done = subprocess.run(
-        ["unshare", "-m", "-p", "-f", "sh", "-c", f'{mounts} && exec "$@"', "sh", *chroot],
-        env=environment,
+        as_root(root, script),
+        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

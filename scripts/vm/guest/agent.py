@@ -11,12 +11,14 @@ import json
 import pwd
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
 # A port of virtio has a name, but only udev makes a device file of that name.
 PORTS = Path("/sys/class/virtio-ports")
 NAME = "agent"
+PATIENCE = 120.0  # seconds
 
 
 def answer(order: dict[str, Any]) -> dict[str, Any]:
@@ -64,12 +66,21 @@ def serve(port: BinaryIO) -> None:
             threading.Thread(target=work, args=(json.loads(line),), daemon=True).start()
 
 
+def find() -> str:
+    """Return the name of the port's device; it may appear after the driver."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for port in PORTS.glob("*/name"):
+            if port.read_text().strip() == NAME:
+                return port.parent.name
+        time.sleep(0.1)
+    raise SystemExit(f"no port has the name {NAME}: {list(PORTS.glob('*'))}")
+
+
 def main() -> None:
     """Find the port, and serve."""
-    for port in PORTS.iterdir():
-        if (port / "name").read_text().strip() == NAME:
-            with open(f"/dev/{port.name}", "r+b", buffering=0) as stream:
-                serve(stream)
+    with open(f"/dev/{find()}", "r+b", buffering=0) as stream:
+        serve(stream)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from sundog.emulation.notify.seccomp.program import (
     ABSENT,
     FAKED,
     NOTIFIED,
+    READING,
     conditional_calls,
+    more_than_reading,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ def seccomp_profile(abi: NotifyAbi, listener: str, metadata: str) -> Json:
             _rule(names, "SCMP_ACT_NOTIFY", args=list(conditions))
             for conditions in product(*map(_alternatives, tests))
         ]
+    for call, argument in READING.items():
+        mask = more_than_reading(abi.large_file)
+        condition = {"index": argument, "value": mask, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+        rules.append(_rule(_names(abis, [call]), "SCMP_ACT_NOTIFY", args=[condition]))
     return {
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": [ARCHITECTURES[each.name] for each in abis],

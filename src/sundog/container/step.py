@@ -6,8 +6,9 @@ from the one before:
 
     builder ── guard, in new namespaces ── init, PID 1 of the container ── the command
 
-If a site refuses PID namespaces or a new /proc, the guard runs the command itself.  It adopts the
-processes that the command leaves behind, and kills until none is left.
+If a site refuses PID namespaces or a new /proc, init is no PID 1.  Without a supervisor, the guard
+is init itself.  Init adopts the processes that the command leaves behind, and kills until none is
+left.  It does so, too, if its parent dies.
 
 The command is not trusted.  It can neither trace guard and init nor look into them (PR_SET_DUMPABLE
 in prctl(2)).  They have none of the builder's descriptors.  They are in a user namespace above the
@@ -53,6 +54,7 @@ from sundog.kernel.process import (
     set_child_subreaper,
     set_dumpable,
     set_no_new_privs,
+    set_pdeathsig,
 )
 from sundog.wire.outcomes import NO_OUTCOME
 
@@ -68,20 +70,17 @@ if TYPE_CHECKING:
 
 
 def run_supervised(step: Step, emulation: "Emulation") -> "tuple[int, Supervised]":
-    """Run the command as ``run_step`` does, under a supervisor; also return its results.
-
-    Also raises PidNamespaceRefused, because the supervisor must see the container from outside.
-    """
+    """Run the command as ``run_step`` does, under a supervisor; also return its results."""
     from sundog.container.supervision import Supervised  # noqa: PLC0415 - other steps need none of it
 
-    status, supervised = guarded(step, own_pids=True, emulation=emulation)
+    status, supervised = guarded_anyhow(step, emulation)
     if supervised is None:
         raise SundogError("the command ended before its supervisor could answer it")
     return status, Supervised.unpack(supervised)
 
 
-def supervision_obstacle() -> str:
-    """Say why ``run_supervised`` would raise PidNamespaceRefused here; "" if it would not."""
+def pid_namespace_obstacle() -> str:
+    """Say why a RUN here has no PID namespace with a /proc of its own; "" if it has one."""
 
     def mount_proc(_tie: "Callable[[], None]") -> None:
         FreshProc().generate(mount_scratch())
@@ -106,10 +105,7 @@ def run_step(step: Step) -> int:
     When this returns or raises, nothing that the command started is alive.  Raises KernelError if
     the container can't be made, SundogError if the command can't be started.
     """
-    try:
-        status, _ = guarded(step, own_pids=True)
-    except PidNamespaceRefused:
-        status, _ = guarded(step, own_pids=False)
+    status, _ = guarded_anyhow(step)
     return status
 
 
@@ -133,6 +129,14 @@ def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T
 
     result: T = Child(inside).result()  # type: ignore[assignment]
     return result
+
+
+def guarded_anyhow(step: Step, emulation: "Emulation | None" = None) -> "tuple[int, object]":
+    """Do what ``guarded`` does, with a PID namespace if the site allows one."""
+    try:
+        return guarded(step, own_pids=True, emulation=emulation)
+    except PidNamespaceRefused:
+        return guarded(step, own_pids=False, emulation=emulation)
 
 
 def guarded(
@@ -164,26 +168,28 @@ def guarded(
         with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
             unshare(CLONE_NEWIPC)
         supervision = None if opened is None else opened.merge()
-        if not own_pids:
-            set_child_subreaper()
+        if supervision is None and not own_pids:
             return container(step, own_pids=False), None
         # The builder's signals must wait until the handlers know whom to tell.
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         gate = Gate()
         kept = [gate.read_end, *kept_ends(step, supervision)]
         init = Child(
-            lambda _tie: container(step, own_pids=True, supervision=supervision, gate=gate), kept
+            lambda _tie: container(step, own_pids=own_pids, supervision=supervision, gate=gate),
+            kept,
         )
         for fd in kept:
             os.close(fd)
         for signo in TOLD:
             signal.signal(signo, lambda number, _: os.kill(init.pid, number))
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, signal.SIGKILL))
+        # The kernel kills the rest with PID 1; otherwise init does it.
+        end = signal.SIGKILL if own_pids else signal.SIGTERM
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, end))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
         try:
             supervised = None if supervision is None else supervision.supervise(step.identity)
         except BaseException:
-            os.kill(init.pid, signal.SIGKILL)
+            os.kill(init.pid, end)
             init.wait()
             raise
         gate.open()
@@ -205,9 +211,9 @@ def status_of(result: object) -> int:
     return result
 
 
-def stop_guard() -> None:
-    """Kill everything below the guard, and end it."""
-    kill_children()
+def stop_adopter(supervisor: int) -> None:
+    """Kill everything below this process, and end it; see ``kill_children``."""
+    kill_children(supervisor)
     os._exit(1)
 
 
@@ -239,7 +245,13 @@ def container(
 
     The mounts stay until the ``gate`` is open, because a supervisor looks at their files.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_DFL if own_pids else lambda *_: stop_guard())
+    supervisor = 0 if supervision is None else os.getppid()
+    if own_pids:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    else:
+        set_child_subreaper()
+        signal.signal(signal.SIGTERM, lambda *_: stop_adopter(supervisor))
+        set_pdeathsig(signal.SIGTERM)  # SIGKILL would leave the processes alone
     clear_command_line()
     plan = step_plan(step, own_pids=own_pids)
     directory, operations = plan.mount(ignore)
@@ -261,7 +273,7 @@ def container(
         if own_pids:
             kill_namespace()
         else:
-            kill_children()
+            kill_children(supervisor)
     if answer:
         opened(answer)
     if gate is not None:
@@ -357,10 +369,13 @@ def kill_namespace() -> None:
             return
 
 
-def kill_children() -> None:
-    """Kill and reap all descendants of this process, which adopts orphans among them."""
+def kill_children(supervisor: int) -> None:
+    """Kill and reap all descendants of this process, which adopts orphans among them.
+
+    ``supervisor`` is another process of their user namespace, which is spared; 0 is none.
+    """
     proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    kill_members(proc, {os.getpid()})
+    kill_members(proc, {os.getpid(), supervisor})
     os.close(proc)
     while True:
         try:

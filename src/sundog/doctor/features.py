@@ -7,7 +7,7 @@ import os
 
 from sundog.container.enter import enter_namespaces, mount_scratch
 from sundog.container.features import try_overlay, try_squash, try_tmpfs_xattrs
-from sundog.container.step import supervision_obstacle
+from sundog.container.step import pid_namespace_obstacle
 from sundog.doctor.outcome import Check, NotHere, for_administrator
 from sundog.emulation.notify.seccomp.trial import (
     NO_ATTACH,
@@ -76,12 +76,12 @@ def _notify() -> str:
 
 
 def _pid_namespace() -> str:
-    reason = supervision_obstacle()
+    reason = pid_namespace_obstacle()
     if reason:
         raise SundogError(
             reason,
-            "RUN works without one, but sees the processes of the host; --force=notify is "
-            "impossible; in a container: start that container with --security-opt unmask=ALL",
+            "RUN works without one, but sees the processes of the host; in a container: start that "
+            "container with --security-opt unmask=ALL",
         )
     return ""
 

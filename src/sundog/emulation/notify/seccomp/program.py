@@ -189,6 +189,7 @@ def supervised_block(
     """Return the source that decides for a supervised ABI; it also notifies all of ``more``.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
+    x32 has the architecture of x86-64.
     """
     name = abi.name
     verdicts = {
@@ -204,6 +205,15 @@ def supervised_block(
         decided += [(number, "fake") for number in syscall_numbers(SYNC_CALLS, abi).values()]
     others, decide = f"others {name}", f"decide {name}"
     source = [compare(abi.arch, decide), jump(others), label(decide), load(DATA_NR)]
+    for sibling in SYSCALL_ABIS:
+        if sibling.arch == abi.arch and sibling.number_bit:
+            own = f"no {sibling.name}"
+            source += [
+                bitwise_and(sibling.number_bit),
+                compare(0, own),
+                jump(f"sibling {name}"),
+                *(label(own), load(DATA_NR)),
+            ]
     for start in range(0, len(decided), MAX_COMPARES):
         source += decisions(decided[start : start + MAX_COMPARES], f"{name} {start}")
     for call, tests in conditional_calls(notify_abi).items():
@@ -212,7 +222,12 @@ def supervised_block(
         if call in READING:
             source += reading_call(abi, call, numbers.get(call, []), notify_abi.large_file)
         source += tested_call(abi, call, numbers.get(call, []), tests)
-    return [*source, verdict(SECCOMP_RET_ALLOW), label(others)]
+    return [
+        *source,
+        verdict(SECCOMP_RET_ALLOW),
+        *(label(f"sibling {name}"), load(DATA_ARCH)),
+        label(others),
+    ]
 
 
 def decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
@@ -243,13 +258,18 @@ def reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> li
         jump(other),
         label(read),
         load(low_word(READING[call], abi)),
-        bitwise_and(ALL_BITS & ~(large_file | os.O_NOCTTY)),
+        bitwise_and(more_than_reading(large_file)),
         compare(os.O_RDONLY, notify),
         load(DATA_NR),
         jump(other),
         *(label(notify), verdict(SECCOMP_RET_USER_NOTIF)),
         label(other),
     ]
+
+
+def more_than_reading(large_file: int) -> int:
+    """Return the flags of open(2) without those with which a file is only read."""
+    return ALL_BITS & ~(large_file | os.O_NOCTTY)
 
 
 def tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]) -> list[Line]:
