@@ -5,7 +5,8 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster bench conformance fidelity fidelity-more python
+.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster bench conformance fidelity fidelity-more \
+    fidelity-programs python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -24,6 +25,8 @@ help:
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'
+	@echo 'make fidelity-programs  run 350 scripts as real root and under root emulation, compare what they'
+	@echo '             print and make, and write docs/programs.md (root; ARGS=--long for more)'
 
 demo: python
 	@$(RUN) scripts.demo
@@ -68,6 +71,9 @@ fidelity: python
 
 fidelity-more: python
 	@$(RUN) scripts.fidelity --more
+
+fidelity-programs: python
+	@$(RUN) scripts.programs $(ARGS)
 
 # A minimal Debian has no Python.
 python:
