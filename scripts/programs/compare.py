@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from scripts.programs.rows import Row
 
 
+LACKING = ": command not found"  # the row asks for a program that the image lacks
+
+
 class Kind(enum.Enum):
     """The verdicts; the value is the word that is printed."""
 
@@ -41,7 +44,7 @@ def judge(row: Row, real: Result, emulated: Result) -> Verdict:
     found = tuple(line for line in lines if not line.startswith("@@"))
     if found:
         return Verdict(row, Kind.DOCUMENTED if row.options["differs"] else Kind.DIFFERS, found)
-    if real.status != int(row.options["status"]):
+    if real.status != int(row.options["status"]) or LACKING in real.output:
         return Verdict(row, Kind.ALIKE, tuple(_lines(real)[-12:]))
     return Verdict(row, Kind.EQUAL)
 

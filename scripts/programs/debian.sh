@@ -4,6 +4,7 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount --rbind -o ro /sys sys
 export DEBIAN_FRONTEND=noninteractive
+echo force-unsafe-io >etc/dpkg/dpkg.cfg.d/quick
 echo 'postfix postfix/main_mailer_type select Local only' >root/answers
 echo 'postfix postfix/mailname string programs.example' >>root/answers
 install_() { chroot . apt-get -qq -y --no-install-recommends install "$@" >/dev/null; }
@@ -133,28 +134,29 @@ done
 chroot . groupadd project
 
 # A mirror of what debootstrap needs, and packages to install
-debootstrap --variant=minbase --no-check-gpg --download-only trixie srv/part "$(
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        grep -Eo 'https?://[^ ]*/debian/?( |$)' | head -n 1)" >/dev/null
-chroot . apt-get -qq --no-install-recommends --download-only -y install \
-    man-db munge ntpsec tor >/dev/null
 pool=srv/debian/pool
 lists=srv/debian/dists/trixie/main/binary-$(dpkg --print-architecture)
 mkdir -p "$pool" "$lists"
-mv srv/part/var/cache/apt/archives/*.deb var/cache/apt/archives/*.deb "$pool"
+chroot . apt-get clean
+chroot . apt-get -qq --no-install-recommends --download-only -y install \
+    man-db munge ntpsec tor >/dev/null
+mv var/cache/apt/archives/*.deb "$pool"
+mirror=$(grep -Ehos 'https?://[^ ]*/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d/* |
+    head -n 1)
+debootstrap --variant=minbase --no-check-gpg --download-only trixie srv/part "$mirror" >/dev/null
+cp srv/part/var/cache/apt/archives/*.deb "$pool"
 rm -rf srv/part
-(cd srv/debian && dpkg-scanpackages -m pool >"../../$lists/Packages" 2>/dev/null)
+cd srv/debian
+dpkg-scanpackages -m pool >"../../$lists/Packages" 2>/dev/null
+cd dists/trixie
 {
     printf 'Suite: trixie\nCodename: trixie\nComponents: main\n'
     printf 'Architectures: %s\nSHA256:\n' "$(dpkg --print-architecture)"
-    cd srv/debian/dists/trixie
     for file in main/*/Packages; do
-        set -- $(sha256sum "$file")
-        printf ' %s %s %s\n' "$1" "$(stat -c %s "$file")" "$file"
+        printf ' %s %s %s\n' "$(sha256sum "$file" | cut -d' ' -f1)" "$(stat -c %s "$file")" "$file"
     done
-    cd ../../../..
-} >"srv/debian/dists/trixie/Release.new"
-mv srv/debian/dists/trixie/Release.new srv/debian/dists/trixie/Release
-rm -rf var/lib/apt/lists/* etc/apt/sources.list.d/*
+} >Release
+cd "$1"
+rm -rf var/lib/apt/lists/* etc/apt/sources.list.d/* etc/dpkg/dpkg.cfg.d/quick
 echo 'deb [trusted=yes] file:/srv/debian trixie main' >etc/apt/sources.list
 chroot . apt-get clean

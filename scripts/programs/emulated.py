@@ -15,7 +15,7 @@ from scripts import account, install
 from scripts.place import WorkshopError
 from scripts.programs import inside
 from scripts.programs.images import PATH
-from scripts.programs.real import MARGIN
+from scripts.programs.real import ALONE, MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from scripts.programs.rows import Row
 
 USER = "sundog"
+# As real root's side: alone. What follows runs as the user $1.
+SETUP = """
+set -e; user=$1; shift
+mount -t proc proc /proc
+ip link set lo up
+exec setpriv --reuid="$user" --regid="$user" --init-groups env -i "$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,11 @@ class Runner:
             shutil.rmtree(directory)
 
     def _call(self, command: Sequence[str], limit: int) -> str:
-        """Return the output of a command of Sundog's; raise WorkshopError if there is none."""
+        """Return the output of a command of Sundog's; raise WorkshopError if an import fails."""
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        setup = ["sh", "-c", SETUP, "sh", self.user.name, *variables]
         done = subprocess.run(
-            command,
-            env=dict(self.environment),
+            [*ALONE, *setup, *command],
             cwd=self.place,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -90,9 +98,6 @@ class Runner:
             text=True,
             errors="backslashreplace",
             timeout=limit,
-            user=self.user.uid,
-            group=self.user.gid,
-            extra_groups=self.user.groups,
             umask=0o022,
             check=False,
         )

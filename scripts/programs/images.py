@@ -15,7 +15,7 @@ from pathlib import Path
 from scripts.bases import makers
 from scripts.place import WorkshopError, atomically, digest, find, own
 
-NEEDS = ("debootstrap", "dpkg-dev", "util-linux")
+NEEDS = ("debootstrap", "dpkg-dev", "iproute2", "util-linux")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HERE = Path(__file__).parent
 RECIPES = {"debian": HERE / "debian.sh", "rpm": HERE / "rpm.sh"}

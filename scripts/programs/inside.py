@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 BEGIN = "=== the row begins"
 END = "=== the row ends with status "
+LISTED = "=== the list ends"
 # No row makes files elsewhere, unless its key `look` says so. Of the root, only its own entries.
 PLACES = ("/w", "/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr/local", "/var")
 
@@ -20,7 +21,8 @@ umask 022; mkdir -p /w; cd /w; touch /.begin; sleep 0.02
 echo '{BEGIN}'
 timeout --kill-after=5 "$2" bash -euc "$1" row </dev/null 2>&1
 echo; echo '{END}'$?
-exec python3 -c "$4" {" ".join(PLACES)} $3
+python3 -c "$4" {" ".join(PLACES)} $3
+echo '{LISTED}'
 """
 
 LISTER = r"""
@@ -82,5 +84,6 @@ def read(text: str) -> Result:
     output, ended, rest = rest.rpartition(f"\n{END}")
     if not begun or not ended:
         return Result(text, None)
-    status, _, made = rest.partition("\n")
+    status, _, rest = rest.partition("\n")
+    made, _, _ = rest.partition(LISTED)
     return Result(output.rstrip("\n"), int(status), tuple(made.splitlines()))

@@ -26,6 +26,7 @@ RULES = (
 PATHS = (
     (r"^/tmp/[\w.-]*\w{6}(?=[/ ])", "/tmp/NAME", "temporary names"),
     (r"^(/.*[.-])\d+(?=[/ ]\S* )", r"\1NUMBER", "process numbers and times in names"),
+    (r"(user\.librepo\.checksum\.mtime=)\w+", r"\1TIME", "times"),
 )
 COVERED = re.compile(r"^/(?:ch|mnt|dev|proc|sys|etc/(?:hosts|resolv\.conf|machine-id))[/ ]")
 _RULES = [(re.compile(pattern, re.MULTILINE), word) for pattern, word, _ in RULES]

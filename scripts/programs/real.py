@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SOURCES = (HERE / "inside.py", HERE / "real.py")
 MARGIN = 60  # seconds for what comes before and after the script
+# A row sees the processes, ports and IPC objects of no other row, on both sides.
+ALONE = ("unshare", "--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child")
 
 # $1 is the tree, $2 an empty directory, the rest is the command. As in `ch-run -W`: an overlay in
-# memory, a /tmp of its own, the host's /dev and /sys, its network names. A network of its own keeps
-# both sides' ports apart.
+# memory, a /tmp of its own, the host's /dev and /sys, its network names.
 SETUP = r"""
 set -e; tree=$1; place=$2; shift 2
 mount -t tmpfs -o mode=755 tmpfs "$place"
@@ -63,13 +64,12 @@ def run(row: Row, image: Image) -> inside.Result:
 
 
 def _run(row: Row, image: Image, command: list[str]) -> inside.Result:
-    unshare = ["unshare", "--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child"]
     environment = ["/usr/bin/env", "-i", "HOME=/root", "LANG=C.UTF-8", f"PATH={PATH}"]
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="programs.") as place:
         setup = ["sh", "-c", SETUP, "sh", str(image.tree), place]
         try:
             done = subprocess.run(
-                [*unshare, *setup, *environment, *command],
+                [*ALONE, *setup, *environment, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

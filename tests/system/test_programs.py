@@ -1,4 +1,4 @@
-"""The comparison of `make fidelity-programs` is not blind, and its rules hide only what they say."""
+"""The comparison of `make fidelity-programs` is not blind; its rules hide only what they say."""
 
 from __future__ import annotations
 
@@ -100,6 +100,6 @@ def test_all_rows_are_shell_and_have_names_of_their_own() -> None:
 
 
 def test_the_result_is_found_between_other_lines() -> None:
-    text = f"warning\n{inside.BEGIN}\none\n\n{inside.END}3\n{MADE}\n"
+    text = f"warning\n{inside.BEGIN}\none\n\n{inside.END}3\n{MADE}\n{inside.LISTED}\nmore\n"
     assert inside.read(text) == Result("one", 3, (MADE,))
     assert inside.read("no image").status is None

@@ -3,7 +3,6 @@
 ## debootstrap
 ## where: RUN
 ## seconds: 400
-## look:
 debootstrap --no-check-gpg --variant=minbase trixie /w/tree file:///srv/debian >/tmp/log 2>&1 || {
     tail -n 20 /tmp/log
     cat /w/tree/debootstrap/debootstrap.log | tail

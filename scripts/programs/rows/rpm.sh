@@ -51,7 +51,8 @@ rpm -i --nodeps "$f"
 rpm -ql priv-dev | xargs stat -c '%n %F %a %U:%G %t:%T'
 rpm -V --nodeps priv-dev && echo verified
 cd /
-rpm -ql priv-dev | cpio -o --quiet -H newc | cpio -tv --quiet | awk '{print $1,$3,$4}'
+tar -cf /w/a $(rpm -ql priv-dev) 2>/dev/null
+tar --numeric-owner -tvf /w/a | awk '{print $1,$2,$3,$NF}'
 ## rpm-caps
 ## image: rpm
 f=$(find /srv/repo -name 'priv-caps*.rpm')
@@ -74,9 +75,9 @@ f=$(find /srv/repo -name 'priv-*.rpm' | sort | grep -E 'owner|hard|caps|dev')
 rpm --root /w/r --initdb
 rpm --root /w/r -i --nodeps --noscripts $f 2>&1 | sort | head -n 20
 find r \( -type c -o -type b -o ! -user root -o -perm /6000 \) -printf '%P %y %m %u:%g\n' | sort
-## rpm-database-rebuild
+## rpm-database
 ## image: rpm
-rpm --rebuilddb
+rpm --initdb
 find /var/lib/rpm -printf '%P %m %u:%g\n' | sort
 chown -R bin /var/lib/rpm
 rpm -qa | wc -l
