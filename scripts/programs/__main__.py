@@ -84,7 +84,7 @@ def main() -> int:
                 "only root can run the rows as real root: run this as root\n"
                 "hint: the other side of each row is run by an ordinary user all the same"
             )
-        bases = sorted({row.options["image"] for row in rows})
+        bases = sorted({images.BASES[row.options["image"]] for row in rows})
         needs = {*account.NEEDS, *install.NEEDS, *images.NEEDS, *makers.needs(bases)}
         packages.require(sorted(needs))
         place = options.storage or Path(tempfile.mkdtemp(prefix="sundog-rows.", dir="/var/tmp"))

@@ -17,13 +17,13 @@ from scripts.place import WorkshopError, atomically, digest, find, own
 
 NEEDS = ("debootstrap", "dpkg-dev", "iproute2", "util-linux")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-HERE = Path(__file__).parent
-RECIPES = {"debian": HERE / "debian.sh", "rpm": HERE / "rpm.sh"}
+RECIPES = Path(__file__).parent / "recipes"
+BASES = {"debian": "debian", "postgresql": "debian", "rpm": "rpm"}  # by image
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its base's name: a tarball with owners, and the same as a directory of root's."""
+    """An image by its recipe's name: a tarball with owners, and the same as a directory of root's."""
 
     name: str
     tarball: Path
@@ -32,9 +32,9 @@ class Image:
 
 def make(name: str) -> Image:
     """Return an image; make it now, as root, unless it is kept."""
-    base = makers.base(name)
-    recipe = RECIPES[name]
-    identity = digest([recipe], makers.tarball(name))
+    base = makers.base(BASES[name])
+    recipe = RECIPES / f"{name}.sh"
+    identity = digest([recipe], makers.tarball(BASES[name]))
     tarball = own("bases") / f"programs-{name}-{identity}.tar"
     tree = own("trees") / f"programs-{name}-{identity}"
     if find("bases", tarball.name) is None:
