@@ -32,13 +32,12 @@ class Image:
 
 def make(name: str) -> Image:
     """Return an image; make it now, as root, unless it is kept."""
-    base = makers.base(BASES[name])
     recipe = RECIPES / f"{name}.sh"
     identity = digest([recipe], makers.tarball(BASES[name]))
     tarball = own("bases") / f"programs-{name}-{identity}.tar"
     tree = own("trees") / f"programs-{name}-{identity}"
     if find("bases", tarball.name) is None:
-        _build(base, recipe, tarball)
+        _build(makers.base(BASES[name]), recipe, tarball)
     if not tree.exists():
         part = tree.with_name(f".{tree.name}.{os.getpid()}")
         part.mkdir(mode=0o755)

@@ -20,7 +20,7 @@ RUNNER = rf"""
 umask 022; mkdir -p /w; cd /w; touch /.begin; sleep 0.02
 echo '{BEGIN}'
 timeout --kill-after=5 "$2" bash -euc "$1" row </dev/null 2>&1
-echo; echo '{END}'$?
+status=$?; echo; echo '{END}'$status
 python3 -c "$4" {" ".join(PLACES)} $3
 echo '{LISTED}'
 """

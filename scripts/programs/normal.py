@@ -10,10 +10,11 @@ DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +)?"
 RULES = (
     (rf"\b{DAY}{MONTH}[a-z]* +\d\d?\b(?:,? +\d{{4}}\b)?", "DATE", "times"),
     (rf"\b{DAY}\d\d? {MONTH} \d{{4}}\b", "DATE", "times"),
-    (r"\b20\d\d([-/.])\d\d\1\d\d", "DATE", "times"),
-    (r"\b\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?\b", "TIME", "times"),
+    (r"\b20\d\d([-/.])\d\d\1\d\d(?:T\d\d:\d\d:\d\d)?", "DATE", "times"),
+    (r"(?<=DATE )\d\d:\d\d\b(?!:)", "TIME", "times"),  # elsewhere, it may be owner and group
+    (r"\b\d\d?:\d\d:\d\d(?:\.\d+)?\b", "TIME", "times"),
     (r"\b1[789]\d{8}(?:\.\d+)?\b", "SECONDS", "times"),
-    (r"\b\d+(?:\.\d+)? ?(?:ms|seconds|sec|s)\b", "DURATION", "times"),
+    (r"\b\d+(?:\.\d+ ?(?:ms|sec|s)| ?ms| ?seconds)\b", "DURATION", "times"),
     (r"(?i)\b(pid[ :=]+)\d+", r"\1PID", "process numbers"),
     (r"(?<=[\w)])\[\d+\](?=:)", "[PID]", "process numbers"),
     (r"^\w+: line \d+: +\d+ ", "PID ", "process numbers"),
@@ -24,7 +25,10 @@ RULES = (
 )
 # Paths that only one side makes, or that have another name each time.
 PATHS = (
-    (r"^/tmp/[\w.-]*\w{6}(?=[/ ])", "/tmp/NAME", "temporary names"),
+    (r"(?<=/tmp/)[\w.-]*\w{6}(?=[/ ])", "NAME", "temporary names"),
+    (r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d", "TIME", "times"),
+    (r"(?<=/)[0-9a-f]{2}(?= d |/[0-9a-f]{36})", "HH", "digests of contents with times"),
+    (r"(?<=[/_])[0-9a-f]{36,64}\b", "DIGEST", "digests of contents with times"),
     (r"^(/.*[.-])\d+(?=[/ ]\S* )", r"\1NUMBER", "process numbers and times in names"),
     (r"(user\.librepo\.checksum\.mtime=)\w+", r"\1TIME", "times"),
 )

@@ -43,7 +43,7 @@ for name in hosts resolv.conf; do
     mount --bind "/etc/$name" "etc/$name"
 done
 ip link set lo up
-exec chroot . "$@"
+exec chroot --groups=0 . "$@"
 """
 
 

@@ -121,7 +121,7 @@ getent passwd | wc -l
 systemd-sysusers --cat-config | grep -c '^u' >/dev/null
 stat -c '%a %U:%G' /etc/shadow
 ## tmpfiles-forms
-printf 'd /w/d 2770 alice project\nf /w/d/f 0640 bob - - text\nL /w/l - - - - d/f\np /w/p 0600 alice\nc /w/c 0660 root project - 1:3\nb /w/b 0600 root - - 7:9\nZ /w/d - - project\nC /w/h - - - - /etc/skel\na+ /w/d/f - - - - u:alice:r\nt /w/d/f - - - - user.k=v\n' >c.conf
+printf 'd /w/d 2770 alice project\nf /w/d/f 0640 alice - - text\nL /w/l - - - - d/f\np /w/p 0600 alice\nc /w/c 0660 root project - 1:3\nb /w/b 0600 root - - 7:9\nZ /w/d - - project\nC /w/h - - - - /etc/skel\na+ /w/d/f - - - - u:alice:r\nt /w/d/f - - - - user.k=v\n' >c.conf
 systemd-tmpfiles --create /w/c.conf
 find . -printf '%P %y %m %u:%g %l\n' | sort
 getfacl -n d/f
@@ -135,7 +135,7 @@ printf 'd /w/d 0755 alice - 1d\nr /w/gone\nR /w/tree\n' >c.conf
 mkdir -p tree/x
 touch gone
 chown -R bob tree
-systemd-tmpfiles --clean --remove --create c.conf
+systemd-tmpfiles --clean --remove --create /w/c.conf
 find . | sort
 stat -c %U d
 ## tmpfiles-system
@@ -143,7 +143,7 @@ systemd-tmpfiles --create --exclude-prefix=/dev --exclude-prefix=/proc --exclude
 find /run /var/log -maxdepth 2 -printf '%p %y %m %u:%g\n' | grep -v pid | sort
 ## tmpfiles-copy-host
 printf 'C /w/hosts - - - - /etc/hosts\nC /w/version - - - - /proc/version\n' >c.conf
-systemd-tmpfiles --create c.conf
+systemd-tmpfiles --create /w/c.conf
 stat -c '%n %a %u:%g' /w/hosts /w/version
 ## nologin-shells
 su -s /usr/sbin/nologin alice || echo "status $?"

@@ -34,20 +34,22 @@ busybox cpio -id <a 2>/dev/null
 busybox stat -c %U s/f
 busybox install -o bob -g project -m 4711 s/f g
 busybox stat -c '%U:%G %a' g
-## busybox-users
-busybox adduser -D -u 4000 bb
-busybox addgroup -g 4001 gg
-busybox addgroup bb gg
-busybox id bb
-busybox deluser bb
-busybox delgroup gg
-stat -c '%n %a %U:%G' /etc/passwd /etc/shadow /etc/group
-ls -ld /home/bb | awk '{print $1,$3,$4}'
+## busybox-mv-sed-gzip
+echo x >a
+busybox chown alice:project a
+busybox chmod 4640 a
+busybox sed -i s/x/y/ a
+busybox stat -c '%U:%G %a' a
+busybox gzip a
+busybox gunzip a.gz
+busybox cp -p a b
+busybox mv a c
+busybox stat -c '%n %U:%G %a' b c
 ## busybox-identity
 busybox id
 busybox whoami
 busybox su alice -c 'busybox id'
-busybox setuidgid bob busybox id -u
+busybox id bob
 busybox chroot / /bin/busybox id -u 2>/dev/null || busybox chroot / /usr/bin/busybox id -u
 busybox start-stop-daemon -S -b -m -p /tmp/pid -c alice:project -x /bin/sleep -- 30
 sleep 0.3
@@ -79,12 +81,15 @@ busybox httpd -p 127.0.0.1:8490 -u nobody -h r
 sleep 0.3
 curl -s http://127.0.0.1:8490/index.html
 ps -o user= -C busybox | sort -u
-## busybox-passwd
-echo alice:x | busybox chpasswd 2>/dev/null
-busybox passwd -l alice
-grep -c '^alice:!' /etc/shadow
-busybox passwd -u alice
-stat -c '%a %U:%G' /etc/shadow
+## busybox-ln-rm
+busybox touch a
+busybox chown alice a
+busybox ln a b
+busybox ln -s a c
+busybox chown -h bob c
+busybox ls -l | awk '{print $1,$2,$3,$4}'
+busybox rm a
+busybox stat -c '%U %h' b
 ## toybox-files
 toybox touch a
 toybox chown alice:project a

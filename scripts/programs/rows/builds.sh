@@ -14,23 +14,23 @@ chroot /w/tree id
 ## mmdebstrap
 ## where: RUN
 ## seconds: 400
-mmdebstrap --quiet --mode=root --variant=apt trixie /w/tree 'deb [trusted=yes] file:///srv/debian trixie main' 2>&1 | tail -n 5
+mmdebstrap --quiet --mode=root --variant=apt trixie /w/tree 'deb [trusted=yes] copy:///srv/debian trixie main'
 chroot /w/tree dpkg --audit
 ls /w/tree
 ## mmdebstrap-tar
 ## seconds: 400
-mmdebstrap --quiet --mode=root --variant=essential trixie /tmp/t.tar 'deb [trusted=yes] file:///srv/debian trixie main'
+mmdebstrap --quiet --mode=root --variant=essential trixie /tmp/t.tar 'deb [trusted=yes] copy:///srv/debian trixie main'
 tar --numeric-owner -tvf /tmp/t.tar | awk '{print $1,$2,$6}' | sort -k3 | sha256sum
 tar --numeric-owner -tvf /tmp/t.tar | awk '$2 != "0/0" {print $1,$2,$6}' | sort
 ## mmdebstrap-ch-run
 ## seconds: 400
-mmdebstrap --quiet --mode=root --variant=apt --include=man-db,munge trixie /w/tree 'deb [trusted=yes] file:///srv/debian trixie main' 2>&1 | tail -n 5
+mmdebstrap --quiet --mode=root --variant=apt --include=man-db,munge trixie /w/tree 'deb [trusted=yes] copy:///srv/debian trixie main'
 rm -rf /w/tree/usr/share/locale
 chroot /w/tree dpkg --audit
 ## mmdebstrap-fakechroot
 ## seconds: 400
 chown alice .
-su alice -c 'cd /w; mmdebstrap --quiet --mode=fakechroot --variant=essential trixie /w/t.tar "deb [trusted=yes] file:///srv/debian trixie main"' 2>&1 | tail -n 5
+su alice -c 'cd /w; mmdebstrap --quiet --mode=fakechroot --variant=essential trixie /w/t.tar "deb [trusted=yes] copy:///srv/debian trixie main"'
 tar --numeric-owner -tvf t.tar | awk '$2 != "0/0" {print $1,$2,$6}' | sort
 stat -c %U t.tar
 ## debootstrap-foreign
