@@ -87,6 +87,8 @@ setcap -v cap_net_bind_service,cap_sys_admin+eip a
 getfattr -e hex -n security.capability a
 setcap -r a
 getcap a
+## caps-of-a-namespace
+## differs: a program in a user namespace can't give capabilities that hold in another one
 cp /bin/true b
 setcap -n 1000 cap_chown+ep b
 getcap -n b

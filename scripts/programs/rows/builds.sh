@@ -24,7 +24,7 @@ tar --numeric-owner -tvf /tmp/t.tar | awk '{print $1,$2,$6}' | sort -k3 | sha256
 tar --numeric-owner -tvf /tmp/t.tar | awk '$2 != "0/0" {print $1,$2,$6}' | sort
 ## mmdebstrap-ch-run
 ## seconds: 400
-mmdebstrap --quiet --mode=root --variant=apt --include=man-db,munge trixie /w/tree 'deb [trusted=yes] copy:///srv/debian trixie main'
+mmdebstrap --quiet --mode=root --variant=essential trixie /w/tree 'deb [trusted=yes] copy:///srv/debian trixie main'
 rm -rf /w/tree/usr/share/locale
 chroot /w/tree dpkg --audit
 ## mmdebstrap-fakechroot
@@ -90,6 +90,7 @@ stat -c '%U' t/etc/passwd
 ## where: RUN
 ## seconds: 200
 ## look: /usr
+rm -f /etc/apt/apt.conf.d/05etckeeper
 apt-get -qq update
 DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends munge tor >/dev/null 2>&1
 find / -xdev -user munge -o -xdev -user debian-tor | sort | xargs stat -c '%n %a %U:%G'

@@ -267,7 +267,7 @@ id -Gn postgres
 groups alice bob
 ## id-in-chroot
 chroot --userspec=alice:project --groups=33,44 / id
-chroot --userspec=1234 / id -u
+chroot --userspec=1234:5 / id
 chroot --skip-chdir / pwd
 ## chroot-tree
 mkdir -p t/bin t/d
@@ -347,9 +347,11 @@ ls
 ## nice-priority
 nice
 nice -n 5 nice
-nice -n -5 nice
 chrt -p $$ | sed s/[0-9]*\'s//
 ionice -c 2 -n 3 ionice
+## nice-negative
+## differs: nothing emulates the right to raise a priority; the kernel refuses it
+nice -n -5 nice
 ## runcon-nohup-env
 nohup id -u </dev/null
 env -i /usr/bin/id -un

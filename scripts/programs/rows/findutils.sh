@@ -180,10 +180,10 @@ for z in gzip bzip2 xz zstd; do
     echo x >a.$z
     chown alice:project a.$z
     chmod 4640 a.$z
-    $z -q a.$z
+    $z -qf a.$z
 done
 stat -c '%n %U:%G %a' *
-gunzip *.gz
+gunzip -f *.gz
 stat -c '%n %U:%G %a' a.gzip
 ## strace-chown
 touch a

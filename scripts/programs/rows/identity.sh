@@ -95,7 +95,7 @@ su bob -c 'sudo -n ls' || echo "status $?"
 ## sudo-timestamp
 echo alice:secret | chpasswd
 gpasswd -a alice sudo >/dev/null
-su alice -c 'echo secret | sudo -S -p "" id -u; sudo -n id -u'
+su alice -c 'echo secret | sudo -S -p "" id -u; sudo -n id -u' || echo "status $?"
 find /run/sudo -printf '%P %y %m %u:%g\n' | sort
 echo wrong | su alice -c 'sudo -k; sudo -S -p "" id' 2>&1 | tail -n 1
 ## doas

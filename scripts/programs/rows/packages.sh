@@ -85,6 +85,7 @@ find r -printf '%P %y %m %u:%g\n' | grep -v ' 0*[67][54]*[54]* root:root$' | sor
 ## apt-install-munge
 ## look: /usr
 ## seconds: 120
+rm -f /etc/apt/apt.conf.d/05etckeeper
 apt-get -qq update
 DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends munge >/dev/null 2>&1
 id munge | sed 's/[0-9]*//g'
@@ -94,6 +95,7 @@ test ! -e /etc/munge/munge.key
 ## apt-install-tor
 ## look: /usr
 ## seconds: 120
+rm -f /etc/apt/apt.conf.d/05etckeeper
 apt-get -qq update
 DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends tor ntpsec >/dev/null 2>&1
 find /var/lib/tor /var/log/tor /var/lib/ntpsec /etc/tor /etc/ntpsec -printf '%p %y %m %u:%g\n' | sort
@@ -102,12 +104,14 @@ dpkg --audit
 ## apt-install-man-db
 ## look: /usr
 ## seconds: 120
+rm -f /etc/apt/apt.conf.d/05etckeeper
 apt-get -qq update
 DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends man-db >/dev/null 2>&1
 stat -c '%n %a %U:%G' /usr/bin/man /usr/bin/mandb /var/cache/man
 ls /var/cache/man | head -n 3
 ## apt-sandbox
 ## seconds: 120
+rm -f /etc/apt/apt.conf.d/05etckeeper
 apt-get -qq update
 cd /tmp
 apt-get -qq download munge 2>&1 | grep -c sandbox || true
