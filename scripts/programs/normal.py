@@ -29,6 +29,7 @@ PATHS = (
     (r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d", "TIME", "times"),
     (r"(?<=/)[0-9a-f]{2}(?= d |/[0-9a-f]{36})", "HH", "digests of contents with times"),
     (r"(?<=[/_])[0-9a-f]{36,64}\b", "DIGEST", "digests of contents with times"),
+    (r"(?<=/)\d+(?=\.\w+ )", "NUMBER", "process numbers and times in names"),
     (r"^(/.*[.-])\d+(?=[/ ]\S* )", r"\1NUMBER", "process numbers and times in names"),
     (r"(user\.librepo\.checksum\.mtime=)\w+", r"\1TIME", "times"),
 )

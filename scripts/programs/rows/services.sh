@@ -79,6 +79,7 @@ sleep 1
 grep -o 'row: hello' /var/log/row
 stat -c '%a %U:%G' /var/log/row log
 kill "$(cat pid)"
+sleep 0.5
 ## dbus-system
 mkdir -p /run/dbus
 dbus-daemon --system --fork
@@ -124,6 +125,7 @@ sleep 0.5
 curl -s http://127.0.0.1:8473/
 ps -o user=,group= -C lighttpd
 kill "$(cat pid)"
+sleep 0.5
 ## redis
 setpriv --reuid=redis --regid=redis --init-groups redis-server --port 8474 --bind 127.0.0.1 --dir /var/lib/redis --daemonize yes --unixsocket /tmp/redis --pidfile /tmp/redis-pid >/dev/null
 sleep 0.5
@@ -144,6 +146,7 @@ sleep 0.3
 ps -o user=,group= -C dnsmasq
 stat -c '%n %U:%G %a' pid log
 kill "$(cat pid)"
+sleep 0.5
 ## tinyproxy
 printf 'User tinyproxy\nGroup tinyproxy\nPort 8477\nListen 127.0.0.1\nPidFile "/w/pid"\nLogFile "/w/log"\n' >c
 touch log
@@ -153,6 +156,7 @@ sleep 0.5
 ps -o user=,group= -C tinyproxy | sort -u
 stat -c '%n %U:%G' pid log
 kill "$(cat pid)"
+sleep 0.5
 ## supervisor-user
 printf '[supervisord]\nlogfile=/w/log\npidfile=/w/pid\nuser=root\n[unix_http_server]\nfile=/w/sock\nchmod=0770\nchown=alice:project\n[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n[supervisorctl]\nserverurl=unix:///w/sock\n[program:p]\ncommand=/bin/sh -c "id >/w/out; sleep 60"\nuser=alice\nenvironment=HOME="/home/alice"\n' >c
 chmod 777 .
@@ -162,6 +166,7 @@ supervisorctl -c c status | awk '{print $1,$2}'
 cat out
 stat -c '%n %F %a %U:%G' out sock log
 kill "$(cat pid)"
+sleep 0.5
 sleep 1
 ## postfix-local
 ## seconds: 90
@@ -213,6 +218,7 @@ ssh $o alice@127.0.0.1 'id; pwd; echo $USER; touch made; stat -c %U:%G made'
 ssh $o bob@127.0.0.1 id 2>&1 | grep -o 'Permission denied'
 ssh $o -tt alice@127.0.0.1 'stat -c %U $(tty)' 2>/dev/null | tr -d '\r'
 kill "$(cat pid)"
+sleep 0.5
 ## sshd-strict-modes
 mkdir -p /run/sshd
 su alice -c 'ssh-keygen -q -t ed25519 -N "" -f ~/.ssh/id; cp ~/.ssh/id.pub ~/.ssh/authorized_keys'
@@ -226,6 +232,7 @@ ssh $o alice@127.0.0.1 id -un
 chmod 777 /home/alice
 ssh $o alice@127.0.0.1 id 2>&1 | grep -o 'Permission denied'
 kill "$(cat pid)"
+sleep 0.5
 ## sshd-password
 mkdir -p /run/sshd
 echo alice:secret | chpasswd
@@ -233,6 +240,7 @@ echo alice:secret | chpasswd
 sleep 0.3
 expect -c 'log_user 0; set timeout 20; spawn ssh -p 8482 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null alice@127.0.0.1 id; expect assword; send "secret\r"; expect eof; puts [regexp {uid=1000\(alice\)} $expect_out(buffer)]'
 kill "$(cat pid)"
+sleep 0.5
 ## sftp-scp
 mkdir -p /run/sshd
 mkdir -m 700 ~/.ssh
@@ -251,6 +259,7 @@ printf 'mkdir d\nput f d/f\nchmod 600 d/f\nsymlink d/f l\nchown 1001 g\nls -ln\n
 printf 'chown 1001 /home/alice/g\nchgrp 1001 /home/alice/g\n' | sftp -q $o -b - root@127.0.0.1 >/dev/null
 stat -c '%n %a %U:%G' /home/alice/g /home/alice/d/f
 kill "$(cat pid)"
+sleep 0.5
 ## sshd-chroot-sftp
 mkdir -p /run/sshd /srv/jail/up
 chown alice /srv/jail/up
@@ -261,6 +270,7 @@ echo x >/tmp/f
 printf 'pwd\nput /tmp/f up/f\nls -ln /\n' | sftp -q -i /home/alice/.ssh/id -P 8484 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -b - alice@127.0.0.1 | grep -v '^sftp' | awk '{print $1,$3,$4,$NF}'
 stat -c '%U:%G %a' /srv/jail/up/f
 kill "$(cat pid)"
+sleep 0.5
 ## ssh-agent-socket
 su alice -c 'ssh-keygen -q -t ed25519 -N "" -f ~/.ssh/id; eval "$(ssh-agent -s)" >/dev/null; ssh-add -q ~/.ssh/id; ssh-add -l | wc -l; stat -c "%F %a %U:%G" $SSH_AUTH_SOCK; ssh-agent -k >/dev/null'
 ssh-keygen -A
@@ -279,6 +289,7 @@ mknod s/c c 1 3
 rsync -aH -e 'ssh -p 8485 -o StrictHostKeyChecking=no -o LogLevel=ERROR' s/ 127.0.0.1:/w/t
 find t -printf '%P %y %m %u:%g\n' | sort
 kill "$(cat pid)"
+sleep 0.5
 ## postgres-initdb
 ## seconds: 120
 b=$(echo /usr/lib/postgresql/*/bin)
