@@ -52,6 +52,7 @@ def measure(rows: Sequence[Row], runner: Runner) -> list[Verdict]:
         emulated = runner.run(row, image)
         return judge(row, as_root, emulated), time.monotonic() - started
 
+    order = {str(row): number for number, row in enumerate(all_rows())}
     verdicts = []
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         jobs = [pool.submit(one, row) for row in rows]
@@ -64,7 +65,6 @@ def measure(rows: Sequence[Row], runner: Runner) -> list[Verdict]:
                 lines = verdict.lines[:SHOWN]
                 lines += (f"and {len(verdict.lines) - SHOWN} more",) * (len(verdict.lines) > SHOWN)
                 print("".join(f"      {line}\n" for line in lines), end="", flush=True)
-    order = {str(row): number for number, row in enumerate(all_rows())}
     return sorted(verdicts, key=lambda verdict: order[str(verdict.row)])
 
 

@@ -25,7 +25,7 @@ RULES = (
 )
 # Paths that only one side makes, or that have another name each time.
 PATHS = (
-    (r"(?<=/tmp/)[\w.-]*\w{6}(?=[/ ])", "NAME", "temporary names"),
+    (r"(?<=/tmp/)[\w.-]*\w{6}(?:\.log)?(?=[/ ])", "NAME", "temporary names"),
     (r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d", "TIME", "times"),
     (r"(?<=/)[0-9a-f]{2}(?= d |/[0-9a-f]{36})", "HH", "digests of contents with times"),
     (r"(?<=[/_])[0-9a-f]{36,64}\b", "DIGEST", "digests of contents with times"),

@@ -36,7 +36,18 @@ def test_what_changes_each_time_is_equal(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["alice", "1000:1000", "0:44", "10:42 23:59", "5 s 755", "4755", "-rwsr-xr-x", "c 1:3", "uid=1000(alice) gid=44(video)", "0,5,6"],
+    [
+        "alice",
+        "1000:1000",
+        "0:44",
+        "10:42 23:59",
+        "5 s 755",
+        "4755",
+        "-rwsr-xr-x",
+        "c 1:3",
+        "uid=1000(alice) gid=44(video)",
+        "0,5,6",
+    ],
 )
 def test_no_rule_hides_an_owner_or_a_mode(text: str) -> None:
     assert normal.output(text) == [text]
