@@ -97,8 +97,8 @@ MORE = (
     ),
 )
 
-# 60 further packages, in the order of how many machines of popcon.debian.org have their kind: what
-# the installer puts on each machine, what it puts on desktops and laptops, and what administrators add.
+# 60 further packages that many Debian machines have: what the installer puts on each machine, what
+# it puts on desktops and laptops, and what administrators add.
 FURTHER = (
     debian(
         "Debian, standard system",

@@ -23,7 +23,7 @@ BASES = {"debian": "debian", "postgresql": "debian", "rpm": "rpm"}  # by image
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its recipe's name: a tarball with owners, and the same as a directory of root's."""
+    """An image by its recipe's name: a tarball with owners, and the same as root's directory."""
 
     name: str
     tarball: Path

@@ -40,17 +40,15 @@ _PATHS = [(re.compile(pattern), word) for pattern, word, _ in PATHS]
 
 def output(text: str) -> list[str]:
     """Return the lines of an output, comparable."""
-    for pattern, word in _RULES:
-        text = pattern.sub(word, text)
-    return text.splitlines()
+    return _replaced(text, _RULES).splitlines()
 
 
 def made(lines: tuple[str, ...]) -> list[str]:
     """Return the list of what a row made, comparable; without what covers the image's own files."""
-    shown = []
-    for line in lines:
-        if not COVERED.match(line):
-            for pattern, word in _PATHS:
-                line = pattern.sub(word, line)
-            shown.append(line)
-    return sorted(shown)
+    return sorted(_replaced(line, _PATHS) for line in lines if not COVERED.match(line))
+
+
+def _replaced(text: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, word in rules:
+        text = pattern.sub(word, text)
+    return text
