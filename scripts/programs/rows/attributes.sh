@@ -114,7 +114,7 @@ getcap -r d
 getcap -r /usr/bin /usr/sbin /usr/lib | sort
 ## caps-program-root
 /usr/sbin/capsh --print | grep -E '^(uid|gid|groups|Securebits)'
-/usr/sbin/getpcaps $$ 2>&1 | sed 's/^[0-9]*://' | grep -c cap_chown
+/usr/sbin/getpcaps $$ 2>&1 | sed 's/^[0-9]*://'
 ## caps-program-drop
 capsh --drop=cap_chown -- -c 'touch a; chown alice a || echo refused'
 capsh --user=alice -- -c 'id -u; grep CapEff /proc/self/status'
@@ -131,7 +131,6 @@ su alice -c '/w/c --print' | grep -E 'Current:|^uid'
 filecap=$(command -v filecap || true)
 echo "${filecap:-none}"
 setpriv --dump | grep -vE 'Capability bounding'
-setpriv --bounding-set -all,+chown,+setuid --dump | grep bounding
 ## xattr-user
 touch a
 setfattr -n user.one -v 1 a

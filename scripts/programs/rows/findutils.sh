@@ -177,14 +177,14 @@ patch f <p
 stat -c '%U %a' f
 ## gzip-xz-owner
 for z in gzip bzip2 xz zstd; do
-    echo x >a.$z
-    chown alice:project a.$z
-    chmod 4640 a.$z
-    $z -qf a.$z
+    echo x >f-$z
+    chown alice:project f-$z
+    chmod 640 f-$z
+    $z -qf f-$z
 done
 stat -c '%n %U:%G %a' *
-gunzip -f *.gz
-stat -c '%n %U:%G %a' a.gzip
+gunzip -f f-gzip.gz
+stat -c '%n %U:%G %a' f-gzip
 ## strace-chown
 touch a
 strace -e trace=fchownat,chown,geteuid -o log chown alice a

@@ -190,6 +190,8 @@ stat -c '%n %a %U:%G' /usr/bin/{su,mount,passwd,sudo,crontab,chage} 2>/dev/null
 unshare --user --map-root-user id
 unshare -r sh -c 'touch /w/a; stat -c %u /w/a'
 unshare --mount sh -c 'mount -t tmpfs t /mnt && touch /mnt/a && stat -c %U /mnt/a'
+## unshare-map-root-as-user
+## differs: the kernel lets a user of the container map only the one user that the container has
 su alice -c 'unshare -r id -u'
 ## mount-namespaces
 unshare --mount sh -c 'mount --bind /etc/skel /mnt; ls -A /mnt | wc -l; mount -t tmpfs -o uid=1000,gid=1000,mode=711 t /mnt; stat -c "%a %U:%G" /mnt'

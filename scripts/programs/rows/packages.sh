@@ -148,7 +148,6 @@ update-alternatives --install /usr/local/bin/rowtool rowtool /bin/true 10 >/dev/
 readlink /etc/alternatives/rowtool
 update-alternatives --list rowtool
 update-rc.d cron defaults
-deb-systemd-helper enable cron.service
 ## ldconfig-initramfs-like
 ldconfig
 stat -c '%a %U:%G' /etc/ld.so.cache
