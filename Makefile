@@ -5,7 +5,8 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster vm-test bench conformance fidelity fidelity-more agent python
+.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster vm-test bench conformance fidelity fidelity-more \
+    fidelity-programs agent python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -27,6 +28,8 @@ help:
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'
 	@echo 'make agent          the same in containers of crun, runc and podman, under `sundog agent` (root)'
+	@echo 'make fidelity-programs  run 350 scripts as real root and under root emulation, compare what they'
+	@echo '             print and make, and write docs/programs.md (root; ARGS=--long for more)'
 
 demo: python
 	@$(RUN) scripts.demo
@@ -78,6 +81,9 @@ fidelity-more: python
 
 agent: python
 	@$(RUN) scripts.fidelity.agent $(ARGS)
+
+fidelity-programs: python
+	@$(RUN) scripts.programs $(ARGS)
 
 # A minimal Debian has no Python.
 python:

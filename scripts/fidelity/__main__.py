@@ -16,7 +16,7 @@ from scripts.bases import makers
 from scripts.fidelity import reference
 from scripts.fidelity.compare import Verdict, judge
 from scripts.fidelity.emulated import Builder, BuildFailed
-from scripts.fidelity.sets import MORE, QUICK, SETS
+from scripts.fidelity.sets import FURTHER, MORE, QUICK, SETS
 from scripts.place import WorkshopError
 
 if TYPE_CHECKING:
@@ -73,14 +73,17 @@ def measure(chosen: list[PackageSet]) -> bool:
 
 def main() -> int:
     """Parse the command line, prepare, measure; return the exit status."""
-    table = {chosen.name: chosen for chosen in (*QUICK, *SETS, *MORE)}
+    table = {chosen.name: chosen for chosen in (*QUICK, *SETS, *MORE, *FURTHER)}
     parser = argparse.ArgumentParser(prog="python3 -m scripts.fidelity")
-    parser.add_argument("--more", action="store_true", help="with further daemons")
+    parser.add_argument("--more", action="store_true", help="with further packages")
     parser.add_argument("sets", nargs="*", help=f"some of: {', '.join(table)}")
     options = parser.parse_args()
     if unknown := set(options.sets) - set(table):
         parser.error(f"no such set: {', '.join(unknown)}")
-    chosen = [table[name] for name in options.sets] or [*SETS, *(MORE if options.more else ())]
+    chosen = [table[name] for name in options.sets] or [
+        *SETS,
+        *((*MORE, *FURTHER) if options.more else ()),
+    ]
     try:
         if os.geteuid() != 0:
             raise WorkshopError(

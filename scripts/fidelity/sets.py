@@ -102,3 +102,28 @@ MORE = (
         *("snmpd", "tor", "unbound", "vsftpd"),
     ),
 )
+
+# 60 further packages that many Debian machines have: what the installer puts on each machine, what
+# it puts on desktops and laptops, and what administrators add.
+FURTHER = (
+    debian(
+        "Debian, standard system",
+        *("apt-listchanges", "bash-completion", "bind9-dnsutils", "busybox", "ca-certificates"),
+        *("console-setup", "dictionaries-common", "dmidecode", "gnupg", "ifupdown"),
+        *("initramfs-tools", "iptables", "kmod", "locales", "logrotate", "nano", "perl", "python3"),
+        *("reportbug", "rsyslog", "tasksel", "unattended-upgrades", "vim-tiny", "wamerican"),
+    ),
+    debian(
+        "Debian, workstation",
+        *("accountsservice", "bluez", "dconf-service", "fontconfig", "fuse3", "geoclue-2.0"),
+        *("lightdm", "modemmanager", "pinentry-curses", "plymouth", "ppp", "pulseaudio"),
+        *("sane-utils", "shared-mime-info", "upower", "wpasupplicant", "x11-common", "xauth"),
+        "xserver-xorg-legacy",
+    ),
+    debian(
+        "Debian, administration",
+        *("at", "debsums", "emacs-nox", "git", "lvm2", "mdadm", "ntpsec", "plocate"),
+        *("popularity-contest", "procmail", "screen", "smartmontools", "ssl-cert", "sysstat"),
+        *("tcpdump", "tmux", "usbutils"),
+    ),
+)

@@ -135,7 +135,7 @@ class Records:
     def __init__(self, *, all_is_roots: bool = True) -> None:
         """Begin without records.
 
-        ``all_is_roots`` tells that each file without a record is root's; else ``Status`` says whose.
+        ``all_is_roots`` tells that each file without a record is root's; else its ``Status`` tells.
         """
         self._all_is_roots = all_is_roots
         self.by_inode: dict[int, Record] = {}

@@ -1,0 +1,107 @@
+"""`make fidelity-programs`: run all rows on both sides, and compare; status 1 if one differs."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts import account, install, packages
+from scripts.bases import makers
+from scripts.place import WorkshopError
+from scripts.programs import images, page, real
+from scripts.programs.compare import Kind, Verdict, judge
+from scripts.programs.emulated import Runner
+from scripts.programs.rows import all_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scripts.programs.rows import Row
+
+WORKERS = 2
+SHOWN = 30  # lines that differ, shown for each row
+
+
+def chosen(rows: Sequence[Row], names: Sequence[str], *, long: bool) -> list[Row]:
+    """Return the rows of the named families, or of these names; the slow ones first."""
+    if names:
+        rows = [row for row in rows if row.family in names or str(row) in names]
+    else:
+        rows = [row for row in rows if long or not row.is_long]
+    return sorted(rows, key=lambda row: -int(row.options["seconds"]))
+
+
+def measure(rows: Sequence[Row], runner: Runner) -> list[Verdict]:
+    """Run the rows, print a line for each, and return the verdicts in the order of the rows."""
+    made = {name: images.make(name) for name in sorted({row.options["image"] for row in rows})}
+    for image in made.values():
+        runner.have(image)
+
+    def one(row: Row) -> tuple[Verdict, float]:
+        image = made[row.options["image"]]
+        as_root = real.run(row, image)
+        started = time.monotonic()
+        emulated = runner.run(row, image)
+        return judge(row, as_root, emulated), time.monotonic() - started
+
+    order = {str(row): number for number, row in enumerate(all_rows())}
+    verdicts = []
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        jobs = [pool.submit(one, row) for row in rows]
+        for number, job in enumerate(concurrent.futures.as_completed(jobs), 1):
+            verdict, seconds = job.result()
+            verdicts.append(verdict)
+            name, kind = str(verdict.row), verdict.kind.value
+            print(f"{number:3}/{len(rows)} {name:40} {kind:20} {seconds:5.1f} s", flush=True)
+            if verdict.kind is not Kind.EQUAL:
+                lines = verdict.lines[:SHOWN]
+                lines += (f"and {len(verdict.lines) - SHOWN} more",) * (len(verdict.lines) > SHOWN)
+                print("".join(f"      {line}\n" for line in lines), end="", flush=True)
+    return sorted(verdicts, key=lambda verdict: order[str(verdict.row)])
+
+
+def main() -> int:
+    """Parse the command line, prepare, measure; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python3 -m scripts.programs")
+    parser.add_argument("--long", action="store_true", help="with the rows that take minutes")
+    parser.add_argument("--storage", type=Path, help="a directory to keep the images imported in")
+    parser.add_argument("rows", nargs="*", help="families, or rows as FAMILY/NAME")
+    options = parser.parse_args()
+    rows = chosen(all_rows(), options.rows, long=options.long)
+    if not rows:
+        parser.error("no such rows")
+    try:
+        if os.geteuid() != 0:
+            raise WorkshopError(
+                "only root can run the rows as real root: run this as root\n"
+                "hint: the other side of each row is run by an ordinary user all the same"
+            )
+        bases = sorted({images.BASES[row.options["image"]] for row in rows})
+        needs = {*account.NEEDS, *install.NEEDS, *images.NEEDS, *makers.needs(bases)}
+        packages.require(sorted(needs))
+        place = options.storage or Path(tempfile.mkdtemp(prefix="sundog-rows.", dir="/var/tmp"))
+        try:
+            verdicts = measure(rows, Runner.make(place))
+        finally:
+            if not options.storage:
+                shutil.rmtree(place, ignore_errors=True)
+    except WorkshopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    counts = Counter(verdict.kind for verdict in verdicts)
+    print(", ".join(f"{kind.value}: {counts[kind]}" for kind in Kind))
+    if not options.rows:
+        page.write(verdicts, options=" ARGS=--long" if options.long else "")
+    return 1 if counts[Kind.DIFFERS] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
