@@ -33,11 +33,9 @@ from sundog.emulation.notify.seccomp.listener import (
 )
 from sundog.emulation.notify.seccomp.program import notify_program
 from sundog.emulation.notify.state import records as records_module
+from sundog.emulation.notify.state.lower import LowerRecords, OpenedLayer
 from sundog.emulation.notify.state.persist import (
     collect_manifest,
-    linked_paths,
-    load_records,
-    merged_manifest,
 )
 from sundog.emulation.notify.state.pins import Pins
 from sundog.emulation.notify.state.state import State
@@ -62,7 +60,7 @@ from sundog.kernel.namespaces import (
 )
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs, set_pdeathsig
-from sundog.record.owners import OwnersManifest, pack_owners, read_owners
+from sundog.record.owners import pack_owners, read_owners
 
 ABI = NOTIFY_ABIS[process_abi()]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts")
@@ -89,11 +87,11 @@ class Layer:
         self.tree = Path(tree).resolve()
         self.owners = Path(owners).resolve() if owners else None
 
-    def recorded(self) -> tuple[int, OwnersManifest]:
-        """Return the layer in the form that the engine takes: a descriptor and the manifest."""
+    def recorded(self) -> OpenedLayer:
+        """Return the layer in the form that the engine takes."""
         there = self.owners is not None and self.owners.exists()
         manifest = read_owners(os.fsencode(str(self.owners))) if there else {}
-        return os.open(self.tree, os.O_RDONLY), manifest
+        return OpenedLayer(os.open(self.tree, os.O_RDONLY), manifest)
 
 
 class Recorded:
@@ -104,10 +102,9 @@ class Recorded:
         if options.upper:
             self.layers.insert(0, Layer(f"{options.upper}/u:{options.upper}/owners"))
         recorded = [layer.recorded() for layer in self.layers]
-        self.changes = recorded[0][0]
+        self.changes = recorded[0].tree
         self.is_stable = options.upper is not None
-        self.manifest = merged_manifest(recorded)
-        self.linked = linked_paths(recorded, self.manifest) if self.is_stable else frozenset()
+        self.lower = LowerRecords(recorded, is_stable=self.is_stable, may_change=True)
 
 
 def build_root(roots: list[Path], upper: Path | None) -> None:
@@ -166,7 +163,7 @@ def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socke
     try:
         set_no_new_privs()
         if options.mode == "notify":
-            program = notify_program(ABI, follow_names=bool(recorded.linked))
+            program = notify_program(ABI, follow_changes=recorded.lower.must_follow)
             listener = install_listener(program, ABI.numbers["seccomp"])
             send_descriptor(channel.fileno(), listener)
             os.close(listener)
@@ -264,9 +261,8 @@ def supervise(
             vars(module)["ioctl"] = Interrupted()
     if recorded.is_stable:
         state.records.pins = Pins(recorded.changes)
-    if recorded.manifest:
-        stable, linked = recorded.is_stable, recorded.linked
-        load_records(state, recorded.manifest, is_stable=stable, linked=linked)
+    if not recorded.lower.is_empty():
+        recorded.lower.load(state)
     supervisor = Supervisor(state, lambda line: print(line, file=sys.stderr))
     if options.unwatched is not None:
         vars(records_module)["UNWATCHED"] = options.unwatched

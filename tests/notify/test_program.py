@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sundog.emulation.syscalls import Abi
 
 PROGRAM = Program(notify_program(NOTIFY_X86_64))
-FOLLOWING = Program(notify_program(NOTIFY_X86_64, follow_names=True))
+FOLLOWING = Program(notify_program(NOTIFY_X86_64, follow_changes=True))
 NATIVE = next(abi for abi in SYSCALL_ABIS if abi.name == NOTIFY_X86_64.name)
 NAMES = {number: name for name, number in NOTIFY_X86_64.numbers.items()}
 ENOSYS = SECCOMP_RET_ERRNO | 38

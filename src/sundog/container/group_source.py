@@ -53,11 +53,11 @@ class Peer:
 class GroupSource(NotificationSource):
     """The listeners of a group."""
 
-    def __init__(self, requests: socket, proc: int, tags: "Tags", *, follows_names: bool) -> None:
+    def __init__(self, requests: socket, proc: int, tags: "Tags", *, follows_changes: bool) -> None:
         """Listen for peers on ``requests``.  Raises OSError.
 
         ``proc`` is the /proc of the PID namespace of all peers, and the working directory when
-        ``wait`` is called.  ``follows_names`` is for the peers' filters.
+        ``wait`` is called.  ``follows_changes`` is for the peers' filters.
         """
         super().__init__(-1, must_poll=True)
         _, most = getrlimit(RLIMIT_NOFILE)
@@ -66,7 +66,7 @@ class GroupSource(NotificationSource):
         self._requests = requests
         self._proc = proc
         self._tags = tags
-        self._greeting = bytes([follows_names])
+        self._greeting = bytes([follows_changes])
         self._peers: dict[int, Peer] = {}
         self._leaving: list[Peer] = []  # those whose last process has ended
         self._ready: list[Peer] = []

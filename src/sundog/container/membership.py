@@ -46,15 +46,15 @@ class Membership:
 
     connection      the socket
     number          tells the peers of the group apart; not 0
-    follows_names   whether the filter must notify the calls that change names
+    follows_changes   whether the filter must notify what changes names or files
     """
 
-    __slots__ = ("connection", "follows_names", "number")
+    __slots__ = ("connection", "follows_changes", "number")
 
-    def __init__(self, connection: socket, number: int, *, follows_names: bool) -> None:
+    def __init__(self, connection: socket, number: int, *, follows_changes: bool) -> None:
         self.connection = connection
         self.number = number
-        self.follows_names = follows_names
+        self.follows_changes = follows_changes
 
     def pass_on(self, listener: int, command: bytes) -> None:
         """Send the ``listener`` of a command, and a message of ``pack_start``.  Raises OSError.
@@ -123,7 +123,7 @@ class GroupChannel:
             connection.close()
             return False
         number = int.from_bytes(answer[:NUMBER_SIZE], sys.byteorder)
-        self.member = Membership(connection, number, follows_names=bool(answer[NUMBER_SIZE]))
+        self.member = Membership(connection, number, follows_changes=bool(answer[NUMBER_SIZE]))
         return True
 
 

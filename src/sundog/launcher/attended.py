@@ -94,7 +94,10 @@ class Attendant:
         """Open the records of the ``image``."""
         root, records = image.root, None
         if image.named:
-            layers = [LayerPath(path + b"/tree", path + b"/owners") for path in image.layers]
+            layers = [
+                LayerPath(path + b"/tree", path + b"/owners", links=path + b"/links")
+                for path in image.layers
+            ]
             emulation = Emulation(layers, None, is_stable=True)
         elif image.recorded is not None:
             emulation = Emulation([LayerPath(*image.recorded)], None, is_stable=True)
@@ -247,8 +250,8 @@ class FirstAttendant(PeerAttendant):
         saved = () if records is None else records.descriptors()
         leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
         tags = Tags(superuser(all_capabilities()))
-        follows = supervision.follows_names()
-        source = GroupSource(requests, supervision.proc, tags, follows_names=follows)
+        follows = supervision.follows_changes()
+        source = GroupSource(requests, supervision.proc, tags, follows_changes=follows)
         supervised = supervision.answer(source, tags)
         status, lines = 0, report_lines(supervised)
         if records is not None:

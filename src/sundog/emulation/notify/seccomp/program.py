@@ -86,7 +86,7 @@ NOTIFIED = (
 )
 
 # These take a name from a file, or give it to another.  The kernel notifies them only if a lower
-# layer has hard links with records (``handlers.links``).
+# layer has hard links with records (``handlers.links``), or many records (``state.lower``).
 NAMING = ("unlink", "unlinkat", "rename", "renameat", "renameat2")
 
 # The program answers "done".  As in the ``seccomp`` mode, the call proves that the filter works.
@@ -119,6 +119,13 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "prlimit64": ((1, ALL_BITS, IS_TAG),),
 }
 
+# All opens that may change a file.  The kernel notifies them only if a lower layer has many records
+# (``state.lower``).
+WRITING: dict[str, tuple[Test, ...]] = {
+    "open": ((1, MAKES_FILE | os.O_TRUNC | os.O_ACCMODE, ()),),
+    "openat": ((2, MAKES_FILE | os.O_TRUNC | os.O_ACCMODE, ()),),
+}
+
 # Calls by which programs of other ABIs could set the tag.  The program answers "done" if the
 # argument is RLIMIT_LOCKS.  Columns as in syscalls.py.
 TAG_CALLS: SyscallTable = (
@@ -129,16 +136,18 @@ TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 
 
 def notify_program(
-    notify_abi: NotifyAbi, *, fake_sync: bool = False, follow_names: bool = False
+    notify_abi: NotifyAbi, *, fake_sync: bool = False, follow_changes: bool = False
 ) -> bytes:
     """Return the program.
 
-    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``follow_names`` it
-    notifies the calls of NAMING.
+    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``follow_changes`` it
+    notifies the calls of NAMING, and each open(2) for writing.
     """
     native = next(abi for abi in SYSCALL_ABIS if abi.name == notify_abi.name)
-    naming = NAMING if follow_names else ()
-    source = [load(DATA_ARCH), *native_block(notify_abi, native, naming, fake_sync=fake_sync)]
+    naming = NAMING if follow_changes else ()
+    writing = WRITING if follow_changes else {}
+    native_source = native_block(notify_abi, native, naming, writing, fake_sync=fake_sync)
+    source = [load(DATA_ARCH), *native_source]
     for abi in SYSCALL_ABIS:
         if abi is not native:
             source += guard_block(abi, notify_abi.numbers)
@@ -147,9 +156,16 @@ def notify_program(
 
 
 def native_block(
-    notify_abi: NotifyAbi, native: Abi, naming: tuple[str, ...], *, fake_sync: bool
+    notify_abi: NotifyAbi,
+    native: Abi,
+    naming: tuple[str, ...],
+    writing: dict[str, tuple[Test, ...]],
+    *,
+    fake_sync: bool,
 ) -> list[Line]:
-    """Return the source that decides for the supervised ABI; it also notifies ``naming``.
+    """Return the source that decides for the supervised ABI.
+
+    It also notifies ``naming``, and ``writing`` depending on arguments.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     """
@@ -159,7 +175,7 @@ def native_block(
         **dict.fromkeys(FAKED, "fake"),
         **dict.fromkeys(ABSENT, "absent"),
     }
-    conditional = {**CONDITIONAL, "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),)}
+    conditional = {**CONDITIONAL, **writing, "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),)}
     source = [compare(native.arch, "", "others"), load(DATA_NR)]
     source += [compare(numbers[call], where) for call, where in verdicts.items() if call in numbers]
     if fake_sync:

@@ -54,18 +54,35 @@ LISTING_INODES = frozenset(
 PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
-def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
-    """Return what the manifests of ``layers`` say together.
+def shown_manifests(layers: "Sequence[tuple[int, OwnersManifest]]") -> "list[OwnersManifest]":
+    """Return what the manifest of each layer says about the paths that the layer decides about.
 
     A layer is the descriptor of a tree, and a manifest; the topmost comes first.  Raises OSError.
     """
-    merged: OwnersManifest = {}
+    shown: list[OwnersManifest] = []
     above: list[Held] = []
     for tree, manifest in layers:
-        for path, record in manifest.items():
-            if path not in merged and not any(layer.has(path) for layer in above):
-                merged[path] = record
+        if above:
+            manifests = shown[:]
+            shown.append(
+                {
+                    path: record
+                    for path, record in manifest.items()
+                    if not any(path in manifest for manifest in manifests)
+                    if not any(layer.has(path) for layer in above)
+                }
+            )
+        else:
+            shown.append(manifest)
         above.append(Held(tree))
+    return shown
+
+
+def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
+    """Return what the manifests of ``layers`` say together; see ``shown_manifests``."""
+    merged: OwnersManifest = {}
+    for shown in shown_manifests(layers):
+        merged.update(shown)
     return merged
 
 
@@ -73,24 +90,39 @@ class Held:
     """The paths about which the layer with the tree ``tree``, a descriptor, decides.
 
     Most layers lack most directories of the layers below, and one look tells about all paths in
-    such a directory.
+    such a directory.  If the layer has the directory, a list of its names tells about many paths.
     """
 
     ABSENT, OPEN, CLOSED = range(3)  # not there, a directory, something else
+    LOOKS = 8  # so many paths of a directory are looked up before its names are listed
 
     def __init__(self, tree: int) -> None:
         self._tree = tree
         self._directories = {b"": self.OPEN}
+        self._looks: dict[bytes, int] = {}
+        self._names: dict[bytes, frozenset[bytes]] = {}
 
     def has(self, path: bytes) -> bool:
         """Tell whether the tree has ``path``, or has a file in place of a directory above it."""
-        parent = path.rpartition(b"/")[0]
+        parent, _, name = path.rpartition(b"/")
         state = self._directories.get(parent)
         if state is None:
             state = self._look(parent)
         if state != self.OPEN:
             return state == self.CLOSED
+        names = self._names.get(parent)
+        if names is not None:
+            return not path or name in names
+        self._looks[parent] = looks = self._looks.get(parent, 0) + 1
+        if looks == self.LOOKS:
+            self._names[parent] = self._listed(parent)
         return not path or self._type(path) is not None
+
+    def _listed(self, path: bytes) -> frozenset[bytes]:
+        """Return the names in the directory ``path``."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with Closing(os.open(path or b".", flags, dir_fd=self._tree)) as fd:
+            return frozenset(map(encode_text, os.listdir(fd)))
 
     def _look(self, path: bytes) -> int:
         """Return, and remember, the state of ``path``: ABSENT, OPEN or CLOSED."""
@@ -113,22 +145,6 @@ class Held:
         except FileNotFoundError:
             return None
         return status.st_mode & S_IFMT
-
-
-def linked_paths(
-    layers: "Sequence[tuple[int, OwnersManifest]]", merged: OwnersManifest
-) -> frozenset[bytes]:
-    """Return the paths in ``merged`` of files with hard links; ``merged`` comes from ``layers``.
-
-    Raises OSError.
-    """
-    return frozenset(
-        path
-        for tree, manifest in layers
-        for path, record in manifest.items()
-        if record.kind in TYPES and record.kind != "d" and merged.get(path) is record
-        if link_count(tree, path) > 1
-    )
 
 
 def link_count(tree: int, path: bytes) -> int:
@@ -183,8 +199,7 @@ def open_beneath(root: int, path: bytes) -> int:
 
 def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
     """Make a record of ``entry`` for the file that ``status`` describes, if their types agree."""
-    on_disk = "f" if entry.kind in DEVICES else entry.kind
-    if status.mode & S_IFMT != TYPES[on_disk]:
+    if not is_of_kind(status.mode, entry):
         return
     record = state.records.make(status, is_stable=is_stable)
     record.uid, record.gid = entry.uid, entry.gid
@@ -193,6 +208,11 @@ def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: 
     if entry.xattrs:
         record.xattrs = dict(entry.xattrs)
     state.records.keep(status, record)
+
+
+def is_of_kind(mode: int, entry: OwnerRecord) -> bool:
+    """Tell whether an inode of ``mode`` can be the file that ``entry`` describes."""
+    return mode & S_IFMT == TYPES["f" if entry.kind in DEVICES else entry.kind]
 
 
 def collect_manifest(state: State, upper: int) -> OwnersManifest:

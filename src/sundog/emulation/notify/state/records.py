@@ -41,6 +41,7 @@ NEVER = sys.maxsize
 MAX_SHARED = 1 << 12
 
 ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
+LISTED = -2  # as ``birth``: like ANY_BIRTH; files that no call has met yet share the record
 INODE_DECIDES = -1  # as ``permissions``
 
 
@@ -120,6 +121,7 @@ class Records:
     watched_from
                 the number of records before further ones are watched; NEVER at the start
     pins        keeps the numbers of inodes
+    has_listed  files that may change share records; a call that may change one must ``find`` it
     linked      records of hard links in lower layers that no change has broken
     twins       the other number of a file that shows two
     """
@@ -133,6 +135,7 @@ class Records:
         self.watches = Watches()
         self.watched_from = NEVER
         self.pins = Pins()
+        self.has_listed = False
         self.linked: dict[Name, Record] = {}
         self.twins: dict[int, int] = {}
         self._shared: dict[int, int] = {}
@@ -165,12 +168,34 @@ class Records:
         record = self.by_inode.get(status.inode)
         while record is not None:
             if record.device == status.device:
-                if record.birth == ANY_BIRTH or record.birth == status.birth():
+                if record.birth == ANY_BIRTH:
+                    return record
+                if record.birth == LISTED:
+                    return self._own(status, record)
+                if record.birth == status.birth():
                     return record
                 self._remove(status.inode, record)
                 break
             record = record.other
         return self._inherited(status) if self.linked else None
+
+    def _own(self, status: "Status", shared: Record) -> Record:
+        """Give a listed file a record of its own in place of the ``shared`` one; return it.
+
+        From now on the file keeps its inode number, even if the caller's call copies it up.
+        """
+        record = Record(shared.device, ANY_BIRTH, shared.uid, shared.gid)
+        record.copy_from(shared)
+        first = self.by_inode[status.inode]
+        if first is shared:
+            self.by_inode[status.inode] = record
+        else:
+            while first.other is not None and first.other is not shared:
+                first = first.other
+            first.other = record
+        if self.pins.upper >= 0:
+            self.pins.hold(status.open())
+        return record
 
     def _inherited(self, status: "Status") -> Record | None:
         """Return a new record for the copy of a hard link, like the name's in the lower layer.
