@@ -32,6 +32,7 @@ from sundog.emulation.notify.seccomp.listener import (
     send_descriptor,
 )
 from sundog.emulation.notify.seccomp.program import notify_program
+from sundog.emulation.notify.state import lower as lower_module
 from sundog.emulation.notify.state import records as records_module
 from sundog.emulation.notify.state.lower import LowerRecords, OpenedLayer
 from sundog.emulation.notify.state.persist import (
@@ -60,6 +61,7 @@ from sundog.kernel.namespaces import (
 )
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs, set_pdeathsig
+from sundog.record.links import read_links
 from sundog.record.owners import pack_owners, read_owners
 
 ABI = NOTIFY_ABIS[process_abi()]
@@ -91,7 +93,8 @@ class Layer:
         """Return the layer in the form that the engine takes."""
         there = self.owners is not None and self.owners.exists()
         manifest = read_owners(os.fsencode(str(self.owners))) if there else {}
-        return OpenedLayer(os.open(self.tree, os.O_RDONLY), manifest)
+        links = read_links(os.fsencode(self.owners.with_name("links"))) if self.owners else None
+        return OpenedLayer(os.open(self.tree, os.O_RDONLY), manifest, links)
 
 
 class Recorded:
@@ -202,6 +205,7 @@ def main() -> int:
         "--interrupt", action="store_true", help="let a signal interrupt every other ioctl"
     )
     parser.add_argument("--unwatched", type=int, help="so many records are not watched")
+    parser.add_argument("--few", type=int, help="with more records, files are not held open")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.upper:
@@ -209,6 +213,8 @@ def main() -> int:
     if options.upper:
         for name in ("u", "w", "m"):
             (options.upper / name).mkdir(exist_ok=True)
+    if options.few is not None:
+        vars(lower_module)["FEW"] = options.few
     recorded = Recorded(options)
     proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     ours, theirs = socket.socketpair()

@@ -197,10 +197,14 @@ def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
 
 def _linked(tree: bytes, owners: OwnersManifest) -> Iterator[bytes]:
     """Yield the paths in ``owners`` of files of ``tree`` that have several names."""
-    with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    from sundog.layer.directories import Directories  # noqa: PLC0415
+
+    with Directories(tree) as directories:
         for path, record in owners.items():
-            if record.kind in "flpcb" and os.lstat(path, dir_fd=root).st_nlink > 1:
-                yield path
+            if record.kind in "flpcb":
+                directory, _, name = path.rpartition(b"/")
+                if os.lstat(name, dir_fd=directories.open(directory)).st_nlink > 1:
+                    yield path
 
 
 def finish_draft(

@@ -10,6 +10,7 @@ from _struct import Struct, pack_into
 
 from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.tracee.abi import NotifyAbi
+from sundog.emulation.notify.tracee.call import U32
 from sundog.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
 from sundog.emulation.notify.tracee.paths import descriptor
 from sundog.kernel.files import Closing
@@ -17,6 +18,7 @@ from sundog.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
+AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
 IN_DONT_FOLLOW = 0x02000000
 READ_OR_WRITE = 0o600
 
@@ -29,6 +31,10 @@ MAX_HANDLE_SZ = 128
 STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
 STATX_BTIME = 0x800
+STATX_ALL = 0x7FF | STATX_BTIME
+STATX_ATTR_MOUNT_ROOT = 0x2000
+# Mask, attributes, user, group, mode, inode, the two parts of the birth time, and of the device.
+STATX_FIELDS = Struct("=I4xQ4xIIH2xQ40xqI44xII")
 OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
@@ -71,6 +77,14 @@ class Status:
         if self._birth < 0:
             self._birth = self._files.birth(self._location, follow=self._follow)
         return self._birth
+
+    def born_at(self, seconds: int, nanoseconds: int) -> None:
+        """Keep the time of the birth, which statx(2) has told."""
+        self._birth = seconds * 1_000_000_000 + nanoseconds
+
+    def has_own_number(self) -> bool:
+        """Tell whether the file is known to have the inode number that the container shows."""
+        return self._files.has_number(self._location, self.inode, follow=self._follow)
 
     def name(self) -> "Name":
         """Return the name of the file; the path to it may lead through symbolic links.
@@ -130,6 +144,7 @@ class Files:
         self._syscall = quick_function("syscall")
         self._newfstatat = abi.numbers["newfstatat"]
         self._statx = abi.numbers["statx"]
+        self.found_mount = False  # whether whole_status has found the root of a mount
         self._handle = Buffer()
         # The kernel also writes the mount's ID, behind the handle, where nobody reads it.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
@@ -162,6 +177,35 @@ class Files:
         if self.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW) < 0:
             raise OSError(get_errno(), "stat")
         return self.found(location, follow=follow)
+
+    def whole_status(self, location: bytes, *, follow: bool = True) -> Status:
+        """Return the same as ``status``, with the mark of the birth, by one statx(2)."""
+        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_ALL)
+        mask, attributes, uid, gid, mode, inode, seconds, nanoseconds, major, minor = (
+            STATX_FIELDS.unpack_from(self._statx_buffer)
+        )
+        device = os.makedev(major, minor)
+        status = Status(self, location, (device, inode, mode, uid, gid), follow=follow)
+        if mask & STATX_BTIME:
+            status.born_at(seconds, nanoseconds)
+        self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
+        return status
+
+    def has_number(self, location: bytes, inode: int, *, follow: bool) -> bool:
+        """Tell whether the file itself has the number ``inode``, which the container shows.
+
+        An overlay shows the number from below of a file that it copied up.  The overlay's handle of
+        the file contains the handle in the file's own file system (fs/overlayfs/export.c), and that
+        contains the number.  False if the kernel gives no such handle.
+        """
+        FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
+        flags = AT_HANDLE_FID | (AT_SYMLINK_FOLLOW if follow else 0)
+        if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
+            return False
+        size, _ = FILE_HANDLE.unpack_from(self._handle)
+        start = FILE_HANDLE.size
+        handle = bytes(memoryview(self._handle).cast("B")[start : start + size])
+        return ID.pack(inode & U32) in handle
 
     def descriptor_status(self, fd: int) -> Status:
         """Return the status of the file that the supervisor's own descriptor ``fd`` refers to."""

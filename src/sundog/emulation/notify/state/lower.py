@@ -111,7 +111,7 @@ class LowerRecords:
             linked |= own
             if lists:
                 listed, rest = list_files(layer.tree, manifest, own)
-                if listed.numbers:
+                if listed.samples:
                     self.listed.append(listed)
                 self.looked_up.update(rest)
             else:
@@ -126,7 +126,9 @@ class LowerRecords:
     def load(self, state: State) -> None:
         """Make records of the files; call it in the container."""
         for listed in self.listed:
-            self.looked_up.update(enter_listed(state, listed, must_follow=self.must_follow))
+            again = enter_listed(state, listed, must_follow=self.must_follow)
+            if again:
+                load_records(state, again, is_stable=True)
         self.listed = []
         if self.looked_up:
             load_records(state, self.looked_up, is_stable=self.is_stable, linked=self.linked)
@@ -161,7 +163,7 @@ def list_files(
     step = len(listed.samples) // SAMPLES + 1
     listed.samples = listed.samples[::step]
     rest.update(apart)
-    if listed.numbers:
+    if listed.samples:
         listed.entries = (
             manifest
             if not rest

@@ -11,14 +11,13 @@ import os
 from sundog.emulation.notify.state.attributes import shown_value
 from sundog.emulation.notify.state.chmod import settled
 from sundog.emulation.notify.state.files import Status, file_system_type
-from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.records import INODE_DECIDES, Record
 from sundog.emulation.notify.state.state import State
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import encode_text
 from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
-    AT_SYMLINK_NOFOLLOW,
     RESOLVE_BENEATH,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
@@ -161,12 +160,13 @@ def load_records(
     *,
     root: bytes = b"/",
     is_stable: bool,
-    linked: "Collection[bytes]" = (),
+    linked: "Collection[bytes] | None" = None,
 ) -> None:
     """Make records of what ``manifest`` says about the files below ``root``.
 
     ``is_stable`` tells that the inodes belong to a lower layer, so that nothing frees them.  A file
-    at one of the paths ``linked`` gets another inode when it changes.  Paths that are missing,
+    at one of the paths ``linked`` gets another inode when it changes; without ``linked``, the
+    supervisor looks at the number of each file's names.  Paths that are missing,
     hidden by a mount, or of another type get no record.
     """
     with Closing(os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top:
@@ -180,7 +180,7 @@ def load_records(
             if record is None or entry.kind == "d" or not is_stable:
                 os.close(fd)
                 continue
-            if path in linked:
+            if os.fstat(fd).st_nlink > 1 if linked is None else path in linked:
                 state.records.linked[status.name()] = record
             state.records.pins.hold(fd)
 
@@ -221,23 +221,35 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     The manifest has the paths with a record.  It has no whiteouts and no opaque marks.
     """
     manifest: OwnersManifest = {}
-    records, find_inode = state.records, state.files.find_inode
+    records, files = state.records, state.files
     if records.is_empty():
         return manifest
-    entries: dict[OwnerRecord, OwnerRecord] = {}
+    entries: dict[tuple[object, ...], OwnerRecord] = {}
+    shows: dict[bytes, bool] = {}  # whether the container's root shows a directory
     known = None if records.linked or not lists_inodes(upper) else records.by_inode
     with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         for path in walk(upper, known):
             location = b"/" + path
-            inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
-            if inode < 0 or (inode not in records.by_inode and not records.linked):
-                continue  # the path is a whiteout, or has no record
-            status = state.files.status(location, follow=False)
-            status = settled(state, location, status)
+            try:
+                status = files.whole_status(location, follow=False)
+            except OSError:
+                continue  # the path is a whiteout
+            hidden = files.found_mount and bool(path)
             record = records.find(status)
-            if record is not None and is_of_root(root, path):
-                entry = manifest_entry(status, record)
-                manifest[path] = entries.setdefault(entry, entry)
+            if record is None or hidden:
+                continue
+            directory = path.rpartition(b"/")[0]
+            if directory not in shows:
+                shows[directory] = is_of_root(root, directory)
+            if not shows[directory]:
+                continue
+            if record.permissions != INODE_DECIDES:
+                status = settled(state, location, status)
+                record = records.find(status)
+                if record is None:
+                    continue
+            entry = manifest_entry(status, record)
+            manifest[path] = entries.setdefault(entry.values(), entry)
     return manifest
 
 

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.state.files import Name, Status
 
 UNWATCHED = 1 << 15  # the records that a container makes before the next ones are watched
-LOOK_EVERY = 1 << 8  # after so many watched records, forget what is gone
+LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
+CALM_AFTER = 1 << 12  # if none of so many watched files goes, others will hardly go, either
+SELECTED = 1 << 4  # then one record of so many is watched
 NEVER = sys.maxsize
 MAX_SHARED = 1 << 12
 
@@ -140,6 +142,7 @@ class Records:
         self.twins: dict[int, int] = {}
         self._shared: dict[int, int] = {}
         self._watched = 0
+        self._patience = self._calm_from = CALM_AFTER
 
     def limit_growth(self) -> None:
         """Begin to count records: from now on a file may be gone before the container ends."""
@@ -222,11 +225,21 @@ class Records:
             self.by_inode.setdefault(self.twins[status.inode], record)
 
     def _watch(self, status: "Status", record: Record) -> None:
-        """Watch the inode of ``record``; forget the records of inodes that are gone."""
-        gone = self.watches.add(status, record)
+        """Watch the inode of ``record``; forget the records of inodes that are gone.
+
+        While no inode goes, this watches only some, to learn when inodes begin to go.
+        """
         self._watched += 1
+        is_calm = self._watched > self._calm_from
+        if is_calm and self._watched % SELECTED and not record.xattrs:
+            return
+        gone = self.watches.add(status, record)
         if self._watched % LOOK_EVERY == 0:
             gone += self.watches.gone()
+        if gone:
+            if is_calm:
+                self._patience *= 2
+            self._calm_from = self._watched + self._patience
         for inode, known in gone:
             self._remove(inode, known)
 
