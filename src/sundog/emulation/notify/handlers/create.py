@@ -25,7 +25,16 @@ from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer,
 from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
-from sundog.kernel.modes import MODE_MASK, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
+from sundog.kernel.modes import (
+    MODE_MASK,
+    PERMISSIONS,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+)
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
 
 TYPE_CHECKING = False
@@ -192,9 +201,11 @@ class CreateHandlers:
         if flags & os.O_PATH:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
-        watched = flags & WRITES and not flags & (os.O_EXCL | UNNAMED)
-        if watched and self._guard(thread, location, flags):
-            return CONTINUE  # the file exists
+        exists: bool | None = False
+        if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
+            exists = self._guard(thread, location, flags)
+            if exists:
+                return CONTINUE
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         flags = signed(flags)
@@ -202,7 +213,7 @@ class CreateHandlers:
             return self._create(thread, location, location, flags, mode)
         for _ in range(MAX_SYMLINKS):
             answer = self._create(thread, location, parent(location), flags, mode)
-            if answer is not CONTINUE or flags & (os.O_EXCL | os.O_NOFOLLOW):
+            if answer is not CONTINUE or flags & (os.O_EXCL | os.O_NOFOLLOW) or exists is None:
                 return answer
             # To open a dangling link makes the link's target.
             target = self._dangling_target(location)
@@ -214,15 +225,19 @@ class CreateHandlers:
                 location = b"%s/%s" % (parent(location), target)
         return CONTINUE
 
-    def _guard(self, thread: int, location: bytes, flags: int) -> bool:
+    def _guard(self, thread: int, location: bytes, flags: int) -> bool | None:
         """Guard the set-ID bits of a file that the caller opens for writing.
 
-        Returns whether the file exists.
+        Returns whether the file exists; None if there is not even a dangling link.
         """
         state, follow = self._state, not flags & os.O_NOFOLLOW
-        inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
+        inode = state.files.find_inode(location, AT_SYMLINK_NOFOLLOW)
         if inode < 0:
-            return False
+            return None
+        if follow and state.files.found_mode() & S_IFMT == S_IFLNK:
+            inode = state.files.find_inode(location, 0)
+            if inode < 0:
+                return False
         if is_set_id(state.files.found_mode()) or inode in state.records.by_inode:
             status = state.files.found(location, follow=follow)
             guard_set_id(state, location, status, state.tags.credentials(thread))
