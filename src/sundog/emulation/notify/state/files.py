@@ -10,7 +10,6 @@ from _struct import Struct, pack_into
 
 from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.tracee.abi import NotifyAbi
-from sundog.emulation.notify.tracee.call import U32
 from sundog.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
 from sundog.emulation.notify.tracee.paths import descriptor
 from sundog.kernel.files import Closing
@@ -25,6 +24,10 @@ READ_OR_WRITE = 0o600
 # struct file_handle: bytes, type, and then the handle.
 FILE_HANDLE = Struct("=Ii")
 MAX_HANDLE_SZ = 128
+
+# An overlay's handle, struct ovl_fh: three unused bytes, version, magic, length, flags.
+OVL_FH = Struct("=4xBxB")
+OVL_FILEID_V1, OVL_FH_MAGIC, PATH_UPPER = 0xF8, 0xFB, 1 << 2
 
 # Offsets of the fields in struct statx that the emulation changes, and of the birth time; the mask
 # is at 0.  The structure is the same on all architectures.
@@ -82,9 +85,9 @@ class Status:
         """Keep the time of the birth, which statx(2) has told."""
         self._birth = seconds * 1_000_000_000 + nanoseconds
 
-    def has_own_number(self) -> bool:
-        """Tell whether the file is known to have the inode number that the container shows."""
-        return self._files.has_number(self._location, self.inode, follow=self._follow)
+    def is_only_above(self) -> bool:
+        """Tell whether the file is only in an overlay's upper directory; False if in doubt."""
+        return self._files.is_only_above(self._location, follow=self._follow)
 
     def name(self) -> "Name":
         """Return the name of the file; the path to it may lead through symbolic links.
@@ -191,21 +194,20 @@ class Files:
         self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
         return status
 
-    def has_number(self, location: bytes, inode: int, *, follow: bool) -> bool:
-        """Tell whether the file itself has the number ``inode``, which the container shows.
+    def is_only_above(self, location: bytes, *, follow: bool) -> bool:
+        """Tell whether an overlay knows the file from its upper directory alone.
 
-        An overlay shows the number from below of a file that it copied up.  The overlay's handle of
-        the file contains the handle in the file's own file system (fs/overlayfs/export.c), and that
-        contains the number.  False if the kernel gives no such handle.
+        Such a file shows its own inode number.  The overlay's handle of a file tells in which
+        directory the handle inside of it means the file, and prefers the lower ones
+        (fs/overlayfs/export.c, ovl_check_encode_origin).  False if the kernel gives no handle.
         """
         FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
         flags = AT_HANDLE_FID | (AT_SYMLINK_FOLLOW if follow else 0)
         if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
             return False
-        size, _ = FILE_HANDLE.unpack_from(self._handle)
-        start = FILE_HANDLE.size
-        handle = bytes(memoryview(self._handle).cast("B")[start : start + size])
-        return ID.pack(inode & U32) in handle
+        _, kind = FILE_HANDLE.unpack_from(self._handle)
+        magic, direction = OVL_FH.unpack_from(self._handle, FILE_HANDLE.size)
+        return kind == OVL_FILEID_V1 and magic == OVL_FH_MAGIC and bool(direction & PATH_UPPER)
 
     def descriptor_status(self, fd: int) -> Status:
         """Return the status of the file that the supervisor's own descriptor ``fd`` refers to."""
