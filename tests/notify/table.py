@@ -6,6 +6,7 @@ is in ``expected/`` (``record``).  Under notify the script must print the same.
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 
 
@@ -136,6 +137,10 @@ BUSYBOX = {
         i=$((i + 1)); done | sort | uniq -c | tr -s ' '
     """,
 }
+
+# What programs of another ABI of the machine see.
+if platform.machine() == "x86_64":
+    BUSYBOX["32-bit programs"] = "narrow"
 
 DEBIAN = {
     "set-id files that root changes by descriptor": """

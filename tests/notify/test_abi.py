@@ -4,24 +4,70 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import socket
+import struct
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sundog.emulation.notify.handlers.stat import DIRENT
 from sundog.emulation.notify.seccomp import listener
+from sundog.emulation.notify.seccomp.program import MAKES_FILE, SO_PEERGROUPS
 from sundog.emulation.notify.state import files
-from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_I386, NOTIFY_X86_64
+from sundog.emulation.notify.tracee.narrow import OLD_STAT, SHORT_STAT, STAT64
 from sundog.emulation.syscalls import SYSCALL_ABIS
 from tests.kernel import libseccomp
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
-ABIS = pytest.mark.parametrize("abi", NOTIFY_ABIS.values(), ids=list(NOTIFY_ABIS))
+SUPERVISED = [*NOTIFY_ABIS.values(), *(c for abi in NOTIFY_ABIS.values() for c in abi.companions)]
+ABIS = pytest.mark.parametrize("abi", SUPERVISED, ids=lambda abi: abi.name)
+
+NARROW_STATS = {"stat64": STAT64, "stat": SHORT_STAT, "__old_kernel_stat": OLD_STAT}
+
+# Debian's linux-libc-dev has the headers of all architectures: the directory there, and what the
+# compiler must be told to take the architecture's own branch.
+UAPI = Path("/usr/lib/linux/uapi")
+HEADERS = {
+    "x86_64": ("x86",),
+    "i386": ("x86", "-m32"),
+    "aarch64": ("arm64", "-U__x86_64__"),
+    "ppc64le": ("powerpc", "-U__x86_64__", "-D__powerpc64__", "-D__powerpc__"),
+    "s390x": ("s390", "-U__x86_64__", "-D__s390x__"),
+    "riscv64": ("riscv", "-U__x86_64__", "-D__riscv_xlen=64", "-D__LP64__"),
+    "loongarch64": ("loongarch", "-U__x86_64__"),
+}
+# Calls that the headers name, and the kernel answers ENOSYS, because they are 32-bit programs'.
+ONLY_IN_HEADERS = {"ppc64le": {"oldstat", "oldlstat", "oldfstat", "getrlimit", "umount"}}
+
+
+def compiled(abi: str, *arguments: str, source: str) -> str:
+    """Return what the compiler prints for ``source`` with the headers of ``abi``."""
+    if not UAPI.is_dir():
+        pytest.fail(f"{UAPI} is missing: apt-get install linux-libc-dev (Debian 13)")
+    directory, *flags = HEADERS[abi]
+    command = ["cc", *flags, "-isystem", f"{UAPI}/{directory}", *arguments, "-x", "c", "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def header_numbers(abi: str) -> dict[str, int]:
+    """Return the numbers of the calls in the kernel's headers, by name."""
+    text = compiled(abi, "-E", "-dM", source="#include <asm/unistd.h>\n")
+    defined = dict(re.findall(r"^#define (\w+) (.*)$", text, re.MULTILINE))
+
+    def value(word: str) -> str:
+        word = word.strip("() ")
+        return value(defined[word]) if word in defined else word
+
+    found = {name: value(word) for name, word in defined.items() if name.startswith("__NR_")}
+    return {name.removeprefix("__NR_"): int(text) for name, text in found.items() if text.isdigit()}
 
 
 @ABIS
@@ -32,13 +78,56 @@ def test_numbers_are_those_that_libseccomp_knows(abi: NotifyAbi) -> None:
         if (known := libseccomp.name(number, abi.name)) not in (name, None)
     }
     assert not wrong
-    names = [libseccomp.name(number, abi.name) for number in abi.numbers.values()]
-    assert names.count(None) <= 5  # newer than the library
+
+
+@ABIS
+def test_numbers_are_those_of_the_kernels_headers(abi: NotifyAbi) -> None:
+    there = header_numbers(abi.name)
+    newer = {"setxattrat", "getxattrat", "listxattrat", "removexattrat"} - {*there}
+    assert {name: there[name] for name in abi.numbers if name not in newer} == {
+        name: number for name, number in abi.numbers.items() if name not in newer
+    }
+    named = {name for other in SUPERVISED for name in other.numbers}
+    missing = {*there} & named - {*abi.numbers}
+    assert missing == ONLY_IN_HEADERS.get(abi.name, set())
+
+
+@ABIS
+def test_layouts_and_constants_are_those_of_the_headers(abi: NotifyAbi) -> None:
+    structure = "stat64" if abi.long_size == 4 else "stat"
+    constants = {
+        f"sizeof(struct {structure})": abi.stat.size,
+        "sizeof(long)": abi.long_size,
+        "SO_PEERCRED": abi.peer_credentials,
+        "SO_PEERGROUPS": SO_PEERGROUPS,
+        "SOL_SOCKET": socket.SOL_SOCKET,
+        "O_LARGEFILE": abi.large_file,
+        "O_CREAT | O_TRUNC | __O_TMPFILE": MAKES_FILE | os.O_TRUNC,
+    }
+    for field in ("dev", "ino", "mode", "uid", "gid", "rdev"):
+        ours = {"dev": "device", "ino": "inode"}.get(field, field)
+        place = f"__builtin_offsetof(struct {structure}, st_{field})"
+        constants[place] = getattr(abi.stat, ours)
+    for form, fields in NARROW_STATS.items() if abi.long_size == 4 else ():
+        constants[f"sizeof(struct {form})"] = fields.structure.size
+    asserted = "".join(
+        f'_Static_assert(({name}) == {value}, "{name}");\n' for name, value in constants.items()
+    )
+    headers = ("asm/stat.h", "asm/socket.h", "asm/fcntl.h")
+    included = "".join(f"#include <{header}>\n" for header in headers)
+    compiled(abi.name, "-fsyntax-only", source=included + asserted)
 
 
 @ABIS
 def test_every_abi_has_a_filter(abi: NotifyAbi) -> None:
-    assert abi.name in {each.name for each in SYSCALL_ABIS}
+    seen = next(each for each in SYSCALL_ABIS if each.name == abi.name)
+    assert (abi.arch, abi.big_endian) == (seen.arch, seen.big_endian)
+
+
+def test_a_key_is_the_first_word_of_a_notification() -> None:
+    data = struct.pack("=iI", 102, NOTIFY_I386.arch)
+    assert NOTIFY_I386.key(102) == memoryview(data).cast("Q")[0]
+    assert NOTIFY_I386.key(102) != NOTIFY_X86_64.key(102)
 
 
 PROGRAM = r"""

@@ -11,28 +11,36 @@ from hypothesis import strategies as st
 
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.emulation.filter import fake_root_program
+from sundog.emulation.notify.handlers.forms import handlers_of
+from sundog.emulation.notify.identity.credentials import superuser
+from sundog.emulation.notify.identity.tags import Tags
+from sundog.emulation.notify.seccomp.listener import NotificationSource
 from sundog.emulation.notify.seccomp.program import (
     ABSENT,
-    CONDITIONAL,
     NAMING,
     NOTIFIED,
     SECCOMP_RET_USER_NOTIF,
+    conditional_calls,
     notify_program,
 )
+from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.supervisor import FAMILIES
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_X86_64
 from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.emulation.syscalls import SYSCALL_ABIS
+from sundog.kernel.namespaces import CLONE_NEWNS
 from tests.emulation.bpf_interpreter import Program, SeccompData
 
 if TYPE_CHECKING:
+    from sundog.emulation.notify.tracee.abi import NotifyAbi
     from sundog.emulation.syscalls import Abi
 
 PROGRAM = Program(notify_program(NOTIFY_X86_64))
-FOLLOWING = Program(notify_program(NOTIFY_X86_64, follow_changes=True))
 NATIVE = next(abi for abi in SYSCALL_ABIS if abi.name == NOTIFY_X86_64.name)
-NAMES = {number: name for name, number in NOTIFY_X86_64.numbers.items()}
 ENOSYS = SECCOMP_RET_ERRNO | 38
+SUPERVISED = [
+    (abi, native) for native in NOTIFY_ABIS.values() for abi in (native, *native.companions)
+]
 
 
 def verdict(program: Program, number: int, *args: int, abi: Abi = NATIVE) -> int:
@@ -41,9 +49,14 @@ def verdict(program: Program, number: int, *args: int, abi: Abi = NATIVE) -> int
     return program.run(SeccompData(number, abi.arch, padded, byteorder=order)).verdict  # type: ignore[arg-type]
 
 
-def test_every_number() -> None:
+@pytest.mark.parametrize(("abi", "native"), SUPERVISED, ids=lambda abi: abi.name)
+def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
+    program = Program(notify_program(native))
+    following = Program(notify_program(native, follow_changes=True))
+    seen = next(each for each in SYSCALL_ABIS if each.name == abi.name)
+    names = {number: abi.call(name) for name, number in abi.numbers.items()}
     for number in range(600):
-        name = NAMES.get(number, "")
+        name = names.get(number, "")
         if name in NOTIFIED:
             expected = SECCOMP_RET_USER_NOTIF
         elif name in ABSENT:
@@ -52,10 +65,10 @@ def test_every_number() -> None:
             expected = SECCOMP_RET_ERRNO
         else:
             expected = SECCOMP_RET_ALLOW  # with all arguments zero
-        assert verdict(PROGRAM, number) == expected, (number, name)
+        assert verdict(program, number, abi=seen) == expected, (number, name)
         if name in NAMING:
             expected = SECCOMP_RET_USER_NOTIF
-        assert verdict(FOLLOWING, number) == expected, (number, name)
+        assert verdict(following, number, abi=seen) == expected, (number, name)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +102,35 @@ def test_verdicts_by_arguments(call: str, args: tuple[int, ...], is_notified: bo
     assert verdict(PROGRAM, NOTIFY_X86_64.numbers[call], *args) == expected
 
 
-OTHERS = [abi for abi in SYSCALL_ABIS if abi is not NATIVE]
+@pytest.mark.parametrize(
+    ("abi", "call", "args", "is_notified"),
+    [
+        ("i386", "socketcall", (2,), True),
+        ("i386", "socketcall", (15,), True),
+        ("i386", "socketcall", (1,), False),
+        ("i386", "ugetrlimit", (RLIMIT_LOCKS,), True),
+        ("i386", "clone", (CLONE_NEWNS | 17,), True),
+        ("ppc64le", "getsockopt", (3, 1, 21), True),
+        ("ppc64le", "getsockopt", (3, 1, 17), False),
+        ("s390x", "clone", (CLONE_NEWNS, 17), False),
+        ("s390x", "clone", (0, CLONE_NEWNS | 17), True),
+        ("s390x", "openat", (0, 0, os.O_CREAT), True),
+        ("aarch64", "openat", (0, 0, os.O_CREAT), True),
+        ("aarch64", "openat", (0, 0, 0o40000), False),
+        ("aarch64", "openat", (0, 0, 0o20040000), True),
+    ],
+)
+def test_verdicts_of_other_abis(
+    abi: str, call: str, args: tuple[int, ...], is_notified: bool
+) -> None:
+    supervised, native = next(pair for pair in SUPERVISED if pair[0].name == abi)
+    seen = next(each for each in SYSCALL_ABIS if each.name == abi)
+    program = Program(notify_program(native))
+    expected = SECCOMP_RET_USER_NOTIF if is_notified else SECCOMP_RET_ALLOW
+    assert verdict(program, supervised.numbers[call], *args, abi=seen) == expected
+
+
+OTHERS = [abi for abi in SYSCALL_ABIS if abi.name not in ("x86_64", "i386")]
 
 
 @given(
@@ -116,9 +157,13 @@ def test_sync_is_faked_on_request() -> None:
     )
 
 
-@pytest.mark.parametrize("abi", NOTIFY_ABIS.values(), ids=list(NOTIFY_ABIS))
-def test_every_notified_call_has_a_handler(abi: object) -> None:
-    handled: set[str] = set()
-    for family in FAMILIES:
-        handled |= set(family.calls(family.__new__(family)))  # type: ignore[arg-type]
-    assert {*NOTIFIED, *NAMING, *CONDITIONAL, "clone"} <= handled
+@pytest.mark.parametrize(("abi", "native"), SUPERVISED, ids=lambda abi: abi.name)
+def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) -> None:
+    calls = {*NOTIFIED, *NAMING, *conditional_calls(abi)}
+    notified = {name for name in abi.numbers if abi.call(name) in calls}
+    tags = Tags(superuser(1))
+    state = State(native, NotificationSource(-1, must_poll=False), tags)
+    common = {
+        name: handler for family in FAMILIES for name, handler in family(state).calls().items()
+    }
+    assert notified <= {*handlers_of(abi, state, common)}

@@ -60,6 +60,10 @@ ABIS = {
     "loongarch64": ("loongarch64", ""),
 }
 
+# In the number of an ioctl(2) request, the bits that say that the caller writes: 1 in the top two
+# bits on most architectures, 4 in the top three on PowerPC.
+IOC_WRITE = 0x80000000 if os.uname().machine.startswith("ppc") else 0x40000000
+
 
 def process_abi(machine: str = "", *, wide: bool = sys.maxsize > 1 << 32) -> str:
     """Return the ABI of this process's system calls, or "" if Sundog has no table of it.

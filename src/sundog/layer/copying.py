@@ -14,14 +14,14 @@ import stat
 
 from sundog.container.watch import WATCH
 from sundog.kernel.files import symlink
+from sundog.kernel.numbers import IOC_WRITE
 from sundog.layer.holes import data_extents
 from sundog.layer.xattrs import Pairs, get_xattrs, set_xattrs
 
 _COPY_SIZE = 1 << 30  # bytes at most in one call
 _BUFFER_SIZE = 256 * 1024
 
-# _IOW(0x94, 9, int): most architectures have 1 for "write" in the top bits, PowerPC has 4.
-_FICLONE = 0x80049409 if os.uname().machine.startswith("ppc") else 0x40049409
+_FICLONE = IOC_WRITE | 0x49409  # _IOW(0x94, 9, int)
 
 # The file systems can't do it, or not between these two files.
 _NO_CLONE = frozenset(

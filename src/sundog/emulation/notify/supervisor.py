@@ -13,6 +13,7 @@ from sundog.emulation.notify.handlers.bind import BindHandlers
 from sundog.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.emulation.notify.handlers.create import CreateHandlers
 from sundog.emulation.notify.handlers.exec import ExecuteHandlers
+from sundog.emulation.notify.handlers.forms import handlers_of
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
@@ -20,10 +21,10 @@ from sundog.emulation.notify.handlers.stat import StatHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
 from sundog.emulation.notify.seccomp.listener import (
+    CALL,
     CONTINUE_WORD,
     EMPTY_NOTIFICATION,
     NOTIFICATION,
-    NUMBER,
     RESULT_WORD,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
@@ -101,25 +102,29 @@ class Supervisor:
     def __init__(self, state: "State", report: "Callable[[str], None]") -> None:
         self._state = state
         self._report = report
+        # By the key of a call, which is its number and its architecture (NotifyAbi.key).
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._rootless: set[int] = set()  # calls that name no path
         self._showing: set[int] = set()  # calls that only show what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
-        self._counts = [0] * (max(state.abi.numbers.values()) + 1)
         self._incidents = 0
-        for family in FAMILIES:
-            for name, handler in family(state).calls().items():
-                number = state.abi.numbers.get(name)
-                if number is not None:
-                    self._handlers[number] = handler
-                    self._names[number] = name
-                    if family is IdentityHandlers or name == "fstat":
-                        self._rootless.add(number)
-                    if family is StatHandlers:
-                        self._showing.add(number)
-                    if family is ExecuteHandlers:
-                        self._starting.add(number)
+        families = {family: family(state).calls() for family in FAMILIES}
+        common = {name: handler for calls in families.values() for name, handler in calls.items()}
+        rootless = {"fstat", *families[IdentityHandlers]}
+        for abi in (state.abi, *state.abi.companions):
+            prefix = "" if abi is state.abi else f"{abi.name}:"
+            for name, handler in handlers_of(abi, state, common).items():
+                key, call = abi.key(abi.numbers[name]), abi.call(name)
+                self._handlers[key] = handler
+                self._names[key] = prefix + name
+                if call in rootless:
+                    self._rootless.add(key)
+                if call in families[StatHandlers]:
+                    self._showing.add(key)
+                if call in families[ExecuteHandlers]:
+                    self._starting.add(key)
+        self._counts = dict.fromkeys(self._handlers, 0)
 
     def serve(self) -> Statistics:
         """Answer until no process is left."""
@@ -131,7 +136,7 @@ class Supervisor:
         cpu, wall = time.process_time(), time.monotonic()
         self._loop()
         return Statistics(
-            {self._names[number]: count for number, count in enumerate(self._counts) if count},
+            {self._names[key]: count for key, count in self._counts.items() if count},
             self._incidents,
             time.process_time() - cpu,
             time.monotonic() - wall,
@@ -147,7 +152,7 @@ class Supervisor:
         unpack = NOTIFICATION.unpack_from
         exchange = Exchange()
         buffer, notification = exchange.buffer, exchange.notification
-        numbers, words = exchange.numbers, exchange.words
+        words = exchange.words
         nothing: set[int] = set()
         showing, showing_or_starting = self._showing, self._showing | self._starting
         # Calls to which the kernel's own answer is right.  That depends on what only handlers
@@ -164,27 +169,27 @@ class Supervisor:
                 if listener.is_over(error):
                     return
                 continue
-            number = numbers[NUMBER]
-            counts[number] += 1
-            if number in passed_on:
+            call = words[CALL]
+            counts[call] += 1
+            if call in passed_on:
                 answer = CONTINUE
             else:
                 fields = unpack(notification)
                 listener.cookie, thread = fields[:2]
                 args = fields[2:]
                 try:
-                    if paths.elsewhere and number not in rootless:
-                        answer = self._answer_elsewhere(handlers[number], thread, args)
+                    if paths.elsewhere and call not in rootless:
+                        answer = self._answer_elsewhere(handlers[call], thread, args)
                     else:
-                        answer = handlers[number](thread, args)
+                        answer = handlers[call](thread, args)
                 except KernelAnswers:
                     answer = CONTINUE
                 except OSError as error:
                     if error.errno not in EXPECTED_ERRORS:
-                        self._note_incident(number, error)
+                        self._note_incident(call, error)
                     answer = CONTINUE
                 except Exception as error:
-                    self._note_incident(number, error)
+                    self._note_incident(call, error)
                     answer = CONTINUE
                 if by_inode or linked:
                     passed_on = nothing
@@ -218,7 +223,7 @@ class Supervisor:
         finally:
             paths.leave_root()
 
-    def _note_incident(self, number: int, error: Exception) -> None:
+    def _note_incident(self, call: int, error: Exception) -> None:
         self._incidents += 1
         if self._incidents > MAX_REPORTED:
             return
@@ -226,4 +231,4 @@ class Supervisor:
         while trace is not None:
             where = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
             trace = trace.tb_next
-        self._report(f"notify: {self._names[number]}: {error!r} at {where}")
+        self._report(f"notify: {self._names[call]}: {error!r} at {where}")

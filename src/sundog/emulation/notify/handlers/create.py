@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
 MAX_OPEN_HOW = 4096  # a page; openat2(2) says E2BIG to more
 MAX_SYMLINKS = 40
-O_LARGEFILE = 0o100000  # os.O_LARGEFILE is 0 where every file may be large
+# Without O_LARGEFILE: os.O_LARGEFILE is 0 where every file may be large.
 OPEN_FLAGS = (
     (os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND)
-    | (os.O_NONBLOCK | os.O_SYNC | os.O_DSYNC | os.O_ASYNC | os.O_DIRECT | O_LARGEFILE)
+    | (os.O_NONBLOCK | os.O_SYNC | os.O_DSYNC | os.O_ASYNC | os.O_DIRECT)
     | (os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_PATH | os.O_TMPFILE)
 )
 WRITES = os.O_ACCMODE | os.O_TRUNC
@@ -100,7 +100,7 @@ class CreateHandlers:
         flags, mode, resolve = OPEN_HOW.unpack_from(how)
         if not flags & MAKES_FILE or any(how[OPEN_HOW.size :]):
             return CONTINUE
-        if flags & ~OPEN_FLAGS or mode & ~MODE_MASK:
+        if flags & ~(OPEN_FLAGS | self._state.abi.large_file) or mode & ~MODE_MASK:
             return CONTINUE  # unlike open, openat2 refuses unknown flags
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)

@@ -57,7 +57,12 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 
 class IdentityHandlers:
-    """Answer from a process's tag, and change it."""
+    """Answer from a process's tag, and change it.
+
+    ``id_form`` is an ID in the tracee's memory.
+    """
+
+    id_form = ID
 
     def __init__(self, state: State) -> None:
         self._memory = state.memory
@@ -90,6 +95,14 @@ class IdentityHandlers:
             "prctl": self.prctl,
         }
 
+    def shown(self, value: int) -> int:
+        """Return the ID by which the calls show ``value``."""
+        return value
+
+    def meant(self, value: int) -> int:
+        """Return the ID that a caller means by ``value``."""
+        return value
+
     def getuid(self, thread: int, _args: "Arguments") -> Answer:
         """uid_t getuid(void)."""
         return self._table[self._index(thread)].ruid
@@ -118,7 +131,7 @@ class IdentityHandlers:
 
     def _write_ids(self, thread: int, args: "Arguments", ids: tuple[int, int, int]) -> int:
         for address, value in zip(args, ids, strict=False):
-            if self._memory.write(thread, address, ID.pack(value)):
+            if self._memory.write(thread, address, self.id_form.pack(self.shown(value))):
                 return -errno.EFAULT
         return 0
 
@@ -129,7 +142,7 @@ class IdentityHandlers:
         if size < 0 or 0 < size < len(groups):
             return -errno.EINVAL
         if size:
-            data = b"".join(map(ID.pack, groups))
+            data = b"".join(self.id_form.pack(self.shown(gid)) for gid in groups)
             return self._memory.write(thread, args[1], data) or len(groups)
         return len(groups)
 
@@ -185,8 +198,8 @@ class IdentityHandlers:
             return -errno.EPERM
         if size > NGROUPS_MAX:
             return -errno.EINVAL
-        data = self._memory.read(thread, args[1], size * ID.size)
-        groups = tuple(sorted(gid for (gid,) in ID.iter_unpack(data)))
+        data = self._memory.read(thread, args[1], size * self.id_form.size)
+        groups = tuple(sorted(self.meant(gid) for (gid,) in self.id_form.iter_unpack(data)))
         if UNCHANGED in groups:
             return -errno.EINVAL
         return self._become(thread, old, old.replace(groups=groups))

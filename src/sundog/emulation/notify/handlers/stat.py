@@ -18,6 +18,7 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.emulation.notify.state.records import Record
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
@@ -119,7 +120,14 @@ class StatHandlers:
         if record is None:
             return CONTINUE
         self._state.listener.confirm()
-        return self._state.memory.write(thread, address, files.emulated_stat(record))
+        return self._state.memory.write(thread, address, self.shown(location, flags, record))
+
+    def shown(self, _location: bytes, _flags: int, record: "Record") -> bytes:
+        """Return the structure for what find_inode got, changed by what ``record`` says.
+
+        Raises KernelAnswers if the structure can't hold it: the kernel will say EOVERFLOW.
+        """
+        return self._state.files.emulated_stat(record)
 
     def getdents64(self, thread: int, args: "Arguments") -> Answer:
         """ssize_t getdents64(int fd, void *entries, size_t size)."""
@@ -136,18 +144,13 @@ class StatHandlers:
 
         find(1) believes the types in a directory, and does not look at the files.
         """
-        state = self._state
-        if not state.records.devices:
+        if not self._state.records.devices:
             return CONTINUE
         size = min(args[2] & U32, MAX_TRANSFER)
-        with Closing(take_descriptor(state.abi, thread, args[0])) as taken:
-            buffer = Buffer()
-            got = syscall(state.abi.numbers[call], taken, addressof(buffer), size)
-        if got < 0:
-            return CONTINUE
-        entries = bytearray(memoryview(buffer).cast("B")[:got])
+        with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
+            entries = self.read_entries(taken, call, size)
         start = 0
-        while start < got:
+        while start < len(entries):
             inode, _, length = DIRENT.unpack_from(entries, start)
             if inode in self._by_inode:
                 entry, _, _ = bytes(entries[start + name : start + length]).partition(b"\0")
@@ -157,7 +160,19 @@ class StatHandlers:
                     at = start + length - 1 if type_last else start + DIRENT.size
                     entries[at] = kind >> 12
             start += length
-        return state.memory.write(thread, args[1], bytes(entries)) or got
+        return self.write_entries(thread, args[1], bytes(entries), call)
+
+    def read_entries(self, directory: int, call: str, size: int) -> bytearray:
+        """Return what ``call`` reads from a descriptor.  Raises KernelAnswers if it fails."""
+        buffer = Buffer()
+        got = syscall(self._state.abi.numbers[call], directory, addressof(buffer), size)
+        if got < 0:
+            raise KernelAnswers
+        return bytearray(memoryview(buffer).cast("B")[:got])
+
+    def write_entries(self, thread: int, address: int, entries: bytes, _call: str) -> int:
+        """Write what ``_call`` has read into the caller's memory; return the number of bytes."""
+        return self._state.memory.write(thread, address, entries) or len(entries)
 
     def _device_type(self, location: bytes) -> int:
         """Return S_IFCHR or S_IFBLK if the file ``location`` stands for a device, else 0."""

@@ -13,13 +13,12 @@ class Exchange:
 
     buffer          the whole buffer, for ioctl
     notification    the notification; the caller zeroes it before RECV
-    numbers         the notification as words of 32 bits; the call's number is at NUMBER
-    words           the notification as words of 64 bits; the first three become the response, and
-                    the first of these, the cookie, stays as RECV wrote it
+    words           the notification as words of 64 bits; the call's number and architecture are at
+                    CALL.  The first three become the response, and the first of these, the cookie,
+                    stays as RECV wrote it
     """
 
     def __init__(self) -> None:
         self.buffer = bytearray(UNCOPIED_SIZE)
         self.notification = memoryview(self.buffer)[: NOTIFICATION.size]
-        self.numbers = self.notification.cast("I")
         self.words = self.notification.cast("Q")

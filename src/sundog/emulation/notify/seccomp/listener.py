@@ -14,6 +14,7 @@ from select import POLLHUP, POLLIN, poll
 
 from sundog.emulation.notify.tracee.call import ANSWERED, Answer, KernelAnswers
 from sundog.kernel.libc import CharPointer, checked, syscall
+from sundog.kernel.numbers import IOC_WRITE
 from sundog.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER
 
 TYPE_CHECKING = False
@@ -28,18 +29,19 @@ SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
 
 DESCRIPTOR_SIZE = 4  # in a message of SCM_RIGHTS
 
-# _IOC(direction, '!', number, size) as asm-generic/ioctl.h has it.
+# _IOC(direction, '!', number, size) as asm/ioctl.h has it.
 SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
 SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
-SECCOMP_IOCTL_NOTIF_ID_VALID = 0x40082102
-SECCOMP_IOCTL_NOTIF_ADDFD = 0x40182103
-SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
+SECCOMP_IOCTL_NOTIF_ID_VALID = IOC_WRITE | 0x82102
+SECCOMP_IOCTL_NOTIF_ADDFD = IOC_WRITE | 0x182103
+SECCOMP_IOCTL_NOTIF_SET_FLAGS = IOC_WRITE | 0x82104
 
 # struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, instruction_pointer,
 # args[6].  The format leaves out flags, nr, arch and instruction_pointer; nr is the word of 32 bits
-# at NUMBER.
+# at NUMBER, and nr and arch together the word of 64 bits at CALL.
 NOTIFICATION = Struct("=QI20x6Q")
 NUMBER = 4
+CALL = 2
 # RECV wants a zeroed structure.
 EMPTY_NOTIFICATION = bytes(NOTIFICATION.size)
 # struct seccomp_notif_resp: id, val, error, flags.

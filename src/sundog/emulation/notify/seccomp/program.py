@@ -2,13 +2,14 @@
 
 seccomp(2) shows a program the number and the arguments of a call, but not the memory behind a
 pointer.  So the program notifies a call always, never, or depending on its integer arguments.
-Since Linux 5.11 a call costs nothing if the program allows it whatever its arguments.  Programs of
-other ABIs (32 bits) get what the ``seccomp`` mode gives them.
+Since Linux 5.11 a call costs nothing if the program allows it whatever its arguments.  The program
+has one such block for each ABI that the supervisor knows (x86-64 and i386).  Programs of other ABIs
+(x32, arm) get what the ``seccomp`` mode gives them.
 """
 
 import errno
 import os
-from _socket import SO_PEERCRED, SOL_SOCKET
+from _socket import SOL_SOCKET
 
 from sundog.emulation.bpf import (
     DATA_ARCH,
@@ -41,6 +42,8 @@ SECCOMP_RET_USER_NOTIF = 0x7FC00000
 
 ALL_BITS = 0xFFFFFFFF
 SO_PEERGROUPS = 59
+# socketcall(2)'s numbers of two calls: linux/net.h.
+SYS_BIND, SYS_GETSOCKOPT = 2, 15
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -113,7 +116,7 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "statx": ((3, SHOWS_OWNER, ()),),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
-    "getsockopt": ((1, ALL_BITS, (SOL_SOCKET,)), (2, ALL_BITS, (SO_PEERCRED, SO_PEERGROUPS))),
+    "socketcall": ((0, ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
     "getrlimit": ((0, ALL_BITS, IS_TAG),),
     "setrlimit": ((0, ALL_BITS, IS_TAG),),
     "prlimit64": ((1, ALL_BITS, IS_TAG),),
@@ -125,6 +128,9 @@ WRITING: dict[str, tuple[Test, ...]] = {
     "open": ((1, MAKES_FILE | os.O_TRUNC | os.O_ACCMODE, ()),),
     "openat": ((2, MAKES_FILE | os.O_TRUNC | os.O_ACCMODE, ()),),
 }
+
+# The program reaches a verdict from so many tests of a number; a compare can skip 255.
+MAX_COMPARES = 200
 
 # Calls by which programs of other ABIs could set the tag.  The program answers "done" if the
 # argument is RLIMIT_LOCKS.  Columns as in syscalls.py.
@@ -138,71 +144,104 @@ TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 def notify_program(
     notify_abi: NotifyAbi, *, fake_sync: bool = False, follow_changes: bool = False
 ) -> bytes:
-    """Return the program.
+    """Return the program for a supervisor with ``notify_abi``.
 
     With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``follow_changes`` it
     notifies the calls of NAMING, and each open(2) for writing.
     """
-    native = next(abi for abi in SYSCALL_ABIS if abi.name == notify_abi.name)
-    naming = NAMING if follow_changes else ()
-    writing = WRITING if follow_changes else {}
-    native_source = native_block(notify_abi, native, naming, writing, fake_sync=fake_sync)
-    source = [load(DATA_ARCH), *native_source]
-    for abi in SYSCALL_ABIS:
-        if abi is not native:
-            source += guard_block(abi, notify_abi.numbers)
-            source += architecture_block([abi], fake_sync)
+    by_name = {abi.name: abi for abi in SYSCALL_ABIS}
+    source = [load(DATA_ARCH)]
+    for supervised in (notify_abi, *notify_abi.companions):
+        abi = by_name.pop(supervised.name)
+        source += supervised_block(
+            supervised, abi, fake_sync=fake_sync, follow_changes=follow_changes
+        )
+    for abi in by_name.values():
+        source += guard_block(abi, notify_abi.numbers)
+        source += architecture_block([abi], fake_sync)
     return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
 
 
-def native_block(
-    notify_abi: NotifyAbi,
-    native: Abi,
-    naming: tuple[str, ...],
-    writing: dict[str, tuple[Test, ...]],
-    *,
-    fake_sync: bool,
-) -> list[Line]:
-    """Return the source that decides for the supervised ABI.
+def conditional_calls(
+    notify_abi: NotifyAbi, *, follow_changes: bool = False
+) -> dict[str, tuple[Test, ...]]:
+    """Return the tests of the calls that ``notify_abi`` notifies depending on their arguments."""
+    options = (notify_abi.peer_credentials, SO_PEERGROUPS)
+    return {
+        **CONDITIONAL,
+        **(WRITING if follow_changes else {}),
+        "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),),
+        "getsockopt": ((1, ALL_BITS, (SOL_SOCKET,)), (2, ALL_BITS, options)),
+    }
 
-    It also notifies ``naming``, and ``writing`` depending on arguments.
+
+def supervised_block(
+    notify_abi: NotifyAbi, abi: Abi, *, fake_sync: bool, follow_changes: bool
+) -> list[Line]:
+    """Return the source that decides for a supervised ABI; see ``notify_program``.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     """
-    numbers = notify_abi.numbers
+    name = abi.name
     verdicts = {
-        **dict.fromkeys((*NOTIFIED, *naming), "notify"),
+        **dict.fromkeys(NOTIFIED, "notify"),
+        **dict.fromkeys(NAMING if follow_changes else (), "notify"),
         **dict.fromkeys(FAKED, "fake"),
         **dict.fromkeys(ABSENT, "absent"),
     }
-    conditional = {**CONDITIONAL, **writing, "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),)}
-    source = [compare(native.arch, "", "others"), load(DATA_NR)]
-    source += [compare(numbers[call], where) for call, where in verdicts.items() if call in numbers]
+    numbers = notify_abi.numbers_by_call()
+    decided = [
+        (number, where) for call, where in verdicts.items() for number in numbers.get(call, ())
+    ]
     if fake_sync:
-        source += [compare(n, "fake") for n in syscall_numbers(SYNC_CALLS, native).values()]
-    tested = {call: tests for call, tests in conditional.items() if call in numbers}
-    source += [compare(numbers[call], f"test {call}") for call in tested]
-    source += [load(DATA_ARCH), jump("others")]
-    for call, tests in tested.items():
-        source.append(label(f"test {call}"))
-        for argument, mask, values in tests:
-            source.append(load(low_word(argument, native)))
-            if mask != ALL_BITS:
-                source.append(bitwise_and(mask))
-            if not values:
-                source.append(compare(0, "allow"))
-                continue
-            holds = f"{call} {argument} holds"
-            source += [compare(value, holds) for value in values]
-            source += [jump("allow"), label(holds)]
-        source.append(jump("notify"))
+        decided += [(number, "fake") for number in syscall_numbers(SYNC_CALLS, abi).values()]
+    others, decide = f"others {name}", f"decide {name}"
+    source = [compare(abi.arch, decide), jump(others), label(decide), load(DATA_NR)]
+    for start in range(0, len(decided), MAX_COMPARES):
+        source += decisions(decided[start : start + MAX_COMPARES], f"{name} {start}")
+    for call, tests in conditional_calls(notify_abi, follow_changes=follow_changes).items():
+        source += tested_call(abi, call, numbers.get(call, []), tests)
+    return [*source, verdict(SECCOMP_RET_ALLOW), label(others)]
+
+
+def decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
+    """Return the source that decides about calls by their number, which is in the accumulator.
+
+    ``decided`` has number and verdict of each call.  The source leaves the accumulator as it is
+    for other calls.
+    """
+    return [
+        *[compare(number, f"{where} {name}") for number, where in decided],
+        jump(f"undecided {name}"),
+        *(label(f"notify {name}"), verdict(SECCOMP_RET_USER_NOTIF)),
+        *(label(f"fake {name}"), verdict(SECCOMP_RET_ERRNO)),
+        *(label(f"absent {name}"), verdict(SECCOMP_RET_ERRNO | errno.ENOSYS)),
+        label(f"undecided {name}"),
+    ]
+
+
+def tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]) -> list[Line]:
+    """Return the source that decides about a call by its arguments.
+
+    The source expects the number in the accumulator, and leaves it there for other calls.
+    """
+    allow, test, other = (f"{word} {call} {abi.name}" for word in ("allow", "test", "other than"))
+    source = [*[compare(number, test) for number in numbers], jump(other), label(test)]
+    for argument, mask, values in tests:
+        source.append(load(low_word(argument, abi)))
+        if mask != ALL_BITS:
+            source.append(bitwise_and(mask))
+        if not values:
+            source.append(compare(0, allow))
+            continue
+        holds = f"{call} {argument} {abi.name} holds"
+        source += [compare(value, holds) for value in values]
+        source += [jump(allow), label(holds)]
     return [
         *source,
-        *(label("allow"), verdict(SECCOMP_RET_ALLOW)),
-        *(label("notify"), verdict(SECCOMP_RET_USER_NOTIF)),
-        *(label("fake"), verdict(SECCOMP_RET_ERRNO)),
-        *(label("absent"), verdict(SECCOMP_RET_ERRNO | errno.ENOSYS)),
-        label("others"),
+        verdict(SECCOMP_RET_USER_NOTIF),
+        *(label(allow), verdict(SECCOMP_RET_ALLOW)),
+        label(other),
     ]
 
 

@@ -46,7 +46,8 @@ TIMESTAMP = Struct("=qI")
 # numbers.
 Name = tuple[int, bytes]
 
-STATFS_TYPE = Struct("@l")  # the first member of struct statfs
+# struct statfs begins with its type: 64 bits wide on little-endian machines, and 32 bits on s390x.
+STATFS_TYPE = Struct("=I")
 ID = Struct("=I")
 DEVICE = Struct("=Q")
 
@@ -284,6 +285,21 @@ class Files:
         if record.device_type:
             pack_into("=II", buffer, STATX_RDEV, os.major(record.rdev), os.minor(record.rdev))
         return bytes(memoryview(buffer).cast("B")[:STATX_SIZE])
+
+
+class LibraryFiles(Files):
+    """``Files`` for kernels without newfstatat(2), where the C library calls statx(2) instead."""
+
+    def __init__(self, abi: NotifyAbi) -> None:
+        super().__init__(abi)
+        self._fstatat = quick_function("fstatat")
+
+    def find_inode(self, location: bytes, flags: int) -> int:
+        """Do what Files.find_inode does."""
+        if self._fstatat(AT_FDCWD, location, self._pointer, flags):
+            self._words[0] = 0
+            return -1
+        return self._words[0]
 
 
 def file_system_type(fd: int) -> int:

@@ -1,6 +1,6 @@
 """The state of one supervised container, which all handlers share."""
 
-from sundog.emulation.notify.state.files import Files, Status
+from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
 from sundog.emulation.notify.state.records import Records
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
@@ -27,7 +27,7 @@ class State:
         self.abi = abi
         self.listener = listener
         self.memory = Memory()
-        self.files = Files(abi)
+        self.files = Files(abi) if abi.has_stat else LibraryFiles(abi)
         self.paths = Paths(self.memory)
         self.records = Records()
         self.tags = tags

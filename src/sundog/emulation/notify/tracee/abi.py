@@ -1,10 +1,19 @@
 """What differs between architectures: system call numbers and the layout of structures.  Data only.
 
-The supervisor and its tracees have the same ABI; the kernel does not notify calls by other ABIs
-(32-bit programs).  One ``NotifyAbi`` describes an architecture; all else in ``notify`` is common to
-all architectures.
-Sources: ``arch/*/entry/syscalls/syscall*.tbl``, ``arch/*/include/uapi/asm/stat.h``.
+One ``NotifyAbi`` describes the calls of one architecture, and all else in ``notify`` is common to
+all.  The supervisor is a 64-bit process.  Its tracees have its own ABI, or the ABI of 32-bit
+programs on the same machine (``companions``).  Both have the machine's byte order.
+Sources: ``arch/*/include/uapi/asm/stat.h``, ``arch/*/include/uapi/asm/socket.h``, ``kernel/fork.c``
+(CONFIG_CLONE_BACKWARDS*).
 """
+
+import sys
+
+from sundog.emulation.notify.tracee.numbers import numbers_of
+from sundog.emulation.syscalls import SYSCALL_ABIS
+
+LONG_SIZE = 8
+I386_LONG_SIZE = 4
 
 
 class StatLayout:
@@ -27,124 +36,171 @@ class StatLayout:
         self.rdev = rdev
 
 
-class NotifyAbi:
-    """One architecture on which ``notify`` works.
+STAT_X86_64 = StatLayout(size=144, device=0, inode=8, mode=24, uid=28, gid=32, rdev=40)
+STAT_GENERIC = StatLayout(size=128, device=0, inode=8, mode=16, uid=24, gid=28, rdev=32)
+STAT64_I386 = StatLayout(size=96, device=0, inode=88, mode=16, uid=24, gid=28, rdev=32)
 
-    name    as in ``emulation.syscalls``
+
+class NotifyAbi:
+    """One architecture whose programs ``notify`` supervises.
+
+    name, arch, big_endian
+            as in ``emulation.syscalls``
     numbers of every call that the filter or the supervisor names; the architecture lacks a call
             that has no number here
-    stat    the structure that stat, lstat, fstat and newfstatat write
+    other_names
+            the calls here that do what a call with another name does elsewhere, and that name
+    stat    the structure that stat, lstat, fstat and newfstatat write; on i386 stat64 and so on
+    long_size
+            bytes in C's ``long`` and in a pointer
     clone_flags
             the index of clone(2)'s argument with the flags
+    peer_credentials
+            SO_PEERCRED, which differs on PowerPC
+    large_file
+            O_LARGEFILE
+    has_stat
+            whether every kernel has stat calls beside statx(2)
+    companions
+            the other ABIs whose programs the kernel runs, and ``notify`` supervises
     """
 
-    __slots__ = ("clone_flags", "name", "numbers", "stat")
+    __slots__ = (
+        "arch",
+        "big_endian",
+        "clone_flags",
+        "companions",
+        "has_stat",
+        "large_file",
+        "long_size",
+        "name",
+        "numbers",
+        "other_names",
+        "peer_credentials",
+        "stat",
+    )
 
     def __init__(
-        self, name: str, numbers: dict[str, int], stat: StatLayout, *, clone_flags: int
+        self,
+        name: str,
+        numbers: dict[str, int],
+        stat: StatLayout,
+        *,
+        other_names: dict[str, str] | None = None,
+        long_size: int = LONG_SIZE,
+        clone_flags: int = 0,
+        peer_credentials: int = 17,
+        large_file: int = 0o100000,
+        has_stat: bool = True,
+        companions: "tuple[NotifyAbi, ...]" = (),
     ) -> None:
+        seen = next(abi for abi in SYSCALL_ABIS if abi.name == name)
         self.name = name
+        self.arch = seen.arch
+        self.big_endian = seen.big_endian
         self.numbers = numbers
+        self.other_names = other_names or {}
         self.stat = stat
+        self.long_size = long_size
         self.clone_flags = clone_flags
+        self.peer_credentials = peer_credentials
+        self.large_file = large_file
+        self.has_stat = has_stat
+        self.companions = companions
+
+    def call(self, name: str) -> str:
+        """Return the name by which handlers and filter know the call that is ``name`` here."""
+        return self.other_names.get(name, name)
+
+    def numbers_by_call(self) -> dict[str, list[int]]:
+        """Return for each call the numbers of all calls here that do what it does."""
+        found: dict[str, list[int]] = {}
+        for name, number in self.numbers.items():
+            found.setdefault(self.other_names.get(name, name), []).append(number)
+        return found
+
+    def key(self, number: int) -> int:
+        """Return what tells a call from all others: number and architecture.
+
+        It is the word of 64 bits with which struct seccomp_data begins.
+        """
+        order = sys.byteorder
+        return int.from_bytes(number.to_bytes(4, order) + self.arch.to_bytes(4, order), order)
 
 
-# Calls of Linux 5.1 and later have one number everywhere.
-COMMON_NUMBERS = {
-    "io_uring_setup": 425,
-    "clone3": 435,
-    "openat2": 437,
-    "pidfd_getfd": 438,
-    "fchmodat2": 452,
-    "setxattrat": 463,
-    "getxattrat": 464,
-    "listxattrat": 465,
-    "removexattrat": 466,
+# A 32-bit architecture has more than one generation of a call: IDs, sizes or times became wider.
+I386_NAMES = {
+    **{f"{call}64": call for call in ("stat", "lstat", "fstat", "truncate", "ftruncate")},
+    **{f"old{call}": call for call in ("stat", "lstat", "fstat")},
+    "fstatat64": "newfstatat",
+    "utimensat_time64": "utimensat",
+    **{
+        f"{call}32": call
+        for call in (
+            *("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups"),
+            *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid"),
+            *("setfsuid", "setfsgid", "setgroups", "chown", "lchown", "fchown"),
+        )
+    },
+    "ugetrlimit": "getrlimit",
+    "umount": "umount2",
 }
 
+NOTIFY_I386 = NotifyAbi(
+    "i386",
+    numbers_of("i386"),
+    STAT64_I386,
+    other_names=I386_NAMES,
+    long_size=I386_LONG_SIZE,
+)
 NOTIFY_X86_64 = NotifyAbi(
     "x86_64",
-    {
-        **COMMON_NUMBERS,
-        "open": 2,
-        "stat": 4,
-        "fstat": 5,
-        "lstat": 6,
-        "bind": 49,
-        "getsockopt": 55,
-        "clone": 56,
-        "execve": 59,
-        "getdents": 78,
-        "rename": 82,
-        "mkdir": 83,
-        "creat": 85,
-        "link": 86,
-        "unlink": 87,
-        "symlink": 88,
-        "chmod": 90,
-        "fchmod": 91,
-        "chown": 92,
-        "fchown": 93,
-        "lchown": 94,
-        "getrlimit": 97,
-        "getuid": 102,
-        "getgid": 104,
-        "setuid": 105,
-        "setgid": 106,
-        "geteuid": 107,
-        "getegid": 108,
-        "setreuid": 113,
-        "setregid": 114,
-        "getgroups": 115,
-        "setgroups": 116,
-        "setresuid": 117,
-        "getresuid": 118,
-        "setresgid": 119,
-        "getresgid": 120,
-        "setfsuid": 122,
-        "setfsgid": 123,
-        "capget": 125,
-        "capset": 126,
-        "mknod": 133,
-        "pivot_root": 155,
-        "prctl": 157,
-        "setrlimit": 160,
-        "chroot": 161,
-        "umount2": 166,
-        "setxattr": 188,
-        "lsetxattr": 189,
-        "fsetxattr": 190,
-        "getxattr": 191,
-        "lgetxattr": 192,
-        "fgetxattr": 193,
-        "listxattr": 194,
-        "llistxattr": 195,
-        "flistxattr": 196,
-        "removexattr": 197,
-        "lremovexattr": 198,
-        "fremovexattr": 199,
-        "getdents64": 217,
-        "kexec_load": 246,
-        "openat": 257,
-        "mkdirat": 258,
-        "mknodat": 259,
-        "fchownat": 260,
-        "newfstatat": 262,
-        "unlinkat": 263,
-        "renameat": 264,
-        "linkat": 265,
-        "symlinkat": 266,
-        "fchmodat": 268,
-        "unshare": 272,
-        "prlimit64": 302,
-        "setns": 308,
-        "renameat2": 316,
-        "seccomp": 317,
-        "execveat": 322,
-        "statx": 332,
-    },
-    StatLayout(size=144, device=0, inode=8, mode=24, uid=28, gid=32, rdev=40),
-    clone_flags=0,
+    numbers_of("x86_64"),
+    STAT_X86_64,
+    companions=(NOTIFY_I386,),
+)
+NOTIFY_AARCH64 = NotifyAbi(
+    "aarch64",
+    numbers_of("generic"),
+    STAT_GENERIC,
+    large_file=0o400000,
+)
+NOTIFY_PPC64LE = NotifyAbi(
+    "ppc64le",
+    numbers_of("ppc64le"),
+    STAT_X86_64,
+    other_names={"ugetrlimit": "getrlimit"},
+    peer_credentials=21,
+    large_file=0o200000,
+)
+NOTIFY_S390X = NotifyAbi(
+    "s390x",
+    numbers_of("s390x"),
+    STAT_X86_64,
+    other_names={"umount": "umount2"},
+    clone_flags=1,
+)
+NOTIFY_RISCV64 = NotifyAbi(
+    "riscv64",
+    numbers_of("generic", ("renameat",)),
+    STAT_GENERIC,
+)
+NOTIFY_LOONGARCH64 = NotifyAbi(
+    "loongarch64",
+    numbers_of("generic", ("renameat", "getrlimit", "setrlimit")),
+    STAT_GENERIC,
+    has_stat=False,  # Linux 6.11 got newfstatat and fstat
 )
 
-NOTIFY_ABIS = {abi.name: abi for abi in (NOTIFY_X86_64,)}
+# The ABIs that a supervisor can have.
+NOTIFY_ABIS = {
+    abi.name: abi
+    for abi in (
+        NOTIFY_X86_64,
+        NOTIFY_AARCH64,
+        NOTIFY_PPC64LE,
+        NOTIFY_S390X,
+        NOTIFY_RISCV64,
+        NOTIFY_LOONGARCH64,
+    )
+}
