@@ -32,12 +32,11 @@ from sundog.emulation.notify.seccomp.listener import (
     send_descriptor,
 )
 from sundog.emulation.notify.seccomp.program import notify_program
+from sundog.emulation.notify.state import lower as lower_module
 from sundog.emulation.notify.state import records as records_module
+from sundog.emulation.notify.state.lower import LowerRecords, OpenedLayer
 from sundog.emulation.notify.state.persist import (
     collect_manifest,
-    linked_paths,
-    load_records,
-    merged_manifest,
 )
 from sundog.emulation.notify.state.pins import Pins
 from sundog.emulation.notify.state.state import State
@@ -62,7 +61,8 @@ from sundog.kernel.namespaces import (
 )
 from sundog.kernel.numbers import process_abi
 from sundog.kernel.process import set_no_new_privs, set_pdeathsig
-from sundog.record.owners import OwnersManifest, pack_owners, read_owners
+from sundog.record.links import read_links
+from sundog.record.owners import pack_owners, read_owners
 
 ABI = NOTIFY_ABIS[process_abi()]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts")
@@ -89,11 +89,12 @@ class Layer:
         self.tree = Path(tree).resolve()
         self.owners = Path(owners).resolve() if owners else None
 
-    def recorded(self) -> tuple[int, OwnersManifest]:
-        """Return the layer in the form that the engine takes: a descriptor and the manifest."""
+    def recorded(self) -> OpenedLayer:
+        """Return the layer in the form that the engine takes."""
         there = self.owners is not None and self.owners.exists()
         manifest = read_owners(os.fsencode(str(self.owners))) if there else {}
-        return os.open(self.tree, os.O_RDONLY), manifest
+        links = read_links(os.fsencode(self.owners.with_name("links"))) if self.owners else None
+        return OpenedLayer(os.open(self.tree, os.O_RDONLY), manifest, links)
 
 
 class Recorded:
@@ -104,10 +105,9 @@ class Recorded:
         if options.upper:
             self.layers.insert(0, Layer(f"{options.upper}/u:{options.upper}/owners"))
         recorded = [layer.recorded() for layer in self.layers]
-        self.changes = recorded[0][0]
+        self.changes = recorded[0].tree
         self.is_stable = options.upper is not None
-        self.manifest = merged_manifest(recorded)
-        self.linked = linked_paths(recorded, self.manifest) if self.is_stable else frozenset()
+        self.lower = LowerRecords(recorded, is_stable=self.is_stable, may_change=True)
 
 
 def build_root(roots: list[Path], upper: Path | None) -> None:
@@ -206,6 +206,7 @@ def main() -> int:
         "--interrupt", action="store_true", help="let a signal interrupt every other ioctl"
     )
     parser.add_argument("--unwatched", type=int, help="so many records are not watched")
+    parser.add_argument("--few", type=int, help="with more records, files are not held open")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.upper:
@@ -213,6 +214,8 @@ def main() -> int:
     if options.upper:
         for name in ("u", "w", "m"):
             (options.upper / name).mkdir(exist_ok=True)
+    if options.few is not None:
+        vars(lower_module)["FEW"] = options.few
     recorded = Recorded(options)
     proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     ours, theirs = socket.socketpair()
@@ -266,9 +269,8 @@ def supervise(
             vars(module)["ioctl"] = Interrupted()
     if recorded.is_stable:
         state.records.pins = Pins(recorded.changes)
-    if recorded.manifest:
-        stable, linked = recorded.is_stable, recorded.linked
-        load_records(state, recorded.manifest, is_stable=stable, linked=linked)
+    if not recorded.lower.is_empty():
+        recorded.lower.load(state)
     supervisor = Supervisor(state, lambda line: print(line, file=sys.stderr))
     if options.unwatched is not None:
         vars(records_module)["UNWATCHED"] = options.unwatched

@@ -68,3 +68,20 @@ def test_file_is_held_once(below: Container) -> None:
     script = "i=0; while [ $i -lt 60 ]; do chown 7 plain; chown 0 plain; i=$((i + 1)); done"
     done = below.run("sh", "-c", script, options=("--stats",))
     assert int(done.stderr.rpartition(" descriptors")[0].rpartition(" ")[2]) < 50, done.stderr
+
+
+def test_copies_are_held_and_new_files_are_not(busybox: Container, tmp_path: Path) -> None:
+    layer = busybox.on_overlay(tmp_path / "below")
+    layer.sh("for i in $(seq 40); do echo x >$i; ln -s $i l$i; done")
+    numbers = iter(range(9))
+
+    def held(script: str) -> int:
+        above = layer.next_layer(tmp_path / f"{next(numbers)}")
+        done = above.run("sh", "-c", script, options=("--stats",))
+        return int(done.stderr.rpartition(" descriptors")[0].rpartition(" ")[2])
+
+    few = held(":")
+    new = "for i in $(seq 40); do echo x >n$i; ln -s $i m$i; done; sleep 0.1"
+    assert held(f"{new}; chown 7 n*; chown -h 7 m*") < few + 10
+    assert held("for i in $(seq 40); do chown 7 $i; chown -h 8 l$i; done") >= few + 80
+    assert held("for i in $(seq 40); do echo >>$i; chown 9 $i; done") >= few + 40

@@ -20,6 +20,7 @@ from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.state.files import file_system_type
+from sundog.emulation.notify.state.lower import LowerRecords
 from sundog.errors import SundogError
 from sundog.kernel.files import STDERR_FILENO, Closing
 from sundog.kernel.libc import printable
@@ -90,7 +91,9 @@ def supervise(container: Supervised, report: Callable[[str], None]) -> None:
     os.close(host)
     os.close(container.process)
     changes = -1 if records is None else records.tree
-    start = Start(manifest, (), frozenset(), changes, upper, is_stable=upper >= 0, strict=False)
+    is_overlay = upper >= 0
+    lower = LowerRecords((), manifest, is_stable=is_overlay, may_change=is_overlay)
+    start = Start(lower, (), changes, upper, strict=False)
     tags = Tags(superuser(all_capabilities()))
     source = ContainerSource(container.listener, container.further)
     supervised = answer_calls(container.proc, start, source, tags)

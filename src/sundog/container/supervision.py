@@ -29,12 +29,11 @@ from sundog.emulation.notify.seccomp.listener import (
     send_descriptors,
 )
 from sundog.emulation.notify.seccomp.program import notify_program
+from sundog.emulation.notify.state.lower import LowerRecords, OpenedLayer
 from sundog.emulation.notify.state.persist import (
     collect_manifest,
     collect_tree,
-    linked_paths,
     load_mounted,
-    load_records,
     merged_manifest,
 )
 from sundog.emulation.notify.state.pins import Pins
@@ -46,6 +45,7 @@ from sundog.errors import SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
+from sundog.record.links import read_links
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
 from sundog.wire.outcomes import NO_OUTCOME
 
@@ -60,16 +60,24 @@ if TYPE_CHECKING:
 READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def opened_layers(layers: "Sequence[LayerPath]") -> "list[tuple[int, OwnersManifest]]":
-    """Return the trees, open, and the manifests of ``layers``.  Raises OSError."""
-    return [(os.open(layer.tree, READABLE), read_owners(layer.owners)) for layer in layers]
+def opened_layers(layers: "Sequence[LayerPath]") -> "list[OpenedLayer]":
+    """Return the ``layers``, with their trees open.  Raises OSError."""
+    return [
+        OpenedLayer(
+            os.open(layer.tree, READABLE),
+            read_owners(layer.owners),
+            read_links(layer.links) if layer.links else None,
+        )
+        for layer in layers
+    ]
 
 
 def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     """Return the records of a mount; paths are relative to the mount.  Raises OSError."""
     if not mounted.layers:
         return mounted.owners
-    merged = merged_manifest(opened_layers(mounted.layers))
+    layers = opened_layers(mounted.layers)
+    merged = merged_manifest([(layer.tree, layer.manifest) for layer in layers])
     if not mounted.path:
         return merged
     inside = mounted.path + b"/"
@@ -126,12 +134,12 @@ class Emulation:
 class OpenedEmulation:
     """The files of the host that a supervisor has opened."""
 
-    __slots__ = ("_emulation", "_trees")
+    __slots__ = ("_emulation", "_layers")
 
     def __init__(self, emulation: Emulation) -> None:
         """Open the files.  Raises OSError."""
         self._emulation = emulation
-        self._trees = opened_layers(emulation.layers)
+        self._layers = opened_layers(emulation.layers)
 
     def merge(self, upper: int = -1) -> "Supervision":
         """Merge the records of the layers, as mock root, who may look into every directory.
@@ -140,7 +148,11 @@ class OpenedEmulation:
         of the overlay's upper directory, if the container's changes are discarded.
         """
         emulation = self._emulation
-        manifest = merged_manifest(self._trees)
+        lower = LowerRecords(
+            self._layers,
+            is_stable=emulation.is_stable,
+            may_change=emulation.changes is not None or upper >= 0,
+        )
         mounted = [
             (
                 each.destination,
@@ -149,53 +161,38 @@ class OpenedEmulation:
             )
             for each in emulation.mounted
         ]
-        linked = linked_paths(self._trees, manifest) if emulation.is_stable else frozenset()
-        for tree, _ in self._trees:
-            os.close(tree)
+        for layer in self._layers:
+            os.close(layer.tree)
         changes = -1 if emulation.changes is None else rootless(emulation.changes)
-        start = Start(
-            manifest,
-            mounted,
-            linked,
-            changes,
-            upper,
-            is_stable=emulation.is_stable,
-            strict=emulation.strict,
-        )
+        start = Start(lower, mounted, changes, upper, strict=emulation.strict)
         return Supervision(rootless(b"/proc"), start)
 
 
 class Start:
     """The data and descriptors that a supervisor has when it begins.
 
-    manifest    the records of the layers
+    lower       the records of the layers
     mounted     the records of the container's mounts: place, records, directory or -1
-    linked      paths of the layers that have another name
     changes     a descriptor of the directory that gets the container's changes, or -1
     upper       a descriptor of the overlay's upper directory if ``changes`` is -1; or -1
-    is_stable, strict
-                as for ``Emulation``
+    strict      as for ``Emulation``
     """
 
-    __slots__ = ("changes", "is_stable", "linked", "manifest", "mounted", "strict", "upper")
+    __slots__ = ("changes", "lower", "mounted", "strict", "upper")
 
     def __init__(
         self,
-        manifest: OwnersManifest,
+        lower: LowerRecords,
         mounted: "Sequence[tuple[bytes, OwnersManifest, int]]",
-        linked: frozenset[bytes],
         changes: int,
         upper: int,
         *,
-        is_stable: bool,
         strict: bool,
     ) -> None:
-        self.manifest = manifest
+        self.lower = lower
         self.mounted = mounted
-        self.linked = linked
         self.changes = changes
         self.upper = upper
-        self.is_stable = is_stable
         self.strict = strict
 
 
@@ -281,10 +278,10 @@ def answer_calls(proc: int, start: Start, source: NotificationSource, tags: Tags
     forbid_imports()
     os.fchdir(proc)
     state = State(NOTIFY_ABIS[process_abi()], source, tags, strict=start.strict)
-    if start.is_stable:
+    if start.lower.is_stable:
         state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
-    if start.manifest:
-        load_records(state, start.manifest, is_stable=start.is_stable, linked=start.linked)
+    if not start.lower.is_empty():
+        start.lower.load(state)
     for destination, manifest, _ in start.mounted:
         load_mounted(state, destination, manifest)
     incidents: list[str] = []

@@ -8,6 +8,7 @@ import os
 from sundog.container.enter import forbid_imports
 from sundog.container.supervision import Start, Supervised, Supervision, rootless
 from sundog.emulation.notify.state.ledger import Ledger
+from sundog.emulation.notify.state.lower import LowerRecords
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.state.strangers import AllIsReal
 from sundog.emulation.notify.supervisor import Supervisor
@@ -33,7 +34,8 @@ class HostSupervision(Supervision):
     def __init__(
         self, ledger: Ledger | None, real_owners: "RealOwners | None", uid: int, gid: int
     ) -> None:
-        start = Start({}, (), frozenset(), -1, -1, is_stable=False, strict=False)
+        nothing = LowerRecords((), is_stable=False, may_change=False)
+        start = Start(nothing, (), -1, -1, strict=False)
         super().__init__(rootless(b"/proc"), start)
         self._ledger = ledger
         self._real_owners = real_owners

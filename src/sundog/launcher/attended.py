@@ -104,7 +104,10 @@ class Attendant:
         """Open the records of the ``image``."""
         root, records, strict = image.root, None, self._strict
         if image.named:
-            layers = [LayerPath(path + b"/tree", path + b"/owners") for path in image.layers]
+            layers = [
+                LayerPath(path + b"/tree", path + b"/owners", links=path + b"/links")
+                for path in image.layers
+            ]
             emulation = Emulation(layers, None, is_stable=True, strict=strict)
         elif image.recorded is not None:
             layers = [LayerPath(*image.recorded)]

@@ -145,7 +145,7 @@ def check_entries(storage: Storage, image: bytes, owner: int) -> None:
     os.close(directory)
     layers = [b"layers/" + layer for layer in stack.layers]
     entries = [*FIXED_ENTRIES, image, image + b"/stack", image + b"/root/ch", *layers]
-    entries += [layer + b"/owners" for layer in layers]
+    entries += [layer + name for layer in layers for name in (b"/owners", b"/links")]
     owners = (owner, os.geteuid(), 0)
     for entry in entries:
         check_entry(storage, entry, owners)

@@ -103,15 +103,20 @@ class Base:
         guessed = False
         if stat.S_ISREG(status.st_mode) and status.st_mode & SET_ID:  # only these can do harm
             guessed = self._is_guess(path, same_file, perhaps_same or same_file)
-        record = OwnerRecord(kind, opaque=opaque, guessed=guessed)
-        old = self.below.record(path)
         if self._known.decide(path):
             old, same_file = self._known.records.get(path), True
-        elif kind == "d" and status.st_mode & SET_ID:
-            guessed = old is not None and old.guessed  # an import guessed
+        else:
+            old = self.below.record(path)
+            if kind == "d" and status.st_mode & SET_ID:
+                guessed = old is not None and old.guessed  # an import guessed
+        if old is None and not (opaque or guessed):
+            return None
+        record = OwnerRecord(kind, opaque=opaque, guessed=guessed)
         if old is not None:
             if old.kind == kind:
                 xattrs = old.xattrs if same_file else ()
+                if (xattrs, opaque, guessed) == (old.xattrs, old.opaque, old.guessed):
+                    return None if old.is_plain else old  # paths share records
                 record = OwnerRecord(
                     kind, old.uid, old.gid, xattrs=xattrs, opaque=opaque, guessed=guessed
                 )

@@ -62,10 +62,10 @@ class OwnerRecord:
         self.guessed = guessed
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OwnerRecord) and self.pack() == other.pack()
+        return isinstance(other, OwnerRecord) and self.values() == other.values()
 
     def __hash__(self) -> int:
-        return hash(self.pack())
+        return hash(self.values())
 
     def __repr__(self) -> str:
         return f"OwnerRecord({self.pack().decode()!r})"
@@ -75,6 +75,13 @@ class OwnerRecord:
         """Whether the record says only what the inode says, too."""
         return self.kind in "fdlp" and not (
             self.uid or self.gid or self.xattrs or self.opaque or self.guessed
+        )
+
+    def values(self) -> "tuple[object, ...]":
+        """Return all that the record says, as a key of dictionaries."""
+        return (
+            *(self.kind, self.uid, self.gid, self.rdev, self.xattrs),
+            *(self.opaque, self.guessed),
         )
 
     def pack(self) -> bytes:

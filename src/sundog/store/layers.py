@@ -62,7 +62,8 @@ class Layers:
     def path(self, layer: LayerId) -> LayerPath:
         """Return the paths of the layer's files and its manifest."""
         guessed = self.info(layer).guessed
-        return LayerPath(self.tree(layer), self._path(layer, b"owners"), guessed)
+        owners, links = self._path(layer, b"owners"), self._path(layer, b"links")
+        return LayerPath(self.tree(layer), owners, guessed, links)
 
     def owners(self, layer: LayerId) -> OwnersManifest:
         """Read the layer's manifest."""

@@ -17,12 +17,13 @@ from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
+from sundog.record.links import pack_links
 from sundog.record.owners import pack_owners
 from sundog.store.layer_info import LayerInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from sundog.layer.directory_owners import Owner
@@ -194,12 +195,26 @@ def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
     return [LayerTree.read(layer) for layer in layers]
 
 
+def _linked(tree: bytes, owners: OwnersManifest) -> Iterator[bytes]:
+    """Yield the paths in ``owners`` of files of ``tree`` that have several names."""
+    from sundog.layer.directories import Directories  # noqa: PLC0415
+
+    with Directories(tree) as directories:
+        for path, record in owners.items():
+            if record.kind in "flpcb":
+                directory, _, name = path.rpartition(b"/")
+                if os.lstat(name, dir_fd=directories.open(directory)).st_nlink > 1:
+                    yield path
+
+
 def finish_draft(
     draft: bytes, owners: OwnersManifest, source: str = "", *, guessed: bool = False
 ) -> LayerInfo:
-    """Write the manifest of a draft; return the info of the layer."""
+    """Write the manifest of a draft, and its links; return the info of the layer."""
     with open(os.path.join(draft, b"owners"), "wb") as file:
         file.write(pack_owners(owners))
+    with open(os.path.join(draft, b"links"), "wb") as file:
+        file.write(pack_links(_linked(os.path.join(draft, b"tree"), owners)))
     root = owners.get(b"")
     root_opaque = root is not None and root.opaque
     return LayerInfo(source, root_opaque=root_opaque, guessed=guessed)

@@ -181,8 +181,9 @@ class Supervisor:
         numbers, words = exchange.numbers, exchange.words
         nothing: set[int] = set()
         strict = self._state.strict
-        # Then names that go, and owners that only the host knows, matter.
-        is_curious = records.follows_removals or self._state.strangers is not None
+        # Then names that change, and owners that only the host knows, matter.
+        follows_names = records.follows_removals or records.has_listed
+        is_curious = follows_names or self._state.strangers is not None
         listing, refusing = self._listing, self._refusing
         listing_or_refusing = listing | refusing
         all_but_changes = listing_or_refusing | self._starting

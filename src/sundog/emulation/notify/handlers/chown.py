@@ -139,7 +139,7 @@ class OwnerHandlers:
         group &= U32
         state = self._state
         self._access.reach(thread, location, follow=follow)
-        before = settled(state, location, state.files.status(location, follow=follow))
+        before = settled(state, location, state.files.whole_status(location, follow=follow))
         record = state.records.find(before)
         now = (0, 0) if record is None else (record.uid, record.gid)
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
@@ -160,7 +160,7 @@ class OwnerHandlers:
         if refusal in REAL_REFUSALS:
             return -refusal
         # After a copy-up the inode may be another, which gets the same record.
-        after = state.files.status(location, follow=follow)
+        after = state.files.whole_status(location, follow=follow)
         changed = state.records.renew(after, record)
         changed.uid, changed.gid = new
         if changed.xattrs and after.mode & S_IFMT != S_IFDIR:

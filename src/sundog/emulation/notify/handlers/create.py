@@ -34,6 +34,7 @@ from sundog.kernel.modes import (
     S_IFBLK,
     S_IFCHR,
     S_IFDIR,
+    S_IFLNK,
     S_IFMT,
     S_IFREG,
 )
@@ -220,9 +221,11 @@ class CreateHandlers:
             self._access.open(thread, who, location, flags)
         if not changes:
             return self._open_for_reading(location, signed(flags))
+        exists: bool | None = False
         if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
             follow = not flags & os.O_NOFOLLOW
-            if self._guard(thread, location, follow=follow):
+            exists = self._guard(thread, location, follow=follow)
+            if exists:
                 return self._open_device(location, signed(flags), follow=follow)
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
@@ -231,7 +234,7 @@ class CreateHandlers:
             return self._create(thread, location, location, flags, mode)
         for _ in range(MAX_SYMLINKS):
             answer = self._create(thread, location, parent(location), flags, mode)
-            if answer is not CONTINUE or flags & (os.O_EXCL | os.O_NOFOLLOW):
+            if answer is not CONTINUE or flags & (os.O_EXCL | os.O_NOFOLLOW) or exists is None:
                 return answer
             # To open a dangling link makes the link's target.
             target = self._dangling_target(location)
@@ -249,14 +252,20 @@ class CreateHandlers:
         if who is not None:
             self._access.make(thread, who, location, is_directory=is_directory)
 
-    def _guard(self, thread: int, location: bytes, *, follow: bool) -> bool:
-        """Guard the set-ID bits of a file that the caller writes; return whether it exists."""
+    def _guard(self, thread: int, location: bytes, *, follow: bool) -> bool | None:
+        """Guard the set-ID bits of a file that the caller writes.
+
+        Returns whether the file exists; None if there is not even a dangling link.
+        """
         state = self._state
-        inode = state.files.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW)
+        inode = state.files.find_inode(location, AT_SYMLINK_NOFOLLOW)
         if inode < 0:
-            return False
-        record = state.records.by_inode.get(inode)
-        if is_set_id(state.files.found_mode()) or (record is not None and record.may_keep_mode()):
+            return None
+        if follow and state.files.found_mode() & S_IFMT == S_IFLNK:
+            inode = state.files.find_inode(location, 0)
+            if inode < 0:
+                return False
+        if is_set_id(state.files.found_mode()) or inode in state.records.by_inode:
             status = state.files.found(location, follow=follow)
             guard_set_id(state, location, status, state.tags.credentials(thread))
         return True

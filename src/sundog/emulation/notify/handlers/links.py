@@ -32,6 +32,7 @@ class LinkHandlers:
         self._state = state
         self._linked = state.records.linked
         self._access = Access(state)
+        self._by_inode = state.records.by_inode
 
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
@@ -122,6 +123,10 @@ class LinkHandlers:
                 replace=not flags & RENAME_NOREPLACE,
             )
         self._expect_removal(thread, new)
+        if self._state.records.has_listed:
+            self._meet(thread, old)
+            if flags & RENAME_EXCHANGE:
+                self._meet(thread, new)
         if not self._linked:
             return CONTINUE
         (old_name, old_inode), (new_name, new_inode) = (
@@ -146,6 +151,12 @@ class LinkHandlers:
         location = self._state.paths.named(thread, *place)
         if files.find_inode(location, AT_SYMLINK_NOFOLLOW) in records.by_inode:
             records.expect_removal(files.found(location, follow=False))
+
+    def _meet(self, thread: int, place: Place) -> None:
+        """Find the record of the file at ``place``, which the call will copy up."""
+        location = self._state.paths.named(thread, *place)
+        if self._state.files.find_inode(location, AT_SYMLINK_NOFOLLOW) in self._by_inode:
+            self._state.records.find(self._state.files.found(location, follow=False))
 
     def _name(self, thread: int, place: Place) -> "tuple[Name, int]":
         """Return a name in a call, and the inode number of the file there; -1 if none is there."""

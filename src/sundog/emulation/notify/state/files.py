@@ -17,6 +17,7 @@ from sundog.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
 from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
+AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
 IN_DONT_FOLLOW = 0x02000000
 READ_OR_WRITE = 0o600
 
@@ -24,11 +25,19 @@ READ_OR_WRITE = 0o600
 FILE_HANDLE = Struct("=Ii")
 MAX_HANDLE_SZ = 128
 
+# An overlay's handle, struct ovl_fh: three unused bytes, version, magic, length, flags.
+OVL_FH = Struct("=4xBxB")
+OVL_FILEID_V1, OVL_FH_MAGIC, PATH_UPPER = 0xF8, 0xFB, 1 << 2
+
 # Offsets of the fields in struct statx that the emulation changes, and of the birth time; the mask
 # is at 0.  The structure is the same on all architectures.
 STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
 STATX_BTIME = 0x800
+STATX_ALL = 0x7FF | STATX_BTIME
+STATX_ATTR_MOUNT_ROOT = 0x2000
+# Mask, attributes, user, group, mode, inode, the two parts of the birth time, and of the device.
+STATX_FIELDS = Struct("=I4xQ4xIIH2xQ40xqI44xII")
 OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
@@ -85,6 +94,14 @@ class Status:
         if self._birth < 0:
             self._birth = self._files.birth(self._location, follow=self._follow)
         return self._birth
+
+    def born_at(self, seconds: int, nanoseconds: int) -> None:
+        """Keep the time of the birth, which statx(2) has told."""
+        self._birth = seconds * 1_000_000_000 + nanoseconds
+
+    def is_only_above(self) -> bool:
+        """Tell whether the file is only in an overlay's upper directory; False if in doubt."""
+        return self._files.is_only_above(self._location, follow=self._follow)
 
     def name(self) -> "Name":
         """Return the name of the file; the path to it may lead through symbolic links.
@@ -168,6 +185,7 @@ class Files:
         self._syscall = quick_function("syscall")
         self._newfstatat = abi.numbers["newfstatat"]
         self._statx = abi.numbers["statx"]
+        self.found_mount = False  # whether whole_status has found the root of a mount
         self._handle = Buffer()
         # The kernel also writes the mount's ID, behind the handle, where nobody reads it.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
@@ -203,6 +221,34 @@ class Files:
         if self.find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW) < 0:
             raise OSError(get_errno(), "stat")
         return self.found(location, follow=follow)
+
+    def whole_status(self, location: bytes, *, follow: bool = True) -> Status:
+        """Return the same as ``status``, with the mark of the birth, by one statx(2)."""
+        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_ALL)
+        mask, attributes, uid, gid, mode, inode, seconds, nanoseconds, major, minor = (
+            STATX_FIELDS.unpack_from(self._statx_buffer)
+        )
+        device = os.makedev(major, minor)
+        status = Status(self, location, (device, inode, mode, uid, gid), follow=follow)
+        if mask & STATX_BTIME:
+            status.born_at(seconds, nanoseconds)
+        self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
+        return status
+
+    def is_only_above(self, location: bytes, *, follow: bool) -> bool:
+        """Tell whether an overlay knows the file from its upper directory alone.
+
+        Such a file shows its own inode number.  The overlay's handle of a file tells in which
+        directory the handle inside of it means the file, and prefers the lower ones
+        (fs/overlayfs/export.c, ovl_check_encode_origin).  False if the kernel gives no handle.
+        """
+        FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
+        flags = AT_HANDLE_FID | (AT_SYMLINK_FOLLOW if follow else 0)
+        if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
+            return False
+        _, kind = FILE_HANDLE.unpack_from(self._handle)
+        magic, direction = OVL_FH.unpack_from(self._handle, FILE_HANDLE.size)
+        return kind == OVL_FILEID_V1 and magic == OVL_FH_MAGIC and bool(direction & PATH_UPPER)
 
     def descriptor_status(self, fd: int) -> Status:
         """Return the status of the file that the supervisor's own descriptor ``fd`` refers to."""

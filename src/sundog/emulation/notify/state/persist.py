@@ -11,14 +11,13 @@ import os
 from sundog.emulation.notify.state.attributes import shown_value
 from sundog.emulation.notify.state.chmod import settled
 from sundog.emulation.notify.state.files import Status, file_system_type
-from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.records import INODE_DECIDES, Record
 from sundog.emulation.notify.state.state import State
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import encode_text
 from sundog.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from sundog.kernel.mounts import (
-    AT_SYMLINK_NOFOLLOW,
     RESOLVE_BENEATH,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
@@ -54,18 +53,35 @@ LISTING_INODES = frozenset(
 PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
-def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
-    """Return what the manifests of ``layers`` say together.
+def shown_manifests(layers: "Sequence[tuple[int, OwnersManifest]]") -> "list[OwnersManifest]":
+    """Return what the manifest of each layer says about the paths that the layer decides about.
 
     A layer is the descriptor of a tree, and a manifest; the topmost comes first.  Raises OSError.
     """
-    merged: OwnersManifest = {}
+    shown: list[OwnersManifest] = []
     above: list[Held] = []
     for tree, manifest in layers:
-        for path, record in manifest.items():
-            if path not in merged and not any(layer.has(path) for layer in above):
-                merged[path] = record
+        if above:
+            manifests = shown[:]
+            shown.append(
+                {
+                    path: record
+                    for path, record in manifest.items()
+                    if not any(path in manifest for manifest in manifests)
+                    if not any(layer.has(path) for layer in above)
+                }
+            )
+        else:
+            shown.append(manifest)
         above.append(Held(tree))
+    return shown
+
+
+def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
+    """Return what the manifests of ``layers`` say together; see ``shown_manifests``."""
+    merged: OwnersManifest = {}
+    for shown in shown_manifests(layers):
+        merged.update(shown)
     return merged
 
 
@@ -73,24 +89,39 @@ class Held:
     """The paths about which the layer with the tree ``tree``, a descriptor, decides.
 
     Most layers lack most directories of the layers below, and one look tells about all paths in
-    such a directory.
+    such a directory.  If the layer has the directory, a list of its names tells about many paths.
     """
 
     ABSENT, OPEN, CLOSED = range(3)  # not there, a directory, something else
+    LOOKS = 8  # so many paths of a directory are looked up before its names are listed
 
     def __init__(self, tree: int) -> None:
         self._tree = tree
         self._directories = {b"": self.OPEN}
+        self._looks: dict[bytes, int] = {}
+        self._names: dict[bytes, frozenset[bytes]] = {}
 
     def has(self, path: bytes) -> bool:
         """Tell whether the tree has ``path``, or has a file in place of a directory above it."""
-        parent = path.rpartition(b"/")[0]
+        parent, _, name = path.rpartition(b"/")
         state = self._directories.get(parent)
         if state is None:
             state = self._look(parent)
         if state != self.OPEN:
             return state == self.CLOSED
+        names = self._names.get(parent)
+        if names is not None:
+            return not path or name in names
+        self._looks[parent] = looks = self._looks.get(parent, 0) + 1
+        if looks == self.LOOKS:
+            self._names[parent] = self._listed(parent)
         return not path or self._type(path) is not None
+
+    def _listed(self, path: bytes) -> frozenset[bytes]:
+        """Return the names in the directory ``path``."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with Closing(os.open(path or b".", flags, dir_fd=self._tree)) as fd:
+            return frozenset(map(encode_text, os.listdir(fd)))
 
     def _look(self, path: bytes) -> int:
         """Return, and remember, the state of ``path``: ABSENT, OPEN or CLOSED."""
@@ -115,22 +146,6 @@ class Held:
         return status.st_mode & S_IFMT
 
 
-def linked_paths(
-    layers: "Sequence[tuple[int, OwnersManifest]]", merged: OwnersManifest
-) -> frozenset[bytes]:
-    """Return the paths in ``merged`` of files with hard links; ``merged`` comes from ``layers``.
-
-    Raises OSError.
-    """
-    return frozenset(
-        path
-        for tree, manifest in layers
-        for path, record in manifest.items()
-        if record.kind in TYPES and record.kind != "d" and merged.get(path) is record
-        if link_count(tree, path) > 1
-    )
-
-
 def link_count(tree: int, path: bytes) -> int:
     """Return the number of links of the file at ``path`` in ``tree``, 0 if no file is there."""
     try:
@@ -145,12 +160,13 @@ def load_records(
     *,
     root: bytes = b"/",
     is_stable: bool,
-    linked: "Collection[bytes]" = (),
+    linked: "Collection[bytes] | None" = None,
 ) -> None:
     """Make records of what ``manifest`` says about the files below ``root``.
 
     ``is_stable`` tells that the inodes belong to a lower layer, so that nothing frees them.  A file
-    at one of the paths ``linked`` gets another inode when it changes.  Paths that are missing,
+    at one of the paths ``linked`` gets another inode when it changes; without ``linked``, the
+    supervisor looks at the number of each file's names.  Paths that are missing,
     hidden by a mount, or of another type get no record.
     """
     with Closing(os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top:
@@ -164,7 +180,7 @@ def load_records(
             if record is None or entry.kind == "d" or not is_stable:
                 os.close(fd)
                 continue
-            if path in linked:
+            if os.fstat(fd).st_nlink > 1 if linked is None else path in linked:
                 state.records.linked[status.name()] = record
             state.records.pins.hold(fd)
 
@@ -183,8 +199,7 @@ def open_beneath(root: int, path: bytes) -> int:
 
 def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
     """Make a record of ``entry`` for the file that ``status`` describes, if their types agree."""
-    on_disk = "f" if entry.kind in DEVICES else entry.kind
-    if status.mode & S_IFMT != TYPES[on_disk]:
+    if not is_of_kind(status.mode, entry):
         return
     record = state.records.make(status, is_stable=is_stable)
     record.uid, record.gid = entry.uid, entry.gid
@@ -195,29 +210,46 @@ def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: 
     state.records.keep(status, record)
 
 
+def is_of_kind(mode: int, entry: OwnerRecord) -> bool:
+    """Tell whether an inode of ``mode`` can be the file that ``entry`` describes."""
+    return mode & S_IFMT == TYPES["f" if entry.kind in DEVICES else entry.kind]
+
+
 def collect_manifest(state: State, upper: int) -> OwnersManifest:
     """Return the manifest of the tree ``upper``, a descriptor; the container's root shows the tree.
 
     The manifest has the paths with a record.  It has no whiteouts and no opaque marks.
     """
     manifest: OwnersManifest = {}
-    records, find_inode = state.records, state.files.find_inode
+    records, files = state.records, state.files
     if records.is_empty():
         return manifest
-    entries: dict[OwnerRecord, OwnerRecord] = {}
+    entries: dict[tuple[object, ...], OwnerRecord] = {}
+    shows: dict[bytes, bool] = {}  # whether the container's root shows a directory
     known = None if records.linked or not lists_inodes(upper) else records.by_inode
     with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         for path in walk(upper, known):
             location = b"/" + path
-            inode = find_inode(location, AT_SYMLINK_NOFOLLOW)
-            if inode < 0 or (inode not in records.by_inode and not records.linked):
-                continue  # the path is a whiteout, or has no record
-            status = state.files.status(location, follow=False)
-            status = settled(state, location, status)
+            try:
+                status = files.whole_status(location, follow=False)
+            except OSError:
+                continue  # the path is a whiteout
+            hidden = files.found_mount and bool(path)
             record = records.find(status)
-            if record is not None and is_of_root(root, path):
-                entry = manifest_entry(status, record)
-                manifest[path] = entries.setdefault(entry, entry)
+            if record is None or hidden:
+                continue
+            directory = path.rpartition(b"/")[0]
+            if directory not in shows:
+                shows[directory] = is_of_root(root, directory)
+            if not shows[directory]:
+                continue
+            if record.permissions != INODE_DECIDES:
+                status = settled(state, location, status)
+                record = records.find(status)
+                if record is None:
+                    continue
+            entry = manifest_entry(status, record)
+            manifest[path] = entries.setdefault(entry.values(), entry)
     return manifest
 
 

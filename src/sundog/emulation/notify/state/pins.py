@@ -45,7 +45,7 @@ class Pins:
     def hold_copy(self, status: "Status") -> None:
         """Hold the file that ``status`` describes, unless the upper directory has its number."""
         copy = status.device, status.inode
-        if copy in self._copies:
+        if copy in self._copies or status.is_only_above():
             return
         fd = status.open()
         if self._number_above(fd) in (NOT_THERE, status.inode):

@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.state.files import Name, Status
 
 UNWATCHED = 1 << 15  # the records that a container makes before the next ones are watched
-LOOK_EVERY = 1 << 8  # after so many watched records, forget what is gone
+LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
+CALM_AFTER = 1 << 12  # if none of so many watched files goes, others will hardly go, either
+SELECTED = 1 << 4  # then one record of so many is watched
 NEVER = sys.maxsize
 MAX_SHARED = 1 << 12
 
 ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
+LISTED = -2  # as ``birth``: like ANY_BIRTH; files that no call has met yet share the record
 INODE_DECIDES = -1  # as ``permissions``
 
 
@@ -124,6 +127,7 @@ class Records:
     watched_from
                 the number of records before further ones are watched; NEVER at the start
     pins        keeps the numbers of inodes
+    has_listed  files that may change share records; a call that may change one must ``find`` it
     linked      records of hard links in lower layers that no change has broken
     twins       the other number of a file that shows two
     follows_removals
@@ -146,10 +150,12 @@ class Records:
         self.watches = Watches()
         self.watched_from = NEVER
         self.pins = Pins()
+        self.has_listed = False
         self.linked: dict[Name, Record] = {}
         self.twins: dict[int, int] = {}
         self._shared: dict[int, int] = {}
         self._watched = 0
+        self._patience = self._calm_from = CALM_AFTER
 
     def limit_growth(self) -> None:
         """Begin to count records: from now on a file may be gone before the container ends."""
@@ -178,6 +184,8 @@ class Records:
         record = self.by_inode.get(status.inode)
         while record is not None:
             if record.device == status.device:
+                if record.birth == LISTED:
+                    return self._own(status, record)
                 if (
                     record.birth == ANY_BIRTH
                     or record.birth == status.birth()
@@ -198,6 +206,24 @@ class Records:
 
     def expect_removal(self, status: "Status") -> None:
         """Hear that a name of the file that ``status`` describes may go.  See ``ledger``."""
+
+    def _own(self, status: "Status", shared: Record) -> Record:
+        """Give a listed file a record of its own in place of the ``shared`` one; return it.
+
+        From now on the file keeps its inode number, even if the caller's call copies it up.
+        """
+        record = Record(shared.device, ANY_BIRTH, shared.uid, shared.gid)
+        record.copy_from(shared)
+        first = self.by_inode[status.inode]
+        if first is shared:
+            self.by_inode[status.inode] = record
+        else:
+            while first.other is not None and first.other is not shared:
+                first = first.other
+            first.other = record
+        if self.pins.upper >= 0:
+            self.pins.hold(status.open())
+        return record
 
     def _inherited(self, status: "Status") -> Record | None:
         """Return a new record for the copy of a hard link, like the name's in the lower layer.
@@ -224,11 +250,21 @@ class Records:
             self.by_inode.setdefault(self.twins[status.inode], record)
 
     def _watch(self, status: "Status", record: Record) -> None:
-        """Watch the inode of ``record``; forget the records of inodes that are gone."""
-        gone = self.watches.add(status, record)
+        """Watch the inode of ``record``; forget the records of inodes that are gone.
+
+        While no inode goes, this watches only some, to learn when inodes begin to go.
+        """
         self._watched += 1
+        is_calm = self._watched > self._calm_from
+        if is_calm and self._watched % SELECTED and not record.xattrs:
+            return
+        gone = self.watches.add(status, record)
         if self._watched % LOOK_EVERY == 0:
             gone += self.watches.gone()
+        if gone:
+            if is_calm:
+                self._patience *= 2
+            self._calm_from = self._watched + self._patience
         for inode, known in gone:
             self.remove(inode, known)
 
