@@ -30,7 +30,7 @@ SCRIPT = """
 id -u; stat -c '%n %u:%g' /etc/shadow /srv
 touch /file; chown ada:ada /file; stat -c '%U:%G' /file
 mknod /null c 1 3; stat -c '%F %t:%T' /null
-su ada -c 'id -u; mkdir /tmp/mine'; stat -c '%u:%g' /tmp/mine
+chmod 1777 /tmp; su ada -c 'id -u; mkdir /tmp/mine'; stat -c '%u:%g' /tmp/mine
 """
 OUTPUT = """\
 0

@@ -1,4 +1,4 @@
-"""Calls that only need a look at permissions: truncate(2), utimes(2) and their families.
+"""Calls that only need a look at permissions: utimes(2) and its family, and more.
 
 Under ``strict`` also access(2) and chdir(2).  The kernel does what the handlers do not refuse.
 Root is refused nothing, so the supervisor calls no handler while all processes are root.
@@ -16,7 +16,6 @@ from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.emulation.notify.tracee.paths import CWD, descriptor
-from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
@@ -44,7 +43,6 @@ class AccessHandlers:
     def calls(self) -> "dict[str, Handler]":
         """Return the handlers by name of call."""
         return {
-            "truncate": self.truncate,
             "utime": self.utime,
             "utimes": self.utime,
             "futimesat": self.futimesat,
@@ -55,18 +53,6 @@ class AccessHandlers:
             "chdir": self.chdir,
             "fchdir": self.fchdir,
         }
-
-    def truncate(self, thread: int, args: "Arguments") -> Answer:
-        """int truncate(const char *path, off_t length)."""
-        who = self._access.user(thread)
-        if who is None:
-            return CONTINUE
-        location = self._paths.named(thread, CWD, args[0])
-        self._access.search(thread, who, location, follow=True)
-        status = self._state.files.status(location)
-        if status.mode & S_IFMT == S_IFREG:
-            self._access.require(thread, who, location, status, MAY_WRITE)
-        return CONTINUE
 
     def utime(self, thread: int, args: "Arguments") -> Answer:
         """int utime(const char *path, const struct utimbuf *times); utimes(2) likewise."""

@@ -141,7 +141,7 @@ class OwnerHandlers:
         self._access.reach(thread, location, follow=follow)
         before = settled(state, location, state.files.whole_status(location, follow=follow))
         record = state.records.find(before)
-        now = (0, 0) if record is None else (record.uid, record.gid)
+        now = state.owner(before)
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
         if not may_change_owner(who, *now, owner, group):

@@ -12,6 +12,7 @@ import os
 from _struct import Struct
 
 from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
+from sundog.emulation.notify.identity.permissions import MAY_WRITE
 from sundog.emulation.notify.seccomp.program import MAKES_FILE
 from sundog.emulation.notify.state.access import MAX_SYMLINKS, UNNAMED, Access
 from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
@@ -121,7 +122,14 @@ class CreateHandlers:
 
     def truncate(self, thread: int, args: "Arguments") -> Answer:
         """int truncate(const char *path, off_t length)."""
-        self._guard(thread, self._paths.named(thread, CWD, args[0]), follow=True)
+        location = self._paths.named(thread, CWD, args[0])
+        who = self._access.user(thread)
+        if who is not None:
+            self._access.search(thread, who, location, follow=True)
+            status = self._state.files.status(location)
+            if status.mode & S_IFMT == S_IFREG:
+                self._access.require(thread, who, location, status, MAY_WRITE)
+        self._guard(thread, location, follow=True)
         return CONTINUE
 
     def mkdir(self, thread: int, args: "Arguments") -> Answer:
@@ -213,13 +221,14 @@ class CreateHandlers:
 
     def _open(self, thread: int, dirfd: int, address: int, flags: int, mode: int) -> Answer:
         who = self._access.user(thread)
-        changes = flags & (WRITES | MAKES_FILE) and not flags & os.O_PATH
-        if who is None and not changes:
+        if who is None and flags & os.O_PATH:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
-        if who is not None:
+        if who is not None and (self._state.strict or flags & (WRITES | MAKES_FILE)):
             self._access.open(thread, who, location, flags)
-        if not changes:
+        if flags & os.O_PATH:
+            return CONTINUE
+        if not flags & (WRITES | MAKES_FILE):
             return self._open_for_reading(location, signed(flags))
         exists: bool | None = False
         if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):

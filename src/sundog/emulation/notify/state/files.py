@@ -211,6 +211,9 @@ class Files:
             *ID.unpack_from(buffer, layout.uid),
             *ID.unpack_from(buffer, layout.gid),
         )
+        return self._described(location, fields, follow=follow)
+
+    def _described(self, location: bytes, fields: tuple[int, ...], *, follow: bool) -> Status:
         status = Status(self, location, fields, follow=follow)
         if self._strangers is not None and status.inode:
             status.uid, status.gid = self._strangers.owner(status)
@@ -229,7 +232,8 @@ class Files:
             STATX_FIELDS.unpack_from(self._statx_buffer)
         )
         device = os.makedev(major, minor)
-        status = Status(self, location, (device, inode, mode, uid, gid), follow=follow)
+        fields = (device, inode, mode, uid, gid)
+        status = self._described(location, fields, follow=follow)
         if mask & STATX_BTIME:
             status.born_at(seconds, nanoseconds)
         self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)

@@ -11,7 +11,7 @@ The state file of fakeroot(1) has no marks of births.  Such a record waits until
 the file.  If the file has the right type, it is taken for the same file, as fakeroot does.
 """
 
-from sundog.emulation.notify.state.records import INODE_DECIDES, Record, Records
+from sundog.emulation.notify.state.records import INODE_DECIDES, LISTED, Record, Records
 from sundog.kernel.modes import MODE_MASK, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
 from sundog.record.inode_state import InodeEntry
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.state.files import Status
     from sundog.record.inode_state import InodeKey
 
-NO_BIRTH_KNOWN = -2  # as ``birth``: the record is from a state file without births
+NO_BIRTH_KNOWN = LISTED - 1  # as ``birth``: the record is from a state file without births
 DEVICE_TYPES = (S_IFCHR, S_IFBLK)
 
 
