@@ -150,6 +150,16 @@ def test_a_directory_needs_no_records(ch_run: ChRun, image: Path) -> None:
     assert not (image / "ch").exists()
 
 
+def test_records_that_are_a_fifo(ch_run: ChRun, image: Path) -> None:
+    """Reading it would wait for a writer for ever."""
+    (image / "ch").mkdir()
+    os.mkfifo(image / "ch" / "owners")
+    for options in ((), ("-w",)):
+        done = ch_run("--notify", *options, image, "--", "true")
+        assert done.returncode == 31
+        assert "not a regular file" in messages(done)[0]
+
+
 def test_an_image_has_those_of_its_layers(ch_run: ChRun, stored: Path) -> None:
     done = ch_run("--notify", "app", "--", "sh", "-c", f"{LOOK} /etc/shadow /more /null")
     assert done.stdout.decode().splitlines() == [

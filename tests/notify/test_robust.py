@@ -52,6 +52,18 @@ def test_reply_with_a_descriptor_that_was_interrupted_late_is_the_only_one(
 SMALL = "echo 400 2>/dev/null >/proc/sys/kernel/pid_max; exec "
 
 
+def test_a_fifo_in_place_of_the_device_is_not_opened(busybox: Container) -> None:
+    """Opening it would wait for a reader for ever."""
+    script = "mknod null c 1 3; mkdir -p r/dev r/bin; mkfifo r/dev/null; cp /bin/busybox r/bin"
+    look = "echo x >/null; /bin/busybox wc -c </null"
+    done = busybox.sh(f"{script}; mv null r; chroot r /bin/busybox sh -c '{look}'")
+    assert done == "2\n"
+
+
+def test_a_link_called_status_shows_its_target(busybox: Container) -> None:
+    assert busybox.sh("ln -s /proc/self/comm status; read x <status; echo $x") == "sh\n"
+
+
 @pytest.mark.slow
 def test_short_lives_leave_nothing_to_those_who_get_their_numbers(busybox: Container) -> None:
     within = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "sh", "-c")

@@ -21,6 +21,7 @@ Floor 0.
 import os
 
 from sundog.errors import StoreError
+from sundog.kernel.modes import S_IFMT, S_IFREG
 
 OWNERS_MAGIC = b"sundog-owners 1\n"
 OWNER_KINDS = "fdlcbpw"
@@ -163,10 +164,15 @@ def unpack_owners(data: bytes) -> OwnersManifest:
 
 
 def read_owners(path: bytes) -> OwnersManifest:
-    """Read the manifest in the file ``path``.  Raises OSError; StoreError if it is damaged."""
-    with open(path, "rb") as file:
-        data = file.read()
+    """Read the manifest in the file ``path``.  Raises OSError; StoreError if it is damaged.
+
+    The file may come from an image, so this neither waits for a FIFO nor reads a device.
+    """
     try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if os.fstat(file.fileno()).st_mode & S_IFMT != S_IFREG:
+                raise ValueError("not a regular file")
+            data = file.read()
         return unpack_owners(data)
     except ValueError as error:
         shown = path.decode("utf-8", "backslashreplace")

@@ -7,7 +7,7 @@ may signal only some of them, then the supervisor sends the signals itself.
 
 import errno
 import os
-from _signal import SIGCONT  # type: ignore[import-not-found]
+from _signal import SIGCONT, pidfd_send_signal  # type: ignore[import-not-found]
 
 from sundog.emulation.notify.identity.capabilities import CAP_KILL
 from sundog.emulation.notify.identity.credentials import Credentials
@@ -16,6 +16,7 @@ from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
 from sundog.emulation.notify.tracee.processes import Process, Processes
 from sundog.emulation.notify.tracee.tag import tag_index
+from sundog.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,10 +99,13 @@ class SignalHandlers:
         if len(allowed) == len(targets):
             return CONTINUE
         for each in allowed:
-            try:  # noqa: SIM105 - contextlib is not light
-                os.kill(each.group, sig)
+            try:
+                with Closing(os.pidfd_open(each.group)) as process:
+                    # Its number may be that of another process by now, but not any more.
+                    if not self._refusal(thread, who, each.group, sig):
+                        pidfd_send_signal(process, sig)
             except OSError:
-                pass  # it has just ended
+                continue  # it has just ended
         return 0 if allowed or target == -1 else -errno.EPERM
 
     def _may_signal(self, who: Credentials, target: int) -> bool:

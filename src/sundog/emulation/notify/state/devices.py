@@ -7,7 +7,8 @@ The devices here exist on every host, and have the same numbers there; everybody
 import os
 
 from sundog.emulation.notify.state.records import Record
-from sundog.kernel.modes import S_IFCHR
+from sundog.kernel.files import Closing
+from sundog.kernel.modes import S_IFCHR, S_IFMT
 
 # Linux, Documentation/admin-guide/devices.txt: "Memory devices".
 MEMORY_DEVICES = {
@@ -30,10 +31,11 @@ def open_device(record: Record, root: bytes, flags: int) -> int:
     if path is None:
         return -1
     try:
-        fd = os.open(root + path, flags & ~MAKING_FLAGS | os.O_NOCTTY | os.O_CLOEXEC)
+        with Closing(os.open(root + path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)) as found:
+            status = os.fstat(found)
+            if (status.st_mode & S_IFMT, status.st_rdev) != (S_IFCHR, record.rdev):
+                return -1  # the container has something else there, perhaps a FIFO
+            flags = flags & ~MAKING_FLAGS | os.O_NOCTTY | os.O_CLOEXEC
+            return os.open(b"self/fd/%d" % found, flags)
     except OSError:
         return -1
-    if os.fstat(fd).st_rdev == record.rdev:
-        return fd
-    os.close(fd)  # the container has something else there
-    return -1

@@ -21,12 +21,15 @@ def open_shown(state: State, location: bytes) -> int:
     """
     if location.rpartition(b"/")[2] != STATUS:
         return -1
-    who = state.processes.identity(state.files.status(location))
-    if who is None:
-        return -1
-    # Without O_NONBLOCK the supervisor would wait for a FIFO that a race puts there.
-    with Closing(os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
-        text = status_text(fd)
+    # One descriptor, so that the file that is read is the one whose identity was found.
+    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as found:
+        who = state.processes.identity(state.files.descriptor_status(found))
+        if who is None:
+            return -1
+        with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != STATUS:
+                return -1  # a symbolic link of this name leads to another file
+            text = status_text(fd)
     with Closing(os.memfd_create("status", os.MFD_CLOEXEC)) as memory:
         with open(memory, "wb", closefd=False) as file:
             file.write(shown_status(text, who))
