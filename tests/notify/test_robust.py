@@ -54,10 +54,8 @@ SMALL = "echo 400 2>/dev/null >/proc/sys/kernel/pid_max; exec "
 
 def test_a_fifo_in_place_of_the_device_is_not_opened(busybox: Container) -> None:
     """Opening it would wait for a reader for ever."""
-    script = "mknod null c 1 3; mkdir -p r/dev r/bin; mkfifo r/dev/null; cp /bin/busybox r/bin"
-    look = "echo x >/null; /bin/busybox wc -c </null"
-    done = busybox.sh(f"{script}; mv null r; chroot r /bin/busybox sh -c '{look}'")
-    assert done == "2\n"
+    script = "mknod null c 1 3; mount -t tmpfs none /dev; mkfifo /dev/null"
+    assert busybox.sh(f"{script}; echo x >null; umount /dev; wc -c <null") == "0\n"
 
 
 def test_a_link_called_status_shows_its_target(busybox: Container) -> None:

@@ -41,6 +41,7 @@ def run_action(
         status = _reported(action, report, interruption, usage_status, debug=debug)
     except BrokenPipeError:
         status = EXIT_ERROR
+    ADVICE.listener = None
     if interruption.number:
         report.end_display()
         report.fatal(interruption.text)
