@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify.state.lower import SPARSE, LowerRecords, OpenedLayer
+from sundog.emulation.notify.state.lower import (
+    LOWEST_OF_LAYER,
+    SPARSE,
+    Listed,
+    LowerRecords,
+    OpenedLayer,
+    shown_numbers,
+)
 from sundog.record.links import pack_links
 from sundog.record.owners import OwnerRecord, pack_owners, read_owners
 
@@ -59,6 +66,19 @@ def test_owners_are_seen_and_nothing_is_held_open(below: Container) -> None:
     # The files that a call has met, and the two names.
     assert int(done.stderr.rpartition(" descriptors")[0].rpartition(" ")[2]) < COUNT, done.stderr
     assert owners(below) == {}
+
+
+@pytest.mark.parametrize(
+    ("difference", "is_layer"),
+    [(0, True), (LOWEST_OF_LAYER, True), (3 * LOWEST_OF_LAYER, True), (1, False), (-7, False)],
+)
+def test_a_copy_has_other_numbers(difference: int, *, is_layer: bool) -> None:
+    """One file of a layer with few records does not tell the numbers of the other files."""
+    status = os.stat("/etc/passwd")
+    listed = Listed()
+    listed.entries = {b"etc/passwd": OwnerRecord("f", 1, 1)}
+    listed.samples = [(b"etc/passwd", status.st_ino - difference)]
+    assert shown_numbers(listed) == ((status.st_dev, difference) if is_layer else None)
 
 
 # A change of files in d; the owners afterwards of some files there, and the records of the layer.

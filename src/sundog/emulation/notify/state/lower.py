@@ -1,9 +1,9 @@
 """Find the files of lower layers that manifests name, with few looks at each.
 
 Most records of a layer are found by listing: a directory lists its files with their inode numbers,
-and the container sees the same numbers, or all greater by one number (overlayfs.rst, "Inode
-properties").  A look at some of the files in the container tells by how much, and on which device.
-If these looks disagree, the supervisor looks at all files of the layer.  A record may be of a file
+and the container sees the same numbers, or an overlay has the layer in their upper bits
+(overlayfs.rst, "Inode properties").  A look at some of the files in the container tells which, and
+the device.  If these looks disagree, the supervisor looks at all files of the layer.  A record may be of a file
 that another layer or a mount hides.  That does no harm, because no other file has its number.
 
 The other files are looked at one by one (``persist.load_records``): directories, files in
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FEW = 2000  # records of files that may change: so many are held open from the start
 SPARSE = 8  # a directory with fewer records is not listed
 FILES = frozenset(TYPES) - {"d"}
+LOWEST_OF_LAYER = 1 << 32  # fs/overlayfs, ovl_remap_lower_ino: the layer is in bits above
 SAMPLES = 64  # files of a layer at which the supervisor looks in the container
 
 
@@ -251,7 +252,9 @@ def template(device: int, entry: OwnerRecord) -> Record:
 def shown_numbers(listed: Listed) -> tuple[int, int] | None:
     """Return the device of the files, and the difference of the inode numbers in the container.
 
-    None says that the looks at the samples disagree, or that the container shows none of them.
+    None says that the looks at the samples disagree, or that the container shows none of them.  An
+    overlay puts the difference into the upper bits.  With any other difference, the container
+    shows a copy of the layer, whose numbers have another order.
     """
     found: set[tuple[int, int]] = set()
     with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
@@ -264,4 +267,7 @@ def shown_numbers(listed: Listed) -> tuple[int, int] | None:
             if status.st_nlink != 1 or not is_of_kind(status.st_mode, listed.entries[path]):
                 return None
             found.add((status.st_dev, status.st_ino - number))
-    return found.pop() if len(found) == 1 else None
+    if len(found) != 1:
+        return None
+    device, offset = found.pop()
+    return None if offset % LOWEST_OF_LAYER else (device, offset)
