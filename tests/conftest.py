@@ -37,10 +37,10 @@ SKIPS = ("needs root", "kernel: ")
 STRICT = platform.machine() == "x86_64"
 
 # The number of commands of a kind to kill; `make kills` uses more.
-KILLS = int(os.environ.get("SUNDOG_KILLS", "10"))
+KILLS = int(os.environ.get("SUNDOG_KILLS", "6"))
 
 # The number of power cuts, on all kinds of file systems together; `make kills` uses more.
-CUTS = int(os.environ.get("SUNDOG_CUTS", "12"))
+CUTS = int(os.environ.get("SUNDOG_CUTS", "6"))
 
 HELPER = os.environ.get("SUNDOG_ROOT_HELPER", "")
 REFERENCES = os.environ.get("SUNDOG_REFERENCES", "")
@@ -70,8 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
 NEWEST_ONLY = ("native", "notify")
 # Compression and archives are the work of the standard library and of C extensions.
 EVERY_CASE = ("layer",)
-TAKEN = 10  # of a table, the second run takes the first case, and one of so many
-SAMPLED = 3  # of a module's other tests that work with files, the first, and one of so many
+TAKEN = 20  # of a table, the second run takes the first case, and one of so many
+SAMPLED = 6  # of a module's other tests that work with files, the first, and one of so many
 
 # A test of these may take a minute.  They come first, so that no process of pytest works on one at
 # the end while the others have nothing left to do.

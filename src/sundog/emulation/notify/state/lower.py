@@ -3,8 +3,9 @@
 Most records of a layer are found by listing: a directory lists its files with their inode numbers,
 and the container sees the same numbers, or an overlay has the layer in their upper bits
 (overlayfs.rst, "Inode properties").  A look at some of the files in the container tells which, and
-the device.  If these looks disagree, the supervisor looks at all files of the layer.  A record may be of a file
-that another layer or a mount hides.  That does no harm, because no other file has its number.
+the device.  If these looks disagree, the supervisor looks at all files of the layer.  A record may
+be of a file that another layer or a mount hides.  That does no harm, because no other file has its
+number.
 
 The other files are looked at one by one (``persist.load_records``): directories, files in
 directories with few records, and files with several names.
