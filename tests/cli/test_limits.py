@@ -56,7 +56,8 @@ def small(tmp_path: Path) -> Runner:
         ("import", gzip.compress(BOMB), "zeros: it unpacks to over 50 times what was fetched"),
         ("import", MANY, "more than 40 entries"),
         ("load", gzip.compress(docker(BOMB)()), "it unpacks to over 50 times what was fetched"),
-        ("load", docker(MANY)(), "layer 2/2: "),
+        # The layers are unpacked together, so either may be the one with an entry too many.
+        ("load", docker(MANY)(), "more than 40 entries"),
         ("load", docker(Labels={"a": "x" * 200_000})(), "its documents take more than 100,000"),
     ],
     ids=["bytes", "entries", "bytes of an image", "entries of a layer", "documents"],

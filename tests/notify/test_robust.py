@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
 def test_interrupted_calls_were_not_done(busybox: Container) -> None:
     assert busybox.sh("mkdir w; cd w; exec stress signals") == "0 wrong\n"
+
+
+def test_a_child_that_ends_interrupts_no_call(busybox: Container) -> None:
+    assert busybox.sh("exec stress children 2000") == "0 interrupted\n"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the machine runs no i386 programs")
+def test_handlers_of_32_bit_programs(busybox: Container) -> None:
+    """Calls start again after SIGCHLD, but not after SIGALRM."""
+    shown = busybox.sh(f"stress narrow {signal.SIGCHLD:d}; stress narrow {signal.SIGALRM:d}")
+    assert shown == "restarts: 1\nrestarts: 0\n"
 
 
 def test_signals_at_the_supervisor_cost_no_answer(busybox: Container) -> None:

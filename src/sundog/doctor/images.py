@@ -101,12 +101,21 @@ def _notify(commands: Commands) -> str:
     return ""
 
 
+# A member prints its container, and waits for the others: a group ends with its last member.
+_MEET = (
+    "readlink /proc/self/ns/mnt; : >/home/$0;"
+    f" for n in {' '.join(map(str, range(_GROUP)))}; do until test -e /home/$n; do :; done; done"
+)
+
+
 def _join(commands: Commands) -> str:
-    words = (f"--join-ct={_GROUP}", f"--join-tag=sundog-test-{os.getpid()}", IMAGE, "--")
-    started = [
-        commands.start("ch-run", *words, "/bin/readlink", "/proc/self/ns/mnt")
-        for _ in range(_GROUP)
-    ]
+    members = commands.at("members")
+    os.mkdir(members)
+    words = (
+        *(f"--join-ct={_GROUP}", f"--join-tag=sundog-test-{os.getpid()}"),
+        *(f"--bind={members}:/home", IMAGE, "--", "/bin/sh", "-c", _MEET),
+    )
+    started = [commands.start("ch-run", *words, str(number)) for number in range(_GROUP)]
     if len({commands.finish(process) for process in started}) != 1:
         raise SundogError("processes of one group have containers of their own")
     return f"{_GROUP} processes in one container"

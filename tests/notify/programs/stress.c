@@ -1,4 +1,4 @@
-/* stress signals | short COUNT | bomb SECONDS: try to exhaust a supervisor; print all errors.
+/* stress signals | children COUNT | narrow SIGNAL | short COUNT | bomb SECONDS: try to exhaust a supervisor; print all errors.
  *
  * Run it in an empty directory. */
 #define _GNU_SOURCE
@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "i386.h"
 
 static void nothing(int number) { (void)number; }
 
@@ -44,6 +46,40 @@ static int signals(void)
     fprintf(stderr, "%u calls interrupted\n", interrupted);
     printf("%u wrong\n", wrong);
     return wrong != 0;
+}
+
+/* A child that ends while its parent makes calls interrupts none of them. */
+static int children(unsigned count)
+{
+    struct sigaction action = {.sa_handler = nothing}; /* no SA_RESTART */
+    unsigned interrupted = 0;
+    struct stat st;
+    sigaction(SIGCHLD, &action, NULL);
+    while (count--) {
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(0);
+        for (int calls = 0; calls < 20; calls++)
+            interrupted += lstat("/bin", &st) < 0 || getuid();
+        waitpid(pid, NULL, 0);
+    }
+    printf("%u interrupted\n", interrupted);
+    return interrupted != 0;
+}
+
+#define I386_RT_SIGACTION 174
+
+/* A 32-bit program's handler of signal "number": print whether calls start again after it. */
+static int narrow_handler(int number)
+{
+    static unsigned narrow[5]; /* handler, flags, restorer, mask; below 4 GiB */
+    struct sigaction action;
+    narrow[0] = (unsigned)(unsigned long)nothing;
+    if (i386_call(I386_RT_SIGACTION, number, (long)narrow, 0, 8, 0) ||
+        sigaction(number, NULL, &action))
+        return 2;
+    printf("restarts: %d\n", !!(action.sa_flags & SA_RESTART));
+    return 0;
 }
 
 /* Processes change their identity and die, some of them during a call.  Later processes get the
@@ -119,6 +155,10 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "signals") == 0)
         return signals();
+    if (argc == 3 && strcmp(argv[1], "children") == 0)
+        return children(strtoul(argv[2], NULL, 10));
+    if (argc == 3 && strcmp(argv[1], "narrow") == 0)
+        return narrow_handler(atoi(argv[2]));
     if (argc == 3 && strcmp(argv[1], "short") == 0)
         return short_lived(strtoul(argv[2], NULL, 10));
     if (argc == 3 && strcmp(argv[1], "bomb") == 0)

@@ -132,7 +132,7 @@ class Supervisor:
         self._incidents = 0
         families = {family: family(state).calls() for family in FAMILIES}
         common = {name: handler for calls in families.values() for name, handler in calls.items()}
-        rootless = {"fstat", *families[IdentityHandlers]}
+        rootless = {"fstat", "rt_sigaction", *families[IdentityHandlers]}
         refusing = {*NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():
             prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)

@@ -7,6 +7,7 @@ behind a pointer.
 from _struct import Struct
 
 from sundog.emulation.notify.handlers.narrow import narrow_handlers
+from sundog.emulation.notify.handlers.restart import RestartHandler
 from sundog.emulation.notify.seccomp.program import SYS_BIND, SYS_GETSOCKOPT
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
@@ -29,6 +30,7 @@ def handlers_of(abi: NotifyAbi, state: State, common: "dict[str, Handler]") -> "
     own: dict[str, Handler] = {}
     if abi.long_size == I386_LONG_SIZE:
         own = narrow_handlers(state, common)
+    own["rt_sigaction"] = RestartHandler(abi, state).rt_sigaction
     own["socketcall"] = SocketCall(abi, state, common).handle
     handlers = {}
     for name in abi.numbers:

@@ -1,8 +1,8 @@
 """kill(2) and its relatives: a process may signal only processes of its own user.
 
 For the kernel all processes of the container belong to one user.  The supervisor refuses signals to
-others' processes.  If a call goes to several processes (kill(-1), a process group), and the caller
-may signal only some of them, then the supervisor sends the signals itself.
+others' processes.  If a call goes to several processes, and the caller may signal only some of
+them, then the supervisor sends the signals itself; that of kill(-1) always.
 """
 
 import errno
@@ -13,7 +13,7 @@ from sundog.emulation.notify.identity.capabilities import CAP_KILL
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.identity.permissions import may_signal
 from sundog.emulation.notify.state.state import State
-from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
+from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers, signed
 from sundog.emulation.notify.tracee.processes import Process, Processes
 from sundog.emulation.notify.tracee.tag import tag_index
 from sundog.kernel.files import Closing
@@ -81,6 +81,16 @@ class SignalHandlers:
             return 0
         return 0 if self._is_allowed_to_all(thread, target, sig) else -errno.EPERM
 
+    def _allows(self, thread: int, who: Credentials, target: int, sig: int) -> bool:
+        """Tell whether ``who`` may signal ``target``, one of several; no if it has ended.
+
+        The kernel must not answer here: it would signal all of them.
+        """
+        try:
+            return not self._refusal(thread, who, target, sig)
+        except KernelAnswers:
+            return False
+
     def _is_allowed_to_all(self, thread: int, target: int, sig: int) -> bool:
         """Tell whether each user may send ``sig``: to itself, or SIGCONT to its own session."""
         own, other = Process(thread), Process(target)
@@ -95,14 +105,17 @@ class SignalHandlers:
             group = -target or own.process_group(own)
             others = self._processes.visible_to(own)
             targets = [each for each in others if each.process_group(own) == group]
-        allowed = [each for each in targets if not self._refusal(thread, who, each.group, sig)]
-        if len(allowed) == len(targets):
+        allowed = [each for each in targets if self._allows(thread, who, each.group, sig)]
+        # Of kill(-1), the kernel would reach the supervisor and all else that the host's user runs.
+        if target != -1 and len(allowed) == len(targets):
             return CONTINUE
+        if not targets:
+            return -errno.ESRCH
         for each in allowed:
             try:
                 with Closing(os.pidfd_open(each.group)) as process:
                     # Its number may be that of another process by now, but not any more.
-                    if not self._refusal(thread, who, each.group, sig):
+                    if self._allows(thread, who, each.group, sig):
                         pidfd_send_signal(process, sig)
             except OSError:
                 continue  # it has just ended

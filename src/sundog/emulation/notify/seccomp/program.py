@@ -9,6 +9,7 @@ has one such block for each ABI that the supervisor knows (x86-64 and i386).  Pr
 
 import errno
 import os
+from _signal import SIGCHLD, SIGURG, SIGWINCH  # type: ignore[import-not-found]
 from _socket import SOL_SOCKET
 
 from sundog.emulation.bpf import (
@@ -120,11 +121,14 @@ IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
+# signal(7): the default action is to ignore them.
+SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
 CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "open": ((1, CHANGES_FILE, ()),),
     "openat": ((2, CHANGES_FILE, ()),),
     "fsconfig": ((1, ALL_BITS, (FSCONFIG_SET_STRING,)),),
     "unshare": ((0, CLONE_NEWNS, ()),),
+    "rt_sigaction": ((0, ALL_BITS, SIGNALS_IGNORED_BY_DEFAULT),),
     "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
     "socketcall": ((0, ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
     "getrlimit": ((0, ALL_BITS, IS_TAG),),
