@@ -51,8 +51,8 @@ BUSYBOX = {
         try "kill -0 $mine" | sed "s/$mine/N/g"; try 'kill -9 99999'; try 'kill -0 $$'
         alive $roots; alive $others; try "kill $mine" | sed "s/$mine/N/g"; wait $mine; echo $?
         su user -c 'sleep 300 & sleep 300 & {{ kill -9 -1; wait; }} 2>/dev/null; echo survived'
-        alive $roots; alive $others; {{ su other -c 'kill -9 -1'; wait $others; }} 2>/dev/null; echo $?
-        alive $roots
+        alive $roots; alive $others
+        {{ su other -c 'kill -9 -1'; wait $others; }} 2>/dev/null; echo $?; alive $roots
         setsid sh -c 'echo $$ >group
             su user -c "sleep 300 & echo \$! >mine; wait" & exec sleep 300' &
         began mine; group=$(cat group); try "kill -TERM -$group" | sed "s/$group/N/g"
