@@ -156,7 +156,8 @@ DEBIAN = {
                 stat -c '%u:%g %a' f; chmod $m f; echo >f
                 perl -e 'open F, "f"; chown -1, 0, *F'; stat -c '%u:%g %a' f
                 perl -e 'open F, ">f"; chmod oct shift, *F; syswrite F, "a"' $m
-                stat -c '%u:%g %a' f; chown 0:0 f; chmod 755 f
+                stat -c '%u:%g %a' f; sed -i s/a/b/ f; stat -c '%u:%g %a' f
+                chown 0:0 f; chmod 755 f
             done
         done
         setpriv --reuid 104 --regid 106 --clear-groups \
