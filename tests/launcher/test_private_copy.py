@@ -147,7 +147,7 @@ def test_an_image_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(private_copy, "COPY_LIMIT", b"512k")
 
     def attempt() -> str:
-        refusal = KernelError("mount", "overlay", errno.ENODEV)
+        refusal = KernelError("mount", "overlay", errno.ENODEV, "no overlay")
         try:
             mount_copy(DirectoryRoot(os.fsencode(tmp_path)), mount_scratch(), refusal, str)
         except SundogError as error:
