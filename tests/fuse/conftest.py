@@ -67,9 +67,7 @@ class Containers:
         self.place = place
         self.environment = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "storage")}
 
-    def run(
-        self, *arguments: str | Path, prepare: Callable[[], None] | None = None
-    ) -> Completed:
+    def run(self, *arguments: str | Path, prepare: Callable[[], None] | None = None) -> Completed:
         """Run to the end.  The process calls ``prepare`` before it becomes ``ch-run``."""
         return subprocess.run(
             [self.command, *arguments],

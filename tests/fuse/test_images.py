@@ -68,8 +68,8 @@ def test_writing_without_overlays(
     (image / "etc/old").write_text("old\n")
     file = make_squashfs(image, tmp_path / "file", "-force-uid", "7", "-force-gid", "8")
     script = "echo new >>/etc/old; cat /etc/old; stat -c %u:%g /etc/old"
-    words = ("-W", *emulation, file, "--", "sh", "-c", script)
-    done = containers.run(*words, prepare=no_overlay)
+    words = (file, "--", "sh", "-c", script)
+    done = containers.run("-W", *emulation, *words, prepare=no_overlay)
     owner = "7:8" if emulation else f"{os.getuid()}:{os.getgid()}"
     assert done.stdout.decode().split() == ["old", "new", owner], done.stderr
     assert "copying the image into memory" in messages(done)[0]

@@ -64,11 +64,12 @@ def make_lowers(place: Path) -> list[bytes]:
     The process must be mock root, for the marks.
     """
     base, top = place / "base", place / "top"
-    for tree, name in ((base, "base"), (top, "top")):
-        for directory in ("both", "opaque/inner", "file", "gone", "link"):
-            (tree / directory).mkdir(parents=True)
-        for file in ("both/same", "opaque/inner/" + name, f"both/{name}", "gone/x", "link/x"):
-            (tree / file).write_text(file + name)
+    for tree in (base, top):
+        for made in ("both", "opaque/inner", "file", "gone", "link"):
+            (tree / made).mkdir(parents=True)
+        own = ("opaque/inner/" + tree.name, "both/" + tree.name)
+        for made in ("both/same", "gone/x", "link/x", *own):
+            (tree / made).write_text(made + tree.name)
     (base / "file" / "below").mkdir()
     (base / "empty").touch(0o4755)
     (base / "there").symlink_to("/nowhere")
@@ -148,8 +149,9 @@ def test_an_image_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     def attempt() -> str:
         refusal = KernelError("mount", "overlay", errno.ENODEV, "no overlay")
+        told: list[str] = []
         try:
-            mount_copy(DirectoryRoot(os.fsencode(tmp_path)), mount_scratch(), refusal, str)
+            mount_copy(DirectoryRoot(os.fsencode(tmp_path)), mount_scratch(), refusal, told.append)
         except SundogError as error:
             return f"{error.message}; {error.hint}"
         return ""

@@ -21,8 +21,10 @@ DEBIAN = {
         ipcs -s | awk 'NR > 3 && NF {print $3, $4, $5}'; ipcs -ls | head -3
         for x in -m -s -q; do ipcs $x -c | awk 'NR > 3 && NF {print $2, $3, $4, $5, $6}'; done
         ipcs -m -p | awk 'NR > 3 && NF {print $2, $3 > 0}'; ipcs -m -i $1 | grep uid=
-        $as ipcs -m -i $1 2>&1 | grep -v -e time= -e shmid -e pid=; $as ipcs -m -i $2 | grep uid=
+        $as ipcs -m -i $1 2>&1 | grep -v -e time= -e shmid -e pid=
+        $as ipcs -m -i $2 | grep uid=
         $as ipcrm -m $1 2>&1 | tr -d 0-9; $as ipcrm -m $2; ipcrm -s $3; ipcs -m | grep -c games
-        setpriv --reuid 7 --clear-groups ipcrm -q $4 2>&1 | tr -d 0-9; ipcrm -a 2>/dev/null; ipcs | wc -l
+        setpriv --reuid 7 --clear-groups ipcrm -q $4 2>&1 | tr -d 0-9
+        ipcrm -a 2>/dev/null; ipcs | wc -l
     """,
 }

@@ -131,9 +131,7 @@ class LowersCopy:
     def _add_directory(self, top: int, path: bytes) -> list[bytes]:
         """Copy the directory ``path`` of ``top``, which exists already; return those in it."""
         try:
-            source = openat2(
-                top, path or b".", LISTED_DIRECTORY, COPY_WITHIN | RESOLVE_NO_XDEV
-            )
+            source = openat2(top, path or b".", LISTED_DIRECTORY, COPY_WITHIN | RESOLVE_NO_XDEV)
         except KernelError as error:
             if error.errno not in COPY_UNREAD:
                 raise

@@ -58,6 +58,43 @@ MAX_OPERATIONS = 32768  # a bound for kernel.sem's SEMOPM
 ATTEMPTS = 16  # another process may make or remove the object meanwhile
 
 
+class SysvCommand:
+    """A command of shmctl(2) and its like, about an object that is there.
+
+    number      the command's
+    """
+
+    __slots__ = ("found", "number", "pointer", "thread", "who")
+
+    def __init__(
+        self,
+        thread: int,
+        number: int,
+        pointer: int,
+        found: SysvObject,
+        who: Credentials,
+    ) -> None:
+        self.thread = thread
+        self.number = number
+        self.pointer = pointer
+        self.found = found
+        self.who = who
+
+    def may_use(self, wanted: int) -> bool:
+        """Tell whether the caller has the permissions ``wanted`` for the object."""
+        return may_use_ipc(self.who, self.found.owners, self.found.mode, wanted)
+
+
+def use_semaphore_values(asked: SysvCommand) -> Answer:
+    """GETVAL, SETVAL and their like."""
+    return CONTINUE if asked.may_use(SEMAPHORE_COMMANDS[asked.number]) else -errno.EACCES
+
+
+def lock_segment(asked: SysvCommand) -> Answer:
+    """SHM_LOCK and SHM_UNLOCK."""
+    return CONTINUE if may_lock_ipc(asked.who, asked.found.owners) else -errno.EPERM
+
+
 class SysvHandlers:
     """Give System V objects owners."""
 
@@ -116,75 +153,62 @@ class SysvHandlers:
 
     def shmctl(self, thread: int, args: "Arguments") -> Answer:
         """int shmctl(int shmid, int command, struct shmid_ds *data)."""
-        return self._control(thread, SEGMENTS, args[0], args[1], args[2])
+        return self._control(thread, SEGMENTS, args)
 
     def semctl(self, thread: int, args: "Arguments") -> Answer:
         """int semctl(int semid, int number, int command, union semun argument)."""
-        return self._control(thread, SEMAPHORES, args[0], args[2], args[3])
+        return self._control(thread, SEMAPHORES, (args[0], *args[2:4]))
 
     def msgctl(self, thread: int, args: "Arguments") -> Answer:
         """int msgctl(int msqid, int command, struct msqid_ds *data)."""
-        return self._control(thread, QUEUES, args[0], args[1], args[2])
+        return self._control(thread, QUEUES, args)
 
-    def _control(
-        self, thread: int, kind: SysvKind, register: int, command: int, pointer: int
-    ) -> Answer:
-        number, command = signed(register), command & U32 & ~IPC_64
-        action = self._action(kind, command)
-        if action is None or not self._objects.is_here(thread):
+    def _control(self, thread: int, kind: SysvKind, args: "Arguments") -> Answer:
+        """Answer shmctl(2), semctl(2) or msgctl(2): identifier, command, pointer."""
+        number, command, pointer = signed(args[0]), args[1] & U32 & ~IPC_64, args[2]
+        answer = self._answer(kind, command)
+        if answer is None or not self._objects.is_here(thread):
             return CONTINUE
-        look = self._objects.look_at if command in (kind.stat, kind.stat_any) else self._objects.look
-        found = look(kind, number)
+        if command in (kind.stat, kind.stat_any):
+            found = self._objects.look_at(kind, number)
+        else:
+            found = self._objects.look(kind, number)
         if found is None:
             return CONTINUE
         who = self._state.tags.credentials(thread)
-        return action(thread, kind, command, pointer, found, who)
+        return answer(SysvCommand(thread, command, pointer, found, who))
 
-    def _action(
-        self, kind: SysvKind, command: int
-    ) -> "Callable[[int, SysvKind, int, int, SysvObject, Credentials], Answer] | None":
+    def _answer(self, kind: SysvKind, command: int) -> "Callable[[SysvCommand], Answer] | None":
         """Return what answers ``command``; None if its answer depends on no owner."""
         if command in (IPC_STAT, kind.stat, kind.stat_any):
             return self._show
         if command in (IPC_SET, IPC_RMID):
             return self._set if command == IPC_SET else self._remove
         if kind is SEMAPHORES and command in SEMAPHORE_COMMANDS:
-            return self._use_values
+            return use_semaphore_values
         if kind is SEGMENTS and command in (SHM_LOCK, SHM_UNLOCK):
-            return self._lock
+            return lock_segment
         return None
 
-    def _show(
-        self,
-        thread: int,
-        kind: SysvKind,
-        command: int,
-        pointer: int,
-        found: SysvObject,
-        who: Credentials,
-    ) -> Answer:
+    def _show(self, asked: "SysvCommand") -> Answer:
         """IPC_STAT, SHM_STAT, SHM_STAT_ANY, and their like."""
-        if command != kind.stat_any and not may_use_ipc(who, found.owners, found.mode, IPC_READS):
+        thread, found = asked.thread, asked.found
+        kind = found.kind
+        if asked.number != kind.stat_any and not asked.may_use(IPC_READS):
             return -errno.EACCES
-        if shown_structure(found, kind, None) == found.raw and found.mode & 0o400:
+        if shown_structure(found, None) == found.raw and found.mode & 0o400:
             return CONTINUE
         pids = None if self._objects.is_here(thread, b"pid") else ids_seen_by(thread)
-        data = self.written(kind, shown_structure(found, kind, pids))
-        result = 0 if command == IPC_STAT else found.number
-        return self._state.memory.write(thread, pointer, data) or result
+        data = self.written(kind, shown_structure(found, pids))
+        result = 0 if asked.number == IPC_STAT else found.number
+        return self._state.memory.write(thread, asked.pointer, data) or result
 
-    def _set(
-        self,
-        thread: int,
-        kind: SysvKind,
-        _command: int,
-        pointer: int,
-        found: SysvObject,
-        who: Credentials,
-    ) -> Answer:
+    def _set(self, asked: "SysvCommand") -> Answer:
         """IPC_SET: owner and mode, and the size of a queue."""
-        uid, gid, mode, size = self.wanted(thread, kind, pointer)
-        if not may_control_ipc(who, found.owners):
+        found = asked.found
+        kind = found.kind
+        uid, gid, mode, size = self.wanted(asked.thread, kind, asked.pointer)
+        if not may_control_ipc(asked.who, found.owners):
             return -errno.EPERM
         if UNCHANGED in (uid, gid):
             return -errno.EINVAL
@@ -195,49 +219,18 @@ class SysvHandlers:
             QUEUE_BYTES.pack_into(data, QUEUE_BYTES_PLACE, size)
         result = self._objects.control(kind, found.number, IPC_SET, bytes(data))
         if result >= 0:
-            self._objects.give(kind, found, uid, gid)
+            self._objects.give(found, uid, gid)
         return result
 
-    def _remove(
-        self,
-        _thread: int,
-        kind: SysvKind,
-        _command: int,
-        _pointer: int,
-        found: SysvObject,
-        who: Credentials,
-    ) -> Answer:
+    def _remove(self, asked: "SysvCommand") -> Answer:
         """IPC_RMID."""
-        if not may_control_ipc(who, found.owners):
+        found = asked.found
+        kind = found.kind
+        if not may_control_ipc(asked.who, found.owners):
             return -errno.EPERM
         result = self._objects.control(kind, found.number, IPC_RMID)
         self._objects.forget(kind, found.number)
         return result
-
-    def _lock(
-        self,
-        _thread: int,
-        _kind: SysvKind,
-        _command: int,
-        _pointer: int,
-        found: SysvObject,
-        who: Credentials,
-    ) -> Answer:
-        """SHM_LOCK and SHM_UNLOCK."""
-        return CONTINUE if may_lock_ipc(who, found.owners) else -errno.EPERM
-
-    def _use_values(
-        self,
-        _thread: int,
-        _kind: SysvKind,
-        command: int,
-        _pointer: int,
-        found: SysvObject,
-        who: Credentials,
-    ) -> Answer:
-        """GETVAL, SETVAL and their like."""
-        wanted = SEMAPHORE_COMMANDS[command]
-        return CONTINUE if may_use_ipc(who, found.owners, found.mode, wanted) else -errno.EACCES
 
     def shmat(self, thread: int, args: "Arguments") -> Answer:
         """void *shmat(int shmid, const void *address, int flags)."""

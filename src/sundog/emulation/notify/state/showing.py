@@ -1,8 +1,8 @@
 """What files of /proc show to a program that opens them, if they show owners or identities.
 
 /proc/PID/status shows the emulated identity of the process, and /proc/sysvipc/* the emulated owners
-of System V objects.  The supervisor reads the file, changes the text, and keeps it in a file without
-a name (memfd_create(2)).  The caller gets a descriptor of that file.
+of System V objects.  The supervisor reads the file, changes the text, and keeps it in a file that
+has no name (memfd_create(2)).  The caller gets a descriptor of that file.
 """
 
 import os

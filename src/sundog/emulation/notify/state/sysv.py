@@ -122,10 +122,11 @@ class SysvObject:
     raw     the kernel's structure
     """
 
-    __slots__ = ("mode", "number", "owners", "raw", "record")
+    __slots__ = ("kind", "mode", "number", "owners", "raw", "record")
 
-    def __init__(self, number: int, raw: bytes, record: SysvRecord | None) -> None:
+    def __init__(self, kind: SysvKind, number: int, raw: bytes, record: SysvRecord | None) -> None:
         *_, mode = PERMISSION.unpack_from(raw)
+        self.kind = kind
         self.number = number
         self.mode = mode
         self.raw = raw
@@ -172,7 +173,7 @@ class SysvObjects:
         if number < 0:
             return None
         size = kind.size or SEMID_SIZES.get(self._abi.name, SEMID_SIZE)
-        return SysvObject(number, bytes(self._buffer[:size]), self.record(kind, number))
+        return SysvObject(kind, number, bytes(self._buffer[:size]), self.record(kind, number))
 
     def record(self, kind: SysvKind, number: int) -> SysvRecord | None:
         """Return the record of the object with the identifier ``number``; None: it is root's."""
@@ -187,10 +188,10 @@ class SysvObjects:
         owners = (who.euid, who.egid, who.euid, who.egid)
         self._keep(kind, SysvRecord(number, owners, maker))
 
-    def give(self, kind: SysvKind, found: SysvObject, uid: int, gid: int) -> None:
+    def give(self, found: SysvObject, uid: int, gid: int) -> None:
         """Record another owner of an object."""
         maker = 0 if found.record is None else found.record.maker
-        self._keep(kind, SysvRecord(found.number, (uid, gid, *found.owners[2:]), maker))
+        self._keep(found.kind, SysvRecord(found.number, (uid, gid, *found.owners[2:]), maker))
 
     def forget(self, kind: SysvKind, number: int) -> None:
         """Forget an object, unless it is still there: a segment stays as long as it is in use."""
@@ -208,12 +209,12 @@ class SysvObjects:
         self._records[kind.name, index] = record
 
 
-def shown_structure(found: SysvObject, kind: SysvKind, pids: "Callable[[int], int] | None") -> bytes:
+def shown_structure(found: SysvObject, pids: "Callable[[int], int] | None") -> bytes:
     """Return the kernel's structure as programs see it.
 
     ``pids`` turns the supervisor's number of a process into the reader's; None: they are the same.
     """
-    raw = bytearray(found.raw)
+    kind, raw = found.kind, bytearray(found.raw)
     OWNERS.pack_into(raw, OWNERS_PLACE, *found.owners)
     for place in kind.pids if pids is not None else ():
         (outer,) = PROCESS.unpack_from(raw, place)
