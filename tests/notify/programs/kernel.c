@@ -81,12 +81,46 @@ static void events(void)
     }
 }
 
+/* keyctl(2): who owns a key in the process's own keyring, which the process possesses all along. */
+static void keys(void)
+{
+    enum { CHOWN = 4, SETPERM, DESCRIBE, PROCESS_KEYRING = -2, REVOKE = 3 };
+    char text[200];
+    const char *data = "x";
+    long key = syscall(SYS_add_key, "user", "a;key", data, 1UL, PROCESS_KEYRING), length;
+    static const struct { unsigned uid, gid; int is_user; } steps[] = {
+        {0, 0, 0}, {1000, 1001, 0}, {-1, -1, 0}, {-1, 5, 0}, {7, -1, 0}, {7, 6, 1}, {7, -1, 1},
+        {9, 6, 1}, {-1, 8, 1}, {5, 5, 0}, {5, 6, 1}, {-1, 6, 1}, {0, 0, 0},
+    };
+    if (key < 0)
+        perror("add_key");
+    for (unsigned at = 0; at < sizeof steps / sizeof *steps; at++) {
+        if (steps[at].is_user && (setresgid(6, 6, 0) || setresuid(7, 7, 0)))
+            perror("become");
+        printf("%d:%d%s: ", (int)steps[at].uid, (int)steps[at].gid, steps[at].is_user ? " by 7" : "");
+        printf("%s, ", syscall(SYS_keyctl, CHOWN, key, steps[at].uid, steps[at].gid)
+                       ? strerror(errno) : "done");
+        printf("%s, ", syscall(SYS_keyctl, SETPERM, key, 0x3f1f0000) ? strerror(errno) : "done");
+        memset(text, 0, sizeof text);
+        length = syscall(SYS_keyctl, DESCRIBE, key, text, sizeof text);
+        printf("%s %d, ", length < 0 ? strerror(errno) : text, length == (long)strlen(text) + 1);
+        memset(text, 0, sizeof text);
+        printf("%d %s\n", syscall(SYS_keyctl, DESCRIBE, key, text, 3UL) == length, text);
+        if (steps[at].is_user && (setresuid(0, 0, 0) || setresgid(0, 0, 0)))
+            perror("return");
+    }
+    printf("%s\n", syscall(SYS_keyctl, CHOWN, 0x7ffffff0, 5, 5) ? strerror(errno) : "done");
+    syscall(SYS_keyctl, REVOKE, key);
+    printf("%s\n", syscall(SYS_keyctl, CHOWN, key, 5, 5) ? strerror(errno) : "done");
+    printf("%s\n", syscall(SYS_keyctl, DESCRIBE, key, text, 9UL) < 0 ? strerror(errno) : "done");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } rows[] = {{"masks", masks}, {"fsuid", fsuid}, {"events", events}};
+    } rows[] = {{"masks", masks}, {"fsuid", fsuid}, {"events", events}, {"keys", keys}};
     for (unsigned at = 0; at < sizeof rows / sizeof *rows; at++)
         if (argc == 2 && strcmp(argv[1], rows[at].name) == 0)
             return rows[at].run(), 0;

@@ -16,6 +16,7 @@ from sundog.emulation.notify.handlers.create import CreateHandlers
 from sundog.emulation.notify.handlers.exec import ExecuteHandlers
 from sundog.emulation.notify.handlers.forms import handlers_of
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
+from sundog.emulation.notify.handlers.keys import KeyHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.emulation.notify.handlers.mounts import MountHandlers
@@ -65,6 +66,7 @@ FAMILIES = (
     MiscellaneousHandlers,
     MountHandlers,
     SysvHandlers,
+    KeyHandlers,
 )
 
 # The handlers refuse these calls, or leave them to the kernel; beside that they follow the names of
@@ -138,6 +140,7 @@ class Supervisor:
             *("fstat", "rt_sigaction"),
             *families[IdentityHandlers],
             *families[SysvHandlers],
+            *families[KeyHandlers],
         }
         refusing = {*NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():
