@@ -167,7 +167,9 @@ class SysvHandlers:
         """Answer shmctl(2), semctl(2) or msgctl(2): identifier, command, pointer."""
         number, command, pointer = signed(args[0]), args[1] & U32 & ~IPC_64, args[2]
         answer = self._answer(kind, command)
-        if answer is None or not self._objects.is_here(thread):
+        who = self._state.tags.credentials(thread)
+        is_allowed = answer is use_semaphore_values and who.can(CAP_IPC_OWNER)
+        if answer is None or is_allowed or not self._objects.is_here(thread):
             return CONTINUE
         if command in (kind.stat, kind.stat_any):
             found = self._objects.look_at(kind, number)
@@ -175,7 +177,6 @@ class SysvHandlers:
             found = self._objects.look(kind, number)
         if found is None:
             return CONTINUE
-        who = self._state.tags.credentials(thread)
         return answer(SysvCommand(thread, command, pointer, found, who))
 
     def _answer(self, kind: SysvKind, command: int) -> "Callable[[SysvCommand], Answer] | None":
