@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from tests.notify import surroundings
+from tests.notify import surroundings, table_sysv
 from tests.notify.surroundings import STAT
 from tests.notify.table_permissions import ACCESS
 
@@ -386,11 +386,11 @@ TOOLS = {
 ROWS = [
     *(
         Row(name.replace(" ", "-"), "busybox", script)
-        for name, script in {**BUSYBOX, **surroundings.BUSYBOX}.items()
+        for name, script in {**BUSYBOX, **surroundings.BUSYBOX, **table_sysv.BUSYBOX}.items()
     ),
     *(
         Row(name.replace(" ", "-"), "debian", script)
-        for name, script in {**DEBIAN, **surroundings.DEBIAN}.items()
+        for name, script in {**DEBIAN, **surroundings.DEBIAN, **table_sysv.DEBIAN}.items()
     ),
     *(
         Row(name.replace(" ", "-"), "tools", script)
@@ -398,6 +398,10 @@ ROWS = [
     ),
     *(Row(name.replace(" ", "-"), "rpm", script) for name, script in RPM.items()),
     *(Row(name.replace(" ", "-"), base, script, strict) for base, name, script, strict in ACCESS),
+    *(
+        Row(name.replace(" ", "-"), "busybox", script, strict=True)
+        for name, script in table_sysv.STRICT_BUSYBOX.items()
+    ),
 ]
 
 

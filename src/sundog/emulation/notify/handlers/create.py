@@ -229,7 +229,7 @@ class CreateHandlers:
         if flags & os.O_PATH:
             return CONTINUE
         if not flags & (WRITES | MAKES_FILE):
-            return self._open_for_reading(location, signed(flags))
+            return self._open_for_reading(thread, location, signed(flags))
         exists: bool | None = False
         if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
             follow = not flags & os.O_NOFOLLOW
@@ -279,9 +279,9 @@ class CreateHandlers:
             guard_set_id(state, location, status, state.tags.credentials(thread))
         return True
 
-    def _open_for_reading(self, location: bytes, flags: int) -> Answer:
+    def _open_for_reading(self, thread: int, location: bytes, flags: int) -> Answer:
         """Give the caller what the file ``location`` shows, if that is not in the file itself."""
-        shown = open_shown(self._state, location)
+        shown = open_shown(self._state, thread, location)
         if shown < 0:
             return self._open_device(location, flags, follow=not flags & os.O_NOFOLLOW)
         with Closing(shown):

@@ -11,6 +11,10 @@ from sundog.emulation.notify.tracee.call import U32, KernelAnswers
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import syscall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
 
 
@@ -43,6 +47,24 @@ def status_field(process: int, name: bytes) -> bytes:
         text = os.read(fd, 4096)
     _, _, rest = text.partition(b"\n%s:" % name)
     return rest.partition(b"\n")[0].strip()
+
+
+def ids_seen_by(thread: int) -> "Callable[[int], int]":
+    """Return a function from the ID of a process to the one that ``thread`` sees.
+
+    That is 0 if the process has ended, or if its PID namespace is not one that ``thread`` sees.
+    Raises OSError if ``thread`` is gone.
+    """
+    depth = len(status_field(thread, b"NSpid").split())
+
+    def seen(process: int) -> int:
+        try:
+            numbers = status_field(process, b"NStgid").split()
+        except OSError:
+            return 0
+        return int(numbers[depth - 1]) if len(numbers) >= depth else 0
+
+    return seen
 
 
 def inner_id(process: int) -> int:
