@@ -49,7 +49,8 @@ BUSYBOX = {
         su user -c 'echo >m; exec sleep 300' & mine=$!; began o; began m
         try "kill $roots" | sed "s/$roots/N/g"; try "kill -0 $others" | sed "s/$others/N/g"
         try "kill -0 $mine" | sed "s/$mine/N/g"; try 'kill -9 99999'; try 'kill -0 $$'
-        alive $roots; alive $others; try "kill $mine" | sed "s/$mine/N/g"; wait $mine; echo $?
+        alive $roots; alive $others; try "kill $mine" | sed "s/$mine/N/g"
+        {{ wait $mine; }} 2>/dev/null; echo $?
         su user -c 'sleep 300 & sleep 300 & {{ kill -9 -1; wait; }} 2>/dev/null; echo survived'
         alive $roots; alive $others
         {{ su other -c 'kill -9 -1'; wait $others; }} 2>/dev/null; echo $?; alive $roots
@@ -63,6 +64,7 @@ BUSYBOX = {
             su user -c "kill 2; kill 3" 2>&1; su other -c "kill 2; kill 3" 2>&1; kill 2; wait
             echo over'
     """,
+    "calls of others that few programs make": "refused",
 }
 
 TOOLS = {

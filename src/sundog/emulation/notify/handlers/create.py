@@ -281,7 +281,7 @@ class CreateHandlers:
 
     def _open_for_reading(self, location: bytes, flags: int) -> Answer:
         """Give the caller what the file ``location`` shows, if that is not in the file itself."""
-        shown = open_shown(self._state, location)
+        shown = open_shown(self._state, location, flags)
         if shown < 0:
             return self._open_device(location, flags, follow=not flags & os.O_NOFOLLOW)
         with Closing(shown):

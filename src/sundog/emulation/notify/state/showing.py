@@ -11,18 +11,19 @@ from sundog.emulation.notify.state.state import State
 from sundog.kernel.files import Closing
 
 STATUS = b"status"
+LOOKUP_FLAGS = os.O_NOFOLLOW | os.O_DIRECTORY
 MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
 
 
-def open_shown(state: State, location: bytes) -> int:
+def open_shown(state: State, location: bytes, flags: int) -> int:
     """Return a descriptor of what the file ``location`` shows, or -1 if the file itself shows it.
 
-    Raises OSError.
+    ``flags`` are the caller's for open(2).  Raises OSError.
     """
     if location.rpartition(b"/")[2] != STATUS:
         return -1
     # One descriptor, so that the file that is read is the one whose identity was found.
-    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as found:
+    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC | flags & LOOKUP_FLAGS)) as found:
         who = state.processes.identity(state.files.descriptor_status(found))
         if who is None:
             return -1
