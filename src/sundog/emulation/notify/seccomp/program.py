@@ -95,8 +95,6 @@ NOTIFIED = (
     # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
     # holds a file open.
     *("mount", "umount2"),
-    # This changes a file without an open.
-    "truncate",
 )
 
 # These are notified under ``strict`` only, whatever their arguments, so that reading and writing
