@@ -8,11 +8,11 @@ import os
 
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.tracee.descriptors import status_text
 from sundog.kernel.files import Closing
 
 STATUS = b"status"
 LOOKUP_FLAGS = os.O_NOFOLLOW | os.O_DIRECTORY
-MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
 
 
 def open_shown(state: State, location: bytes, flags: int) -> int:
@@ -35,17 +35,6 @@ def open_shown(state: State, location: bytes, flags: int) -> int:
         with open(memory, "wb", closefd=False) as file:
             file.write(shown_status(text, who))
         return os.open(b"self/fd/%d" % memory, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def status_text(fd: int) -> bytes:
-    """Return the rest of the file ``fd``, up to MAX_STATUS bytes."""
-    text = b""
-    while len(text) < MAX_STATUS:
-        piece = os.read(fd, MAX_STATUS - len(text))
-        if not piece:
-            break
-        text += piece
-    return text
 
 
 def shown_status(text: bytes, who: Credentials) -> bytes:
