@@ -8,8 +8,8 @@ directories in lower layers by name, so they keep their numbers.
 """
 
 import os
-from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
+from sundog.kernel.descriptors import allow_descriptors
 from sundog.kernel.files import Closing
 
 TYPE_CHECKING = False
@@ -31,9 +31,7 @@ class Pins:
         self._room = 0
         self._copies: set[tuple[int, int]] = set()  # device and inode number
         if upper >= 0:
-            _, hard = getrlimit(RLIMIT_NOFILE)
-            setrlimit(RLIMIT_NOFILE, (hard, hard))
-            self._room = hard - FREE
+            self._room = allow_descriptors() - FREE
 
     def hold(self, fd: int) -> None:
         """Take over a descriptor that is open with O_PATH."""
