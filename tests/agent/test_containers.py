@@ -99,7 +99,9 @@ def test_calls_that_signals_interrupt(
     came first.
     """
     compile_static(INTERRUPTED, containers.rootfs / "bin/interrupted")
-    prepare = "mkdir -m 777 /free; cd /free" if command.startswith("su") else "cd /srv; chmod 2775 ."
+    prepare = (
+        "mkdir -m 777 /free; cd /free" if command.startswith("su") else "cd /srv; chmod 2775 ."
+    )
     script = f"{prepare}; {command}; ls | wc -l; stat -c %u:%g * | sort | uniq -c"
     bundle = containers.bundle("signals", agent.socket, "sh", "-c", script)
     printed = containers.run("runc", bundle).stdout
@@ -210,6 +212,13 @@ def test_a_supervisor_is_closed_to_inspection_and_keeps_no_descriptor(
     assert len(sockets) == 1, found  # for further listeners
     assert found["0"] == found["1"] == "/dev/null"
     assert go_on(containers, process) == "9\n0\n"
+
+
+def test_a_caller_that_ignores_the_end_of_children(containers: Runtimes, agents: Agents) -> None:
+    agent = agents.start("--once", within=("env", "--ignore-signal=CHLD"))
+    bundle = containers.bundle("first", agent.socket, "stat", "-c", "%u:%g", "/srv")
+    assert containers.run("runc", bundle).stdout == "7:8\n"
+    assert agent.process.wait(timeout=30) == 0
 
 
 def test_once(containers: Runtimes, agents: Agents) -> None:
