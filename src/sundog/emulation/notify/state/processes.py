@@ -99,7 +99,9 @@ def open_limits(path: bytes, device: int) -> int:
     ``device`` is the file system's device number.
     """
     parts = path.split(b"/")
-    places = [(b"/".join(parts[:at]) or b"/", at) for at, part in enumerate(parts) if part.isdigit()]
+    places = [
+        (b"/".join(parts[:at]) or b"/", at) for at, part in enumerate(parts) if part.isdigit()
+    ]
     if not places:
         return -1
     # The supervisor's own /proc is no part of the container, so ``path`` tells only the end of it.
