@@ -58,8 +58,8 @@ class Pins:
             return self._number_above(fd)
 
     def _number_above(self, fd: int) -> int:
-        path = os.readlink(b"self/fd/%d" % fd)[1:]
         try:
+            path = os.readlink(b"self/fd/%d" % fd)[1:]  # it may be too long
             return os.stat(path, dir_fd=self.upper, follow_symlinks=False).st_ino
         except OSError:
             return NOT_THERE
