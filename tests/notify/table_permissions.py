@@ -64,6 +64,13 @@ BUSYBOX = {
             su user -c "kill 2; kill 3" 2>&1; su other -c "kill 2; kill 3" 2>&1; kill 2; wait
             echo over'
     """,
+    "read-only file systems": rf"""{USERS}
+        mkdir m; mount -t tmpfs -o mode=755 t m; : >m/f; chmod 666 m/f; mount -o remount,ro m
+        for c in 'chown user' 'chgrp 4' 'chmod 600' 'touch' 'rm -f' 'truncate -s 0' 'echo >>'; do
+            try "$c m/f"
+        done
+        try 'mkdir m/d'; try 'ln m/f m/g'; try 'mv m/f m/g'; refused m/f; umount m
+    """,
     "calls of others that few programs make": "refused",
 }
 

@@ -1,6 +1,6 @@
-/* refused: calls that few programs make, and what they say to a user who is not root.
+/* refused [FILE]: calls that few programs make, and what they say to a user who is not root.
  *
- * Run it as root in an empty directory. */
+ * Run it as root in an empty directory.  With FILE, set and remove its attributes. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static void result(const char *name, long value)
@@ -46,8 +47,24 @@ static void open_at(const char *path, uint64_t flags)
     close(fd);
 }
 
-int main(void)
+static void attributes(const char *path)
 {
+    static const char *const names[] = {"user.a", "trusted.a", "security.a", "security.capability",
+                                        "system.posix_acl_access", "system.posix_acl_default"};
+    for (unsigned at = 0; at < sizeof names / sizeof *names; at++) {
+        result(names[at], setxattr(path, names[at], "x", 1, 0));
+        result(names[at], removexattr(path, names[at]));
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        if (setgid(106) || setuid(104))
+            return 1;
+        attributes(argv[1]);
+        return 0;
+    }
     mkdir("roots", 0755);
     mkdir("closed", 0700);
     mkdir("free", 0777);
