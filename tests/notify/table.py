@@ -392,7 +392,6 @@ ROWS = [
     *(Row(name.replace(" ", "-"), base, script, strict) for base, name, script, strict in ACCESS),
 ]
 
-
 INSTALL = f"apt-get -q update && apt-get install -qy --no-install-recommends {' '.join(PACKAGES)}"
 
 
