@@ -11,8 +11,8 @@ from fcntl import ioctl
 from sundog.emulation.notify.tracee.call import KernelAnswers
 from sundog.emulation.notify.tracee.descriptors import process_status
 from sundog.kernel.files import Closing
+from sundog.kernel.namespaces import NS_GET_PARENT
 
-NS_GET_PARENT = 0xB702
 MAX_REMEMBERED = 1 << 12
 FDINFO_SIZE = 4096
 
