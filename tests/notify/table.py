@@ -404,7 +404,6 @@ ROWS = [
     ),
 ]
 
-
 INSTALL = f"apt-get -q update && apt-get install -qy --no-install-recommends {' '.join(PACKAGES)}"
 
 

@@ -19,7 +19,7 @@ from sundog.emulation.notify.identity.permissions import (
 )
 from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import guard_set_id, set_mode, settled
-from sundog.emulation.notify.state.files import Status
+from sundog.emulation.notify.state.files import Status, is_read_only
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.emulation.notify.tracee.paths import CWD, descriptor
@@ -146,11 +146,11 @@ class OwnerHandlers:
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
         if not may_change_owner(who, *now, owner, group):
-            return -errno.EPERM
+            return not_permitted(location, follow=follow)
         permissions = before.mode & MODE_MASK
         after_chown = mode_after_chown(who, before.mode, now[1], new[1])
         if after_chown != permissions and not may_change_mode(who, now[0]):
-            return -errno.EPERM
+            return not_permitted(location, follow=follow)
         state.listener.confirm()
         if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
@@ -184,7 +184,7 @@ class OwnerHandlers:
         owner, group = state.owner(status)
         who = state.tags.credentials(thread)
         if not may_change_mode(who, owner):
-            return -errno.EPERM
+            return not_permitted(location, follow=follow)
         wanted = mode & MODE_MASK
         allowed = allowed_mode(who, wanted, group)
         settled(state, location, status)
@@ -197,6 +197,11 @@ class OwnerHandlers:
         if is_guarded and not refusal:
             guard_set_id(state, location, state.files.status(location), who)
         return refusal
+
+
+def not_permitted(location: bytes, *, follow: bool) -> Answer:
+    """Return the answer to a change that the caller may not make: EPERM, or the kernel's EROFS."""
+    return CONTINUE if is_read_only(location, follow=follow) else -errno.EPERM
 
 
 def touch_owner(location: bytes, status: Status, owner: int, group: int, *, follow: bool) -> int:
