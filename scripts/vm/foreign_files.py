@@ -29,8 +29,8 @@ SUNDOG = Path("/opt/sundog")
 BUSYBOX = Path("/opt/bases/busybox.tar")
 PROGRAMS = Path("/opt/programs")
 TESTS = Path("/opt/tests")
-# Those of tests/notify/programs that every architecture has the system calls for.
-COMPILED = ("differ", "processes")
+# Those of tests/notify/programs that the tests of the machine run.
+COMPILED = ("differ", "kernel", "permissions", "processes", "stress")
 SANDBOX = ("tests/__init__.py", "tests/notify")
 FLAGS = ("-std=gnu11", "-O1", "-static", "-pthread")
 # The tags of wheels that fit Debian, beside the machine's name.
@@ -63,10 +63,7 @@ def prepare(directory: Path, machine: str) -> None:
                 (place / "sundog", SUNDOG),
                 (place / "busybox.tar", BUSYBOX),
                 (compiled, PROGRAMS),
-                *(
-                    (CHECKOUT / name, TESTS / name)
-                    for name in ("tests/__init__.py", "tests/notify")
-                ),
+                *((CHECKOUT / name, TESTS / name) for name in SANDBOX),
             ):
                 tar.add(path, str(inside), filter=_as_root)
 

@@ -98,7 +98,8 @@ class Machine:
         machine = cls(directory, process, channel)
         try:
             machine._connect(path)
-            machine.run("sh", "-c", f"hostname {name}; tar -C / -xpf /dev/vdb", check=True)
+            unpack = f"hostname {name}; tar -C / -xpf /dev/vdb"
+            machine.run("sh", "-c", unpack, timeout=BOOT)
         except BaseException:
             machine.stop()
             raise
@@ -126,6 +127,8 @@ class Machine:
     def _receive(self) -> None:
         with contextlib.suppress(OSError), self.channel.makefile("rb") as lines:
             for line in lines:
+                if not line.endswith(b"\n"):  # the machine has ended in the middle of an answer
+                    break
                 message = json.loads(line)
                 self._answers[message["id"]].put(message)
         for waiting in list(self._answers.values()):  # the machine has ended
