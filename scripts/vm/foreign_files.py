@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -33,6 +34,8 @@ TESTS = Path("/opt/tests")
 COMPILED = ("differ", "kernel", "permissions", "processes", "stress")
 SANDBOX = ("tests/__init__.py", "tests/notify")
 FLAGS = ("-std=gnu11", "-O1", "-static", "-pthread")
+# PyPI has wheels of it for some machines only.  On others, pip makes one without its C library.
+PYYAML = "pyyaml>=6"
 # The tags of wheels that fit Debian, beside the machine's name.
 PLATFORMS = (
     "manylinux2014",
@@ -80,7 +83,13 @@ def _install(target: Path, hardware: Hardware, version: str) -> None:
     tags = [f"--platform={each}_{hardware.machine}" for each in PLATFORMS]
     asked = ["--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
     site = target / "lib" / f"python{version}" / "site-packages"
-    install.pip("install", f"--target={site}", *asked, *tags, str(wheel))
+    pure = target / "pure"
+    install.pip(
+        *("wheel", "--no-deps", "--no-binary=pyyaml", f"--wheel-dir={pure}", PYYAML),
+        environment={"PYYAML_FORCE_LIBYAML": "0"},
+    )
+    install.pip("install", f"--target={site}", f"--find-links={pure}", *asked, *tags, str(wheel))
+    shutil.rmtree(pure)
     for name in ("bin", "share"):
         (site / name).rename(target / name)
     for script in (target / "bin").iterdir():
