@@ -118,10 +118,10 @@ class Machine:
         greeting = self._answers[0] = queue.Queue()
         threading.Thread(target=self._receive, daemon=True).start()
         try:
-            greeting.get(timeout=BOOT)
+            greeted = greeting.get(timeout=BOOT)
         except queue.Empty:
             raise TimeoutError(f"the machine did not start: {self.console()}") from None
-        if self.process.poll() is not None:
+        if "status" in greeted:  # what ``_receive`` says in place of the agent
             raise TimeoutError(f"QEMU has ended: {self.console()}")
 
     def _receive(self) -> None:
