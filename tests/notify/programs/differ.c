@@ -4,6 +4,7 @@
  * emulation.  It tests only what emulation promises.  So no step depends on permission to read,
  * write or remove a file, because emulated users other than root keep CAP_DAC_OVERRIDE. */
 #define _GNU_SOURCE
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -133,8 +134,8 @@ static size_t random_acl(unsigned char *out)
     memcpy(out, "\2\0\0\0", 4);
 #define ENTRY(tag, who)                                                                          \
     do {                                                                                         \
-        uint16_t t_ = tag, p_ = pick(8);                                                         \
-        uint32_t w_ = who;                                                                       \
+        uint16_t t_ = htole16(tag), p_ = htole16(pick(8));                                       \
+        uint32_t w_ = htole32(who);                                                              \
         memcpy(out + length, &t_, 2);                                                            \
         memcpy(out + length + 2, &p_, 2);                                                        \
         memcpy(out + length + 4, &w_, 4);                                                        \
@@ -303,7 +304,7 @@ static void make_program(const char *path)
     printf("program %s %d", path, chown(path, real_id(), real_id()));
     result(chmod(path, modes[pick(COUNT(modes))]));
     if (pick(3) == 0) {
-        uint32_t caps[5] = {0x02000000 | pick(2), pick(256), pick(256), 0, 0};
+        uint32_t caps[5] = {htole32(0x02000000 | pick(2)), htole32(pick(256)), htole32(pick(256))};
         printf("  caps");
         result(setxattr(path, "security.capability", caps, sizeof caps, 0));
     }
