@@ -20,7 +20,8 @@ found = os.fstat(overlay_upper(host, os.getpid(), proc))
 print(found.st_dev, found.st_ino)
 """
 MOUNT = """
-mount -t overlay -o "userxattr,lowerdir=$1/lower,upperdir=$1/link/up per,workdir=$1/work" none "$1/m"
+options="userxattr,lowerdir=$1/lower,upperdir=$1/link/up per,workdir=$1/work"
+mount -t overlay -o "$options" none "$1/m"
 exec "$2" -c "$3" "$1/m"
 """
 
