@@ -145,6 +145,7 @@ daemon -u alice -n d -P /tmp -- sleep 30
 sleep 0.5
 ps -o user=,args= -C sleep
 daemon -n d -P /tmp --stop
+for i in $(seq 50); do test -e /tmp/d.pid || break; sleep 0.1; done
 stat -c '%U' /tmp/d.pid 2>/dev/null || echo 'no file'
 ## screen-tmux
 chmod 755 /run
