@@ -172,6 +172,24 @@ def test_a_directory(installed: Path, image: Path, size: str) -> None:
     assert sorted(path.name for path in image.rglob("*")) == before
 
 
+def test_a_group_shares_one_copy(installed: Path, image: Path) -> None:
+    script = "echo $0 >/both-$0; until test -f /both-1 && test -f /both-2; do sleep 0.01; done"
+    words = ("-W", "--join-ct=2", "--join-tag=copy", image, "--", "sh", "-c", script)
+    ranks = [
+        subprocess.Popen(
+            [installed, *words, rank],
+            env=ENVIRONMENT,
+            stderr=subprocess.PIPE,
+            preexec_fn=no_overlay,  # noqa: PLW1509 - this process has no threads that could mind
+        )
+        for rank in ("1", "2")
+    ]
+    printed = [rank.communicate(timeout=60)[1].decode() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], printed
+    assert sum(REFUSED in text for text in printed) == 1
+    assert not (image / "both-1").exists()
+
+
 @pytest.mark.parametrize("name", ["app", "tree"])
 def test_an_image_by_name(installed: Path, tmp_path: Path, name: str) -> None:
     storage = fill_storage(make_storage(tmp_path / "storage"))

@@ -6,7 +6,7 @@ and nothing is left to clear.  It shows what an overlay of the root's lowers wou
 links stay links.
 
 An image of another user may have files that this user may not read.  They are empty in the copy,
-and no mode lets anybody in.
+and no mode lets anybody in.  So are devices.
 
 Floor 0.  Few starts need this: it is a joined module of its own.
 """
@@ -206,8 +206,8 @@ class LowersCopy:
             try:
                 os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
                 os.chmod(name, status.st_mode & 0o7777, dir_fd=target)
-            except PermissionError:  # a device
-                self._make_unread(target, name)
+            except PermissionError:  # a device, which nobody could use
+                os.mknod(name, S_IFREG, dir_fd=target)
         times = status.st_atime_ns, status.st_mtime_ns
         os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
 
