@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -29,10 +30,12 @@ SUNDOG = Path("/opt/sundog")
 BUSYBOX = Path("/opt/bases/busybox.tar")
 PROGRAMS = Path("/opt/programs")
 TESTS = Path("/opt/tests")
-# Those of tests/notify/programs that every architecture has the system calls for.
-COMPILED = ("differ", "processes")
+# Those of tests/notify/programs that the tests of the machine run.
+COMPILED = ("differ", "kernel", "permissions", "processes", "stress")
 SANDBOX = ("tests/__init__.py", "tests/notify")
 FLAGS = ("-std=gnu11", "-O1", "-static", "-pthread")
+# PyPI has wheels of it for some machines only.  On others, pip makes one without its C library.
+PYYAML = "pyyaml>=6"
 # The tags of wheels that fit Debian, beside the machine's name.
 PLATFORMS = (
     "manylinux2014",
@@ -63,10 +66,7 @@ def prepare(directory: Path, machine: str) -> None:
                 (place / "sundog", SUNDOG),
                 (place / "busybox.tar", BUSYBOX),
                 (compiled, PROGRAMS),
-                *(
-                    (CHECKOUT / name, TESTS / name)
-                    for name in ("tests/__init__.py", "tests/notify")
-                ),
+                *((CHECKOUT / name, TESTS / name) for name in SANDBOX),
             ):
                 tar.add(path, str(inside), filter=_as_root)
 
@@ -83,7 +83,13 @@ def _install(target: Path, hardware: Hardware, version: str) -> None:
     tags = [f"--platform={each}_{hardware.machine}" for each in PLATFORMS]
     asked = ["--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
     site = target / "lib" / f"python{version}" / "site-packages"
-    install.pip("install", f"--target={site}", *asked, *tags, str(wheel))
+    pure = target / "pure"
+    install.pip(
+        *("wheel", "--no-deps", "--no-binary=pyyaml", f"--wheel-dir={pure}", PYYAML),
+        environment={"PYYAML_FORCE_LIBYAML": "0"},
+    )
+    install.pip("install", f"--target={site}", f"--find-links={pure}", *asked, *tags, str(wheel))
+    shutil.rmtree(pure)
     for name in ("bin", "share"):
         (site / name).rename(target / name)
     for script in (target / "bin").iterdir():

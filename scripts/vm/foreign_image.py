@@ -45,7 +45,12 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 for module in /modules/*; do insmod $module; done
-mount -t ext4 /dev/vda /root
+# A driver may find its disk only after it was loaded.
+tries=600
+until mount -t ext4 /dev/vda /root 2>/dev/null; do
+    test $((tries -= 1)) -gt 0 || break
+    sleep 0.1
+done
 mount -t tmpfs -o mode=755 tmpfs /root/run
 for directory in proc sys dev; do mount -o move /$directory /root/$directory; done
 exec switch_root /root /usr/local/sbin/vm-init

@@ -98,7 +98,8 @@ class Machine:
         machine = cls(directory, process, channel)
         try:
             machine._connect(path)
-            machine.run("sh", "-c", f"hostname {name}; tar -C / -xpf /dev/vdb", check=True)
+            unpack = f"hostname {name}; tar -C / -xpf /dev/vdb"
+            machine.run("sh", "-c", unpack, timeout=BOOT)
         except BaseException:
             machine.stop()
             raise
@@ -117,15 +118,17 @@ class Machine:
         greeting = self._answers[0] = queue.Queue()
         threading.Thread(target=self._receive, daemon=True).start()
         try:
-            greeting.get(timeout=BOOT)
+            greeted = greeting.get(timeout=BOOT)
         except queue.Empty:
             raise TimeoutError(f"the machine did not start: {self.console()}") from None
-        if self.process.poll() is not None:
+        if "status" in greeted:  # what ``_receive`` says in place of the agent
             raise TimeoutError(f"QEMU has ended: {self.console()}")
 
     def _receive(self) -> None:
         with contextlib.suppress(OSError), self.channel.makefile("rb") as lines:
             for line in lines:
+                if not line.endswith(b"\n"):  # the machine has ended in the middle of an answer
+                    break
                 message = json.loads(line)
                 self._answers[message["id"]].put(message)
         for waiting in list(self._answers.values()):  # the machine has ended

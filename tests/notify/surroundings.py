@@ -25,6 +25,15 @@ BUSYBOX = {
         mount -t proc proc 1; stat -c %u:%g 1/$p; umount 1; kill $p
         su user -c 'stat -c %u:%g /proc/self/ /proc/self /proc/self/fd/1'
     """,
+    "status of processes": r"""
+        echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; echo 'adm:x:4:user' >>/etc/group
+        show() {
+            grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs):' $1 | sed 's/^\(Cap.*:\).*\(...\)$/\1 \2/'
+        }
+        show /proc/self/status; su user -c 'exec sleep 60' & p=$!
+        until grep -q sleep /proc/$p/comm; do :; done; show /proc/$p/status; cd /proc/$p/task/$p
+        show status; kill $p
+    """,
     "calls that few programs make": """
         for call in masks fsuid events; do mkdir $call; cd $call; kernel $call; cd ..; done
     """,

@@ -29,6 +29,7 @@ from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_I386, NOTIFY_
 from sundog.emulation.notify.tracee.narrow import OLD_STAT, SHORT_STAT, STAT64
 from sundog.emulation.notify.tracee.narrow_sysv import SYSV_FORMS
 from sundog.emulation.syscalls import SYSCALL_ABIS
+from sundog.kernel.numbers import ioctl_directions
 from tests.kernel import libseccomp
 
 if TYPE_CHECKING:
@@ -152,6 +153,23 @@ def test_layouts_and_constants_are_those_of_the_headers(abi: NotifyAbi) -> None:
     )
     included = "".join(f"#include <{header}>\n" for header in headers)
     compiled(abi.name, "-fsyntax-only", source=included + asserted)
+
+
+@ABIS
+def test_numbers_of_requests_are_those_of_the_headers(abi: NotifyAbi) -> None:
+    none, read, write = ioctl_directions(abi.name)
+    requests = {
+        "_IO(0xB7, 2)": none | 0xB702,  # NS_GET_PARENT
+        "_IOR(0xB7, 5, unsigned long long)": read | 0x8B705,  # NS_GET_MNTNS_ID
+        "_IO('T', 0x41)": none | 0x5441,  # TIOCGPTPEER
+        "_IOW('!', 2, unsigned long long)": write | 0x82102,  # SECCOMP_IOCTL_NOTIF_ID_VALID
+        "_IOWR('!', 0, char[80])": listener.SECCOMP_IOCTL_NOTIF_RECV,
+        "_IOWR('!', 1, char[24])": listener.SECCOMP_IOCTL_NOTIF_SEND,
+    }
+    asserted = "".join(
+        f'_Static_assert({name} == {value:#x}, "");\n' for name, value in requests.items()
+    )
+    compiled(abi.name, "-fsyntax-only", source=f"#include <asm/ioctl.h>\n{asserted}")
 
 
 @ABIS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sundog.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.emulation.filter import fake_root_program
-from sundog.emulation.notify.handlers.forms import handlers_of
+from sundog.emulation.notify.handlers.forms import YOUNG_CALLS, handlers_of
 from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.seccomp.listener import NotificationSource
@@ -27,13 +28,16 @@ from sundog.emulation.notify.seccomp.program import (
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.supervisor import FAMILIES
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_X86_64
+from sundog.emulation.notify.tracee.call import CONTINUE
 from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.emulation.syscalls import SYSCALL_ABIS
 from sundog.kernel.namespaces import CLONE_NEWNS
+from sundog.kernel.numbers import process_abi
 from tests.emulation.bpf_interpreter import Program, SeccompData
 
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.abi import NotifyAbi
+    from sundog.emulation.notify.tracee.call import Handler
     from sundog.emulation.syscalls import Abi
 
 PROGRAM = Program(notify_program(NOTIFY_X86_64))
@@ -176,3 +180,18 @@ def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) ->
         name: handler for family in FAMILIES for name, handler in family(state).calls().items()
     }
     assert notified <= {*handlers_of(abi, state, common)}
+
+
+@pytest.mark.parametrize("native", NOTIFY_ABIS.values(), ids=lambda abi: abi.name)
+def test_the_kernel_refuses_a_young_call_that_it_lacks(native: NotifyAbi) -> None:
+    """Nothing answers in its place. The numbers are those of an old call, and of none."""
+    state = State(native, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
+    common: dict[str, Handler] = {name: lambda _thread, _args: 0 for name in (*NOTIFIED, "bind")}
+    common["getsockopt"] = common["bind"]
+    there, lacking = NOTIFY_ABIS[process_abi()].numbers["fchmodat"], 4095
+    for name in YOUNG_CALLS:
+        for number, answer in ((there, 0), (lacking, CONTINUE)):
+            changed = copy.copy(native)
+            changed.numbers = {**native.numbers, name: number}
+            handler = handlers_of(changed, state, common)[name]
+            assert [handler(1, ()), handler(1, ())] == [answer, answer]

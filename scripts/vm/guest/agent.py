@@ -52,8 +52,10 @@ def serve(port: BinaryIO) -> None:
     writing = threading.Lock()
 
     def send(message: dict[str, Any]) -> None:
+        rest = json.dumps(message).encode() + b"\n"
         with writing:
-            port.write(json.dumps(message).encode() + b"\n")
+            while rest:  # the driver takes 32 KiB at once
+                rest = rest[port.write(rest) :]
 
     def work(order: dict[str, Any]) -> None:
         send({"id": order["id"], **answer(order)})

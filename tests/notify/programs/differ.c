@@ -4,10 +4,10 @@
  * emulation.  It tests only what emulation promises.  So no step depends on permission to read,
  * write or remove a file, because emulated users other than root keep CAP_DAC_OVERRIDE. */
 #define _GNU_SOURCE
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,34 +20,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* From linux/capability.h; the C library's headers lack them. */
-#define _LINUX_CAPABILITY_VERSION_3 0x20080522
-struct __user_cap_header_struct {
-    uint32_t version;
-    int pid;
-};
-struct __user_cap_data_struct {
-    uint32_t effective, permitted, inheritable;
-};
-enum {
-    CAP_CHOWN = 0,
-    CAP_DAC_OVERRIDE = 1,
-    CAP_DAC_READ_SEARCH = 2,
-    CAP_FOWNER = 3,
-    CAP_SETGID = 6,
-    CAP_SYS_RESOURCE = 24
-};
+#include "steps.h"
 
 #define LACKING (1u << CAP_SYS_RESOURCE)
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
-static uint64_t state;
-
-static unsigned pick(unsigned bound)
-{
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return (unsigned)(state >> 33) % bound;
-}
 
 static const uint32_t ids[] = {0, 0, 1, 4, 104, 104, 106, 1000, 65534, 100000, -1u};
 /* Under emulation a program can't open a device. */
@@ -159,8 +134,8 @@ static size_t random_acl(unsigned char *out)
     memcpy(out, "\2\0\0\0", 4);
 #define ENTRY(tag, who)                                                                          \
     do {                                                                                         \
-        uint16_t t_ = tag, p_ = pick(8);                                                         \
-        uint32_t w_ = who;                                                                       \
+        uint16_t t_ = htole16(tag), p_ = htole16(pick(8));                                       \
+        uint32_t w_ = htole32(who);                                                              \
         memcpy(out + length, &t_, 2);                                                            \
         memcpy(out + length + 2, &p_, 2);                                                        \
         memcpy(out + length + 4, &w_, 4);                                                        \
@@ -329,7 +304,7 @@ static void make_program(const char *path)
     printf("program %s %d", path, chown(path, real_id(), real_id()));
     result(chmod(path, modes[pick(COUNT(modes))]));
     if (pick(3) == 0) {
-        uint32_t caps[5] = {0x02000000 | pick(2), pick(256), pick(256), 0, 0};
+        uint32_t caps[5] = {htole32(0x02000000 | pick(2)), htole32(pick(256)), htole32(pick(256))};
         printf("  caps");
         result(setxattr(path, "security.capability", caps, sizeof caps, 0));
     }

@@ -6,11 +6,11 @@
  * emulation.  With "strict" the children also open files and ask access(2). */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,27 +23,9 @@
 #include <unistd.h>
 #include <utime.h>
 
-/* From linux/capability.h; the C library's headers lack them. */
-#define _LINUX_CAPABILITY_VERSION_3 0x20080522
-struct __user_cap_header_struct {
-    uint32_t version;
-    int pid;
-};
-struct __user_cap_data_struct {
-    uint32_t effective, permitted, inheritable;
-};
-enum { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_KILL };
+#include "steps.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 #define ANY(array) (array)[pick(COUNT(array))]
-
-static uint64_t state;
-
-static unsigned pick(unsigned bound)
-{
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return (unsigned)(state >> 33) % bound;
-}
 
 static const char *const names[] = {
     "a",    "b",     "d0",    "d1",   "d0/a",    "d0/b",    "d0/d2", "d1/a",     "d1/b",
@@ -79,10 +61,11 @@ static size_t random_acl(unsigned char *out)
     uint32_t who[] = {-1u, ANY(uids), -1u, ANY(gids), -1u, -1u};
     static const uint16_t tags[] = {1, 2, 4, 8, 16, 32};
     for (unsigned i = 0; i < COUNT(tags); i++) {
-        uint16_t permissions = pick(8);
-        memcpy(out + length, &tags[i], 2);
+        uint16_t tag = htole16(tags[i]), permissions = htole16(pick(8));
+        uint32_t whose = htole32(who[i]);
+        memcpy(out + length, &tag, 2);
         memcpy(out + length + 2, &permissions, 2);
-        memcpy(out + length + 4, &who[i], 4);
+        memcpy(out + length + 4, &whose, 4);
         length += 8;
     }
     return length;
@@ -98,18 +81,22 @@ static void set_acl(const char *path, const char *attribute)
 
 static void set_times(const char *path)
 {
+#ifdef SYS_utime
+    struct utimbuf old = {1000, 1000};
+    struct timeval old_times[2] = {{1000, 0}, {1000, 0}};
+#endif
     struct timespec now = {0, UTIME_NOW}, omit = {0, UTIME_OMIT}, past = {1000, 0};
     struct timespec choices[] = {now, omit, past};
     struct timespec times[] = {ANY(choices), ANY(choices)};
     int flags = pick(4) ? 0 : AT_SYMLINK_NOFOLLOW, fd;
-    struct utimbuf old = {1000, 1000};
-    struct timeval old_times[2] = {{1000, 0}, {1000, 0}};
     printf("times %s %ld %ld %d", path, times[0].tv_nsec, times[1].tv_nsec, flags);
     switch (pick(6)) {
     case 0: result(syscall(SYS_utimensat, AT_FDCWD, path, NULL, flags)); break;
+#ifdef SYS_utime /* aarch64 and riscv64 have utimensat(2) alone */
     case 1: result(syscall(SYS_utime, path, pick(2) ? &old : NULL)); break;
     case 2: result(syscall(SYS_utimes, path, pick(2) ? old_times : NULL)); break;
     case 3: result(syscall(SYS_futimesat, AT_FDCWD, path, pick(2) ? old_times : NULL)); break;
+#endif
     case 4:
         fd = open(path, O_CREAT | O_WRONLY | O_NONBLOCK, 0644);
         printf(" %s", fd < 0 ? "closed" : "open");

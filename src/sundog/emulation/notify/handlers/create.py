@@ -258,8 +258,15 @@ class CreateHandlers:
     def _require(self, thread: int, location: bytes, *, is_directory: bool = False) -> None:
         """Require that the caller may make a file ``location``, or a directory."""
         who = self._access.user(thread)
-        if who is not None:
+        if who is not None and not self._is_unanswered(thread, location):
             self._access.make(thread, who, location, is_directory=is_directory)
+
+    def _is_unanswered(self, thread: int, location: bytes) -> bool:
+        """Tell whether the caller's call starts again, and has made the file before."""
+        unanswered, files = self._state.unanswered, self._state.files
+        if not unanswered.waits(thread) or files.find_inode(location, AT_SYMLINK_NOFOLLOW) < 0:
+            return False
+        return unanswered.has(thread, files.found(location, follow=False))
 
     def _guard(self, thread: int, location: bytes, *, follow: bool) -> bool | None:
         """Guard the set-ID bits of a file that the caller writes.
@@ -281,7 +288,7 @@ class CreateHandlers:
 
     def _open_for_reading(self, thread: int, location: bytes, flags: int) -> Answer:
         """Give the caller what the file ``location`` shows, if that is not in the file itself."""
-        shown = open_shown(self._state, thread, location)
+        shown = open_shown(self._state, thread, location, flags)
         if shown < 0:
             return self._open_device(location, flags, follow=not flags & os.O_NOFOLLOW)
         with Closing(shown):

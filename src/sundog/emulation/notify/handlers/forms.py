@@ -1,9 +1,11 @@
 """Which handler answers which call of an ABI: the same one everywhere, or one for its own form.
 
 socketcall(2) and ipc(2), which some ABIs have beside or in place of the calls for sockets and for
-System V IPC, have their arguments elsewhere.
+System V IPC, have their arguments elsewhere.  A call that the kernel does not have stays one that
+does not exist: the C library then makes another one.
 """
 
+import errno
 from _struct import Struct
 
 from sundog.emulation.notify.handlers.narrow import narrow_handlers
@@ -28,6 +30,7 @@ from sundog.emulation.notify.seccomp.program import (
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.kernel.libc import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +53,10 @@ IPC_CALLS = {
     SHMGET: ("shmget", (1, 2, 3)),
     SHMCTL: ("shmctl", (1, 2, 4)),
 }
+# Calls that not every kernel with a supervisor has: Linux 6.6 and 6.13.  Distributions add calls to
+# older kernels, so the version tells nothing.
+YOUNG_CALLS = ("fchmodat2", "setxattrat", "getxattrat", "listxattrat", "removexattrat")
+NO_FLAGS = -1  # among them are flags that no call knows
 
 
 def handlers_of(abi: NotifyAbi, state: State, common: "dict[str, Handler]") -> "dict[str, Handler]":
@@ -67,7 +74,8 @@ def handlers_of(abi: NotifyAbi, state: State, common: "dict[str, Handler]") -> "
     for name in abi.numbers:
         handler = own.get(name) or common.get(abi.call(name))
         if handler is not None:
-            handlers[name] = handler
+            is_young = name in YOUNG_CALLS
+            handlers[name] = YoungCall(abi.numbers[name], handler).handle if is_young else handler
     return handlers
 
 
@@ -95,6 +103,23 @@ class IpcCall:
             pointer = values.pop()
             values.append(*self._word.unpack(self._memory.read(thread, pointer, self._word.size)))
         return self._calls[name](thread, tuple(values))
+
+
+class YoungCall:
+    """Answer a call only if the kernel has it."""
+
+    def __init__(self, number: int, handler: "Handler") -> None:
+        self._number = number
+        self._handler = handler
+        self._is_there: bool | None = None
+
+    def handle(self, thread: int, args: "Arguments") -> Answer:
+        """Answer as the handler does, or leave the call to the kernel, which says ENOSYS."""
+        if self._is_there is None:
+            # The third or the fourth argument is the flags; a kernel with the call says EINVAL.
+            said = syscall(self._number, -1, None, NO_FLAGS, NO_FLAGS, None, 0)
+            self._is_there = said != -errno.ENOSYS
+        return self._handler(thread, args) if self._is_there else CONTINUE
 
 
 class SocketCall:

@@ -5,6 +5,7 @@ kernel's names for i386: ``getuid`` takes 16-bit IDs, ``getuid32`` does what get
 elsewhere.  All calls that are not here have the same arguments and structures as on x86-64.
 """
 
+import errno
 from _struct import Struct
 
 from sundog.emulation.notify.handlers.access import AccessHandlers
@@ -105,7 +106,11 @@ class NarrowStatHandlers(StatHandlers):
     def write_entries(self, thread: int, address: int, entries: bytes, call: str) -> int:
         """Write ``entries`` in the form of ``call``; return the number of bytes."""
         form = narrow_entries if call == "getdents" else narrow_offsets
-        return super().write_entries(thread, address, form(entries), call)
+        try:
+            return super().write_entries(thread, address, form(entries), call)
+        except OverflowError:
+            # The kernel could say that only of the entries that come after these.
+            return -errno.EOVERFLOW
 
 
 class ShortIdentityHandlers(IdentityHandlers):

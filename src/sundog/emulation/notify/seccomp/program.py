@@ -102,8 +102,6 @@ NOTIFIED = (
     # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
     # holds a file open.
     *("mount", "umount2"),
-    # This changes a file without an open.
-    "truncate",
     # Objects of System V IPC have owners.
     *("shmget", "semget", "msgget", "shmctl", "semctl", "msgctl", "shmat"),
 )

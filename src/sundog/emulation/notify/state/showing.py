@@ -12,19 +12,19 @@ from sundog.emulation.notify.state.files import file_system_type
 from sundog.emulation.notify.state.processes import PROC_SUPER_MAGIC
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
-from sundog.emulation.notify.tracee.descriptors import ids_seen_by
+from sundog.emulation.notify.tracee.descriptors import ids_seen_by, status_text
 from sundog.kernel.files import Closing
 
 STATUS = b"status"
-MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
 MAX_LIST = 16 << 20  # 32000 objects take 5 MB
+LOOKUP_FLAGS = os.O_NOFOLLOW | os.O_DIRECTORY
 SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
 
 
-def open_shown(state: State, thread: int, location: bytes) -> int:
+def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
     """Return a descriptor of what the file ``location`` shows, or -1 if the file itself shows it.
 
-    ``thread`` opens it.  Raises OSError.
+    ``thread`` opens it with ``flags``, which are those of open(2).  Raises OSError.
     """
     name = location.rpartition(b"/")[2]
     if name in SYSV_LISTS:
@@ -32,14 +32,14 @@ def open_shown(state: State, thread: int, location: bytes) -> int:
     if name != STATUS:
         return -1
     # One descriptor, so that the file that is read is the one whose identity was found.
-    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as found:
+    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC | flags & LOOKUP_FLAGS)) as found:
         who = state.processes.identity(state.files.descriptor_status(found))
         if who is None:
             return -1
         with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
             if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != STATUS:
                 return -1  # a symbolic link of this name leads to another file
-            text = whole_text(fd, MAX_STATUS)
+            text = status_text(fd)
     return in_memory("status", shown_status(text, who))
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+STATUS_PIECE = 4096
+MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
 
 
 def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
@@ -43,9 +45,7 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
 
 def status_field(process: int, name: bytes) -> bytes:
     """Return the value of ``name`` in /proc/PID/status.  Raises OSError if the process is gone."""
-    with Closing(os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-        text = os.read(fd, 4096)
-    _, _, rest = text.partition(b"\n%s:" % name)
+    _, _, rest = process_status(process).partition(b"\n%s:" % name)
     return rest.partition(b"\n")[0].strip()
 
 
@@ -70,3 +70,18 @@ def ids_seen_by(thread: int) -> "Callable[[int], int]":
 def inner_id(process: int) -> int:
     """Return the ID of ``process`` in its own PID namespace."""
     return int(status_field(process, b"NSpid").split()[-1])
+
+
+def process_status(process: int) -> bytes:
+    """Return the text of /proc/PID/status.  Raises OSError if the process is gone."""
+    with Closing(os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        return status_text(fd)
+
+
+def status_text(fd: int) -> bytes:
+    """Return the text of the open /proc/PID/status ``fd``.  It is long if the groups are many."""
+    text = piece = os.read(fd, STATUS_PIECE)
+    while len(piece) == STATUS_PIECE and len(text) < MAX_STATUS:
+        piece = os.read(fd, STATUS_PIECE)
+        text += piece
+    return text

@@ -1,8 +1,8 @@
 """The numbers of the calls that ``notify`` filters or makes, by architecture.  Data only.
 
-A test compares every number with libseccomp's and with the
-kernel's headers.  aarch64, riscv64 and loongarch64 have the numbers of the kernel's
-``asm-generic/unistd.h``; the others have tables of their own (``arch/*/**/syscall*.tbl``).
+A test compares every number with libseccomp's and with the kernel's headers.  aarch64, riscv64 and
+loongarch64 have the numbers of the kernel's ``asm-generic/unistd.h``; the others have tables of
+their own (``arch/*/**/syscall*.tbl``).
 """
 
 from sundog.emulation.syscalls import NONE
@@ -157,8 +157,6 @@ NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("rt_sigqueueinfo",    ( 129,  178,  177,  178,  138)),
     ("rt_tgsigqueueinfo",  ( 297,  335,  322,  330,  240)),
     # roots and namespaces
-    ("chdir",              (  80,   12,   12,   12,   49)),
-    ("fchdir",             (  81,  133,  133,  133,   50)),
     ("chroot",             ( 161,   61,   61,   61,   51)),
     ("pivot_root",         ( 155,  217,  203,  217,   41)),
     ("setns",              ( 308,  346,  350,  339,  268)),
