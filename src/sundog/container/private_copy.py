@@ -42,7 +42,8 @@ COPY_PLACE = b"copy"
 COPY_LIMIT = b"50%"  # of the memory, for an image: what tmpfs(5) allows by default
 COPY_PIECE = 1 << 20  # bytes of a file in one call
 COPY_ROOM_GONE = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
-COPY_UNREAD = (errno.EACCES, errno.EPERM, errno.EXDEV)  # EXDEV: another mount
+# Why a directory stays empty: closed to the user, another mount (EXDEV), or removed meanwhile.
+COPY_UNREAD = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENOENT)
 COPY_WITHIN = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 LISTED_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OVERLAY_PREFIX = "user.overlay."
@@ -135,7 +136,7 @@ class LowersCopy:
         except KernelError as error:
             if error.errno not in COPY_UNREAD:
                 raise
-            self.unread += 1
+            self.unread += error.errno != errno.ENOENT
             return []
         found = []
         prefix = path + b"/" if path else b""
@@ -146,8 +147,11 @@ class LowersCopy:
                 for name in os.listdir(b"/proc/self/fd/%d" % target):
                     remove_below(target, name)
             for name in os.listdir(b"/proc/self/fd/%d" % source):
-                if self._add_entry(source, target, name, prefix + name):
-                    found.append(prefix + name)
+                try:
+                    if self._add_entry(source, target, name, prefix + name):
+                        found.append(prefix + name)
+                except FileNotFoundError:
+                    continue  # it has been removed meanwhile
             os.fchmod(target, status.st_mode & 0o7777)
             copy_attributes_of(source, target)
         self._times[path] = (status.st_atime_ns, status.st_mtime_ns)
