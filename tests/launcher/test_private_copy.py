@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from sundog.errors import KernelError, SundogError
 from sundog.kernel.mounts import MS_RDONLY
 from sundog.kernel.overlay import mount_layers
 from sundog.record.owners import OwnerRecord, pack_owners
-from tests.doctor.causes import no_overlay
+from tests.doctor.causes import deny_argument, no_overlay
 from tests.kernel.child import in_namespaces
 from tests.launcher.conftest import ENVIRONMENT, Completed, messages
 from tests.launcher.storages import fill_storage, make_storage
@@ -25,7 +26,12 @@ REFUSED = "copying the image into memory: this machine refuses overlays"
 SHOW = "cat /below; echo x >/bin/new && rm /below && ls /below /bin/new"
 
 
-def run_refused(installed: Path, place: Path, *words: str | Path) -> Completed:
+def run_refused(
+    installed: Path,
+    place: Path,
+    *words: str | Path,
+    refuse: Callable[[], None] = no_overlay,
+) -> Completed:
     """Run ``ch-run`` where overlays that can be written to are refused."""
     return subprocess.run(
         [installed, *words],
@@ -34,7 +40,7 @@ def run_refused(installed: Path, place: Path, *words: str | Path) -> Completed:
         capture_output=True,
         timeout=60,
         check=False,
-        preexec_fn=no_overlay,
+        preexec_fn=refuse,
     )
 
 
@@ -170,6 +176,34 @@ def test_a_directory(installed: Path, image: Path, size: str) -> None:
     assert REFUSED in done.stderr.decode().splitlines()[0]
     assert b"/below: No such file" in done.stderr
     assert sorted(path.name for path in image.rglob("*")) == before
+
+
+def test_a_kernel_that_reserves_overlays_to_root(installed: Path, image: Path) -> None:
+    def refuse() -> None:
+        deny_argument("mount", 3, 0, errno.EPERM)
+
+    words = ("-W", image, "--", "sh", "-c", "echo x >/new && cat /new")
+    done = run_refused(installed, image.parent, *words, refuse=refuse)
+    assert done.stdout == b"x\n"
+    assert "Operation not permitted" in messages(done)[0]
+
+
+def test_a_group_shares_one_copy(installed: Path, image: Path) -> None:
+    script = "echo $0 >/both-$0; until test -f /both-1 && test -f /both-2; do sleep 0.01; done"
+    words = ("-W", "--join-ct=2", "--join-tag=copy", image, "--", "sh", "-c", script)
+    ranks = [
+        subprocess.Popen(
+            [installed, *words, rank],
+            env=ENVIRONMENT,
+            stderr=subprocess.PIPE,
+            preexec_fn=no_overlay,  # noqa: PLW1509 - this process has no threads that could mind
+        )
+        for rank in ("1", "2")
+    ]
+    printed = [rank.communicate(timeout=60)[1].decode() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], printed
+    assert sum(REFUSED in text for text in printed) == 1
+    assert not (image / "both-1").exists()
 
 
 @pytest.mark.parametrize("name", ["app", "tree"])

@@ -6,7 +6,7 @@ and nothing is left to clear.  It shows what an overlay of the root's lowers wou
 links stay links.
 
 An image of another user may have files that this user may not read.  They are empty in the copy,
-and no mode lets anybody in.
+and no mode lets anybody in.  So are devices.
 
 Floor 0.  Few starts need this: it is a joined module of its own.
 """
@@ -42,7 +42,8 @@ COPY_PLACE = b"copy"
 COPY_LIMIT = b"50%"  # of the memory, for an image: what tmpfs(5) allows by default
 COPY_PIECE = 1 << 20  # bytes of a file in one call
 COPY_ROOM_GONE = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
-COPY_UNREAD = (errno.EACCES, errno.EPERM, errno.EXDEV)  # EXDEV: another mount
+# Why a directory stays empty: closed to the user, another mount (EXDEV), or removed meanwhile.
+COPY_UNREAD = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENOENT)
 COPY_WITHIN = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 LISTED_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OVERLAY_PREFIX = "user.overlay."
@@ -135,7 +136,7 @@ class LowersCopy:
         except KernelError as error:
             if error.errno not in COPY_UNREAD:
                 raise
-            self.unread += 1
+            self.unread += error.errno != errno.ENOENT
             return []
         found = []
         prefix = path + b"/" if path else b""
@@ -146,8 +147,11 @@ class LowersCopy:
                 for name in os.listdir(b"/proc/self/fd/%d" % target):
                     remove_below(target, name)
             for name in os.listdir(b"/proc/self/fd/%d" % source):
-                if self._add_entry(source, target, name, prefix + name):
-                    found.append(prefix + name)
+                try:
+                    if self._add_entry(source, target, name, prefix + name):
+                        found.append(prefix + name)
+                except FileNotFoundError:
+                    continue  # it has been removed meanwhile
             os.fchmod(target, status.st_mode & 0o7777)
             copy_attributes_of(source, target)
         self._times[path] = (status.st_atime_ns, status.st_mtime_ns)
@@ -206,8 +210,8 @@ class LowersCopy:
             try:
                 os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
                 os.chmod(name, status.st_mode & 0o7777, dir_fd=target)
-            except PermissionError:  # a device
-                self._make_unread(target, name)
+            except PermissionError:  # a device, which nobody could use
+                os.mknod(name, S_IFREG, dir_fd=target)
         times = status.st_atime_ns, status.st_mtime_ns
         os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
 

@@ -28,7 +28,9 @@ def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
     """
     name = location.rpartition(b"/")[2]
     if name in SYSV_LISTS:
-        return open_list(state, thread, location, SYSV_LISTS[name])
+        opening = os.O_PATH | os.O_CLOEXEC | flags & LOOKUP_FLAGS
+        with Closing(os.open(location, opening)) as found:
+            return open_list(state, thread, found, SYSV_LISTS[name])
     if name != STATUS:
         return -1
     # One descriptor, so that the file that is read is the one whose identity was found.
@@ -43,17 +45,19 @@ def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
     return in_memory("status", shown_status(text, who))
 
 
-def open_list(state: State, thread: int, location: bytes, kind: SysvKind) -> int:
-    """Return a descriptor of what a file of /proc/sysvipc shows, or -1 as ``open_shown`` does."""
-    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as found:
-        path = os.readlink(b"self/fd/%d" % found)
-        is_list = path.endswith(b"/sysvipc/" + kind.name.encode())
-        if not is_list or file_system_type(found) != PROC_SUPER_MAGIC:
-            return -1
-        if not state.sysv.is_here(thread):
-            return -1
-        with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            text = whole_text(fd, MAX_LIST)
+def open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
+    """Return a descriptor of what the file ``found`` shows, if it is that of /proc/sysvipc.
+
+    ``found`` is open with O_PATH.  Returns -1 as ``open_shown`` does.  Raises OSError.
+    """
+    path = os.readlink(b"self/fd/%d" % found)
+    is_list = path.endswith(b"/sysvipc/" + kind.name.encode())
+    if not is_list or file_system_type(found) != PROC_SUPER_MAGIC:
+        return -1
+    if not state.sysv.is_here(thread):
+        return -1
+    with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        text = whole_text(fd, MAX_LIST)
     if shown_list(state.sysv, kind, text) == text:
         return -1
     pids = None if state.sysv.is_here(thread, b"pid") else ids_seen_by(thread)
