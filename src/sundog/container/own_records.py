@@ -85,10 +85,8 @@ class OwnRecords:
 
     def _write(self, name: bytes, manifest: OwnersManifest) -> None:
         """Write a new file; what a container has left in its place may be a FIFO or a hard link."""
-        try:
+        if lexists(name, self._directory):
             os.unlink(name, dir_fd=self._directory)
-        except FileNotFoundError:
-            pass
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with open(os.open(name, flags, 0o644, dir_fd=self._directory), "wb") as file:
             file.write(pack_owners(manifest))
