@@ -152,7 +152,10 @@ class Runtimes:
         def run(*words: str) -> Completed:
             ids = os.getuid(), os.getgid()
             line = runtimes.podman(runtime, state, words, *ids, driver=driver)
-            return run_program(line, env=variables)
+            try:
+                return run_program(line, env=variables)
+            finally:
+                end_podman(state)
 
         root = ["--rootfs", str(self.rootfs)]
         try:
@@ -163,14 +166,14 @@ class Runtimes:
                 root = ["made"]
             return run("run", "--rm", f"--security-opt=seccomp={file}", *root, *argv)
         finally:
-            end_podman(state)
+            shutil.rmtree(state, ignore_errors=True)
 
 
 def end_podman(state: Path) -> None:
-    """End the process that keeps podman's user namespace."""
+    """End the process that keeps podman's user namespace: each command of podman starts one."""
     for file in state.glob("xdg/libpod/tmp/pause.pid"):
         os.kill(int(file.read_text()), signal.SIGKILL)
-    shutil.rmtree(state, ignore_errors=True)
+        file.unlink()
 
 
 @pytest.fixture

@@ -174,6 +174,29 @@ def test_other_users(root: MockRoot) -> None:
     )
 
 
+THREAD = """
+import pathlib, threading
+def wait():
+    pathlib.Path("number").write_text(str(threading.get_native_id()))
+    threading.Event().wait()
+threading.Thread(target=wait, daemon=True).start()
+threading.Event().wait()
+"""
+
+
+def test_signals_to_threads_of_others(root: MockRoot) -> None:
+    root.directory.chmod(0o777)
+    (root.directory / "thread").write_text(THREAD)
+    script = """
+    python3 thread & until test -s number; do :; done
+    for user in 0 5; do
+        setpriv --reuid=$user --clear-groups sh -c 'kill -0 $0' $(cat number) 2>/dev/null &&
+            echo $user may || echo $user may not
+    done
+    """
+    assert root.sh(script) == "0 may\n5 may not\n"
+
+
 def test_bubblewrap(root: MockRoot) -> None:
     """Its container is made inside, and what it changes is seen outside."""
     inside = (

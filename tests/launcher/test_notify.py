@@ -252,6 +252,42 @@ def test_a_command_that_fails_is_recorded_too(ch_run: ChRun, image: Path) -> Non
     assert read_owners(bytes(image / "ch" / "owners")) == {b"mnt": OwnerRecord("d", 1, 2)}
 
 
+@pytest.mark.parametrize("strange", ["fifo", "/dev/zero"])
+def test_accounts_that_are_no_files(ch_run: ChRun, image: Path, strange: str) -> None:
+    accounts = image / "etc" / "passwd"
+    accounts.unlink()
+    if strange == "fifo":
+        os.mkfifo(accounts)
+    else:
+        accounts.symlink_to(strange)
+    done = ch_run("--notify", "-u", "7", "-g", "8", image, "--", "sh", "-c", "echo here")
+    assert done.stdout == b"here\n"
+
+
+@pytest.mark.parametrize("leave", ["mkfifo", "ln /etc/group", "ln -s /etc/group"])
+def test_what_a_container_leaves_in_place_of_the_draft(
+    ch_run: ChRun, image: Path, leave: str
+) -> None:
+    group = (image / "etc" / "group").read_bytes()
+    script = f"{leave} /ch/owners.new; chown 1:2 /mnt"
+    assert ch_run("--notify", "-w", image, "--", "sh", "-c", script).returncode == 0
+    assert read_owners(bytes(image / "ch" / "owners")) == {b"mnt": OwnerRecord("d", 1, 2)}
+    assert (image / "etc" / "group").read_bytes() == group
+
+
+def test_records_that_can_not_be_read(ch_run: ChRun, image: Path) -> None:
+    records = image / "ch" / "owners"
+    records.parent.mkdir(exist_ok=True)
+    records.unlink(missing_ok=True)
+    os.mkfifo(records)
+    done = ch_run("--notify", "-w", image, "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        f"error: damaged records of owners: {records}: not a regular file",
+        "hint: remove that file; then all files belong to root",
+    ]
+
+
 def test_one_writer_at_a_time(ch_run: ChRun, installed: Path, tree: Path) -> None:
     env = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(tree.parent / "storage")}
     writer = subprocess.Popen(
@@ -265,8 +301,8 @@ def test_one_writer_at_a_time(ch_run: ChRun, installed: Path, tree: Path) -> Non
     done = ch_run("--notify", "-w", tree, "--", "true")
     assert done.returncode == 31
     assert messages(done) == [
-        f"error: another ch-run --notify -w writes to {tree}, or an import reads it",
-        "hint: wait until it has ended; or use -W, which writes to a copy",
+        f"error: another container writes to {tree}, or an import reads it",
+        "hint: wait until it has ended; or use ch-run -W, which writes to a copy",
     ]
     # A reader may run at the same time.
     assert ch_run("--notify", tree, "--", "stat", "-c%g", "/etc/shadow").stdout == b"42\n"

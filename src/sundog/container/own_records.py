@@ -13,7 +13,7 @@ from fcntl import LOCK_EX, LOCK_NB
 
 from sundog.container.paths import lexists
 from sundog.emulation.notify.state.persist import PLAINLY, walk
-from sundog.errors import KernelError, SundogError
+from sundog.errors import KernelError, StoreError, SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import printable
 from sundog.kernel.locks import open_locked
@@ -44,9 +44,15 @@ class OwnRecords:
         except OSError as error:
             raise SundogError(
                 f"can't record owners in {printable(path)}/ch: {error.strerror}",
-                "make it a directory that you may write to; or use -W, which needs none",
+                "make it a directory that you may write to; or use ch-run -W, which needs none",
             ) from None
-        self.before = read_owners(b"/proc/self/fd/%d" % self._lock)
+        try:
+            self.before = read_owners(b"/proc/self/fd/%d" % self._lock)
+        except StoreError as error:
+            raise SundogError(
+                f"damaged records of owners: {printable(path)}/ch/owners: {error.__cause__}",
+                "remove that file; then all files belong to root",
+            ) from None
 
     def descriptors(self) -> tuple[int, ...]:
         """Return the descriptors that ``save`` needs."""
@@ -62,9 +68,8 @@ class OwnRecords:
                 self._make()
             except BlockingIOError:
                 raise SundogError(
-                    f"another ch-run --notify -w writes to {printable(self._path)}, or an import "
-                    "reads it",
-                    "wait until it has ended; or use -W, which writes to a copy",
+                    f"another container writes to {printable(self._path)}, or an import reads it",
+                    "wait until it has ended; or use ch-run -W, which writes to a copy",
                 ) from None
 
     def _make(self) -> None:
@@ -79,7 +84,10 @@ class OwnRecords:
             os.unlink(draft, dir_fd=self._directory)
 
     def _write(self, name: bytes, manifest: OwnersManifest) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        """Write a new file; what a container has left in its place may be a FIFO or a hard link."""
+        if lexists(name, self._directory):
+            os.unlink(name, dir_fd=self._directory)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with open(os.open(name, flags, 0o644, dir_fd=self._directory), "wb") as file:
             file.write(pack_owners(manifest))
             file.flush()

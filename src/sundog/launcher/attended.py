@@ -42,6 +42,7 @@ from sundog.emulation.notify.seccomp.trial import obstacle
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.kernel.advice import referring
 from sundog.kernel.files import STDERR_FILENO, leave_descriptors
+from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.apart import fork_away
 from sundog.launcher.messages import Messages
@@ -68,6 +69,9 @@ if TYPE_CHECKING:
 
         def descriptors(self) -> tuple[int, ...]: ...  # noqa: D102
         def save(self, manifest: OwnersManifest, /) -> None: ...  # noqa: D102
+
+
+LARGEST_ACCOUNTS = 16 << 20  # bytes that are read of the image's accounts
 
 
 class Attendant:
@@ -376,9 +380,12 @@ def user_words(line: "CommandLine") -> bytes:
 
 
 def contents(path: bytes) -> bytes:
-    """Return the content of a file, or b"" if it can't be read."""
+    """Return the content of a file of the image, or b"" if it is no file that can be read."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        # Neither a FIFO makes this wait, nor a device.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            is_regular = os.fstat(fd).st_mode & S_IFMT == S_IFREG
+            return file.read(LARGEST_ACCOUNTS) if is_regular else b""
     except OSError:
         return b""
