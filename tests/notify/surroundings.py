@@ -46,6 +46,8 @@ BUSYBOX = {
         unshare -m sh -c 'mount -t tmpfs -o uid=9 tmp t; stat -c %u:%g t; : >t/g'
         stat -c %u:%g t; ls t; mkdir -p r/bin r/d; cp /bin/busybox r/bin
         chroot r /bin/busybox mount -t tmpfs -o uid=3 x /d; stat -c %u:%g r/d; umount r/d p e
+        mount -t ramfs -o uid=7 ram t; stat -c %u:%g t; umount t
+        mount -t tmpfs -o uid=4294967296 tmp t; echo $?; stat -c %u:%g t
         echo 'user:x:104:106::/tmp:/bin/sh' >>/etc/passwd; chmod 777 t
         su user -c 'mount -t tmpfs -o uid=3 x t; mount -t tmpfs x t; mount -t tmpfs x none'
     """,

@@ -16,3 +16,4 @@ su alice -c "$r --bindir=$b --inputdir=. --outputdir=/tmp/out --dlpath=. --temp-
     --schedule=parallel_schedule --max-concurrent-tests=20 --no-locale" >/tmp/log 2>&1 || true
 grep -E '^(not )?ok' /tmp/log | sed 's/ *[0-9]* ms$//'
 tail -n 2 /tmp/log
+rm -rf /tmp/db /tmp/out

@@ -30,7 +30,7 @@ OTHER_ACTIONS = MS_BIND | MS_MOVE | MS_PROPAGATION
 OWNER_OPTIONS = (b"uid", b"gid")
 # The file systems with these options that a user may mount, and whether they are the owner of the
 # root directory.
-OWNED = {b"tmpfs": True, b"ramfs": True, b"devpts": False}
+OWNED = {b"tmpfs": True, b"devpts": False}
 
 
 class MountHandlers:
@@ -101,8 +101,8 @@ def without_owner(data: bytes) -> tuple[bytes, dict[bytes, int]]:
     kept = []
     for option in data.split(b","):
         name, _, value = option.partition(b"=")
-        if name in OWNER_OPTIONS and value.isdigit():
-            owner[name] = int(value) & U32
+        if name in OWNER_OPTIONS and value.isdigit() and int(value) <= U32:
+            owner[name] = int(value)
         else:
             kept.append(option)
     return b",".join(kept), owner
