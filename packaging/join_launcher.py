@@ -79,6 +79,7 @@ MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()", is_addition=False),
     "ch_run_feature": Joined("sundog.launcher.feature", "feature_status"),
     "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
+    "ch_run_copy": Joined("sundog.container.private_copy", "mount_copy"),
     "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
     "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.launcher.join", "group_for"),

@@ -30,12 +30,23 @@ def needs() -> list[str]:
 
 def sources() -> list[str]:
     """Return mmdebstrap's sources: this machine's own file, or the mirror in it."""
+    path, url = _mirror()
+    return [str(path)] if SUITE in path.read_text() else [f"deb {url} {SUITE} main"]
+
+
+def mirror() -> str:
+    """Return the URL of this machine's own mirror of Debian."""
+    return _mirror()[1]
+
+
+def _mirror() -> tuple[Path, str]:
+    """Return the first of apt's files that has a mirror of Debian, and the mirror's URL."""
     found = [*SOURCES.glob("sources.list.d/*.sources"), *SOURCES.glob("sources.list.d/*.list")]
     for path in [*sorted(found), SOURCES / "sources.list"]:
         text = path.read_text() if path.exists() else ""
-        mirrors = re.findall(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(https?://\S*debian\S*)", text, re.M)
-        if mirrors:
-            return [str(path)] if SUITE in text else [f"deb {mirrors[0]} {SUITE} main"]
+        urls = re.findall(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(https?://\S*debian\S*)", text, re.M)
+        if urls:
+            return path, urls[0]
     raise WorkshopError(f"no Debian mirror in {SOURCES}/sources.list or sources.list.d")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from scripts import account, install, packages
 from scripts.bases import makers
-from scripts.fidelity import reference
+from scripts.fidelity import bootstrapped, reference
 from scripts.fidelity.compare import Verdict, judge
 from scripts.fidelity.emulated import Builder, BuildFailed
 from scripts.fidelity.sets import FURTHER, MORE, QUICK, SETS
@@ -29,9 +29,10 @@ MODES = ("seccomp", "fakeroot", "notify")
 DRIVER = "CH_IMAGE_DRIVER"  # variables that the builds get
 
 
-def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: str) -> Verdict:
+def verdict(
+    user: account.Account, programs: Path, chosen: PackageSet, real: Reference, mode: str
+) -> Verdict:
     """Build one set in one mode as the user, in fresh storage, and compare."""
-    programs = install.environment("fidelity", install.SYSTEM_PYTHON, extra="[fast]")
     place = Path(tempfile.mkdtemp(prefix="sundog-fidelity.", dir="/var/tmp"))
     try:
         os.chown(place, user.uid, user.gid)
@@ -46,16 +47,15 @@ def verdict(user: account.Account, chosen: PackageSet, real: Reference, mode: st
         shutil.rmtree(place, ignore_errors=True)
 
 
-def measure(chosen: list[PackageSet]) -> bool:
+def measure(chosen: list[PackageSet], user: account.Account, programs: Path) -> bool:
     """Print a row for each set and its differences; tell whether notify has none."""
-    user = account.ordinary(USER)
     faithful = True
     columns = " ".join(f"{mode:>12}" for mode in MODES)
     print(f"{'set':24} {'paths':>7} {columns} {'seconds':>8}", flush=True)
     for packages_ in chosen:
         started = time.monotonic()
         real = reference.of(packages_)
-        verdicts = {mode: verdict(user, packages_, real, mode) for mode in MODES}
+        verdicts = {mode: verdict(user, programs, packages_, real, mode) for mode in MODES}
         notify = verdicts["notify"]
         seconds = time.monotonic() - started
         compared = notify.compared or len(real.tree.entries)
@@ -76,6 +76,7 @@ def main() -> int:
     table = {chosen.name: chosen for chosen in (*QUICK, *SETS, *MORE, *FURTHER)}
     parser = argparse.ArgumentParser(prog="python3 -m scripts.fidelity")
     parser.add_argument("--more", action="store_true", help="with further packages")
+    parser.add_argument("--debootstrap", action="store_true", help="debootstrap alone")
     parser.add_argument("sets", nargs="*", help=f"some of: {', '.join(table)}")
     options = parser.parse_args()
     if unknown := set(options.sets) - set(table):
@@ -91,10 +92,14 @@ def main() -> int:
                 "hint: what is compared with it is made by an ordinary user all the same"
             )
         bases = sorted({packages_.base for packages_ in chosen})
-        packages.require(
-            sorted({*account.NEEDS, *install.NEEDS, *reference.NEEDS, *makers.needs(bases)})
-        )
-        return 0 if measure(chosen) else 1
+        needs = {*account.NEEDS, *install.NEEDS, *reference.NEEDS, *bootstrapped.NEEDS}
+        packages.require(sorted(needs | {*makers.needs(bases)}))
+        user = account.ordinary(USER)
+        programs = install.environment("fidelity", install.SYSTEM_PYTHON, extra="[fast]")
+        faithful = bool(options.sets) or bootstrapped.measure(user, programs)
+        if not options.debootstrap:
+            faithful = measure(chosen, user, programs) and faithful
+        return 0 if faithful else 1
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

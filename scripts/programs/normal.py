@@ -17,6 +17,8 @@ RULES = (
     (r"\b\d+(?:\.\d+ ?(?:ms|sec|s)| ?ms| ?seconds)\b", "DURATION", "times"),
     (r"(?i)\b(pid[ :=]+)\d+", r"\1PID", "process numbers"),
     (r"(?<=[\w)])\[\d+\](?=:)", "[PID]", "process numbers"),
+    (r"(?<=kill: \()\d+(?=\))", "PID", "process numbers"),
+    (r"(?<=@test_)\d+(?=_tmp)", "PID", "process numbers"),
     (r"^\w+: line \d+: +\d+ ", "PID ", "process numbers"),
     (r"(?i)\b(ino(?:de)?(?: number)?[ :=]+)\d+", r"\1INODE", "inode numbers"),
     (r"\b0x[0-9a-f]{6,}\b", "ADDRESS", "addresses"),

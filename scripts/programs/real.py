@@ -26,10 +26,11 @@ MARGIN = 60  # seconds for what comes before and after the script
 # A row sees the processes, ports and IPC objects of no other row, on both sides.
 ALONE = ("unshare", "--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child")
 
-# $1 is the tree, $2 an empty directory, the rest is the command. As in `ch-run -W`: an overlay in
-# memory, a /tmp of its own, the host's /dev and /sys, its network names.
+# $1 is the tree, $2 an empty directory, $3 says where the row runs, the rest is the command. As in
+# `ch-run -W`: an overlay in memory, a /tmp of its own (in a RUN it is the image's), the host's /dev
+# and /sys, its network names.
 SETUP = r"""
-set -e; tree=$1; place=$2; shift 2
+set -e; tree=$1; place=$2; where=$3; shift 3
 mount -t tmpfs -o mode=755 tmpfs "$place"
 mkdir "$place/upper" "$place/work" "$place/root"
 mount -t overlay -o "lowerdir=$tree,upperdir=$place/upper,workdir=$place/work" overlay "$place/root"
@@ -37,14 +38,14 @@ cd "$place/root"
 mount -t proc proc proc
 mount --rbind /dev dev
 mount --rbind -o ro /sys sys
-mount -t tmpfs -o mode=1777 tmpfs tmp
+test "$where" = RUN || mount -t tmpfs -o mode=1777 tmpfs tmp
 for name in hosts resolv.conf; do
     test -e "etc/$name" || touch "etc/$name"
     mount --bind "/etc/$name" "etc/$name"
 done
 ip link set lo up
 pivot_root . mnt  # not only chroot: the kernel forbids chrooted programs to make user namespaces
-umount --lazy mnt 2>/dev/null || true  # not each image has umount
+umount -n -l mnt 2>/dev/null || true  # not each image has umount
 exec chroot --groups=0 . "$@"
 """
 
@@ -52,7 +53,8 @@ exec chroot --groups=0 . "$@"
 def run(row: Row, image: Image) -> inside.Result:
     """Return the result of a row; run it now, unless it is kept."""
     command = inside.command(row)
-    name = f"{row.family}-{row.name}-{digest(SOURCES, image.tarball.name, *command)}.json"
+    known = digest(SOURCES, image.tarball.name, row.options["where"], *command)
+    name = f"{row.family}-{row.name}-{known}.json"
     kept = own("programs") / name
     if not kept.exists():
         result = _run(row, image, command)
@@ -68,7 +70,8 @@ def run(row: Row, image: Image) -> inside.Result:
 def _run(row: Row, image: Image, command: list[str]) -> inside.Result:
     environment = ["/usr/bin/env", "-i", "HOME=/root", "LANG=C.UTF-8", f"PATH={PATH}"]
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="programs.") as place:
-        setup = ["sh", "-c", SETUP, "sh", str(image.tree), place]
+        where = row.options["where"]
+        setup = ["sh", "-c", SETUP, "sh", str(image.tree), place, where]
         try:
             done = subprocess.run(
                 [*ALONE, *setup, *environment, *command],

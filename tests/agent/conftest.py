@@ -63,15 +63,20 @@ class Agents:
     directory: Path
     started: list[RunningAgent] = field(default_factory=list)
 
-    def start(self, *options: str, socket: Path | None = None) -> RunningAgent:
-        """Start an agent, and wait until it listens."""
+    def start(
+        self, *options: str, socket: Path | None = None, within: tuple[str, ...] = ()
+    ) -> RunningAgent:
+        """Start an agent, and wait until it listens.
+
+        ``within`` is the command that runs the agent, as its first words.
+        """
         # Paths of sockets are short.
         socket = socket or Path(os.environ["XDG_RUNTIME_DIR"], "sundog-agent.sock")
         log = self.directory / f"agent{len(self.started)}.log"
         before = socket.lstat().st_ino if socket.exists() else 0
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command("sundog"), "agent", f"--socket={socket}", *options],
+                [*within, *command("sundog"), "agent", f"--socket={socket}", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -100,6 +101,21 @@ except OSError as error:
 """
 
 
+def test_a_container_without_a_supervisor_leaves_nothing(
+    containers: Runtimes, agent: RunningAgent, root_helper: RootHelper
+) -> None:
+    before = root_helper.descriptors(agent.process.pid)
+    many = resource.prlimit(agent.process.pid, resource.RLIMIT_NPROC)
+    resource.prlimit(agent.process.pid, resource.RLIMIT_NPROC, (1, many[1]))
+    bundle = containers.bundle("one", agent.socket, "stat", "-c", "%u:%g", "/srv")
+    assert containers.run("runc", bundle, check=False).returncode != 0
+    until(lambda: agent.printed.endswith("\n"), "the agent says nothing")
+    assert "container one: Resource temporarily unavailable" in agent.printed
+    assert root_helper.descriptors(agent.process.pid) == before
+    resource.prlimit(agent.process.pid, resource.RLIMIT_NPROC, many)
+    assert containers.run("runc", bundle, name="two").stdout == "7:8\n"
+
+
 def test_another_user(agent: RunningAgent, root_helper: RootHelper) -> None:
     argv = ["/usr/bin/python3", "-c", CONNECT, str(agent.socket)]
     assert root_helper.as_second_user(argv).stdout == b"Permission denied\n"
@@ -150,6 +166,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert "no such file" in refusal("--profile", "--owners=/none")
     assert "no profile for the architecture sparc" in refusal("--profile", "--arch=sparc")
     assert "unexpected argument: x" in refusal("x")
+    assert "exclude each other" in refusal("--profile", f"--bundle={tmp_path}")
     assert "no such file" in refusal("--bundle", str(tmp_path))
     (tmp_path / "config.json").write_text('{"root": {"path": 5}}')
     assert "path: expected a string" in refusal("--bundle", str(tmp_path))

@@ -87,19 +87,27 @@ def test_32_bit_calls(containers: Runtimes, agent: RunningAgent) -> None:
     assert answers == {name: answer for name, _, answer in CALLS}
 
 
-def test_calls_that_signals_interrupt(containers: Runtimes, agent: RunningAgent) -> None:
+@pytest.mark.parametrize(
+    ("command", "owner"), [("interrupted 2000", "0:8"), ("su ada -c 'interrupted 2000'", "12:34")]
+)
+def test_calls_that_signals_interrupt(
+    containers: Runtimes, agent: RunningAgent, command: str, owner: str
+) -> None:
     """runc's filter has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.
 
     A call may still be made twice: the kernel can take a reply and then drop it, because the signal
     came first.
     """
     compile_static(INTERRUPTED, containers.rootfs / "bin/interrupted")
-    script = "cd /srv; chmod 2775 .; interrupted 2000; ls | wc -l; stat -c %u:%g * | sort | uniq -c"
+    prepare = (
+        "mkdir -m 777 /free; cd /free" if command.startswith("su") else "cd /srv; chmod 2775 ."
+    )
+    script = f"{prepare}; {command}; ls | wc -l; stat -c %u:%g * | sort | uniq -c"
     bundle = containers.bundle("signals", agent.socket, "sh", "-c", script)
     printed = containers.run("runc", bundle).stdout
     failures, interrupted, made = printed.partition("interrupted\n")
     assert interrupted, printed
-    assert made == "2000\n   2000 0:8\n"
+    assert made == f"2000\n   2000 {owner}\n"
     number, _, count = failures.partition(": ")
     assert number in ("", f"errno {errno.EEXIST}"), printed
     assert int(count or 0) < MADE_TWICE
@@ -204,6 +212,13 @@ def test_a_supervisor_is_closed_to_inspection_and_keeps_no_descriptor(
     assert len(sockets) == 1, found  # for further listeners
     assert found["0"] == found["1"] == "/dev/null"
     assert go_on(containers, process) == "9\n0\n"
+
+
+def test_a_caller_that_ignores_the_end_of_children(containers: Runtimes, agents: Agents) -> None:
+    agent = agents.start("--once", within=("env", "--ignore-signal=CHLD"))
+    bundle = containers.bundle("first", agent.socket, "stat", "-c", "%u:%g", "/srv")
+    assert containers.run("runc", bundle).stdout == "7:8\n"
+    assert agent.process.wait(timeout=30) == 0
 
 
 def test_once(containers: Runtimes, agents: Agents) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog import __version__
-from tests.conftest import command
+from tests.conftest import command, run_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +113,11 @@ def test_import_list_delete(run_ch_image: Runner, busybox_tar: Path) -> None:
     done = run_ch_image("delete", "a:*", "docker.io/library/bb")
     assert done.stderr == "deleting image: a:1\ndeleting image: a:2\ndeleting image: bb\n"
     assert run_ch_image("list").stdout == "example.com/a:3\n"
+
+
+def test_a_caller_that_ignores_the_end_of_children(storage: Path, busybox_tar: Path) -> None:
+    within = ("env", "--ignore-signal=CHLD", *command("ch-image"))
+    run_program([*within, "import", busybox_tar, "bb"], env={"CH_IMAGE_STORAGE": str(storage)})
 
 
 def test_names_of_other_tools(run_ch_image: Runner, bb: str) -> None:

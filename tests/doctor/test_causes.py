@@ -58,7 +58,7 @@ def test_no_overlay_module(tmp_path: Path) -> None:
     assert (outcome.state, outcome.errno) == (FAILED, errno.ENODEV)
     assert outcome.detail.endswith("No such device")
     assert (outcome.command, outcome.who) == ("modprobe overlay", ADMINISTRATOR)
-    assert outcome.advice == "the kernel has no overlayfs"
+    assert outcome.advice == "the kernel has no overlayfs: ch-run -W copies the image"
 
     def inside() -> Outcome:
         no_overlay()

@@ -17,7 +17,7 @@ from sundog.errors import (
 )
 from sundog.kernel.advice import advice
 from tests.conftest import command, run_program
-from tests.doctor.causes import no_overlay, no_seccomp_filters
+from tests.doctor.causes import no_seccomp_filters
 from tests.doctor.test_checkns import limit
 from tests.kernel.child import in_namespaces
 from tests.kernel.test_refusal import deny
@@ -86,11 +86,6 @@ def after(prepare: Callable[[], None], *words: str | Path) -> Completed:
 def test_namespaces(busybox_tree: Path) -> None:
     done = after(lambda: limit("user", 0), "ch-run", busybox_tree, "--", "true")
     refused(done, "can't unshare user", "sysctl -w user.max_user_namespaces=10000")
-
-
-def test_overlay(busybox_tree: Path) -> None:
-    done = after(no_overlay, "ch-run", "-W", busybox_tree, "--", "true")
-    refused(done, "can't mount overlay", "No such device")
 
 
 def test_seccomp(busybox_tree: Path) -> None:

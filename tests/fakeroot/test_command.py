@@ -63,6 +63,7 @@ def test_without_a_command_the_shell_runs(ours: MockRoot, root: MockRoot) -> Non
         (["--fd", "x", "true"], 1, "-b x: not the number of a descriptor"),
         (["-i", "/", "true"], 1, "can't read the state file /: Is a directory"),
         (["-s", "/no/such/x", "true"], 1, "can't save the state in /no/such/x: No such file"),
+        (["-s", "", "true"], 1, "can't save the state in : No such file"),
         (["-s", "/proc/x", "true"], 1, "can't save the state in /proc/x: "),
         (["-i", "missing", "true"], 0, "warning: no such state file, so nothing is recorded"),
         (["-l", "lib", "--faked=f", "-b", "5", "true"], 0, ""),
@@ -167,6 +168,13 @@ def test_a_full_disk_keeps_the_old_state(root: MockRoot, ours: MockRoot) -> None
     assert done.returncode == 1
     assert "can't save the state in state: No space left on device" in done.stderr
     assert done.stdout == "oldf\nfiller\nstate\n"
+
+
+def test_a_state_file_with_a_long_name(ours: MockRoot) -> None:
+    name = "x" * 255
+    ours("-s", name, "sh", "-c", "touch f; chown 1 f")
+    assert "uid=1" in (ours.directory / name).read_text()
+    assert sorted(os.listdir(ours.directory)) == ["f", name]
 
 
 def test_a_state_file_behind_a_link_and_in_a_device(ours: MockRoot) -> None:

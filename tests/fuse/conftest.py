@@ -67,8 +67,8 @@ class Containers:
         self.place = place
         self.environment = ENVIRONMENT | {"CH_IMAGE_STORAGE": str(place / "storage")}
 
-    def run(self, *arguments: str | Path) -> Completed:
-        """Run to the end."""
+    def run(self, *arguments: str | Path, prepare: Callable[[], None] | None = None) -> Completed:
+        """Run to the end.  The process calls ``prepare`` before it becomes ``ch-run``."""
         return subprocess.run(
             [self.command, *arguments],
             env=self.environment,
@@ -77,6 +77,7 @@ class Containers:
             capture_output=True,
             timeout=60,
             check=False,
+            preexec_fn=prepare,
         )
 
     def output(self, *arguments: str | Path) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from sundog.record.stack import pack_command
 from tests.conftest import RootHelper
+from tests.doctor.causes import no_overlay
 from tests.fuse.conftest import Containers, make_squashfs, servers
 from tests.launcher.compiled import leave_accounts
 from tests.launcher.conftest import messages
@@ -58,6 +59,20 @@ def test_the_user_owns_everything(
         *ids, file, "--", "sh", "-c", script
     ).splitlines()
     assert root == directory == program == f"{uid} {gid}"
+
+
+@pytest.mark.parametrize("emulation", [(), ("--notify",)])
+def test_writing_without_overlays(
+    containers: Containers, image: Path, tmp_path: Path, emulation: tuple[str, ...]
+) -> None:
+    (image / "etc/old").write_text("old\n")
+    file = make_squashfs(image, tmp_path / "file", "-force-uid", "7", "-force-gid", "8")
+    script = "echo new >>/etc/old; cat /etc/old; stat -c %u:%g /etc/old"
+    words = (file, "--", "sh", "-c", script)
+    done = containers.run("-W", *emulation, *words, prepare=no_overlay)
+    owner = "7:8" if emulation else f"{os.getuid()}:{os.getgid()}"
+    assert done.stdout.decode().split() == ["old", "new", owner], done.stderr
+    assert "copying the image into memory" in messages(done)[0]
 
 
 @pytest.mark.parametrize("ids", [(), ("-u0", "-g0")])

@@ -61,7 +61,7 @@ def as_root(root: Path, script: str) -> list[str]:
     binds = f"mount --bind {root} {root} && mount --rbind /dev {root}/dev"
     mounts = f"{binds} && mount -t proc proc {root}/proc"
     chroot = ["setpriv", "--groups", "0", "chroot", str(root), "/bin/sh", "-c", script]
-    return ["unshare", "-m", "-p", "-f", "sh", "-c", f'{mounts} && exec "$@"', "sh", *chroot]
+    return ["unshare", "-m", "-p", "-i", "-f", "sh", "-c", f'{mounts} && exec "$@"', "sh", *chroot]
 
 
 def run_as_root(root: Path, script: str) -> str:

@@ -52,6 +52,7 @@ from sundog.kernel.mounts import (
     umount2,
 )
 from sundog.kernel.namespaces import (
+    CLONE_NEWIPC,
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
@@ -142,7 +143,7 @@ def build_root(roots: list[Path], upper: Path | None) -> None:
 def container(options: argparse.Namespace, recorded: Recorded, channel: socket.socket) -> int:
     """Be the parent of the container's init; return the status of the init."""
     uid, gid = os.geteuid(), os.getegid()
-    unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
+    unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC)
     write_id_maps(0, 0, uid, gid)
     init = os.fork()
     if init:
@@ -257,7 +258,7 @@ def supervise(
     if owners is not None:
         output = os.open(owners, os.O_CREAT | os.O_WRONLY)
     pidfd = os.pidfd_open(child)
-    setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS)
+    setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC)
     os.close(pidfd)
     os.fchdir(proc)
     tags = Tags(superuser(capabilities))

@@ -37,6 +37,7 @@ BUSYBOX = {
     "calls that few programs make": """
         for call in masks fsuid events; do mkdir $call; cd $call; kernel $call; cd ..; done
     """,
+    "owners of keys": "kernel keys",
     "mounts with owners": """
         mkdir p t e; mount -t devpts -o gid=5,mode=620,newinstance,ptmxmode=666 devpts p; echo $?
         ls p; mount -t tmpfs -o uid=7,gid=8,mode=750 tmp t; echo $?; stat -c '%u:%g %a' t t/.

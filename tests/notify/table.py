@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from tests.notify import surroundings
+from tests.notify import surroundings, table_sysv
 from tests.notify.surroundings import STAT
 from tests.notify.table_permissions import ACCESS
 
@@ -155,9 +155,14 @@ DEBIAN = {
                 perl -e 'open F, ">>f"; syswrite F, "a"; chown 0, 0, *F; syswrite F, "b"'
                 stat -c '%u:%g %a' f; chmod $m f; echo >f
                 perl -e 'open F, "f"; chown -1, 0, *F'; stat -c '%u:%g %a' f
+                perl -e 'open F, ">f"; chmod oct shift, *F; syswrite F, "a"' $m
+                stat -c '%u:%g %a' f; sed -i s/a/b/ f; stat -c '%u:%g %a' f
                 chown 0:0 f; chmod 755 f
             done
         done
+        setpriv --reuid 104 --regid 106 --clear-groups \
+            perl -e 'open F, ">/tmp/g"; chmod 06755, *F; syswrite F, "a"'
+        stat -c '%u:%g %a' /tmp/g
     """,
     "su": """
         su -s /bin/sh -c 'id; cd /tmp; : >su-file; stat -c %U:%G su-file' nobody
@@ -334,6 +339,9 @@ TOOLS = {
         capsh --drop=cap_chown -- -c 'chown 7 f'; stat -c %u f
         capsh --keep=1 --user=daemon --inh=cap_chown --addamb=cap_chown -- -c 'chown 8 f; id -un'
         stat -c %u f; getpcaps $$ 2>&1 | sed 's/[0-9]*: //' | grep -c =ep
+        capsh --keep=1 --user=daemon --inh=cap_chown --addamb=cap_chown -- -c 'exec sleep 300' |
+            { until p=$(pgrep -x sleep); do :; done; getpcaps $p 2>&1 | sed 's/[0-9]*: //'
+            capsh --user=mail -- -c "getpcaps 0 $p" 2>&1 | sed 's/[0-9]*: //'; kill $p; }
     """,
     "rsync": """
         mkdir d; echo x >d/f; ln d/f d/h; ln -s f d/l; mknod d/c c 1 3; mkfifo d/p
@@ -378,11 +386,11 @@ TOOLS = {
 ROWS = [
     *(
         Row(name.replace(" ", "-"), "busybox", script)
-        for name, script in {**BUSYBOX, **surroundings.BUSYBOX}.items()
+        for name, script in {**BUSYBOX, **surroundings.BUSYBOX, **table_sysv.BUSYBOX}.items()
     ),
     *(
         Row(name.replace(" ", "-"), "debian", script)
-        for name, script in {**DEBIAN, **surroundings.DEBIAN}.items()
+        for name, script in {**DEBIAN, **surroundings.DEBIAN, **table_sysv.DEBIAN}.items()
     ),
     *(
         Row(name.replace(" ", "-"), "tools", script)
@@ -390,8 +398,11 @@ ROWS = [
     ),
     *(Row(name.replace(" ", "-"), "rpm", script) for name, script in RPM.items()),
     *(Row(name.replace(" ", "-"), base, script, strict) for base, name, script, strict in ACCESS),
+    *(
+        Row(name.replace(" ", "-"), "busybox", script, strict=True)
+        for name, script in table_sysv.STRICT_BUSYBOX.items()
+    ),
 ]
-
 
 INSTALL = f"apt-get -q update && apt-get install -qy --no-install-recommends {' '.join(PACKAGES)}"
 

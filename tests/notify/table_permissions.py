@@ -49,10 +49,11 @@ BUSYBOX = {
         su user -c 'echo >m; exec sleep 300' & mine=$!; began o; began m
         try "kill $roots" | sed "s/$roots/N/g"; try "kill -0 $others" | sed "s/$others/N/g"
         try "kill -0 $mine" | sed "s/$mine/N/g"; try 'kill -9 99999'; try 'kill -0 $$'
-        alive $roots; alive $others; try "kill $mine" | sed "s/$mine/N/g"; wait $mine; echo $?
+        alive $roots; alive $others; try "kill $mine" | sed "s/$mine/N/g"
+        {{ wait $mine; }} 2>/dev/null; echo $?
         su user -c 'sleep 300 & sleep 300 & {{ kill -9 -1; wait; }} 2>/dev/null; echo survived'
-        alive $roots; alive $others; {{ su other -c 'kill -9 -1'; wait $others; }} 2>/dev/null; echo $?
-        alive $roots
+        alive $roots; alive $others
+        {{ su other -c 'kill -9 -1'; wait $others; }} 2>/dev/null; echo $?; alive $roots
         setsid sh -c 'echo $$ >group
             su user -c "sleep 300 & echo \$! >mine; wait" & exec sleep 300' &
         began mine; group=$(cat group); try "kill -TERM -$group" | sed "s/$group/N/g"
@@ -63,6 +64,14 @@ BUSYBOX = {
             su user -c "kill 2; kill 3" 2>&1; su other -c "kill 2; kill 3" 2>&1; kill 2; wait
             echo over'
     """,
+    "read-only file systems": rf"""{USERS}
+        mkdir m; mount -t tmpfs -o mode=755 t m; : >m/f; chmod 666 m/f; mount -o remount,ro m
+        for c in 'chown user' 'chgrp 4' 'chmod 600' 'touch' 'rm -f' 'truncate -s 0' 'echo >>'; do
+            try "$c m/f"
+        done
+        try 'mkdir m/d'; try 'ln m/f m/g'; try 'mv m/f m/g'; refused m/f; umount m
+    """,
+    "calls of others that few programs make": "refused",
 }
 
 TOOLS = {

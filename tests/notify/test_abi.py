@@ -17,10 +17,19 @@ from sundog.emulation.notify.handlers.stat import DIRENT
 from sundog.emulation.notify.seccomp import listener
 from sundog.emulation.notify.seccomp.program import MAKES_FILE, SO_PEERGROUPS
 from sundog.emulation.notify.state import files
+from sundog.emulation.notify.state.sysv import (
+    QUEUE_BYTES_PLACE,
+    QUEUES,
+    SEGMENTS,
+    SEMID_SIZE,
+    SEMID_SIZES,
+)
 from sundog.emulation.notify.supervisor import COMPANION
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_I386, NOTIFY_X86_64
 from sundog.emulation.notify.tracee.narrow import OLD_STAT, SHORT_STAT, STAT64
+from sundog.emulation.notify.tracee.narrow_sysv import SYSV_FORMS
 from sundog.emulation.syscalls import SYSCALL_ABIS
+from sundog.kernel.numbers import ioctl_directions
 from tests.kernel import libseccomp
 
 if TYPE_CHECKING:
@@ -93,6 +102,29 @@ def test_numbers_are_those_of_the_kernels_headers(abi: NotifyAbi) -> None:
     assert missing == ONLY_IN_HEADERS.get(abi.name, set())
 
 
+def sysv_constants(abi: NotifyAbi) -> dict[str, int]:
+    """Return the sizes and offsets in structures of System V IPC that the supervisor relies on."""
+    constants = {
+        f"__builtin_offsetof(struct ipc64_perm, {field})": 4 * index
+        for index, field in enumerate(("key", "uid", "gid", "cuid", "cgid", "mode"))
+    }
+    if abi.long_size == 4:
+        forms = {kind: form.narrow.size for kind, form in SYSV_FORMS.items()}
+    else:
+        forms = {"shm": SEGMENTS.size, "msg": QUEUES.size}
+        forms["sem"] = SEMID_SIZES.get(abi.name, SEMID_SIZE)
+        constants["sizeof((struct ipc64_perm){0}.mode)"] = 4
+        places = (
+            *(("shm", "shm_cpid", SEGMENTS.pids[0]), ("shm", "shm_lpid", SEGMENTS.pids[1])),
+            *(("msq", "msg_lspid", QUEUES.pids[0]), ("msq", "msg_lrpid", QUEUES.pids[1])),
+            ("msq", "msg_qbytes", QUEUE_BYTES_PLACE),
+        )
+        for kind, field, place in places:
+            constants[f"__builtin_offsetof(struct {kind}id64_ds, {field})"] = place
+    names = {"shm": "shmid64_ds", "sem": "semid64_ds", "msg": "msqid64_ds"}
+    return constants | {f"sizeof(struct {names[kind]})": size for kind, size in forms.items()}
+
+
 @ABIS
 def test_layouts_and_constants_are_those_of_the_headers(abi: NotifyAbi) -> None:
     structure = "stat64" if abi.long_size == 4 else "stat"
@@ -111,12 +143,33 @@ def test_layouts_and_constants_are_those_of_the_headers(abi: NotifyAbi) -> None:
         constants[place] = getattr(abi.stat, ours)
     for form, fields in NARROW_STATS.items() if abi.long_size == 4 else ():
         constants[f"sizeof(struct {form})"] = fields.structure.size
+    constants |= sysv_constants(abi)
     asserted = "".join(
         f'_Static_assert(({name}) == {value}, "{name}");\n' for name, value in constants.items()
     )
-    headers = ("asm/stat.h", "asm/socket.h", "asm/fcntl.h")
+    headers = (
+        *("asm/stat.h", "asm/socket.h", "asm/fcntl.h"),
+        *("asm/ipcbuf.h", "asm/shmbuf.h", "asm/sembuf.h", "asm/msgbuf.h"),
+    )
     included = "".join(f"#include <{header}>\n" for header in headers)
     compiled(abi.name, "-fsyntax-only", source=included + asserted)
+
+
+@ABIS
+def test_numbers_of_requests_are_those_of_the_headers(abi: NotifyAbi) -> None:
+    none, read, write = ioctl_directions(abi.name)
+    requests = {
+        "_IO(0xB7, 2)": none | 0xB702,  # NS_GET_PARENT
+        "_IOR(0xB7, 5, unsigned long long)": read | 0x8B705,  # NS_GET_MNTNS_ID
+        "_IO('T', 0x41)": none | 0x5441,  # TIOCGPTPEER
+        "_IOW('!', 2, unsigned long long)": write | 0x82102,  # SECCOMP_IOCTL_NOTIF_ID_VALID
+        "_IOWR('!', 0, char[80])": listener.SECCOMP_IOCTL_NOTIF_RECV,
+        "_IOWR('!', 1, char[24])": listener.SECCOMP_IOCTL_NOTIF_SEND,
+    }
+    asserted = "".join(
+        f'_Static_assert({name} == {value:#x}, "");\n' for name, value in requests.items()
+    )
+    compiled(abi.name, "-fsyntax-only", source=f"#include <asm/ioctl.h>\n{asserted}")
 
 
 @ABIS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from typing import TYPE_CHECKING, cast
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.emulation.notify.handlers.forms import SocketCall
-from sundog.emulation.notify.handlers.narrow import wide_id, widened
+from sundog.emulation.notify.handlers.forms import IpcCall, SocketCall
+from sundog.emulation.notify.handlers.narrow import NarrowStatHandlers, wide_id, widened
 from sundog.emulation.notify.identity.credentials import UNCHANGED
 from sundog.emulation.notify.tracee.abi import NOTIFY_I386, NOTIFY_S390X
 from sundog.emulation.notify.tracee.call import KernelAnswers
@@ -114,8 +115,12 @@ def test_entries_of_directories(entries: list[tuple[int, int, int, bytes]]) -> N
 
 
 def test_an_inode_number_that_is_too_long() -> None:
-    with pytest.raises(KernelAnswers):
-        narrow_entries(DIRENT64.pack(LARGE, 1, 24, 8) + b"name\0")
+    """The descriptor is past the entries by now, so the kernel would leave them out."""
+    entry = DIRENT64.pack(LARGE, 1, 24, 8) + b"name\0"
+    with pytest.raises(OverflowError):
+        narrow_entries(entry)
+    handlers = object.__new__(NarrowStatHandlers)  # this answer needs no state
+    assert handlers.write_entries(1, 4096, entry, "getdents") == -errno.EOVERFLOW
 
 
 def test_short_ids() -> None:
@@ -162,3 +167,39 @@ def test_arguments_behind_a_pointer(abi: NotifyAbi, form: str) -> None:
     assert handle(1, (1 << 32 | 2, 4096, 0, 0, 0, 0)) == 0
     assert handle(1, (4, 4096, 0, 0, 0, 0)) is None
     assert seen == [("getsockopt", (*words, 0)), ("bind", (3, 1, 17, 0, 0, 0))]
+
+
+@pytest.mark.parametrize(("abi", "size"), [(NOTIFY_I386, 4), (NOTIFY_S390X, 8)])
+def test_arguments_of_ipc(abi: NotifyAbi, size: int) -> None:
+    seen: list[tuple[str, Arguments]] = []
+
+    def handler(name: str) -> Handler:
+        def handle(_thread: int, args: Arguments) -> int:
+            seen.append((name, args))
+            return 0
+
+        return handle
+
+    class Memory:
+        def read(self, _thread: int, address: int, length: int) -> bytes:
+            assert (address, length) == (0x4000, size)
+            return (0x5000).to_bytes(length, "little")
+
+    names = ("shmget", "shmctl", "shmat", "semctl", "semop", "msgget")
+    state = cast("State", type("OneState", (), {"memory": Memory()})())
+    handle = IpcCall(abi, state, {name: handler(name) for name in names}).handle
+    calls = {
+        (23, 1, 2, 3): ("shmget", (1, 2, 3)),
+        (24, 1, 0x102, 9): ("shmctl", (1, 0x102, 0x4000)),
+        (1 << 16 | 21, 1, 0o10000, 9): ("shmat", (1, 0x4000, 0o10000)),
+        (3, 1, 2, 0x102): ("semctl", (1, 2, 0x102, 0x5000)),
+        (1, 1, 2, 9): ("semop", (1, 0x4000, 2)),
+        (13, 1, 0o1600, 9): ("msgget", (1, 0o1600)),
+    }
+    for call in calls:
+        assert handle(1, (*call, 0x4000, 0)) == 0
+    assert seen == list(calls.values())
+    assert handle(1, (22, 1, 2, 3, 0x4000, 0)) is None  # shmdt
+    if size == 4:  # structures with short IDs
+        assert handle(1, (24, 1, 2, 9, 0x4000, 0)) is None
+        assert handle(1, (3, 1, 2, 2, 0x4000, 0)) is None

@@ -70,6 +70,13 @@ def test_a_fifo_in_place_of_the_device_is_not_opened(busybox: Container) -> None
     assert busybox.sh(f"{script}; echo x >null; umount /dev; wc -c <null") == "0\n"
 
 
+def test_a_fifo_in_place_of_limits_is_not_opened(busybox: Container) -> None:
+    """The supervisor reads the file to learn whose the other files of a process are."""
+    script = "mkfifo f; mount -o bind f /proc/$$/limits; stat -c %u:%g /proc/$$/status"
+    done = busybox.run("sh", "-c", script, timeout=30)
+    assert done.stdout == "0:0\n"
+
+
 def test_a_link_called_status_shows_its_target(busybox: Container) -> None:
     assert busybox.sh("ln -s /proc/self/comm status; read x <status; echo $x") == "sh\n"
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.notify.conftest import Container
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -64,3 +66,26 @@ def test_the_type_of_a_file_system(path: str) -> None:
         assert file_system_type(fd) == int(told, 16)
     finally:
         os.close(fd)
+
+
+def test_what_no_path_leads_to_is_left_out(tree: Path, fd: int) -> None:
+    there, levels, name = os.open(tree, os.O_RDONLY), 30, "d" * 200
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=there)
+        below = os.open(name, os.O_RDONLY, dir_fd=there)
+        os.close(there)
+        there = below
+    os.close(there)
+    (tree / "a" / "b").chmod(0)
+    found = set(walk(fd))
+    assert {b"a/b", b"a/recorded"} <= found
+    assert not [path for path in found if path.startswith(b"a/b/")]
+    assert max(map(len, found)) == 20 * 201 - 1
+
+
+def test_a_directory_that_is_too_deep_costs_no_record(debian: Container, tmp_path: Path) -> None:
+    deep = "perl -e '$d = q(d) x 200; for (1..30) { %schdir $d or die $d } %s'"
+    make = deep % ("mkdir $d; ", "open F, q(>f); close F; chown(5, 6, q(f)) or die $!")
+    look = deep % ("", "print((stat q(f))[4])")
+    assert debian.sh(f"set -e; echo x >/g; chown 7 /g; {make}; {look}") == "5"
+    assert debian.next_layer(tmp_path / "next").sh("stat -c %u /g") == "7\n"

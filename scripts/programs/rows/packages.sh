@@ -204,13 +204,11 @@ rpm -V --nodeps p || echo "status $?"
 rpm --restore p 2>/dev/null || rpm --setugids p
 stat -c '%U' /opt/x/f
 rpm -e p
-## rpm2cpio-alien
+## rpm2cpio
 printf 'Name: p\nVersion: 1\nRelease: 1\nSummary: s\nLicense: l\nBuildArch: noarch\n%%description\nd\n%%install\nmkdir -p %%{buildroot}/opt/x\necho x >%%{buildroot}/opt/x/f\n%%files\n%%attr(4750,root,adm) /opt/x/f\n' >p.spec
 rpmbuild --quiet -bb --define '_topdir /w/t' p.spec >log 2>&1 || tail log
 rpm2cpio t/RPMS/noarch/*.rpm | cpio -idm --quiet
 find opt -printf '%P %m %u:%g\n'
-alien --to-deb t/RPMS/noarch/*.rpm >/dev/null 2>&1 || echo "status $?"
-dpkg-deb -c p_*.deb | awk '{print $1,$2,$6}' | grep opt/x/f
 ## make-install-destdir
 printf 'install:\n\tinstall -d $(DESTDIR)/usr/bin\n\tinstall -o root -g shadow -m 2755 /bin/true $(DESTDIR)/usr/bin/x\n\tchown bob $(DESTDIR)/usr\n' >Makefile
 make -s install DESTDIR=/w/d

@@ -29,6 +29,7 @@ for i in $(seq 20); do
 done
 cat /tmp/at-ran
 stat -c '%U:%G' /tmp/at-ran
+for i in $(seq 50); do ls /var/spool/cron/atjobs /var/spool/cron/atspool | grep -q '^[a=]' || break; sleep 0.1; done
 find /var/spool/cron/at* -printf '%y %m %u:%g\n' | sort -u
 ## at-batch-refused
 atd
@@ -116,6 +117,7 @@ curl -s http://127.0.0.1:8472/
 ps -o user= -C apache2 | sort -u
 find /var/log/apache2 /run/apache2 /run/lock/apache2 -printf '%p %y %m %u:%g\n' | sort
 apache2ctl stop
+for i in $(seq 50); do test -e /run/apache2/apache2.pid || break; sleep 0.1; done
 ## lighttpd
 printf 'server.document-root="/w/r"\nserver.port=8473\nserver.bind="127.0.0.1"\nserver.username="www-data"\nserver.groupname="www-data"\nserver.pid-file="/w/pid"\nindex-file.names=("index.html")\n' >c
 mkdir r

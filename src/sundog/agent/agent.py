@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from select import POLLIN, poll
 from selectors import EVENT_READ, DefaultSelector
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
@@ -17,7 +18,7 @@ from sundog.agent.container_source import FURTHER
 from sundog.agent.containers import Supervised, supervise
 from sundog.agent.reception import Reception
 from sundog.errors import EXIT_ERROR, SundogError
-from sundog.kernel.descriptors import send_message
+from sundog.kernel.descriptors import allow_descriptors, send_message
 from sundog.kernel.libc import printable
 from sundog.kernel.unix_peer import UnixPeer
 from sundog.wire.outcomes import where_from
@@ -74,6 +75,7 @@ class Agent:
     """
 
     def __init__(self, listening: socket, proc: int, messages: Messages) -> None:
+        allow_descriptors()  # three for each container
         self._listening = listening
         self._proc = proc
         self._messages = messages
@@ -146,20 +148,24 @@ class Agent:
 
     def _start(self, state: ProcessState, listener: int) -> None:
         """Start a supervisor."""
-        process = os.pidfd_open(state.first)
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         changes = state.metadata.changes
         predecessors = [
             each.ended
             for each in self._containers
             if changes and each.state.metadata.changes == changes and has_ended(each.process)
         ]
-        supervised = Supervised(state, listener, process, self._proc, theirs, predecessors)
-        supervisor = os.fork()
-        if supervisor == 0:
-            self._become_supervisor(supervised)
-        theirs.close()
-        container = Container(state, process, supervisor, ours)
+        with ExitStack() as opened:
+            process = os.pidfd_open(state.first)
+            opened.callback(os.close, process)
+            ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+            opened.callback(ours.close)
+            with theirs:
+                supervised = Supervised(state, listener, process, self._proc, theirs, predecessors)
+                supervisor = os.fork()
+                if supervisor == 0:
+                    self._become_supervisor(supervised)
+            container = Container(state, process, supervisor, ours)
+            opened.pop_all()
         self._containers.append(container)
         self._served += 1
         self._selector.register(container.ended, EVENT_READ, lambda: self._bury(container))

@@ -21,9 +21,10 @@ from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.state.files import file_system_type
 from sundog.emulation.notify.state.lower import LowerRecords
-from sundog.errors import SundogError
+from sundog.errors import KernelError, SundogError
 from sundog.kernel.files import STDERR_FILENO, Closing
 from sundog.kernel.libc import printable
+from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY
 from sundog.record.owners import OwnersManifest, unpack_owners
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 OVERLAYFS = 0x794C7630  # linux/magic.h
 LARGEST_RECORDS = 1 << 30  # bytes
 _UPPER = re.compile(rb" / / .* - overlay .*[ ,]upperdir=([^ ,]+)")
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,10 @@ def overlay_upper(host: int, number: int, proc: int) -> int:
         found = _UPPER.search(file.read())
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     try:
-        if found is None:
-            return os.open(b"/", flags)  # the kernel keeps the numbers of a read-only overlay
-        return os.open(found[1].lstrip(b"/"), flags, dir_fd=host)
-    except OSError:
-        return os.open(b"/", flags)
+        if found is not None:
+            path = _ESCAPE.sub(lambda escape: bytes((int(escape[1], 8),)), found[1])
+            # Symbolic links on the way mean files of the host, not of the container.
+            return openat2(host, path, flags, RESOLVE_IN_ROOT)
+    except KernelError:
+        pass
+    return os.open(b"/", flags)  # the kernel keeps the numbers of a read-only overlay

@@ -31,7 +31,7 @@ from sundog.emulation.notify.seccomp.listener import (
 )
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.errors import KernelError, SundogError
-from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
+from sundog.kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER, setns
 
 # By the low byte of the architecture, and the number.
 _EXECUTES = {
@@ -125,15 +125,18 @@ class Beginning:
 def _enter(process: int, number: int, proc: int) -> None:
     """Enter the container.  Raises KernelError or OSError, and then has changed nothing."""
     kinds = CLONE_NEWNS
-    if not _shares_users(number, proc):
-        kinds |= CLONE_NEWUSER
+    for name, kind in ((b"user", CLONE_NEWUSER), (b"ipc", CLONE_NEWIPC)):
+        if not _shares(name, number, proc):
+            kinds |= kind
     setns(process, kinds)
     # A runtime that can't pivot_root(2) leaves the container's root below that of the namespace.
     os.fchdir(proc)
     os.chroot(b"%d/root" % number)
 
 
-def _shares_users(number: int, proc: int) -> bool:
-    """Tell whether this process is in the user namespace of the process ``number``."""
-    own, other = (os.stat(b"%b/ns/user" % name, dir_fd=proc) for name in (b"self", b"%d" % number))
+def _shares(kind: bytes, number: int, proc: int) -> bool:
+    """Tell whether this process is in the namespace ``kind`` of the process ``number``."""
+    own, other = (
+        os.stat(b"%b/ns/%b" % (name, kind), dir_fd=proc) for name in (b"self", b"%d" % number)
+    )
     return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)

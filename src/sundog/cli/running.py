@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 
 from sundog.cli.interruption import INTERRUPTIONS, Interruption
@@ -36,12 +37,18 @@ def run_action(
     errors have a stack trace.
     """
     interruption = Interruption(report.end_display)
+    # Nobody can wait for the children of a process that ignores this signal.
+    ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ADVICE.listener = report.warning
     try:
         status = _reported(action, report, interruption, usage_status, debug=debug)
     except BrokenPipeError:
         status = EXIT_ERROR
     ADVICE.listener = None
+    if ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     if interruption.number:
         report.end_display()
         report.fatal(interruption.text)

@@ -30,6 +30,10 @@ def agent(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as a
     if line.operands:
         raise UsageError(f"sundog agent: unexpected argument: {line.operands[0]}", "see --help")
     bundle = line.last("bundle")
+    if line.is_set("profile") and bundle is not None:
+        raise UsageError(
+            "sundog agent: --profile and --bundle exclude each other", "leave out one of them"
+        )
     if line.is_set("profile"):
         return run_safely(lambda: _print_profile(line))
     if bundle is not None:

@@ -9,7 +9,6 @@ A peer belongs to the group from its enlisting until no process of its command i
 import os
 import sys
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
-from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from select import EPOLLIN, epoll
 
 from sundog.container.members import kill_members
@@ -18,7 +17,7 @@ from sundog.container.supervision import first_credentials
 from sundog.emulation.notify.seccomp.listener import NotificationSource, wake_synchronously
 from sundog.emulation.notify.tracee.call import KernelAnswers
 from sundog.emulation.notify.tracee.tag import PEER_LIMIT
-from sundog.kernel.descriptors import receive_message, send_message
+from sundog.kernel.descriptors import allow_descriptors, receive_message, send_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,9 +59,7 @@ class GroupSource(NotificationSource):
         ``wait`` is called.  ``strict`` is for the peers' filters.
         """
         super().__init__(-1, must_poll=True)
-        _, most = getrlimit(RLIMIT_NOFILE)
-        setrlimit(RLIMIT_NOFILE, (most, most))
-        self._room = min(PEER_LIMIT - 1, (most - SUPERVISOR_FILES) // 4)
+        self._room = min(PEER_LIMIT - 1, (allow_descriptors() - SUPERVISOR_FILES) // 4)
         self._requests = requests
         self._proc = proc
         self._tags = tags

@@ -19,12 +19,7 @@ from _signal import (  # type: ignore[import-not-found]
     signal,
 )
 
-from sundog.kernel.files import (
-    STDERR_FILENO,
-    STDIN_FILENO,
-    STDOUT_FILENO,
-    close_all_but,
-)
+from sundog.kernel.files import leave_descriptors
 from sundog.kernel.process import PR_SET_NAME, clear_command_line, prctl
 
 TYPE_CHECKING = False
@@ -46,10 +41,6 @@ def leave_caller(kept: "Sequence[int]", name: bytes) -> None:
         signal(number, SIG_IGN)
     signal(SIGCHLD, SIG_DFL)
     pthread_sigmask(SIG_SETMASK, ())
-    null = os.open(b"/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for stream in (STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO):
-        if stream not in kept:  # the number is in use if the caller had closed the stream
-            os.dup2(null, stream)
-    close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))
+    leave_descriptors(kept)
     prctl(PR_SET_NAME, b"PR_SET_NAME", name)
     clear_command_line()

@@ -9,12 +9,12 @@ from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 
 from sundog.emulation.notify.tracee.tag import tag_peer
+from sundog.kernel.namespaces import NS_GET_PARENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-NS_GET_PARENT = 0xB702  # ioctl_ns(2)
 INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 

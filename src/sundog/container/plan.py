@@ -23,14 +23,19 @@ if TYPE_CHECKING:
     from sundog.container.root import Root
 
 
+# The kernel has no overlayfs, or does not let this user mount one.
+OVERLAY_REFUSALS = (errno.ENODEV, errno.ENOSYS, errno.EPERM, errno.EACCES)
+
+
 class Plan:
     """All mounts of a container: the root, then the ``operations`` in order.
 
     ``overlay_size`` puts a tmpfs of that size over the root; so the root is writable until the
-    container ends.  ``scratch`` is the directory of that tmpfs once it is mounted.
+    container ends.  ``scratch`` is the directory of that tmpfs once it is mounted.  ``is_copied``
+    then says that the container sees a copy of the root, because the kernel refused an overlay.
     """
 
-    __slots__ = ("operations", "overlay_size", "root", "scratch", "writable")
+    __slots__ = ("is_copied", "operations", "overlay_size", "root", "scratch", "writable")
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class Plan:
         self.writable = writable
         self.overlay_size = overlay_size
         self.scratch = -1
+        self.is_copied = False
 
     def describe(self) -> list[str]:
         """Return the plan in lines, in the order of execution."""
@@ -53,12 +59,15 @@ class Plan:
             lines.append(f"overlay it with a tmpfs of size {printable(self.overlay_size)}")
         return lines + [operation.describe() for operation in self.operations]
 
-    def mount(self, skipped: "Callable[[str], None]") -> "tuple[int, list[Operation]]":
+    def mount(
+        self, skipped: "Callable[[str], None]", warned: "Callable[[str], None]"
+    ) -> "tuple[int, list[Operation]]":
         """Take hold of all that the host has to show, and mount the root on top of the host's.
 
         The process must be in the namespaces of ``enter_namespaces``.  Returns the arguments of
         ``enter``.  If it fails, it leaves nothing behind and can be tried again.  ``skipped`` gets
-        a message about each mount that is left out.  Raises KernelError and SundogError.
+        a message about each mount that is left out, and ``warned`` one about a copy of the root.
+        Raises KernelError and SundogError.
         """
         operations = each(self.operations, lambda step: step.acquire(), skipped)
         is_overlaid = self.overlay_size is not None
@@ -67,14 +76,26 @@ class Plan:
         try:
             operations = each(operations, lambda step: step.generate(scratch), skipped)
             if is_overlaid:
-                made = [step.mount_point() for step in operations if step.need in MADE]
-                directory = mount_overlaid(self.root, scratch, made)
+                directory = self._mount_overlaid(operations, warned)
             else:
                 directory = self.root.mount(held)
         except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
         return directory, each(operations, lambda step: step.inspect(directory, scratch), skipped)
+
+    def _mount_overlaid(
+        self, operations: "list[Operation]", warned: "Callable[[str], None]"
+    ) -> int:
+        """Mount the root so that the container can write to it; return the directory."""
+        made = [step.mount_point() for step in operations if step.need in MADE]
+        try:
+            return mount_overlaid(self.root, self.scratch, made)
+        except KernelError as error:
+            if error.errno not in OVERLAY_REFUSALS:
+                raise
+            self.is_copied = True
+            return load_mount_copy()(self.root, self.scratch, error, warned)
 
     def mount_scratch(self) -> int:
         """Mount the tmpfs for -W and for generated files; return its directory."""
@@ -90,6 +111,13 @@ class Plan:
             f"can't mount tmpfs for -W: not a size: {printable(self.overlay_size)}",
             "SIZE is a number of bytes, perhaps with k, m or g, or a percentage of the memory",
         )
+
+
+def load_mount_copy() -> "Callable[..., int]":
+    """Return the function that copies a root.  Few starts load it."""
+    from sundog.container.private_copy import mount_copy  # noqa: PLC0415
+
+    return mount_copy
 
 
 def enter(directory: int, operations: "list[Operation]", skipped: "Callable[[str], None]") -> None:

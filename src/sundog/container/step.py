@@ -254,7 +254,7 @@ def container(
         set_pdeathsig(signal.SIGTERM)  # SIGKILL would leave the processes alone
     clear_command_line()
     plan = step_plan(step, own_pids=own_pids)
-    directory, operations = plan.mount(ignore)
+    directory, operations = plan.mount(ignore, ignore)
     enter(directory, operations, ignore)
     os.close(directory)
     os.close(plan.scratch)

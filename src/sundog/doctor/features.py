@@ -39,7 +39,9 @@ def _overlay() -> str:
         try_overlay()
     except KernelError as error:
         if error.errno == errno.ENODEV:
-            error.hint = for_administrator(f"modprobe {_OVERLAY}", "the kernel has no overlayfs")
+            error.hint = for_administrator(
+                f"modprobe {_OVERLAY}", "the kernel has no overlayfs: ch-run -W copies the image"
+            )
         raise
     return "ch-run -W works"
 

@@ -95,7 +95,7 @@ class StateFile:
             if self._stream >= 0:
                 write_all(self._stream, data)
                 return
-            draft = b".%b.%d" % (self._name, os.getpid())
+            draft = b".sundog-" + os.urandom(8).hex().encode()
             try:
                 self._write(draft, data)
                 there = self._directory
@@ -125,6 +125,8 @@ class StateFile:
 
 def present_mode(path: bytes) -> int:
     """Return the mode of the file ``path``, or of a new one.  Raises OSError."""
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     try:
         return os.stat(path).st_mode
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Pass descriptors through a Unix socket: SCM_RIGHTS of unix(7).
+"""Pass descriptors through a Unix socket: SCM_RIGHTS of unix(7); and have many of them.
 
 Floor 0.
 """
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 INT_SIZE = 4
 CONTROL_LIMIT = 64  # bytes of ancillary data: at most 12 descriptors
+
+
+def allow_descriptors() -> int:
+    """Raise the limit of this process's open files as far as possible; return the limit."""
+    from resource import RLIMIT_NOFILE, getrlimit, setrlimit  # noqa: PLC0415 - seldom needed
+
+    _, most = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def send_message(connection: "socket", message: bytes, descriptors: "Sequence[int]" = ()) -> None:

@@ -4,6 +4,7 @@ import os
 
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import checked, libc_call
+from sundog.kernel.numbers import IOC_NONE, IOC_READ
 
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
@@ -13,6 +14,10 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+
+# Requests of ioctl_ns(2).
+NS_GET_PARENT = IOC_NONE | 0xB702
+NS_GET_MNTNS_ID = IOC_READ | 0x8B705  # Linux 6.11
 
 NAMESPACE_NAMES = (
     (CLONE_NEWUSER, "user"),

@@ -60,9 +60,18 @@ ABIS = {
     "loongarch64": ("loongarch64", ""),
 }
 
-# In the number of an ioctl(2) request, the bits that say that the caller writes: 1 in the top two
-# bits on most architectures, 4 in the top three on PowerPC.
-IOC_WRITE = 0x80000000 if os.uname().machine.startswith("ppc") else 0x40000000
+
+def ioctl_directions(machine: str) -> tuple[int, int, int]:
+    """Return the bits in the number of an ioctl(2) request that say which way the data go.
+
+    The three are: no data, the caller reads, the caller writes.  Specification: asm/ioctl.h.
+    """
+    if machine.startswith("ppc"):
+        return 1 << 29, 2 << 29, 4 << 29
+    return 0, 2 << 30, 1 << 30
+
+
+IOC_NONE, IOC_READ, IOC_WRITE = ioctl_directions(os.uname().machine)
 
 
 def process_abi(machine: str = "", *, wide: bool = sys.maxsize > 1 << 32) -> str:

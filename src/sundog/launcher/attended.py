@@ -103,15 +103,16 @@ class Attendant:
     def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
         """Open the records of the ``image``."""
         root, records, strict = image.root, None, self._strict
+        stable = not plan.is_copied
         if image.named:
             layers = [
                 LayerPath(path + b"/tree", path + b"/owners", links=path + b"/links")
                 for path in image.layers
             ]
-            emulation = Emulation(layers, None, is_stable=True, strict=strict)
+            emulation = Emulation(layers, None, is_stable=stable, strict=strict)
         elif image.recorded is not None:
             layers = [LayerPath(*image.recorded)]
-            emulation = Emulation(layers, None, is_stable=True, strict=strict)
+            emulation = Emulation(layers, None, is_stable=stable, strict=strict)
         else:
             path = root.directory
             changes = path if self._writes else None
@@ -119,10 +120,10 @@ class Attendant:
                 records = OwnRecords(path)
             owners = path + b"/ch/owners"
             layers = [LayerPath(path, owners)] if exists(owners) else []
-            stable = changes is None
+            stable = stable and changes is None
             emulation = Emulation(layers, changes, is_stable=stable, strict=strict)
         upper = -1
-        if plan.overlay_size is not None:
+        if plan.overlay_size is not None and not plan.is_copied:
             upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
         return emulation.open().merge(upper), records
 

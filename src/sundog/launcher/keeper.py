@@ -18,7 +18,7 @@ import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from sundog.container.leaving import leave_caller
-from sundog.kernel.descriptors import receive_message, send_message
+from sundog.kernel.descriptors import allow_descriptors, receive_message, send_message
 from sundog.kernel.unix_peer import UnixPeer
 from sundog.launcher.apart import fork_away
 
@@ -60,19 +60,15 @@ class Keeper:
 
     def __init__(self, listener: socket, image: bytes) -> None:
         """Listen, so that peers can connect.  Raises OSError."""
-        # Only this process needs these modules.
-        from resource import RLIMIT_NOFILE, getrlimit, setrlimit  # noqa: PLC0415
-        from select import poll  # noqa: PLC0415
+        from select import poll  # noqa: PLC0415 - only this process needs it
 
-        _, most = getrlimit(RLIMIT_NOFILE)
-        setrlimit(RLIMIT_NOFILE, (most, most))
         self._answer = PEER_ACCEPTED + image[:IMAGE_LIMIT]
         self._listener = listener
         self._members: set[int] = set()
         self._namespace = os.stat(b"/proc/self/ns/user")
         self._namespaces: list[int] = []
         self._poll = poll()
-        self._room = most - SPARE_DESCRIPTORS
+        self._room = allow_descriptors() - SPARE_DESCRIPTORS
         # From here on a peer can connect, and learns that it talks to this process: unix(7).
         listener.listen(BACKLOG)
         listener.setblocking(False)

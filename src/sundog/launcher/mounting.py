@@ -70,7 +70,7 @@ def mount_image(
             if messages.verbosity >= 2:
                 for text in plan.describe():
                     messages.debug(text)
-            directory, operations = plan.mount(messages.verbose)
+            directory, operations = plan.mount(messages.verbose, messages.warning)
             if not line.write and line.overlay_size is None:
                 directory = add_missing_points(
                     image.root, directory, plan.scratch, operations, messages.verbose

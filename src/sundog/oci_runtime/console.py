@@ -30,11 +30,12 @@ from sundog.kernel.mounts import (
     open_tree,
     openat2,
 )
+from sundog.kernel.numbers import IOC_NONE
 
 _PTMX = (5, 2)  # device numbers
 _CONSOLE = b"/dev/console"
 _OPEN = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK
-TIOCGPTPEER = 0x5441  # Linux 4.13
+TIOCGPTPEER = IOC_NONE | 0x5441  # Linux 4.13
 
 
 def connect_console(path: str) -> socket:

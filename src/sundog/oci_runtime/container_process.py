@@ -335,7 +335,7 @@ def mount_all(
     writable = not configuration.read_only
     overlaid = OVERLAY_SIZE if writable and source.is_layered else None
     plan = Plan(root, steps, writable=writable, overlay_size=overlaid)
-    directory, attached = plan.mount(log.debug)
+    directory, attached = plan.mount(log.debug, lambda text: log.warn_once("copy", text))
     if overlaid is None and (source.is_layered or not writable):
         directory = add_missing_points(root, directory, plan.scratch, attached, log.debug)
     return directory, attached, plan

@@ -9,12 +9,11 @@ from fcntl import ioctl
 from sundog.container.members import is_member
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.kernel.files import Closing
+from sundog.kernel.namespaces import NS_GET_MNTNS_ID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.oci_runtime.state import Container
-
-_NS_GET_MNTNS_ID = 0x8008B705  # Linux 6.11: linux/nsfs.h
 
 
 def members(container: Container) -> list[int]:
@@ -47,6 +46,6 @@ def mount_namespace_id(pid: int) -> int:
     """
     try:
         with Closing(os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            return int.from_bytes(ioctl(fd, _NS_GET_MNTNS_ID, bytes(8)), sys.byteorder)
+            return int.from_bytes(ioctl(fd, NS_GET_MNTNS_ID, bytes(8)), sys.byteorder)
     except OSError:
         return 0

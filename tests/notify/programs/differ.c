@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,34 +20,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* From linux/capability.h; the C library's headers lack them. */
-#define _LINUX_CAPABILITY_VERSION_3 0x20080522
-struct __user_cap_header_struct {
-    uint32_t version;
-    int pid;
-};
-struct __user_cap_data_struct {
-    uint32_t effective, permitted, inheritable;
-};
-enum {
-    CAP_CHOWN = 0,
-    CAP_DAC_OVERRIDE = 1,
-    CAP_DAC_READ_SEARCH = 2,
-    CAP_FOWNER = 3,
-    CAP_SETGID = 6,
-    CAP_SYS_RESOURCE = 24
-};
+#include "steps.h"
 
 #define LACKING (1u << CAP_SYS_RESOURCE)
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
-static uint64_t state;
-
-static unsigned pick(unsigned bound)
-{
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return (unsigned)(state >> 33) % bound;
-}
 
 static const uint32_t ids[] = {0, 0, 1, 4, 104, 104, 106, 1000, 65534, 100000, -1u};
 /* Under emulation a program can't open a device. */

@@ -180,7 +180,9 @@ static const struct {
     {SYS_mknodat, {297}}, {SYS_open, {5}}, {SYS_openat, {295}}, {SYS_getsockopt, {365}},
     {SYS_prctl, {172}}, {SYS_prlimit64, {340}}, {SYS_getrlimit, {191, 76}}, {SYS_setrlimit, {75}},
     {SYS_getdents64, {220}}, {SYS_getdents, {141}}, {SYS_bind, {361}},
-    {SYS_getuid, {199, 24}}, {SYS_getegid, {202, 50}},
+    {SYS_getuid, {199, 24}}, {SYS_getegid, {202, 50}}, {SYS_keyctl, {288}},
+    {SYS_shmget, {395}}, {SYS_semget, {393}}, {SYS_msgget, {399}}, {SYS_shmctl, {396}},
+    {SYS_semctl, {394}}, {SYS_msgctl, {402}},
     {452, {452}}, {463, {463}}, {464, {464}}, {465, {465}}, {466, {466}}, {SYS_openat2, {437}}};
 
 /* Make a call; a third of them by the i386 table, which has no more than five arguments here. */
@@ -199,7 +201,7 @@ static void enter(int number, const uint64_t *a)
 static void call(void)
 {
 #define S(number, ...) enter(number, (uint64_t[6]){__VA_ARGS__})
-    switch (pick(63)) {
+    switch (pick(67)) {
     case 0: S(SYS_stat, path(), pointer(144)); break;
     case 1: S(SYS_lstat, path(), pointer(144)); break;
     case 2: S(SYS_fstat, fd(), pointer(144)); break;
@@ -297,6 +299,29 @@ static void call(void)
         i386_call(102, pick(2) ? 2 : 15, pick(8) ? (uint64_t)words : pointer(24), 0, 0, 0);
         break;
     }
+    case 63: {
+        static const int get[] = {SYS_shmget, SYS_semget, SYS_msgget};
+        unsigned kind = pick(3);
+        uint64_t how = pick(8) ? 01000 | pick(01000) | pick(2) * 02000 : random64();
+        S(get[kind], pick(8), kind == 2 ? how : pick(2) ? pick(99) : size(), how);
+        break;
+    }
+    case 64: {
+        static const int control[] = {SYS_shmctl, SYS_semctl, SYS_msgctl};
+        unsigned kind = pick(3), object = pick(16) ? pick(70) | pick(2) << 15 : random64();
+        S(control[kind], object, kind == 1 ? pick(9) : pick(21), kind == 1 ? pick(21) : pointer(120),
+          pick(2) ? pointer(104) : id());
+        break;
+    }
+    case 65: {
+        static const int calls[] = {2, 3, 13, 14, 23, 24};
+        i386_call(117, calls[pick(COUNT(calls))] | (pick(9) ? 0 : 1 << 16), pick(70),
+                  pick(2) ? 0x100 | pick(21) : size(), pick(2) ? 0x100 | pick(21) : 01600,
+                  pointer(88));
+        break;
+    }
+    case 66: S(SYS_keyctl, 4 + pick(3), pick(2) ? pick(99) : fd(), pick(2) ? id() : pointer(99),
+               pick(2) ? id() : size()); break;
     case 60: S(pick(2) ? SYS_getuid : SYS_getegid, 0); break;
     }
 }

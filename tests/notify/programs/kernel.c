@@ -7,10 +7,6 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/inotify.h>
-#include <sys/ipc.h>
-#include <sys/msg.h>
-#include <sys/sem.h>
-#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -85,68 +81,38 @@ static void events(void)
     }
 }
 
-/* System V IPC: who made it, and whose it is. */
-static void show(const char *name, const struct ipc_perm *perm)
+/* keyctl(2): who owns a key in the process's own keyring, which the process possesses all along. */
+static void keys(void)
 {
-    printf("%s: %u:%u, made by %u:%u, %o\n", name, perm->uid, perm->gid, perm->cuid, perm->cgid,
-           perm->mode & 0777);
-}
-
-static void objects(int shm, int sem, int msg)
-{
-    struct shmid_ds s;
-    struct semid_ds e;
-    struct msqid_ds m;
-    union { int val; struct semid_ds *buf; } argument = {.buf = &e};
-    if (shmctl(shm, IPC_STAT, &s) == 0)
-        show("shm", &s.shm_perm);
-    if (semctl(sem, 0, IPC_STAT, argument) == 0)
-        show("sem", &e.sem_perm);
-    if (msgctl(msg, IPC_STAT, &m) == 0)
-        show("msg", &m.msg_perm);
-}
-
-static void give(int shm, int sem, int msg, unsigned uid, unsigned gid)
-{
-    struct shmid_ds s = {.shm_perm = {.uid = uid, .gid = gid, .mode = 0640}};
-    struct semid_ds e = {.sem_perm = {.uid = uid, .gid = gid, .mode = 0640}};
-    struct msqid_ds m = {.msg_perm = {.uid = uid, .gid = gid, .mode = 0640}, .msg_qbytes = 4096};
-    union { int val; struct semid_ds *buf; } argument = {.buf = &e};
-    printf("give to %d:%d:", (int)uid, (int)gid);
-    printf(" %s,", shmctl(shm, IPC_SET, &s) ? strerror(errno) : "done");
-    printf(" %s,", semctl(sem, 0, IPC_SET, argument) ? strerror(errno) : "done");
-    printf(" %s\n", msgctl(msg, IPC_SET, &m) ? strerror(errno) : "done");
-}
-
-static void ipc(void)
-{
-    int shm = shmget(IPC_PRIVATE, 4096, 0600), sem = semget(IPC_PRIVATE, 1, 0600);
-    int msg = msgget(IPC_PRIVATE, 0600);
-    objects(shm, sem, msg);
-    give(shm, sem, msg, 5, 6);
-    objects(shm, sem, msg);
-    fflush(stdout);
-    if (fork() == 0) {
-        setgid(6);
-        setuid(5);
-        int mine = shmget(IPC_PRIVATE, 4096, 0600), other = semget(IPC_PRIVATE, 1, 0600);
-        int queue = msgget(IPC_PRIVATE, 0600);
-        objects(mine, other, queue);
-        objects(shm, sem, msg);
-        give(mine, other, queue, 7, 8);
-        give(mine, other, queue, 9, 9);
-        printf("remove: %s\n", shmctl(mine, IPC_RMID, NULL) ? strerror(errno) : "done");
-        fflush(stdout);
-        setuid(0);
-        _exit(0);
+    enum { CHOWN = 4, SETPERM, DESCRIBE, PROCESS_KEYRING = -2, REVOKE = 3 };
+    char text[200];
+    const char *data = "x";
+    long key = syscall(SYS_add_key, "user", "a;key", data, 1UL, PROCESS_KEYRING), length;
+    static const struct { unsigned uid, gid; int is_user; } steps[] = {
+        {0, 0, 0}, {1000, 1001, 0}, {-1, -1, 0}, {-1, 5, 0}, {7, -1, 0}, {7, 6, 1}, {7, -1, 1},
+        {9, 6, 1}, {-1, 8, 1}, {5, 5, 0}, {5, 6, 1}, {-1, 6, 1}, {0, 0, 0},
+    };
+    if (key < 0)
+        perror("add_key");
+    for (unsigned at = 0; at < sizeof steps / sizeof *steps; at++) {
+        if (steps[at].is_user && (setresgid(6, 6, 0) || setresuid(7, 7, 0)))
+            perror("become");
+        printf("%d:%d%s: ", (int)steps[at].uid, (int)steps[at].gid, steps[at].is_user ? " by 7" : "");
+        printf("%s, ", syscall(SYS_keyctl, CHOWN, key, steps[at].uid, steps[at].gid)
+                       ? strerror(errno) : "done");
+        printf("%s, ", syscall(SYS_keyctl, SETPERM, key, 0x3f1f0000) ? strerror(errno) : "done");
+        memset(text, 0, sizeof text);
+        length = syscall(SYS_keyctl, DESCRIBE, key, text, sizeof text);
+        printf("%s %d, ", length < 0 ? strerror(errno) : text, length == (long)strlen(text) + 1);
+        memset(text, 0, sizeof text);
+        printf("%d %s\n", syscall(SYS_keyctl, DESCRIBE, key, text, 3UL) == length, text);
+        if (steps[at].is_user && (setresuid(0, 0, 0) || setresgid(0, 0, 0)))
+            perror("return");
     }
-    wait(NULL);
-    give(shm, sem, msg, 0, 0);
-    objects(shm, sem, msg);
-    give(shm, sem, msg, -1, 0);
-    shmctl(shm, IPC_RMID, NULL);
-    semctl(sem, 0, IPC_RMID);
-    msgctl(msg, IPC_RMID, NULL);
+    printf("%s\n", syscall(SYS_keyctl, CHOWN, 0x7ffffff0, 5, 5) ? strerror(errno) : "done");
+    syscall(SYS_keyctl, REVOKE, key);
+    printf("%s\n", syscall(SYS_keyctl, CHOWN, key, 5, 5) ? strerror(errno) : "done");
+    printf("%s\n", syscall(SYS_keyctl, DESCRIBE, key, text, 9UL) < 0 ? strerror(errno) : "done");
 }
 
 int main(int argc, char **argv)
@@ -154,7 +120,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } rows[] = {{"masks", masks}, {"fsuid", fsuid}, {"events", events}, {"ipc", ipc}};
+    } rows[] = {{"masks", masks}, {"fsuid", fsuid}, {"events", events}, {"keys", keys}};
     for (unsigned at = 0; at < sizeof rows / sizeof *rows; at++)
         if (argc == 2 && strcmp(argv[1], rows[at].name) == 0)
             return rows[at].run(), 0;

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,27 +23,9 @@
 #include <unistd.h>
 #include <utime.h>
 
-/* From linux/capability.h; the C library's headers lack them. */
-#define _LINUX_CAPABILITY_VERSION_3 0x20080522
-struct __user_cap_header_struct {
-    uint32_t version;
-    int pid;
-};
-struct __user_cap_data_struct {
-    uint32_t effective, permitted, inheritable;
-};
-enum { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_KILL };
+#include "steps.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 #define ANY(array) (array)[pick(COUNT(array))]
-
-static uint64_t state;
-
-static unsigned pick(unsigned bound)
-{
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return (unsigned)(state >> 33) % bound;
-}
 
 static const char *const names[] = {
     "a",    "b",     "d0",    "d1",   "d0/a",    "d0/b",    "d0/d2", "d1/a",     "d1/b",

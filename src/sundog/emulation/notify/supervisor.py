@@ -16,11 +16,13 @@ from sundog.emulation.notify.handlers.create import CreateHandlers
 from sundog.emulation.notify.handlers.exec import ExecuteHandlers
 from sundog.emulation.notify.handlers.forms import handlers_of
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
+from sundog.emulation.notify.handlers.keys import KeyHandlers
 from sundog.emulation.notify.handlers.links import LinkHandlers
 from sundog.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.emulation.notify.handlers.mounts import MountHandlers
 from sundog.emulation.notify.handlers.signals import SignalHandlers
 from sundog.emulation.notify.handlers.stat import LISTING, StatHandlers
+from sundog.emulation.notify.handlers.sysv import SysvHandlers
 from sundog.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.emulation.notify.seccomp.exchange import Exchange
 from sundog.emulation.notify.seccomp.listener import (
@@ -63,6 +65,8 @@ FAMILIES = (
     AttributeHandlers,
     MiscellaneousHandlers,
     MountHandlers,
+    SysvHandlers,
+    KeyHandlers,
 )
 
 # The handlers refuse these calls, or leave them to the kernel; beside that they follow the names of
@@ -132,7 +136,12 @@ class Supervisor:
         self._incidents = 0
         families = {family: family(state).calls() for family in FAMILIES}
         common = {name: handler for calls in families.values() for name, handler in calls.items()}
-        rootless = {"fstat", "rt_sigaction", *families[IdentityHandlers]}
+        rootless = {
+            *("fstat", "rt_sigaction"),
+            *families[IdentityHandlers],
+            *families[SysvHandlers],
+            *families[KeyHandlers],
+        }
         refusing = {*NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():
             prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)

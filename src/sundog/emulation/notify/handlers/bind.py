@@ -5,6 +5,7 @@ from _ctypes import byref
 from _socket import AF_UNIX
 from _struct import Struct
 
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.creation import all_is_roots, birth_in
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -27,6 +28,7 @@ class BindHandlers:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._access = Access(state)
         self._buffer = Buffer()
         self._bind = quick_function("bind")
 
@@ -48,6 +50,9 @@ class BindHandlers:
         if FAMILY.unpack_from(address)[0] != AF_UNIX or not path:
             return CONTINUE
         location = located(thread, CWD, path)
+        who = self._access.user(thread)
+        if who is not None:
+            self._access.make(thread, who, location)
         birth = birth_in(self._state, thread, parent(location))
         if birth.is_plain():
             return CONTINUE

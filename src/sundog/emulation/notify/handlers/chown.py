@@ -18,18 +18,19 @@ from sundog.emulation.notify.identity.permissions import (
     mode_after_chown,
 )
 from sundog.emulation.notify.state.access import Access
-from sundog.emulation.notify.state.chmod import set_mode, settled
-from sundog.emulation.notify.state.files import Status
+from sundog.emulation.notify.state.chmod import guard_set_id, set_mode, settled
+from sundog.emulation.notify.state.files import Status, is_read_only
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.emulation.notify.tracee.paths import CWD, descriptor
-from sundog.kernel.modes import MODE_MASK, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID
+from sundog.kernel.modes import MODE_MASK, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID, S_ISUID
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
+SET_ID_BITS = S_ISUID | S_ISGID
 ROOT_OR_UNCHANGED = (0, UNCHANGED)
 
 # Errors of the chown to the present owner that a real chown would get, too.
@@ -91,11 +92,11 @@ class OwnerHandlers:
     def fchmod(self, thread: int, args: "Arguments") -> Answer:
         """int fchmod(int fd, mode_t mode)."""
         location = descriptor(thread, args[0])
-        if self._is_roots(thread, location):
+        if not args[1] & SET_ID_BITS and self._is_roots(thread, location):
             return CONTINUE  # root may set any mode, and the kernel can do it
         if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
-        return self._change_mode(thread, location, args[1], follow=True)
+        return self._change_mode(thread, location, args[1], follow=True, is_written=True)
 
     def fchmodat(self, thread: int, args: "Arguments") -> Answer:
         """int fchmodat(int dirfd, const char *path, mode_t mode), without flags in the kernel."""
@@ -145,11 +146,11 @@ class OwnerHandlers:
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
         if not may_change_owner(who, *now, owner, group):
-            return -errno.EPERM
+            return not_permitted(location, follow=follow)
         permissions = before.mode & MODE_MASK
         after_chown = mode_after_chown(who, before.mode, now[1], new[1])
         if after_chown != permissions and not may_change_mode(who, now[0]):
-            return -errno.EPERM
+            return not_permitted(location, follow=follow)
         state.listener.confirm()
         if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
@@ -168,7 +169,13 @@ class OwnerHandlers:
         state.records.keep(after, changed)
         return 0
 
-    def _change_mode(self, thread: int, location: bytes, mode: int, *, follow: bool) -> Answer:
+    def _change_mode(
+        self, thread: int, location: bytes, mode: int, *, follow: bool, is_written: bool = False
+    ) -> Answer:
+        """Change a mode; ``is_written`` tells that the caller may have the file open for writing.
+
+        Then the set-ID bits are guarded.
+        """
         state = self._state
         self._access.reach(thread, location, follow=follow)
         status = state.files.status(location, follow=follow)
@@ -177,15 +184,24 @@ class OwnerHandlers:
         owner, group = state.owner(status)
         who = state.tags.credentials(thread)
         if not may_change_mode(who, owner):
-            return -errno.EPERM
+            return not_permitted(location, follow=follow)
         wanted = mode & MODE_MASK
         allowed = allowed_mode(who, wanted, group)
         settled(state, location, status)
-        if status.kernel_uid == 0 and allowed == wanted:
+        is_guarded = is_written and bool(allowed & SET_ID_BITS)
+        if status.kernel_uid == 0 and allowed == wanted and not is_guarded:
             state.records.note_mode(status, allowed)
             return CONTINUE
         state.listener.confirm()
-        return set_mode(state, location, status, allowed)
+        refusal = set_mode(state, location, status, allowed)
+        if is_guarded and not refusal:
+            guard_set_id(state, location, state.files.status(location), who)
+        return refusal
+
+
+def not_permitted(location: bytes, *, follow: bool) -> Answer:
+    """Return the answer to a change that the caller may not make: EPERM, or the kernel's EROFS."""
+    return CONTINUE if is_read_only(location, follow=follow) else -errno.EPERM
 
 
 def touch_owner(location: bytes, status: Status, owner: int, group: int, *, follow: bool) -> int:

@@ -229,7 +229,7 @@ class CreateHandlers:
         if flags & os.O_PATH:
             return CONTINUE
         if not flags & (WRITES | MAKES_FILE):
-            return self._open_for_reading(location, signed(flags))
+            return self._open_for_reading(thread, location, signed(flags))
         exists: bool | None = False
         if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
             follow = not flags & os.O_NOFOLLOW
@@ -258,8 +258,15 @@ class CreateHandlers:
     def _require(self, thread: int, location: bytes, *, is_directory: bool = False) -> None:
         """Require that the caller may make a file ``location``, or a directory."""
         who = self._access.user(thread)
-        if who is not None:
+        if who is not None and not self._is_unanswered(thread, location):
             self._access.make(thread, who, location, is_directory=is_directory)
+
+    def _is_unanswered(self, thread: int, location: bytes) -> bool:
+        """Tell whether the caller's call starts again, and has made the file before."""
+        unanswered, files = self._state.unanswered, self._state.files
+        if not unanswered.waits(thread) or files.find_inode(location, AT_SYMLINK_NOFOLLOW) < 0:
+            return False
+        return unanswered.has(thread, files.found(location, follow=False))
 
     def _guard(self, thread: int, location: bytes, *, follow: bool) -> bool | None:
         """Guard the set-ID bits of a file that the caller writes.
@@ -279,9 +286,9 @@ class CreateHandlers:
             guard_set_id(state, location, status, state.tags.credentials(thread))
         return True
 
-    def _open_for_reading(self, location: bytes, flags: int) -> Answer:
+    def _open_for_reading(self, thread: int, location: bytes, flags: int) -> Answer:
         """Give the caller what the file ``location`` shows, if that is not in the file itself."""
-        shown = open_shown(self._state, location)
+        shown = open_shown(self._state, thread, location, flags)
         if shown < 0:
             return self._open_device(location, flags, follow=not flags & os.O_NOFOLLOW)
         with Closing(shown):

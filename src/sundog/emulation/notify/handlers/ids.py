@@ -41,6 +41,7 @@ from sundog.emulation.notify.state.files import ID
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
 from sundog.emulation.notify.tracee.descriptors import inner_id
+from sundog.emulation.notify.tracee.processes import Processes
 from sundog.kernel.process import PR_SET_NO_NEW_PRIVS
 
 TYPE_CHECKING = False
@@ -69,6 +70,7 @@ class IdentityHandlers:
         self._tags = state.tags
         self._table = state.tags.table
         self._index = state.tags.index
+        self._processes = Processes()
         self._valid = state.tags.table[0].bounding
 
     def calls(self) -> "dict[str, Handler]":
@@ -206,11 +208,14 @@ class IdentityHandlers:
 
     def capget(self, thread: int, args: "Arguments") -> Answer:
         """int capget(cap_user_header_t header, cap_user_data_t data)."""
-        index = self._index(thread)
-        if index == 0 or not args[1]:
+        if len(self._table) == 1 or not args[1]:
             return CONTINUE
-        words = self._capability_words(thread, args[0])
-        if not words:
+        words, pid = self._capability_header(thread, args[0])
+        process = self._processes.find(thread, pid) if pid else thread
+        if not words or not process:
+            return CONTINUE
+        index = self._index(process)
+        if index == 0:
             return CONTINUE
         who = self._table[index]
         sets = (who.effective, who.permitted, who.inheritable)
@@ -222,8 +227,8 @@ class IdentityHandlers:
 
     def capset(self, thread: int, args: "Arguments") -> Answer:
         """int capset(cap_user_header_t header, const cap_user_data_t data)."""
-        words = self._capability_words(thread, args[0])
-        if not words:
+        words, pid = self._capability_header(thread, args[0])
+        if not words or pid:
             return CONTINUE
         old = self._tags.credentials(thread)
         data = self._memory.read(thread, args[1], words * CAPABILITY_DATA.size)
@@ -233,17 +238,15 @@ class IdentityHandlers:
                 sets[which] |= value << 32 * word & self._valid
         return self._become(thread, old, set_capabilities(old, *sets))
 
-    def _capability_words(self, thread: int, address: int) -> int:
-        """Return the number of structures that belong to the header at ``address``.
+    def _capability_header(self, thread: int, address: int) -> tuple[int, int]:
+        """Return the number of structures that belong to the header at ``address``, and a process.
 
-        It is 0 if the kernel shall answer: the version is unknown, or the caller asks about another
-        process.
+        The number is 0 if the kernel does not know the version.  The process is another one than
+        the caller's, as the caller knows it, or 0.
         """
         header = self._memory.read(thread, address, CAPABILITY_HEADER.size)
         version, pid = CAPABILITY_HEADER.unpack(header)
-        if pid and pid != inner_id(thread):
-            return 0
-        return CAPABILITY_WORDS.get(version, 0)
+        return CAPABILITY_WORDS.get(version, 0), pid if pid != inner_id(thread) else 0
 
     def prctl(self, thread: int, args: "Arguments") -> Answer:
         """int prctl(int option, ...), with the options that are about an identity."""

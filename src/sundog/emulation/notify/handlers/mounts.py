@@ -15,14 +15,13 @@ from sundog.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.emulation.notify.tracee.paths import CWD
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
-from sundog.kernel.mounts import FSCONFIG_SET_STRING, MS_BIND, fsconfig, mount
+from sundog.kernel.mounts import FSCONFIG_SET_STRING, MS_BIND, MS_REMOUNT, fsconfig, mount
 from sundog.kernel.namespaces import CLONE_NEWNS, setns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
-MS_REMOUNT = 0x20
 MS_MOVE = 0x2000
 MS_PROPAGATION = 0x1E0000  # MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED
 MS_MGC_MASK, MS_MGC_VAL = 0xFFFF0000, 0xC0ED0000

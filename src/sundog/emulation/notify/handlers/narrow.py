@@ -5,11 +5,13 @@ kernel's names for i386: ``getuid`` takes 16-bit IDs, ``getuid32`` does what get
 elsewhere.  All calls that are not here have the same arguments and structures as on x86-64.
 """
 
+import errno
 from _struct import Struct
 
 from sundog.emulation.notify.handlers.access import AccessHandlers
 from sundog.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.emulation.notify.handlers.stat import StatHandlers
+from sundog.emulation.notify.handlers.sysv import SysvHandlers
 from sundog.emulation.notify.identity.credentials import UNCHANGED
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import Answer
@@ -26,11 +28,13 @@ from sundog.emulation.notify.tracee.narrow import (
     narrow_offsets,
     short_id,
 )
+from sundog.emulation.notify.tracee.narrow_sysv import SYSV_FORMS
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.state.records import Record
+    from sundog.emulation.notify.state.sysv import SysvKind
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 STATX_BASIC_STATS = 0x7FF
@@ -74,6 +78,7 @@ def narrow_handlers(state: State, common: "dict[str, Handler]") -> "dict[str, Ha
         **{name: widened(common[name], *where) for name, where in SHORT_ARGUMENTS.items()},
         **NarrowLimitHandlers(state).calls(),
         "utimensat": NarrowAccessHandlers(state).utimensat,
+        **NarrowSysvHandlers(state).calls(),
     }
 
 
@@ -101,7 +106,11 @@ class NarrowStatHandlers(StatHandlers):
     def write_entries(self, thread: int, address: int, entries: bytes, call: str) -> int:
         """Write ``entries`` in the form of ``call``; return the number of bytes."""
         form = narrow_entries if call == "getdents" else narrow_offsets
-        return super().write_entries(thread, address, form(entries), call)
+        try:
+            return super().write_entries(thread, address, form(entries), call)
+        except OverflowError:
+            # The kernel could say that only of the entries that come after these.
+            return -errno.EOVERFLOW
 
 
 class ShortIdentityHandlers(IdentityHandlers):
@@ -138,6 +147,24 @@ class NarrowAccessHandlers(AccessHandlers):
     """Read the times of utimensat(2) in 32 bits."""
 
     timespecs = Struct("=iiii")
+
+
+class NarrowSysvHandlers(SysvHandlers):
+    """Show System V objects in the structures of 32-bit programs, those with IPC_64."""
+
+    def calls(self) -> "dict[str, Handler]":
+        """Return the handlers by name of call; semtimedop(2) has another name here."""
+        calls = super().calls()
+        return {**calls, "semtimedop_time64": calls["semtimedop"]}
+
+    def wanted(self, thread: int, kind: "SysvKind", pointer: int) -> tuple[int, int, int, int]:
+        """Return owner, group, mode and size that a structure of IPC_SET names."""
+        form = SYSV_FORMS[kind.name]
+        return form.wanted(self._state.memory.read(thread, pointer, form.narrow.size))
+
+    def written(self, kind: "SysvKind", structure: bytes) -> bytes:
+        """Return the kernel's ``structure`` in the form of the caller's ABI."""
+        return SYSV_FORMS[kind.name].narrowed(structure)
 
 
 class NarrowLimitHandlers:

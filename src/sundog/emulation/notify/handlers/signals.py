@@ -37,12 +37,12 @@ class SignalHandlers:
         """Return the handlers by name of call."""
         return {
             "kill": self.kill,
-            "rt_sigqueueinfo": self.kill,
+            "rt_sigqueueinfo": self.rt_sigqueueinfo,
             "pidfd_send_signal": self.pidfd_send_signal,
         }
 
     def kill(self, thread: int, args: "Arguments") -> Answer:
-        """int kill(pid_t pid, int sig); int rt_sigqueueinfo(pid_t pid, int sig, siginfo_t *)."""
+        """int kill(pid_t pid, int sig)."""
         who = self._sender(thread)
         target, sig = signed(args[0]), args[1] & U32
         if who is None or sig > LAST_SIGNAL or target == INT_MIN:
@@ -50,6 +50,10 @@ class SignalHandlers:
         if target > 0:
             return self._signal_one(thread, who, target, sig)
         return self._signal_several(thread, who, target, sig)
+
+    def rt_sigqueueinfo(self, thread: int, args: "Arguments") -> Answer:
+        """int rt_sigqueueinfo(pid_t pid, int sig, siginfo_t *info), which knows no groups."""
+        return self.kill(thread, args) if signed(args[0]) > 0 else CONTINUE
 
     def pidfd_send_signal(self, thread: int, args: "Arguments") -> Answer:
         """int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags)."""

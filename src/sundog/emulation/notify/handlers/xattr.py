@@ -23,6 +23,7 @@ from sundog.emulation.notify.state.attributes import (
     XATTR_SIZE_MAX,
     Attributes,
 )
+from sundog.emulation.notify.state.files import is_read_only
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.emulation.notify.tracee.paths import CWD, descriptor
@@ -113,6 +114,8 @@ class AttributeHandlers:
         if wanted and not 0 < len(name) <= XATTR_NAME_MAX:
             raise KernelAnswers
         access.search(thread, who, location, follow=follow)
+        if wanted == MAY_WRITE and is_read_only(location, follow=follow):
+            raise KernelAnswers
         if not name.startswith(USER_PREFIX):
             return
         status = self._state.files.status(location, follow=follow)

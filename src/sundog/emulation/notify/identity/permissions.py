@@ -10,7 +10,10 @@ from sundog.emulation.notify.identity.capabilities import (
     CAP_DAC_READ_SEARCH,
     CAP_FOWNER,
     CAP_FSETID,
+    CAP_IPC_LOCK,
+    CAP_IPC_OWNER,
     CAP_KILL,
+    CAP_SYS_ADMIN,
 )
 from sundog.emulation.notify.identity.credentials import (
     SECBIT_NO_SETUID_FIXUP,
@@ -115,6 +118,33 @@ def may_signal(who: Credentials, target: Credentials) -> bool:
     """
     targets = (target.suid, target.ruid)
     return who.euid in targets or who.ruid in targets or who.can(CAP_KILL)
+
+
+def may_use_ipc(
+    who: Credentials, owners: tuple[int, int, int, int], mode: int, wanted: int
+) -> bool:
+    """Tell whether ``who`` may use a System V object (ipc/util.c, ipcperms).
+
+    ``owners`` are its owner, group, creator and creator's group; ``wanted`` are bits of a mode, of
+    which it does not matter to whom they belong.
+    """
+    uid, gid, creator, creators_group = owners
+    needed = (wanted >> 6 | wanted >> 3 | wanted) & 7
+    if who.euid in (uid, creator):
+        mode >>= 6
+    elif who.is_member(creators_group) or who.is_member(gid):
+        mode >>= 3
+    return not needed & ~mode or who.can(CAP_IPC_OWNER)
+
+
+def may_control_ipc(who: Credentials, owners: tuple[int, int, int, int]) -> bool:
+    """Tell whether ``who`` may change or remove a System V object (ipcctl_obtain_check)."""
+    return who.euid in (owners[0], owners[2]) or who.can(CAP_SYS_ADMIN)
+
+
+def may_lock_ipc(who: Credentials, owners: tuple[int, int, int, int]) -> bool:
+    """Tell whether ``who`` may lock a segment into memory (ipc/shm.c, ksys_shmctl)."""
+    return who.euid in (owners[0], owners[2]) or who.can(CAP_IPC_LOCK)
 
 
 def for_access(who: Credentials) -> Credentials:

@@ -47,6 +47,13 @@ ALL_BITS = 0xFFFFFFFF
 SO_PEERGROUPS = 59
 # socketcall(2)'s numbers of two calls: linux/net.h.
 SYS_BIND, SYS_GETSOCKOPT = 2, 15
+# ipc(2)'s numbers of calls, in the low bits of its first argument: linux/ipc.h.
+IPC_CALL_BITS = 0xFFFF
+SEMOP, SEMGET, SEMCTL, SEMTIMEDOP = 1, 2, 3, 4
+MSGSND, MSGRCV, MSGGET, MSGCTL = 11, 12, 13, 14
+SHMAT, SHMGET, SHMCTL = 21, 23, 24
+# linux/keyctl.h
+KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE = 4, 5, 6
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -95,13 +102,16 @@ NOTIFIED = (
     # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
     # holds a file open.
     *("mount", "umount2"),
-    # This changes a file without an open.
-    "truncate",
+    # Objects of System V IPC have owners.
+    *("shmget", "semget", "msgget", "shmctl", "semctl", "msgctl", "shmat"),
 )
 
 # These are notified under ``strict`` only, whatever their arguments, so that reading and writing
 # depend on the emulated identity.
-OPENING = ("open", "openat", "access", "faccessat", "faccessat2", "chdir", "fchdir")
+OPENING = (
+    *("open", "openat", "access", "faccessat", "faccessat2", "chdir", "fchdir"),
+    *("semop", "semtimedop", "msgsnd", "msgrcv", "ipc"),
+)
 
 # The program answers "done".  As in the ``seccomp`` mode, the call proves that the filter works.
 FAKED = ("kexec_load",)
@@ -131,6 +141,8 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "rt_sigaction": ((0, ALL_BITS, SIGNALS_IGNORED_BY_DEFAULT),),
     "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
     "socketcall": ((0, ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
+    "ipc": ((0, IPC_CALL_BITS, (SEMGET, SEMCTL, MSGGET, MSGCTL, SHMAT, SHMGET, SHMCTL)),),
+    "keyctl": ((0, ALL_BITS, (KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE)),),
     "getrlimit": ((0, ALL_BITS, IS_TAG),),
     "setrlimit": ((0, ALL_BITS, IS_TAG),),
     "prlimit64": ((1, ALL_BITS, IS_TAG),),

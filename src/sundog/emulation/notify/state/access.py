@@ -273,7 +273,7 @@ class Access:
 
         Who makes the file may open it in every way: see ``make``.
         """
-        if location.partition(b"/")[2] in STANDARD_STREAMS_OPEN:
+        if location[0] != SLASH and location.partition(b"/")[2] in STANDARD_STREAMS_OPEN:
             return  # a container runtime gives them to the first user
         is_new = flags & os.O_CREAT and flags & os.O_EXCL
         follow = not (is_new or flags & os.O_NOFOLLOW)

@@ -28,7 +28,7 @@ from sundog.emulation.notify.state.acl import (
     stored_acl,
     with_mode,
 )
-from sundog.emulation.notify.state.chmod import set_mode, settled
+from sundog.emulation.notify.state.chmod import guard_set_id, is_guarded, set_mode, settled
 from sundog.emulation.notify.state.files import Status
 from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.state.state import State
@@ -129,13 +129,18 @@ class Attributes:
             return refusal
         if acl and not is_valid(acl):
             return -errno.EINVAL
+        guarded = is_guarded(self._state, status)
         status = settled(self._state, location, status)
         mode = allowed_mode(who, status.mode & MODE_MASK, group)
         if not named_ids(acl) - {0}:
             self._forget(status, name)
             if acl and name == ACL_ACCESS and mode != status.mode & MODE_MASK:
                 set_mode(self._state, location, status, mode)
-            return CONTINUE
+            if not guarded or not acl:
+                return CONTINUE
+            os.setxattr(location, name, value)
+            guard_set_id(self._state, location, self._state.files.status(location), who)
+            return 0
         try:
             os.removexattr(location, name)
         except OSError as error:
@@ -147,6 +152,8 @@ class Attributes:
             if failure:
                 return failure
             status = self._state.files.status(location)
+            if guarded:
+                guard_set_id(self._state, location, status, who)
         return self._record(status, name, value)
 
     def get(self, thread: int, location: bytes, name: bytes, *, follow: bool) -> bytes | Answer:

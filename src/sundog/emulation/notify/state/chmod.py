@@ -40,6 +40,12 @@ def is_set_id(mode: int) -> bool:
     return mode & S_IFMT == S_IFREG and bool(mode & (S_ISUID | S_ISGID))
 
 
+def is_guarded(state: State, status: Status) -> bool:
+    """Tell whether the record of a file keeps its mode."""
+    record = state.records.find(status)
+    return record is not None and record.permissions != INODE_DECIDES
+
+
 def guard_set_id(state: State, location: bytes, status: Status, who: Credentials) -> None:
     """Prepare the set-ID bits of a regular file for writes by ``who``.
 
@@ -50,9 +56,7 @@ def guard_set_id(state: State, location: bytes, status: Status, who: Credentials
     record = state.records.find(status)
     if not who.can(CAP_FSETID):
         settled(state, location, status)
-    elif status.kernel_uid == 0 and is_set_id(status.mode):
-        if record is not None and record.permissions != INODE_DECIDES:
-            return
+    elif status.kernel_uid == 0 and is_set_id(status.mode) and not is_guarded(state, status):
         after = status.changed()
         guarded = state.records.renew(after, record)
         guarded.permissions = after.mode & MODE_MASK

@@ -354,3 +354,10 @@ def file_system_type(fd: int) -> int:
     word: int
     (word,) = STATFS_TYPE.unpack_from(memoryview(buffer))
     return word
+
+
+def is_read_only(location: bytes, *, follow: bool) -> bool:
+    """Tell whether the file ``location`` is on a read-only mount: the kernel says so at first."""
+    flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    with Closing(os.open(location, flags)) as fd:
+        return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)

@@ -50,6 +50,7 @@ LISTING_INODES = frozenset(
     )
 )
 
+LONGEST_PATH = 4094  # PATH_MAX without the "/" in front and the NUL behind
 PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
@@ -323,15 +324,19 @@ def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]"
     """Yield b"", which is ``tree`` itself, and the path of each file in its own file system.
 
     With ``inodes``, yield directories, and files that are listed by one of these inode numbers.
+    What lies deeper than PATH_MAX is left out, and so are directories that another program removes
+    or another user of the host has closed.
     """
     device = os.fstat(tree).st_dev
     yield b""
     directories = [b"."]
     while directories:
         directory = directories.pop()
-        with Closing(
-            os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=tree)
-        ) as fd:
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=tree)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        with Closing(fd):
             if os.fstat(fd).st_dev != device:
                 continue
             prefix = b"" if directory == b"." else directory + b"/"
@@ -341,6 +346,8 @@ def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]"
                     if not is_directory and inodes is not None and entry.inode() not in inodes:
                         continue
                     path = prefix + encode_text(entry.name)
+                    if len(path) > LONGEST_PATH:
+                        continue
                     yield path
                     if is_directory:
                         directories.append(path)

@@ -8,8 +8,8 @@ directories in lower layers by name, so they keep their numbers.
 """
 
 import os
-from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
+from sundog.kernel.descriptors import allow_descriptors
 from sundog.kernel.files import Closing
 
 TYPE_CHECKING = False
@@ -31,9 +31,7 @@ class Pins:
         self._room = 0
         self._copies: set[tuple[int, int]] = set()  # device and inode number
         if upper >= 0:
-            _, hard = getrlimit(RLIMIT_NOFILE)
-            setrlimit(RLIMIT_NOFILE, (hard, hard))
-            self._room = hard - FREE
+            self._room = allow_descriptors() - FREE
 
     def hold(self, fd: int) -> None:
         """Take over a descriptor that is open with O_PATH."""
@@ -60,8 +58,8 @@ class Pins:
             return self._number_above(fd)
 
     def _number_above(self, fd: int) -> int:
-        path = os.readlink(b"self/fd/%d" % fd)[1:]
         try:
+            path = os.readlink(b"self/fd/%d" % fd)[1:]  # it may be too long
             return os.stat(path, dir_fd=self.upper, follow_symlinks=False).st_ino
         except OSError:
             return NOT_THERE

@@ -15,7 +15,9 @@ from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.state.files import Status, file_system_type
 from sundog.emulation.notify.tracee.tag import index_in
+from sundog.errors import KernelError
 from sundog.kernel.files import Closing
+from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
 
 PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
 PROC_ROOT_INO = 1
@@ -61,10 +63,13 @@ class ProcessFiles:
             with Closing(status.open()) as fd:
                 if not self._is_proc(status.device, fd):
                     return None
-                directory = process_directory(os.readlink(b"self/fd/%d" % fd), status.device)
+                limits = open_limits(os.readlink(b"self/fd/%d" % fd), status.device)
         except OSError:
             return None
-        return self._of(directory) if directory else None
+        if limits < 0:
+            return None
+        with Closing(limits):
+            return self._of(limits)
 
     def _is_proc(self, device: int, fd: int) -> bool:
         """Tell whether ``device``, the file system of ``fd``, is a /proc."""
@@ -74,11 +79,10 @@ class ProcessFiles:
         (self._procs if is_proc else self.others).add(device)
         return is_proc
 
-    def _of(self, directory: bytes) -> Credentials | None:
-        """Return the identity of the process with the ``directory`` in /proc; None if it ended."""
+    def _of(self, limits: int) -> Credentials | None:
+        """Return the identity of the process with the open file ``limits``; None if it ended."""
         try:
-            with Closing(os.open(directory + b"/limits", os.O_RDONLY | os.O_CLOEXEC)) as fd:
-                text = os.read(fd, LIMITS_SIZE)
+            text = os.read(limits, LIMITS_SIZE)
         except OSError:
             return None
         words = text.partition(FILE_LOCKS)[2].split(None, 1)
@@ -88,25 +92,42 @@ class ProcessFiles:
         return table[index] if index < len(table) else table[0]
 
 
-def process_directory(path: bytes, device: int) -> bytes:
-    """Return the directory of the process to which the file ``path`` of a /proc belongs.
+def open_limits(path: bytes, device: int) -> int:
+    """Open ``limits`` of the process to which the file ``path`` of a /proc belongs.
 
-    Returns b"" if the file belongs to no process.  ``device`` is the file system's device number.
+    Returns -1 if the file belongs to no process, or if something is mounted over ``limits``.
+    ``device`` is the file system's device number.
     """
     parts = path.split(b"/")
-    numbers = [at for at, part in enumerate(parts) if part.isdigit()]
-    for at in numbers:
-        root = b"/".join(parts[:at]) or b"/"
-        if is_root_of(root, device):
-            return b"%s/%s" % (root, parts[at])
+    places = [
+        (b"/".join(parts[:at]) or b"/", at) for at, part in enumerate(parts) if part.isdigit()
+    ]
+    if not places:
+        return -1
     # The supervisor's own /proc is no part of the container, so ``path`` tells only the end of it.
-    return parts[numbers[0]] if numbers and is_root_of(b".", device) else b""
+    for root, at in (*places, (b".", places[0][1])):
+        try:
+            fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        with Closing(fd):
+            if is_root_of(fd, device):
+                return open_unhidden(fd, parts[at] + b"/limits")
+    return -1
 
 
-def is_root_of(path: bytes, device: int) -> bool:
-    """Tell whether ``path`` is the root directory of the /proc with the number ``device``."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False
+def is_root_of(fd: int, device: int) -> bool:
+    """Tell whether ``fd`` is the root directory of the /proc with the number ``device``."""
+    status = os.fstat(fd)
     return (status.st_dev, status.st_ino) == (device, PROC_ROOT_INO)
+
+
+def open_unhidden(root: int, path: bytes) -> int:
+    """Open ``path`` below ``root`` for reading; return -1 if it is gone or a mount hides it.
+
+    What is mounted there may be a FIFO, for whose writer the supervisor would wait.
+    """
+    try:
+        return openat2(root, path, os.O_RDONLY, RESOLVE_NO_XDEV)
+    except KernelError:
+        return -1

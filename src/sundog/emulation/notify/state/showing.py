@@ -1,28 +1,38 @@
-"""What /proc/PID/status shows to a program that opens it: the emulated identity of the process.
+"""What files of /proc show to a program that opens them, if they show owners or identities.
 
-The supervisor reads the file, changes the lines about the identity, and keeps the text in a file
-without a name (memfd_create(2)).  The caller gets a descriptor of that file.
+/proc/PID/status shows the emulated identity of the process, and /proc/sysvipc/* the emulated owners
+of System V objects.  The supervisor reads the file, changes the text, and keeps it in a file that
+has no name (memfd_create(2)).  The caller gets a descriptor of that file.
 """
 
 import os
 
 from sundog.emulation.notify.identity.credentials import Credentials
+from sundog.emulation.notify.state.files import file_system_type
+from sundog.emulation.notify.state.processes import PROC_SUPER_MAGIC
 from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
+from sundog.emulation.notify.tracee.descriptors import ids_seen_by, status_text
 from sundog.kernel.files import Closing
 
 STATUS = b"status"
-MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
+MAX_LIST = 16 << 20  # 32000 objects take 5 MB
+LOOKUP_FLAGS = os.O_NOFOLLOW | os.O_DIRECTORY
+SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
 
 
-def open_shown(state: State, location: bytes) -> int:
+def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
     """Return a descriptor of what the file ``location`` shows, or -1 if the file itself shows it.
 
-    Raises OSError.
+    ``thread`` opens it with ``flags``, which are those of open(2).  Raises OSError.
     """
-    if location.rpartition(b"/")[2] != STATUS:
+    name = location.rpartition(b"/")[2]
+    if name in SYSV_LISTS:
+        return open_list(state, thread, location, SYSV_LISTS[name])
+    if name != STATUS:
         return -1
     # One descriptor, so that the file that is read is the one whose identity was found.
-    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as found:
+    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC | flags & LOOKUP_FLAGS)) as found:
         who = state.processes.identity(state.files.descriptor_status(found))
         if who is None:
             return -1
@@ -30,21 +40,44 @@ def open_shown(state: State, location: bytes) -> int:
             if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != STATUS:
                 return -1  # a symbolic link of this name leads to another file
             text = status_text(fd)
-    with Closing(os.memfd_create("status", os.MFD_CLOEXEC)) as memory:
+    return in_memory("status", shown_status(text, who))
+
+
+def open_list(state: State, thread: int, location: bytes, kind: SysvKind) -> int:
+    """Return a descriptor of what a file of /proc/sysvipc shows, or -1 as ``open_shown`` does."""
+    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as found:
+        path = os.readlink(b"self/fd/%d" % found)
+        is_list = path.endswith(b"/sysvipc/" + kind.name.encode())
+        if not is_list or file_system_type(found) != PROC_SUPER_MAGIC:
+            return -1
+        if not state.sysv.is_here(thread):
+            return -1
+        with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            text = whole_text(fd, MAX_LIST)
+    if shown_list(state.sysv, kind, text) == text:
+        return -1
+    pids = None if state.sysv.is_here(thread, b"pid") else ids_seen_by(thread)
+    return in_memory(kind.name, shown_list(state.sysv, kind, text, pids))
+
+
+def in_memory(name: str, text: bytes) -> int:
+    """Return a descriptor for reading of a file without a name that holds ``text``."""
+    with Closing(os.memfd_create(name, os.MFD_CLOEXEC)) as memory:
         with open(memory, "wb", closefd=False) as file:
-            file.write(shown_status(text, who))
+            file.write(text)
         return os.open(b"self/fd/%d" % memory, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def status_text(fd: int) -> bytes:
-    """Return the rest of the file ``fd``, up to MAX_STATUS bytes."""
-    text = b""
-    while len(text) < MAX_STATUS:
-        piece = os.read(fd, MAX_STATUS - len(text))
+def whole_text(fd: int, limit: int) -> bytes:
+    """Return the rest of the file ``fd``, up to ``limit`` bytes."""
+    pieces, left = [], limit
+    while left:
+        piece = os.read(fd, min(left, 1 << 20))
         if not piece:
             break
-        text += piece
-    return text
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def shown_status(text: bytes, who: Credentials) -> bytes:

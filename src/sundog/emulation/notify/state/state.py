@@ -5,6 +5,7 @@ import os
 from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
 from sundog.emulation.notify.state.processes import ProcessFiles
 from sundog.emulation.notify.state.records import ANY_BIRTH, Record, Records
+from sundog.emulation.notify.state.sysv import SysvObjects
 from sundog.emulation.notify.state.unanswered import Unanswered
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
@@ -27,6 +28,7 @@ class State:
     records     what the supervisor remembers about files
     processes   who owns the files of processes in /proc
     unanswered  the inodes whose makers have not heard that they are made
+    sysv        the objects of System V IPC
     tags        the identities of processes
     strangers   whose files without a record are; None: root's
     strict      whether the filter notifies every open(2), so that all permissions count
@@ -49,6 +51,7 @@ class State:
         self.paths = Paths(self.memory)
         self.unanswered = Unanswered()
         self.records = Records(all_is_roots=strangers is None) if records is None else records
+        self.sysv = SysvObjects(abi)
         self.tags = tags
         self.strangers = strangers
         self.strict = strict

@@ -34,9 +34,17 @@ class Unanswered:
                 del self._lost[next(iter(self._lost))]
             self._lost[thread] = inode
 
+    def waits(self, thread: int) -> bool:
+        """Tell whether ``thread`` does not know that one of its calls has made a file."""
+        return thread in self._lost
+
+    def has(self, thread: int, status: "Status") -> bool:
+        """Tell whether ``thread`` does not know that its call has made the file."""
+        return self._lost.get(thread) == (status.device, status.inode)
+
     def take(self, thread: int, status: "Status") -> bool:
-        """Tell whether ``thread`` does not know that its call has made the file; forget that."""
-        if self._lost.get(thread) != (status.device, status.inode):
+        """Tell the same as ``has``, and forget that."""
+        if not self.has(thread, status):
             return False
         del self._lost[thread]
         return True

@@ -128,6 +128,7 @@ I386_NAMES = {
     **{f"old{call}": call for call in ("stat", "lstat", "fstat")},
     "fstatat64": "newfstatat",
     "utimensat_time64": "utimensat",
+    "semtimedop_time64": "semtimedop",
     **{
         f"{call}32": call
         for call in (

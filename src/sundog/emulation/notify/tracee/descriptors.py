@@ -11,7 +11,13 @@ from sundog.emulation.notify.tracee.call import U32, KernelAnswers
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import syscall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+STATUS_PIECE = 4096
+MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
 
 
 def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
@@ -39,12 +45,43 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
 
 def status_field(process: int, name: bytes) -> bytes:
     """Return the value of ``name`` in /proc/PID/status.  Raises OSError if the process is gone."""
-    with Closing(os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-        text = os.read(fd, 4096)
-    _, _, rest = text.partition(b"\n%s:" % name)
+    _, _, rest = process_status(process).partition(b"\n%s:" % name)
     return rest.partition(b"\n")[0].strip()
+
+
+def ids_seen_by(thread: int) -> "Callable[[int], int]":
+    """Return a function from the ID of a process to the one that ``thread`` sees.
+
+    That is 0 if the process has ended, or if its PID namespace is not one that ``thread`` sees.
+    Raises OSError if ``thread`` is gone.
+    """
+    depth = len(status_field(thread, b"NSpid").split())
+
+    def seen(process: int) -> int:
+        try:
+            numbers = status_field(process, b"NStgid").split()
+        except OSError:
+            return 0
+        return int(numbers[depth - 1]) if len(numbers) >= depth else 0
+
+    return seen
 
 
 def inner_id(process: int) -> int:
     """Return the ID of ``process`` in its own PID namespace."""
     return int(status_field(process, b"NSpid").split()[-1])
+
+
+def process_status(process: int) -> bytes:
+    """Return the text of /proc/PID/status.  Raises OSError if the process is gone."""
+    with Closing(os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        return status_text(fd)
+
+
+def status_text(fd: int) -> bytes:
+    """Return the text of the open /proc/PID/status ``fd``.  It is long if the groups are many."""
+    text = piece = os.read(fd, STATUS_PIECE)
+    while len(piece) == STATUS_PIECE and len(text) < MAX_STATUS:
+        piece = os.read(fd, STATUS_PIECE)
+        text += piece
+    return text

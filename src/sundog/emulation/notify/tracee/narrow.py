@@ -128,7 +128,7 @@ def narrow_offsets(entries: bytes) -> bytes:
 def narrow_entries(entries: bytes) -> bytes:
     """Return ``entries``, which are of getdents64(2), as getdents(2) of i386 returns them.
 
-    No entry becomes longer.  Raises KernelAnswers if an inode number needs 64 bits.
+    No entry becomes longer.  Raises OverflowError if an inode number needs 64 bits.
     """
     packed = bytearray()
     start = 0
@@ -136,7 +136,7 @@ def narrow_entries(entries: bytes) -> bytes:
         inode, offset, length, kind = DIRENT64.unpack_from(entries, start)
         name, _, _ = entries[start + DIRENT64.size : start + length].partition(b"\0")
         if inode > U32:
-            raise KernelAnswers
+            raise OverflowError
         size = (NARROW_DIRENT.size + len(name) + 2 + 3) & ~3
         entry = NARROW_DIRENT.pack(inode, narrow_offset(offset) & U32, size) + name
         packed += entry.ljust(size - 1, b"\0") + bytes((kind,))

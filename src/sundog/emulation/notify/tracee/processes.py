@@ -9,11 +9,12 @@ import os
 from fcntl import ioctl
 
 from sundog.emulation.notify.tracee.call import KernelAnswers
+from sundog.emulation.notify.tracee.descriptors import process_status
 from sundog.kernel.files import Closing
+from sundog.kernel.namespaces import NS_GET_PARENT
 
-NS_GET_PARENT = 0xB702
 MAX_REMEMBERED = 1 << 12
-STATUS_SIZE = 4096
+FDINFO_SIZE = 4096
 
 
 class Process:
@@ -28,8 +29,7 @@ class Process:
     def __init__(self, process: int) -> None:
         """Read about ``process``, or about the process of a thread.  Raises KernelAnswers."""
         try:
-            with Closing(os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-                text = os.read(fd, STATUS_SIZE)
+            text = process_status(process)
         except OSError as error:
             raise KernelAnswers from error
         fields = dict(line.split(b":", 1) for line in text.splitlines() if b":" in line)
@@ -116,7 +116,7 @@ class Processes:
         """Return the process that descriptor ``fd`` of ``thread`` refers to, or 0."""
         try:
             with Closing(os.open(b"%d/fdinfo/%d" % (thread, fd), os.O_RDONLY)) as info:
-                _, _, rest = os.read(info, STATUS_SIZE).partition(b"\nPid:")
+                _, _, rest = os.read(info, FDINFO_SIZE).partition(b"\nPid:")
             return max(int(rest.split(None, 1)[0]), 0)
         except (OSError, ValueError, IndexError):
             return 0
