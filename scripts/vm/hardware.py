@@ -31,8 +31,8 @@ class Hardware:
         return f"gcc-{name}", f"libc6-dev-{self.architecture}-cross"
 
 
-# Before Linux 6.10, the module "bpf" keeps the kernel from asking for CAP_SYS_ADMIN before it sets
-# an attribute "security.*", so that tests would see another kernel.
+# With the module "bpf", Linux 6.1 does not ask for CAP_SYS_ADMIN before it sets an attribute
+# "security.*".  Linux 6.12 does, and so does the supervisor.
 MODULES = "lsm=landlock,lockdown,yama,apparmor"
 
 _ALL = (
