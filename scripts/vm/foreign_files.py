@@ -31,7 +31,7 @@ BUSYBOX = Path("/opt/bases/busybox.tar")
 PROGRAMS = Path("/opt/programs")
 TESTS = Path("/opt/tests")
 # Those of tests/notify/programs that the tests of the machine run.
-COMPILED = ("differ", "kernel", "permissions", "processes", "stress")
+COMPILED = ("differ", "kernel", "permissions", "processes", "refused", "stress", "sysv")
 SANDBOX = ("tests/__init__.py", "tests/notify")
 FLAGS = ("-std=gnu11", "-O1", "-static", "-pthread")
 # PyPI has wheels of it for some machines only.  On others, pip makes one without its C library.

@@ -45,9 +45,9 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 for module in /modules/*; do insmod $module; done
-# A driver may find its disk only after it was loaded.
+# A driver may find disks after it was loaded, and on s390x in any order.
 tries=600
-until mount -t ext4 /dev/vda /root 2>/dev/null; do
+until mount -t ext4 /dev/vda /root || mount -t ext4 /dev/vdb /root; do
     test $((tries -= 1)) -gt 0 || break
     sleep 0.1
 done

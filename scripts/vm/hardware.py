@@ -31,6 +31,10 @@ class Hardware:
         return f"gcc-{name}", f"libc6-dev-{self.architecture}-cross"
 
 
+# With the module "bpf", Linux 6.1 does not ask for CAP_SYS_ADMIN before it sets an attribute
+# "security.*".  Linux 6.12 does, and so does the supervisor.
+MODULES = "lsm=landlock,lockdown,yama,apparmor"
+
 _ALL = (
     Hardware(
         machine="x86_64",
@@ -53,6 +57,7 @@ _ALL = (
         options=("-machine", "virt", "-cpu", "cortex-a57"),
         console="ttyAMA0",
         gnu="aarch64-linux-gnu",
+        parameters=(MODULES,),
     ),
     Hardware(
         machine="s390x",
@@ -63,6 +68,7 @@ _ALL = (
         options=("-machine", "s390-ccw-virtio"),
         console="ttysclp0",
         gnu="s390x-linux-gnu",
+        parameters=(MODULES,),
     ),
     Hardware(
         machine="ppc64le",
@@ -73,6 +79,7 @@ _ALL = (
         options=("-machine", "pseries", "-cpu", "power9", "-vga", "none"),
         console="hvc0",
         gnu="powerpc64le-linux-gnu",
+        parameters=(MODULES,),
     ),
     Hardware(
         machine="riscv64",
@@ -83,6 +90,7 @@ _ALL = (
         options=("-machine", "virt"),
         console="ttyS0",
         gnu="riscv64-linux-gnu",
+        parameters=(MODULES,),
     ),
 )
 HARDWARE = {each.machine: each for each in _ALL}

@@ -27,6 +27,8 @@ BOOT = 400.0  # seconds; 20 on idle cores, and 4 with KVM
 MEMORY = "768M"
 # Of the kernel, beside those of the hardware.
 PARAMETERS = ("root=/dev/vda", "rw", "quiet", "net.ifnames=0", "init=/usr/local/sbin/vm-init")
+# The script that prints the name of the second disk.
+READ_ONLY = "cd /sys/block && grep -lx 1 vd?/ro | cut -d/ -f1"
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Done = subprocess.CompletedProcess[str]
 
@@ -98,7 +100,7 @@ class Machine:
         machine = cls(directory, process, channel)
         try:
             machine._connect(path)
-            unpack = f"hostname {name}; tar -C / -xpf /dev/vdb"
+            unpack = f"hostname {name}; tar -C / -xpf /dev/$({READ_ONLY})"
             machine.run("sh", "-c", unpack, timeout=BOOT)
         except BaseException:
             machine.stop()

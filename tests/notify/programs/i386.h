@@ -17,6 +17,8 @@ static long i386_call(long number, long a, long b, long c, long d, long e)
 
 #else
 
+#define MAP_32BIT 0
+
 static long i386_call(long number, long a, long b, long c, long d, long e)
 {
     (void)number, (void)a, (void)b, (void)c, (void)d, (void)e;
