@@ -67,7 +67,7 @@ python3 -m test -q -i test_preexec_fork_failure test_subprocess test_pty test_fc
 cd /tmp
 python3 -m test -q -i '*VSOCK*' -i test_sethostname test_socket test_socketserver 2>&1 | grep -vE '^(Using|0:0|Total dur|== )' | tail -n 25
 ## python-test-asyncio
-## seconds: 300
+## seconds: 900
 ## long: yes
 cd /tmp
 python3 -m test -q test_asyncio test_multiprocessing_fork 2>&1 | grep -vE '^(Using|0:0|Total dur|== )' | tail -n 25
