@@ -211,8 +211,10 @@ class IdentityHandlers:
         if len(self._table) == 1 or not args[1]:
             return CONTINUE
         words, pid = self._capability_header(thread, args[0])
+        if not words:
+            return CONTINUE
         process = self._processes.find(thread, pid) if pid else thread
-        if not words or not process:
+        if not process:
             return CONTINUE
         index = self._index(process)
         if index == 0:

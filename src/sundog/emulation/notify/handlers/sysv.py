@@ -191,7 +191,7 @@ class SysvHandlers:
             return lock_segment
         return None
 
-    def _show(self, asked: "SysvCommand") -> Answer:
+    def _show(self, asked: SysvCommand) -> Answer:
         """IPC_STAT, SHM_STAT, SHM_STAT_ANY, and their like."""
         thread, found = asked.thread, asked.found
         kind = found.kind
@@ -204,7 +204,7 @@ class SysvHandlers:
         result = 0 if asked.number == IPC_STAT else found.number
         return self._state.memory.write(thread, asked.pointer, data) or result
 
-    def _set(self, asked: "SysvCommand") -> Answer:
+    def _set(self, asked: SysvCommand) -> Answer:
         """IPC_SET: owner and mode, and the size of a queue."""
         found = asked.found
         kind = found.kind
@@ -223,7 +223,7 @@ class SysvHandlers:
             self._objects.give(found, uid, gid)
         return result
 
-    def _remove(self, asked: "SysvCommand") -> Answer:
+    def _remove(self, asked: SysvCommand) -> Answer:
         """IPC_RMID."""
         found = asked.found
         kind = found.kind
