@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
+KEY_USR_VIEW = 0x00010000  # linux/key.h
 DESCRIPTION_SIZE = 1 << 13  # a description has at most 4095 bytes
 FIRST_CLEARING = 1024  # a user may have 200 keys: kernel.keys.maxkeys
 
@@ -93,10 +94,18 @@ class KeyHandlers:
         return len(text)
 
     def _description(self, key: int) -> bytes | int:
-        """Return what the kernel says of ``key``, or a negated errno."""
+        """Return what the kernel says of ``key``, or a negated errno.
+
+        The supervisor may possess keys that the caller does not.  So the user must be allowed to
+        view the key, too.
+        """
         number = self._state.abi.numbers["keyctl"]
         length = syscall(number, KEYCTL_DESCRIBE, key, self._address, DESCRIPTION_SIZE)
-        return bytes(self._buffer[: length - 1]) if length > 0 else length
+        if length <= 0:
+            return length
+        text = bytes(self._buffer[: length - 1])
+        permissions = int(text.split(b";", 4)[3], 16)
+        return text if permissions & KEY_USR_VIEW else -errno.EACCES
 
     def _clear(self) -> None:
         """Forget keys that are gone."""
