@@ -32,19 +32,14 @@ static size_t group_address(struct address *address, uint32_t uid, const char *t
 static void check_keeper(long connection, uint32_t uid)
 {
     struct { uint32_t pid, uid, gid; } peer = {0};
-    struct status own, other;
     int pidfd = -1;
     uint32_t size = sizeof peer, pidfd_size = sizeof pidfd;
     must(CALL(getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &peer, &size), "SO_PEERCRED");
     if (CALL(getsockopt, connection, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &pidfd_size) < 0)
         pidfd = (int)must(CALL(pidfd_open, peer.pid), "pidfd_open");
-    const char *path = JOINED("/proc/", decimal(peer.pid), "/ns/user");
-    must(status_of(AT_FDCWD, path, 0, &other), path);
-    must(status_of(AT_FDCWD, "/proc/self/ns/user", 0, &own), "ns/user");
-    must(CALL(pidfd_send_signal, pidfd, 0), "a keeper that has ended"); /* path was about it */
-    if (peer.uid != uid || own.inode != other.inode || own.device[0] != other.device[0]
-        || own.device[1] != other.device[1])
-        decline("a keeper of somebody else");
+    uint64_t users = inode_of(JOINED("/proc/", decimal(peer.pid), "/ns/user"));
+    must(CALL(pidfd_send_signal, pidfd, 0), "a keeper that has ended"); /* users is about it */
+    if (peer.uid != uid || users != inode_of("/proc/self/ns/user")) decline("a strange keeper");
     CALL(close, pidfd);
 }
 

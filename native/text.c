@@ -7,6 +7,7 @@
 
 static int is_child; /* a child only ends when it declines */
 static _Noreturn void decline(const char *why); /* hand over to the launcher in Python */
+static _Noreturn void fail(int status, const char *what, const char *why, long error);
 static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
 static void await(long child) { while (CALL(wait4, child, 0, WAIT_ALL) == -EINTR) continue; }
 
@@ -102,13 +103,19 @@ static uint32_t number(const char *digits, uint32_t limit)
 
 #define fd_path(fd, rest) JOINED("/proc/self/fd/", decimal(fd), rest)
 
-/* Write the directory of this program, with "/" at its end; return its length. */
-static long find_own_directory(char *path)
+static char itself[PATH_LIMIT], *own_name = "ch-run"; /* the path of this program; its end */
+
+static void find_itself(void)
 {
-    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT - 1);
-    while (size > 0 && path[size - 1] != '/') size--;
-    if (size > 0) path[size] = 0;
-    return size;
+    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", itself, PATH_LIMIT - 1);
+    if (size <= 0 || *itself != '/') fail(EXIT_RUN, "can't read /proc/self/exe", "", size);
+    for (own_name = itself + size; own_name[-1] != '/'; own_name--) continue;
+    if (find(own_name, ' ')) *find(own_name, ' ') = 0; /* " (deleted)": proc_pid_exe(5) */
+}
+
+static char *beside(const char *path)
+{
+    return JOINED(copied(itself, (size_t)(own_name - itself)), path);
 }
 
 static long open_at(long directory, const char *path, int flags)

@@ -105,8 +105,9 @@ for site in lib + "site-packages", lib + "dist-packages", "../lib/python3/dist-p
     exec(code)
 """
 
-# The path of the stub that starts Python, relative to the directory of the program.
-LAUNCHER = "../share/sundog/ch-run"
+# Relative to the directory of the program: the stubs that start Python, and what they execute.
+STUBS = "../share/sundog/"
+START_PROGRAM = "../share/sundog/start"
 
 # System call numbers, from the kernel's syscall tables.  aarch64 and riscv64 use asm-generic's.
 COLUMNS = {"x86_64": 0, "aarch64": 1, "riscv64": 1, "ppc64le": 2, "s390x": 3}
@@ -209,7 +210,8 @@ def lines() -> list[str]:
         text += [define(name, found[name]) for name in names]
     text += [define(name, getattr(errno, name)) for name in ERRNOS]
     text += [define(name, value) for name, value in OTHERS.items()]
-    text.append(define("LAUNCHER", LAUNCHER))
+    text.append(define("STUBS", STUBS))
+    text.append(define("START_PROGRAM", START_PROGRAM))
     text.append(define("SERVER_PROGRAM", SERVER_PROGRAM))
     text.append(define("SERVER_READY", READY))
     text.append(f"#define OF_ONE_NODE {', '.join(map(str, OF_ONE_NODE.values()))}")

@@ -24,6 +24,7 @@ from sundog import __version__
 from sundog.cli.report import Report
 from sundog.cli.running import run_action
 from sundog.errors import EXIT_USAGE, SundogError, UsageError
+from sundog.installation import own_command
 from sundog.kernel.libc import printable
 from sundog.kernel.locks import open_locked, unlock
 from sundog.record.location import account_name
@@ -73,13 +74,13 @@ def get(uri: str) -> str:
     link = os.path.join(place, _step() + ".link.sqfs")
     fetches = "://" in uri
     if fetches:
-        _run("sundog.cli.image", "pull", name)
-    (described,) = json.loads(_run("sundog.cli.image", "inspect", name))
+        _run("ch-image", "pull", name)
+    (described,) = json.loads(_run("ch-image", "inspect", name))
     shared = os.path.join(place, f"{described['id']}.sqfs")
     lock = _lock(place)
     try:
         if not os.path.exists(shared):
-            _run("sundog.cli.convert", "-i", "ch-image", "-o", "squash", name, shared)
+            _run("ch-convert", "-i", "ch-image", "-o", "squash", name, shared)
         with suppress(FileNotFoundError):
             os.unlink(link)
         os.link(shared, link)
@@ -156,12 +157,12 @@ def _step() -> str:
     return ".".join(_UNSAFE.sub("_", part)[:60] or "none" for part in parts)
 
 
-def _run(module: str, *words: str) -> bytes:
+def _run(name: str, *words: str) -> bytes:
     """Run a command of Sundog; return its output.  Its messages go to standard error."""
-    command = [sys.executable, "-I", "-m", module, *words]
+    command = [*own_command(name), *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        raise SundogError(f"cannot import the image: ch-{module.rpartition('.')[2]} failed")
+        raise SundogError(f"cannot import the image: {name} failed")
     return done.stdout
 
 
