@@ -25,7 +25,7 @@ Importer = Callable[..., Completed]
 def importer(storage: Path, tmp_path: Path) -> Importer:
     """Run the importer for a step of a job, as the user, with Slurm's variables and pyxis'.
 
-    pyxis 0.24 has ``release`` started by slurmstepd when the task has ended: without SLURMD_NODENAME
+    pyxis 0.24 starts ``release`` from slurmstepd when the task has ended: without SLURMD_NODENAME
     and the other variables that Slurm has for a task.
     """
 

@@ -2,8 +2,8 @@
 
 pyxis (0.23 and later) calls it as the user: ``get URI`` once for a job step on a node, and then
 ``release`` once or twice.  ``get`` prints the absolute path of a SquashFS file.  URI is that of
-enroot: ``docker://[USER@][REGISTRY#]IMAGE[:TAG]``.  pyxis makes ``docker://NAME`` of a NAME, so this
-is an image in storage if there is one; with ``REGISTRY#`` the registry is asked.
+enroot: ``docker://[USER@][REGISTRY#]IMAGE[:TAG]``.  pyxis makes ``docker://NAME`` of a NAME, so
+this is an image in storage if there is one; with ``REGISTRY#`` the registry is asked.
 
 A file is made once for an image, for all steps that run at the same time.  Each step has a hard
 link to it; so the file lives until the last step has released it.  With $SUNDOG_PYXIS_KEEP the

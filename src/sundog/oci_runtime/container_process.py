@@ -41,7 +41,7 @@ from sundog.kernel.process import set_dumpable, set_pdeathsig
 from sundog.oci_runtime.console import Console, host_multiplexer
 from sundog.oci_runtime.image_root import RootSource
 from sundog.oci_runtime.link import MADE, MOUNTED, READY, Link
-from sundog.oci_runtime.mounts import operations
+from sundog.oci_runtime.mounts import operations, session
 from sundog.oci_runtime.process import (
     EXIT_NOT_EXECUTABLE,
     EXIT_NOT_FOUND,
@@ -332,6 +332,7 @@ def mount_all(
     steps = inside + operations(
         configuration, making.bundle, ids, own, log, has_terminal=settings.terminal
     )
+    steps += session(settings.env, making.bundle)
     writable = not configuration.read_only
     overlaid = OVERLAY_SIZE if writable and source.is_layered else None
     plan = Plan(root, steps, writable=writable, overlay_size=overlaid)

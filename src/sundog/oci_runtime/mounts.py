@@ -49,7 +49,7 @@ from sundog.oci_runtime.mount_options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sundog.container.operations import Operation
     from sundog.oci_runtime.log import Log
@@ -316,6 +316,21 @@ def operations(
     made += [Masked(path) for path in configuration.masked_paths]
     made += [ReadOnly(path) for path in configuration.read_only_paths]
     return made
+
+
+def session(env: Sequence[bytes], bundle: bytes) -> list[Operation]:
+    """Return the bind of the directory in which Slurm has the session of PMIx, if there is one.
+
+    It is the parent of $PMIX_SERVER_TMPDIR, because the shared memory of PMIx is beside it, too.
+    The variable may be the image's, and must not choose a directory of the host: Slurm's bundle is
+    in the same directory.
+    """
+    for string in env:
+        name, _, value = string.partition(b"=")
+        parent = os.path.dirname(os.path.realpath(value))
+        if name == b"PMIX_SERVER_TMPDIR" and parent == os.path.dirname(bundle):
+            return [Traceless(Bind(parent, parent, CREATED), INSIDE)]
+    return []
 
 
 def mount_operation(
