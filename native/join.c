@@ -1,5 +1,4 @@
 /* The group of --join: launcher/join.py.  This program joins a group that has a keeper.
- *
  * If there is no group, it binds the group's socket and hands over.  The launcher finds the socket
  * among its descriptors, and becomes the first process of the group. */
 
@@ -52,8 +51,7 @@ static int receive_namespaces(long connection, const char *image, long *users, l
     struct message message = {0, 0, &part, 1, &control, sizeof control, 0};
     long size = CALL(recvmsg, connection, &message, MSG_CMSG_CLOEXEC);
     if (size == 0 || size == -ECONNRESET) return 0;
-    must(size, "recvmsg");
-    if (message.control_length != sizeof control || control.length != sizeof control
+    if (size < 0 || message.control_length != sizeof control || control.length != sizeof control
         || control.level != SOL_SOCKET || control.type != SCM_RIGHTS)
         decline("an answer without namespaces");
     if (!equal(answer, JOINED(PEER_ACCEPTED, image))) decline("a group with another image");

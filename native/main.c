@@ -1,5 +1,4 @@
 /* ch-run: execute a command in a container, or else the launcher in Python.
- *
  * A child process makes the container in namespaces of its own.  It shares memory and descriptors
  * with this process, which waits.  Then this process joins the namespaces and executes the command.
  * If the child fails or meets a rare case, this process is unchanged.  It executes the launcher

@@ -92,10 +92,8 @@ static long mount_fuse(long device, const char *uid, const char *gid)
 }
 
 /* Read what the image has at a path in its root; return < 0 if there is nothing. */
-static long open_inside(long root, const char *path, int flags)
-{
-    return open_within(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-}
+#define open_inside(root, path, flags) \
+    open_within(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 /* Read the default command.  Decline an image whose programs need a start of their own. */
 static void read_own_command(struct image *image, long root)

@@ -11,12 +11,7 @@ static _Noreturn void fail(int status, const char *what, const char *why, long e
 static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
 static void await(long child) { while (CALL(wait4, child, 0, WAIT_ALL) == -EINTR) continue; }
 
-static long must(long result, const char *what)
-{
-    if (result < 0) decline(what);
-    return result;
-}
-
+static long must(long result, const char *what) { if (result < 0) decline(what); return result; }
 void *memset(void *to, int value, size_t size) /* the compiler adds calls of these two */
 {
     for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = (char)value;
@@ -49,12 +44,7 @@ static char *find(const char *text, char character)
     return *text == character ? (char *)text : NULL;
 }
 
-static int begins(const char *text, const char *with)
-{
-    while (*with && *text == *with) text++, with++;
-    return !*with;
-}
-
+static int begins(const char *a, const char *b) { while (*b && *a == *b) a++, b++; return !*b; }
 static size_t length(const char *text) { return (size_t)(find(text, 0) - text); }
 static int equal(const char *a, const char *b) { return begins(a, b) && !a[length(b)]; }
 static int begins_any(const char *text, const char *const *with)
@@ -81,7 +71,6 @@ static char *joined(const char *first, ...)
     return text;
 }
 #define JOINED(...) joined(__VA_ARGS__, (char *)NULL)
-
 static char *decimal(long number)
 {
     char *at = (char *)allocate(21) + 20;
@@ -118,10 +107,7 @@ static char *beside(const char *path)
     return JOINED(copied(itself, (size_t)(own_name - itself)), path);
 }
 
-static long open_at(long directory, const char *path, int flags)
-{
-    return CALL(openat, directory, path, flags | O_CLOEXEC, 0600);
-}
+#define open_at(directory, path, flags) CALL(openat, directory, path, (flags) | O_CLOEXEC, 0600)
 
 /* Try a scoped look-up again if a concurrent rename disturbs it: openat2(2). */
 static long open_within(long directory, const char *path, int flags, uint64_t resolve)
@@ -132,11 +118,8 @@ static long open_within(long directory, const char *path, int flags, uint64_t re
         result = CALL(openat2, directory, path, how, sizeof how);
     return result;
 }
-
-static long status_of(long fd, const char *path, int flags, struct status *status)
-{
-    return CALL(statx, fd, path, flags | (*path ? 0 : AT_EMPTY_PATH), STATX_BASIC_STATS, status);
-}
+#define status_of(fd, path, flags, status) \
+    CALL(statx, fd, path, (flags) | (*(path) ? 0 : AT_EMPTY_PATH), STATX_BASIC_STATS, status)
 
 static int is_type(const struct status *found, int type) { return (found->mode & S_IFMT) == type; }
 

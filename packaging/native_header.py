@@ -51,7 +51,7 @@ CONSTANTS = {
     "sundog.record.directory": ("OWN_COMMAND", "OWN_VARIABLES"),
     "sundog.container.squash_root": ("SQUASH_PLACE",),
     "sundog.fuse.device": ("FUSE_DEVICE",),
-    "sundog.launcher.options": ("OVERLAY_SIZE_DEFAULT",),
+    "sundog.container.memory_share": ("OVERLAY_SHARE",),
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
 ERRNOS = (
@@ -210,6 +210,7 @@ def lines() -> list[str]:
         text += [define(name, found[name]) for name in names]
     text += [define(name, getattr(errno, name)) for name in ERRNOS]
     text += [define(name, value) for name, value in OTHERS.items()]
+    text.append(f"#define LIMITS {', '.join(map(literal, limits()))}")
     text.append(define("STUBS", STUBS))
     text.append(define("START_PROGRAM", START_PROGRAM))
     text.append(define("SERVER_PROGRAM", SERVER_PROGRAM))
@@ -237,6 +238,18 @@ def lines() -> list[str]:
         text.append(f"#define NO_TYPING {instructions(typing_program(machine))}")
         text.append("#endif")
     return [*text, ""]
+
+
+def limits() -> list[bytes]:
+    """Return where control groups have their limits of memory, and the names of the files."""
+    from sundog.container.memory_share import CGROUP_V1, CGROUP_V2  # noqa: PLC0415
+
+    return [
+        text
+        for places, name, *_ in (CGROUP_V2, CGROUP_V1)
+        for place in places
+        for text in (place, b"/" + name)
+    ]
 
 
 def option_lines() -> list[str]:

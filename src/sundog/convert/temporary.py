@@ -37,7 +37,8 @@ class TemporaryStore:
     """A context manager that gives a new store, and removes it with all that is in it."""
 
     def __init__(self, directory: str | None) -> None:
-        self._directory = directory or os.environ.get("TMPDIR") or _DEFAULT
+        given = os.environ.get("TMPDIR", "")
+        self._directory = directory or (given if os.path.isdir(given) else _DEFAULT)
         self._path = ""
         self._lock = -1
         self._store: Store | None = None

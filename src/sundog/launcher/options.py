@@ -8,7 +8,10 @@
 Floor 0.  Values are bytes.
 """
 
+from posix import environ
+
 from sundog import __version__
+from sundog.container.memory_share import overlay_share
 from sundog.container.paths import absolute
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
@@ -28,8 +31,6 @@ from sundog.launcher.help import ACCEPTED, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
 from sundog.launcher.option_scan import scan
-
-OVERLAY_SIZE_DEFAULT = b"12%"
 
 
 class Finished(Exception):
@@ -316,7 +317,7 @@ class CommandLine:
 
     def read_write_fake(self, value: bytes | None) -> None:
         """-W, --write-fake[=SIZE]."""
-        self.overlay_size = value or OVERLAY_SIZE_DEFAULT
+        self.overlay_size = value or overlay_share(environ.get)
 
     def read_help(self, _: None) -> None:
         """-?, --help."""

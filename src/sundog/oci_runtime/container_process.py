@@ -20,9 +20,11 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from sundog.container.enter import enter_namespaces, lock_mounts
 from sundog.container.hooks import run_hooks
+from sundog.container.memory_share import overlay_share
 from sundog.container.missing_points import add_missing_points
 from sundog.container.operations import Bind
 from sundog.container.plan import Plan, enter
+from sundog.container.variables import Environment
 from sundog.emulation.terminal import typing_is_possible
 from sundog.errors import KernelError, PidNamespaceRefused, SundogError
 from sundog.kernel.files import Closing
@@ -73,7 +75,6 @@ KERNEL_PARAMETERS = dict.fromkeys(
     ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"), "ipc"
 ) | dict.fromkeys(("domainname", "hostname"), "uts")
 _ALWAYS = ("user", "mount")
-OVERLAY_SIZE = b"12%"  # of the memory, for a root of layers that is writable: as ch-run -W
 _SIGKILL = 9
 
 
@@ -334,7 +335,9 @@ def mount_all(
     )
     steps += session(settings.env, making.bundle)
     writable = not configuration.read_only
-    overlaid = OVERLAY_SIZE if writable and source.is_layered else None
+    overlaid = None
+    if writable and source.is_layered:  # as ch-run -W
+        overlaid = overlay_share(Environment(list(settings.env)).get)
     plan = Plan(root, steps, writable=writable, overlay_size=overlaid)
     directory, attached = plan.mount(log.debug, lambda text: log.warn_once("copy", text))
     if overlaid is None and (source.is_layered or not writable):
