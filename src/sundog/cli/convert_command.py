@@ -7,12 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from sundog.cli.convert_arguments import ConvertArguments, make_parser, parse
-from sundog.cli.report import Report, Transfer
 from sundog.cli.small_command import run_command
 from sundog.errors import EXIT_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sundog.cli.report import Report, Transfer
 
 
 class _Progress:
@@ -24,7 +25,7 @@ class _Progress:
     def stage(self, verb: str, total: int | None) -> Transfer:
         """Tell that a stage begins."""
         self.report.info(f"{verb} ...")
-        return self.report.transfer("ch-convert", verb, total) if self.report.draws else Transfer()
+        return self.report.quiet_transfer("ch-convert", verb, total)
 
 
 def run(argv: Sequence[str]) -> int:

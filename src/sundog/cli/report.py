@@ -145,6 +145,11 @@ class Report:
         """Report that a transfer of ``total`` bytes begins; on a terminal, show its progress."""
         if not self.draws:
             self.info(f"{label}: {verb}")
+        return self.quiet_transfer(label, verb, total)
+
+    def quiet_transfer(self, label: str, verb: str, total: int | None) -> Transfer:
+        """Show a transfer on a terminal; elsewhere print nothing."""
+        if not self.draws:
             return Transfer()
         with self._lock:
             return self._drawn(escaped(f"{label}: {verb}"), total)

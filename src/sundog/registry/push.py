@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sundog.store.layer_info import LayerBlob
     from sundog.store.store import Store
     from sundog.transfer.packing import Packing
-    from sundog.transfer.report import Report
+    from sundog.transfer.report import WatchingReport
 
 _SENDERS = 4
 
@@ -57,7 +57,7 @@ def push_image(
     remote: Remote,
     *,
     packing: Packing,
-    report: Report,
+    report: WatchingReport,
 ) -> Digest:
     """Push ``image`` to ``remote`` and return the digest of its manifest there.
 
@@ -110,7 +110,7 @@ class _Pushing:
         session: Session,
         client: RegistryClient,
         packing: Packing,
-        report: Report,
+        report: WatchingReport,
     ) -> None:
         self._store = store
         self._session = session
@@ -207,7 +207,9 @@ class _Pushing:
             if self._cancelled.is_set():
                 return
             self._report.verbose(f"{job.label}: preparing")
-            packed = pack(self._store, job.layer, self._packing)
+            size = self._store.layers.size(job.layer)
+            with self._report.watched(f"{job.label}: packing", size):
+                packed = pack(self._store, job.layer, self._packing)
         descriptor = packed.blob.descriptor
         name = f"{job.label}: {descriptor.digest.encoded[:7]}"
         is_sent = False
