@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sundog
+from sundog import installation
 from sundog.installation import own_command
 from tests.conftest import command
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 
@@ -27,8 +28,23 @@ def test_beside_the_command_that_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert own_command("ch-run") == command("ch-run")
 
 
+def test_in_the_prefix_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ``PYTHONPATH`` and no interpreter leads to them: ``pip install --prefix``."""
+    module = Path(installation.__file__)
+    package = tmp_path / "lib/python3.11/site-packages/sundog"
+    below = module.relative_to(Path(sundog.__file__).parent)
+    monkeypatch.setattr(installation, "__file__", str(package / below))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "elsewhere/python"))
+    monkeypatch.setattr(sys, "argv", ["x"])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ch-run").touch(0o755)
+    assert own_command("ch-run") == [str(tmp_path / "bin/ch-run")]
+
+
 def test_modules_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr("sundog.installation.__file__", str(tmp_path / "a/b/c/d/e.py"))
+    monkeypatch.setattr(
+        installation, "__file__", str(tmp_path / "lib/python3/site-packages/sundog/e.py")
+    )
     monkeypatch.setattr(sys, "argv", ["x"])
     assert own_command("ch-run") == [str(tmp_path / "python"), "-m", "sundog.launcher"]

@@ -17,6 +17,9 @@ _MODULES = {
     "ch-run": "sundog.launcher",
     "sundog-fakeroot": "sundog.fakeroot.command",
 }
+_PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
+# From PREFIX/lib/pythonX.Y/site-packages, where pip puts packages, to the commands.
+_PROGRAMS = "../../../bin"
 
 
 def own_command(name: str) -> list[str]:
@@ -32,8 +35,9 @@ def installed(name: str) -> str | None:
     ``bin`` of the prefix to which the package belongs.
     """
     running = os.path.realpath(sys.argv[0] if sys.argv else "")
-    prefix = os.path.join(os.path.dirname(__file__), *[os.pardir] * 4)
-    places = [os.path.dirname(sys.executable), os.path.join(os.path.normpath(prefix), "bin")]
+    packages, _, _ = os.path.abspath(__file__).rpartition(_PACKAGE)
+    programs = os.path.normpath(os.path.join(packages, _PROGRAMS))
+    places = [os.path.dirname(sys.executable), programs]
     if os.path.basename(running) in COMMANDS:
         places.insert(0, os.path.dirname(running))
     for place in places:

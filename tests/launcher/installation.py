@@ -16,11 +16,12 @@ import tempfile
 import types
 from pathlib import Path
 
+from scripts.place import CHECKOUT
+
 import sundog
 from sundog.launcher.accounts import STORAGE_MARK, find_accounts, remember_accounts
 from sundog.launcher.messages import Messages
 
-CHECKOUT = Path(__file__).parents[2]
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 JOINED = Path("sundog", "launcher", "ch_run.py")
 NOTIFY, JOIN = "ch_run_notify", "ch_run_join"  # in the same directory
@@ -50,7 +51,7 @@ def joined_text(name: str = JOINED.stem) -> str:
 
 def joined_module(name: str) -> str:
     """Return the text of a joined module: that of the wheel under test, if there is one."""
-    built = Path(sundog.__file__).parents[1] / JOINED.with_stem(name)
+    built = Path(sundog.__file__).with_name("launcher") / f"{name}.py"
     return built.read_text() if built.exists() else joined_text(name)
 
 
@@ -76,8 +77,9 @@ def install(
 
     With ``native`` the command is the compiled start.
     """
-    module = prefix / "lib" / VERSION / site / JOINED
-    package = module.parents[1]
+    packages = prefix / "lib" / VERSION / site
+    module = packages / JOINED
+    package = packages / "sundog"
     shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
     for name in load_packaging("join_launcher").MODULES:
         module.with_stem(name).write_text(joined_module(name))

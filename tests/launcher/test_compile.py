@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from tests.kernel import libseccomp
 from tests.launcher.conftest import ENVIRONMENT
-from tests.launcher.installation import CHECKOUT, STUB, compiled_start, load_packaging
+from tests.launcher.installation import STUB, compiled_start, load_packaging
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from scripts.place import CHECKOUT
 
 from sundog.kernel.process import execve
 from tests.launcher.conftest import ENVIRONMENT, messages
 from tests.launcher.installation import (
-    CHECKOUT,
     CHILD_CALLS,
     CHILD_OPENS,
     JOIN,

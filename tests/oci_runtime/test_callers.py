@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from tests.conftest import Completed, Runner, command, run_program, until
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 Bundle = Callable[..., Path]
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = CHECKOUT / "docs"
 
 
 @pytest.fixture
