@@ -157,7 +157,11 @@ def test_places_that_are_taken_or_impossible(agent: RunningAgent, tmp_path: Path
     assert file.read_text() == "x"
     assert "at most 107 bytes" in refusal(f"--socket=/{'x' * 200}")
     assert "No such file" in refusal("--socket=/none/agent.sock")
-    assert "XDG_RUNTIME_DIR is not set" in refusal(env={"XDG_RUNTIME_DIR": ""})
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (storage / "file").touch()
+    env = {"XDG_RUNTIME_DIR": "", "CH_IMAGE_STORAGE": str(storage)}
+    assert "not a Sundog storage directory" in refusal(env=env)
     assert agent.process.poll() is None
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.kernel.living_process import Process
 from tests.conftest import Completed, command, run_program
 from tests.pull.conftest import flavours, no_logins, tls
 
@@ -339,6 +340,56 @@ def test_exec(user: list[str], sundog: Place) -> None:
         f"error: {name}: no such container",
         "hint: sundog ps; only containers with a --name can be found",
     )
+
+
+@pytest.mark.parametrize("user", [[], ["--userns=keep-id"]], ids=["notify", "keep-id"])
+def test_exec_believes_no_record(user: list[str], sundog: Place, tmp_path: Path) -> None:
+    """A record that a hostile image has written makes no container, and binds nothing."""
+    (tmp_path / "secret").write_text("of the host\n")
+    with background(sundog, "run", "-i", *user, "--name", "web", "busybox", "cat") as first:
+        until(sundog, "web", "ps")
+        (record,) = sundog.path.glob("run/sundog/containers/web/state.json")
+        written = json.loads(record.read_text())
+        alone = ["unshare", "-U", "sh", "-c", "echo up; exec sleep 100"]
+        with subprocess.Popen(alone, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"up\n"
+            process = Process.of(other.pid)
+            forged = written | {"process": process.pid, "started": process.start}
+            binds = [f"--bind={tmp_path}:/mnt", "--uid=0"]
+            for change in (forged, forged | {"user": binds}, forged | {"mode": binds[0]}):
+                record.write_text(json.dumps(change))
+                done = run_program(
+                    ["timeout", "20", *command("sundog"), "exec", "web", "cat", "/mnt/secret"],
+                    env=sundog.environment,
+                    check=False,
+                )
+                assert (done.returncode, done.stdout) == (125, ""), change
+            other.kill()
+        record.write_text(json.dumps(written | {"image": "other"}))
+        done = sundog("exec", "web", "true", check=False)
+        assert "the group runs busybox, not other" in done.stderr
+        record.write_text(json.dumps(written))
+        assert sundog("exec", "web", "echo", "found").stdout == "found\n"
+        assert first.stdin is not None
+        first.stdin.close()
+    assert first.returncode == 0
+
+
+def test_no_state_where_containers_write(sundog: Place, tmp_path: Path, busybox_tar: Path) -> None:
+    """Without $XDG_RUNTIME_DIR, as in a batch job, nothing of it is in /tmp."""
+    place = tmp_path / "own"
+    script = f"""
+        unset XDG_RUNTIME_DIR; export CH_IMAGE_STORAGE={place}
+        before=$(ls -A /tmp/sundog-{os.getuid()} 2>&1 || :)
+        docker import {busybox_tar} bb
+        docker run -d --name one bb sleep 100 && docker exec one echo in
+        find {place}/run -type f ! -perm 0600; find {place}/run -type d ! -perm 0700
+        docker rm -f one
+        test "$before" = "$(ls -A /tmp/sundog-{os.getuid()} 2>&1 || :)"
+    """
+    done = sundog.shell(script, tmp_path)
+    assert done.stdout.splitlines()[-3:] == ["one", "in", "one"]
 
 
 def until(sundog: Place, text: str, *words: str) -> None:

@@ -485,7 +485,9 @@ def test_a_name_that_nobody_listens_on(node: Node, monkeypatch: pytest.MonkeyPat
         taken.bind(b"\0other-name")
         monkeypatch.setattr(join, "inherited_socket", lambda _: None)
         with pytest.raises(SundogError, match="nobody listens on the socket of the group tag"):
-            join.Group(b"\0other-name", b"tag", b"image", Messages(), is_attended=False)
+            join.Group(
+                b"\0other-name", b"tag", b"image", Messages(), is_attended=False, may_begin=True
+            )
 
 
 # Messages through memory

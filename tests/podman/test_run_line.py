@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.errors import UsageError
+from sundog.launcher import join
 from sundog.launcher.messages import Messages
 from sundog.launcher.mpi import LAUNCHER_PREFIXES
 from sundog.launcher.options import CommandLine
@@ -27,8 +28,8 @@ from sundog.podman.run_line import (
     run_line,
 )
 from sundog.podman.run_options import EXEC, RUN
-from sundog.podman.statuses import PODMAN_STATUSES
-from sundog.podman.users import who
+from sundog.podman.statuses import JOIN_RUNNING, PODMAN_STATUSES
+from sundog.podman.users import NONE, NOTIFY, Who, who
 from sundog.podman.variables import MPI_STARTS, passed_environment, steers
 from sundog.podman.volumes import mount, volume
 
@@ -362,14 +363,13 @@ def test_ch_run_reads_every_translation(
 
 def executed(*words: str, emulated: bool = True) -> list[str]:
     line = scan(words, EXEC, command="exec", permute=False)
-    group = NamedGroup("tag", emulated=emulated)
+    user = Who(NOTIFY) if emulated else Who(NONE, "1000:100")
     return exec_line(
         line,
         "img",
         "/work",
-        group=group,
+        group=NamedGroup("tag", user),
         caller=Caller(HOST, 1000, 100),
-        run_user=["--notify"] if emulated else ["--uid=1000"],
     ).arguments
 
 
@@ -397,5 +397,6 @@ def test_scheme() -> None:
     assert image_operand("docker://debian:trixie") == "debian:trixie"
 
 
-def test_both_sides_know_the_variable_of_statuses() -> None:
+def test_both_sides_know_the_variables() -> None:
     assert {STATUSES_VARIABLE.decode(): PODMAN_WORD.decode()} == PODMAN_STATUSES
+    assert {join.JOIN_VARIABLE.decode(): join.JOIN_RUNNING.decode()} == JOIN_RUNNING

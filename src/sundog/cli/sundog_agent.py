@@ -57,7 +57,7 @@ def _listen(line: Line) -> int:
     reason = obstacle()
     if reason:
         raise SundogError(f"no supervisor can work here: {reason}", "see docs/notify.md, Limits")
-    path = _socket(line)
+    path = _socket(line, make=True)
     report = new_report()
     proc = detached_proc()
     set_dumpable(False)
@@ -86,12 +86,14 @@ def _edit_bundle(bundle: bytes, line: Line) -> int:
     return 0
 
 
-def _socket(line: Line) -> bytes:
+def _socket(line: Line, *, make: bool = False) -> bytes:
     """Return the absolute path of the agent's socket."""
-    from sundog.agent.listening import default_path  # noqa: PLC0415 - the help does not need it
+    from sundog.state.place import AGENT_SOCKET, state_place  # noqa: PLC0415 - not for the help
 
     path = line.last("socket")
-    return default_path() if path is None else os.path.abspath(os.fsencode(path))
+    if path is None:
+        return state_place(os.environb, AGENT_SOCKET, make=make)
+    return os.path.abspath(os.fsencode(path))
 
 
 def _path(line: Line, name: str) -> bytes:

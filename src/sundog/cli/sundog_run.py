@@ -63,16 +63,15 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
     from sundog.cli.sundog_named import running  # noqa: PLC0415 - ``run`` needs none of it
 
     container = running(line.operands[0])
-    group = NamedGroup(container.tag, emulated=container.emulated)
+    group = NamedGroup(container.tag, container.user)
     start = exec_line(
         line,
         container.image,
         container.workdir,
         group=group,
         caller=_caller(),
-        run_user=container.user,
     )
-    return become_ch_run(start, line, context.at(container.storage))
+    return become_ch_run(start, line, context)
 
 
 def _caller() -> Caller:

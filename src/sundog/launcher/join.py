@@ -52,6 +52,11 @@ SIZE_VARIABLES = (
 TAG_VARIABLE = b"SLURM_STEP_ID"
 JOB_VARIABLE = b"SLURM_JOB_ID"  # two jobs of a user on one node have equal steps
 
+# ``sundog exec`` sets it: join a group that runs this image, and begin none.  The compiled program
+# joins only such a group, and leaves the rest to this launcher.
+JOIN_VARIABLE = b"SUNDOG_JOIN"
+JOIN_RUNNING = b"running"
+
 NAME_PREFIX = "sundog-join"
 NAME_LIMIT = 107  # bytes of an abstract name: unix(7)
 PAUSE = 0.001  # seconds until the next attempt, while the first process has not started its keeper
@@ -64,12 +69,14 @@ class Joinable:
 
     namespaces  those to enter, [] if this process has to make the container
     channel     leads to the supervisor of --notify, or None
+    may_begin   whether this process may make it
     """
 
-    __slots__ = ("channel", "namespaces")
+    __slots__ = ("channel", "may_begin", "namespaces")
 
     def __init__(self) -> None:
         self.channel: GroupChannel | None = None
+        self.may_begin = True
         self.namespaces: list[int] = []
 
     def enter(self) -> None:
@@ -132,9 +139,16 @@ class Group(Joinable):
     )
 
     def __init__(
-        self, name: bytes, tag: bytes, image: bytes, messages: "Messages", *, is_attended: bool
+        self,
+        name: bytes,
+        tag: bytes,
+        image: bytes,
+        messages: "Messages",
+        *,
+        is_attended: bool,
+        may_begin: bool,
     ) -> None:
-        """Join the group, or begin it; wait until one of the two is certain.
+        """Join the group, or begin it if that is allowed; wait until one of the two is certain.
 
         ``is_attended`` tells whether a supervisor answers the calls of the group's
         commands.  Raises SundogError and OSError.
@@ -146,6 +160,7 @@ class Group(Joinable):
         self._messages = messages
         self._keeper: socket | None = None
         self._is_attended = is_attended
+        self.may_begin = may_begin
         self._process = os.open(b"/proc/self", OPEN_DIRECTORY)
         self._proc = os.open(b"/proc", OPEN_DIRECTORY) if is_attended else -1
         for _ in range(JOIN_ATTEMPTS):
@@ -181,6 +196,9 @@ class Group(Joinable):
         listener = bound_socket(self._name)
         if listener is None:
             return False
+        if not self.may_begin:
+            listener.close()
+            raise SundogError(f"join: the group {printable(self._tag)} is over")
         self._messages.verbose("join: I won")
         self._keeper = start_keeper(listener, self._image)
         if self._is_attended:
@@ -226,10 +244,10 @@ class Group(Joinable):
         self._messages.verbose("join: I lost")
         self._messages.verbose(f"joining namespaces from the keeper, pid {keeper.pid}")
         if message[1:] != self._image[:IMAGE_LIMIT]:
-            self._messages.warning(
-                f"join: the group runs {printable(message[1:])}, not {printable(self._image)};"
-                f" {TAG_HINT}"
-            )
+            other = f"join: the group runs {printable(message[1:])}, not {printable(self._image)}"
+            if not self.may_begin:
+                raise SundogError(other)
+            self._messages.warning(f"{other}; {TAG_HINT}")
         return True
 
     def _may_enlist(self, is_supervised: bool) -> bool:
@@ -278,7 +296,14 @@ def group_for(
     job, tag = find_tag(line, environment, messages)
     messages.verbose(f"join: 1 {size} {printable(tag)} 0")
     name = socket_name(job, tag)
-    return Group(name, tag, line.operands[0], messages, is_attended=is_attended)
+    return Group(
+        name,
+        tag,
+        line.operands[0],
+        messages,
+        is_attended=is_attended,
+        may_begin=environment.get(JOIN_VARIABLE) != JOIN_RUNNING,
+    )
 
 
 def find_size(line: "CommandLine", environment: "Environment", messages: "Messages") -> int:

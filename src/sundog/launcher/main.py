@@ -280,13 +280,14 @@ def run_in_group(
     """Run the command of ``line`` in the container of ``group``, which other processes share.
 
     The function looks at the image, and at the storage that ``find`` returns, only if the image
-    must say what runs, or who.  ``home`` is the directory of --home, or empty.  Returns an exit
-    status unless this process becomes the command.  Raises SundogError and OSError.
+    must say what runs, or who: ``sundog exec`` says both.  ``home`` is the directory of --home, or
+    empty.  Returns an exit status unless this process becomes the command.  Raises SundogError and
+    OSError.
     """
     image, shown_image = None, None
     if is_one_file(line.operands[0]) and not is_stored_name(line.operands[0], find()):
         shown_image = load_shown_image()
-    elif len(line.operands) == 1 or group.channel is not None:
+    elif group.may_begin and (len(line.operands) == 1 or group.channel is not None):
         image = choose_image(line, find())
     typing = typing_is_possible()
     group.enter()

@@ -71,7 +71,7 @@ def create(
         kept=kept,
         environment=environment,
         console=console,
-        force=chosen_force(arguments, configuration),
+        force=chosen_force(arguments, configuration.annotations),
         is_tied=is_tied,
     )
     lock = place.reserve()
@@ -97,9 +97,9 @@ def make_container(making: Making, place: Place, lock: int) -> Created:
         os.fsdecode(making.bundle),
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         annotations=configuration.annotations,
-        hooks={
-            stage: [hook.to_json() for hook in configuration.hooks[stage]] for stage in _LATE_STAGES
-        },
+        configuration=configuration.digest,
+        has_late_hooks=any(configuration.hooks[stage] for stage in _LATE_STAGES),
+        user=(making.settings.uid, making.settings.gid),
     )
     place.write(container)
     gate = make_gate(place)
@@ -223,9 +223,9 @@ def warn_of_left_out(configuration: Configuration, settings: ProcessSettings, lo
         )
 
 
-def chosen_force(arguments: Arguments, configuration: Configuration) -> str:
+def chosen_force(arguments: Arguments, annotations: dict[str, str]) -> str:
     """Return how root is emulated.  Raises UsageError."""
-    force = arguments.value("force") or configuration.annotations.get(FORCE_ANNOTATION) or "none"
+    force = arguments.value("force") or annotations.get(FORCE_ANNOTATION) or "none"
     if force not in FORCES:
         raise UsageError(f"unknown emulation of root: {force}", f"--force={'|'.join(FORCES)}")
     return force

@@ -15,6 +15,10 @@ from sundog.kernel.modes import S_IFLNK, S_IFMT
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
+RUN_DIRECTORY = b"run"  # in the storage directory: see ``state.place``
+RUNTIME_VARIABLE = b"XDG_RUNTIME_DIR"
+RUNTIME_NAME = b"sundog"  # in the directory that the variable names
+OTHER_STORAGE_HINT = "choose another storage directory: --storage DIR or CH_IMAGE_STORAGE=DIR"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
