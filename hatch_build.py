@@ -1,7 +1,7 @@
 """The wheel's build hook: make the files of the wheel that the checkout lacks.
 
-The hook joins the modules of ``ch-run`` into modules of ``sundog/launcher``. It makes manual pages
-and completion of all commands. It compiles ``ch-run`` if there is a C compiler. An editable
+The hook joins the modules of ``ch-run`` into modules of ``sundog/launcher``. It makes manual
+pages and completion of all commands. It compiles ``ch-run`` if there is a C compiler. An editable
 installation needs none of these files.
 """
 
@@ -18,11 +18,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # The script that starts Python. Without a compiler it is ch-run; the compiled ch-run executes it.
 STUB = "packaging/ch-run"
 STUB_BELOW_SHARE = "share/sundog/ch-run"
-# The commands whose manual pages are made from their documents.
 
 
 class WheelHook(BuildHookInterface[Any]):
-    """Add the files to the wheel; pyproject.toml adds ``ch-image`` and ``ch-convert``."""
+    """Add the files to the wheel; pyproject.toml adds the commands in Python."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make the files and tell hatchling their places in the wheel."""

@@ -72,8 +72,8 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# The joined modules by their names in ``sundog.launcher``: the first, its additions, and a program
-# of its own.
+# The joined modules by their names in ``sundog.launcher``: the first, its additions, and programs
+# of their own.
 FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()", is_addition=False),

@@ -312,7 +312,7 @@ def runner(name: str, storage: Path) -> Runner:
     return run
 
 
-# tests/store and tests/layer test both drivers on both Pythons, so that the tests above them need
+# The tests of store and layer test both drivers on both Pythons, so that the tests above them need
 # not.
 @pytest.fixture(params=["overlay", pytest.param("copy", marks=pytest.mark.slow)])
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:

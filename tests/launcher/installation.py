@@ -23,7 +23,7 @@ from sundog.launcher.accounts import STORAGE_MARK, find_accounts, remember_accou
 from sundog.launcher.messages import Messages
 
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
-JOINED = Path("sundog", "launcher", "ch_run.py")
+JOINED = Path("sundog/launcher/ch_run.py")
 NOTIFY, JOIN = "ch_run_notify", "ch_run_join"  # in the same directory
 STUB = Path("share", "sundog", "ch-run")  # below the prefix, if the start is compiled
 
@@ -51,7 +51,7 @@ def joined_text(name: str = JOINED.stem) -> str:
 
 def joined_module(name: str) -> str:
     """Return the text of a joined module: that of the wheel under test, if there is one."""
-    built = Path(sundog.__file__).with_name("launcher") / f"{name}.py"
+    built = Path(sundog.__file__).parents[1] / JOINED.with_stem(name)
     return built.read_text() if built.exists() else joined_text(name)
 
 
