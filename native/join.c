@@ -42,9 +42,7 @@ static void check_keeper(long connection, uint32_t uid)
     must(status_of(AT_FDCWD, path, 0, &other), path);
     must(status_of(AT_FDCWD, "/proc/self/ns/user", 0, &own), "ns/user");
     must(CALL(pidfd_send_signal, pidfd, 0), "a keeper that has ended"); /* path was about it */
-    if (peer.uid != uid || own.inode != other.inode || own.device[0] != other.device[0]
-        || own.device[1] != other.device[1])
-        decline("a keeper of somebody else");
+    if (peer.uid != uid || !is_same(&own, &other)) decline("a keeper of somebody else");
     CALL(close, pidfd);
 }
 

@@ -37,9 +37,14 @@ static void find_one_file(struct image *image, const struct options *options)
 /* Add the interpreter beside this program, or that of ch-image, and its arguments. */
 static void make_command(void)
 {
-    struct status status;
-    char *directory = allocate(PATH_LIMIT);
+    struct status status, own;
+    char *directory = allocate(PATH_LIMIT), *path = allocate(PATH_LIMIT);
     must(find_own_directory(directory), "/proc/self/exe");
+    /* In a container, by a link to /proc/self/exe, the path would lead to an image's program. */
+    must(CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT - 1), "/proc/self/exe");
+    must(status_of(AT_FDCWD, path, 0, &status), path);
+    must(status_of(AT_FDCWD, "/proc/self/exe", 0, &own), path);
+    if (!is_same(&status, &own)) decline("a program of another root");
     const char *interpreter = JOINED(directory, "python3");
     if (CALL(faccessat, AT_FDCWD, interpreter, X_OK)) {
         long script = open_at(AT_FDCWD, JOINED(directory, "ch-image"), READ);

@@ -75,7 +75,7 @@ static char **read_option(struct options *options, char **word)
 /* Read the words of the command line.  Options may follow operands; "--" ends the options. */
 static void read_options(struct options *options, char **words, size_t count)
 {
-    options->operands = allocate((count + 1) * sizeof(char *));
+    options->operands = (char **)allocate((count + 3) * sizeof(char *)) + 2; /* for the last step */
     options->binds = allocate((count + 1) * sizeof(struct bind));
     options->expand = options->passwd = 1;
     char **operand = options->operands;

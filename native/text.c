@@ -133,6 +133,11 @@ static long status_of(long fd, const char *path, int flags, struct status *statu
 
 static int is_type(const struct status *found, int type) { return (found->mode & S_IFMT) == type; }
 
+static int is_same(const struct status *a, const struct status *b)
+{
+    return a->inode == b->inode && a->device[0] == b->device[0] && a->device[1] == b->device[1];
+}
+
 /* Write a text by one write(2), and close the file. */
 static void write_all(long fd, const char *text)
 {

@@ -8,6 +8,7 @@ import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 # The constants that the C takes from each module.
 CONSTANTS = {
@@ -31,7 +32,11 @@ CONSTANTS = {
     "sundog.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.record.stack": ("STACK_MAGIC",),
     "sundog.container.enter": ("SCRATCH_SIZE",),
-    "sundog.container.execute": ("DEFAULT_PATH",),
+    "sundog.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
+    "sundog.kernel.files": (
+        *("F_ADD_SEALS", "F_SEAL_GROW", "F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_WRITE"),
+        *("MFD_ALLOW_SEALING", "MFD_CLOEXEC", "MFD_EXEC"),
+    ),
     "sundog.emulation.terminal": ("LEGACY_TIOCSTI",),
     "sundog.errors": ("EXIT_EXEC", "EXIT_RUN"),
     "sundog.launcher.accounts": (
@@ -55,8 +60,8 @@ CONSTANTS = {
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
 ERRNOS = (
-    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "ENODEV", "ENOENT"),
-    *("ENOTDIR", "ESTALE", "ETIMEDOUT"),
+    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "EINVAL", "ENODEV"),
+    *("ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT"),
 )
 
 # The constants that no module has: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h,
@@ -120,6 +125,7 @@ NUMBERS = {
     "close":         (    3,     57,      6,     6),
     "connect":       (   42,    203,    328,   362),
     "execve":        (   59,    221,     11,    11),
+    "execveat":      (  322,    281,    362,   354),
     "exit":          (   60,     93,      1,     1),
     "faccessat":     (  269,     48,    298,   300),
     "faccessat2":    (  439,    439,    439,   439),
@@ -138,6 +144,7 @@ NUMBERS = {
     "getppid":       (  110,    173,     64,    64),
     "getsockopt":    (   55,    209,    340,   365),
     "kexec_load":    (  246,    104,    268,   277),
+    "memfd_create":  (  319,    279,    360,   350),
     "mkdirat":       (  258,     34,    287,   289),
     "mount":         (  165,     40,     21,    21),
     "mount_setattr": (  442,    442,    442,   442),
@@ -176,6 +183,8 @@ USUAL_PEER_CREDENTIALS = 17
 OPEN_FLAGS = {"aarch64": (0o40000, 0o100000), "ppc64le": (0o40000, 0o100000)}
 USUAL_OPEN_FLAGS = (0o200000, 0o400000)
 
+BIG_ENDIAN = ("s390x",)
+
 # The compiler's macro for each machine; the keys are the names of uname(2).
 MACROS = {
     "x86_64": "__x86_64__",
@@ -197,6 +206,7 @@ def header(source: Path) -> str:
 
 def lines() -> list[str]:
     """Return the lines of the header."""
+    from sundog.container.last_step import last_step  # noqa: PLC0415
     from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
     from sundog.fuse.messages import READY  # noqa: PLC0415
@@ -229,6 +239,8 @@ def lines() -> list[str]:
         credentials = PEER_CREDENTIALS.get(machine, USUAL_PEER_CREDENTIALS)
         text.append(define("SO_PEERCRED", credentials))
         text += [define(f"NR_{call}", row[COLUMNS[machine]]) for call, row in NUMBERS.items()]
+        order: Literal["little", "big"] = "big" if machine in BIG_ENDIAN else "little"
+        text.append(define("LAST_STEP", last_step(machine, order)))
         text.append(
             f"#define FAKE_ROOT {instructions(fake_root_program(native=native_abi(machine)))}"
         )

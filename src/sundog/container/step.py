@@ -37,7 +37,7 @@ from sundog.container.step_plan import FreshProc, Step, ignore, step_plan
 from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.keys import forbid_keys
-from sundog.errors import KernelError, PidNamespaceRefused, SundogError
+from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
 from sundog.kernel.files import STDIN_FILENO
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
@@ -321,11 +321,18 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     environment = Environment.of(step.env)
-    failure = execute(step.argv, environment)
+
+    def told(failure: OSError) -> str:
+        return f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}"
+
+    def report(failure: OSError) -> bytes:
+        return bytes([EXIT_EXEC]) + f"error: {told(failure)}\n".encode()
+
+    failure = execute(step.argv, environment, report)
     hint = failure_hint(failure, step.argv[0], environment)
     if failure.errno == errno.ENOENT and step.argv[0] == SCRIPT_SHELL:
         hint = hint or "the image has no shell; copy one into it, or write RUN as a JSON array"
-    raise SundogError(f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", hint)
+    raise SundogError(told(failure), hint)
 
 
 def make_working_directory(path: bytes) -> None:

@@ -93,16 +93,22 @@ def run_line(
     supervision = HostSupervision(ledger, real_owners, uid, gid)
     command = line.command or [environment.get(b"SHELL") or DEFAULT_SHELL]
 
+    def told(failure: OSError) -> "tuple[str, str]":
+        hint = failure_hint(failure, command[0], environment)
+        text = f"can't execute {printable(command[0])}: {failure.strerror}"
+        return text, hint.replace("the container's $PATH", "$PATH")
+
+    def report(failure: OSError) -> bytes:
+        return bytes([statuses.of_execve(failure.errno or 0)]) + messages.error_lines(
+            *told(failure)
+        )
+
     def become(install: "Callable[[], None] | None") -> int:
         set_no_new_privs()
         if install is not None:
             install()
-        failure = execute(command, environment)
-        hint = failure_hint(failure, command[0], environment)
-        messages.error(
-            f"can't execute {printable(command[0])}: {failure.strerror}",
-            hint.replace("the container's $PATH", "$PATH"),
-        )
+        failure = execute(command, environment, report)
+        messages.error(*told(failure))
         return statuses.of_execve(failure.errno or 0)
 
     return PreparedAttendant(supervision, state_file, b"", messages).attend(None, become)

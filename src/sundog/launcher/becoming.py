@@ -92,11 +92,17 @@ def become(
         except KernelError as error:  # a kernel without filters can still run the command
             messages.verbose(f"programs can type into terminals: {error.message}")
     silence(messages.verbosity)
-    failure = execute(command, environment)
-    messages.error(
-        f"can't execve(2): {printable(command[0])}: {failure.strerror}",
-        failure_hint(failure, command[0], environment),
-    )
+
+    def told(failure: OSError) -> "tuple[str, str]":
+        text = f"can't execve(2): {printable(command[0])}: {failure.strerror}"
+        return text, failure_hint(failure, command[0], environment)
+
+    def report(failure: OSError) -> bytes:
+        status = statuses.of_execve(failure.errno or 0)
+        return bytes([status]) + messages.error_lines(*told(failure))
+
+    failure = execute(command, environment, report)
+    messages.error(*told(failure))
     messages.reprint_warnings()
     return statuses.of_execve(failure.errno or 0)
 

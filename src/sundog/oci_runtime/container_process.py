@@ -47,8 +47,8 @@ from sundog.oci_runtime.process import (
     EXIT_NOT_FOUND,
     apply_limits,
     become,
+    check_program,
     enter_directory,
-    find_program,
     with_home,
 )
 
@@ -192,7 +192,7 @@ def be_first(
             console.send(making.console)
             console.take()
         enter_directory(settings.cwd)
-        find_program(settings)
+        check_program(settings)
         environment = [*with_home(settings), *making.environment]
         if making.environment:  # sd_listen_fds(3)
             environment.append(b"LISTEN_PID=%d" % os.getpid())

@@ -41,8 +41,8 @@ from sundog.oci_runtime.process import (
     EXIT_NOT_EXECUTABLE,
     apply_limits,
     become,
+    check_program,
     enter_directory,
-    find_program,
     with_home,
 )
 from sundog.oci_runtime.specification import (
@@ -251,7 +251,7 @@ def enter_and_become(joining: Joining, link: Link) -> int:
             console.send(joining.console)
             console.take()
         enter_directory(settings.cwd)
-        find_program(settings)
+        check_program(settings)
         kept = (*joining.kept, link.fileno())
         environment = with_home(settings)
         link.fail(become(settings, environment, kept, force=joining.force, typing=typing))
