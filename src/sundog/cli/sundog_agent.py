@@ -49,7 +49,7 @@ def agent(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as a
 
 def _listen(line: Line) -> int:
     from sundog.agent.agent import Agent  # noqa: PLC0415 - the help needs none of this
-    from sundog.agent.entrance import detached_proc  # noqa: PLC0415
+    from sundog.agent.entrance import Detacher  # noqa: PLC0415
     from sundog.agent.listening import listening  # noqa: PLC0415
     from sundog.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415
     from sundog.kernel.process import set_dumpable  # noqa: PLC0415
@@ -59,7 +59,8 @@ def _listen(line: Line) -> int:
         raise SundogError(f"no supervisor can work here: {reason}", "see docs/notify.md, Limits")
     path = _socket(line, make=True)
     report = new_report()
-    proc = detached_proc()
+    with Detacher() as detacher:
+        proc = detacher.open(b"/proc")
     set_dumpable(False)
     with listening(path) as ours:
         Agent(ours, proc, report).run(once=line.is_set("once"))

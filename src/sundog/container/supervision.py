@@ -78,6 +78,8 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
         return mounted.owners
     layers = opened_layers(mounted.layers)
     merged = merged_manifest([(layer.tree, layer.manifest) for layer in layers])
+    for layer in layers:
+        os.close(layer.tree)
     if not mounted.path:
         return merged
     inside = mounted.path + b"/"

@@ -34,7 +34,13 @@ from sundog.container.members import kill_members
 from sundog.container.membership import ERROR, HINT, VERBOSE, WARNING, Membership
 from sundog.container.own_records import OwnRecords
 from sundog.container.paths import exists
-from sundog.container.supervision import Emulation, Supervised, Supervision, install_in_group
+from sundog.container.supervision import (
+    Emulation,
+    Supervised,
+    Supervision,
+    install_in_group,
+    rootless,
+)
 from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags
@@ -121,14 +127,14 @@ class Attendant:
             path = root.directory
             changes = path if self._writes else None
             if self._writes:
-                records = OwnRecords(path)
+                records = OwnRecords(path, rootless(path))
             owners = path + b"/ch/owners"
             layers = [LayerPath(path, owners)] if exists(owners) else []
             stable = stable and changes is None
             emulation = Emulation(layers, changes, is_stable=stable, strict=strict)
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
-            upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
+            upper = rootless(b"/proc/self/fd/%d/upper" % plan.scratch)
         return emulation.open().merge(upper), records
 
 
