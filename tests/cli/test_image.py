@@ -75,8 +75,9 @@ def test_help_of_a_subcommand(run_ch_image: Runner) -> None:
         ),
         (["build", "--force-cmd=x", "."], "error: --force-cmd: at least one ARG is needed"),
         (["build", "/nowhere"], "error: context must be a directory: /nowhere"),
-        (["build", "-b", ":/x", "."], "error: --bind: :/x: a path is missing or relative"),
-        (["build", "-b", "/x:y", "."], "error: --bind: /x:y: a path is missing or relative"),
+        (["build", "-b", ":/x", "."], "error: --bind: no source provided"),
+        (["build", "-b", "/x:y", "."], "error: --bind: destination must be absolute"),
+        (["build", "-b", "/x:ro", "."], "error: --bind: destination must be absolute"),
         (["build", "--build-arg", "=x", "."], "error: --build-arg: =x: no name"),
     ],
 )

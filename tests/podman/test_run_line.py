@@ -158,8 +158,8 @@ def test_users(words: list[str], options: list[str], emulated: bool) -> None:
     ],
 )
 def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
-    expected = bind and bind.format(tmp_path)
-    assert volume(text.format(tmp_path)) == expected
+    found = volume(text.format(tmp_path))
+    assert (found and found.bind()) == (bind and bind.format(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,32 @@ def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
         ("type=bind,source={0},target=/x,readonly", "{0}:/x:ro"),
         ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "{0}:/x:ro"),
         ("type=bind,src={0},dst=/x,ro=false", "{0}:/x"),
+        ('"type=bind","src={0}","dst=/a,b",bind-nonrecursive=0,consistency=cached', "{0}:/a,b"),
         ("type=tmpfs,dst=/x", None),
         ("dst=/x", None),
     ],
 )
 def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
-    assert mount(text.format(tmp_path)) == (bind and bind.format(tmp_path))
+    found = mount(text.format(tmp_path))
+    assert (found and found.bind()) == (bind and bind.format(tmp_path))
+
+
+# Go's strconv.ParseBool, and what is neither.
+TRUE_WORDS = ("1", "t", "T", "TRUE", "true", "True")
+FALSE_WORDS = ("0", "f", "F", "FALSE", "false", "False")
+
+
+@pytest.mark.parametrize("name", ["ro", "readonly", "rw"])
+def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
+    """Each spelling of a Boolean counts, and no other word does."""
+    start = f"type=bind,src={tmp_path},dst=/x"
+    for word in (None, *TRUE_WORDS, *FALSE_WORDS):
+        found = mount(f"{start},{name}" if word is None else f"{start},{name}={word}")
+        assert found is not None
+        assert found.writable == ((name == "rw") != (word in FALSE_WORDS)), word
+    for word in ("", "tRUE", "yes", "on", "2", " true"):
+        with pytest.raises(UsageError, match="neither true nor false"):
+            mount(f"{start},{name}={word}")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +209,17 @@ def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
         (["--mount", "type=bind,dst=/x", "i"], "it needs one src", "type=bind"),
         (["--mount", "type=volume,src=a,dst=/x", "i"], "no mount of type volume", "type=bind"),
         (["--mount", "type=bind,src=/tmp", "i"], "it needs one dst", "type=bind"),
+        (["--mount", "type=bind,src=/,dst=/x,size=1", "i"], "no such field here: size", "type="),
+        (["--mount", "type=bind,src=/,dst=/x,RO", "i"], "no such field here: RO", "type="),
+        (["--mount", "type=bind,src=/,dst=/x,dst=/y", "i"], "target is given twice", "type="),
+        (["--mount", "type=bind,src=/,dst=/x,ro,rw", "i"], "ro or rw is given twice", "one of"),
+        (
+            ["--mount", "type=bind,src=/,dst=/x,bind-nonrecursive", "i"],
+            "not possible here: bind-nonrecursive",
+            "type=bind",
+        ),
+        (["--mount", "type=volume,dst=/x,ro", "i"], "an empty directory, and read-only", "ro"),
+        (["-v", "/tmp:/x:ro,rw", "i"], "ro or rw is given twice", "one of"),
         (["-w", "x", "i"], "--workdir x: not an absolute path", "one of the container"),
         (["--read-only", "--tmpfs", "/run", "i"], "not possible with --read-only", "/tmp"),
         (["--userns", "auto:size=1", "i"], "--userns auto:size=1: no such mode", "keep-id"),

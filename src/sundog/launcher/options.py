@@ -9,10 +9,10 @@ Floor 0.  Values are bytes.
 """
 
 from sundog import __version__
+from sundog.container.bind_option import parse_bind
 from sundog.container.paths import absolute
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
-from sundog.launcher.bind_option import parse_bind
 from sundog.launcher.environment import (
     EnvironmentChange,
     SetFromImage,

@@ -16,6 +16,7 @@ from sundog.podman.options import (
     unless,
     valued,
 )
+from sundog.podman.volumes import build_volume
 
 _LAYERS = "each instruction is a layer, and is cached"
 _JOB = "the batch system decides that"
@@ -27,8 +28,8 @@ def _arch(value: str) -> list[str]:
 
 
 def _bind(value: str) -> list[str]:
-    """Return -v ``SRC:DST:MODES`` as --bind ``SRC:DST``."""
-    return [f"--bind={':'.join(value.split(':')[:2])}"]
+    """Return -v ``SRC:DST:MODES`` as --bind ``SRC:DST[:ro]``."""
+    return [f"--bind={build_volume(value).bind()}"]
 
 
 HELP = Option("--help -h", "", TAKEN, "print this help and exit")
@@ -66,7 +67,7 @@ BUILD = (
     Option("--metadata-file", "FILE", TAKEN, "describe the result", to=valued("--metadata-file")),
     Option("--no-cache", "", TAKEN, "do not use the build cache", to=flag("--no-cache")),
     Option("--pull", "[POLICY]", TAKEN, "ask the registry for a newer base"),
-    Option("--volume -v", "SRC:DST", TAKEN, "show SRC to RUN", to=_bind),
+    Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show SRC to RUN", to=_bind),
     Option("--force", "MODE", TAKEN, "emulation of root; not podman's", to=valued("--force")),
     Option("--check", "", TAKEN, "check the Dockerfile, build nothing", to=flag("--check")),
     _PLATFORM,

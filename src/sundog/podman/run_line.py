@@ -120,7 +120,8 @@ def run_line(
         arguments.append("--write-fake")
     binds = [volume(text) for text in line.all("volume")]
     binds += [mount(text) for text in line.all("mount")]
-    arguments += [f"--bind={bind}" for bind in binds if bind is not None]
+    shown = [bind for bind in binds if bind is not None]
+    arguments += [f"--bind={bind.bind()}" for bind in shown]
     for text in line.all("tmpfs"):
         if tmpfs(text) != "/tmp" and read_only:
             raise UsageError(
@@ -130,8 +131,7 @@ def run_line(
     workdir = _workdir(line) or facts.workdir
     if workdir:
         arguments.append(f"--cd={workdir}")
-    targets = [bind.split(":")[1] for bind in binds if bind is not None]
-    home = None if user.emulated else _home(caller, targets)
+    home = None if user.emulated else _home(caller, [bind.target for bind in shown])
     passed = variables.passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
