@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.oci.platform import Platform
 from tests.conftest import Completed, command, run_program
 from tests.pull.conftest import flavours, no_logins, tls
 
@@ -269,6 +270,18 @@ def test_secrets_are_not_on_the_command_line(sundog: Place, tmp_path: Path) -> N
         assert "ch-run" in line
         assert "secret1" not in line
         process.communicate("\n")
+
+
+def test_another_platform_is_not_run_in_place_of_the_wanted_one(sundog: Place) -> None:
+    host = Platform.of_host()
+    assert sundog("run", "--platform", str(host), "busybox", "echo", "ran").stdout == "ran\n"
+    assert sundog("run", "--arch", host.architecture, "busybox", "echo", "ran").stdout == "ran\n"
+    for words in (["--platform", "linux/s390x"], ["--arch", "linux/s390x"]):
+        refused(
+            sundog("run", *words, "busybox", "echo", "ran", check=False),
+            f"error: --platform linux/s390x: busybox in storage is for {host}",
+            "hint: sundog pull --platform linux/s390x busybox fetches the other one in its place",
+        )
 
 
 def test_terminal(sundog: Place) -> None:

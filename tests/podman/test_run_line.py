@@ -53,7 +53,11 @@ def translated(*words: str, facts: ImageFacts = FACTS) -> list[str]:
     return started(*words, facts=facts).arguments
 
 
-FILES = {"vars": "# no\n\nX=1\n  Y='2'\nA\nNOTHERE\n"}
+FILES = {
+    "vars": "# no\n\nX=1\n  Y='2'\nA\nNOTHERE\n",
+    "lines": "X=1\f2\r\nY=3\rZ=4\v\x1c\x85\u2028\u20295\n\t# no\n \t\r\nW= \t\nV=6\r\r",
+    "no name": "X=1\r\n=2",
+}
 
 
 def command(arguments: list[str]) -> list[str]:
@@ -305,6 +309,18 @@ def test_variables() -> None:
     after = start.arguments[start.arguments.index("--set-env") + 1 : start.arguments.index("img")]
     assert after == ["--env=X", "--env=Y", "--env=A", "--env=AB"]
     assert added(start) == {"X": "3", "Y": "'2'", "A": "a's", "AB": "2"}
+
+
+def test_lines_of_variables() -> None:
+    """Only a newline ends a line, as in podman: podman create --env-file, podman inspect."""
+    assert added(started("--env-file", "lines", "img")) == {
+        "X": "1\f2",
+        "Y": "3\rZ=4\v\x1c\x85\u2028\u20295",
+        "W": " \t",
+        "V": "6\r",
+    }
+    with pytest.raises(UsageError, match="no name:2: not a variable: =2"):
+        started("--env-file", "no name", "img")
 
 
 def test_variables_of_the_host() -> None:

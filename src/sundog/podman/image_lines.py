@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_REGISTRY = "docker.io"
 _STDIN = "-"
+_PATTERN_CHARACTERS = frozenset("*?[")  # of ch-image; podman's rmi takes names only
 # Names for Dockerfile, in podman's order.
 _DOCKERFILES = ("Containerfile", "Dockerfile")
 _SAVE_FORMATS = {"docker-archive": "docker-archive", "oci-archive": "oci-archive"}
@@ -106,6 +107,9 @@ def _remove(line: Line) -> list[Words]:
         return [["delete", "--", "*"]]
     if not line.operands:
         raise UsageError("rmi: no image", "sundog rmi IMAGE…, or sundog rmi --all")
+    for name in line.operands:
+        if not _PATTERN_CHARACTERS.isdisjoint(name):
+            raise UsageError(f"rmi: not the name of an image: {name}", "ch-image delete 'PATTERN'")
     return [["delete", "--", *map(image_operand, line.operands)]]
 
 
