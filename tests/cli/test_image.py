@@ -111,6 +111,11 @@ def test_import_list_delete(run_ch_image: Runner, busybox_tar: Path) -> None:
         "bb             ",
         "example.com/a:3",
     ]
+    assert run_ch_image("list", "-l", "bb").stdout.split(" | ")[0] == "bb"
+    for words in (["-l"], ["--format=json"], ["bb"]):
+        done = run_ch_image("list", "-u", *words, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: --undeletable: it lists the names of all\nhint: ")
     done = run_ch_image("delete", "a:*", "docker.io/library/bb")
     assert done.stderr == "deleting image: a:1\ndeleting image: a:2\ndeleting image: bb\n"
     assert run_ch_image("list").stdout == "example.com/a:3\n"

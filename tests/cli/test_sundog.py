@@ -284,6 +284,25 @@ def test_another_platform_is_not_run_in_place_of_the_wanted_one(sundog: Place) -
         )
 
 
+def test_tmpfs(sundog: Place) -> None:
+    """--tmpfs is an empty directory, also with --read-only and where the image has none."""
+    words = ["--read-only", "--tmpfs", "/etc", "--tmpfs=/new/dir:size=4k,mode=0750", "busybox"]
+    script = (
+        "ls -A /etc; echo x >/new/dir/x; stat -c %a /new/dir; head -c 9999 /dev/zero >/new/dir/y"
+    )
+    done = sundog("run", *words, "sh", "-c", script, check=False)
+    assert (done.returncode, done.stdout) == (1, "750\n")
+
+
+def test_operands_that_a_subcommand_does_not_take(sundog: Place) -> None:
+    for name in ("version", "info", "doctor"):
+        refused(
+            sundog(name, "it", check=False),
+            f"error: {name}: unexpected argument: it",
+            f"hint: sundog {name}",
+        )
+
+
 def test_terminal(sundog: Place) -> None:
     """With -it, the command has the caller's terminal, and $TERM."""
     control, terminal = pty.openpty()

@@ -30,7 +30,7 @@ from sundog.podman.run_options import EXEC, RUN
 from sundog.podman.statuses import PODMAN_STATUSES
 from sundog.podman.users import who
 from sundog.podman.variables import MPI_STARTS, passed_environment, steers
-from sundog.podman.volumes import mount, volume
+from sundog.podman.volumes import Volume, mount, volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,33 +154,38 @@ def test_users(words: list[str], options: list[str], emulated: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "bind"),
     [
-        ("{0}:/x", "{0}:/x"),
-        ("{0}:/x:ro", "{0}:/x:ro"),
-        ("{0}:/x/:Z,ro", "{0}:/x:ro"),
-        ("{0}/./:/x:rw,z", "{0}:/x"),
+        ("{0}:/x", "--bind={0}:/x"),
+        ("{0}:/x:ro", "--bind={0}:/x:ro"),
+        ("{0}:/x/:Z,ro", "--bind={0}:/x:ro"),
+        ("{0}/./:/x:rw,z", "--bind={0}:/x"),
         ("/x", None),
     ],
 )
 def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
     found = volume(text.format(tmp_path))
-    assert (found and found.bind()) == (bind and bind.format(tmp_path))
+    assert (found and found.word()) == (bind and bind.format(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("text", "bind"),
     [
-        ("type=bind,src={0},dst=/x", "{0}:/x"),
-        ("type=bind,source={0},target=/x,readonly", "{0}:/x:ro"),
-        ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "{0}:/x:ro"),
-        ("type=bind,src={0},dst=/x,ro=false", "{0}:/x"),
-        ('"type=bind","src={0}","dst=/a,b",bind-nonrecursive=0,consistency=cached', "{0}:/a,b"),
-        ("type=tmpfs,dst=/x", None),
+        ("type=bind,src={0},dst=/x", "--bind={0}:/x"),
+        ("type=bind,source={0},target=/x,readonly", "--bind={0}:/x:ro"),
+        ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "--bind={0}:/x:ro"),
+        ("type=bind,src={0},dst=/x,ro=false", "--bind={0}:/x"),
+        (
+            '"type=bind","src={0}","dst=/a,b",bind-nonrecursive=0,consistency=cached',
+            "--bind={0}:/a,b",
+        ),
+        ("type=tmpfs,dst=/x", "--tmpfs=/x"),
+        ("type=tmpfs,dst=/x,tmpfs-size=64m,tmpfs-mode=0700,rw", "--tmpfs=/x:size=64m,mode=0700"),
+        ("type=volume,dst=/x", None),
         ("dst=/x", None),
     ],
 )
 def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
     found = mount(text.format(tmp_path))
-    assert (found and found.bind()) == (bind and bind.format(tmp_path))
+    assert (found and found.word()) == (bind and bind.format(tmp_path))
 
 
 # Go's strconv.ParseBool, and what is neither.
@@ -194,7 +199,7 @@ def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
     start = f"type=bind,src={tmp_path},dst=/x"
     for word in (None, *TRUE_WORDS, *FALSE_WORDS):
         found = mount(f"{start},{name}" if word is None else f"{start},{name}={word}")
-        assert found is not None
+        assert isinstance(found, Volume)
         assert found.writable == ((name == "rw") != (word in FALSE_WORDS)), word
     for word in ("", "tRUE", "yes", "on", "2", " true"):
         with pytest.raises(UsageError, match="neither true nor false"):
@@ -225,7 +230,13 @@ def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
         (["--mount", "type=volume,dst=/x,ro", "i"], "an empty directory, and read-only", "ro"),
         (["-v", "/tmp:/x:ro,rw", "i"], "ro or rw is given twice", "one of"),
         (["-w", "x", "i"], "--workdir x: not an absolute path", "one of the container"),
-        (["--read-only", "--tmpfs", "/run", "i"], "not possible with --read-only", "/tmp"),
+        (["--read-only", "-v", "/data", "i"], "not possible with --read-only", "--tmpfs DIR"),
+        (["--tmpfs", "run", "i"], "--tmpfs run: DIR must be absolute", "--tmpfs=/DIR"),
+        (["--tmpfs", "/run:ro", "i"], "--tmpfs /run:ro: not possible: ro", "--tmpfs=/DIR"),
+        (["--tmpfs", "/run:size=x", "i"], "not possible: size=x", "--tmpfs=/DIR"),
+        (["--tmpfs", "/run:mode=9", "i"], "not possible: mode=9", "--tmpfs=/DIR"),
+        (["--mount", "type=tmpfs,dst=/x,tmpfs-size=", "i"], "not possible: size=", "--tmpfs"),
+        (["--mount", "type=bind,src=/,dst=/x,tmpfs-size=1", "i"], "only type=tmpfs", "type="),
         (["--userns", "auto:size=1", "i"], "--userns auto:size=1: no such mode", "keep-id"),
         (["--userns", "keep-id:uid=x", "i"], "not uid=NUMBER or gid=NUMBER", "keep-id"),
         (["--force", "magic", "i"], "--force magic: no such mode", "notify, seccomp, none"),
@@ -236,6 +247,8 @@ def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
         (["--network", "none", "i"], "--network none: the container has", "--network host"),
         (["--restart", "always", "i"], "no daemon would start", "batch system"),
         (["-e", "=x", "i"], "-e: not a variable: =x", "NAME=VALUE"),
+        (["-a", "stdin", "i"], "-a stdin: output is always attached", "-i"),
+        (["--security-opt", "seccomp=f", "i"], "no filter", "leave it out"),
     ],
 )
 def test_mistakes(words: list[str], message: str, hint: str) -> None:
@@ -243,6 +256,12 @@ def test_mistakes(words: list[str], message: str, hint: str) -> None:
         translated(*words)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_tmpfs() -> None:
+    words = ["--tmpfs", "/run:rw,noexec,nosuid,size=65536k", "--tmpfs=/a", "--read-only", "img"]
+    arguments = translated(*words, facts=ImageFacts((), ["c"]))
+    assert {"--tmpfs=/run:rw,noexec,nosuid,size=65536k", "--tmpfs=/a"} <= set(arguments)
 
 
 def test_no_command() -> None:

@@ -12,6 +12,7 @@ from sundog.podman.options import (
     WARNED,
     Option,
     flag,
+    harmless_security,
     one_of,
     unless,
     valued,
@@ -29,7 +30,7 @@ def _arch(value: str) -> list[str]:
 
 def _bind(value: str) -> list[str]:
     """Return -v ``SRC:DST:MODES`` as --bind ``SRC:DST[:ro]``."""
-    return [f"--bind={build_volume(value).bind()}"]
+    return [build_volume(value).word()]
 
 
 HELP = Option("--help -h", "", TAKEN, "print this help and exit")
@@ -70,6 +71,8 @@ BUILD = (
     Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show SRC to RUN", to=_bind),
     Option("--force", "MODE", TAKEN, "emulation of root; not podman's", to=valued("--force")),
     Option("--check", "", TAKEN, "check the Dockerfile, build nothing", to=flag("--check")),
+    Option("--progress", "KIND", TAKEN, "auto, tty, plain, quiet or rawjson",
+           to=valued("--progress")),
     _PLATFORM,
     _ARCH,
     _QUIET,
@@ -84,10 +87,6 @@ BUILD = (
     Option("--format", "FORMAT", HELD, "images have no format until they leave"),
     Option("--isolation", "TYPE", HELD, "there is only one kind of isolation"),
     Option("--jobs", "NUMBER", HELD, "stages run one by one"),
-    Option("--progress", "TYPE", HELD, "sundog shows progress in its own way"),
-    Option("--provenance", "[TYPE]", HELD, "no attestation is made"),
-    Option("--sbom", "[TYPE]", HELD, "no attestation is made"),
-    Option("--security-opt", "OPTION", HELD, "RUN has no rights to take away"),
     Option("--shm-size", "SIZE", HELD, "/dev/shm is as large as memory"),
     Option("--squash", "", WARNED, _LAYERS),
     Option("--squash-all", "", WARNED, _LAYERS),
@@ -106,6 +105,12 @@ BUILD = (
     Option("--output -o", "TARGET", REFUSED, "the result is an image in storage",
            "sundog save, or ch-convert, afterwards"),
     Option("--push", "", REFUSED, "the result is an image in storage", "sundog push afterwards"),
+    Option("--provenance", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
+           harmless=one_of("false")),
+    Option("--sbom", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
+           harmless=one_of("false")),
+    Option("--security-opt", "OPTION", REFUSED, "RUN has no other rights and filters than yours",
+           "leave it out", harmless=harmless_security),
     Option("--timestamp", "SECONDS", REFUSED, "a variable says that", "set $SOURCE_DATE_EPOCH"),
 )  # fmt: skip
 
@@ -113,17 +118,18 @@ PULL = (
     _PLATFORM,
     _ARCH,
     *_REGISTRY,
-    Option("--policy", "POLICY", HELD, "the registry is always asked"),
+    Option("--policy", "POLICY", REFUSED, "the registry is always asked", "leave it out",
+           harmless=one_of("always", "newer")),
     Option("--all-tags -a", "", REFUSED, "one tag is pulled at a time", "repeat sundog pull"),
     Option("--disable-content-trust", "", HELD, "contents are checked by their digests"),
-)
+)  # fmt: skip
 
 PUSH = (
     *_REGISTRY,
     Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",
            to=valued("--compression")),
     Option("--remove-signatures", "", HELD, "no signature is copied"),
-    Option("--format -f", "FORMAT", HELD, "the registry takes what it knows"),
+    Option("--format -f", "FORMAT", WARNED, "pulled images keep their format, others are OCI"),
     Option("--all-tags -a", "", REFUSED, "one tag is pushed at a time", "repeat sundog push"),
     Option("--digestfile", "FILE", REFUSED, "the digest is the last line", "sundog push … >FILE"),
     Option("--sign-by", "KEY", REFUSED, "nothing is signed here", "sign it with cosign afterwards"),
@@ -132,7 +138,7 @@ PUSH = (
 IMAGES = (
     Option("--all -a", "", HELD, "there are no hidden images"),
     Option("--quiet -q", "", TAKEN, "print IDs only"),
-    Option("--no-trunc", "", TAKEN, "print whole IDs"),
+    Option("--no-trunc", "", HELD, "nothing is cut"),
     Option("--noheading -n", "", TAKEN, "print no header"),
     Option("--format", "json|TEMPLATE", TAKEN, "JSON, or a line such as {{.Repository}}:{{.Tag}}"),
     Option("--digests", "", WARNED, "sundog inspect shows digests"),
@@ -167,6 +173,8 @@ LOAD = (
 )
 
 IMPORT = (
+    _PLATFORM,
+    _ARCH,
     Option("--message -m", "TEXT", WARNED, "no comment is kept"),
     Option("--change -c", "INSTRUCTION", REFUSED, "an import changes nothing",
            "sundog build, with a Dockerfile FROM the imported image"),

@@ -71,6 +71,15 @@ def one_of(*values: str) -> Callable[[str], bool]:
     return lambda value: value in values
 
 
+def harmless_security(value: str) -> bool:
+    """Tell whether a --security-opt asks for what is so in any case, or takes nothing away."""
+    name = value.replace(":", "=").partition("=")[0]
+    return name in ("label", "no-new-privileges", "systempaths", "unmask") or value in (
+        *("seccomp=unconfined", "seccomp:unconfined"),
+        *("apparmor=unconfined", "apparmor:unconfined"),
+    )
+
+
 def flag(word: str) -> Callable[[str], list[str]]:
     """Return what hands a Boolean over as the option ``word``."""
     return lambda value: [word] if value == TRUE else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import UsageError
+from sundog.errors import SundogError, UsageError
 from sundog.podman.options import one_of
 from sundog.spelling import BOOLEANS
 
@@ -33,6 +33,9 @@ _SPELLINGS = {
     "destination": "target",
     "readonly": "ro",
 }
+_TMPFS_FIELDS = {"tmpfs-mode": "mode", "tmpfs-size": "size"}
+# Options of --tmpfs that hold in any case, and that ch-run has not.
+_HELD_TMPFS = ("notmpcopyup", "private", "rprivate")
 # The fields of a --mount that change nothing here, with the values for which that is so.
 _HELD_FIELDS: dict[str, Callable[[str], bool]] = {
     "bind-nonrecursive": lambda value: BOOLEANS.get(value) is False,
@@ -58,10 +61,24 @@ class Volume:
         self.target = target
         self.writable = writable
 
-    def bind(self) -> str:
-        """Return the value for --bind of ``ch-run`` and of ``ch-image``."""
+    def word(self) -> str:
+        """Return the option of ``ch-run`` and of ``ch-image``."""
         # The compiled ch-run serves a bind without a mode.
-        return f"{self.source}:{self.target}{'' if self.writable else ':ro'}"
+        return f"--bind={self.source}:{self.target}{'' if self.writable else ':ro'}"
+
+
+class Tmpfs:
+    """An empty directory in memory: its path in the container, and options of tmpfs(5)."""
+
+    __slots__ = ("options", "target")
+
+    def __init__(self, target: str, options: list[str]) -> None:
+        self.target = target
+        self.options = options
+
+    def word(self) -> str:
+        """Return the option of ``ch-run``."""
+        return f"--tmpfs={':'.join(filter(None, (self.target, ','.join(self.options))))}"
 
 
 def volume(text: str) -> Volume | None:
@@ -99,47 +116,60 @@ def build_volume(text: str) -> Volume:
     return found
 
 
-def mount(text: str) -> Volume | None:
-    """Return the volume of --mount ``text``; None as ``volume``.  Raises UsageError."""
+def mount(text: str) -> Volume | Tmpfs | None:
+    """Return what --mount ``text`` shows; None as ``volume``.  Raises UsageError."""
     option = f"--mount {text}"
-    kind, source, target = "volume", "", ""
+    given: dict[str, str] = {}
     access: list[bool] = []
-    given: set[str] = set()
+    options: list[str] = []
     for name, value in _fields(text, option):
         if name in given:
             raise UsageError(f"{option}: {name} is given twice", _MOUNT_HINT)
-        given.add(name)
-        if name == "type" and value is not None:
-            kind = value
-        elif name == "source" and value is not None:
-            source = value
-        elif name == "target" and value is not None:
-            target = value
-        elif name in _WRITABLE:
+        given[name] = value or ""
+        if name in _WRITABLE:
             access.append(_WRITABLE[name] is _boolean(name, value, option))
-        elif name not in _HELD_FIELDS:
+        elif name in _TMPFS_FIELDS:
+            options.append(f"{_TMPFS_FIELDS[name]}={value}")
+        elif name in _HELD_FIELDS:
+            if not _HELD_FIELDS[name](value or "true"):
+                raise UsageError(f"{option}: not possible here: {name}={value}", _MOUNT_HINT)
+        elif name not in ("type", "source", "target"):
             raise UsageError(f"{option}: no such field here: {name}", _MOUNT_HINT)
-        elif not _HELD_FIELDS[name](value or "true"):
-            raise UsageError(f"{option}: not possible here: {name}={value or ''}", _MOUNT_HINT)
+    kind, source, target = (given.get(name, "") for name in ("type", "source", "target"))
     if not target:
         raise UsageError(f"{option}: it needs one dst", _MOUNT_HINT)
     _absolute(target, option, _MOUNT_HINT)
-    if kind in ("tmpfs", "volume") and not source:
+    if options and kind != "tmpfs":
+        raise UsageError(f"{option}: only type=tmpfs has a size and a mode", _MOUNT_HINT)
+    if kind in ("tmpfs", "volume", "") and not source:
         if False in access:
             raise UsageError(f"{option}: an empty directory, and read-only", "leave out ro")
-        return None
+        return _checked(Tmpfs(target, options), option) if kind == "tmpfs" else None
     if kind != "bind":
-        raise UsageError(f"{option}: no mount of type {kind} here", _MOUNT_HINT)
+        raise UsageError(f"{option}: no mount of type {kind or 'volume'} here", _MOUNT_HINT)
     if not source:
         raise UsageError(f"{option}: it needs one src", _MOUNT_HINT)
     return _bind(source, target, option, access)
 
 
-def tmpfs(text: str) -> str:
+def tmpfs(text: str) -> Tmpfs:
     """Return the directory of --tmpfs ``text``.  Raises UsageError."""
-    place = text.partition(":")[0]
-    _absolute(place, f"--tmpfs {text}", "write --tmpfs /DIR")
-    return place
+    target, _, options = text.partition(":")
+    kept = [word for word in options.split(",") if word and word not in _HELD_TMPFS]
+    return _checked(Tmpfs(target, kept), f"--tmpfs {text}")
+
+
+def _checked(found: Tmpfs, option: str) -> Tmpfs:
+    """Return ``found`` if ``ch-run`` takes it."""
+    from sundog.container.tmpfs_option import parse_tmpfs  # noqa: PLC0415 - seldom needed
+
+    try:
+        parse_tmpfs(os.fsencode(found.word().removeprefix("--tmpfs=")))
+    except SundogError as error:
+        raise UsageError(
+            f"{option}: {error.message.removeprefix('--tmpfs: ')}", error.hint
+        ) from error
+    return found
 
 
 def _fields(text: str, option: str) -> list[tuple[str, str | None]]:
