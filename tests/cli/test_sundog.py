@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.kernel.living_process import Process
+from sundog.oci.platform import Platform
 from tests.conftest import Completed, command, run_program
 from tests.pull.conftest import flavours, no_logins, tls
 
@@ -270,6 +271,37 @@ def test_secrets_are_not_on_the_command_line(sundog: Place, tmp_path: Path) -> N
         assert "ch-run" in line
         assert "secret1" not in line
         process.communicate("\n")
+
+
+def test_another_platform_is_not_run_in_place_of_the_wanted_one(sundog: Place) -> None:
+    host = Platform.of_host()
+    assert sundog("run", "--platform", str(host), "busybox", "echo", "ran").stdout == "ran\n"
+    assert sundog("run", "--arch", host.architecture, "busybox", "echo", "ran").stdout == "ran\n"
+    for words in (["--platform", "linux/s390x"], ["--arch", "linux/s390x"]):
+        refused(
+            sundog("run", *words, "busybox", "echo", "ran", check=False),
+            f"error: --platform linux/s390x: busybox in storage is for {host}",
+            "hint: sundog pull --platform linux/s390x busybox fetches the other one in its place",
+        )
+
+
+def test_tmpfs(sundog: Place) -> None:
+    """--tmpfs is an empty directory, also with --read-only and where the image has none."""
+    words = ["--read-only", "--tmpfs", "/etc", "--tmpfs=/new/dir:size=4k,mode=0750", "busybox"]
+    script = (
+        "ls -A /etc; echo x >/new/dir/x; stat -c %a /new/dir; head -c 9999 /dev/zero >/new/dir/y"
+    )
+    done = sundog("run", *words, "sh", "-c", script, check=False)
+    assert (done.returncode, done.stdout) == (1, "750\n")
+
+
+def test_operands_that_a_subcommand_does_not_take(sundog: Place) -> None:
+    for name in ("version", "info", "doctor"):
+        refused(
+            sundog(name, "it", check=False),
+            f"error: {name}: unexpected argument: it",
+            f"hint: sundog {name}",
+        )
 
 
 def test_terminal(sundog: Place) -> None:

@@ -15,7 +15,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-b",
         "--bind",
-        metavar="SRC[:DST]",
+        metavar="SRC[:DST[:ro]]",
         action="append",
         default=[],
         help="show SRC of the host at DST while RUN runs (default: the same path)",

@@ -9,7 +9,8 @@ from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
 from sundog.builder.run.inject import Hook
 from sundog.cdi.directories import cdi_directories
 from sundog.cli.build_defaults import default_force
-from sundog.errors import UsageError
+from sundog.container.bind_option import parse_bind
+from sundog.errors import SundogError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,14 +82,13 @@ def _force(arguments: ImageArguments, report: Report) -> Force:
     )
 
 
-def _bind(text: str) -> tuple[bytes, bytes]:
-    source, colon, destination = text.partition(":")
-    if not source or (colon and not destination.startswith("/")):
-        raise UsageError(
-            f"--bind: {text}: a path is missing or relative", "write --bind SRC[:/DST]"
-        )
-    path = os.path.abspath(source)
-    return os.fsencode(path), os.fsencode(destination or path)
+def _bind(text: str) -> tuple[bytes, bytes, bool]:
+    """Return --bind as ``parse_bind`` does; a source alone may be relative."""
+    given = os.path.abspath(text) if text and ":" not in text else text
+    try:
+        return parse_bind(os.fsencode(given))
+    except SundogError as error:
+        raise UsageError(error.message, error.hint) from error
 
 
 def _hidden_file() -> int:

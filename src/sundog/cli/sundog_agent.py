@@ -34,6 +34,8 @@ def agent(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as a
         raise UsageError(
             "sundog agent: --profile and --bundle exclude each other", "leave out one of them"
         )
+    if line.is_set("once") and (line.is_set("profile") or bundle is not None):
+        raise UsageError("sundog agent: --once is for listening", "leave it out")
     if line.is_set("profile"):
         return run_safely(lambda: _print_profile(line))
     if bundle is not None:

@@ -136,8 +136,9 @@ class OwnDevices(DetachedMount):
 class Step:
     """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
 
-    ``binds`` are pairs of a host path and a path in the container; missing paths are made for the
-    time of the step.  Further ``mounts`` come after them, in the order of ``arranged``.
+    ``binds`` are triples: a host path, a path in the container, whether the command can write
+    there.  Missing paths are made for the time of the step.  Further ``mounts`` come after them, in
+    the order of ``arranged``.
     ``offline`` gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and
     its family "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the
     command sees itself as ``identity``; None is root.  Its output arrives at the descriptors
@@ -174,7 +175,7 @@ class Step:
         *,
         seccomp: bool = False,
         fake_sync: bool = False,
-        binds: "Sequence[tuple[bytes, bytes]]" = (),
+        binds: "Sequence[tuple[bytes, bytes, bool]]" = (),
         mounts: "Sequence[DetachedMount]" = (),
         offline: bool = False,
         uid: int = 0,
@@ -214,7 +215,10 @@ def step_plan(step: "Step", *, own_pids: bool) -> Plan:
         Traceless(Bind(path, path, OPTIONAL, writable=False, covers_link=True))
         for path in NETWORK_FILES
     ]
-    operations += [Traceless(Bind(*bind, CREATED)) for bind in step.binds]
+    operations += [
+        Traceless(Bind(source, destination, CREATED, writable=is_writable))
+        for source, destination, is_writable in step.binds
+    ]
     operations += arranged(step.mounts, [devices])
     return Plan(step.root, operations, writable=True)
 

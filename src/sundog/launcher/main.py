@@ -223,6 +223,7 @@ def launch(
             files=files,
             # The host's MPI adds to the linker's cache of the devices, and covers it.
             drivers=[*(devices.mounts if devices else []), *(host.places if host else [])],
+            tmpfs=line.tmpfs,
         )
 
     typing = typing_is_possible()

@@ -9,10 +9,11 @@ Floor 0.  Values are bytes.
 """
 
 from sundog import __version__
+from sundog.container.bind_option import parse_bind
 from sundog.container.paths import absolute
+from sundog.container.tmpfs_option import parse_tmpfs
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
-from sundog.launcher.bind_option import parse_bind
 from sundog.launcher.environment import (
     EnvironmentChange,
     SetFromImage,
@@ -28,6 +29,10 @@ from sundog.launcher.help import ACCEPTED, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
 from sundog.launcher.option_scan import scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.container.operations import TmpfsMount
 
 OVERLAY_SIZE_DEFAULT = b"12%"
 
@@ -76,6 +81,7 @@ class CommandLine:
         "seccomp",
         "storage",
         "strict",
+        "tmpfs",
         "uid",
         "unsafe",
         "user",
@@ -87,6 +93,7 @@ class CommandLine:
         self.operands: list[bytes] = []
         self.binds: list[tuple[bytes, bytes, bool]] = []
         self.changes: list[EnvironmentChange] = []
+        self.tmpfs: list[TmpfsMount] = []
         self.devices: list[bytes] = []
         self.device_variables: SetVariables | None = None
         self.cdi_dirs: bytes | None = None
@@ -269,6 +276,10 @@ class CommandLine:
         if value == b"log-fail":
             raise SundogError("the program failed as it was asked to (--test=log-fail)")
         raise Finished(0)
+
+    def read_tmpfs(self, value: bytes) -> None:
+        """--tmpfs DIR[:OPTION,...]."""
+        self.tmpfs.append(parse_tmpfs(value))
 
     def read_uid(self, value: bytes) -> None:
         """-u, --uid UID."""

@@ -57,6 +57,7 @@ def build_plan(
     cray: bool = False,
     files: "FileServer | None" = None,
     drivers: "Sequence[Operation]" = (),
+    tmpfs: "Sequence[Operation]" = (),
 ) -> Plan:
     """Return the plan of mounts of one ``ch-run``.
 
@@ -68,6 +69,7 @@ def build_plan(
     cray        whether the machine is a Cray
     files       the server of those sources of ``binds`` that are one file, SquashFS or SIF
     drivers     the mounts of --device and of --host-mpi, before those of --bind
+    tmpfs       those of --tmpfs, before those of ``drivers`` and --bind
     """
     # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
@@ -84,14 +86,14 @@ def build_plan(
     operations.append(
         TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
     )
-    operations += places or []
+    operations += [*(places or []), *tmpfs]
     for mount in drivers:
-        if host_tmp is None and isinstance(mount, Bind):
-            mount.in_tmpfs = is_in_tmp(mount.destination, operations)
+        if isinstance(mount, Bind):
+            mount.in_tmpfs = is_in_tmpfs(mount.destination, operations)
         operations.append(mount)
     for source, destination, is_writable in binds:
         if files is None:
-            in_tmpfs = host_tmp is None and is_in_tmp(destination, operations)
+            in_tmpfs = is_in_tmpfs(destination, operations)
             operations.append(
                 Bind(source, destination, CREATED, writable=is_writable, in_tmpfs=in_tmpfs)
             )
@@ -100,9 +102,14 @@ def build_plan(
     return Plan(root, operations, writable=writable, overlay_size=overlay_size)
 
 
-def is_in_tmp(destination: bytes, operations: "list[Operation]") -> bool:
-    """Tell whether ``destination`` lies below /tmp, and below no other of the ``operations``."""
+def is_in_tmpfs(destination: bytes, operations: "list[Operation]") -> bool:
+    """Tell whether ``destination`` lies below a tmpfs, and below no mount of another kind."""
     names = components(destination)
-    above = [components(earlier.destination) for earlier in operations]
-    lies_below = [other for other in above if names[: len(other)] == other]
-    return len(names) > 1 and b".." not in names and lies_below == [[b"tmp"]]
+    is_found = False
+    for earlier in operations:
+        above = components(earlier.destination)
+        if names[: len(above)] == above:
+            is_found = isinstance(earlier, TmpfsMount) and len(above) < len(names)
+            if not is_found:
+                break
+    return is_found and b".." not in names

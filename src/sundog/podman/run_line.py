@@ -118,20 +118,22 @@ def run_line(
     read_only = line.is_set("read-only")
     if not read_only:
         arguments.append("--write-fake")
-    binds = [volume(text) for text in line.all("volume")]
-    binds += [mount(text) for text in line.all("mount")]
-    arguments += [f"--bind={bind}" for bind in binds if bind is not None]
-    for text in line.all("tmpfs"):
-        if tmpfs(text) != "/tmp" and read_only:
-            raise UsageError(
-                f"--tmpfs {text}: not possible with --read-only",
-                "leave out --read-only, or use /tmp",
-            )
+    mounts = [
+        *(volume(text) for text in line.all("volume")),
+        *(mount(text) for text in line.all("mount")),
+        *(tmpfs(text) for text in line.all("tmpfs")),
+    ]
+    if read_only and None in mounts:
+        raise UsageError(
+            "a volume without a directory of the host: not possible with --read-only",
+            "bind a directory, or write --tmpfs DIR",
+        )
+    shown = [found for found in mounts if found is not None]
+    arguments += [found.word() for found in shown]
     workdir = _workdir(line) or facts.workdir
     if workdir:
         arguments.append(f"--cd={workdir}")
-    targets = [bind.split(":")[1] for bind in binds if bind is not None]
-    home = None if user.emulated else _home(caller, targets)
+    home = None if user.emulated else _home(caller, [found.target for found in shown])
     passed = variables.passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )

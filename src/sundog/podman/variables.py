@@ -3,7 +3,9 @@
 The result are options of ``ch-run``, which obeys them in their order.  Values go by the environment
 of ``ch-run``, not by its command line, which all users of the machine can read.
 
-Specification: podman-run(1), "ENVIRONMENT", --env, --env-file, --env-host and --http-proxy.
+Specification: podman-run(1), "ENVIRONMENT", --env, --env-file, --env-host and --http-proxy.  Lines
+of --env-file are those of podman 5: a line ends at a newline, and has no carriage return before it
+and no leading blanks; all other characters count.
 """
 
 from __future__ import annotations
@@ -116,9 +118,10 @@ def chosen(line: Line, host: Mapping[str, str], read_file: Callable[[str], str])
     if line.is_set("env-host"):
         found |= {name: value for name, value in host.items() if name not in _HOSTS_OWN}
     for path in line.all("env-file"):
-        for number, text in enumerate(read_file(path).splitlines(), 1):
-            if text.strip() and not text.lstrip().startswith("#"):
-                found |= _variables(text.lstrip(), host, f"{path}:{number}")
+        for number, text in enumerate(read_file(path).split("\n"), 1):
+            definition = text.removesuffix("\r").lstrip(" \t")
+            if definition and not definition.startswith("#"):
+                found |= _variables(definition, host, f"{path}:{number}")
     for text in line.all("env"):
         found |= _variables(text, host, "-e")
     return found
@@ -146,4 +149,4 @@ def read_environment_file(path: str) -> str:
         raise SundogError(f"--env-file {path}: {error.strerror}") from error
     if len(data) > _FILE_LIMIT:
         raise SundogError(f"--env-file {path}: larger than {_FILE_LIMIT} bytes", "is it that file?")
-    return data.decode("utf-8", "surrogateescape")
+    return data.decode("utf-8-sig", "surrogateescape")

@@ -150,7 +150,8 @@ class Images:
     def put(self, *images: Image) -> None:
         """Write images under their references, in place of those that are there.
 
-        Each is replaced in one step.  All are on the device when this returns.
+        Each is replaced in one step.  All are on the device when this returns.  Raises StoreError
+        for an image that ``ch-run`` could not mount.
         """
         storage = self._storage
         storage.hold()
@@ -173,6 +174,7 @@ class Images:
         """Write an image to a new directory in ``tmp/``; return the directory."""
         storage = self._storage
         driver = self._choose_driver()
+        driver.check_runnable(image.layers)
         volumes = volume_paths(image.config.volumes)
         stack = ImageStack(
             [layer.encode() for layer in self._layers.visible(image.layers)],

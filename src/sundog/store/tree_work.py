@@ -14,7 +14,13 @@ from typing import cast
 from sundog.container.watch import WATCH
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
-from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from sundog.kernel.mounts import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
 from sundog.record.links import pack_links
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from sundog.layer.inherit import StepOwners
     from sundog.record.layer_path import LayerPath
     from sundog.record.owners import OwnersManifest
+
+_NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
 def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
@@ -159,15 +167,17 @@ def content_size(tree: bytes) -> int:
     return sum(sizes.values())
 
 
-def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
+def read_in_tree(tree: bytes, path: bytes, limit: int, *, follow: bool = False) -> bytes | None:
     """Read up to ``limit`` bytes of a regular file in ``tree``.
 
-    Returns None if there is no such file, or a symlink on the way.
+    Returns None if there is no such file, or, unless ``follow``, a symlink on the way.  Symlinks
+    are resolved inside the tree.
     """
+    how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS if follow else _NO_LINKS
     with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         try:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+            fd = openat2(root, path, flags, how)
         except KernelError:
             return None
     with open(fd, "rb") as file:

@@ -1,4 +1,4 @@
-"""The argument of ``ch-run``'s --bind: SRC[:DST[:ro|rw]].
+"""The argument of --bind of ``ch-run`` and of ``ch-image``: SRC[:DST[:ro|rw]].
 
 Floor 0.  Values are bytes.
 """
@@ -7,6 +7,7 @@ from sundog.container.paths import absolute
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
 
+BIND_HINT = "write --bind=SRC, SRC:DST or SRC:DST:ro"
 BIND_MODES = {b"ro": False, b"rw": True}  # the last field → whether the bind is writable
 
 
@@ -18,7 +19,7 @@ def parse_bind(value: bytes) -> tuple[bytes, bytes, bool]:
     """
     source, colon, destination = value.partition(b":")
     if not source:
-        raise SundogError("--bind: no source provided")
+        raise SundogError("--bind: no source provided", BIND_HINT)
     place, has_mode, mode = destination.rpartition(b":")
     is_writable = True
     if has_mode and mode in BIND_MODES:
@@ -30,7 +31,7 @@ def parse_bind(value: bytes) -> tuple[bytes, bytes, bool]:
     if not colon:
         destination = source
     if not destination:
-        raise SundogError("--bind: no destination provided")
+        raise SundogError("--bind: no destination provided", BIND_HINT)
     if not destination.startswith(b"/"):
         shown = printable(source)
         example = f"{shown}:{shown}:{printable(destination)}"
