@@ -29,6 +29,7 @@ from sundog.podman.image_lines import SUBCOMMANDS
 from sundog.podman.options import FALSE, TAKEN, TRUE, Option, scan
 from sundog.podman.run_line import Caller, ImageFacts, NamedGroup, command_user, exec_line, run_line
 from sundog.podman.run_options import EXEC, RUN
+from sundog.podman.users import NOTIFY, Who
 
 SOURCE = Path(sundog.__file__).parent
 HELP = "help"
@@ -142,7 +143,7 @@ def test_lines_for_ch_image(name: str, option: Option) -> None:
 )
 def test_lines_for_ch_run(name: str, option: Option) -> None:
     caller = Caller({"HOST": "1"}, 1000, 100)
-    group = NamedGroup("tag", emulated=True)
+    group = NamedGroup("tag", Who(NOTIFY))
 
     def lines(words: list[str]) -> object:
         options = RUN if name == "run" else EXEC
@@ -154,7 +155,6 @@ def test_lines_for_ch_run(name: str, option: Option) -> None:
                 "/",
                 group=group,
                 caller=caller,
-                run_user=["--notify"],
                 read_file=lambda _: "A=1",
             )
         else:
