@@ -14,7 +14,7 @@ from sundog.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_f
 from sundog.emulation.notify.tracee.paths import descriptor
 from sundog.kernel.files import Closing
 from sundog.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
-from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
 AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
@@ -35,9 +35,8 @@ STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
 STATX_BTIME = 0x800
 STATX_ALL = 0x7FF | STATX_BTIME
-STATX_ATTR_MOUNT_ROOT = 0x2000
-# Mask, attributes, user, group, mode, inode, the two parts of the birth time, and of the device.
-STATX_FIELDS = Struct("=I4xQ4xIIH2xQ40xqI44xII")
+# Mask, user, group, mode, inode, the two parts of the birth time, and of the device.
+STATX_FIELDS = Struct("=I16xIIH2xQ40xqI44xII")
 OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
@@ -53,6 +52,9 @@ Name = tuple[int, bytes]
 
 # struct statfs begins with its type: 64 bits wide on little-endian machines, and 32 bits on s390x.
 STATFS_TYPE = Struct("=I")
+STATFS_BUFFER = Buffer()  # larger than a struct statfs
+STATFS_POINTER = byref(STATFS_BUFFER)
+FSTATFS = quick_function("fstatfs")
 ID = Struct("=I")
 DEVICE = Struct("=Q")
 
@@ -149,10 +151,6 @@ class Status:
             return False
         return (now.st_dev, now.st_ino) == (self.device, self.inode)
 
-    def is_below(self, directory: bytes) -> bool:
-        """Tell whether the location of the file begins with ``directory``, which ends with "/"."""
-        return self._location.startswith(directory)
-
     def open(self) -> int:
         """Return a descriptor of the file, opened with O_PATH."""
         flags = os.O_PATH | os.O_CLOEXEC | (0 if self._follow else os.O_NOFOLLOW)
@@ -185,7 +183,6 @@ class Files:
         self._syscall = quick_function("syscall")
         self._newfstatat = abi.numbers["newfstatat"]
         self._statx = abi.numbers["statx"]
-        self.found_mount = False  # whether whole_status has found the root of a mount
         self._handle = Buffer()
         # The kernel also writes the mount's ID, behind the handle, where nobody reads it.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
@@ -197,6 +194,13 @@ class Files:
         In that case found() returns 0 as the number, the device and the owner.
         """
         if self._syscall(self._newfstatat, AT_FDCWD, location, self._pointer, flags):
+            self._words[0] = self.found_device[0] = self.found_ids[0] = 0
+            return -1
+        return self._words[0]
+
+    def find_open(self, fd: int) -> int:
+        """Do what find_inode does, for the supervisor's own descriptor ``fd``."""
+        if self._syscall(self._newfstatat, fd, b"", self._pointer, AT_EMPTY_PATH):
             self._words[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
         return self._words[0]
@@ -228,15 +232,14 @@ class Files:
     def whole_status(self, location: bytes, *, follow: bool = True) -> Status:
         """Return the same as ``status``, with the mark of the birth, by one statx(2)."""
         self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_ALL)
-        mask, attributes, uid, gid, mode, inode, seconds, nanoseconds, major, minor = (
-            STATX_FIELDS.unpack_from(self._statx_buffer)
+        mask, uid, gid, mode, inode, seconds, nanoseconds, major, minor = STATX_FIELDS.unpack_from(
+            self._statx_buffer
         )
         device = os.makedev(major, minor)
         fields = (device, inode, mode, uid, gid)
         status = self._described(location, fields, follow=follow)
         if mask & STATX_BTIME:
             status.born_at(seconds, nanoseconds)
-        self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
         return status
 
     def is_only_above(self, location: bytes, *, follow: bool) -> bool:
@@ -345,19 +348,24 @@ class LibraryFiles(Files):
             return -1
         return self._words[0]
 
+    def find_open(self, fd: int) -> int:
+        """Do what Files.find_open does."""
+        if self._fstatat(fd, b"", self._pointer, AT_EMPTY_PATH):
+            self._words[0] = self.found_device[0] = self.found_ids[0] = 0
+            return -1
+        return self._words[0]
+
 
 def file_system_type(fd: int) -> int:
     """Return the f_type of the file system of ``fd``, or 0 if statfs(2) fails."""
-    buffer = Buffer()  # larger than a struct statfs
-    if quick_function("fstatfs")(fd, byref(buffer)):
+    if FSTATFS(fd, STATFS_POINTER):
         return 0
     word: int
-    (word,) = STATFS_TYPE.unpack_from(memoryview(buffer))
+    (word,) = STATFS_TYPE.unpack_from(STATFS_BUFFER)
     return word
 
 
-def is_read_only(location: bytes, *, follow: bool) -> bool:
-    """Tell whether the file ``location`` is on a read-only mount: the kernel says so at first."""
-    flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    with Closing(os.open(location, flags)) as fd:
+def is_read_only(place: bytes) -> bool:
+    """Tell whether the file at ``place`` is on a read-only mount: the kernel says so at first."""
+    with Closing(os.open(place, os.O_PATH | os.O_CLOEXEC)) as fd:
         return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)

@@ -1,8 +1,7 @@
 """The state of one supervised container, which all handlers share."""
 
-import os
-
 from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
+from sundog.emulation.notify.state.lookup import Lookup
 from sundog.emulation.notify.state.processes import ProcessFiles
 from sundog.emulation.notify.state.records import ANY_BIRTH, Record, Records
 from sundog.emulation.notify.state.sysv import SysvObjects
@@ -23,7 +22,7 @@ class State:
 
     abi         the architecture's numbers and layouts
     listener    sends descriptors, and tells whether the caller is still alive
-    memory, files, paths
+    memory, files, paths, lookup
                 see those modules
     records     what the supervisor remembers about files
     processes   who owns the files of processes in /proc
@@ -49,6 +48,7 @@ class State:
         self.memory = Memory()
         self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
         self.paths = Paths(self.memory)
+        self.lookup = Lookup(self.files)
         self.unanswered = Unanswered()
         self.records = Records(all_is_roots=strangers is None) if records is None else records
         self.sysv = SysvObjects(abi)
@@ -56,7 +56,6 @@ class State:
         self.strangers = strangers
         self.strict = strict
         self.processes = ProcessFiles(tags)
-        self._own_files = b"/proc/%d/" % os.getpid()
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes.
@@ -76,8 +75,6 @@ class State:
         record = self.records.find(status)
         if record is not None:
             return record
-        if status.is_below(self._own_files):
-            return None  # only the supervisor itself may look there, so the kernel refuses
         if self.strangers is not None and status.inode:
             return self.strangers.shown(status)
         owner = self.processes.owner(status)
