@@ -441,20 +441,20 @@ def test_a_program_can_look_into_no_keeper(node: Node) -> None:
     has_ended(pidfd)
 
 
-@pytest.mark.parametrize("start", ["setns", "execve"])
+@pytest.mark.parametrize("start", ["setns", "execveat"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_program_can_look_into_no_peer(node: Node, kind: str, start: str) -> None:
     """A peer is in the container already, and has not become its command."""
     first, _ = node.member("python", "-u0", "-g0")
     log = node.place / "log"
-    # The second setns(2), and the first execve(2) of the command: the stub executes Python before.
-    number = "when=1" if (start, kind) == ("execve", "compiled") else "when=2"
+    # The second setns(2), and the last step: then the process holds only what the command gets.
+    number = "when=1" if start == "execveat" else "when=2"
     ch_run = node.command if kind == "compiled" else node.compiled.stub
     # strace stops the process as soon as the call has begun or ended.
     stop = ["-e", f"inject={start}:signal=SIGSTOP:{number}"]
     words = [f"--join-tag={node.tag}", "image", "--", "sleep", "60"]
-    if start == "execve":
-        stop = ["-e", f"inject=execve:error=EPERM:signal=SIGSTOP:{number}"]
+    if start == "execveat":
+        stop = ["-e", f"inject={start}:error=EPERM:signal=SIGSTOP:{number}"]
     tracer = subprocess.Popen(
         ["strace", "-o", log, *stop, ch_run, *words],
         env=ENVIRONMENT,
