@@ -173,31 +173,14 @@ def test_a_program_and_its_name_may_differ(place: Path) -> None:
     assert found == Outcome(0, b"a\n")
 
 
-FILES: dict[str, Callable[[Path], object]] = {
-    "missing": lambda _: None,
-    "a directory": lambda path: path.mkdir(),
-    "a FIFO": lambda path: os.mkfifo(path, 0o755),
-    "a socket": lambda path: os.mknod(path, 0o755 | stat.S_IFSOCK),
-    "a link to nothing": lambda path: path.symlink_to("nowhere"),
-    "a link to itself": lambda path: path.symlink_to(path.name),
-    "a long name": lambda path: path.symlink_to("x" * 300),
-    "a device": lambda path: path.symlink_to("/dev/zero"),
-    "not executable": lambda path: (path.write_bytes(b"#!/bin/sh\n"), path.chmod(0o644)),
-    "a program that may not be read": lambda path: (shutil.copy(BUSYBOX, path), path.chmod(0o111)),
-    "a script that may not be read": lambda path: (
-        path.write_bytes(b"#!/bin/sh\n"),
-        path.chmod(0o111),
-    ),
-    "below a file": lambda path: path.symlink_to("busybox/x"),
-    "another machine": lambda path: (path.write_bytes(altered(18, 0xFEFF)), path.chmod(0o755)),
-    "a library": lambda path: (path.write_bytes(altered(16, 1)), path.chmod(0o755)),
-    "the magic of ELF alone": lambda path: (path.write_bytes(b"\x7fELF"), path.chmod(0o755)),
-    "a missing loader": lambda path: (path.write_bytes(loaded(b"/no\0")), path.chmod(0o755)),
-    "a loader that is a directory": lambda path: (
-        path.write_bytes(loaded(b"/\0")),
-        path.chmod(0o755),
-    ),
-}
+def written(data: bytes, mode: int = 0o755) -> Callable[[Path], None]:
+    """Return the function that writes a file."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+        path.chmod(mode)
+
+    return write
 
 
 def altered(place: int, number: int) -> bytes:
@@ -213,6 +196,27 @@ def loaded(loader: bytes) -> bytes:
     head[32:40] = struct.pack("=Q", 64)  # e_phoff
     head[56:58] = struct.pack("=H", 1)  # e_phnum
     return bytes(head) + struct.pack("=IIQQQQQQ", 3, 5, 120, 0, 0, len(loader), 0, 8) + loader
+
+
+FILES: dict[str, Callable[[Path], object]] = {
+    "missing": lambda _: None,
+    "a directory": lambda path: path.mkdir(),
+    "a FIFO": lambda path: os.mkfifo(path, 0o755),
+    "a socket": lambda path: os.mknod(path, 0o755 | stat.S_IFSOCK),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a long name": lambda path: path.symlink_to("x" * 300),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "below a file": lambda path: path.symlink_to("busybox/x"),
+    "not executable": written(b"#!/bin/sh\n", 0o644),
+    "a program that may not be read": written(Path(BUSYBOX).read_bytes(), 0o111),
+    "a script that may not be read": written(b"#!/bin/sh\n", 0o111),
+    "another machine": written(altered(18, 0xFEFF)),
+    "a library": written(altered(16, 1)),
+    "the magic of ELF alone": written(b"\x7fELF"),
+    "a missing loader": written(loaded(b"/no\0")),
+    "a loader that is a directory": written(loaded(b"/\0")),
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -324,7 +328,7 @@ def test_machines(place: Path, abi: str, emulator: list[str]) -> None:
     script(place, b"echo $0 $*\n")
 
     def run(report: str, *words: str) -> tuple[int, str, str]:
-        argv = [*emulator, report, program, *words] if emulator else [report, *words]
+        argv = [*emulator, report, str(program), *words] if emulator else [report, *words]
         executable = None if emulator else program
         done = subprocess.run(
             argv, executable=executable, cwd=place, capture_output=True, text=True, check=False

@@ -71,7 +71,11 @@ def test_an_interpreter_of_the_image_beside_ch_run(trap: Trap, installation: Com
     (beside / "python3").chmod(0o755)
     (trap.image / "file").write_bytes(SQUASHFS_MAGIC + bytes(4096))
     trap.arm(trap.image / "bin", b"#!/proc/self/exe /file\n")
-    words = ("-w", "--no-passwd", trap.image)  # no accounts: only Python knows them
+    words: tuple[str | Path, ...] = (
+        "-w",
+        "--no-passwd",
+        trap.image,
+    )  # no accounts: only Python knows them
     trap.held(installation.command, *words, "--", "/bin/tgt", "true").wait()
     looted = trap.image / "looted"
     assert not looted.exists(), looted.read_text()
@@ -80,7 +84,7 @@ def test_an_interpreter_of_the_image_beside_ch_run(trap: Trap, installation: Com
 
 def test_a_cache_of_builds(trap: Trap, tmp_path: Path, storage: Path) -> None:
     """RUN of another build has the same cache mount."""
-    run = [*command("ch-image"), "-s", storage]
+    run = [*command("ch-image"), "-s", str(storage)]
     subprocess.run([*run, "import", trap.image, "base"], check=True, capture_output=True)
     mount = "RUN --mount=type=cache,target=/c"
     build = [*run, "build", "--no-cache", "--force=none", "-t", "x", "-f"]

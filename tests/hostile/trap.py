@@ -99,7 +99,7 @@ def set_trap(place: Path) -> Iterator[Trap]:
     path = image / os.fsdecode(name)[1:]
     path.parent.mkdir(parents=True)
     source = Path(__file__).with_name("loader.c")
-    include = ["-I", write_header(place), "-I", NATIVE]
+    include = [f"-I{write_header(place)}", f"-I{NATIVE}"]
     subprocess.run(["gcc", *FREESTANDING, *include, source, "-o", path], check=True)
     shutil.copy(image / "bin/busybox", image / "bin/tgt")
     trap = Trap(image, place / "log")
