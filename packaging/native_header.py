@@ -47,7 +47,7 @@ CONSTANTS = {
     "sundog.container.variables": ("CH_RUNNING",),
     "sundog.kernel.unix_peer": ("SO_PEERPIDFD",),
     "sundog.launcher.join": (
-        *("JOB_VARIABLE", "JOIN_ATTEMPTS", "NAME_LIMIT", "NAME_PREFIX", "TAG_VARIABLE"),
+        *("JOB_VARIABLE", "NAME_LIMIT", "NAME_PREFIX", "SILENCES", "TAG_VARIABLE"),
     ),
     "sundog.launcher.keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
     "sundog.launcher.main": ("SET_ID_REFUSAL",),

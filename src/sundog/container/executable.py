@@ -25,6 +25,7 @@ SCRIPT_HEAD_SIZE = 256  # linux/binfmts.h, BINPRM_BUF_SIZE
 MOST_INTERPRETERS = 5  # that are scripts: execve(2)
 BLANKS = b" \t"
 ELF_MAGIC = b"\x7fELF"
+PROGRAM_TYPES = (2, 3)  # ET_EXEC, ET_DYN
 PT_INTERP = 3
 # By the class of an ELF file: the bytes of an address, then the places of e_phoff and e_phentsize,
 # and those of p_offset and p_filesz.
@@ -89,15 +90,18 @@ def script_interpreter(head: bytes) -> bytes:
     line, zero, _ = line.partition(b"\0")
     line = line.replace(b"\t", b" ").lstrip(b" ")
     name, blank, _ = line.partition(b" ")
+    if zero and not name:
+        return b"."  # the kernel opens an empty name, which is the working directory
     # Without an end, the name may be cut.
     return name if end or zero or blank else b""
 
 
 def is_own_program(head: bytes) -> bool:
     """Tell whether a program is one for this machine."""
-    machine = int.from_bytes(head[18:20], sys.byteorder)
+    kind, machine = (int.from_bytes(head[at : at + 2], sys.byteorder) for at in (16, 18))
     known = [STEP_KINDS[abi][0] for abi in ABIS.get(os.uname().machine, ()) if abi]
-    return head.startswith(ELF_MAGIC) and (machine in known or not known)
+    is_program = head.startswith(ELF_MAGIC) and kind in PROGRAM_TYPES
+    return is_program and (machine in known or not known)
 
 
 def dynamic_loader(head: bytes) -> bytes:

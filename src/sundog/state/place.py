@@ -29,9 +29,9 @@ from sundog.record.own_storage import claim_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from sundog.record.location import Variables
 
-CONTAINERS, OCI, AGENT_SOCKET = b"containers", b"oci", b"agent.sock"
+CONTAINERS, OCI, AGENT_SOCKET, JOIN = b"containers", b"oci", b"agent.sock", b"join"
 
 HINT = "let $XDG_RUNTIME_DIR, or $CH_IMAGE_STORAGE, be a directory of yours alone"
 OTHERS_WRITE = 0o022
@@ -40,13 +40,13 @@ _SEEN_BY_ALL = (b"/tmp", b"/dev")  # see ``launcher.run_plan``
 _MONTH = 30 * 86400
 
 
-def state_place(environment: Mapping[bytes, bytes], name: bytes, *, make: bool) -> bytes:
+def state_place(environment: Variables, name: bytes, *, make: bool) -> bytes:
     """Return the path of ``name``, one of the constants above, in the place of run-time state.
 
     Make the place if ``make``, with mode 0700; ``name`` itself is not made.  Raises SundogError if
     no private directory can be had.
     """
-    given = environment.get(RUNTIME_VARIABLE, b"")
+    given = environment.get(RUNTIME_VARIABLE) or b""
     if is_private(given):
         place = os.path.join(given, RUNTIME_NAME)
         if make:

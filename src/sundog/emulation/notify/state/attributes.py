@@ -30,7 +30,7 @@ from sundog.emulation.notify.state.acl import (
 )
 from sundog.emulation.notify.state.chmod import guard_set_id, is_guarded, set_mode, settled
 from sundog.emulation.notify.state.files import Status
-from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.records import Record, size_of
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.kernel.libc import encode_text
@@ -209,7 +209,9 @@ class Attributes:
     def _record(self, status: Status, name: bytes, value: bytes) -> int:
         record = self._state.records.find(status)
         xattrs = {**(record.xattrs or {} if record else {}), name: value}
-        if sum(len(key) + len(data) for key, data in xattrs.items()) > XATTR_SIZE_MAX:
+        if size_of(xattrs) > XATTR_SIZE_MAX:
+            return -errno.ENOSPC
+        if not self._state.records.has_room(len(name) + len(value)):
             return -errno.ENOSPC
         self._keep(status, record, xattrs)
         return 0

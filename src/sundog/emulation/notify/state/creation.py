@@ -4,6 +4,8 @@ That is owner, group, permissions and access control lists, if the kernel alone 
 Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).
 """
 
+import errno
+
 from sundog.emulation.notify.identity.capabilities import CAP_FSETID
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.state.acl import (
@@ -17,7 +19,7 @@ from sundog.emulation.notify.state.acl import (
 )
 from sundog.emulation.notify.state.files import Status
 from sundog.emulation.notify.state.state import State
-from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers, Refused
 from sundog.emulation.notify.tracee.descriptors import status_field
 from sundog.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
 from sundog.kernel.process import Umask
@@ -150,4 +152,6 @@ def birth_in(state: State, thread: int, directory: bytes) -> Birth:
         gid = 0 if record is None else record.gid
     if record is not None and record.xattrs:
         default_acl = record.xattrs.get(ACL_DEFAULT)
+    if default_acl is not None and not state.records.has_room(2 * len(default_acl)):
+        raise Refused(errno.ENOSPC)  # a directory inherits it twice
     return Birth(state, thread, who, gid, sets_group=sets_group, default_acl=default_acl)

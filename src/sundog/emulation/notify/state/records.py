@@ -42,6 +42,8 @@ SELECTED = 1 << 4  # then one record of so many is watched
 NEVER = sys.maxsize
 MAX_SHARED = 1 << 12
 
+MOST_ATTRIBUTE_BYTES = 1 << 26  # of all records: names and values of attributes
+
 ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
 LISTED = -2  # as ``birth``: like ANY_BIRTH; files that no call has met yet share the record
 INODE_DECIDES = -1  # as ``permissions``
@@ -154,6 +156,7 @@ class Records:
         self.linked: dict[Name, Record] = {}
         self.twins: dict[int, int] = {}
         self._shared: dict[int, int] = {}
+        self._attribute_bytes = 0  # at most: what was recorded, and may be gone
         self._watched = 0
         self._patience = self._calm_from = CALM_AFTER
 
@@ -200,6 +203,19 @@ class Records:
     def adopts(self, _record: Record, _status: "Status") -> bool:
         """Tell whether a record without a birth becomes that of a file.  See ``ledger``."""
         return False
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether ``size`` more bytes of attributes may be recorded, which then count."""
+        self._attribute_bytes += size
+        if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+            for inode, gone in self.watches.gone():
+                self.remove(inode, gone)
+            known = sum(size_of(record.xattrs) for _, record in self if record.xattrs)
+            self._attribute_bytes = known + size
+            if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+                self._attribute_bytes = known
+                return False
+        return True
 
     def note_mode(self, status: "Status", mode: int) -> None:
         """Hear that an inode gets the permissions ``mode``.  See ``ledger``."""
@@ -361,3 +377,8 @@ class Records:
             previous = previous.other
         if previous.other is record:
             previous.other = record.other
+
+
+def size_of(xattrs: dict[bytes, bytes]) -> int:
+    """Return the number of bytes of attributes."""
+    return sum(len(name) + len(value) for name, value in xattrs.items())
