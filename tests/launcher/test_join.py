@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.container.child import children_of
-from tests.conftest import until
+from tests.conftest import children_of, until
 from tests.launcher.compiled import Argument, Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.storages import make_storage

@@ -13,8 +13,7 @@ from fcntl import ioctl
 from select import POLLIN, poll
 from socket import AF_UNIX, SOCK_STREAM, socketpair
 
-from sundog.container.enter import enter_namespaces
-from sundog.container.supervision import rootless
+from sundog.container.enter import enter_namespaces, rootless
 from sundog.emulation.notify.seccomp.listener import (
     COOKIE,
     MACHINE,
