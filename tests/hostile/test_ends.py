@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,13 @@ import pytest
 
 from tests.conftest import command
 from tests.hostile.test_image import WITHOUT_PID_NAMESPACES
-from tests.hostile.test_processes import attack
-from tests.launcher.conftest import ENVIRONMENT, make_image
+from tests.hostile.test_processes import attack, image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import Runner
+__all__ = ("image",)
+
 
 PROMISED = 2.0  # seconds after the end of a process of Sundog
 BUSY = 3.0  # times as long on a machine that does other things, too
@@ -74,10 +75,8 @@ def mounted(mark: str) -> list[int]:
     return found
 
 
-def ended_by(
-    argv: list[str], victim: str, signo: int, mark: str, env: dict[str, str]
-) -> tuple[int, float]:
-    """Run a program until it prints ``now``, and send a signal to it, or to a child by its name.
+def ended_by(argv: list[str], signo: int, mark: str, env: dict[str, str]) -> tuple[int, float]:
+    """Run a program until it prints ``now``, and send a signal to it.
 
     Returns its wait status, and the seconds until nothing of it was alive.
     """
@@ -114,9 +113,36 @@ def ended_by(
     return process.returncode, seconds
 
 
-# RUN
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A program that is ``how`` silent, and a signal for the process of Sundog that it is below."""
+
+    mode: str
+    signo: signal.Signals
+    how: str
+    has_pids: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.mode}{'' if self.has_pids else '-nopids'}-{self.signo.name}-{self.how}"
+
+    def ends(self, argv: list[str], mark: str, env: dict[str, str]) -> None:
+        """Run ``argv``; all must end with the process that gets the signal."""
+        status, seconds = ended_by(argv, self.signo, mark, env)
+        assert status == -self.signo
+        # After ^C, a command has some time to handle it.
+        assert seconds < (PROMISED + 1.5 * (self.signo == signal.SIGINT)) * BUSY
+
 
 SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGKILL)
+
+
+@pytest.fixture
+def mark() -> str:
+    return f"silent-{secrets.token_hex(8)}"
+
+
+# RUN
+
 # Under a supervisor, which waits, too, a program could not unmount.
 HOWS = {
     "none": ("itself", "daemon", "detached", "inside"),
@@ -124,15 +150,16 @@ HOWS = {
     "notify": ("itself", "daemon", "inside", "daemon"),
 }
 RUNS = [
-    (force, pids, signo, HOWS[force][(at + pids) % len(SIGNALS)])
+    Case(force, signo, HOWS[force][(at + has_pids) % len(SIGNALS)], has_pids)
     for force in HOWS
-    for pids in (True, False)
+    for has_pids in (True, False)
     for at, signo in enumerate(SIGNALS)
 ]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Path:
+    """Return a storage directory with the image ``base``."""
     storage = tmp_path_factory.mktemp("ends") / "storage"
     subprocess.run(
         [*command("ch-image"), "import", str(busybox_tar), "base"],
@@ -142,31 +169,42 @@ def base(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Path:
     return storage
 
 
-@pytest.mark.parametrize(("force", "pids", "signo", "how"), RUNS)
+@pytest.mark.parametrize("case", RUNS, ids=str)
 def test_a_run_ends_with_its_builder(
-    force: str,
-    pids: bool,
-    signo: signal.Signals,
-    how: str,
-    base: Path,
-    tmp_path: Path,
-    attacker: Path,
+    case: Case, mark: str, base: Path, tmp_path: Path, attacker: Path
 ) -> None:
-    mark = f"silent-{secrets.token_hex(8)}"
-    context = attack(tmp_path / "context", attacker, f"silent={how}", f"mark={mark}")
-    build = [
-        *command("ch-image"),
-        "build",
-        "--no-cache",
-        f"--force={force}",
-        "-t",
-        mark,
-        str(context),
-    ]
-    if not pids:
+    context = attack(tmp_path / "context", attacker, f"silent={case.how}", f"mark={mark}")
+    options = ("--no-cache", f"--force={case.mode}", "-t", mark)
+    build = [*command("ch-image"), "build", *options, str(context)]
+    if not case.has_pids:
         build = [sys.executable, "-c", WITHOUT_PID_NAMESPACES, *build]
-    env = os.environ | {"CH_IMAGE_STORAGE": str(base)}
-    status, seconds = ended_by(build, "", signo, mark, env)
-    assert status == -signo
-    # The command may handle ^C for some time.
-    assert seconds < (PROMISED + (1 if signo == signal.SIGINT else 0)) * BUSY
+    case.ends(build, mark, os.environ | {"CH_IMAGE_STORAGE": str(base)})
+
+
+# ch-run, where a process of it stays
+
+MODES = {
+    "notify": ("ch-run", "--notify", "-u0"),
+    "notify-W": ("ch-run", "--notify", "-W"),
+    "notify-join": ("ch-run", "--notify", "--join", "--join-tag=MARK"),
+    "fakeroot": ("sundog-fakeroot",),
+}
+# ch-run passes the signals on, and the program of the kind ``daemon`` ignores them.
+STARTS = [
+    *(Case("notify", signo, "itself") for signo in SIGNALS),
+    *(Case("notify", signal.SIGKILL, how) for how in ("daemon", "inside")),
+    *(Case(mode, signal.SIGKILL, "daemon") for mode in ("notify-W", "fakeroot")),
+    *(Case(mode, signal.SIGTERM, "itself") for mode in ("notify-W", "fakeroot")),
+    *(Case("notify-join", signo, "itself") for signo in (signal.SIGTERM, signal.SIGKILL)),
+]
+
+
+@pytest.mark.parametrize("case", STARTS, ids=str)
+def test_a_container_ends_with_its_ch_run(
+    case: Case, mark: str, image: Path, attacker: Path
+) -> None:
+    program, *options = MODES[case.mode]
+    argv = [*command(program), *(option.replace("MARK", mark) for option in options)]
+    argv += [str(attacker)] if program == "sundog-fakeroot" else [str(image), "--", "/attacker"]
+    env = os.environ | {"CH_IMAGE_STORAGE": str(image.parent / "storage")}
+    case.ends([*argv, f"silent={case.how}", f"mark={mark}"], mark, env)

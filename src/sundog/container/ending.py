@@ -65,9 +65,9 @@ NAMESPACES_ENTERED = 64  # at once
 LARGEST_LIST = 1 << 26  # bytes
 
 # Fields of proc_pid_stat(5) after the name: the state, the flags, the pending signals.
-STATE, FLAGS, PENDING = 0, 6, 28
+STATE_FIELD, FLAGS_FIELD, PENDING_FIELD = 0, 6, 28
 PF_EXITING = 0x4  # linux/sched.h
-ENDED, WAITING = (b"Z", b"X", b"x"), b"D"
+ENDED_STATES, WAITING_STATE = (b"Z", b"X", b"x"), b"D"
 
 # struct fuse_out_header: a length, a negated errno, the number of a request.  The numbers are even.
 ANSWER_SIZE = 16
@@ -101,7 +101,7 @@ class HostMounts:
     def connections(self) -> set[int]:
         """Return the numbers of the connections that the host has mounted.  Raises OSError."""
         os.lseek(self._mounts, 0, os.SEEK_SET)
-        return {number for number, _ in fuse_mounts(read_all(self._mounts))}
+        return {number for number, _ in fuse_mounts(read_list(self._mounts))}
 
     def abort(self, number: int) -> bool:
         """Abort the connection ``number``; return False if this is not possible."""
@@ -161,19 +161,19 @@ class Ending:
 
     def is_stuck(self, process: int) -> bool:
         """Tell whether a thread of ``process`` has been killed and waits in the kernel."""
-        return any(state == WAITING for _, state in self._dying([process]))
+        return any(state == WAITING_STATE for _, state in self._dying([process]))
 
     def state(self, process: int) -> bytes:
         """Return the state of ``process`` as in proc_pid_stat(5); b"X" if there is none."""
         fields = self._stat(b"%d/stat" % process)
-        return fields[STATE] if fields else b"X"
+        return fields[STATE_FIELD] if fields else b"X"
 
     def living(self, processes: "Collection[int]") -> list[int]:
         """Return those of the ``processes`` that have not ended; zombies have."""
         return [
             process
             for process in processes
-            if any(self._state(thread) not in ENDED for thread in self._threads(process))
+            if any(self._state(thread) not in ENDED_STATES for thread in self._threads(process))
         ]
 
     def free(self, processes: "Collection[int]") -> None:
@@ -189,10 +189,10 @@ class Ending:
             inode = os.fstat(namespace).st_ino
             if inode not in entered and len(entered) < NAMESPACES_ENTERED:
                 entered.add(inode)
-                apart(self._unmount, namespace)
+                do_apart(self._unmount, namespace)
             os.close(namespace)
         if self._is_repeated:  # that was not enough
-            apart(self._abort, processes)
+            do_apart(self._abort, processes)
         self._is_repeated = True
 
     def failure(self, processes: "Collection[int]") -> SundogError:
@@ -241,7 +241,10 @@ class Ending:
         done = set()
         for thread, _ in self._dying(processes):
             devices = [*self._devices(thread)]
-            for number in {*(number for number, _ in self._mounts(thread)), *map(first, devices)}:
+            for number in {
+                *(number for number, _ in self._mounts(thread)),
+                *map(number_of, devices),
+            }:
                 if number not in done and number not in foreign and self._host.abort(number):
                     done.add(number)
             for number, fd in devices:
@@ -261,11 +264,11 @@ class Ending:
         os.set_blocking(device, False)
         try:
             while True:  # ENODEV at the end of the connection
-                refuse(device, os.read(device, REQUEST_SIZE)[REQUEST_NUMBER])
+                refuse_request(device, os.read(device, REQUEST_SIZE)[REQUEST_NUMBER])
         except BlockingIOError:
             pass  # the daemon has read the others
         for number in range(2, NUMBERS_TRIED, 2):
-            refuse(device, number.to_bytes(8, sys.byteorder))
+            refuse_request(device, number.to_bytes(8, sys.byteorder))
 
     def _number_here(self, thread: bytes) -> int:
         """Return the number of a ``thread`` in this process's PID namespace."""
@@ -303,10 +306,13 @@ class Ending:
         for process in processes:
             for thread in self._threads(process):
                 fields = self._stat(thread + b"stat")
-                if not fields or fields[STATE] in ENDED:
+                if not fields or fields[STATE_FIELD] in ENDED_STATES:
                     continue
-                if int(fields[FLAGS]) & PF_EXITING or int(fields[PENDING]) >> SIGKILL - 1 & 1:
-                    yield thread, fields[STATE]
+                if (
+                    int(fields[FLAGS_FIELD]) & PF_EXITING
+                    or int(fields[PENDING_FIELD]) >> SIGKILL - 1 & 1
+                ):
+                    yield thread, fields[STATE_FIELD]
 
     def _threads(self, process: int) -> list[bytes]:
         """Return the directories of the threads of ``process``."""
@@ -324,7 +330,7 @@ class Ending:
 
     def _state(self, thread: bytes) -> bytes:
         fields = self._stat(thread + b"stat")
-        return fields[STATE] if fields else ENDED[0]
+        return fields[STATE_FIELD] if fields else ENDED_STATES[0]
 
     def _stat(self, path: bytes) -> list[bytes]:
         """Return the fields of a process or thread after its name; none if it has gone."""
@@ -337,7 +343,7 @@ class Ending:
         except OSError:
             return b""
         try:
-            return read_all(fd)
+            return read_list(fd)
         except OSError:
             return b""
         finally:
@@ -362,7 +368,7 @@ def unescaped(path: bytes) -> bytes:
     return text + b"".join([bytes([int(part[:3], 8)]) + part[3:] for part in parts])
 
 
-def read_all(fd: int) -> bytes:
+def read_list(fd: int) -> bytes:
     """Return the rest of a file of /proc.  Raises OSError."""
     pieces, size = [], 0
     while (piece := os.read(fd, 1 << 16)) and size < LARGEST_LIST:
@@ -371,7 +377,7 @@ def read_all(fd: int) -> bytes:
     return b"".join(pieces)
 
 
-def refuse(device: int, request: bytes) -> None:
+def refuse_request(device: int, request: bytes) -> None:
     """Answer a ``request`` with an error, if there is one with this number."""
     size, error = (n.to_bytes(4, sys.byteorder, signed=True) for n in (ANSWER_SIZE, NOT_CONNECTED))
     try:
@@ -380,12 +386,12 @@ def refuse(device: int, request: bytes) -> None:
         return
 
 
-def first(pair: tuple[int, int]) -> int:
-    """Return the first of two numbers."""
+def number_of(pair: tuple[int, int]) -> int:
+    """Return the number of a connection, of a pair of ``_devices``."""
     return pair[0]
 
 
-def apart(call: "Callable[[T], None]", argument: "T") -> None:
+def do_apart(call: "Callable[[T], None]", argument: "T") -> None:
     """Call ``call`` in a child process, whose failure means nothing; do not wait long for it."""
     child = os.fork()
     if child == 0:
