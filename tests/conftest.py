@@ -480,3 +480,12 @@ def as_root() -> dict[str, Completed]:
         )
         for outcome in outcomes
     }
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of the process ``pid``; none if the kernel does not list them."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []

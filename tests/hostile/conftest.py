@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 PROGRAMS = Path(__file__).with_name("programs")
-FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation")
+FLAGS = ("-std=gnu11", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation")
 # musl does not include the kernel's headers.
 HEADERS = ("-static", "-no-pie", "-idirafter", "/usr/include")
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sundog.container.child import children_of
 from sundog.container.variables import Environment
 from sundog.record.own_storage import FORMAT
-from tests.conftest import until
+from tests.conftest import children_of, until
 from tests.launcher.compiled import Argument, Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.storages import make_storage

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.container.child import children_of
 from sundog.record.stack import ImageStack, pack_stack
+from tests.conftest import children_of
 from tests.launcher.compiled import NATIVE, Argument, Compiled, leave_accounts
 from tests.launcher.conftest import BUSYBOX, ENVIRONMENT
 from tests.launcher.storages import add_image, fill_storage, make_storage

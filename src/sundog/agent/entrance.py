@@ -14,8 +14,7 @@ from select import POLLIN, poll
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 from typing import Self
 
-from sundog.container.enter import enter_namespaces
-from sundog.container.supervision import rootless
+from sundog.container.enter import enter_namespaces, rootless
 from sundog.emulation.notify.seccomp.listener import (
     COOKIE,
     MACHINE,

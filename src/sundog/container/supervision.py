@@ -11,7 +11,7 @@ Floor 0.  ``ch-run`` loads it only for --notify.
 import os
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
-from sundog.container.enter import copy_tree, forbid_imports
+from sundog.container.enter import forbid_imports, rootless
 from sundog.container.membership import Membership, pack_start
 from sundog.container.mounted_tree import MountedTree
 from sundog.emulation.notify.identity.capabilities import all_capabilities
@@ -42,7 +42,6 @@ from sundog.emulation.notify.supervisor import Supervisor
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.emulation.notify.tracee.tag import wear_tag
 from sundog.errors import SundogError
-from sundog.kernel.files import Closing
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
 from sundog.record.links import read_links
@@ -89,16 +88,6 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     if mounted.path in merged:
         found[b""] = merged[mounted.path]
     return found
-
-
-def rootless(path: bytes) -> int:
-    """Return the directory ``path``, open, from which ".." leads nowhere.
-
-    The supervisor works in it while it looks up names that programs of the image have made up.
-    Raises KernelError.
-    """
-    with Closing(copy_tree(path, writable=True)) as tree:
-        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
 
 
 class Emulation:

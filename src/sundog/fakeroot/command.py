@@ -3,7 +3,8 @@
 ``sundog root`` starts this program, too, and says so by $SUNDOG_STATUSES.  Then the exit statuses
 are those of ``sundog``, and the command's environment stays as it is.
 
-    caller ── sundog-fakeroot, the stand-in for the command ─┬─ the supervisor
+    caller ── sundog-fakeroot, the stand-in for the command ─┬─ the ender
+                                                             ├─ the supervisor
                                                              └─ the command
 
 Floor 0.
@@ -13,6 +14,7 @@ import os
 import sys
 
 from sundog import __version__
+from sundog.container.ending import HostMounts
 from sundog.container.enter import enter_namespaces
 from sundog.container.execute import execute, failure_hint
 from sundog.container.variables import Environment
@@ -50,7 +52,7 @@ def start() -> None:
 
 
 def run(arguments: list[bytes], environment: Environment) -> int:
-    """Run the command; return the exit status, in each of the three processes."""
+    """Run the command; return the exit status, in each of the processes."""
     messages, statuses = Messages("sundog-fakeroot"), FAKEROOT_STATUSES
     if environment.get(STATUSES_VARIABLE) == PODMAN_WORD:
         messages, statuses = Messages("sundog"), PODMAN_STATUSES
@@ -89,6 +91,7 @@ def run_line(
         state_file = StateFile(line.save, ledger.entries)
     real_owners = RealOwners() if line.real else None
     uid, gid = os.geteuid(), os.getegid()
+    host = HostMounts()
     enter_namespaces(0, 0)
     supervision = HostSupervision(ledger, real_owners, uid, gid)
     command = line.command or [environment.get(b"SHELL") or DEFAULT_SHELL]
@@ -111,7 +114,7 @@ def run_line(
         messages.error(*told(failure))
         return statuses.of_execve(failure.errno or 0)
 
-    return PreparedAttendant(supervision, state_file, b"", messages).attend(None, become)
+    return PreparedAttendant(supervision, state_file, b"", messages, host).attend(None, become)
 
 
 def refuse_nested(environment: Environment) -> None:

@@ -5,8 +5,8 @@ Floor 0.
 
 import os
 
-from sundog.container.enter import forbid_imports
-from sundog.container.supervision import Start, Supervised, Supervision, rootless
+from sundog.container.enter import forbid_imports, rootless
+from sundog.container.supervision import Start, Supervised, Supervision
 from sundog.emulation.notify.state.ledger import Ledger
 from sundog.emulation.notify.state.lower import LowerRecords
 from sundog.emulation.notify.state.state import State

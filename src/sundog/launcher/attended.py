@@ -1,14 +1,16 @@
 """``ch-run --notify``: ``ch-run`` stays, and runs the command and a supervisor as its children.
 
-    caller ── ch-run, the stand-in for the command ─┬─ the supervisor
+    caller ── ch-run, the stand-in for the command ─┬─ the ender
+                                                    ├─ the supervisor
                                                     └─ the command
 
 All three are in the container's namespaces and have its root directory.  Only the command and its
-descendants are under the filter.  The command can neither trace the other two processes nor read
-their memory.  The other two keep only standard error of the caller's descriptors.  If the
-supervisor or ``ch-run`` dies, the other one ends the container, so that no command runs without its
-emulation.  When the command ends, ``ch-run`` kills the processes that the command left.  So all
-changes are recorded when ``ch-run`` returns.
+descendants are under the filter.  The command can neither trace the other processes nor read their
+memory.  They keep only standard error of the caller's descriptors.  If the supervisor dies,
+``ch-run`` ends the container, so that no command runs without its emulation.  If ``ch-run`` dies,
+a fourth process does so: the ender, which waits for nothing but that (``ender``).  When the command
+ends, ``ch-run`` kills the processes that the command left.  So all changes are recorded when
+``ch-run`` returns.
 
 Floor 0.  ``main`` imports this module for --notify, before it changes the root.  In the wheel the
 module is in the second joined module, which the first one loads.
@@ -19,18 +21,16 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_BLOCK,
     SIG_DFL,
     SIG_SETMASK,
-    SIG_UNBLOCK,
     SIGCHLD,
     SIGKILL,
-    SIGTERM,
     pthread_sigmask,
     signal,
     valid_signals,
 )
 
+from sundog.container.ending import HostMounts
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
-from sundog.container.members import kill_members
 from sundog.container.membership import ERROR, HINT, VERBOSE, WARNING, Membership
 from sundog.container.own_records import OwnRecords
 from sundog.container.paths import exists
@@ -51,8 +51,9 @@ from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.apart import fork_away
+from sundog.launcher.ender import Ender, Members
 from sundog.launcher.messages import Messages
-from sundog.launcher.stand_in import StandIn
+from sundog.launcher.stand_in import StandIn, die_of
 from sundog.record.identity import find_identity
 from sundog.record.layer_path import LayerPath
 
@@ -83,10 +84,14 @@ LARGEST_ACCOUNTS = 16 << 20  # bytes that are read of the image's accounts
 class Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
-    __slots__ = ("_messages", "_strict", "_words", "_writes")
+    __slots__ = ("_host", "_messages", "_strict", "_words", "_writes")
 
     def __init__(self, line: "CommandLine", messages: Messages) -> None:
-        """Read from ``line`` the command's user, and whether the command writes to the image."""
+        """Read from ``line`` the command's user, and whether the command writes to the image.
+
+        Call it before the process enters its namespaces.
+        """
+        self._host = HostMounts()
         self._strict = line.strict
         self._words = user_words(line)
         self._writes = line.write and line.overlay_size is None
@@ -104,11 +109,13 @@ class Attendant:
         if image is None or plan is None:
             if channel is None:
                 raise AssertionError("no container and no group")
-            return PeerAttendant(channel, words, self._messages)
+            return PeerAttendant(channel, words, self._messages, self._host)
         supervision, records = self._supervision(image, plan)
         if channel is None:
-            return PreparedAttendant(supervision, records, words, self._messages)
-        return FirstAttendant(channel, words, self._messages, supervision, records)
+            return PreparedAttendant(supervision, records, words, self._messages, self._host)
+        return FirstAttendant(
+            channel, words, self._messages, self._host, supervision=supervision, records=records
+        )
 
     def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
         """Open the records of the ``image``."""
@@ -141,7 +148,7 @@ class Attendant:
 class PreparedAttendant:
     """A supervisor that has the records of the image.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_messages", "_records", "_supervision", "_words")
+    __slots__ = ("_host", "_messages", "_records", "_supervision", "_words")
 
     def __init__(
         self,
@@ -149,7 +156,9 @@ class PreparedAttendant:
         records: "KeptRecords | None",
         words: bytes,
         messages: Messages,
+        host: HostMounts,
     ) -> None:
+        self._host = host
         self._supervision = supervision
         self._records = records
         self._words = words
@@ -163,29 +172,22 @@ class PreparedAttendant:
         """Run the command beside a supervisor; return its exit status, or die of its signal.
 
         The command's process calls ``become`` with the function that installs the filter.  The
-        method forks twice, and returns in each child, too, with the child's exit status.
+        method returns in the command's process and in the supervisor, too, with their exit status.
         """
         supervision = self._supervision
         return stand_in_for(
             lambda: become(lambda: supervision.install(who)),
             lambda parent: self._supervise(parent, who),
-            supervision.proc,
+            Members(supervision.proc, self._host),
             self._messages,
         )
 
     def _supervise(self, parent: int, who: "Identity | None") -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
         supervision = self._supervision
-
-        def parent_died(*_: object) -> None:
-            if os.getppid() != parent:
-                kill_members(supervision.proc, {os.getpid()})
-                os._exit(EXIT_RUN)
-
-        signal(SIGTERM, parent_died)
-        set_pdeathsig(SIGTERM)
-        pthread_sigmask(SIG_UNBLOCK, {SIGTERM})
-        parent_died()
+        set_pdeathsig(SIGKILL)
+        if os.getppid() != parent:
+            return EXIT_RUN
         records = () if self._records is None else self._records.descriptors()
         leave_descriptors((STDERR_FILENO, *supervision.descriptors(), *records))
         supervised = supervision.supervise(who)
@@ -200,10 +202,13 @@ class PreparedAttendant:
 class PeerAttendant:
     """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_channel", "_messages", "_words")
+    __slots__ = ("_channel", "_host", "_messages", "_words")
 
-    def __init__(self, channel: "GroupChannel", words: bytes, messages: Messages) -> None:
+    def __init__(
+        self, channel: "GroupChannel", words: bytes, messages: Messages, host: HostMounts
+    ) -> None:
         self._channel = channel
+        self._host = host
         self._words = words
         self._messages = messages
 
@@ -220,9 +225,8 @@ class PeerAttendant:
         return stand_in_for(
             lambda: become(lambda: install_in_group(member, who)),
             lambda parent: self._await(parent, member),
-            channel.proc,
+            Members(channel.proc, self._host, member.number),
             self._messages,
-            member.number,
         )
 
     def _await(self, parent: int, member: Membership) -> int:
@@ -250,10 +254,12 @@ class FirstAttendant(PeerAttendant):
         channel: "GroupChannel",
         words: bytes,
         messages: Messages,
+        host: HostMounts,
+        *,
         supervision: Supervision,
         records: OwnRecords | None,
     ) -> None:
-        super().__init__(channel, words, messages)
+        super().__init__(channel, words, messages, host)
         self._supervision = supervision
         self._records = records
 
@@ -298,14 +304,13 @@ def identified(words: bytes, messages: Messages) -> "Identity | None":
 def stand_in_for(
     start: "Callable[[], int]",
     supervise: "Callable[[int], int]",
-    proc: int,
+    members: Members,
     messages: Messages,
-    peer: int = 0,
 ) -> int:
-    """Fork twice: to ``start`` the command, and to ``supervise`` it; stand in for the command.
+    """Fork three times: the ender of the ``members``, ``supervise``, and ``start`` the command.
 
-    ``supervise`` gets the process ID of the stand-in.  ``proc`` and ``peer`` are for ``StandIn``.
-    Returns the exit status of each of the three processes.
+    This process stands in for the command.  ``supervise`` gets its process ID.  Returns the exit
+    status of each of the processes but the ender, which never returns.
     """
     parent = os.getpid()
     # The command's process undoes these changes.  The stand-in passes signals on to it.
@@ -313,6 +318,7 @@ def stand_in_for(
     mask = pthread_sigmask(SIG_BLOCK, valid_signals())
     set_child_subreaper()
     set_dumpable(False)
+    ender = Ender(members, messages)
     supervisor = os.fork()
     if supervisor == 0:
         return supervise(parent)
@@ -321,11 +327,16 @@ def stand_in_for(
         set_pdeathsig(SIGKILL)
         if os.getppid() != parent:
             return EXIT_RUN
+        ender.leave()
         signal(SIGCHLD, chld)
         pthread_sigmask(SIG_SETMASK, mask)
         return start()
-    leave_descriptors((STDERR_FILENO, proc))
-    return StandIn(command, supervisor, proc, peer).stand(messages)
+    leave_descriptors((STDERR_FILENO, ender.descriptor, *members.descriptors()))
+    status = StandIn(command, supervisor, members).stand(messages)
+    ender.dismiss()
+    if status < 0:
+        die_of(-status)
+    return status
 
 
 def report_lines(supervised: Supervised) -> list[tuple[str, str]]:
