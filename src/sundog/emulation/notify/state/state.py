@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
+    from sundog.emulation.notify.state.guesses import OwnerGuesses
     from sundog.emulation.notify.state.strangers import AllIsReal
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
@@ -31,6 +32,7 @@ class State:
     sysv        the objects of System V IPC
     tags        the identities of processes
     strangers   whose files without a record are; None: root's
+    guesses     files of the image whose owners nobody saw; None: there are none
     strict      whether the filter notifies every open(2), so that all permissions count
     """
 
@@ -42,6 +44,7 @@ class State:
         *,
         records: Records | None = None,
         strangers: "AllIsReal | None" = None,
+        guesses: "OwnerGuesses | None" = None,
         strict: bool = False,
     ) -> None:
         self.abi = abi
@@ -54,6 +57,7 @@ class State:
         self.sysv = SysvObjects(abi)
         self.tags = tags
         self.strangers = strangers
+        self.guesses = guesses
         self.strict = strict
         self.processes = ProcessFiles(tags)
         self._own_files = b"/proc/%d/" % os.getpid()
