@@ -54,14 +54,16 @@ static char **read_list(char **to, char **at, const char *end)
 static void read_stack(struct image *image, char *data, const struct status *status)
 {
     size_t size = status->size;
-    char *at = data, *end = data + size;
-    if (!size || end[-1] || !equal(stack_field(&at, end), STACK_MAGIC)) decline("an unknown stack");
+    char *at = data, *end = data + size, *magic = stack_field(&at, end);
+    int is_marked = equal(magic, STACK_MAGIC_3);
+    if (end[-1] || !(is_marked || equal(magic, STACK_MAGIC))) decline("an unknown stack");
     image->tree = stack_field(&at, end), image->workdir = stack_field(&at, end);
     stack_field(&at, end); /* USER */
     image->layers = allocate((size + 1) * sizeof(char *));
     image->command = (char **)allocate((size + 2) * sizeof(char *)) + 1; /* [-1]: the image */
     read_list(image->layers, &at, end);
     read_list(read_list(image->command, &at, end), &at, end);
+    if (is_marked) stack_field(&at, end); /* whose owners are guessed: for --notify */
     if (at != end) decline("a stack with more in it");
 }
 

@@ -30,7 +30,7 @@ CONSTANTS = {
     "sundog.record.location": ("S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX", "STORAGE_VARIABLE"),
     "sundog.record.identity": ("ID_LIMIT",),
     "sundog.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
-    "sundog.record.stack": ("STACK_MAGIC",),
+    "sundog.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
     "sundog.container.enter": ("SCRATCH_SIZE",),
     "sundog.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
     "sundog.kernel.files": (

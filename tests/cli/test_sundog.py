@@ -128,6 +128,37 @@ def test_users(words: list[str], output: str, sundog: Place) -> None:
     assert sundog("run", *words, "sh", "-c", script).stdout == f"{output}\n"
 
 
+@pytest.mark.parametrize(
+    ("variables", "words", "mode"),
+    [
+        ({}, [], "notify"),
+        ({"CH_IMAGE_FORCE": "none"}, [], "none"),
+        ({"CH_IMAGE_FORCE": "none"}, ["--force=seccomp"], "seccomp"),
+    ],
+)
+def test_a_build_records_owners_by_default(
+    *,
+    variables: dict[str, str],
+    words: list[str],
+    mode: str,
+    sundog: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its first line says the mode, and so does ``inspect``."""
+    monkeypatch.delenv("CH_IMAGE_FORCE", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "Dockerfile").write_text(f"FROM user\nUSER 0\nRUN mkdir /{mode}\nUSER app\n")
+    done = sundog("build", "-t", "mode", *words, tmp_path)
+    assert done.stderr.splitlines()[0] == f"emulation of root: {mode}"
+    (described,) = json.loads(sundog("inspect", "mode").stdout)
+    assert described["force"] == list(dict.fromkeys(["notify", mode]))
+    done = sundog("run", "mode", "touch", f"/{mode}/x", "/home/app/x", check=False)
+    assert (done.returncode == 0) == (mode != "notify")
+    assert "/home/app" not in done.stderr
+
+
 def test_writing(sundog: Place, tmp_path: Path) -> None:
     """A container is writable, and its changes are gone with it; a volume keeps them."""
     (tmp_path / "in").write_text("given")

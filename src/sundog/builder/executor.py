@@ -17,6 +17,7 @@ from sundog.builder.secrets import SshAgents
 from sundog.builder.shell_form import warn_of_shell_form
 from sundog.builder.stage import stage_result
 from sundog.builder.state import BuildState
+from sundog.builder.unseen_owners import note_unseen_owners
 from sundog.errors import NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
@@ -53,6 +54,8 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     stages = graph.needed(target)
     for stage in stages:
         warn_of_shell_form(dockerfile, stage.instructions, report)
+    instructions = [instruction for stage in stages for instruction in stage.instructions]
+    note_unseen_owners(instructions, options.run.force, report)
     _note_syntax(dockerfile, report)
 
     with SshAgents(options.ssh) as agents:

@@ -101,6 +101,12 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         help="check the Dockerfile for legal but questionable code; build nothing",
     )
     parser.add_argument(
+        "--emulation-default",
+        metavar="MODE",
+        help="emulation of root if --force, $CH_IMAGE_FORCE and build.toml say none (default: "
+        "seccomp); the output then says which one is used",
+    )
+    parser.add_argument(
         "-f", "--file", metavar="DOCKERFILE", help="default: CONTEXT/Dockerfile; - for stdin"
     )
     parser.add_argument(

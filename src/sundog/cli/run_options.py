@@ -74,12 +74,16 @@ def chosen_build_args(texts: Sequence[str], environment: Mapping[str, str]) -> d
 
 def _force(arguments: ImageArguments, report: Report) -> Force:
     """Return the emulation that the user asked for, or, with a warning, its substitute."""
-    return chosen_force(
-        arguments.force or default_force(os.environ),
+    otherwise = arguments.emulation_default
+    force = chosen_force(
+        arguments.force or default_force(os.environ, otherwise),
         [Hook.parse(text) for text in arguments.force_cmd],
         fallback=not arguments.no_fallback,
         report=report,
     )
+    if otherwise is not None:
+        report.info(f"emulation of root: {force.mode}")
+    return force
 
 
 def _bind(text: str) -> tuple[bytes, bytes, bool]:

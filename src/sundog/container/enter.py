@@ -77,13 +77,13 @@ def copy_tree(path: bytes, *, writable: bool) -> int:
     return tree
 
 
-def rootless(path: bytes) -> int:
+def rootless(path: bytes, *, writable: bool = True) -> int:
     """Return the directory ``path``, open, from which ".." leads nowhere.
 
     The supervisor works in it while it looks up names that programs of the image have made up.
     Raises KernelError.
     """
-    with Closing(copy_tree(path, writable=True)) as tree:
+    with Closing(copy_tree(path, writable=writable)) as tree:
         return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
 
 

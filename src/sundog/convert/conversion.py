@@ -42,10 +42,13 @@ from sundog.layer.below import LayerTree
 from sundog.layer.compressing import CompressedWriter
 from sundog.layer.compression import open_decompressed
 from sundog.layer.flat_tar import write_directory, write_layers
+from sundog.layer.guessing import guesses_of_image
 from sundog.layer.import_directory import foreign_owners
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
+from sundog.record.guesses import GUESSES, LOST_GUESSES
 from sundog.record.names import canonical_name
+from sundog.store.run_force import was_unrecorded
 from sundog.store.store import Store
 
 if TYPE_CHECKING:
@@ -256,10 +259,21 @@ class _Conversion:
         return Flow(options.packing.epoch, options.keeps_xattrs, is_flat=is_flat)
 
     def _layers_and_added(self) -> tuple[Sequence[LayerPath], Added]:
-        """Return the layers of ``_image_anywhere``, and what its configuration adds to them."""
+        """Return the layers of ``_image_anywhere``, and what its configuration adds to them.
+
+        Marks of the layers become a list of files.
+        """
         image = self._image_anywhere
-        added = own_files(image.config) if self._has_layers else {}
-        return self._store_of_image().layers.paths(image.layers), added
+        layers = self._store_of_image().layers.paths(image.layers)
+        added: dict[bytes, bytes | None] = {}
+        if self._has_layers:
+            added = own_files(image.config)
+            guesses = guesses_of_image([LayerTree.read(layer) for layer in layers])
+            if guesses is None and was_unrecorded(image.config):
+                guesses = LOST_GUESSES
+            if guesses is not None:
+                added[GUESSES] = guesses
+        return layers, added
 
     @property
     def _has_layers(self) -> bool:

@@ -17,6 +17,8 @@ from sundog.kernel.numbers import process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
     from sundog.fakeroot.real_owners import RealOwners
@@ -46,7 +48,12 @@ class HostSupervision(Supervision):
         more = [] if self._real_owners is None else [self._real_owners.channel]
         return [*super().descriptors(), *more]
 
-    def answer(self, source: "NotificationSource", tags: "Tags") -> Supervised:
+    def answer(
+        self,
+        source: "NotificationSource",
+        tags: "Tags",
+        tell: "Callable[[str], None] | None" = None,  # noqa: ARG002 - there is no image
+    ) -> Supervised:
         """Answer the calls of ``source`` until no process is left; return the results.
 
         The ledger then has the records.

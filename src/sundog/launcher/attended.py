@@ -28,10 +28,11 @@ from _signal import (  # type: ignore[import-not-found]
     valid_signals,
 )
 
+from sundog.container.enter import rootless
 from sundog.container.ending import HostMounts
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
-from sundog.container.membership import ERROR, HINT, VERBOSE, WARNING, Membership
+from sundog.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
 from sundog.container.own_records import OwnRecords
 from sundog.container.paths import exists
 from sundog.container.supervision import (
@@ -39,7 +40,6 @@ from sundog.container.supervision import (
     Supervised,
     Supervision,
     install_in_group,
-    rootless,
 )
 from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser
@@ -54,6 +54,7 @@ from sundog.launcher.apart import fork_away
 from sundog.launcher.ender import Ender, Members
 from sundog.launcher.messages import Messages
 from sundog.launcher.stand_in import StandIn, die_of
+from sundog.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
 from sundog.record.identity import find_identity
 from sundog.record.layer_path import LayerPath
 
@@ -122,13 +123,21 @@ class Attendant:
         root, records, strict = image.root, None, self._strict
         stable = not plan.is_copied
         if image.named:
+            is_lost = image.guesses == OWNERS_LOST
+            letters = b"" if is_lost else image.guesses
             layers = [
-                LayerPath(path + b"/tree", path + b"/owners", links=path + b"/links")
-                for path in image.layers
+                LayerPath(
+                    path + b"/tree",
+                    path + b"/owners",
+                    links=path + b"/links",
+                    guesses=letters[at : at + 1] or OWNERS_KNOWN,
+                )
+                for at, path in enumerate(image.layers)
             ]
-            emulation = Emulation(layers, None, is_stable=stable, strict=strict)
+            emulation = Emulation(layers, None, is_stable=stable, strict=strict, is_lost=is_lost)
         elif image.recorded is not None:
-            layers = [LayerPath(*image.recorded)]
+            tree, owners = image.recorded
+            layers = [LayerPath(tree, owners, guesses=letter_of(tree))]
             emulation = Emulation(layers, None, is_stable=stable, strict=strict)
         else:
             path = root.directory
@@ -136,7 +145,8 @@ class Attendant:
             if self._writes:
                 records = OwnRecords(path, rootless(path))
             owners = path + b"/ch/owners"
-            layers = [LayerPath(path, owners)] if exists(owners) else []
+            letter = letter_of(path)
+            layers = [LayerPath(path, owners, guesses=letter)] if exists(owners) else []
             stable = stable and changes is None
             emulation = Emulation(layers, changes, is_stable=stable, strict=strict)
         upper = -1
@@ -190,7 +200,7 @@ class PreparedAttendant:
             return EXIT_RUN
         records = () if self._records is None else self._records.descriptors()
         leave_descriptors((STDERR_FILENO, *supervision.descriptors(), *records))
-        supervised = supervision.supervise(who)
+        supervised = supervision.supervise(who, self._messages.note)
         if supervised is None:
             return 0  # the command has printed why
         print_report(report_lines(supervised), self._messages)
@@ -342,6 +352,7 @@ def stand_in_for(
 def report_lines(supervised: Supervised) -> list[tuple[str, str]]:
     """Return what the supervisor did, as lines with their kinds."""
     lines = [(VERBOSE, text) for text in (*supervised.statistics, *supervised.incidents)]
+    lines += [(NOTE, text) for text in supervised.hints]
     if supervised.failures:
         warning = f"root emulation failed to answer {supervised.failures} calls"
         lines.append((WARNING, warning))
@@ -355,9 +366,16 @@ def print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
             messages.verbose(text)
         elif kind == WARNING:
             messages.warning(text + ("" if messages.verbosity >= 1 else ": see them with -v"))
+        elif kind == NOTE:
+            messages.note(text)
         elif kind == ERROR:
             _, hint = lines[place + 1] if place + 1 < len(lines) else ("", "")
             messages.error(text, hint)
+
+
+def letter_of(tree: bytes) -> bytes:
+    """Return the letter of ``record.guesses`` for an image that is not in storage."""
+    return OWNERS_LISTED if exists(tree + b"/" + GUESSES) else OWNERS_KNOWN
 
 
 def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:

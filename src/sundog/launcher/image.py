@@ -47,10 +47,12 @@ class Image:
     own_variables
                 whether it has a file of variables for the default command
     recorded    the tree and the manifest of an image that is one file, for --notify
+    guesses     whose files nobody saw, as ``ImageStack`` says it of the ``layers``
     """
 
     __slots__ = (
         "command",
+        "guesses",
         "layers",
         "named",
         "own_variables",
@@ -75,6 +77,7 @@ class Image:
         variables: "Sequence[EnvironmentChange]" = (),
         own_variables: bool = False,
         recorded: "tuple[bytes, bytes] | None" = None,
+        guesses: bytes = b"",
     ) -> None:
         self.root = root
         self.command = command
@@ -86,6 +89,7 @@ class Image:
         self.variables = variables
         self.own_variables = own_variables
         self.recorded = recorded
+        self.guesses = guesses
 
 
 def image_name(reference: bytes) -> str | None:
@@ -143,6 +147,7 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         layers=[storage.at(b"layers/" + layer) for layer in stack.layers],
         named=True,
         own_variables=True,
+        guesses=stack.guesses,
     )
 
 

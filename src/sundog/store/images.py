@@ -31,10 +31,12 @@ from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
 from sundog.oci.fields import Fields, parse_json
+from sundog.record.guesses import OWNERS_KNOWN, OWNERS_LOST
 from sundog.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.img_links import ImgLinks
 from sundog.store.metadata import encoded, metadata_files
+from sundog.store.run_force import was_unrecorded
 from sundog.store.volumes import volume_paths
 
 TYPE_CHECKING = False
@@ -176,13 +178,15 @@ class Images:
         driver = self._choose_driver()
         driver.check_runnable(image.layers)
         volumes = volume_paths(image.config.volumes)
+        visible = self._layers.visible(image.layers)
         stack = ImageStack(
-            [layer.encode() for layer in self._layers.visible(image.layers)],
+            [layer.encode() for layer in visible],
             driver.tree_of_image(image.layers, volumes),
             [encoded(word) for word in image.config.entrypoint or ()],
             [encoded(word) for word in image.config.cmd or ()],
             encoded(image.config.working_dir),
             user=encoded(image.config.user),
+            guesses=self._guesses(image, visible),
         )
         files = {
             b"image.json": json.dumps(described(image)).encode(),
@@ -198,6 +202,13 @@ class Images:
         os.chmod(os.path.join(draft, b"root"), self._layers.root_mode(image.layers))
         driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
         return draft
+
+    def _guesses(self, image: Image, visible: Sequence[LayerId]) -> bytes:
+        """Return the marks of the layers that show, as in ``ImageStack``."""
+        letters = b"".join(map(self._layers.guesses, visible))
+        if letters.strip(OWNERS_KNOWN):
+            return letters
+        return OWNERS_LOST if was_unrecorded(image.config) else b""
 
     def _refer(self, image: Image) -> None:
         """Note that an image, which is in place now, refers to its layers, blobs and tree."""

@@ -98,7 +98,7 @@ def seal(
         return None
     remove_tree(os.path.join(draft, b"work"))
     os.rename(upper, os.path.join(draft, b"tree"))
-    return finish_draft(draft, owners, guessed=known is not None and known.guessed)
+    return finish_draft(draft, owners, known=known)
 
 
 def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: bytes) -> None:
@@ -141,7 +141,7 @@ def extract_changes(
         return None
     remove_tree(work)
     os.unlink(note)
-    return finish_draft(draft, owners, guessed=known is not None and known.guessed)
+    return finish_draft(draft, owners, known=known)
 
 
 def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
@@ -218,13 +218,20 @@ def _linked(tree: bytes, owners: OwnersManifest) -> Iterator[bytes]:
 
 
 def finish_draft(
-    draft: bytes, owners: OwnersManifest, source: str = "", *, guessed: bool = False
+    draft: bytes, owners: OwnersManifest, source: str = "", *, known: StepOwners | None = None
 ) -> LayerInfo:
-    """Write the manifest of a draft, and its links; return the info of the layer."""
+    """Write the manifest of a draft, and its links; return the info of the layer.
+
+    ``known`` are the owners that the step itself knows.
+    """
     with open(os.path.join(draft, b"owners"), "wb") as file:
         file.write(pack_owners(owners))
     with open(os.path.join(draft, b"links"), "wb") as file:
         file.write(pack_links(_linked(os.path.join(draft, b"tree"), owners)))
     root = owners.get(b"")
     root_opaque = root is not None and root.opaque
-    return LayerInfo(source, root_opaque=root_opaque, guessed=guessed)
+    if known is None:
+        return LayerInfo(source, root_opaque=root_opaque)
+    return LayerInfo(
+        source, root_opaque=root_opaque, guessed=known.guessed, unrecorded=known.unrecorded
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sundog.container.watch import WATCH
 from sundog.oci.descriptor import Descriptor
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 _SHOWN = 20  # paths in warnings
+# The annotation of a layer with the mark of ``record.guesses``.
+_OWNERS, _GUESSED = "sundog.owners", "guessed"
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
@@ -70,7 +72,24 @@ class Packed:
 
 def known_blobs(store: Store, layer: LayerId, packing: Packing) -> list[LayerBlob]:
     """Return the blobs that a layer may leave as, best first; the store may lack their bytes."""
-    return [blob for blob in store.layers.blobs(layer) if blob.made in ("", packing.made)]
+    return [
+        _marked(store, layer, blob)
+        for blob in store.layers.blobs(layer)
+        if blob.made in ("", packing.made)
+    ]
+
+
+def is_marked(layer: Descriptor) -> bool:
+    """Tell whether a layer comes with the mark that nobody saw whose its files are."""
+    return layer.annotations.get(_OWNERS) == _GUESSED
+
+
+def _marked(store: Store, layer: LayerId, blob: LayerBlob) -> LayerBlob:
+    """Return ``blob`` with that mark if ``layer`` has it."""
+    if not store.layers.info(layer).unrecorded or is_marked(blob.descriptor):
+        return blob
+    annotations = {**blob.descriptor.annotations, _OWNERS: _GUESSED}
+    return replace(blob, descriptor=replace(blob.descriptor, annotations=annotations))
 
 
 def set_id_warnings(store: Store, layer: LayerId) -> list[str]:
@@ -112,6 +131,7 @@ def pack(store: Store, layer: LayerId, packing: Packing) -> Packed:
     with store.faults:
         place = store.scratch.name()
         packed = store.worker.call(pack_layer, store.layers.path(layer), place, packing)
+    packed = replace(packed, blob=_marked(store, layer, packed.blob))
     store.layers.add_blob(layer, packed.blob)
     return packed
 

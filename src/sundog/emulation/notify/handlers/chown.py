@@ -142,9 +142,9 @@ class OwnerHandlers:
         place = self._access.file(thread, location, follow=follow)
         before = settled(state, place, state.files.whole_status(place))
         record = state.records.find(before)
-        now = state.owner(before)
-        new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
+        now = self._access.owner(who, before)
+        new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         if not may_change_owner(who, *now, owner, group):
             return not_permitted(place)
         permissions = before.mode & MODE_MASK
@@ -155,7 +155,7 @@ class OwnerHandlers:
         if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
             set_mode(state, place, before, permissions & ~S_ISGID)
-        if record is None and new == now and before.kernel_uid == 0:
+        if record is None and new == now == state.owner(before) and before.kernel_uid == 0:
             return CONTINUE  # the kernel can do it
         refusal = touch_owner(place, before, owner, group)
         if refusal in REAL_REFUSALS:
@@ -181,8 +181,8 @@ class OwnerHandlers:
         status = state.files.status(place)
         if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE
-        owner, group = state.owner(status)
         who = state.tags.credentials(thread)
+        owner, group = self._access.owner(who, status)
         if not may_change_mode(who, owner):
             return not_permitted(place)
         wanted = mode & MODE_MASK

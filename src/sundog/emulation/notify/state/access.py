@@ -88,10 +88,31 @@ class Access:
 
     def is_owner(self, who: Credentials, status: Status) -> bool:
         """Tell whether ``who`` may do what only the file's owner may."""
-        return may_change_mode(who, self._owner(status)[0])
+        return may_change_mode(who, self._owner(status)[0]) or self.is_guessed(who, status)
+
+    def is_guessed(self, who: Credentials, status: Status) -> bool:
+        """Tell whether ``who`` counts as the owner of a file whose owner nobody saw."""
+        guesses = self._state.guesses
+        return (
+            guesses is not None
+            and bool(who.fsuid)
+            and self._state.records.find(status) is None
+            and guesses.covers(status, self._state.paths)
+        )
+
+    def owner(self, who: Credentials, status: Status) -> tuple[int, int]:
+        """Return user and group of the file, as they count for changes that ``who`` makes."""
+        if self.is_guessed(who, status):
+            return who.fsuid, who.fsgid
+        return self._state.owner(status)
 
     def allows(self, who: Credentials, status: Status, wanted: int) -> bool:
         """Tell whether ``who`` may do ``wanted`` to the file (fs/namei.c, inode_permission)."""
+        return self._allows(who, status, wanted) or (
+            not wanted & ~(self._mode(status) >> 6) and self.is_guessed(who, status)
+        )
+
+    def _allows(self, who: Credentials, status: Status, wanted: int) -> bool:
         record = self._state.records.find(status)
         mode = self._mode(status)
         owner, group = self._owner(status)
@@ -301,7 +322,10 @@ class Access:
         directory = parent(place)
         self.make_in(thread, who, directory)
         above = self._state.files.status(directory)
-        if not may_remove(who, above.mode, self._owner(above)[0], self._owner(status)[0]):
+        owners = self._owner(above)[0], self._owner(status)[0]
+        if not may_remove(who, above.mode, *owners) and not (
+            self.is_guessed(who, above) or self.is_guessed(who, status)
+        ):
             self._refuse(thread, directory, MAY_WRITE, errno.EPERM)
 
     def _open_in_sticky(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
@@ -310,6 +334,8 @@ class Access:
         kind = status.mode & S_IFMT
         setting = {S_IFREG: b"protected_regular", S_IFIFO: b"protected_fifos"}.get(kind)
         if not above.mode & S_ISVTX or who.fsuid == self._owner(status)[0]:
+            return
+        if self.is_guessed(who, status):
             return
         level = sysctl(setting) if setting else 1
         is_shared = above.mode & S_IWOTH or (above.mode & S_IWGRP and level >= 2)

@@ -17,6 +17,7 @@ from sundog.emulation.notify.identity.capabilities import (
 )
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.identity.permissions import allowed_mode, may_change_mode
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
@@ -77,6 +78,7 @@ class Attributes:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._access = Access(state)
 
     def are_emulated(self, name: bytes) -> bool:
         """Tell whether the kernel's own answer about the attribute ``name`` can be wrong."""
@@ -121,7 +123,7 @@ class Attributes:
         acl = parse_acl(value) if value else ()
         if isinstance(acl, int):
             return acl
-        owner, group = self._state.owner(status)
+        owner, group = self._access.owner(who, status)
         refusal = acl_refusal(status, name, who, owner, is_removal=not acl)
         if refusal is not None:
             return refusal
@@ -186,7 +188,9 @@ class Attributes:
         who = state.tags.credentials(thread)
         state.listener.confirm()
         if name in ACLS:
-            refusal = acl_refusal(status, name, who, state.owner(status)[0], is_removal=True)
+            refusal = acl_refusal(
+                status, name, who, self._access.owner(who, status)[0], is_removal=True
+            )
             if refusal is not None:
                 return refusal
         elif name.startswith(USER_PREFIX):

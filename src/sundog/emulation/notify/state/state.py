@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
+    from sundog.emulation.notify.state.guesses import OwnerGuesses
     from sundog.emulation.notify.state.strangers import AllIsReal
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
@@ -30,6 +31,7 @@ class State:
     sysv        the objects of System V IPC
     tags        the identities of processes
     strangers   whose files without a record are; None: root's
+    guesses     files of the image whose owners nobody saw; None: there are none
     strict      whether the filter notifies every open(2), so that all permissions count
     """
 
@@ -41,6 +43,7 @@ class State:
         *,
         records: Records | None = None,
         strangers: "AllIsReal | None" = None,
+        guesses: "OwnerGuesses | None" = None,
         strict: bool = False,
     ) -> None:
         self.abi = abi
@@ -54,6 +57,7 @@ class State:
         self.sysv = SysvObjects(abi)
         self.tags = tags
         self.strangers = strangers
+        self.guesses = guesses
         self.strict = strict
         self.processes = ProcessFiles(tags)
 
