@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from sundog.agent.container_source import ContainerSource
 from sundog.agent.entrance import Detacher, enter_with_program
-from sundog.container.enter import forbid_imports
+from sundog.container.enter import forbid_imports, rootless
 from sundog.container.leaving import leave_caller
 from sundog.container.own_records import OwnRecords
-from sundog.container.supervision import Start, answer_calls, rootless
+from sundog.container.supervision import Start, answer_calls
 from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags

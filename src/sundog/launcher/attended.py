@@ -28,8 +28,8 @@ from _signal import (  # type: ignore[import-not-found]
     valid_signals,
 )
 
-from sundog.container.enter import rootless
 from sundog.container.ending import HostMounts
+from sundog.container.enter import rootless
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
 from sundog.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
