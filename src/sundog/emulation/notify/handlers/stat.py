@@ -14,7 +14,7 @@ from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
-from sundog.emulation.notify.tracee.paths import CWD, located
+from sundog.emulation.notify.tracee.paths import CWD, is_place, located
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import syscall
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
@@ -124,12 +124,14 @@ class StatHandlers:
 
         A program may have exchanged links since the first look.
         """
-        follow = not flags & AT_SYMLINK_NOFOLLOW
+        files, follow = self._state.files, not flags & AT_SYMLINK_NOFOLLOW
+        if is_place(location):
+            return location, self._state.shown(files.found(location, follow=True))
         if self._access is None:
             place = self._lookup.file(thread, location, follow=follow)
         else:
             place = self._access.file(thread, location, follow=follow)
-        return place, self._state.shown(self._state.files.status(place))
+        return place, self._state.shown(files.found(place, follow=True))
 
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:
         """Answer with what the kernel says of ``location``, changed by what the record says."""

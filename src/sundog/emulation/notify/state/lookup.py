@@ -20,8 +20,8 @@ That shows the program nothing, and changes nothing.
 import os
 from _ctypes import Array, byref
 
-from sundog.emulation.notify.state.files import Files, file_system_type
-from sundog.emulation.notify.state.walk import NO_NAMES, PROC_SUPER_MAGIC, Walk
+from sundog.emulation.notify.state.files import Files
+from sundog.emulation.notify.state.walk import NO_NAMES, Walk
 from sundog.emulation.notify.tracee.memory import Word, quick_function
 from sundog.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS
@@ -29,6 +29,8 @@ from sundog.kernel.numbers import OPENAT2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.emulation.notify.state.walk import Visit
 
 PLACE_FLAGS = os.O_PATH | os.O_CLOEXEC
@@ -50,8 +52,9 @@ class Lookup:
     stream      the descriptor through whose link in /proc the last walk ended, b"" for none
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, is_proc: "Callable[[int, int], bool]") -> None:
         self._files = files
+        self._is_proc = is_proc
         self.held: list[int] = []
         self.stream = b""
         self._syscall = quick_function("syscall")
@@ -64,12 +67,14 @@ class Lookup:
     ) -> bytes:
         """Return the place of the file ``location``; without ``follow``, of a link itself.
 
-        ``visit`` is called with each directory on the way, a descriptor.  Raises KernelAnswers, or
-        OSError, if the kernel's own look-up gives the caller's answer.
+        ``visit`` is called with each directory on the way, a descriptor.  ``Files.found`` knows the
+        file.  Raises KernelAnswers, or OSError, if the kernel's own look-up gives the caller's
+        answer.
         """
         fd = -1 if visit is not None else self._opened(location, follow=follow)
         if fd < 0:
-            return self._walk(thread, location, visit).file(follow=follow)
+            fd, _ = self._walk(thread, location, visit, follow=follow, is_named=False)
+            self._files.find_open(fd)
         self.held.append(fd)
         return b"self/fd/%d" % fd
 
@@ -91,7 +96,17 @@ class Lookup:
                 place = b"self/fd/%d/%b%b" % (fd, name, slash)
                 if not follow or not self._files.is_symlink(place.rstrip(b"/")):
                     return place
-        return self._walk(thread, location, visit).entry(follow=follow)
+        fd, name = self._walk(thread, location, visit, follow=follow, is_named=True)
+        self.held.append(fd)
+        return b"self/fd/%d/%b" % (fd, name) if name else b"self/fd/%d" % fd
+
+    def pin(self, place: bytes) -> bytes:
+        """Return the place of the file at ``place``, which may be a name, and follow no link."""
+        if is_place(place):
+            return place
+        fd = os.open(place.rstrip(b"/"), PLACE_FLAGS | os.O_NOFOLLOW)
+        self.held.append(fd)
+        return b"self/fd/%d" % fd
 
     def release(self) -> None:
         """Close what the last call needed."""
@@ -99,9 +114,24 @@ class Lookup:
             os.close(fd)
         self.held.clear()
 
-    def _walk(self, thread: int, location: bytes, visit: "Visit | None") -> Walk:
-        self.stream = b""
-        return Walk(self, self._files, thread, location, visit)
+    def _walk(
+        self,
+        thread: int,
+        location: bytes,
+        visit: "Visit | None",
+        *,
+        follow: bool,
+        is_named: bool,
+    ) -> tuple[int, bytes]:
+        """Return what ``Walk.end`` does."""
+        walk = Walk(self._files, thread, location, visit)
+        try:
+            end = walk.end(follow=follow, is_named=is_named)
+        except BaseException:
+            walk.give_up()
+            raise
+        self.stream = walk.stream
+        return end
 
     def _opened(self, location: bytes, *, follow: bool) -> int:
         """Return a descriptor of ``location``, or -1 if only a walk can tell where it leads."""
@@ -110,14 +140,18 @@ class Lookup:
         else:
             end = start_of_walk(location)
             if end < 0:
-                return os.open(location, PLACE_FLAGS)
+                fd = os.open(location, PLACE_FLAGS)
+                self._files.find_open(fd)
+                return fd
             base = os.open(location[:end], PLACE_FLAGS)
             rest = location[end + 1 :] or b"."
             fd = self._syscall(OPENAT2, base, rest, self._how[follow], 24)
             os.close(base)
-        if fd >= 0 and file_system_type(fd) == PROC_SUPER_MAGIC:
-            os.close(fd)
-            return -1
+        if fd >= 0:
+            self._files.find_open(fd)
+            if self._is_proc(self._files.found_device[0], fd):
+                os.close(fd)
+                return -1
         return fd
 
 
