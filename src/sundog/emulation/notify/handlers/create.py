@@ -311,7 +311,11 @@ class CreateHandlers:
                     return False
             if not self._needs_guard():
                 return True
-        self._guard_place(thread, self._state.lookup.file(thread, location, follow=follow))
+        try:
+            place = self._state.lookup.file(thread, location, follow=follow)
+        except FileNotFoundError:
+            return False
+        self._guard_place(thread, place)
         return True
 
     def _needs_guard(self) -> bool:

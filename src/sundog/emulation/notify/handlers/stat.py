@@ -44,6 +44,7 @@ class StatHandlers:
         self._named = state.paths.named
         self._find_inode = state.files.find_inode
         self._lookup = state.lookup
+        self._own = state.lookup.own
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
         self._strangers = state.strangers
@@ -109,14 +110,19 @@ class StatHandlers:
 
     def _seems_true(self, thread: int, location: bytes, flags: int) -> bool:
         """Look at a file; tell whether at first sight the kernel's own answer is right."""
+        if self._access is not None and self._access.user(thread) is not None:
+            return False
+        inode = self._find_inode(location, flags)
+        if inode < 0 and self._by_inode and not is_place(location):
+            return self._lookup.is_missing(location)
         return (
-            self._find_inode(location, flags) not in self._by_inode
+            inode not in self._by_inode
+            and inode not in self._own
             and not self._ids[0]
             and self._device[0] in self._other_devices
             and not self._linked
             and self._strangers is None
             and not names_own(location)
-            and (self._access is None or self._access.user(thread) is None)
         )
 
     def _found(self, thread: int, location: bytes, flags: int) -> "tuple[bytes, Record | None]":
