@@ -72,6 +72,7 @@ class CreateHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._paths = state.paths
+        self._by_inode = state.records.by_inode
         self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
@@ -230,30 +231,46 @@ class CreateHandlers:
         if who is None and flags & os.O_PATH:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
+        place = b""
         if who is not None and (self._state.strict or flags & (WRITES | MAKES_FILE)):
-            self._access.open(thread, who, location, flags)
+            place = self._access.open(thread, who, location, flags)
         if flags & os.O_PATH:
             return CONTINUE
         if not flags & (WRITES | MAKES_FILE):
             return self._open_for_reading(thread, location, signed(flags))
+        if who is not None:
+            return self._open_as_user(thread, place, flags, mode)
         exists: bool | None = False
         if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
             exists = self._guard(thread, location, follow=not flags & os.O_NOFOLLOW)
             if exists:
-                return self._open_device(thread, location, signed(flags))
+                return self._open_emulated(thread, location, signed(flags))
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
-        flags = signed(flags)
         if flags & UNNAMED:
-            return self._create(thread, self._access.file(thread, location), flags, mode)
+            return self._create(thread, self._state.lookup.file(thread, location), flags, mode)
         # To open a dangling link makes the link's target.
         leads_on = exists is not None and not flags & (os.O_EXCL | os.O_NOFOLLOW)
         if not leads_on and self._seems_plain(thread, location):
             return CONTINUE
-        place = self._access.entry(thread, location, follow=leads_on)
+        place = self._state.lookup.entry(thread, location, follow=leads_on)
         if is_place(place):
             return CONTINUE  # the file exists
         return self._create(thread, place, flags, mode)
+
+    def _open_as_user(self, thread: int, place: bytes, flags: int, mode: int) -> Answer:
+        """Open or make the file at ``place``, as another user than root is allowed to."""
+        files = self._state.files
+        if flags & UNNAMED:
+            return self._create(thread, place, flags, mode)
+        if files.find_inode(place, 0 if is_place(place) else AT_SYMLINK_NOFOLLOW) < 0:
+            return self._create(thread, place, flags, mode) if flags & MAKES_FILE else CONTINUE
+        if not flags & WRITES or flags & os.O_EXCL:
+            return CONTINUE
+        if self._needs_guard():
+            place = self._state.lookup.pin(place)
+            self._guard_place(thread, place)
+        return self._open_device(place, signed(flags)) if self._state.records.devices else CONTINUE
 
     def _seems_plain(self, thread: int, location: bytes) -> bool:
         """Tell at first sight whether the kernel makes ``location`` as it must be."""
@@ -283,7 +300,7 @@ class CreateHandlers:
 
         Returns whether the file exists; None if there is not even a dangling link.
         """
-        state, files = self._state, self._state.files
+        files = self._state.files
         if not names_own(location):
             inode = files.find_inode(location, AT_SYMLINK_NOFOLLOW)
             if inode < 0:
@@ -292,32 +309,48 @@ class CreateHandlers:
                 inode = files.find_inode(location, 0)
                 if inode < 0:
                     return False
-            if not is_set_id(files.found_mode()) and inode not in state.records.by_inode:
+            if not self._needs_guard():
                 return True
-        place = self._access.file(thread, location, follow=follow)
-        guard_set_id(state, place, files.status(place), state.tags.credentials(thread))
+        try:
+            place = self._state.lookup.file(thread, location, follow=follow)
+        except FileNotFoundError:
+            return False
+        self._guard_place(thread, place)
         return True
+
+    def _needs_guard(self) -> bool:
+        """Tell whether the file that ``Files`` has just found has set-ID bits or a record."""
+        files = self._state.files
+        return is_set_id(files.found_mode()) or files.found_inode[0] in self._by_inode
+
+    def _guard_place(self, thread: int, place: bytes) -> None:
+        state = self._state
+        guard_set_id(state, place, state.files.status(place), state.tags.credentials(thread))
 
     def _open_for_reading(self, thread: int, location: bytes, flags: int) -> Answer:
         """Give the caller what the file ``location`` shows, if that is not in the file itself."""
         shown = open_shown(self._state, thread, location, flags)
         if shown < 0:
-            return self._open_device(thread, location, flags)
+            return self._open_emulated(thread, location, flags)
         with Closing(shown):
             return self._state.listener.reply_with_descriptor(shown, flags & os.O_CLOEXEC)
 
-    def _open_device(self, thread: int, location: bytes, flags: int) -> Answer:
-        """Give the caller the host's device if the file ``location`` stands for one."""
-        state = self._state
-        if not state.records.devices:
+    def _open_emulated(self, thread: int, location: bytes, flags: int) -> Answer:
+        """Do what ``_open_device`` does for the file ``location``."""
+        if not self._state.records.devices:
             return CONTINUE
-        place = state.lookup.file(thread, location, follow=not flags & os.O_NOFOLLOW)
-        record = state.records.find(state.files.status(place))
+        follow = not flags & os.O_NOFOLLOW
+        return self._open_device(self._state.lookup.file(thread, location, follow=follow), flags)
+
+    def _open_device(self, place: bytes, flags: int) -> Answer:
+        """Give the caller the host's device if the file at ``place`` stands for one."""
+        state = self._state
+        record = state.records.find(state.files.status(place, follow=is_place(place)))
         fd = -1 if record is None else open_device(record, self._paths.own_root(), flags)
         if fd < 0:
             return CONTINUE
         with Closing(fd):
-            return self._state.listener.reply_with_descriptor(fd, flags & os.O_CLOEXEC)
+            return state.listener.reply_with_descriptor(fd, flags & os.O_CLOEXEC)
 
     def _create(self, thread: int, place: bytes, flags: int, mode: int) -> Answer:
         """Make and open a file at ``place``; return CONTINUE if it exists or can't be made.
@@ -333,7 +366,7 @@ class CreateHandlers:
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE
-        return self._hand_over(birth, place, flags, mode)
+        return self._hand_over(birth, place, signed(flags), mode)
 
     def _open_within(
         self, thread: int, dirfd: int, path: bytes, how: tuple[int, int, int]

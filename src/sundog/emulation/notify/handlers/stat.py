@@ -14,7 +14,7 @@ from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
-from sundog.emulation.notify.tracee.paths import CWD, located
+from sundog.emulation.notify.tracee.paths import CWD, is_place, located
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import syscall
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
@@ -44,6 +44,7 @@ class StatHandlers:
         self._named = state.paths.named
         self._find_inode = state.files.find_inode
         self._lookup = state.lookup
+        self._own = state.lookup.own
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
         self._strangers = state.strangers
@@ -109,14 +110,19 @@ class StatHandlers:
 
     def _seems_true(self, thread: int, location: bytes, flags: int) -> bool:
         """Look at a file; tell whether at first sight the kernel's own answer is right."""
+        if self._access is not None and self._access.user(thread) is not None:
+            return False
+        inode = self._find_inode(location, flags)
+        if inode < 0 and self._by_inode and not is_place(location):
+            return self._lookup.is_missing(location)
         return (
-            self._find_inode(location, flags) not in self._by_inode
+            inode not in self._by_inode
+            and inode not in self._own
             and not self._ids[0]
             and self._device[0] in self._other_devices
             and not self._linked
             and self._strangers is None
             and not names_own(location)
-            and (self._access is None or self._access.user(thread) is None)
         )
 
     def _found(self, thread: int, location: bytes, flags: int) -> "tuple[bytes, Record | None]":
@@ -124,12 +130,14 @@ class StatHandlers:
 
         A program may have exchanged links since the first look.
         """
-        follow = not flags & AT_SYMLINK_NOFOLLOW
+        files, follow = self._state.files, not flags & AT_SYMLINK_NOFOLLOW
+        if is_place(location):
+            return location, self._state.shown(files.found(location, follow=True))
         if self._access is None:
             place = self._lookup.file(thread, location, follow=follow)
         else:
             place = self._access.file(thread, location, follow=follow)
-        return place, self._state.shown(self._state.files.status(place))
+        return place, self._state.shown(files.found(place, follow=True))
 
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:
         """Answer with what the kernel says of ``location``, changed by what the record says."""

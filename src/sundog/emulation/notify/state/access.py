@@ -77,7 +77,6 @@ class Access:
         self._state = state
         self._lookup = state.lookup
         self._find_inode = state.files.find_inode
-        self._find_open = state.files.find_open
         self._found_mode = state.files.found_mode
         self._by_inode = state.records.by_inode
 
@@ -143,11 +142,11 @@ class Access:
             return None
         # Without a record, an access control list can only name root and its group.
         is_roots = who.is_member(0)
+        found_inode = self._state.files.found_inode
 
         def visit(fd: int) -> None:
-            inode = self._find_open(fd)
             mode = self._found_mode() & (S_IFMT | EXECUTABLE)
-            if is_roots or inode in self._by_inode or mode != S_IFDIR | EXECUTABLE:
+            if is_roots or found_inode[0] in self._by_inode or mode != S_IFDIR | EXECUTABLE:
                 place = b"self/fd/%d" % fd
                 status = self._state.files.found(place, follow=True)
                 if not is_a_directory(status):
@@ -272,26 +271,28 @@ class Access:
         self.require(thread, who, place, self._state.files.status(place), wanted)
         return place
 
-    def open(self, thread: int, who: Credentials, location: bytes, flags: int) -> None:
+    def open(self, thread: int, who: Credentials, location: bytes, flags: int) -> bytes:
         """Require that ``who`` may open the file with ``flags`` (fs/namei.c, do_open, may_open).
 
-        Who makes the file may open it in every way: see ``make``.
+        Who makes the file may open it in every way: see ``make``.  Returns the place: with O_CREAT
+        that of a name, unless the way leads to a file alone.
         """
         is_new = flags & os.O_CREAT and flags & os.O_EXCL
         follow = not (is_new or flags & os.O_NOFOLLOW)
         if flags & UNNAMED:
-            self.make_in(thread, who, self.file(thread, location))
-            return
+            place = self.file(thread, location)
+            self.make_in(thread, who, place)
+            return place
         if not flags & os.O_CREAT:
             place = self.file(thread, location, follow=follow)
         else:
             place = self.entry(thread, location, follow=follow)
         if self._lookup.stream in STANDARD_STREAMS:
-            return  # a container runtime gives them to the first user
+            return place  # a container runtime gives them to the first user
         if is_new or flags & os.O_PATH:
-            return
+            return place
         if self._find_inode(place, 0 if is_place(place) else AT_SYMLINK_NOFOLLOW) < 0:
-            return
+            return place
         status = self._state.files.found(place, follow=is_place(place))
         kind = status.mode & S_IFMT
         wanted = OPENED_FOR[flags & os.O_ACCMODE] | (MAY_WRITE if flags & os.O_TRUNC else 0)
@@ -304,6 +305,7 @@ class Access:
         self.require(thread, who, place, status, wanted)
         if flags & os.O_NOATIME and not self.is_owner(who, status):
             self._refuse(thread, place, MAY_READ, errno.EPERM)
+        return place
 
     def be_owner(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
         """Require that ``who`` owns the file, or has CAP_FOWNER."""

@@ -137,6 +137,7 @@ def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
     return (
         inode >= 0
         and inode not in state.records.by_inode
+        and inode not in state.lookup.own
         and not state.files.found_mode() & S_ISGID
     )
 

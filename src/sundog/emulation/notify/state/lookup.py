@@ -14,24 +14,29 @@ leads to nothing except files of procfs.  So if the look-up fails, or finds a fi
 ``Walk`` repeats it step by step.
 
 A handler may look at a location itself, too, to find out that the kernel's own answer is right.
-That shows the program nothing, and changes nothing.
+That shows the program nothing, and changes nothing.  What it finds may be a file of the supervisor,
+so ``own`` has their numbers.
 """
 
+import errno
 import os
-from _ctypes import Array, byref
+from _ctypes import Array, byref, get_errno
 
-from sundog.emulation.notify.state.files import Files, file_system_type
-from sundog.emulation.notify.state.walk import NO_NAMES, PROC_SUPER_MAGIC, Walk
+from sundog.emulation.notify.state.files import Files
+from sundog.emulation.notify.state.walk import NO_NAMES, Walk
 from sundog.emulation.notify.tracee.memory import Word, quick_function
 from sundog.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
-from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS
+from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV
 from sundog.kernel.numbers import OPENAT2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sundog.emulation.notify.state.walk import Visit
 
 PLACE_FLAGS = os.O_PATH | os.O_CLOEXEC
+FIRST_DESCRIPTORS = 64
 # Here a location leads to the process that names it more often than not.
 OWN_PLACES = (b"/proc/", b"/dev/fd/", b"/dev/stdin", b"/dev/stdout", b"/dev/stderr")
 
@@ -47,16 +52,20 @@ class Lookup:
     """Finds places; they last until ``release``.
 
     held        the open descriptors of places
+    own         the inode numbers of the files that the supervisor had open when it began
     stream      the descriptor through whose link in /proc the last walk ended, b"" for none
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, is_proc: "Callable[[int, int], bool]") -> None:
         self._files = files
+        self._is_proc = is_proc
         self.held: list[int] = []
+        self.own = frozenset(own_inodes())
         self.stream = b""
         self._syscall = quick_function("syscall")
         self._follows = OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS)
         self._stays = OpenHow(PLACE_FLAGS | os.O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS)
+        self._within = byref(OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV))
         self._how = {True: byref(self._follows), False: byref(self._stays)}
 
     def file(
@@ -64,12 +73,14 @@ class Lookup:
     ) -> bytes:
         """Return the place of the file ``location``; without ``follow``, of a link itself.
 
-        ``visit`` is called with each directory on the way, a descriptor.  Raises KernelAnswers, or
-        OSError, if the kernel's own look-up gives the caller's answer.
+        ``visit`` is called with each directory on the way, a descriptor.  ``Files.found`` knows the
+        file.  Raises KernelAnswers, or OSError, if the kernel's own look-up gives the caller's
+        answer.
         """
         fd = -1 if visit is not None else self._opened(location, follow=follow)
         if fd < 0:
-            return self._walk(thread, location, visit).file(follow=follow)
+            fd, _ = self._walk(thread, location, visit, follow=follow, is_named=False)
+            self._files.find_open(fd)
         self.held.append(fd)
         return b"self/fd/%d" % fd
 
@@ -91,7 +102,36 @@ class Lookup:
                 place = b"self/fd/%d/%b%b" % (fd, name, slash)
                 if not follow or not self._files.is_symlink(place.rstrip(b"/")):
                     return place
-        return self._walk(thread, location, visit).entry(follow=follow)
+        fd, name = self._walk(thread, location, visit, follow=follow, is_named=True)
+        self.held.append(fd)
+        return b"self/fd/%d/%b" % (fd, name) if name else b"self/fd/%d" % fd
+
+    def is_missing(self, location: bytes) -> bool:
+        """Tell whether there is no file ``location``, seen from here; no if in doubt.
+
+        If the way leads over no other mount, then it leads through no /proc either.
+        """
+        base, path = AT_FDCWD, location
+        if location[0] != SLASH:
+            end = start_of_walk(location)
+            base, path = os.open(location[:end], PLACE_FLAGS), location[end + 1 :]
+        fd = self._syscall(OPENAT2, base, path, self._within, 24)
+        missing = fd < 0 and get_errno() == errno.ENOENT
+        if fd >= 0:
+            os.close(fd)
+        if base >= 0:
+            self._files.find_open(base)
+            missing = missing and not self._is_proc(self._files.found_device[0], base)
+            os.close(base)
+        return missing
+
+    def pin(self, place: bytes) -> bytes:
+        """Return the place of the file at ``place``, which may be a name, and follow no link."""
+        if is_place(place):
+            return place
+        fd = os.open(place.rstrip(b"/"), PLACE_FLAGS | os.O_NOFOLLOW)
+        self.held.append(fd)
+        return b"self/fd/%d" % fd
 
     def release(self) -> None:
         """Close what the last call needed."""
@@ -99,9 +139,24 @@ class Lookup:
             os.close(fd)
         self.held.clear()
 
-    def _walk(self, thread: int, location: bytes, visit: "Visit | None") -> Walk:
-        self.stream = b""
-        return Walk(self, self._files, thread, location, visit)
+    def _walk(
+        self,
+        thread: int,
+        location: bytes,
+        visit: "Visit | None",
+        *,
+        follow: bool,
+        is_named: bool,
+    ) -> tuple[int, bytes]:
+        """Return what ``Walk.end`` does."""
+        walk = Walk(self._files, thread, location, visit)
+        try:
+            end = walk.end(follow=follow, is_named=is_named)
+        except BaseException:
+            walk.give_up()
+            raise
+        self.stream = walk.stream
+        return end
 
     def _opened(self, location: bytes, *, follow: bool) -> int:
         """Return a descriptor of ``location``, or -1 if only a walk can tell where it leads."""
@@ -110,14 +165,18 @@ class Lookup:
         else:
             end = start_of_walk(location)
             if end < 0:
-                return os.open(location, PLACE_FLAGS)
+                fd = os.open(location, PLACE_FLAGS)
+                self._files.find_open(fd)
+                return fd
             base = os.open(location[:end], PLACE_FLAGS)
             rest = location[end + 1 :] or b"."
             fd = self._syscall(OPENAT2, base, rest, self._how[follow], 24)
             os.close(base)
-        if fd >= 0 and file_system_type(fd) == PROC_SUPER_MAGIC:
-            os.close(fd)
-            return -1
+        if fd >= 0:
+            self._files.find_open(fd)
+            if self._is_proc(self._files.found_device[0], fd):
+                os.close(fd)
+                return -1
         return fd
 
 
@@ -127,3 +186,12 @@ def names_own(location: bytes) -> bool:
     Then the supervisor can learn nothing from a look of its own.
     """
     return location.startswith(OWN_PLACES)
+
+
+def own_inodes() -> "Iterator[int]":
+    """Yield the inode numbers of the files that this process has open."""
+    for fd in range(FIRST_DESCRIPTORS):
+        try:
+            yield os.fstat(fd).st_ino
+        except OSError:
+            continue  # it is not open

@@ -58,7 +58,7 @@ class ProcessFiles:
             return None
         try:
             with Closing(status.open()) as fd:
-                if not self._is_proc(status.device, fd):
+                if not self.is_proc(status.device, fd):
                     return None
                 limits = open_limits(os.readlink(b"self/fd/%d" % fd), status.device)
         except OSError:
@@ -68,8 +68,10 @@ class ProcessFiles:
         with Closing(limits):
             return self._of(limits)
 
-    def _is_proc(self, device: int, fd: int) -> bool:
+    def is_proc(self, device: int, fd: int) -> bool:
         """Tell whether ``device``, the file system of ``fd``, is a /proc."""
+        if device in self.others:
+            return False
         if device in self._procs:
             return True
         is_proc = file_system_type(fd) == PROC_SUPER_MAGIC

@@ -51,7 +51,6 @@ class State:
         self.memory = Memory()
         self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
         self.paths = Paths(self.memory)
-        self.lookup = Lookup(self.files)
         self.unanswered = Unanswered()
         self.records = Records(all_is_roots=strangers is None) if records is None else records
         self.sysv = SysvObjects(abi)
@@ -60,6 +59,7 @@ class State:
         self.guesses = guesses
         self.strict = strict
         self.processes = ProcessFiles(tags)
+        self.lookup = Lookup(self.files, self.processes.is_proc)
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes.

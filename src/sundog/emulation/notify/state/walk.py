@@ -29,8 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.emulation.notify.state.lookup import Lookup
-
     # Called with a descriptor of a directory in which a name is looked up.
     Visit = Callable[[int], None]
 
@@ -48,21 +46,20 @@ WITHIN = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
 
 
 class Walk:
-    """The way to ``location`` for ``thread``; it is walked once."""
+    """The way to ``location`` for ``thread``; it is walked once.
 
-    def __init__(
-        self,
-        lookup: "Lookup",
-        files: Files,
-        thread: int,
-        location: bytes,
-        visit: "Visit | None",
-    ) -> None:
-        self._lookup = lookup
+    ``visit`` is called with a descriptor of each directory in which a name is looked up;
+    ``Files.found`` knows the directory then.
+
+    stream      the descriptor through whose link in /proc the walk has ended, b"" for none
+    """
+
+    def __init__(self, files: Files, thread: int, location: bytes, visit: "Visit | None") -> None:
         self._files = files
         self._thread = thread
         self._visit = visit
         self._links = 0
+        self.stream = b""
         end = 1 if location[0] == SLASH else start_of_walk(location)
         start = location if is_place(location) else location[:end]
         self._at = os.open(start, os.O_PATH | os.O_CLOEXEC)
@@ -70,36 +67,23 @@ class Walk:
         # Then the end must be a directory.
         self._slash = b"/" if location.endswith(b"/") else b""
 
-    def file(self, *, follow: bool) -> bytes:
-        """Do what Lookup.file does."""
-        return self._walk(follow=follow or bool(self._slash), is_named=False)
+    def end(self, *, follow: bool, is_named: bool) -> tuple[int, bytes]:
+        """Walk to the end, and return a descriptor of it; or of a directory, and a name there.
 
-    def entry(self, *, follow: bool) -> bytes:
-        """Do what Lookup.entry does."""
-        return self._walk(follow=follow, is_named=True)
-
-    def _walk(self, *, follow: bool, is_named: bool) -> bytes:
-        try:
-            place = self._end(follow=follow, is_named=is_named)
-        except BaseException:
-            os.close(self._at)
-            raise
-        self._lookup.held.append(self._at)
-        return place
-
-    def _end(self, *, follow: bool, is_named: bool) -> bytes:
-        """Walk to the end; return its place."""
+        It is a name if ``is_named`` says so, and if the walk ends with one.  Only with ``follow``
+        the walk leads through a link at the end.  The caller closes the descriptor.
+        """
+        follow = follow or bool(self._slash and not is_named)
+        self._arrive()
         while self._rest:
             name = self._rest.pop()
-            self._lookup.stream = b""
-            if self._visit is not None:
-                self._visit(self._at)
+            self.stream = b""
             is_last = not self._rest
             is_end = is_named and is_last
             if is_end and name in NO_NAMES:
                 break
             if is_end and not follow:
-                return self._entry(name)
+                return self._at, name + self._slash
             if name == b".":
                 self._require_directory()
                 continue
@@ -108,26 +92,28 @@ class Walk:
             except FileNotFoundError:
                 if not is_end:
                     raise
-                return self._entry(name)
+                return self._at, name + self._slash
             try:
                 self._files.find_open(child)
                 if self._files.found_mode() & S_IFMT == S_IFLNK and not (is_last and not follow):
                     self._follow(name, child)
                 elif is_end:
-                    return self._entry(name)
+                    return self._at, name + self._slash
                 else:
                     if is_last and file_system_type(child) == PROC_SUPER_MAGIC:
                         self._require_stranger()
                     child, self._at = self._at, child
+                    if not is_last and self._visit is not None:
+                        self._visit(self._at)
             finally:
                 os.close(child)
         if self._slash:
             self._require_directory()
-        return b"self/fd/%d" % self._at
+        return self._at, b""
 
-    def _entry(self, name: bytes) -> bytes:
-        """Return the place of ``name`` in the present directory."""
-        return b"self/fd/%d/%b%b" % (self._at, name, self._slash)
+    def give_up(self) -> None:
+        """Close what the walk has open, if it does not reach its end."""
+        os.close(self._at)
 
     def _follow(self, name: bytes, link: int) -> None:
         """Follow ``link``, an open symbolic link that is ``name`` in the present directory."""
@@ -139,6 +125,7 @@ class Walk:
             target = os.readlink(b"", dir_fd=link)
         elif not self._is_proc():
             self._go(self._file_of_process(name))
+            self._arrive()
             return
         elif name in OWN_LINKS:
             target = self._own(name)
@@ -151,10 +138,19 @@ class Walk:
         if target[0] == SLASH:
             self._go(os.open(b"/", os.O_PATH | os.O_CLOEXEC))
         self._rest += steps(target)
+        if target[0] == SLASH:
+            self._arrive()
 
     def _go(self, fd: int) -> None:
+        """Go on at ``fd``."""
         os.close(self._at)
         self._at = fd
+
+    def _arrive(self) -> None:
+        """Visit the present directory if a name is to be looked up in it."""
+        if self._rest and self._visit is not None:
+            self._files.find_open(self._at)
+            self._visit(self._at)
 
     def _require_directory(self) -> None:
         self._files.find_open(self._at)
@@ -179,6 +175,11 @@ class Walk:
 
         The /proc may be of a PID namespace where the caller has another number than here.
         """
+        try:
+            if os.readlink(b"self", dir_fd=self._at) == os.readlink(b"self"):
+                return b"%d" % self._thread  # a directory that is not listed; it is good for both
+        except FileNotFoundError:
+            pass  # this process has no number there
         numbers = identifiers(process_status(self._thread))
         for level, number in enumerate(numbers[0]):
             status = self._open(b"%d/status" % number)
@@ -203,7 +204,7 @@ class Walk:
         if (space.st_dev, space.st_ino) != (own.st_dev, own.st_ino):
             raise KernelAnswers
         if name.isdigit() and not self._rest:
-            self._lookup.stream = name
+            self.stream = name
         return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self._at)
 
     def _require_stranger(self) -> None:
