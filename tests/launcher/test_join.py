@@ -12,7 +12,7 @@ import pytest
 
 from sundog.container.variables import Environment
 from sundog.record.own_storage import FORMAT
-from tests.conftest import children_of, until
+from tests.conftest import RootHelper, children_of, until
 from tests.launcher.compiled import Argument, Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.storages import make_storage
