@@ -133,5 +133,6 @@ def trace(log: Path, *command: str | Path) -> tuple[int, int]:
         made = path.read_text().splitlines()
         executed = [at for at, call in enumerate(made) if re.match(r"execve\(.*\) = 0$", call)]
         calls += made[: executed[-1]] if len(executed) > 1 else made
+    calls = [call for call in calls if not re.match(r'\w+\(\d+, "",', call)]  # an open file
     opens = [call for call in calls if re.match(r"open(at2?)?\(.*\) = \d+$", call)]
     return len(calls), len(opens)

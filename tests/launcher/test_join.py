@@ -5,13 +5,14 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from sundog.container.variables import Environment
 from sundog.record.own_storage import FORMAT
-from tests.conftest import children_of, until
+from tests.conftest import RootHelper, children_of, until
 from tests.launcher.compiled import Argument, Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.storages import make_storage
@@ -430,20 +431,54 @@ def test_a_stranger_has_taken_the_name(node: Node, what: str, kind: str) -> None
     until(lambda: not places_of(node))
     # What a keeper that was killed has left does not matter.
     first, line = node.member(kind)
-    pid = next(int(path.parent.name) for path in Path("/proc").glob("*/comm") if is_keeper(path))
-    os.kill(pid, signal.SIGKILL)
+    until(lambda: keepers_of(node))
+    (keeper,) = keepers_of(node)
+    os.kill(keeper, signal.SIGKILL)
     end(first)
     assert len(places_of(node)) == 2
     end(node.member(kind)[0])
 
 
-def is_keeper(comm: Path) -> bool:
-    """Tell whether a process keeps a group of this test."""
+def keepers_of(node: Node) -> list[int]:
+    """Return the process IDs of the keepers that groups have elsewhere."""
+    found = []
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # it ends
+            files = [os.readlink(fd) for fd in (comm.parent / "fd").iterdir()]
+            if comm.read_text() == "ch-run-keeper\n" and any(
+                name.startswith(str(node.storage)) for name in files
+            ):
+                found.append(int(comm.parent.name))
+    return found
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_neighbour_has_taken_the_name(node: Node, kind: str, root_helper: RootHelper) -> None:
+    """The name can be guessed: job and step of Slurm are known to all users."""
+    (node.storage / "version").write_bytes(FORMAT)
+    script = (
+        "import os, socket\n"
+        f"name = {node.address()!r}\n"
+        "sockets = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]\n"
+        "for taken, end in zip(sockets, (b'', b'-end')):\n"
+        "    taken.bind(name + end)\n"
+        "    taken.listen(9)\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    for fd in range(3):\n"
+        "        os.dup2(os.open('/dev/null', os.O_RDWR), fd)\n"
+        "    sockets[1].accept()\n"
+    )
+    done = root_helper.as_second_user(["/usr/bin/python3", "-c", script])
+    assert done.returncode == 0, done.stderr
     try:
-        fds = [os.readlink(fd) for fd in (comm.parent / "fd").iterdir()]
-        return comm.read_text() == "ch-run-keeper\n" and any("/join" in fd for fd in fds)
-    except OSError:
-        return False
+        first, line = node.member(kind)
+        assert node.join(kind).splitlines()[0] + b"\n" == line
+        end(first)
+    finally:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as over:
+            over.connect(node.address() + b"-end")
 
 
 def test_a_stranger_comes_and_goes(node: Node) -> None:

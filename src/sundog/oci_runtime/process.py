@@ -20,6 +20,7 @@ from _signal import (  # type: ignore[import-not-found]
 from contextlib import suppress
 
 from sundog.container.execute import execute, find_program
+from sundog.container.mountpoint import MountPoint, make_mount_point
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
@@ -125,8 +126,8 @@ def open_or_make(path: bytes) -> int:
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise
-    with suppress(OSError):  # the next call says why there is none
-        os.makedirs(path, 0o755, exist_ok=True)
+    with suppress(SundogError):  # the next call says why there is none
+        make_mount_point(MountPoint(path, is_directory=True), inside=RESOLVE_NO_MAGICLINKS)
     return openat2(AT_FDCWD, path, OPEN_DIRECTORY, RESOLVE_NO_MAGICLINKS)
 
 
