@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
 
+    from sundog.cli.report import Report, Transfer
 
 _MINUTE = 60.0
-
-    from sundog.cli.report import Report, Transfer
 
 
 class _Progress:
