@@ -117,12 +117,14 @@ static int matches(const char *pattern, const char *name)
 static char **change_environment(int expand)
 {
     static const char *const kept[] = {LAUNCHER_PREFIXES, NULL};
-    const char *path = variable("PATH"), *at = path;
+    static const char *const appended[] = {APPENDED_PATHS, NULL};
+    const char *path = variable("PATH");
     if (!path) decline("no $PATH");
     put(CALL(faccessat, AT_FDCWD, HOME_DEFAULT) == 0 ? "HOME=" HOME_DEFAULT : "HOME=/");
-    if (!begins(path, "/bin")) {
-        while ((at = find(at, ':')) && !begins(at, ":/bin")) at++;
-        if (!at) put(JOINED("PATH=", path, ":/bin"));
+    for (int i = 0; appended[i]; i++) {
+        const char *at = JOINED(":", variable("PATH"));
+        while (at && !begins(at, appended[i])) at = find(at + 1, ':');
+        if (!at) put(JOINED("PATH=", variable("PATH"), appended[i]));
     }
     put("TMPDIR");
     for (int i = first_change; i < change_count; i++) {

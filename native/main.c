@@ -97,7 +97,7 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     if (image->file < 0) find_note(image);
     if (!options->operands[1]) {
         if (!image->command || !*image->command) decline("no command");
-        options->operands = image->command - 1;
+        options->operands = image->command - 1, put("PATH=" ENGINE_PATH);
         if (!options->directory && *image->workdir) directory = image->workdir;
         first_change = image->shown >= 0 && open_inside(image->shown, OWN_VARIABLES, O_PATH) < 0;
         changes[0].kind = SET_FROM_IMAGE, changes[0].delimiter = '\n';

@@ -58,7 +58,7 @@ static char **read_option(struct options *options, char **word)
 {
     static const struct { char letter; enum argument argument; char name[16]; } known[] = {OPTIONS};
     int is_long = word[0][1] == '-';
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    for (size_t i = 0; !options->operands[1] && i < sizeof known / sizeof *known; i++) {
         const char *value = *word + 2 + (is_long ? length(known[i].name) : 0);
         if (is_long ? !begins(*word + 2, known[i].name) || (*value && *value != '=')
                     : word[0][1] != known[i].letter)
@@ -69,7 +69,7 @@ static char **read_option(struct options *options, char **word)
         take(options, (enum option)i, value);
         return word;
     }
-    decline("an option that is abbreviated, or wrong");
+    decline("an option that is abbreviated, wrong, or behind the command's first word");
 }
 
 /* Read the words of the command line.  Options may follow operands; "--" ends the options. */

@@ -33,6 +33,7 @@ CONSTANTS = {
     "sundog.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
     "sundog.container.enter": ("SCRATCH_SIZE",),
     "sundog.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
+    "sundog.container.search_path": ("ENGINE_PATH",),
     "sundog.kernel.files": (
         *("F_ADD_SEALS", "F_SEAL_GROW", "F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_WRITE"),
         *("MFD_ALLOW_SEALING", "MFD_CLOEXEC", "MFD_EXEC"),
@@ -211,7 +212,7 @@ def lines() -> list[str]:
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
     from sundog.fuse.messages import READY  # noqa: PLC0415
     from sundog.kernel.sharing import OF_ONE_NODE  # noqa: PLC0415
-    from sundog.launcher import mpi, run_plan  # noqa: PLC0415
+    from sundog.launcher import environment, mpi, run_plan  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():
@@ -226,6 +227,7 @@ def lines() -> list[str]:
     text += option_lines()
     for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
         text.append(define_list(name, getattr(mpi, name)))
+    text.append(define_list("APPENDED_PATHS", environment.APPENDED_PATHS))
     for name in ("REQUIRED", "OPTIONAL", "CRAY"):
         paths = getattr(run_plan, f"{name}_BINDS")
         text.append(define_list(f"{name}_BINDS", paths))

@@ -25,6 +25,7 @@ def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]
         # Operands and options come in any order, until "--".
         ("img cmd arg", "operand=img operand=cmd operand=arg"),
         ("img -c x cmd", "operand=img cd=x operand=cmd"),
+        ("img cmd - -- -c", "operand=img operand=cmd operand=- operand=-c"),
         ("img -- -c x", "operand=img operand=-c operand=x"),
         ("-- img -- x", "operand=img operand=-- operand=x"),
         ("- -t", "operand=- private-tmp"),
@@ -69,6 +70,17 @@ def test_scan(text: str, expected: str | None) -> None:
         name, equals, value = word.partition("=")
         options.append((name, value.encode() if equals else None))
     assert scanned(text) == options
+
+
+@pytest.mark.parametrize("word", ["-v", "-c", "--uid=5", "--nope", "-it", "-%", "--"])
+def test_options_behind_the_command_need_two_dashes(word: str) -> None:
+    if word == "--":
+        assert scanned("hello grep -- -v root")[-2:] == [("operand", b"-v"), ("operand", b"root")]
+        return
+    with pytest.raises(UsageError) as caught:
+        scanned(f"hello grep {word} root")
+    assert caught.value.message == f"an option behind the command, without --: {word}"
+    assert f"of COMMAND: ch-run hello -- grep {word} root; of ch-run: " in caught.value.hint
 
 
 def test_posix_stops_at_the_first_operand() -> None:

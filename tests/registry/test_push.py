@@ -238,6 +238,7 @@ def test_set_id_bits_that_nobody_vouches_for(
         done = push(run_ch_image, "img", f"{in_process.host}/x:1")
         assert "warning: layer 2/2: set-id bits dropped" in done.stderr
         assert ": /su\n" in done.stderr
+        assert done.stderr.count("stay in layers that are built with --force=notify") == 2
     assert members(layer_of(in_process, "x", "1"))["su"].mode == 0o755
 
 

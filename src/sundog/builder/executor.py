@@ -21,7 +21,7 @@ from sundog.builder.unseen_owners import note_unseen_owners
 from sundog.errors import NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
-from sundog.record.names import canonical_name, spelled_out
+from sundog.record.names import canonical_name
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -98,8 +98,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
-            same = old.typed == spelled_out(tag) and old.layers == result.layers
-            if same and _is_same(old.config, config, options):
+            if old.layers == result.layers and _is_same(old.config, config, options):
                 config = old.config  # one image under all its names
                 continue
         new.append(Image(canonical_name(tag), tag, config, result.layers, origin))

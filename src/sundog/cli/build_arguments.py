@@ -155,7 +155,9 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "context",
         metavar="CONTEXT",
-        help="directory to copy from, tar or git repository at a URL; - for none",
+        nargs="?",
+        default=".",
+        help="directory to copy from (default: .), tar or git repository at a URL; - for none",
     )
 
 

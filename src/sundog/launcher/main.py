@@ -35,7 +35,13 @@ from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
 from sundog.launcher.becoming import run_command
-from sundog.launcher.choice import choose_image, choose_storage, command_missing, execution
+from sundog.launcher.choice import (
+    choose_image,
+    choose_storage,
+    command_missing,
+    execution,
+    unused_settings,
+)
 from sundog.launcher.companion import chosen_companion, chosen_ids
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.help import help_text
@@ -264,6 +270,7 @@ def launch(
         home=homes[0].source if homes else b"",
         tmpdir=temporary.variable,
         typing=typing,
+        unused=lambda: unused_settings(line, image),
     )
 
 
@@ -304,6 +311,7 @@ def run_in_group(
         home=home,
         tmpdir=TemporaryDirectory(line, environment).variable,
         typing=typing,
+        unused=lambda: unused_settings(line, image),
     )
 
 

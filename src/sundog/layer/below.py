@@ -173,6 +173,14 @@ class Below:
                 return self._found(index, path, status)
         return None
 
+    def open_file(self, path: bytes) -> int | None:
+        """Open the regular file that shows at ``path`` for reading; None if there is none."""
+        found = self.lookup(path)
+        if found is None or not stat.S_ISREG(found.status.st_mode):
+            return None
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(found.path, flags, dir_fd=found.root)
+
     def entries(self, directory: bytes) -> list[tuple[bytes, Found]]:
         """Return the entries that show in ``directory``, in order of name."""
         shown: dict[bytes, Found | None] = {}

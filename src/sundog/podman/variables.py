@@ -10,7 +10,7 @@ and no leading blanks; all other characters count.
 
 from __future__ import annotations
 
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.errors import SundogError, UsageError
 
 TYPE_CHECKING = False
@@ -98,7 +98,7 @@ def passed_environment(
         # The compiled ch-run serves this pattern, which leaves what a rank of MPI needs.
         passed.options.append("--unset-env=*")
         passed.show("HOME", home)
-    passed.show("PATH", DEFAULT_PATH)
+    passed.show("PATH", ENGINE_PATH)
     if line.is_set("tty"):
         passed.show("TERM", host.get("TERM") or _DEFAULT_TERM)
     for name in sorted(PROXIES & host.keys()):

@@ -15,7 +15,7 @@ import errno
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from sundog.errors import (
@@ -152,12 +152,13 @@ class Images:
     def put(self, *images: Image) -> None:
         """Write images under their references, in place of those that are there.
 
-        Each is replaced in one step.  All are on the device when this returns.  Raises StoreError
-        for an image that ``ch-run`` could not mount.
+        Each is replaced in one step, and keeps the spelling of its name in lists.  All are on the
+        device when this returns.  Raises StoreError for an image that ``ch-run`` could not mount.
         """
         storage = self._storage
         storage.hold()
         with storage.faults:
+            images = tuple(map(self._as_listed, images))
             drafts = [self._draft(image) for image in images]
             storage.device.sync_drafts(*drafts)
             for image, draft in zip(images, drafts, strict=True):
@@ -171,6 +172,14 @@ class Images:
                 self._refer(image)
             storage.device.settle()
             storage.scratch.dispose(*drafts)
+
+    def _as_listed(self, image: Image) -> Image:
+        """Return ``image`` with the spelling of its name that lists show already."""
+        try:
+            old = self._read(name_to_directory(image.reference))
+        except StoreError:  # it is damaged
+            old = None
+        return image if old is None else replace(image, typed=old.typed)
 
     def _draft(self, image: Image) -> bytes:
         """Write an image to a new directory in ``tmp/``; return the directory."""

@@ -272,6 +272,7 @@ class GitFiles:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert listing.stdout is not None
         try:
@@ -282,9 +283,9 @@ class GitFiles:
                 meter.unpacked(int(size) if size.isdigit() else 0)
             meter.complete()
         except ArchiveError as error:
-            listing.kill()
             raise BuildError(f"git: commit {self._commit}: {error.message}", error.hint) from error
         finally:
+            os.killpg(listing.pid, signal.SIGKILL)  # a signal to this process leaves it at work
             listing.stdout.close()
             listing.wait()
 
@@ -338,12 +339,13 @@ class GitFiles:
                     stdout=output,
                     stderr=errors,
                     preexec_fn=_limit_files,  # noqa: PLW1509 - it calls nothing that takes locks
+                    start_new_session=True,
                 )
                 with running:
                     try:
                         status = self._end(running, arguments[0])
                     except BaseException:
-                        running.kill()
+                        os.killpg(running.pid, signal.SIGKILL)  # git's helpers, too
                         raise
                 output.seek(0)
                 errors.seek(0)
