@@ -8,7 +8,7 @@ enum change { SET_VARIABLE, SET_FROM_IMAGE, UNSET_MATCHING };
 
 static struct slot { const char *text; size_t name; int gone; } slots[MOST_STRINGS],
     *slots_end = slots;
-static struct { enum change kind; const char *text; char delimiter; } changes[MOST_CHANGES];
+static struct edit { enum change kind; const char *text; char delimiter; } changes[MOST_CHANGES];
 static int first_change = 1, change_count = 1; /* 0: kept for the command of the image */
 
 #define EACH_SLOT struct slot *slot = slots; slot < slots_end; slot++
@@ -40,11 +40,9 @@ static void put(const char *text)
     size_t size = name_length(text);
     const char *name = copied(text, size);
     struct slot *first = NULL;
-    for (EACH_SLOT) {
-        if (slot->name != size || !begins(slot->text, name)) continue;
-        slot->gone = 1;
-        first = first ? first : slot;
-    }
+    for (EACH_SLOT)
+        if (slot->name == size && begins(slot->text, name))
+            slot->gone = 1, first = first ? first : slot;
     if (!first) add_slot(text), first = slots_end - 1;
     first->text = text, first->gone = !text[size];
 }
@@ -55,8 +53,7 @@ static void add_change(enum change kind, const char *text, char delimiter)
     for (const char *at = text; kind == UNSET_MATCHING && (*at || at == text); at++)
         if (!*at || *at & 0x80 || find("?[\\(", *at)) decline("a pattern for fnmatch(3)");
     if (change_count == MOST_CHANGES) decline("many changes of the environment");
-    changes[change_count].kind = kind, changes[change_count].text = text;
-    changes[change_count++].delimiter = delimiter;
+    changes[change_count++] = (struct edit){kind, text, delimiter};
 }
 
 /* Replace each item $NAME of a value (colons separate items); drop it if NAME is unset or empty. */
@@ -102,14 +99,13 @@ static void read_variables(long fd, char delimiter, int now, int expand)
 static int matches(const char *pattern, const char *name)
 {
     const char *star = NULL, *retry = NULL;
-    while (*name) {
+    while (*name || *pattern == '*') {
         if (*name & 0x80) decline("a name that is not ASCII");
         if (*pattern == '*') star = ++pattern, retry = name;
         else if (*pattern == *name) pattern++, name++;
         else if (star) pattern = star, name = ++retry;
         else return 0;
     }
-    while (*pattern == '*') pattern++;
     return !*pattern;
 }
 
@@ -117,13 +113,11 @@ static int matches(const char *pattern, const char *name)
 static char **change_environment(int expand)
 {
     static const char *const kept[] = {LAUNCHER_PREFIXES, NULL};
-    const char *path = variable("PATH"), *at = path;
+    const char *path = variable("PATH"), *at = JOINED(":", path);
     if (!path) decline("no $PATH");
     put(CALL(faccessat, AT_FDCWD, HOME_DEFAULT) == 0 ? "HOME=" HOME_DEFAULT : "HOME=/");
-    if (!begins(path, "/bin")) {
-        while ((at = find(at, ':')) && !begins(at, ":/bin")) at++;
-        if (!at) put(JOINED("PATH=", path, ":/bin"));
-    }
+    while (at && !begins(at, ":/bin")) at = find(at + 1, ':');
+    if (!at) put(JOINED("PATH=", path, ":/bin"));
     put("TMPDIR");
     for (int i = first_change; i < change_count; i++) {
         if (changes[i].kind == SET_VARIABLE) set_variable(changes[i].text, expand);
@@ -139,7 +133,6 @@ static char **change_environment(int expand)
     }
     put("CH_RUNNING=" CH_RUNNING);
     char **strings = allocate((MOST_STRINGS + 1) * sizeof *strings), **string = strings;
-    for (EACH_SLOT)
-        if (!slot->gone) *string++ = (char *)slot->text;
+    for (EACH_SLOT) if (!slot->gone) *string++ = (char *)slot->text;
     return strings;
 }
