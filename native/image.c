@@ -5,6 +5,7 @@ struct image {
     struct status storage_status; /* mode 0: there is no storage */
     long storage_at, own;         /* descriptors of the storage and of images/NAME, or < 0 */
     long file, shown;             /* of an image that is one file, and of its mount, or < 0 */
+    int is_seen;                  /* perhaps each container sees the storage, or another one */
     const char *tree, *workdir;
     char **layers, **command;     /* NULL ends both */
 };
@@ -81,9 +82,11 @@ static void find_storage(struct image *image, const struct options *options, uin
     size_t size = length(path);
     while (size > 1 && path[size - 1] == '/') size--; /* "link/" would follow the link */
     image->storage = path = copied(path, size);
-    long held = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW); /* keeps the inode in use */
+    long held = open_within(AT_FDCWD, path, DIRECTORY, RESOLVE_NO_SYMLINKS); /* keeps the inode */
+    image->is_seen = held == -ELOOP || begins(path, "/tmp/") || begins(path, "/dev/")
+                     || (options->storage && variable(STORAGE_VARIABLE));
     if (held == -ENOENT && !options->storage) return;
-    if (held == -ENOTDIR) { /* perhaps it is a link */
+    if (held == -ELOOP) {
         must(status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, status), "a storage that is not there");
         if (status->uid && status->uid != uid) decline("a link of another user");
         held = open_at(AT_FDCWD, path, DIRECTORY);

@@ -84,8 +84,7 @@ static char *joined(const char *first, ...)
 static char *decimal(long number)
 {
     char *at = (char *)allocate(21) + 20;
-    do *--at = (char)('0' + number % 10);
-    while (number /= 10);
+    do *--at = (char)('0' + number % 10); while (number /= 10);
     return at;
 }
 

@@ -18,8 +18,9 @@ CONSTANTS = {
         *("FSOPEN_CLOEXEC", "MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOSUID"),
         *("MOUNT_ATTR_RDONLY", "MOVE_MOUNT_F_EMPTY_PATH", "MOVE_MOUNT_T_SYMLINKS", "MS_NODEV"),
         *("MS_NOSUID", "MS_RDONLY", "OPENAT2_ATTEMPTS", "OPEN_TREE_CLONE", "RESOLVE_IN_ROOT"),
-        "RESOLVE_NO_MAGICLINKS",
+        *("RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_SYMLINKS"),
     ),
+    "sundog.container.hidden": ("COVER_FLAGS", "COVER_MODE", "COVER_OPTIONS"),
     "sundog.container.mountpoint": ("INSIDE",),
     "sundog.kernel.namespaces": ("CLONE_NEWNS", "CLONE_NEWUSER"),
     "sundog.kernel.process": (
@@ -27,7 +28,10 @@ CONSTANTS = {
         *("SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_SET_MODE_FILTER"),
     ),
     "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
-    "sundog.record.location": ("S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX", "STORAGE_VARIABLE"),
+    "sundog.record.location": (
+        *("RUNTIME_NAME", "RUNTIME_VARIABLE", "S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX"),
+        "STORAGE_VARIABLE",
+    ),
     "sundog.record.identity": ("ID_LIMIT",),
     "sundog.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
@@ -61,7 +65,8 @@ CONSTANTS = {
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
 ERRNOS = (
-    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "EINVAL", "ENODEV"),
+    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "EINVAL", "ELOOP"),
+    "ENODEV",
     *("ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT"),
 )
 

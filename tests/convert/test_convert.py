@@ -95,7 +95,8 @@ class Place:
     def left(self) -> list[str]:
         """Return the temporary things that are there."""
         parts = [str(path) for path in self.path.glob("*.part*")]
-        return parts + os.listdir(self.path / "tmp")
+        own = self.storage / "convert"
+        return parts + os.listdir(self.path / "tmp") + (os.listdir(own) if own.exists() else [])
 
 
 @pytest.fixture(scope="module")
@@ -498,7 +499,8 @@ def test_a_new_squashfs_has_the_usual_mode(sources: Place) -> None:
 
 def test_only_what_it_has_made_itself_is_removed_from_tmp(sources: Place) -> None:
     """A killed conversion leaves a directory, and the next one removes it; but nothing else."""
-    tmp = sources.path / "tmp"
+    tmp = sources.storage / "convert"
+    tmp.mkdir(mode=0o700, exist_ok=True)
     for name in ("ch-convert.k1lled__", "ch-convert.results", "ch-convert.mine_too", "other"):
         (tmp / name).mkdir(mode=0o700)
     (tmp / "ch-convert.k1lled__/storage/tmp").mkdir(parents=True)
@@ -508,7 +510,6 @@ def test_only_what_it_has_made_itself_is_removed_from_tmp(sources: Place) -> Non
     assert sorted(os.listdir(tmp)) == ["ch-convert.mine_too", "ch-convert.results", "other"]
     assert (tmp / "ch-convert.results/paper").exists()
     shutil.rmtree(tmp)
-    tmp.mkdir()
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_defaults() -> None:
 def test_values() -> None:
     words = ["-b", "/a", "-b", "b:/c:d", "-c/w", "-g5", "-u", "7", "-s", "st", "-twW"]
     line = read(*words, "--no-passwd", "i", "c")
-    assert line.binds == [(b"/a", b"/a", True), (os.getcwdb() + b"/b", b"/c:d", True)]
+    assert line.binds == [(b"/a", b"/a", None), (os.getcwdb() + b"/b", b"/c:d", None)]
     assert (line.directory, line.gid, line.uid, line.storage) == (b"/w", 5, 7, b"st")
     assert line.private_tmp
     assert line.write

@@ -158,7 +158,7 @@ def test_users(words: list[str], options: list[str], emulated: bool) -> None:
         ("{0}:/x", "--bind={0}:/x"),
         ("{0}:/x:ro", "--bind={0}:/x:ro"),
         ("{0}:/x/:Z,ro", "--bind={0}:/x:ro"),
-        ("{0}/./:/x:rw,z", "--bind={0}:/x"),
+        ("{0}/./:/x:rw,z", "--bind={0}:/x:rw"),
         ("/x", None),
     ],
 )

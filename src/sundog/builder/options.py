@@ -25,7 +25,8 @@ CACHE_MODES = (CACHE_ENABLED, CACHE_REBUILD, CACHE_DISABLED)
 class RunOptions:
     """The options for RUN's commands.
 
-    ``binds`` are (source, destination, is writable) of each --bind.  ``devices`` are those of
+    ``binds`` are (source, destination, is writable) of each --bind; ``own`` are those sources that
+    are in one of ``own_places``, directories that no other bind shows.  ``devices`` are those of
     --device, and ``cdi_directories`` where the specifications are.  ``stdout`` and ``stderr`` are
     the file descriptors that get the commands' output.  ``hidden`` is the one of these that is
     captured, to be shown only on failure; -1: neither.  ``output`` takes the output in place of the
@@ -35,6 +36,8 @@ class RunOptions:
 
     force: Force
     binds: tuple[tuple[bytes, bytes, bool], ...] = ()
+    own: frozenset[bytes] = frozenset()
+    own_places: tuple[bytes, ...] = ()
     devices: tuple[bytes, ...] = ()
     cdi_directories: tuple[bytes, ...] = ()
     stdout: int = 1

@@ -9,8 +9,11 @@ from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
 from sundog.builder.run.inject import Hook
 from sundog.cdi.directories import cdi_directories
 from sundog.cli.build_defaults import default_force
+from sundog.cli.image_arguments import storage_path
 from sundog.container.bind_option import parse_bind
+from sundog.container.hidden import checked_binds
 from sundog.errors import SundogError, UsageError
+from sundog.record.location import default_storage, own_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +29,15 @@ _STDOUT, _STDERR = 1, 2
 def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
     """Return the options of RUN; raise UsageError."""
     hidden = _hidden_file() if report.hides_stdout else -1
+    given = storage_path(arguments)
+    storage = default_storage(os.environb) if given is None else os.fsencode(given)
+    places = own_places(storage, os.environb)
+    binds, own = checked_binds(map(_bind, arguments.bind), places, report.warning)
     return RunOptions(
         _force(arguments, report),
-        tuple(_bind(text) for text in arguments.bind),
+        tuple(binds),
+        frozenset(own),
+        tuple(places),
         tuple(map(os.fsencode, arguments.device)),
         cdi_directories(
             None if arguments.cdi_dirs is None else os.fsencode(arguments.cdi_dirs),
@@ -86,7 +95,7 @@ def _force(arguments: ImageArguments, report: Report) -> Force:
     return force
 
 
-def _bind(text: str) -> tuple[bytes, bytes, bool]:
+def _bind(text: str) -> tuple[bytes, bytes, bool | None]:
     """Return --bind as ``parse_bind`` does; a source alone may be relative."""
     given = os.path.abspath(text) if text and ":" not in text else text
     try:

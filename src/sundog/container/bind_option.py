@@ -11,8 +11,8 @@ BIND_HINT = "write --bind=SRC, SRC:DST or SRC:DST:ro"
 BIND_MODES = {b"ro": False, b"rw": True}  # the last field → whether the bind is writable
 
 
-def parse_bind(value: bytes) -> tuple[bytes, bytes, bool]:
-    """Return the source, the destination, and whether COMMAND may write there.
+def parse_bind(value: bytes) -> tuple[bytes, bytes, bool | None]:
+    """Return the source, the destination, and whether COMMAND may write there; None: not written.
 
     The first colon ends SRC, as in Charliecloud.  Only ``:ro`` and ``:rw`` at the end are no part
     of DST, which may have colons of its own.  Raises SundogError.
@@ -21,7 +21,7 @@ def parse_bind(value: bytes) -> tuple[bytes, bytes, bool]:
     if not source:
         raise SundogError("--bind: no source provided", BIND_HINT)
     place, has_mode, mode = destination.rpartition(b":")
-    is_writable = True
+    is_writable = None
     if has_mode and mode in BIND_MODES:
         destination, is_writable = place, BIND_MODES[mode]
     elif has_mode and not mode:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
         need: str
         destination: bytes
+        is_own: bool
 
         def describe(self) -> str: ...  # noqa: D102
         def acquire(self) -> None: ...  # noqa: D102
@@ -79,15 +80,24 @@ class DetachedMount:
 
     ``need`` is OPTIONAL, REQUIRED, CREATED or DESIRED.  Each kind says ``what`` it does.  It takes
     hold of its source in ``acquire``, or makes it in ``generate``.  From then on, until it is
-    attached, ``tree`` is the detached mount.
+    attached, ``tree`` is the detached mount.  ``is_own`` says that the source is in a directory
+    that is hidden from others (``hidden.Hidden``).
     """
 
-    __slots__ = ("destination", "need", "tree", "writable")
+    __slots__ = ("destination", "is_own", "need", "tree", "writable")
 
-    def __init__(self, destination: bytes, need: str = REQUIRED, *, writable: bool = True) -> None:
+    def __init__(
+        self,
+        destination: bytes,
+        need: str = REQUIRED,
+        *,
+        writable: bool = True,
+        is_own: bool = False,
+    ) -> None:
         self.destination = destination
         self.need = need
         self.writable = writable
+        self.is_own = is_own
         self.tree = -1
 
     def describe(self) -> str:
@@ -174,8 +184,9 @@ class Bind(DetachedMount):
         writable: bool = True,
         covers_link: bool = False,
         in_tmpfs: bool = False,
+        is_own: bool = False,
     ) -> None:
-        super().__init__(destination, need, writable=writable)
+        super().__init__(destination, need, writable=writable, is_own=is_own)
         self.source = source
         self.covers_link = covers_link
         self.in_tmpfs = in_tmpfs

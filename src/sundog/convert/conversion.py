@@ -162,7 +162,7 @@ class _Conversion:
     def _scratch(self) -> Store:
         """A storage directory for this conversion alone, for what can't stream."""
         if self._temporary is None:
-            place = TemporaryStore(self._options.temporary)
+            place = TemporaryStore(self._options.temporary, self._options.storage)
             self._temporary = self._stack.enter_context(place)
         return self._temporary
 

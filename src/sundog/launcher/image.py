@@ -141,7 +141,7 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         root = DirectoryRoot(storage.at(b"trees/" + stack.tree), ((own + b"/ch", b"ch"),))
     else:
         layers = [layer + b"/tree" for layer in stack.layers]
-        root = OverlayRoot(storage.at(b"layers"), [own, *layers, b"../skeleton"])
+        root = OverlayRoot(storage.at(b"layers"), [own, *layers, storage.at(b"skeleton")])
     return Image(
         root,
         stack.entrypoint + stack.command,

@@ -24,6 +24,7 @@ import os
 import sys
 
 from sundog.container.enter import enter_namespaces, lock_mounts
+from sundog.container.hidden import checked_binds
 from sundog.container.paths import absolute, exists
 from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
@@ -58,6 +59,7 @@ from sundog.launcher.mounting import mount_image, start_file_server, use_mount_p
 from sundog.launcher.mpi import NATIVE_SECURITY_WARNING, native_security_fails, session_places
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
+from sundog.launcher.own_places import hidden_from
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.statuses import Statuses, chosen_statuses
 from sundog.launcher.storage import Storage
@@ -73,6 +75,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.container.operations import Operation
     from sundog.container.root import Root
     from sundog.launcher.companion import Companion
     from sundog.launcher.devices import Devices
@@ -215,6 +218,11 @@ def launch(
     files = start_file_server(one_file, sources) if one_file or sources else None
     host = host_mpi_of(line, storage, environment, messages)
     places = session_places(environment, temporary.shown, writable=line.write)
+    shown: list[Operation] = [*temporary.places, *places, *homes]
+    # The host's MPI adds to the linker's cache of the devices, and covers it.
+    drivers = [*(devices.mounts if devices else []), *(host.places if host else [])]
+    hidden = hidden_from(line, storage, environment, temporary.shown, more=bool(shown or drivers))
+    binds, own = checked_binds(line.binds, hidden.places, messages.warning)
 
     def planned(root: "Root") -> Plan:
         return build_plan(
@@ -223,12 +231,13 @@ def launch(
             overlay_size=line.overlay_size,
             host_tmp=temporary.shown,
             accounts=accounts,
-            places=[*temporary.places, *places, *homes],
-            binds=line.binds,
+            places=shown,
+            binds=binds,
+            own=own,
+            hidden=hidden,
             cray=exists(CRAY_DIRECTORY),
             files=files,
-            # The host's MPI adds to the linker's cache of the devices, and covers it.
-            drivers=[*(devices.mounts if devices else []), *(host.places if host else [])],
+            drivers=drivers,
             tmpfs=line.tmpfs,
         )
 

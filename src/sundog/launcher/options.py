@@ -91,7 +91,7 @@ class CommandLine:
     def __init__(self, messages: Messages) -> None:
         self.messages = messages
         self.operands: list[bytes] = []
-        self.binds: list[tuple[bytes, bytes, bool]] = []
+        self.binds: list[tuple[bytes, bytes, bool | None]] = []
         self.changes: list[EnvironmentChange] = []
         self.tmpfs: list[TmpfsMount] = []
         self.devices: list[bytes] = []

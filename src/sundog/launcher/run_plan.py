@@ -16,8 +16,9 @@ from sundog.container.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from sundog.container.hidden import Hidden
     from sundog.container.operations import Operation
     from sundog.container.root import Root
     from sundog.launcher.file_server import FileServer
@@ -54,6 +55,8 @@ def build_plan(
     accounts: tuple[bytes, bytes] | None = None,
     places: "list[Operation] | None" = None,
     binds: list[tuple[bytes, bytes, bool]],
+    own: "Collection[bytes]" = (),
+    hidden: "Hidden | None" = None,
     cray: bool = False,
     files: "FileServer | None" = None,
     drivers: "Sequence[Operation]" = (),
@@ -66,6 +69,8 @@ def build_plan(
     places      binds of the host's directories at their own paths, before those of --bind
     binds       (source, destination, whether writable) of each --bind; the plan makes missing
                 destinations
+    own         those sources of ``binds`` that are in a directory of Sundog's own
+    hidden      what no other bind shows
     cray        whether the machine is a Cray
     files       the server of those sources of ``binds`` that are one file, SquashFS or SIF
     drivers     the mounts of --device and of --host-mpi, before those of --bind
@@ -74,7 +79,7 @@ def build_plan(
     # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
     operations: list[Operation] = [
-        Bind(source, b"/" + inside, writable=False) for source, inside in root.binds
+        Bind(source, b"/" + inside, writable=False, is_own=True) for source, inside in root.binds
     ]
     operations += [Bind(path, path, required) for path in REQUIRED_BINDS]
     optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
@@ -92,14 +97,24 @@ def build_plan(
             mount.in_tmpfs = is_in_tmpfs(mount.destination, operations)
         operations.append(mount)
     for source, destination, is_writable in binds:
+        is_own = source in own
         if files is None:
             in_tmpfs = is_in_tmpfs(destination, operations)
             operations.append(
-                Bind(source, destination, CREATED, writable=is_writable, in_tmpfs=in_tmpfs)
+                Bind(
+                    source,
+                    destination,
+                    CREATED,
+                    writable=is_writable,
+                    in_tmpfs=in_tmpfs,
+                    is_own=is_own,
+                )
             )
         else:
-            operations.append(files.bind(source, destination, CREATED, writable=is_writable))
-    return Plan(root, operations, writable=writable, overlay_size=overlay_size)
+            operations.append(
+                files.bind(source, destination, CREATED, writable=is_writable, is_own=is_own)
+            )
+    return Plan(root, operations, writable=writable, overlay_size=overlay_size, hidden=hidden)
 
 
 def is_in_tmpfs(destination: bytes, operations: "list[Operation]") -> bool:

@@ -24,6 +24,7 @@ _HELD_MODES = frozenset(
     | {"cached", "delegated", "consistent", "copy", "nocopy"}
 )  # fmt: skip
 _WRITABLE = {"ro": False, "rw": True}
+_ACCESS = {None: "", False: ":ro", True: ":rw"}
 _VOLUME_HINT = "write -v SRC:DST[:ro], SRC with a slash in it"
 _MOUNT_HINT = "write --mount type=bind,src=SRC,dst=DST[,ro]"
 
@@ -51,12 +52,12 @@ class Volume:
 
     source     an absolute path, which exists
     target     an absolute path
-    writable   whether the container can write there
+    writable   whether the container can write there; None: the user did not say so
     """
 
     __slots__ = ("source", "target", "writable")
 
-    def __init__(self, source: str, target: str, *, writable: bool) -> None:
+    def __init__(self, source: str, target: str, *, writable: bool | None) -> None:
         self.source = source
         self.target = target
         self.writable = writable
@@ -64,7 +65,7 @@ class Volume:
     def word(self) -> str:
         """Return the option of ``ch-run`` and of ``ch-image``."""
         # The compiled ch-run serves a bind without a mode.
-        return f"--bind={self.source}:{self.target}{'' if self.writable else ':ro'}"
+        return f"--bind={self.source}:{self.target}{_ACCESS[self.writable]}"
 
 
 class Tmpfs:
@@ -208,7 +209,7 @@ def _bind(source: str, target: str, option: str, access: list[bool]) -> Volume:
     path = os.path.abspath(source)
     if not os.path.exists(path):
         raise UsageError(f"{option}: no such file or directory: {path}", "make it first")
-    return Volume(path, os.path.normpath(target), writable=False not in access)
+    return Volume(path, os.path.normpath(target), writable=access[0] if access else None)
 
 
 def _absolute(target: str, option: str, hint: str) -> None:

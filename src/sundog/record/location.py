@@ -55,6 +55,19 @@ def usual_storage(environment: "Variables") -> bytes:
     return STORAGE_PARENT + user + STORAGE_SUFFIX
 
 
+def own_places(storage: bytes, environment: "Variables") -> list[bytes]:
+    """Return the paths at which there may be directories of Sundog's own.
+
+    They are those of the ``storage`` directory in use, of others that the user may have, and of
+    run-time state (``state.place``).
+    """
+    named = environment.get(STORAGE_VARIABLE) or b""
+    runtimes = environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()
+    places = [storage, named, usual_storage(environment)]
+    places += [path + b"/" + RUNTIME_NAME for path in runtimes]
+    return [path for path in dict.fromkeys(places) if path.startswith(b"/")]
+
+
 def is_others_link(path: bytes) -> bool:
     """Tell whether ``path`` is a symbolic link that neither this user nor root made.
 

@@ -15,6 +15,7 @@
     layouts/        see ``record.known_layouts``
     deleted/        see ``deleted``
     running/        see ``record.running``
+    convert/        see ``convert.temporary``
     run/            what is known of running containers: see ``state.place``
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
     host-libraries/ what ``ch-run --host-mpi`` has found out: see ``host_mpi.kept``

@@ -118,6 +118,8 @@ class RunStep:
             Step,
             env={encoded(name): encoded(value) for name, value in environment.items()},
             binds=self.options.binds,
+            own=self.options.own,
+            hidden=self.options.own_places,
             offline=self.offline,
             stdout=self.options.stdout,
             stderr=self.options.stderr,
