@@ -157,6 +157,7 @@ def test_a_build_records_owners_by_default(
     done = sundog("run", "mode", "touch", f"/{mode}/x", "/home/app/x", check=False)
     assert (done.returncode == 0) == (mode != "notify")
     assert "/home/app" not in done.stderr
+    sundog("rmi", "mode")
 
 
 @pytest.mark.parametrize("options", [[], ["-u", "app"], ["-u", "5:6"], ["-u", "0"]])

@@ -112,7 +112,8 @@ def volume(text: str) -> Volume | None:
         elif mode == _OWNED:
             owned = True
         elif mode not in _HELD_MODES:
-            raise UsageError(f"-v {text}: no such mode here: {mode}", "ro and rw are possible, and U")
+            hint = "ro and rw are possible, and U"
+            raise UsageError(f"-v {text}: no such mode here: {mode}", hint)
     return _bind(source, target, f"-v {text}", access, owned=owned)
 
 
