@@ -157,6 +157,38 @@ def test_a_build_records_owners_by_default(
     done = sundog("run", "mode", "touch", f"/{mode}/x", "/home/app/x", check=False)
     assert (done.returncode == 0) == (mode != "notify")
     assert "/home/app" not in done.stderr
+    sundog("rmi", "mode")
+
+
+@pytest.mark.parametrize("options", [[], ["-u", "app"], ["-u", "5:6"], ["-u", "0"]])
+def test_users_write_to_volumes(sundog: Place, tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "in").write_text("given")
+    tmp_path.chmod(0o755)
+    volume = [*options, "-v", f"{tmp_path}:/data", "-w", "/data", "user"]
+    done = sundog("run", *volume, "sh", "-c", "echo more >>in; echo >made; stat -c %u:%g . in made")
+    owner = {"": "42:43", "app": "42:43", "5:6": "5:6", "0": "0:0"}[options[-1] if options else ""]
+    assert done.stdout.split() == [owner] * 3
+    assert (tmp_path / "made").stat().st_uid == os.getuid()
+    name = f"volumes-{owner.replace(':', '-')}-{len(options)}"
+    sundog("run", "-d", "--name", name, *volume, "sleep", "60")
+    try:
+        look = ("sh", "-c", "cd /data; stat -c %u:%g in; (echo >>in) 2>/dev/null || echo no")
+        assert sundog("exec", name, *look).stdout.split() == [owner]
+        assert sundog("exec", "-u", "0", name, *look).stdout.split() == [owner]
+        assert sundog("exec", "-u", "7:8", name, *look).stdout.split() == [owner, "no"]
+    finally:
+        sundog("rm", "-f", name)
+
+
+def test_all_files_of_a_volume_are_the_users(sundog: Place) -> None:
+    look = ["user", "stat", "-c", "%u:%g", "/data/passwd"]
+    for words, owner in (
+        (["-v", "/etc:/data"], "0:0"),
+        (["-v", "/etc:/data:ro,U"], "42:43"),
+        (["--mount", "type=bind,src=/etc,dst=/data,ro,U"], "42:43"),
+        (["--mount", "type=bind,src=/etc,dst=/data,chown=false"], "0:0"),
+    ):
+        assert sundog("run", *words, *look).stdout == f"{owner}\n"
 
 
 def test_writing(sundog: Place, tmp_path: Path) -> None:

@@ -93,6 +93,14 @@ def test_served(only: Callable[..., Completed], image: str) -> None:
     assert only(image).stdout == b"default\n/mnt\n"
 
 
+def test_an_image_with_guessed_owners_is_served(
+    only: Callable[..., Completed], storage: Path
+) -> None:
+    stack = ImageStack([b"top", b"base"], b"", [b"/bin/cat", b"/below"], [], b"/", guesses=b"g-")
+    add_image(storage, "marked", stack)
+    assert only("marked").stdout == b"top\n"
+
+
 # Starts that it hands over
 
 

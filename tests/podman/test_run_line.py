@@ -159,6 +159,8 @@ def test_users(words: list[str], options: list[str], emulated: bool) -> None:
         ("{0}:/x:ro", "--bind={0}:/x:ro"),
         ("{0}:/x/:Z,ro", "--bind={0}:/x:ro"),
         ("{0}/./:/x:rw,z", "--bind={0}:/x:rw"),
+        ("{0}:/x:U", "--bind={0}:/x:U"),
+        ("{0}:/x:U,ro,Z", "--bind={0}:/x:ro,U"),
         ("/x", None),
     ],
 )
@@ -174,6 +176,8 @@ def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
         ("type=bind,source={0},target=/x,readonly", "--bind={0}:/x:ro"),
         ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "--bind={0}:/x:ro"),
         ("type=bind,src={0},dst=/x,ro=false", "--bind={0}:/x"),
+        ("type=bind,src={0},dst=/x,U", "--bind={0}:/x:U"),
+        ("type=bind,src={0},dst=/x,chown=0", "--bind={0}:/x"),
         (
             '"type=bind","src={0}","dst=/a,b",bind-nonrecursive=0,consistency=cached',
             "--bind={0}:/a,b",
@@ -229,6 +233,7 @@ def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
             "type=bind",
         ),
         (["--mount", "type=volume,dst=/x,ro", "i"], "an empty directory, and read-only", "ro"),
+        (["--mount", "type=tmpfs,dst=/x,U", "i"], "only type=bind has U", "type=bind"),
         (["-v", "/tmp:/x:ro,rw", "i"], "ro or rw is given twice", "one of"),
         (["-w", "x", "i"], "--workdir x: not an absolute path", "one of the container"),
         (["--read-only", "-v", "/data", "i"], "not possible with --read-only", "--tmpfs DIR"),

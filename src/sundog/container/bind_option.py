@@ -8,7 +8,21 @@ from sundog.errors import SundogError
 from sundog.kernel.libc import printable
 
 BIND_HINT = "write --bind=SRC, SRC:DST or SRC:DST:ro"
+OWNED_MODE = b"U"
 BIND_MODES = {b"ro": False, b"rw": True}  # the last field → whether the bind is writable
+
+
+def split_owned(value: bytes) -> tuple[bytes, bool]:
+    """Return ``value`` without the mode U, and whether it has that mode.
+
+    U stands alone, or beside ``ro`` or ``rw``, with a comma between them.
+    """
+    place, colon, field = value.rpartition(b":")
+    modes = field.split(b",")
+    if not colon or OWNED_MODE not in modes or not {OWNED_MODE, *BIND_MODES} >= set(modes):
+        return value, False
+    rest = b",".join(mode for mode in modes if mode != OWNED_MODE)
+    return place + colon + rest if rest else place, True
 
 
 def parse_bind(value: bytes) -> tuple[bytes, bytes, bool | None]:

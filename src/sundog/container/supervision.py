@@ -54,6 +54,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.record.identity import Identity
     from sundog.record.layer_path import LayerPath
 
@@ -121,9 +122,10 @@ class Emulation:
     mounted     the mounts in it
     strict      whether opening files obeys all permissions of the emulated identity
     is_lost     whether the image has lost which of its files have guessed owners
+    volumes     see ``state.volumes``
     """
 
-    __slots__ = ("changes", "is_lost", "is_stable", "layers", "mounted", "strict")
+    __slots__ = ("changes", "is_lost", "is_stable", "layers", "mounted", "strict", "volumes")
 
     def __init__(
         self,
@@ -134,6 +136,7 @@ class Emulation:
         mounted: "Sequence[MountedTree]" = (),
         strict: bool = False,
         is_lost: bool = False,
+        volumes: "Sequence[VolumePlace]" = (),
     ) -> None:
         self.layers = layers
         self.changes = changes
@@ -141,6 +144,7 @@ class Emulation:
         self.mounted = mounted
         self.strict = strict
         self.is_lost = is_lost
+        self.volumes = volumes
 
     def open(self) -> "OpenedEmulation":
         """Open the records of the layers, before the container's root hides them."""
@@ -189,6 +193,7 @@ class OpenedEmulation:
             strict=emulation.strict,
             guessed=guessed,
             is_lost=emulation.is_lost,
+            volumes=emulation.volumes,
         )
         return Supervision(rootless(b"/proc"), start)
 
@@ -200,12 +205,14 @@ class Start:
     mounted     the records of the container's mounts: place, records, directory or -1
     changes     a descriptor of the directory that gets the container's changes, or -1
     upper       a descriptor of the overlay's upper directory if ``changes`` is -1; or -1
-    strict, is_lost
+    strict, is_lost, volumes
                 as for ``Emulation``
     guessed     the layers, if they have guessed owners
     """
 
-    __slots__ = ("changes", "guessed", "is_lost", "lower", "mounted", "strict", "upper")
+    __slots__ = (
+        *("changes", "guessed", "is_lost", "lower", "mounted", "strict", "upper", "volumes"),
+    )
 
     def __init__(
         self,
@@ -217,6 +224,7 @@ class Start:
         strict: bool,
         guessed: "Sequence[GuessedLayer]" = (),
         is_lost: bool = False,
+        volumes: "Sequence[VolumePlace]" = (),
     ) -> None:
         self.lower = lower
         self.mounted = mounted
@@ -225,6 +233,7 @@ class Start:
         self.strict = strict
         self.guessed = guessed
         self.is_lost = is_lost
+        self.volumes = volumes
 
 
 class Supervision:
@@ -298,16 +307,17 @@ class Supervision:
             os.close(namespace)
         tags = Tags(superuser(all_capabilities()))
         entered(tags, who)
-        return self.answer(Listener(listener), tags, tell)
+        return self.answer(Listener(listener), tags, who, tell)
 
     def answer(
         self,
         source: NotificationSource,
         tags: Tags,
+        who: "Identity | None",
         tell: "Callable[[str], None] | None" = None,
     ) -> "Supervised":
         """Answer the calls of ``source``: see ``answer_calls``."""
-        return answer_calls(self.proc, self._start, source, tags, tell)
+        return answer_calls(self.proc, self._start, source, tags, who=who, tell=tell)
 
 
 def answer_calls(
@@ -315,12 +325,15 @@ def answer_calls(
     start: Start,
     source: NotificationSource,
     tags: Tags,
+    *,
+    who: "Identity | None" = None,
     tell: "Callable[[str], None] | None" = None,
 ) -> "Supervised":
     """Answer the calls of ``source`` until the container is empty; return the results.
 
     This process is in the container.  ``proc`` is the host's /proc.  ``tags`` has the identities
-    with which commands begin.  ``tell`` is as for ``Supervision.supervise``.
+    with which commands begin.  ``who`` starts the container, and ``tell`` is as for
+    ``Supervision.supervise``.
     """
     forbid_imports()
     os.fchdir(proc)
@@ -329,7 +342,15 @@ def answer_calls(
     if start.guessed or start.is_lost:
         guesses = OwnerGuesses(start.guessed, tell or hints.append, is_lost=start.is_lost)
     abi = NOTIFY_ABIS[process_abi()]
-    state = State(abi, source, tags, guesses=guesses, strict=start.strict)
+    state = State(
+        abi,
+        source,
+        tags,
+        places=start.volumes,
+        owner=(0, 0) if who is None else (who.uid, who.gid),
+        guesses=guesses,
+        strict=start.strict,
+    )
     if start.lower.is_stable:
         state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
     if not start.lower.is_empty():

@@ -30,7 +30,7 @@ from sundog.kernel.files import STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
-from sundog.launcher.attended import PreparedAttendant
+from sundog.launcher.attended import PreparedAttendant, StartUser
 from sundog.launcher.inherited import known_to_kernel, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.statuses import PODMAN_STATUSES, PODMAN_WORD, STATUSES_VARIABLE, Statuses
@@ -114,7 +114,8 @@ def run_line(
         messages.error(*told(failure))
         return statuses.of_execve(failure.errno or 0)
 
-    return PreparedAttendant(supervision, state_file, b"", messages, host).attend(None, become)
+    root = StartUser(b"", messages, None)
+    return PreparedAttendant(supervision, state_file, root, messages, host).attend(None, become)
 
 
 def refuse_nested(environment: Environment) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
     from sundog.fakeroot.real_owners import RealOwners
+    from sundog.record.identity import Identity
 
 
 class HostSupervision(Supervision):
@@ -52,6 +53,7 @@ class HostSupervision(Supervision):
         self,
         source: "NotificationSource",
         tags: "Tags",
+        who: "Identity | None",  # noqa: ARG002 - there are no volumes
         tell: "Callable[[str], None] | None" = None,  # noqa: ARG002 - there is no image
     ) -> Supervised:
         """Answer the calls of ``source`` until no process is left; return the results.

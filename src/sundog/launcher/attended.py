@@ -33,6 +33,7 @@ from sundog.container.enter import rootless
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
 from sundog.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
+from sundog.container.operations import Bind
 from sundog.container.own_records import OwnRecords
 from sundog.container.paths import exists
 from sundog.container.supervision import (
@@ -53,6 +54,7 @@ from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeaths
 from sundog.launcher.apart import fork_away
 from sundog.launcher.ender import Ender, Members
 from sundog.launcher.messages import Messages
+from sundog.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
 from sundog.launcher.stand_in import StandIn, die_of
 from sundog.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
 from sundog.record.identity import find_identity
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 
     from sundog.container.membership import GroupChannel
     from sundog.container.plan import Plan
+    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.launcher.companion import Become
     from sundog.launcher.image import Image
     from sundog.launcher.options import CommandLine
@@ -85,7 +88,7 @@ LARGEST_ACCOUNTS = 16 << 20  # bytes that are read of the image's accounts
 class Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
-    __slots__ = ("_host", "_messages", "_strict", "_words", "_writes")
+    __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
 
     def __init__(self, line: "CommandLine", messages: Messages) -> None:
         """Read from ``line`` the command's user, and whether the command writes to the image.
@@ -93,8 +96,16 @@ class Attendant:
         Call it before the process enters its namespaces.
         """
         self._host = HostMounts()
+        caller = os.geteuid(), os.getegid()
+        words = user_words(line)
+        if line.is_rank and words in (b"", b"%d" % caller[0]):
+            words = b"%d:%d" % caller
+            messages.verbose(RANK_NOTE % caller)
+        self._user = StartUser(words, messages, caller if line.is_rank else None)
+        # Then all that the host shows is the command's own, such as the files of its session.
+        self._shows_all = words == b"%d:%d" % caller
         self._strict = line.strict
-        self._words = user_words(line)
+        self._volumes = [(path, path in line.owned) for _, path, _ in line.binds]
         self._writes = line.write and line.overlay_size is None
         self._messages = messages
 
@@ -106,21 +117,21 @@ class Attendant:
         ``plan`` has mounted the image; None: another process has done so.  ``channel`` leads to the
         supervisor that the process shares with others.
         """
-        words = self._words or (image.user if image is not None else b"")
+        user = self._user if image is None else self._user.of_image(image.user)
         if image is None or plan is None:
             if channel is None:
                 raise AssertionError("no container and no group")
-            return PeerAttendant(channel, words, self._messages, self._host)
+            return PeerAttendant(channel, user, self._messages, self._host)
         supervision, records = self._supervision(image, plan)
         if channel is None:
-            return PreparedAttendant(supervision, records, words, self._messages, self._host)
+            return PreparedAttendant(supervision, records, user, self._messages, self._host)
         return FirstAttendant(
-            channel, words, self._messages, self._host, supervision=supervision, records=records
+            channel, user, self._messages, self._host, supervision=supervision, records=records
         )
 
     def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
         """Open the records of the ``image``."""
-        root, records, strict = image.root, None, self._strict
+        records, changes, is_lost = None, None, False
         stable = not plan.is_copied
         if image.named:
             is_lost = image.guesses == OWNERS_LOST
@@ -134,21 +145,28 @@ class Attendant:
                 )
                 for at, path in enumerate(image.layers)
             ]
-            emulation = Emulation(layers, None, is_stable=stable, strict=strict, is_lost=is_lost)
         elif image.recorded is not None:
             tree, owners = image.recorded
             layers = [LayerPath(tree, owners, guesses=letter_of(tree))]
-            emulation = Emulation(layers, None, is_stable=stable, strict=strict)
         else:
-            path = root.directory
-            changes = path if self._writes else None
+            path = image.root.directory
             if self._writes:
-                records = OwnRecords(path, rootless(path))
+                changes, records, stable = path, OwnRecords(path, rootless(path)), False
             owners = path + b"/ch/owners"
             letter = letter_of(path)
             layers = [LayerPath(path, owners, guesses=letter)] if exists(owners) else []
-            stable = stable and changes is None
-            emulation = Emulation(layers, changes, is_stable=stable, strict=strict)
+        volumes: list[VolumePlace] = []
+        if self._shows_all:
+            binds = [step for step in plan.operations if isinstance(step, Bind)]
+            volumes = [(bind.destination, False) for bind in binds]
+        emulation = Emulation(
+            layers,
+            changes,
+            is_stable=stable,
+            strict=self._strict,
+            is_lost=is_lost,
+            volumes=[*volumes, *self._volumes],
+        )
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
             upper = rootless(b"/proc/self/fd/%d/upper" % plan.scratch)
@@ -158,25 +176,25 @@ class Attendant:
 class PreparedAttendant:
     """A supervisor that has the records of the image.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_host", "_messages", "_records", "_supervision", "_words")
+    __slots__ = ("_host", "_messages", "_records", "_supervision", "_user")
 
     def __init__(
         self,
         supervision: Supervision,
         records: "KeptRecords | None",
-        words: bytes,
+        user: "StartUser",
         messages: Messages,
         host: HostMounts,
     ) -> None:
         self._host = host
         self._supervision = supervision
         self._records = records
-        self._words = words
+        self._user = user
         self._messages = messages
 
     def identify(self) -> "Identity | None":
         """Return the command's user, None for root; call it in the container's root directory."""
-        return identified(self._words, self._messages)
+        return self._user.identify()
 
     def attend(self, who: "Identity | None", become: "Become") -> int:
         """Run the command beside a supervisor; return its exit status, or die of its signal.
@@ -212,19 +230,19 @@ class PreparedAttendant:
 class PeerAttendant:
     """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_channel", "_host", "_messages", "_words")
+    __slots__ = ("_channel", "_host", "_messages", "_user")
 
     def __init__(
-        self, channel: "GroupChannel", words: bytes, messages: Messages, host: HostMounts
+        self, channel: "GroupChannel", user: "StartUser", messages: Messages, host: HostMounts
     ) -> None:
         self._channel = channel
         self._host = host
-        self._words = words
+        self._user = user
         self._messages = messages
 
     def identify(self) -> "Identity | None":
         """Return the command's user, as ``PreparedAttendant.identify`` does."""
-        return identified(self._words, self._messages)
+        return self._user.identify()
 
     def attend(self, who: "Identity | None", become: "Become") -> int:
         """Run the command under the group's supervisor, as ``PreparedAttendant.attend`` does."""
@@ -262,14 +280,14 @@ class FirstAttendant(PeerAttendant):
     def __init__(
         self,
         channel: "GroupChannel",
-        words: bytes,
+        user: "StartUser",
         messages: Messages,
         host: HostMounts,
         *,
         supervision: Supervision,
         records: OwnRecords | None,
     ) -> None:
-        super().__init__(channel, words, messages, host)
+        super().__init__(channel, user, messages, host)
         self._supervision = supervision
         self._records = records
 
@@ -278,19 +296,19 @@ class FirstAttendant(PeerAttendant):
         requests = self._channel.requests
         if requests is None:
             raise AssertionError("this process is not the first one")
-        fork_away(lambda: self._serve(requests))
+        fork_away(lambda: self._serve(requests, who))
         requests.close()
         self._channel.enlist()
         return super().attend(who, become)
 
-    def _serve(self, requests: "socket") -> None:
-        """Be the supervisor until the group has ended."""
+    def _serve(self, requests: "socket", who: "Identity | None") -> None:
+        """Be the supervisor until the group has ended, which begins with a command of ``who``."""
         supervision, records = self._supervision, self._records
         saved = () if records is None else records.descriptors()
         leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
         tags = Tags(superuser(all_capabilities()))
         source = GroupSource(requests, supervision.proc, tags, strict=supervision.strict)
-        supervised = supervision.answer(source, tags)
+        supervised = supervision.answer(source, tags, who)
         status, lines = 0, report_lines(supervised)
         if records is not None:
             try:
@@ -301,14 +319,41 @@ class FirstAttendant(PeerAttendant):
         source.dismiss(status, lines)
 
 
-def identified(words: bytes, messages: Messages) -> "Identity | None":
-    """Return the user that ``words`` name in the root directory's accounts; None without words."""
-    if not words:
-        return None
-    who = find_identity(words, contents(b"/etc/passwd"), contents(b"/etc/group"))
-    groups = " ".join(map(str, who.groups))
-    messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
-    return who
+class StartUser:
+    """The user with whom the command starts.
+
+    words    USER[:GROUP]; empty: root
+    caller   user and group whose name a rank of MPI has to have, None for any other command
+    """
+
+    __slots__ = ("_caller", "_messages", "_words")
+
+    def __init__(self, words: bytes, messages: Messages, caller: tuple[int, int] | None) -> None:
+        self._words = words
+        self._messages = messages
+        self._caller = caller
+
+    def of_image(self, words: bytes) -> "StartUser":
+        """Return the user in an image whose USER is ``words``."""
+        return StartUser(self._words or words, self._messages, self._caller)
+
+    def identify(self) -> "Identity | None":
+        """Return the user that the words name in the root directory's accounts; None without words.
+
+        Raises SundogError, also if PMIx would refuse the rank and let it wait.
+        """
+        if not self._words:
+            return None
+        who = find_identity(self._words, contents(b"/etc/passwd"), contents(b"/etc/group"))
+        groups = " ".join(map(str, who.groups))
+        self._messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
+        if self._caller not in (None, (who.uid, who.gid)):
+            raise SundogError(
+                f"PMIx would refuse this rank, because it calls itself user {who.uid}, "
+                f"group {who.gid}",
+                NATIVE_SECURITY_HINT % self._caller,
+            )
+        return who
 
 
 def stand_in_for(

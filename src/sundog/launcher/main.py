@@ -56,7 +56,12 @@ from sundog.launcher.host_places import TemporaryDirectory, home_places
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
-from sundog.launcher.mpi import NATIVE_SECURITY_WARNING, native_security_fails, session_places
+from sundog.launcher.mpi import (
+    NATIVE_SECURITY_WARNING,
+    is_compared,
+    native_security_fails,
+    session_places,
+)
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.own_places import hidden_from
@@ -159,6 +164,8 @@ def launch(
     if not line.operands:
         raise command_missing()
     use_host_environment(line)
+    if line.notify and is_compared(environment):
+        line.be_rank()
     path = line.storage
     if path is None:
         path = default_storage(environment)
@@ -179,7 +186,7 @@ def launch(
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
     seen = (line.uid or 0) if line.notify else uid
-    if native_security_fails(environment, seen):
+    if not line.is_rank and native_security_fails(environment, seen):
         messages.warning(NATIVE_SECURITY_WARNING % seen)
 
     devices = load_devices(line, environment, messages) if line.device_variables else None

@@ -9,7 +9,7 @@ Floor 0.  Values are bytes.
 """
 
 from sundog import __version__
-from sundog.container.bind_option import parse_bind
+from sundog.container.bind_option import parse_bind, split_owned
 from sundog.container.paths import absolute
 from sundog.container.tmpfs_option import parse_tmpfs
 from sundog.errors import SundogError
@@ -66,6 +66,7 @@ class CommandLine:
         "home",
         "host_glibc",
         "host_mpi",
+        "is_rank",
         "join",
         "join_ct",
         "join_pid",
@@ -76,6 +77,7 @@ class CommandLine:
         "notify",
         "operands",
         "overlay_size",
+        "owned",
         "passwd",
         "private_tmp",
         "seccomp",
@@ -92,6 +94,7 @@ class CommandLine:
         self.messages = messages
         self.operands: list[bytes] = []
         self.binds: list[tuple[bytes, bytes, bool | None]] = []
+        self.owned: set[bytes] = set()  # the destinations of binds with the mode U
         self.changes: list[EnvironmentChange] = []
         self.tmpfs: list[TmpfsMount] = []
         self.devices: list[bytes] = []
@@ -110,7 +113,7 @@ class CommandLine:
         self.user = b""
         self.expand = self.fallback = self.mpi_env = self.passwd = True
         self.all_devices = self.cdi_hooks = self.dry = self.home = self.host_glibc = False
-        self.join = False
+        self.is_rank = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.strict = False
         self.unsafe = self.write = False
 
@@ -123,6 +126,10 @@ class CommandLine:
         for name, value in scan(arguments, permute=permute):
             getattr(self, "read_" + name.replace("-", "_"))(value)
 
+    def be_rank(self) -> None:
+        """Let the command be a rank of MPI that has to call itself by the caller's user."""
+        self.is_rank = True
+
     def read_operand(self, value: bytes) -> None:
         """Add IMAGE, COMMAND or an ARG."""
         self.operands.append(value)
@@ -132,8 +139,12 @@ class CommandLine:
         self.messages.note(f"{printable(value)} has no effect: {ACCEPTED[value]}")
 
     def read_bind(self, value: bytes) -> None:
-        """-b, --bind SRC[:DST[:ro|rw]]."""
-        self.binds.append(parse_bind(value))
+        """-b, --bind SRC[:DST[:MODE[,U]]]."""
+        value, is_owned = split_owned(value)
+        bind = parse_bind(value)
+        self.binds.append(bind)
+        if is_owned:
+            self.owned.add(bind[1])
 
     def read_cd(self, value: bytes) -> None:
         """-c, --cd DIR."""

@@ -24,7 +24,8 @@ _HELD_MODES = frozenset(
     | {"cached", "delegated", "consistent", "copy", "nocopy"}
 )  # fmt: skip
 _WRITABLE = {"ro": False, "rw": True}
-_ACCESS = {None: "", False: ":ro", True: ":rw"}
+_ACCESS = {None: (), False: ("ro",), True: ("rw",)}
+_OWNED = "U"
 _VOLUME_HINT = "write -v SRC:DST[:ro], SRC with a slash in it"
 _MOUNT_HINT = "write --mount type=bind,src=SRC,dst=DST[,ro]"
 
@@ -33,6 +34,7 @@ _SPELLINGS = {
     "dst": "target",
     "destination": "target",
     "readonly": "ro",
+    "chown": "U",
 }
 _TMPFS_FIELDS = {"tmpfs-mode": "mode", "tmpfs-size": "size"}
 # Options of --tmpfs that hold in any case, and that ch-run has not.
@@ -53,19 +55,24 @@ class Volume:
     source     an absolute path, which exists
     target     an absolute path
     writable   whether the container can write there; None: the user did not say so
+    owned      whether all files belong to the container's user
     """
 
-    __slots__ = ("source", "target", "writable")
+    __slots__ = ("owned", "source", "target", "writable")
 
-    def __init__(self, source: str, target: str, *, writable: bool | None) -> None:
+    def __init__(
+        self, source: str, target: str, *, writable: bool | None, owned: bool = False
+    ) -> None:
         self.source = source
         self.target = target
         self.writable = writable
+        self.owned = owned
 
     def word(self) -> str:
         """Return the option of ``ch-run`` and of ``ch-image``."""
         # The compiled ch-run serves a bind without a mode.
-        return f"--bind={self.source}:{self.target}{_ACCESS[self.writable]}"
+        modes = [*_ACCESS[self.writable], *[_OWNED] * self.owned]
+        return f"--bind={':'.join(filter(None, (self.source, self.target, ','.join(modes))))}"
 
 
 class Tmpfs:
@@ -101,12 +108,16 @@ def volume(text: str) -> Volume | None:
             f"make a directory, and bind it: -v ./{source}:{target}",
         )
     access: list[bool] = []
+    owned = False
     for mode in filter(None, ",".join(modes).split(",")):
         if mode in _WRITABLE:
             access.append(_WRITABLE[mode])
+        elif mode == _OWNED:
+            owned = True
         elif mode not in _HELD_MODES:
-            raise UsageError(f"-v {text}: no such mode here: {mode}", "ro and rw are possible")
-    return _bind(source, target, f"-v {text}", access)
+            hint = "ro and rw are possible, and U"
+            raise UsageError(f"-v {text}: no such mode here: {mode}", hint)
+    return _bind(source, target, f"-v {text}", access, owned=owned)
 
 
 def build_volume(text: str) -> Volume:
@@ -114,6 +125,8 @@ def build_volume(text: str) -> Volume:
     found = volume(text)
     if found is None:
         raise UsageError(f"-v {text}: no directory of the host to show there", _VOLUME_HINT)
+    if found.owned:
+        raise UsageError(f"-v {text}: RUN has no mode U", "leave it out")
     return found
 
 
@@ -123,12 +136,15 @@ def mount(text: str) -> Volume | Tmpfs | None:
     given: dict[str, str] = {}
     access: list[bool] = []
     options: list[str] = []
+    owned = False
     for name, value in _fields(text, option):
         if name in given:
             raise UsageError(f"{option}: {name} is given twice", _MOUNT_HINT)
         given[name] = value or ""
         if name in _WRITABLE:
             access.append(_WRITABLE[name] is _boolean(name, value, option))
+        elif name == _OWNED:
+            owned = _boolean(name, value, option)
         elif name in _TMPFS_FIELDS:
             options.append(f"{_TMPFS_FIELDS[name]}={value}")
         elif name in _HELD_FIELDS:
@@ -142,6 +158,8 @@ def mount(text: str) -> Volume | Tmpfs | None:
     _absolute(target, option, _MOUNT_HINT)
     if options and kind != "tmpfs":
         raise UsageError(f"{option}: only type=tmpfs has a size and a mode", _MOUNT_HINT)
+    if owned and kind != "bind":
+        raise UsageError(f"{option}: only type=bind has U", _MOUNT_HINT)
     if kind in ("tmpfs", "volume", "") and not source:
         if False in access:
             raise UsageError(f"{option}: an empty directory, and read-only", "leave out ro")
@@ -150,7 +168,7 @@ def mount(text: str) -> Volume | Tmpfs | None:
         raise UsageError(f"{option}: no mount of type {kind or 'volume'} here", _MOUNT_HINT)
     if not source:
         raise UsageError(f"{option}: it needs one src", _MOUNT_HINT)
-    return _bind(source, target, option, access)
+    return _bind(source, target, option, access, owned=owned)
 
 
 def tmpfs(text: str) -> Tmpfs:
@@ -199,7 +217,7 @@ def _boolean(name: str, value: str | None, option: str) -> bool:
     return BOOLEANS[value]
 
 
-def _bind(source: str, target: str, option: str, access: list[bool]) -> Volume:
+def _bind(source: str, target: str, option: str, access: list[bool], *, owned: bool) -> Volume:
     """Return the volume; ``access`` has what the user said of its being writable."""
     _absolute(target, option, _VOLUME_HINT)
     if len(access) > 1:
@@ -209,7 +227,8 @@ def _bind(source: str, target: str, option: str, access: list[bool]) -> Volume:
     path = os.path.abspath(source)
     if not os.path.exists(path):
         raise UsageError(f"{option}: no such file or directory: {path}", "make it first")
-    return Volume(path, os.path.normpath(target), writable=access[0] if access else None)
+    writable = access[0] if access else None
+    return Volume(path, os.path.normpath(target), writable=writable, owned=owned)
 
 
 def _absolute(target: str, option: str, hint: str) -> None:

@@ -19,6 +19,7 @@ from sundog.emulation.notify.identity.permissions import (
 )
 from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import guard_set_id, set_mode, settled
+from sundog.emulation.notify.state.creation import may_be_on_volume
 from sundog.emulation.notify.state.files import Status, is_read_only
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -117,7 +118,10 @@ class OwnerHandlers:
             return False
         inode = state.files.find_inode(location, 0)
         return (
-            inode >= 0 and inode not in state.records.by_inode and state.files.found_owner()[0] == 0
+            inode >= 0
+            and inode not in state.records.by_inode
+            and state.files.found_owner()[0] == 0
+            and not may_be_on_volume(state)
         )
 
     def _stays_roots(self, thread: int, location: bytes, owner: int, group: int) -> bool:
@@ -155,8 +159,9 @@ class OwnerHandlers:
         if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
             set_mode(state, place, before, permissions & ~S_ISGID)
-        if record is None and new == now == state.owner(before) and before.kernel_uid == 0:
-            return CONTINUE  # the kernel can do it
+        kernel_can = before.kernel_uid == 0 and (state.volumes is None or new == (0, 0))
+        if record is None and new == now == state.owner(before) and kernel_can:
+            return CONTINUE
         refusal = touch_owner(place, before, owner, group)
         if refusal in REAL_REFUSALS:
             return -refusal

@@ -48,6 +48,7 @@ class StatHandlers:
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
         self._strangers = state.strangers
+        self._volumes = state.volumes
         self._access = Access(state) if state.strict else None
         self._ids = state.files.found_ids
         self._device = state.files.found_device
@@ -123,6 +124,7 @@ class StatHandlers:
             and not self._linked
             and self._strangers is None
             and not names_own(location)
+            and (self._volumes is None or self._device[0] == self._volumes.root_device)
         )
 
     def _found(self, thread: int, location: bytes, flags: int) -> "tuple[bytes, Record | None]":

@@ -35,6 +35,9 @@ OVL_FILEID_V1, OVL_FH_MAGIC, PATH_UPPER = 0xF8, 0xFB, 1 << 2
 STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
 STATX_BTIME = 0x800
+STATX_MNT_ID = 0x1000
+STATX_ATTRIBUTES, STATX_MOUNT = 8, 144
+STATX_ATTR_MOUNT_ROOT = 0x2000
 STATX_ALL = 0x7FF | STATX_BTIME
 # Mask, user, group, mode, inode, the two parts of the birth time, and of the device.
 STATX_FIELDS = Struct("=I16xIIH2xQ40xqI44xII")
@@ -105,6 +108,10 @@ class Status:
     def is_only_above(self) -> bool:
         """Tell whether the file is only in an overlay's upper directory; False if in doubt."""
         return self._files.is_only_above(self._location, follow=self._follow)
+
+    def mount(self) -> int:
+        """Return the number of the mount on which the file is, 0 if it is gone."""
+        return self._files.mount_number(self._location, follow=self._follow)
 
     def name(self) -> "Name":
         """Return the name of the file; the path to it may lead through symbolic links.
@@ -184,6 +191,7 @@ class Files:
         self._syscall = quick_function("syscall")
         self._newfstatat = abi.numbers["newfstatat"]
         self._statx = abi.numbers["statx"]
+        self.found_mount = False  # whether mount_number found the root of a mount
         self._handle = Buffer()
         # The kernel also writes the mount's ID, behind the handle, where nobody reads it.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
@@ -245,6 +253,22 @@ class Files:
         if mask & STATX_BTIME:
             status.born_at(seconds, nanoseconds)
         return status
+
+    def mount_number(self, location: bytes, *, follow: bool) -> int:
+        """Return the number of the mount on which ``location`` is, 0 if no file is there.
+
+        Sets ``found_mount``.  The number is that of proc(5), mountinfo.
+        """
+        flags = 0 if follow else AT_SYMLINK_NOFOLLOW
+        pointer, buffer = self._statx_pointer, self._statx_buffer
+        if self._syscall(self._statx, AT_FDCWD, location, flags, STATX_MNT_ID, pointer) < 0:
+            self.found_mount = False
+            return 0
+        (attributes,) = DEVICE.unpack_from(buffer, STATX_ATTRIBUTES)
+        self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
+        number: int
+        (number,) = DEVICE.unpack_from(buffer, STATX_MOUNT)
+        return number
 
     def is_only_above(self, location: bytes, *, follow: bool) -> bool:
         """Tell whether an overlay knows the file from its upper directory alone.

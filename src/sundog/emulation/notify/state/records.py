@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sundog.emulation.notify.state.files import Name, Status
+    from sundog.emulation.notify.state.volumes import Volumes
 
 UNWATCHED = 1 << 15  # the records that a container makes before the next ones are watched
 LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
@@ -138,14 +139,16 @@ class Records:
 
     follows_removals = False
 
-    def __init__(self, *, all_is_roots: bool = True) -> None:
+    def __init__(self, *, all_is_roots: bool = True, volumes: "Volumes | None" = None) -> None:
         """Begin without records.
 
-        ``all_is_roots`` tells that each file without a record is root's; else its ``Status`` tells.
+        ``all_is_roots`` tells that each file without a record is root's, unless it is on one of the
+        ``volumes``; else its ``Status`` tells.
         """
         self._all_is_roots = all_is_roots
+        self._volumes = volumes
         self.by_inode: dict[int, Record] = {}
-        self.bequests = False
+        self.bequests = volumes is not None  # what root makes on a volume has a record
         self.attributes = False
         self.devices = False
         self.nursery = Nursery()
@@ -320,6 +323,10 @@ class Records:
 
     def unrecorded_owner(self, status: "Status") -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes, if it has no record."""
+        if self._volumes is not None:
+            owner = self._volumes.owner(status)
+            if owner is not None:
+                return owner
         return (0, 0) if self._all_is_roots else (status.uid, status.gid)
 
     def _share(self, number: int) -> int:

@@ -6,15 +6,19 @@ from sundog.emulation.notify.state.processes import ProcessFiles
 from sundog.emulation.notify.state.records import ANY_BIRTH, Record, Records
 from sundog.emulation.notify.state.sysv import SysvObjects
 from sundog.emulation.notify.state.unanswered import Unanswered
+from sundog.emulation.notify.state.volumes import Volumes
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
     from sundog.emulation.notify.state.guesses import OwnerGuesses
     from sundog.emulation.notify.state.strangers import AllIsReal
+    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
 
@@ -31,8 +35,11 @@ class State:
     sysv        the objects of System V IPC
     tags        the identities of processes
     strangers   whose files without a record are; None: root's
+    volumes     whose the caller's files on volumes are; None: root's
     guesses     files of the image whose owners nobody saw; None: there are none
     strict      whether the filter notifies every open(2), so that all permissions count
+
+    ``places`` are those of volumes; ``owner`` is the user and the group of the container's start.
     """
 
     def __init__(
@@ -43,6 +50,8 @@ class State:
         *,
         records: Records | None = None,
         strangers: "AllIsReal | None" = None,
+        places: "Sequence[VolumePlace]" = (),
+        owner: tuple[int, int] = (0, 0),
         guesses: "OwnerGuesses | None" = None,
         strict: bool = False,
     ) -> None:
@@ -52,7 +61,12 @@ class State:
         self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
         self.paths = Paths(self.memory)
         self.unanswered = Unanswered()
-        self.records = Records(all_is_roots=strangers is None) if records is None else records
+        self.volumes = None
+        if places and owner != (0, 0):
+            self.volumes = Volumes(self.files, places, *owner)
+        if records is None:
+            records = Records(all_is_roots=strangers is None, volumes=self.volumes)
+        self.records = records
         self.sysv = SysvObjects(abi)
         self.tags = tags
         self.strangers = strangers
@@ -64,7 +78,8 @@ class State:
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes.
 
-        A file without a record is root's, whoever owns it on the host, unless ``strangers`` knows.
+        A file without a record is root's, whoever owns it on the host, unless ``volumes`` or
+        ``strangers`` know.
         """
         record = self.records.find(status)
         if record is not None:
@@ -81,7 +96,9 @@ class State:
             return record
         if self.strangers is not None and status.inode:
             return self.strangers.shown(status)
-        owner = self.processes.owner(status)
+        owner = None if self.volumes is None else self.volumes.owner(status)
+        if owner is None:
+            owner = self.processes.owner(status)
         if owner == (status.uid, status.gid):
             return None
         return Record(status.device, ANY_BIRTH, *owner)
