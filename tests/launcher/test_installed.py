@@ -436,7 +436,11 @@ def test_an_empty_environment_stays_empty(start: Start, image: Path) -> None:
 
 def test_without_the_stub(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = [b"BASH_FUNC_module%%=() {  :\n}", b"A=1", b"A=2", b"no equals sign", b"LC_CTYPE=C"]
-    strings = [b"PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", *odd, b"PYTHONPATH=%s/src" % bytes(CHECKOUT)]
+    strings = [
+        b"PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        *odd,
+        b"PYTHONPATH=%s/src" % bytes(CHECKOUT),
+    ]
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -1,6 +1,7 @@
 """The list of files whose owners nobody saw: marks count for what is below them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import given
@@ -45,10 +46,11 @@ def test_what_an_image_has_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(pack_guesses({b"x": True}))
     place = tmp_path / "tree" / "ch" / "guessed"
     assert open_guesses(tree) == -1
-    for make in (
+    makers: list[Callable[[], None]] = [
         lambda: place.symlink_to(tmp_path / "list"),
         lambda: os.mkfifo(place),
-    ):
+    ]
+    for make in makers:
         make()
         assert open_guesses(tree) == -1
         assert guesses_of(tree, OWNERS_LISTED) is None
