@@ -1,8 +1,8 @@
 """The list of files whose owners nobody saw: marks count for what is below them."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +18,9 @@ from sundog.record.guesses import (
     pack_guesses,
     unpack_guesses,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _path = st.lists(st.sampled_from([b"a", b"b", b"c\n", b"+"]), max_size=4).map(b"/".join)
 
